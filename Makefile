@@ -1,0 +1,49 @@
+# make demo    a simulated compound on this machine: devices, broker, gateway
+# make test    every test, with coverage; what fails beside others is tried once more alone
+# make check   formatting, lint, types, import rules
+# make bench   measurements; they print, and fail when a promise is broken
+# make soak    the long runs
+# make lock    renew the lock files (needs uv)
+# make clean   remove everything that was made
+
+BIN = .venv/bin
+# Two at a time: timing is part of what is tested.
+JOBS = 2
+
+.PHONY: demo test check bench soak lock clean
+
+demo:
+	@.ci/setup run
+	@$(BIN)/site-gateway demo
+
+test:
+	@.ci/setup dev
+	@$(BIN)/pytest -n $(JOBS) --cov --cov-report=term || { \
+		echo "make test: the tests that failed, once more and alone"; \
+		$(BIN)/pytest --last-failed --last-failed-no-failures none; }
+
+check:
+	@.ci/setup dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+bench:
+	@.ci/setup dev
+	@$(BIN)/pytest -o addopts= -p no:xdist -s --timeout=0 tests/benchmarks
+
+soak:
+	@.ci/setup dev
+	@$(BIN)/pytest -o addopts= -p no:xdist -s --timeout=0 -m soak
+
+LOCK = uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 \
+	--custom-compile-command "make lock" pyproject.toml
+
+lock:
+	@$(LOCK) --upgrade --group build --output-file requirements.lock
+	@$(LOCK) --upgrade --group dev --constraints requirements.lock --output-file requirements-dev.lock
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

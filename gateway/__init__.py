@@ -1,0 +1,3 @@
+"""site-gateway: the edge gateway of a residential compound."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,108 @@
+"""What a driver promises to the field.
+
+A `Poller` is a line that the gateway asks. Its factory checks the settings and does no I/O (raises
+`ConfigError`); entering it connects (raises `LineDown`); leaving closes; it can be entered again.
+A driver never sleeps for a schedule, never retries, never logs an expected failure, and knows nothing
+of topics, rules or storage. Protocol silences on the wire are its own affair.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self, runtime_checkable
+
+from gateway.model import Lane, Quality, Reason, Value
+
+
+class Decoded(NamedTuple):
+    """One point's value out of an answer, before the field stamps the time on it."""
+
+    value: Value | None
+    text: str | None
+    unit: str | None
+    quality: Quality
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """One request that reads some points of one device. The field schedules it, the driver understands it.
+
+    Blocks compare by identity: a line keeps the blocks it got from its poller.
+    """
+
+    device: str
+    points: tuple[str, ...]
+    lane: Lane
+    every: float
+    """Wanted period in seconds."""
+    wire: float
+    """Seconds that request, answer and silences take on the wire, without the device's own latency."""
+    request: object = field(repr=False)
+    """The driver's own description of the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long one device may take to answer, in seconds beyond the wire time."""
+
+    floor: float
+    ceiling: float
+
+
+class Poller(Protocol):
+    """A line that the gateway asks."""
+
+    in_flight: int
+    """Requests that may be under way at once (1 on every bus)."""
+    latency: float
+    """Seconds that the last answer took beyond its wire time, from the last byte of the request on.
+
+    Right after `read` has returned it is that read's, also with several in flight.
+    """
+
+    def blocks(self) -> Sequence[Block]:
+        """All requests that read every readable point of every device of this line."""
+        ...
+
+    def timing(self, device: str) -> Timing:
+        """Limits of the adaptive time-out of one device."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises LineDown."""
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close; never raises."""
+        ...
+
+    async def read(self, block: Block, timeout: float) -> bytes:
+        """Ask once. `timeout`: seconds from the last byte sent. Raises LineDown, DeviceSilent, DeviceRefused."""
+        ...
+
+    def decode(self, block: Block, raw: bytes) -> Mapping[str, Decoded]:
+        """What `raw` (from `read`) says about each point of the block; pure."""
+        ...
+
+    def narrow(self, block: Block) -> Sequence[Block]:
+        """Smaller blocks for the same points after a refusal; empty when it cannot be split further."""
+        ...
+
+    def block_for(self, device: str, points: Sequence[str], lane: Lane) -> Sequence[Block]:
+        """Requests that read just these points at once (confirm reads, `read` commands)."""
+        ...
+
+    async def write(self, device: str, point: str, value: Value, timeout: float) -> None:
+        """Write one point once. Raises LineDown, DeviceSilent, DeviceRefused."""
+        ...
+
+
+@runtime_checkable
+class Traced(Protocol):
+    """A poller that keeps the last bytes of its line, for people who look for a fault."""
+
+    frames: Iterable[tuple[str, float, bytes]]
+    """`>` sent or `<` received, monotonic seconds, bytes; the oldest first."""

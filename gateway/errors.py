@@ -1,0 +1,76 @@
+"""The whole exception tree. Each name tells the caller what to do.
+
+GatewayError
+├── ConfigError          a person must mend the file or the settings; nothing was touched
+├── LineDown             the line cannot be used: close it, wait (back-off), open it again
+├── DeviceError          one device did not give what was asked; the line is fine
+│   ├── DeviceSilent     no valid answer in time: count a miss
+│   └── DeviceRefused    it answered with an exception: `code` says which; do not ask the same again
+├── StoreError           the journal cannot do what was asked: go on from memory, try again
+│   ├── StoreNewer       the file was written by a newer version: stop, never touch it
+│   ├── StoreBusy        another process has the folder: stop
+│   ├── StoreFull        no room: shed by policy, then try again
+│   └── StoreDamaged     the file is not sound: set it aside, begin a new one
+├── UplinkDown           no connection to the broker: wait (back-off), connect again
+└── NotDone              what was asked is refused: tell whoever asked; `code` is one of the contract
+"""
+
+
+class GatewayError(Exception):
+    """Root of everything that this program raises on purpose."""
+
+
+class ConfigError(GatewayError):
+    """The settings are wrong; a person must mend them. Raised before any I/O."""
+
+
+class LineDown(GatewayError):
+    """The line itself cannot be used (port gone, connection refused or lost)."""
+
+
+class DeviceError(GatewayError):
+    """One device did not give what was asked; the line is fine."""
+
+
+class DeviceSilent(DeviceError):
+    """No valid answer within the time-out."""
+
+
+class DeviceRefused(DeviceError):
+    """The device answered with a Modbus exception (MODBUS Application Protocol V1.1b3, 7)."""
+
+    def __init__(self, code: int, detail: str = "") -> None:
+        super().__init__(detail or f"exception {code}")
+        self.code = code
+
+
+class StoreError(GatewayError):
+    """The journal cannot do what was asked."""
+
+
+class StoreNewer(StoreError):
+    """The journal was written by a newer version of this program."""
+
+
+class StoreBusy(StoreError):
+    """Another process uses the folder; two writers could corrupt the file."""
+
+
+class StoreFull(StoreError):
+    """There is no room left, on the disk or within `max_size`."""
+
+
+class StoreDamaged(StoreError):
+    """The file is not a sound journal."""
+
+
+class UplinkDown(GatewayError):
+    """There is no usable connection to the broker."""
+
+
+class NotDone(GatewayError):
+    """What somebody asked for is refused."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,391 @@
+"""The vocabulary: what happens at a site and what is decided about it.
+
+Every type here is immutable and imports nothing of ours. Times are `Instant`s, durations are seconds
+(float), ids are text. What flows to the right (`Answer`, `LineHealth`, …) is an *input* of `Site.step`,
+what it returns (`Emit`, `Remember`, …) is an *effect*.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
+from typing import Literal, NamedTuple
+
+Value = bool | int | float | str
+"""A decoded value; `None` stands for "no value" and never for zero."""
+
+Way = Literal["in", "out"]
+"""Into the site or out of it."""
+
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+
+
+def rfc3339(wall: float) -> str:
+    """Seconds since 1970 as RFC 3339 text: UTC, microseconds, `Z`."""
+    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Instant(NamedTuple):
+    """A moment: monotonic for every interval, wall time for labels, and whether the label is trusted."""
+
+    mono: float
+    """Seconds of the monotonic clock, comparable within one boot only."""
+    wall: float
+    """Seconds since 1970-01-01T00:00:00Z."""
+    synced: bool
+    """True if the wall time is trusted (the kernel says that it is disciplined)."""
+
+    def rfc3339(self) -> str:
+        """The wall time as RFC 3339 text: UTC, microseconds, `Z`."""
+        return rfc3339(self.wall)
+
+
+class Quality(StrEnum):
+    """How far a reading may be believed."""
+
+    GOOD = "GOOD"
+    SUSPECT = "SUSPECT"
+    BAD = "BAD"
+
+
+class Reason(StrEnum):
+    """Why a reading is BAD."""
+
+    SILENT = "silent"
+    LINE_DOWN = "line-down"
+    REFUSED = "refused"
+    OUT_OF_RANGE = "out-of-range"
+    INVALID = "invalid"
+    NEVER_READ = "never-read"
+
+
+class Reading(NamedTuple):
+    """One point's value as it was answered. BAD has no value: never zero, never the last one, never NaN."""
+
+    value: Value | None
+    text: str | None
+    unit: str | None
+    quality: Quality
+    reason: Reason | None
+    at: Instant
+    """When the answer arrived (not when it was decoded or sent)."""
+
+
+class Lane(IntEnum):
+    """Who goes first on a line; strictly in this order."""
+
+    ORDER = 0
+    ALARM = 1
+    NORMAL = 2
+    PROBE = 3
+
+
+class Stream(StrEnum):
+    """The ordered streams of events, in the order of their priority towards the broker."""
+
+    ALARM = "alarm"
+    ACCESS = "access"
+    AUDIT = "audit"
+    INSPECTION = "inspection"
+    TELEMETRY = "telemetry"
+    PICTURE = "picture"
+
+
+class KindDefaults(NamedTuple):
+    """What an alarm kind brings along unless the file says otherwise."""
+
+    severity: str
+    service_class: str
+    latch: bool
+
+
+_URGENT = KindDefaults("critical", "major", True)
+_SERIOUS = KindDefaults("high", "complex", False)
+_MINOR = KindDefaults("medium", "ordinary", False)
+
+ALARM_KINDS: Mapping[str, KindDefaults] = {
+    **dict.fromkeys(("fire", "gas"), _URGENT),
+    **dict.fromkeys(
+        (
+            "pre-alarm", "heat-rise", "overtemperature", "water", "electrical", "power", "gate", "supervisory",
+            "disabled",
+        ),
+        _SERIOUS,
+    ),
+    **dict.fromkeys(
+        ("fault", "wire", "battery", "dirty", "tamper", "access", "inspection", "gateway"), _MINOR
+    ),
+}  # fmt: skip
+"""Every alarm kind of the site file with its severity, service class and latching."""
+
+
+# ---- inputs ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The process is up; `blind_from`…`at` was not watched (wall seconds, None on a new store)."""
+
+    at: Instant
+    version: str
+    blind_from: float | None
+    quarantined: str | None = None
+    """A damaged store was set aside under this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The process has been asked to end."""
+
+    at: Instant
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A device answered something new, or answered what `ReadNow` asked for (then also unchanged).
+
+    `readings` holds only points that the site has asked to see. A device that was lost answers
+    with BAD readings.
+    """
+
+    device: str
+    readings: Mapping[str, Reading]
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class LineHealth:
+    """A line went down or came back."""
+
+    line: str
+    up: bool
+    detail: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceHealth:
+    """A device fell silent (after three misses in a row) or answered again."""
+
+    device: str
+    answering: bool
+    detail: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class OwnHealth:
+    """A part of the gateway itself is unwell, or well again: its built-in alarm is raised or cleared.
+
+    `alarm` is the alarm's subject: `gateway/store`, `gateway/clock`, `STREAM/refused`, …
+    """
+
+    alarm: str
+    well: bool
+    detail: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A damaged store, or a memory that could not be taken up, was set aside as `file`."""
+
+    file: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed: sent when `Site.deadline()` is reached."""
+
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an `Operate`. Every order has exactly one; an order that ended with the process has none."""
+
+    order: str
+    ok: bool
+    detail: str
+    """`silent`, `refused`, `expired`, `withdrawn` (a later order for the same point came first); empty if `ok`."""
+    value: Value | None
+    """What was read back after the write, if the line did so."""
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command whose signature, audience, times and nonce were verified; nothing else of it was."""
+
+    jti: str
+    iss: str
+    sub: str
+    kid: str
+    allow: frozenset[str]
+    """What the key may ask for: names of commands, `fire.reset`, `fire.release`."""
+    cmd: str
+    args: Mapping[str, Json]
+    exp: float
+    """Wall seconds. While the clock is not synced: the time of arrival plus the life that the command gave itself."""
+    reply_to: str | None
+    """The response topic; None: only `T/reply`."""
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A command that failed verification, with the code of the contract; as much of it as could be read."""
+
+    code: str
+    message: str
+    at: Instant
+    jti: str | None = None
+    iss: str | None = None
+    sub: str | None = None
+    kid: str | None = None
+    cmd: str | None = None
+    signed: bool = False
+    """The signature verified: then there is a reply."""
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody on site asks, on the page or the control socket; logged in as `by`."""
+
+    ask: str
+    """Names the `Reply`."""
+    by: str
+    role: str
+    """`guard`, `steward` or `technician`."""
+    cmd: str
+    args: Mapping[str, Json]
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A plate camera saw a car. Its pictures are elsewhere, under their ids."""
+
+    camera: str
+    plate_raw: str | None
+    """As the camera sent it; None: it says that it read none."""
+    at: Instant
+    """When the last byte of it arrived."""
+    key: str
+    """The same for every sending of the same capture; empty: the camera sends nothing that tells it."""
+    direction: Way | None = None
+    confidence: float | None = None
+    """0-100; None: the camera gives none."""
+    colour: str | None = None
+    kind: str | None = None
+    """The plate's kind, as far as the camera tells."""
+    seen: float | None = None
+    """The camera's own time, wall seconds."""
+    seen_firm: bool = False
+    """The camera did not contradict itself about `seen`."""
+    history: bool = False
+    """The maker's mark of a record from the camera's memory."""
+    trigger: str | None = None
+    pictures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """What became of a `Perform`. Every one has exactly one; `code` is a code of the contract if not `ok`."""
+
+    order: str
+    ok: bool
+    result: Json
+    code: str
+    message: str
+    at: Instant
+
+
+Input = (
+    Started | Stopping | Answer | LineHealth | DeviceHealth | OwnHealth | SetAside | Tick
+    | Outcome | Command | Refused | Person | Passage | Performed
+)  # fmt: skip
+
+
+# ---- effects --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """An event for a stream. `type` is the short name of page 4 (`alarm.raised`); `id` never changes."""
+
+    stream: Stream
+    type: str
+    subject: str | None
+    data: Mapping[str, Json]
+    id: str
+    at: Instant
+    test: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Keep `value` under `key`, in the same commit as the events of the step."""
+
+    key: str
+    value: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Drop `key`, in the same commit as the events of the step."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadNow:
+    """Read these points of a device again at once (ahead of every other read) and answer even if unchanged."""
+
+    device: str
+    points: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Operate:
+    """Write one point ahead of all reads, and answer with an `Outcome`.
+
+    A later order for the same point withdraws this one, unless it is on the wire already. A float for a
+    point with `pulse` is the length of the module's own pulse in seconds.
+    """
+
+    order: str
+    device: str
+    point: str
+    value: Value
+    expires: float | None
+    """Monotonic seconds: tried again until then while the device is silent. None: tried once."""
+    at_once: bool = False
+    """Leaves before the commit of its step: holds by fire and releases of pulses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """Something that is done outside of the site (a fresh read, a replay): do it after the commit of its step."""
+
+    order: str
+    cmd: str
+    args: Mapping[str, Json]
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a command: `data` of `command.reply`; to people on site where `local`."""
+
+    jti: str
+    """Of the command; of a person: `ask`."""
+    reply_to: str | None
+    data: Mapping[str, Json]
+    local: bool = False
+
+
+Effect = Emit | Remember | Forget | ReadNow | Operate | Perform | Reply

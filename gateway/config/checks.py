@@ -1,0 +1,197 @@
+"""Cross checks of a whole site file: references, safety rules, doubts. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from gateway.config.device import DETECTORS
+from gateway.config.device_checks import check_devices, check_lines
+from gateway.config.facts import Facts
+from gateway.config.gates import CameraRelay, Gate
+from gateway.config.linkage import Linkage
+from gateway.config.problems import Finding, Path
+from gateway.config.rounds import (
+    CameraItem,
+    DeviceItem,
+    DutyItem,
+    PanelItem,
+    PersonItem,
+    PointItem,
+    QuietItem,
+)
+
+NOT_BUILT = frozenset(
+    {
+        "commands", "gates", "cameras", "http.cameras", "access", "linkage", "annunciator", "self", "inspection",
+        "fire_centre", "gb26875",
+    }
+)  # fmt: skip
+"""Parts of the file that this version reads and checks but does not act on yet."""
+
+
+def check(facts: Facts, top: tuple[str, ...]) -> Iterator[Finding]:
+    """Everything that is wrong or doubtful between the parts. `top`: the top-level keys of the file."""
+    yield from _not_built(facts, top)
+    yield from _uplink(facts, top)
+    yield from check_lines(facts)
+    yield from check_devices(facts)
+    yield from _gates(facts)
+    yield from _cameras(facts)
+    for name, rule in facts.linkage.items():
+        yield from _linkage(facts, rule, ("linkage", name))
+    yield from _signals(facts)
+    yield from _rounds(facts)
+
+
+def _not_built(facts: Facts, top: tuple[str, ...]) -> Iterator[Finding]:
+    text = "is configured but this version does not act on it yet"
+    for key in top:
+        if key in NOT_BUILT:
+            yield Finding((key,), text, "warning", at_key=True)
+        for part in facts.written.get(key, ()):
+            if f"{key}.{part}" in NOT_BUILT:
+                yield Finding((key, part), text, "warning", at_key=True)
+    if "status" in facts.written.get("http", ()):
+        yield Finding(("http", "status"), "serves /metrics and /healthz, but no page yet", "warning", at_key=True)
+    for name, line in facts.lines.items():
+        if line.driver in NOT_BUILT:
+            yield Finding(("lines", name), f"driver {line.driver} {text}", "warning", at_key=True)
+    for section in ("lines", "devices"):
+        if section in top and not facts.written.get(section, ("?",)):
+            yield Finding((section,), f"found no {section.removesuffix('s')}; one at least", at_key=True)
+
+
+def _uplink(facts: Facts, top: tuple[str, ...]) -> Iterator[Finding]:
+    uplink = facts.uplink
+    if uplink is None:
+        return
+    if not uplink.is_secure and not uplink.is_local:
+        personal = "cameras" in top or "access" in top
+        text = f"found {uplink.url}, which anybody on the way can read; mqtts://"
+        yield Finding(("uplink", "url"), text, "error" if personal else "warning")
+    if uplink.protocol != 5:
+        text = "found 3.1.1, with which a refusal by the broker cannot be seen; 5 if the broker can"
+        yield Finding(("uplink", "protocol"), text, "warning")
+
+
+def _gates(facts: Facts) -> Iterator[Finding]:
+    owners: dict[str, str] = {}
+    for name, gate in facts.gates.items():
+        path: Path = ("gates", name)
+        for key, ref in gate.refs().items():
+            output = key in ("open", "hold")
+            yield from facts.refers(ref, (*path, key), output=output)
+            if output:
+                owner = owners.setdefault(ref, f"{name}.{key}")
+                if owner != f"{name}.{key}":
+                    yield Finding((*path, key), f"found '{ref}', which is also {owner}; an output of its own")
+        if isinstance(gate.open, CameraRelay):
+            yield from facts.named("cameras", gate.open.camera, (*path, "open", "camera"))
+        if gate.zone is not None:
+            yield from facts.named("zones", gate.zone, (*path, "zone"))
+        if gate.on_loss == "open":
+            yield from _on_loss(facts, gate, path)
+
+
+def _on_loss(facts: Facts, gate: Gate, path: Path) -> Iterator[Finding]:
+    held = gate.hold or gate.open
+    point = facts.point(held) if isinstance(held, str) else None
+    if isinstance(held, CameraRelay) or (point is not None and point.loss is None):
+        where = held if isinstance(held, str) else "a camera's relay"
+        text = f"found open, but {where} has no `loss`; keep, or a module whose profile says how it is told"
+        yield Finding((*path, "on_loss"), text)
+
+
+def _cameras(facts: Facts) -> Iterator[Finding]:
+    for name, camera in facts.cameras.items():
+        path: Path = ("cameras", name)
+        if camera.gate is not None:
+            yield from facts.named("gates", camera.gate, (*path, "gate"))
+            if camera.token is None:
+                text = "found no token; whoever can send from its address can open the gate"
+                yield Finding((*path, "token"), text, "warning")
+        if camera.mode == "push" and (facts.http is None or facts.http.cameras is None):
+            text = "found a camera that pushes, and nothing listens; http: {cameras: {listen: HOST:PORT}}"
+            yield Finding((*path, "mode"), text)
+    status = facts.http.status if facts.http is not None else None
+    if status is not None and status.read_only:
+        text = f"found {status.listen} without tls; the page is read-only there"
+        yield Finding(("http", "status", "listen"), text, "warning")
+
+
+def _linkage(facts: Facts, rule: Linkage, path: Path) -> Iterator[Finding]:
+    for number, zone in enumerate(rule.zones if isinstance(rule.zones, tuple) else ()):
+        if zone != "site":
+            yield from facts.named("zones", zone, (*path, "zones", number))
+    if rule.button is not None:
+        yield from facts.refers(rule.button, (*path, "button"))
+    for number, name in enumerate(rule.hold):
+        yield from facts.named("gates", name, (*path, "hold", number))
+        gate = facts.gates.get(name)
+        if gate is not None and gate.on_loss is None:
+            text = f"is missing; keep | open, because linkage {path[1]} holds this gate"
+            yield Finding(("gates", name, "on_loss"), text, at_key=True)
+    moving = {ref: name for name, gate in facts.gates.items() for ref in gate.refs().values()}
+    for number, ref in enumerate(rule.set):
+        where = (*path, "set", number)
+        yield from facts.refers(ref, where, output=True)
+        if ref in moving:
+            yield Finding(where, f"found '{ref}', a point of gate {moving[ref]}; a sounder or a lamp, gates go to hold")
+    if rule.trigger == "two-devices":
+        yield from _lonely(facts, rule, path)
+
+
+def _lonely(facts: Facts, rule: Linkage, path: Path) -> Iterator[Finding]:
+    """Zones with exactly one device that can call a fire: two can never agree there."""
+    initiating = {name: device for name, device in facts.devices.items() if device.kind in DETECTORS}
+    counted = Counter(device.zone or "site" for device in initiating.values())
+    panels = {device.zone or "site" for device in facts.devices.values() if device.kind == "panel"}
+    for zone, count in counted.items():
+        if count != 1 or zone in panels or (rule.zones != "any" and zone not in rule.zones):
+            continue
+        name, device = next((name, one) for name, one in initiating.items() if (one.zone or "site") == zone)
+        if device.kind == "call-point" and rule.call_point == "alone":
+            continue
+        text = f"found one initiating device only ({name}) under linkage {path[1]}, which wants two; another one"
+        yield Finding(("zones", zone) if device.zone else (*path, "zones"), text, "warning", at_key=True)
+
+
+def _signals(facts: Facts) -> Iterator[Finding]:
+    if facts.annunciator is not None:
+        for key in ("fire", "fault", "silence"):
+            ref = getattr(facts.annunciator, key)
+            if ref is not None:
+                yield from facts.refers(ref, ("annunciator", key), output=key != "silence")
+    if facts.own is not None:
+        for key in ("alive", "mains", "battery"):
+            ref = getattr(facts.own, key)
+            if ref is not None:
+                yield from facts.refers(ref, ("self", key), output=key == "alive")
+
+
+def _rounds(facts: Facts) -> Iterator[Finding]:
+    for name, one in facts.inspection.items():
+        for number, item in enumerate(one.items):
+            path: Path = ("inspection", name, "items", number)
+            match item:
+                case PointItem():
+                    yield from facts.refers(item.point, (*path, "point"))
+                case DeviceItem():
+                    yield from facts.named("devices", item.device, (*path, "device"))
+                case QuietItem():
+                    if item.no_alarm != "site":
+                        yield from facts.named("zones", item.no_alarm, (*path, "no_alarm"))
+                case PanelItem():
+                    yield from _panel(facts, item.panel, (*path, "panel"))
+                case DutyItem():
+                    yield from _panel(facts, item.duty_check, (*path, "duty_check"))
+                case CameraItem():
+                    yield from facts.named("cameras", item.camera, (*path, "camera"))
+                case PersonItem():
+                    pass
+
+
+def _panel(facts: Facts, name: str, path: Path) -> Iterator[Finding]:
+    yield from facts.named("devices", name, path)
+    device = facts.devices.get(name)
+    if device is not None and device.kind != "panel":
+        yield Finding(path, f"found '{name}', a {device.kind}; a panel")

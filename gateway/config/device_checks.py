@@ -1,0 +1,170 @@
+"""Cross checks of lines and devices: what no single entry can know. Pure."""
+
+from collections.abc import Iterator
+
+from gateway.config.device import DETECTORS, READ_ONLY, Device, ResetPoint, ResetPower
+from gateway.config.facts import Facts
+from gateway.config.lines import ModbusLine, PanelLine
+from gateway.config.points import Point
+from gateway.config.problems import Finding, Path
+from gateway.config.units import endpoint
+
+_SLOWEST = {"fire": 10.0, "gas": 10.0, "fault": 100.0, "wire": 100.0}
+"""Seconds between two looks at a point that can raise this kind (page "product", promise 2)."""
+_UNSTABLE = ("/dev/ttyUSB", "/dev/ttyACM")
+
+
+def check_lines(facts: Facts) -> Iterator[Finding]:
+    """Ports and listeners that two lines share; settings that are odd."""
+    ports: dict[str, str] = {}
+    used = {device.line for device in facts.devices.values()}
+    for name, line in facts.lines.items():
+        path: Path = ("lines", name)
+        if isinstance(line, ModbusLine):
+            key = "serial" if line.serial is not None else "tcp"
+            port = line.serial or str(line.tcp)
+            if port in ports:
+                yield Finding((*path, key), f"found {port}, which is also line {ports[port]}'s; one line for one port")
+            ports.setdefault(port, name)
+            if port.startswith(_UNSTABLE):
+                text = (
+                    f"found {port}, which changes when adapters are plugged in otherwise; a name of /dev/serial/by-id"
+                )
+                yield Finding((*path, key), text, "warning")
+            if line.parity != "none" and line.stopbits == 2:
+                text = f"found 2 stop bits with parity {line.parity}; 1 makes the 11 bits of a Modbus character"
+                yield Finding((*path, "stopbits"), text, "warning")
+        if name not in used and 0 < len(facts.written.get("devices", ())) == len(facts.devices):
+            yield Finding(path, "has no device", "warning", at_key=True)
+    yield from _listeners(facts)
+
+
+def _listeners(facts: Facts) -> Iterator[Finding]:
+    places: list[tuple[Path, str]] = [
+        (("lines", name, "listen"), line.listen) for name, line in facts.lines.items() if isinstance(line, PanelLine)
+    ]
+    if facts.http is not None:
+        if facts.http.cameras is not None:
+            places.append((("http", "cameras", "listen"), facts.http.cameras.listen))
+        if facts.http.status is not None:
+            places.append((("http", "status", "listen"), facts.http.status.listen))
+    for number, (path, text) in enumerate(places):
+        here = endpoint(text)
+        for other, taken in places[:number]:
+            there = endpoint(taken)
+            anywhere = {"0.0.0.0", "::"} & {here.host, there.host}  # noqa: S104 (compared, not bound)
+            if here.port == there.port and (here.host == there.host or anywhere):
+                yield Finding(path, f"found {text}, which {'.'.join(map(str, other))} listens on; another port")
+
+
+def check_devices(facts: Facts) -> Iterator[Finding]:
+    """References, unit ids, addresses, and the rules for fire devices."""
+    units: dict[tuple[str, int], str] = {}
+    panels: dict[tuple[str, str | None], str] = {}
+    unverified: set[str] = set()
+    for name, device in facts.devices.items():
+        path: Path = ("devices", name)
+        yield from facts.named("lines", device.line, (*path, "line"))
+        if device.zone is not None:
+            yield from facts.named("zones", device.zone, (*path, "zone"))
+        line = facts.lines.get(device.line)
+        if isinstance(line, ModbusLine):
+            yield from _modbus_device(device, line, path, units)
+        elif isinstance(line, PanelLine):
+            yield from _panel_device(device, path, panels)
+        yield from _overlaps(device, path)
+        yield from _outputs(facts, device, path)
+        yield from _fire_device(device, path)
+        if device.profile not in unverified and device.source is not None and device.source.status == "unverified":
+            unverified.add(device.profile or name)
+            text = f"the register table is unverified ({device.source.text}); compare it with the device's manual"
+            yield Finding((*path, "profile") if device.profile else (*path, "source"), text, "warning")
+
+
+def _modbus_device(
+    device: Device, line: ModbusLine, path: Path, units: dict[tuple[str, int], str]
+) -> Iterator[Finding]:
+    at_unit = (*path, "unit")
+    owner = units.setdefault((device.line, device.unit), str(path[1]))
+    if owner != path[1]:
+        text = f"found unit {device.unit} on line {device.line}, which is also {owner}'s; a unit id of its own"
+        yield Finding(at_unit, text)
+    if line.is_bus and device.unit == 0:
+        yield Finding(at_unit, "found 0, which every device of a bus obeys; 1-247")
+    elif line.is_bus and device.unit > 247:
+        yield Finding(at_unit, f"found {device.unit}, a reserved id; 1-247 if the device can be set", "warning")
+    for key in ("address", "components"):
+        if getattr(device, key) is not None:
+            written = "points" if key == "components" else key
+            yield Finding((*path, written), f"found {written} of a panel on a modbus line; a gb26875 line has panels")
+    if not device.points and device.components is None:
+        yield Finding(path, "has no points; nothing is read from it", "warning", at_key=True)
+
+
+def _panel_device(device: Device, path: Path, panels: dict[tuple[str, str | None], str]) -> Iterator[Finding]:
+    owner = panels.setdefault((device.line, device.address), str(path[1]))
+    if owner != path[1]:
+        text = f"found the same address on line {device.line} as {owner} has; an address of its own"
+        yield Finding((*path, "address"), text)
+    if device.kind != "panel":
+        yield Finding((*path, "kind"), f"found {device.kind} on a gb26875 line; panel")
+    if device.points:
+        yield Finding((*path, "points"), "found points on a gb26875 line; a file, points: FILE.csv, or nothing")
+    if "unit" in device.model_fields_set:
+        yield Finding((*path, "unit"), f"found {device.unit} on a gb26875 line; address, or nothing")
+
+
+def _overlaps(device: Device, path: Path) -> Iterator[Finding]:
+    """Two points that read the same registers differently (several bits of one register are no such thing)."""
+    taken: list[tuple[str, int, int, str, Point]] = sorted(
+        (*point.span, name, point) for name, point in device.points.items()
+    )
+    order = list(device.points)
+    for number, (table, first, count, name, point) in enumerate(taken):
+        for other_table, other_first, _, other_name, other in taken[number + 1 :]:
+            if other_table != table or other_first >= first + count:
+                break
+            if point.bit is not None or other.bit is not None or (first, point.type) == (other_first, other.type):
+                continue
+            later, earlier = sorted((name, other_name), key=order.index, reverse=True)
+            one = device.points[later]
+            text = f"found {one.at} as {one.type}, over '{earlier}' ({_where(device.points[earlier])})"
+            yield Finding((*path, "points", later, "at"), f"{text}; addresses that do not overlap, or the same type")
+
+
+def _where(point: Point) -> str:
+    _, first, count = point.span
+    end = f"-{first + count - 1}" if count > 1 else ""
+    return f"{point.type} at {point.at}{end}"
+
+
+def _outputs(facts: Facts, device: Device, path: Path) -> Iterator[Finding]:
+    resets = {device.reset.point} if isinstance(device.reset, ResetPoint) and device.kind in DETECTORS else set()
+    for name, point in device.points.items():
+        if point.writable and device.kind in READ_ONLY and name not in resets:
+            text = f"found an output of a {device.kind}; no write (a detector's reset point alone may have it)"
+            yield Finding((*path, "points", name, "write"), text)
+    if isinstance(device.reset, ResetPoint):
+        yield from facts.refers(f"{path[1]}.{device.reset.point}", (*path, "reset", "point"), output=True)
+    elif isinstance(device.reset, ResetPower):
+        yield from facts.refers(device.reset.power, (*path, "reset", "power"), output=True)
+
+
+def _fire_device(device: Device, path: Path) -> Iterator[Finding]:
+    kinds = set()
+    for name, point in device.points.items():
+        for alarm_name, alarm in point.alarms.items():
+            kinds.add(alarm.kind)
+            slowest = _SLOWEST.get(alarm.kind)
+            if slowest is not None and point.every > slowest:
+                text = f"found {point.every:g}s with the alarm {alarm_name} of kind {alarm.kind}; at most {slowest:g}s"
+                yield Finding((*path, "points", name, "every"), text)
+    if device.kind not in DETECTORS:
+        return
+    wanted = "gas" if device.kind == "gas-detector" else "fire"
+    if wanted not in kinds:
+        text = f"found a {device.kind} without an alarm of kind {wanted}; one at least, or it can never tell"
+        yield Finding(path, text, at_key=True)
+    if not device.is_certified:
+        text = f"is no certified fire detector (certified: {device.certified or 'not written'})"
+        yield Finding(path, text, "warning", at_key=True)

@@ -1,0 +1,68 @@
+"""The good parts of a site file, as the cross checks look at them. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from gateway.config.access import Access, Http
+from gateway.config.cameras import Camera
+from gateway.config.device import Device
+from gateway.config.gates import Gate
+from gateway.config.lines import ModbusLine, PanelLine
+from gateway.config.linkage import Annunciator, Linkage, Own
+from gateway.config.points import Point
+from gateway.config.problems import Finding, Path, listed, near, plain, unknown_name
+from gateway.config.rounds import Round
+from gateway.config.uplink import Uplink
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Parts that were good in themselves; `written` has the names of all entries, good or not."""
+
+    written: Mapping[str, tuple[str, ...]]
+    uplink: Uplink | None
+    lines: Mapping[str, ModbusLine | PanelLine]
+    devices: Mapping[str, Device]
+    gates: Mapping[str, Gate]
+    cameras: Mapping[str, Camera]
+    linkage: Mapping[str, Linkage]
+    inspection: Mapping[str, Round]
+    http: Http | None
+    access: Access | None
+    annunciator: Annunciator | None
+    own: Own | None
+
+    def named(self, section: str, name: str, path: Path) -> Iterator[Finding]:
+        """A finding if `name` is no entry of `section`."""
+        names = self.written.get(section, ())
+        if name not in names:
+            yield Finding(path, unknown_name(section.removesuffix("s"), name, names))
+
+    def point(self, ref: str) -> Point | None:
+        """The point that `device.point` means, if both are good."""
+        device, _, point = ref.partition(".")
+        owner = self.devices.get(device)
+        return None if owner is None else owner.points.get(point)
+
+    def refers(self, ref: str, path: Path, *, output: bool = False) -> Iterator[Finding]:
+        """Findings if `ref` is no point, or (for an output) cannot be written."""
+        device, _, name = ref.partition(".")
+        names = self.written.get("devices", ())
+        if device not in names:
+            close = next(iter(get_close_matches(device, names, n=1, cutoff=0.6)), None)
+            known = f"devices are: {listed(names, 12)}" if names else "no device is defined"
+            hint = "" if close is None else f"; did you mean '{close}.{name}'?"
+            text = f"found '{plain(ref)}', and there is no device '{plain(device)}'; {known}{hint}"
+            yield Finding(path, text)
+            return
+        owner = self.devices.get(device)
+        if owner is None:
+            return
+        point = owner.points.get(name)
+        if point is None:
+            outputs = [one for one, what in owner.points.items() if what.writable or not output]
+            text = f"found '{plain(ref)}', and {device} has no point '{plain(name)}'"
+            yield Finding(path, f"{text}; its points are: {listed(outputs, 12) or 'none'}{near(name, outputs)}")
+        elif output and not point.writable:
+            yield Finding(path, f"found '{ref}', which cannot be written; a point with write: true")

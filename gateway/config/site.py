@@ -1,0 +1,82 @@
+"""The whole site file (page "site file"), as frozen settings. Defaults are those of the page."""
+
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BeforeValidator, Field, StrictBool, WithJsonSchema
+
+from gateway.config.access import Access, CameraListener, Http, InOut, StatusPage, User
+from gateway.config.cameras import Camera
+from gateway.config.device import Device
+from gateway.config.gates import CameraRelay, Gate
+from gateway.config.lines import Line, ModbusLine, PanelLine
+from gateway.config.linkage import Annunciator, Linkage, Own
+from gateway.config.problems import near
+from gateway.config.rounds import Round
+from gateway.config.store import FireCentre, Keep, Service, Store
+from gateway.config.units import Id, Secret, Strict, Text
+from gateway.config.uplink import CommandKey, Commands, Telemetry, Tls, Uplink
+
+__all__ = [
+    "Access", "Annunciator", "Camera", "CameraListener", "CameraRelay", "CommandKey", "Commands", "Device",
+    "FireCentre", "Gate", "Http", "InOut", "Keep", "Line", "Linkage", "ModbusLine", "Own", "PanelLine", "Round",
+    "Secret", "Service", "Site", "SiteFile", "StatusPage", "Store", "Telemetry", "Tls", "Uplink", "User", "Zone",
+]  # fmt: skip
+
+
+def _timezone(value: object) -> str:
+    if isinstance(value, str) and len(value) <= 64:
+        try:
+            ZoneInfo(value)
+        except (OSError, ValueError):  # ZoneInfoNotFoundError is a KeyError where no data is installed at all
+            pass
+        except KeyError:
+            pass
+        else:
+            return value
+    raise ValueError(
+        "a time zone of the IANA database, such as Asia/Shanghai or UTC" + near(value, available_timezones())
+    )
+
+
+TimeZone = Annotated[str, BeforeValidator(_timezone), WithJsonSchema({"type": "string"})]
+
+
+class Site(Strict):
+    """Which compound this is."""
+
+    id: Id
+    name: Text | None = None
+    timezone: TimeZone = "UTC"
+
+
+class Zone(Strict):
+    """A part of the compound that alarms and linkage speak of."""
+
+    name: Text | None = None
+
+
+class SiteFile(Strict):
+    """The site file."""
+
+    version: Literal[1]
+    site: Site
+    gateway: Id
+    simulated: StrictBool = False
+    """Written by `simulate --out`: every event says so."""
+    uplink: Uplink
+    commands: Commands | None = None
+    lines: dict[Id, Line] = Field(json_schema_extra={"minProperties": 1})
+    zones: dict[Id, Zone] = Field(default_factory=dict)
+    devices: dict[Id, Device] = Field(json_schema_extra={"minProperties": 1})
+    gates: dict[Id, Gate] = Field(default_factory=dict)
+    cameras: dict[Id, Camera] = Field(default_factory=dict)
+    http: Http | None = None
+    access: Access | None = None
+    linkage: dict[Id, Linkage] = Field(default_factory=dict)
+    annunciator: Annunciator | None = None
+    self_: Own | None = Field(None, alias="self")
+    inspection: dict[Id, Round] = Field(default_factory=dict)
+    service: Service = Service.model_construct()
+    store: Store = Store.model_construct()
+    fire_centre: FireCentre | None = None

@@ -1,0 +1,118 @@
+"""The broker, and who may send commands."""
+
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
+
+from gateway.config.units import (
+    BrokerUrl,
+    Endpoint,
+    FilePath,
+    Many,
+    Period,
+    Secret,
+    Strict,
+    broker,
+    is_loopback,
+    wrong,
+)
+
+Command = Literal[
+    "gate.open", "gate.hold", "gate.release", "fire.confirm", "fire.reset", "fire.release", "alarm.acknowledge",
+    "alarm.verify", "alarm.reset", "alarm.shelve", "device.disable", "device.enable", "zone.test", "read", "write",
+    "picture", "inspection.run", "inspection.cancel", "access.update", "access.forget", "access.export",
+    "access.presence", "panel.duty", "events.replay", "config.get", "config.apply",
+]  # fmt: skip
+"""What a key's `allow` may name (page "MQTT contract")."""
+COMMANDS: tuple[str, ...] = get_args(Command)
+
+
+def _protocol(value: object) -> object:
+    if value == "5":
+        return 5
+    if value not in (5, "3.1.1") or isinstance(value, bool | float):
+        raise ValueError("5 | 3.1.1")
+    return value
+
+
+class Tls(Strict):
+    """Files of the TLS connection to the broker; `ca` absent: the system's authorities."""
+
+    ca: FilePath | None = None
+    cert: FilePath | None = None
+    key: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.cert is None) != (self.key is None):
+            raise wrong("found cert without key" if self.cert else "found key without cert", "both, or neither")
+        return self
+
+
+class Telemetry(Strict):
+    """How often the full picture of each device goes out."""
+
+    every: Period = 300.0
+
+
+class Uplink(Strict):
+    """The broker and how to reach it."""
+
+    url: BrokerUrl
+    protocol: Annotated[Literal[5, "3.1.1"], BeforeValidator(_protocol), WithJsonSchema({"enum": [5, "3.1.1"]})] = 5
+    client_id: Annotated[str, StringConstraints(pattern=r"^[!-~]{0,100}$")] = ""
+    """Default: the gateway's id (put in by `load`)."""
+    username: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = None
+    password: Secret | None = None
+    tls: Tls | None = None
+    topic_root: Annotated[str, StringConstraints(pattern=r"^[^/+#$\x00\s]+(/[^/+#\x00\s]+)*$", max_length=100)] = (
+        "site-gateway/v1"
+    )
+    keepalive: Period = Field(30.0, ge=1, le=65535)
+    telemetry: Telemetry = Telemetry.model_construct()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where to connect, the default port put in."""
+        return broker(self.url)
+
+    @property
+    def is_secure(self) -> bool:
+        """True for mqtts://."""
+        return self.url.startswith("mqtts:")
+
+    @property
+    def is_local(self) -> bool:
+        """True if the broker runs on this machine."""
+        return is_loopback(self.endpoint.host)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.tls is not None and not self.is_secure:
+            raise wrong("found tls with a mqtt:// url", "mqtts:// uses it", "tls")
+        if self.password is not None and self.username is None and self.protocol != 5:
+            raise wrong("found a password without username", "protocol 3.1.1 needs both", "password")
+        return self
+
+
+class CommandKey(Strict):
+    """A key that may sign commands (Ed25519, a PEM file)."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@-]{1,64}$")]
+    ed25519: FilePath
+    allow: Many[Command] | None = None
+    """None: the default list of page "MQTT contract"."""
+
+
+class Commands(Strict):
+    """Who may send commands. Absent: nobody."""
+
+    keys: Annotated[Many[CommandKey], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        ids = [key.id for key in self.keys]
+        for number, one in enumerate(ids):
+            if one in ids[:number]:
+                raise wrong(f"found the key id {one!r} twice", "a different id for each key", f"keys.{number}.id")
+        return self

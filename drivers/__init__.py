@@ -1,0 +1,1 @@
+"""Drivers: one package per protocol; each knows only `gateway.driver` and the vocabulary."""

@@ -1,0 +1,272 @@
+"""A Modbus line that the gateway asks. The only module that knows pymodbus.
+
+pymodbus gives the frames (MBAP, RTU with its CRC) and the asyncio transport of a serial port, opened
+exclusively. Its transactions are not used: they take a late RTU answer for the next one's, and an echo for
+the answer to a write.
+"""
+
+import asyncio
+import logging
+import socket
+import termios
+from collections import deque
+from collections.abc import Mapping, Sequence
+from math import inf
+from types import TracebackType
+from typing import Self
+
+from pymodbus.framer import FramerRTU, FramerSocket
+from pymodbus.pdu import DecodePDU
+from pymodbus.transport.serialtransport import create_serial_connection
+
+from drivers.modbus.blocks import Span, narrow, plan
+from drivers.modbus.bus import BusWire
+from drivers.modbus.decode import Decode, compile_point
+from drivers.modbus.encode import encode
+from drivers.modbus.frames import READS, Answer, Ask, read
+from drivers.modbus.settings import Device, LineSettings, Point, problems
+from drivers.modbus.wire import Frames, TcpWire
+from drivers.modbus.wiretime import WireTime
+from gateway.driver import Block, Decoded, Timing
+from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, LineDown
+from gateway.model import Lane, Value
+
+_CONNECT_TIMEOUT = 3.0
+_FLOOR_BUS, _FLOOR_TCP = 0.05, 0.2
+_LONGEST_NORMAL = 0.2
+"""The longest read of the normal lane, in seconds, on a bus that carries alarms or orders too."""
+_KEPT_BUS, _KEPT_TCP = 1000, 200
+_UNANSWERED_MS = 10_000
+_PARITY = {"none": "N", "even": "E", "odd": "O"}
+
+# An exception that says "not now" is no refusal: asking again later is right (MODBUS Application Protocol
+# V1.1b3, 7). 5 acknowledge, 6 busy, 10 gateway path unavailable, 11 gateway target failed to respond.
+_NOT_NOW = frozenset((5, 6, 10, 11))
+
+_RTU = FramerRTU(DecodePDU(is_server=False))
+_MBAP = FramerSocket(DecodePDU(is_server=False))
+logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # whatever is worth a line, we say ourselves
+
+
+class Request:
+    """What a block of this driver asks. Its decoders are made on first use: `check` and `plan` need none."""
+
+    __slots__ = ("_decoders", "ask", "device", "span")
+
+    def __init__(self, device: Device, span: Span, ask: Ask) -> None:
+        self.device = device
+        self.span = span
+        self.ask = ask
+        self._decoders: tuple[tuple[str, Decode], ...] | None = None
+
+    @property
+    def decoders(self) -> tuple[tuple[str, Decode], ...]:
+        """Each point's name and how its value is taken out of the answer."""
+        if self._decoders is None:
+            start = self.span.start
+            self._decoders = tuple((point.name, compile_point(point, start)) for point in self.span.points)
+        return self._decoders
+
+
+class ModbusLine:
+    """One line: a serial bus, a Modbus TCP device, or a bus behind a converter that hands on RTU frames.
+
+    Raises ConfigError if the settings cannot be used. One reader at a time on a bus, `in_flight` on TCP.
+    """
+
+    def __init__(self, settings: LineSettings) -> None:
+        found = problems(settings)
+        if found:
+            raise ConfigError("; ".join(found))
+        self.in_flight = settings.in_flight
+        self.latency = 0.0
+        """Seconds that the last answer took beyond its wire time, without any wait before the request.
+
+        Right after `read` returned it is that read's, also with several in flight.
+        """
+        self.frames: Frames = deque(maxlen=_KEPT_BUS if settings.is_bus else _KEPT_TCP)
+        self._settings = settings
+        self._time = WireTime.of(settings)
+        self._seal = _seal_rtu if settings.is_bus else _seal_tcp
+        self._devices = {device.id: device for device in settings.devices}
+        self._points = {(device.id, point.name): point for device in settings.devices for point in device.points}
+        urgent = any(point.lane < Lane.NORMAL or point.write for point in self._points.values())
+        self._longest = _LONGEST_NORMAL if urgent else inf
+        self._blocks = tuple(
+            self._block(device, span)
+            for device in settings.devices
+            for span in plan(device, device.points, self._time, self._longest)
+        )
+        self._wire: TcpWire | BusWire | None = None
+
+    @property
+    def echoes(self) -> bool | None:
+        """Whether the adapter sends back what is sent; None: not known (yet)."""
+        return self._wire.echoes if isinstance(self._wire, BusWire) else None
+
+    def blocks(self) -> Sequence[Block]:
+        """All requests that read every point of every device."""
+        return self._blocks
+
+    def timing(self, device: str) -> Timing:
+        """Limits of the adaptive time-out, beyond the wire time."""
+        ceiling = self._devices[device].timeout
+        return Timing(min(ceiling, _FLOOR_BUS if self._settings.serial else _FLOOR_TCP), ceiling)
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises LineDown."""
+        try:
+            wire = self._new_wire()
+        except OSError as error:
+            raise LineDown(f"{self._settings.name}: {error}") from error
+        try:
+            if self._settings.serial is None:
+                await self._connect(wire)
+            else:
+                await self._open(wire, self._settings.serial)
+        except BaseException:
+            wire.fail("not connected")
+            raise
+        self._wire = wire
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close; what is under way ends with LineDown."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.fail("closed")
+            await wire.closed
+
+    async def read(self, block: Block, timeout: float) -> bytes:
+        """Ask once; the data of the answer, without its byte count.
+
+        `timeout`: seconds from the last byte sent to the first one received (beyond the wire time).
+        Exceptions 5, 6, 10 and 11 ("not now") are DeviceSilent, all others DeviceRefused.
+        """
+        request = block.request
+        if not isinstance(request, Request):
+            raise TypeError("a block of another line's driver")
+        wire, device = self._wire, request.device
+        if isinstance(wire, TcpWire):  # the busiest path: no further call in between
+            answer = await wire.ask(request.ask, timeout, device.silence)
+            self.latency = wire.latency
+        else:
+            answer = await self._ask(request.ask, device, timeout)
+        if isinstance(answer, int):
+            raise _refusal(answer)
+        return answer
+
+    def decode(self, block: Block, raw: bytes) -> Mapping[str, Decoded]:
+        """What `raw` says about each point of the block."""
+        request = block.request
+        if not isinstance(request, Request):
+            raise TypeError("a block of another line's driver")
+        return {name: decode(raw) for name, decode in request.decoders}
+
+    def narrow(self, block: Block) -> Sequence[Block]:
+        """Two smaller blocks for the same points; empty if it cannot be split."""
+        request = block.request
+        if not isinstance(request, Request):
+            raise TypeError("a block of another line's driver")
+        return [self._block(request.device, span) for span in narrow(request.device, request.span)]
+
+    def block_for(self, device: str, points: Sequence[str], lane: Lane) -> Sequence[Block]:
+        """Requests that read just these points. Raises ConfigError for a point that does not exist."""
+        wanted = [self._point(device, name) for name in points]
+        found = self._devices[device]
+        return [self._block(found, span, lane) for span in plan(found, wanted, self._time, self._longest)]
+
+    async def write(self, device: str, point: str, value: Value, timeout: float) -> None:
+        """Write one point once; a float to a point with `pulse` is the length of its timed pulse in seconds.
+
+        Raises ConfigError (nothing was sent) for what cannot be written.
+        """
+        found = self._devices.get(device)
+        ask = encode(found.unit if found else 0, self._point(device, point), value, self._seal)
+        answer = await self._ask(ask, self._devices[device], timeout)
+        if isinstance(answer, int):
+            raise _refusal(answer)
+
+    async def _ask(self, ask: Ask, device: Device, timeout: float) -> Answer:
+        wire = self._wire
+        if wire is None:
+            raise LineDown("not connected")
+        if isinstance(wire, TcpWire):
+            answer = await wire.ask(ask, timeout, device.silence)
+        else:
+            answer = await wire.ask(ask, timeout, device.silence or 0.0, max(timeout, device.timeout))
+        self.latency = wire.latency
+        return answer
+
+    def _point(self, device: str, name: str) -> Point:
+        point = self._points.get((device, name))
+        if point is None:
+            raise ConfigError(f"line {self._settings.name} has no point {device}.{name}")
+        return point
+
+    def _block(self, device: Device, span: Span, lane: Lane | None = None) -> Block:
+        ask = read(device.unit, READS[span.table], span.start, span.length, self._seal)
+        names = tuple(point.name for point in span.points)
+        wire = self._time.read(span.length, bits=span.points[0].is_bit, silence=device.silence)
+        request = Request(device, span, ask)
+        return Block(device.id, names, span.lane if lane is None else lane, span.every, wire, request)
+
+    def _new_wire(self) -> TcpWire | BusWire:
+        if not self._settings.is_bus:
+            return TcpWire(self.frames)
+        known: dict[int, list[Ask]] = {}
+        for block in self._blocks:
+            if isinstance(block.request, Request):
+                known.setdefault(block.request.device.unit, []).append(block.request.ask)
+        return BusWire(self.frames, self._time, known, self._seal, packed=self._settings.serial is None)
+
+    async def _connect(self, wire: TcpWire | BusWire) -> None:
+        host, port = self._settings.host or "", self._settings.port
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT):
+                transport, _ = await wire.loop.create_connection(lambda: wire, host, port)
+            _tune(transport.get_extra_info("socket"))
+        except (OSError, UnicodeError) as error:
+            raise LineDown(f"{host}:{port}: {str(error) or f'no answer within {_CONNECT_TIMEOUT:.0f} s'}") from error
+
+    async def _open(self, wire: TcpWire | BusWire, path: str) -> None:
+        line = self._settings
+        try:
+            await create_serial_connection(
+                wire.loop, lambda: wire, path, line.baudrate, 8, _PARITY[line.parity], line.stopbits, 0
+            )
+        except (OSError, ValueError, termios.error) as error:
+            raise LineDown(f"{path}: {_reason(error, line)}") from error
+        await wire.opened
+
+
+def _tune(connection: socket.socket) -> None:
+    """Small requests at once; a peer that is gone is noticed, idle or not."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
+
+
+def _reason(error: Exception, line: LineSettings) -> str:
+    if isinstance(error, termios.error):
+        return f"the port refuses {line.baudrate} baud, parity {line.parity}, {line.stopbits} stop bits ({error})"
+    if isinstance(error, BlockingIOError) or getattr(error, "errno", None) == 11:
+        return f"another program has the port ({error})"
+    return str(error)
+
+
+def _refusal(code: int) -> DeviceSilent | DeviceRefused:
+    return DeviceSilent(f"not now: exception {code}") if code in _NOT_NOW else DeviceRefused(code)
+
+
+def _seal_rtu(pdu: bytes, unit: int) -> bytes:
+    return _RTU.encode(pdu, unit, 0)
+
+
+def _seal_tcp(pdu: bytes, unit: int) -> bytes:
+    return _MBAP.encode(pdu, unit, 0)[2:]

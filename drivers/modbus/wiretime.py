@@ -1,0 +1,62 @@
+"""How long frames take on a line. Pure; all times in seconds.
+
+MODBUS over Serial Line V1.02, 2.5.1.1: frames are parted by 3.5 characters of silence, by a fixed 1.75 ms
+above 19200 baud. A character is what really goes over the wire: 1 start + 8 data + parity + stop bits, so
+10 bits for 8N1 (the standard's own 11 hold for lines with a parity or a second stop bit). Devices that want
+more silence say so in their profile.
+"""
+
+from typing import NamedTuple, Self
+
+from drivers.modbus.settings import LineSettings
+
+READ_REQUEST = 8
+"""Bytes of a read request as an RTU frame."""
+_ETHERNET = 0.0002
+_BYTE = 0.08e-6
+
+
+class WireTime(NamedTuple):
+    """The clockwork of one line."""
+
+    character: float
+    """One character; 0 on TCP."""
+    silence: float
+    """t3.5, the least silence before a frame; 0 on TCP."""
+    bus: bool
+
+    @classmethod
+    def of(cls, line: LineSettings) -> Self:
+        """The times of a line. A bus behind TCP is reckoned with the baud rate given for it."""
+        if not line.is_bus:
+            return cls(0.0, 0.0, bus=False)
+        bits = 1 + 8 + (line.parity != "none") + line.stopbits
+        character = bits / line.baudrate
+        return cls(character, 0.00175 if line.baudrate > 19200 else 3.5 * character, bus=True)
+
+    def frame(self, size: int) -> float:
+        """A frame of `size` bytes, without silences."""
+        return size * self.character
+
+    def read(self, count: int, *, bits: bool, silence: float | None = None) -> float:
+        """A whole read: request, answer and the two silences, without the device's own time."""
+        answer = answer_size(count, bits=bits)
+        if not self.bus:
+            return _ETHERNET + (12 + answer + 4) * _BYTE + (silence or 0.0)
+        before = max(self.silence, silence or 0.0)
+        return (READ_REQUEST + answer) * self.character + before + self.silence
+
+    def cost(self, count: int, *, bits: bool, silence: float | None = None) -> float:
+        """What a read is worth when plans are compared: wire time on a bus.
+
+        On TCP a request costs a round trip (taken as 1 ms) and a byte next to nothing: fewer requests win,
+        then fewer bytes.
+        """
+        if self.bus:
+            return self.read(count, bits=bits, silence=silence)
+        return 0.001 + answer_size(count, bits=bits) * 1e-12
+
+
+def answer_size(count: int, *, bits: bool) -> int:
+    """Bytes of the answer to a read as an RTU frame: unit, function, byte count, data, CRC."""
+    return 5 + ((count + 7) // 8 if bits else 2 * count)

@@ -1,0 +1,1 @@
+"""The south: who is asked when, on every line, and what the answers changed."""

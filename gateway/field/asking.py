@@ -1,0 +1,400 @@
+"""One turn on the line: ask, and draw the consequences. What time to do it at is `schedule.py`'s affair."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from gateway.clock import Clock
+from gateway.driver import Block
+from gateway.errors import ConfigError, DeviceError, DeviceRefused, DeviceSilent, LineDown
+from gateway.field.device import Device
+from gateway.field.guard import Guarded
+from gateway.field.readings import STALE_AFTER
+from gateway.field.requests import Confirm, Fetch, Order, answerable, drop, fail
+from gateway.field.schedule import Job, Schedule
+from gateway.field.telemetry import Telemetry
+from gateway.field.telling import Telling
+from gateway.log import logger
+from gateway.model import Input, Instant, Lane, Quality, Reading, Reason, Value
+
+_log = logger(__name__)
+
+_NARROW = (1, 2, 3)
+"""Illegal function, address, value (MODBUS Application Protocol V1.1b3, 7): asking for less may help."""
+_TARGET_SILENT = 11
+"""Gateway target device failed to respond: the converter speaks, the device does not."""
+_REFUSED_AGAIN = 60.0
+_MISSED_AGAIN = 3.0
+"""A miss is looked into within that time, however long the period, so that a fault is told within 100 s."""
+_REOPEN_AFTER = 10.0
+_SWEEP_AGAIN = 0.05
+_FETCHES = 64
+"""Callers who may wait for reads of one line at once."""
+_ORDER_AGAIN = 0.25
+_ORDER_AGAIN_LAST = 2.0
+
+
+class Reopen(Exception):
+    """No device of this line answers any more: the connection itself may be dead without saying so."""
+
+
+class Asking:
+    """Does the jobs of one line and keeps the state of its devices."""
+
+    def __init__(
+        self,
+        line: str,
+        poller: Guarded,
+        *,
+        watched: Mapping[str, frozenset[str]],
+        put: Callable[[Input], Awaitable[None]],
+        telemetry: Telemetry,
+        clock: Clock,
+        life: float,
+        may_hang: bool,
+    ) -> None:
+        self.line = line
+        self.poller = poller
+        self.devices: dict[str, Device] = {}
+        self.opened = 0.0
+        """When the line was opened the last time (monotonic seconds)."""
+        self.schedule = Schedule((), 0.0)
+        self.shortest = life
+        """The shortest period on this line, in seconds."""
+        self._watched = watched
+        self._telling = Telling(line, put, telemetry)
+        self._clock = clock
+        self._life = life
+        self._may_hang = may_hang
+        self._fetching = 0
+        self._confirming: set[tuple[str, tuple[str, ...]]] = set()
+
+    def learn(self, at: Instant) -> None:
+        """Take over the blocks of the poller. Raises DriverBug."""
+        blocks = self.poller.blocks()
+        by_device: dict[str, list[Block]] = {}
+        for block in blocks:
+            by_device.setdefault(block.device, []).append(block)
+        for name, mine in by_device.items():
+            self._meet(name, mine, at)
+        self.schedule = Schedule(blocks, at.mono, life=self._life)
+        self.shortest = min((block.every for block in blocks), default=self._life)
+
+    def begin(self, at: Instant) -> None:
+        """The line has been opened: all devices are due at once, misses count from nothing."""
+        self.opened = at.mono
+        for device in self.devices.values():
+            device.forget()
+        self.schedule.restart(at.mono)
+
+    async def lose(self, at: Instant) -> None:
+        """The line is down: every point of every device is BAD."""
+        for device in tuple(self.devices.values()):
+            device.forget()
+            await self._telling.changed(device, device.table.lost(Reason.LINE_DOWN, at), at)
+
+    async def sweep(self, at: Instant) -> float:
+        """What was not refreshed is BAD. Returns when to look again (monotonic seconds)."""
+        again = at.mono + STALE_AFTER * self.shortest
+        for device in tuple(self.devices.values()):
+            await self._telling.changed(device, device.table.stale(at), at)
+            again = min(again, device.table.stale_at())
+        return max(again, at.mono + _SWEEP_AGAIN)
+
+    async def do(self, job: Job, now: float) -> float:
+        """Do one job; returns the time when it ended. Raises LineDown, Reopen."""
+        block = job.block
+        if block is None:
+            return await self._once(job.item, now)
+        device = self.devices[block.device]
+        device.requests += 1
+        try:
+            raw = await self.poller.read(block, device.wait(block))
+        except DeviceError as error:
+            at = self._clock.now()
+            if isinstance(error, DeviceRefused) and error.code != _TARGET_SILENT:
+                await self._refused(device, job, block, error, at)
+            else:
+                await self._missed(device, job, block, at)
+            return self._clock.now().mono
+        at = self._clock.now()
+        device.time.sample(self.poller.latency)
+        if device.misses or not device.heard:
+            await self._heard(device, at)
+        ended = at.mono
+        if not device.table.same(block, raw, at) or device.owed:
+            decoded = self.poller.decode(block, raw)
+            asked = {point: Reading(*decoded[point], at) for point in device.pay(block.points)}
+            await self._telling.changed(device, device.table.answered(block, raw, decoded, at), at, asked)
+            ended = self._clock.now().mono
+        device.overruns += self.schedule.done(job, at.mono)
+        return ended
+
+    def confirm(self, device: str, points: tuple[str, ...], now: float) -> None:
+        """Read these points ahead of all else; the site gets them even if unchanged. Raises DriverBug."""
+        self._known(device)
+        for block in self._blocks_for(device, points, Lane.ORDER):
+            key = (device, block.points)
+            if key not in self._confirming:
+                self._confirming.add(key)
+                self.schedule.request(Confirm(block, now), Lane.ORDER, now)
+
+    async def fetch(self, device: str, points: tuple[str, ...] | None, now: float) -> dict[str, Reading]:
+        """Read these points (None: all) for a caller who waits. Raises DeviceError, LineDown.
+
+        First in the normal lane: nobody who asks may hold up an alarm. Of several requests some may be refused:
+        their points are BAD.
+        """
+        if self._fetching >= _FETCHES:
+            raise DeviceError("too many reads wait for this line")
+        known = self._known(device)
+        blocks = self.schedule.blocks(device) if points is None else self._blocks_for(device, points, Lane.NORMAL)
+        loop = asyncio.get_running_loop()
+        fetches = [Fetch(block, loop.create_future()) for block in blocks]
+        for fetch in fetches:
+            self.schedule.request(fetch, Lane.NORMAL, now)
+        readings: dict[str, Reading] = {}
+        refusals: list[DeviceRefused] = []
+        self._fetching += 1
+        try:
+            for fetch in fetches:
+                try:
+                    readings.update(await fetch.done)
+                except DeviceRefused as error:
+                    refusals.append(error)
+        finally:
+            self._fetching -= 1
+            for fetch in fetches:
+                drop(fetch.done)
+        if refusals and len(refusals) == len(fetches):
+            raise refusals[0]
+        at = self._clock.now()
+        for point in {point for fetch in fetches for point in fetch.block.points} - readings.keys():
+            readings[point] = Reading(None, None, known.table.unit(point), Quality.BAD, Reason.REFUSED, at)
+        return readings
+
+    async def order(self, device: str, point: str, value: Value, expires: float | None, now: float) -> None:
+        """Write ahead of all else. Raises DeviceError (also when it expired), LineDown."""
+        self._known(device)
+        order = Order(device, point, value, expires, asyncio.get_running_loop().create_future())
+        self.schedule.request(order, Lane.ORDER, now)
+        await order.done
+
+    def refuse(self, error: LineDown) -> None:
+        """Nothing that was asked for can be done: those who wait get this error."""
+        self._confirming.clear()
+        for item in self.schedule.take_requests():
+            if isinstance(item, Order | Fetch):
+                fail(item.done, error)
+
+    # ---- consequences ---------------------------------------------------------------------------------
+
+    async def _missed(self, device: Device, job: Job, block: Block, at: Instant) -> None:
+        """No answer to a periodic read or a probe."""
+        self.schedule.unanswered()
+        device.timeouts += 1
+        now = at.mono
+        if job.gone:
+            return
+        if device.silent:
+            self.schedule.probe_next(job, now, device.probe.next(device.wait(block)))
+            if self._may_hang and now - self.opened >= _REOPEN_AFTER and self._nobody_answers():
+                raise Reopen
+            return
+        device.table.missed(block)
+        if device.miss(block):
+            await self._fell_silent(device, block, at)
+            return
+        self.schedule.done(job, now, _MISSED_AGAIN if block.every > _MISSED_AGAIN else None)
+        if not device.heard:
+            # Nobody may be there at all: its other blocks do not hold up the first reads of the living.
+            self.schedule.postpone(device.name, now, _MISSED_AGAIN)
+        else:
+            self._call_witness(device, now)
+        await self._telling.changed(device, {}, at)
+
+    def _call_witness(self, device: Device, now: float) -> None:
+        witness = device.witness(self.schedule.blocks(device.name))
+        if witness is not None:
+            self.schedule.hasten(witness, now)
+
+    async def _fell_silent(self, device: Device, block: Block, at: Instant) -> None:
+        self.schedule.silence(device.name, at.mono, device.fall_silent(block))
+        await self._telling.changed(device, device.table.lost(Reason.SILENT, at), at)
+        await self._telling.silent(device, at)
+
+    async def _heard(self, device: Device, at: Instant) -> None:
+        """The device answers (again)."""
+        device.misses = 0
+        device.heard = True
+        device.probe.reset()
+        if device.silent:
+            device.silent = False
+            self.schedule.restore(device.name, at.mono)
+        await self._telling.answering(device, at)
+
+    async def _refused(self, device: Device, job: Job, block: Block, error: DeviceRefused, at: Instant) -> None:
+        """An exception: the device lives, but does not give this block."""
+        device.refused += 1
+        await self._heard(device, at)
+        if job.gone:
+            return
+        pause = None
+        if error.code in _NARROW:
+            parts = self.poller.narrow(block)
+            if parts:
+                _log.info("block split", line=self.line, device=device.name, code=error.code, parts=len(parts))
+                self.schedule.replace(block, parts, at.mono)
+                device.table.replace(block, parts)
+                return
+            pause = max(_REFUSED_AGAIN, block.every)
+        device.overruns += self.schedule.done(job, at.mono, pause)
+        await self._telling.changed(device, device.table.failed(block, Reason.REFUSED, at), at)
+
+    def _nobody_answers(self) -> bool:
+        return all(device.silent for device in self.devices.values() if self.schedule.blocks(device.name))
+
+    # ---- what was asked for once ----------------------------------------------------------------------
+
+    async def _once(self, item: object, now: float) -> float:
+        match item:
+            case Order():
+                await self._write(item, now)
+            case Fetch():
+                await self._fetch(item, now)
+            case Confirm():
+                await self._confirm(item, now)
+        return self._clock.now().mono
+
+    async def _write(self, order: Order, now: float) -> None:
+        if order.done.done():
+            return
+        if order.expires is not None and now >= order.expires:
+            fail(order.done, DeviceSilent("the order expired before the device took it"))
+            return
+        device = self.devices[order.device]
+        if device.silent and now < device.quiet_until:
+            self.schedule.request(order, Lane.ORDER, now, due=device.quiet_until)
+            return
+        with answerable(order.done):
+            try:
+                await self.poller.write(device.name, order.point, order.value, device.patience())
+            except DeviceSilent as error:
+                self._spare(device, now)
+                self._write_again(order, error, now)
+                return
+            except ConfigError as error:
+                fail(order.done, error)
+                return
+            except DeviceRefused as error:
+                fail(order.done, error)
+        await self._heard(device, self._clock.now())
+        if not order.done.done():
+            order.done.set_result(None)
+
+    def _write_again(self, order: Order, error: DeviceSilent, began: float) -> None:
+        now = self._clock.now().mono
+        due = now + max(now - began, min(_ORDER_AGAIN * (1 << min(order.tries, 8)), _ORDER_AGAIN_LAST))
+        order.tries += 1
+        if order.expires is None or due >= order.expires:
+            fail(order.done, error)
+        else:
+            self.schedule.request(order, Lane.ORDER, now, due=due)
+
+    async def _fetch(self, fetch: Fetch, now: float) -> None:
+        if fetch.done.done():
+            return
+        with answerable(fetch.done):
+            try:
+                readings = await self._read_once(fetch.block, now, asked=False)
+            except DeviceError as error:
+                fail(fetch.done, error)
+                return
+        if not fetch.done.done():
+            fetch.done.set_result(readings)
+
+    async def _confirm(self, confirm: Confirm, now: float) -> None:
+        device = self.devices[confirm.block.device]
+        if device.silent and now < device.quiet_until:
+            self.schedule.request(confirm, Lane.ORDER, now, due=device.quiet_until)
+            return
+        self._confirming.discard((device.name, confirm.block.points))
+        if device.silent and confirm.asked < device.since:
+            return  # it fell silent meanwhile and will tell by its return
+        try:
+            await self._read_once(confirm.block, now, asked=True)
+        except DeviceRefused:
+            self._confirm_by_period(device, confirm.block)
+        except DeviceError:
+            await self._confirm_missed(device, confirm.block)
+
+    async def _confirm_missed(self, device: Device, block: Block) -> None:
+        """A failed one neither counts nor resets. It is a miss like any other: who is dying dies after three."""
+        carrier = self.schedule.carrier(device.name, block.points[0])
+        if carrier is None or device.silent:
+            return
+        at = self._clock.now()
+        if device.miss(carrier):
+            await self._fell_silent(device, block, at)
+            return
+        self._confirm_by_period(device, block)
+        self._call_witness(device, at.mono)
+
+    def _confirm_by_period(self, device: Device, block: Block) -> None:
+        """The next periodic read stands in for a confirm read: soon, but nobody waits a second time for it."""
+        now = self._clock.now().mono
+        device.owed.update(block.points)
+        for carrier in {self.schedule.carrier(device.name, point) for point in block.points}:
+            if carrier is not None:
+                self.schedule.retry(carrier, now)
+
+    async def _read_once(self, block: Block, now: float, *, asked: bool) -> dict[str, Reading]:
+        """Read a block out of turn, for the site (`asked`) or for a caller. Raises DeviceError, LineDown."""
+        device = self.devices[block.device]
+        device.requests += 1
+        try:
+            raw = await self.poller.read(block, device.wait(block) if asked else device.patience())
+        except DeviceRefused:
+            device.refused += 1
+            raise
+        except DeviceError:
+            device.timeouts += 1
+            self._spare(device, now)
+            raise
+        at = self._clock.now()
+        device.time.sample(self.poller.latency)
+        if device.misses or not device.heard:
+            await self._heard(device, at)
+        owed = device.pay(block.points)
+        decoded = self.poller.decode(block, raw)
+        readings = {point: Reading(*value, at) for point, value in decoded.items()}
+        told = readings if asked else {point: readings[point] for point in owed}
+        await self._telling.changed(device, device.table.answered_once(decoded, at), at, told)
+        return readings
+
+    def _spare(self, device: Device, began: float) -> None:
+        """Something asked for once had no answer: leave two thirds of the line to the living.
+
+        It goes ahead of alarms and is repeated as long as somebody wants it, also to a device that is silent.
+        """
+        now = self._clock.now().mono
+        device.quiet_until = now + 2.0 * (now - began)
+
+    def _blocks_for(self, device: str, points: Sequence[str], lane: Lane) -> Sequence[Block]:
+        """Requests that read just these points: parts of the periodic ones, so never longer, and split as those."""
+        left = dict.fromkeys(points)
+        found: list[Block] = []
+        for carrier in self.schedule.blocks(device):
+            if mine := [point for point in carrier.points if point in left]:
+                found += self.poller.block_for(device, mine, lane)
+                left = {point: None for point in left if point not in mine}
+        return [*found, *self.poller.block_for(device, tuple(left), lane)] if left else found
+
+    def _known(self, name: str) -> Device:
+        """The device; one without any readable point is met here for the first time."""
+        return self.devices.get(name) or self._meet(name, (), self._clock.now())
+
+    def _meet(self, name: str, blocks: Sequence[Block], at: Instant) -> Device:
+        watched = self._watched.get(name, frozenset())
+        device = self.devices[name] = Device(name, blocks, self.poller.timing(name), watched, at)
+        self._telling.meet(device)
+        return device

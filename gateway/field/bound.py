@@ -1,0 +1,316 @@
+"""How late an alarm can be told: the response-time analysis of one line. Pure; all times in seconds.
+
+The line is one server that is never interrupted (`schedule.py`): lanes in their order, earliest deadline (due +
+period) first inside a lane, and nothing that falls behind keeps a backlog: after a turn that ends when the next one
+is due already, that is due at once. Between two reads of a block B, in the same lane,
+
+    a block with the same or a longer period is read once at most (when B is read, every other deadline is later),
+    from B's next deadline on, every other block has one turn at most before B (what ended later has a later deadline).
+
+Both hold on any load, too much for the line included, whatever the phases are, so nothing is assumed about them.
+A block of a shorter period or of an earlier lane is read at most 2 + ceil(W / period) times while B waits W: one
+turn that is under way or waiting, one that was due up to a period ago, and those that fall due meanwhile.
+
+From the contact closing just after one read has begun: that read's period, the longest request of a later lane,
+the turns above, B itself; then for each confirm read the longest request of any lane and the read.
+
+A lane that has been overtaken for its patience gets a turn (`schedule.py`): of every W seconds that B waits, normal
+reads take one part in twenty and the one under way; and where the earlier lanes want all there is, the bound of a
+normal read is reckoned from these turns alone.
+
+What is assumed: answers take no longer than `latency`, and none is lost on the wire; `others` points, of devices that
+answer, are confirmed at the same time; no writes, and no reads by hand or by rounds longer than the periodic ones.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import NamedTuple
+
+from gateway.driver import Poller
+from gateway.field.response import NOBODY, PROBE_LAST, Dead, Gap, Turn, gap_of
+from gateway.model import Lane
+
+HOST = 0.05
+"""Allowance for this machine between an answer and what follows from it, once for each answer that counts."""
+TURN = 0.001
+"""Allowance for this machine between two requests."""
+LATENCY = 0.05
+"""Taken for a device of which nothing is known: the shortest time-out that is ever given."""
+MISSES = 3
+"""Misses in a row after which a device is silent."""
+_MISSED_AGAIN = 3.0
+"""A miss is looked into within that time, however long the period."""
+_LIFE = 20.0
+"""Every device is asked at least that often."""
+_PROBE_FIRST, _PROBE_SHARE = 2.0, 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLoad:
+    """What a device costs beyond its wire time."""
+
+    latency: float = LATENCY
+    """The longest that it takes to answer."""
+    ceiling: float = 1.0
+    """The longest time-out, in which a dead device holds the line."""
+    floor: float = 0.05
+    """The shortest time-out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PointLoad:
+    """A point with an alarm."""
+
+    name: str
+    """`device.point`."""
+    confirm: int
+    """Reads in a row that must show the alarm."""
+    wire: float
+    """Wire time of one confirm read."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLoad:
+    """One periodic request."""
+
+    device: str
+    lane: Lane
+    every: float
+    wire: float
+    """Request, answer and silences."""
+    points: tuple[PointLoad, ...] = ()
+    """Those of its points that have an alarm."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineLoad:
+    """All that is asked of a line."""
+
+    line: str
+    blocks: tuple[BlockLoad, ...]
+    devices: Mapping[str, DeviceLoad] = field(default_factory=dict)
+    """By name; one that is absent is taken as `DeviceLoad()`."""
+    in_flight: int = 1
+    others: int = 1
+    """Points that are confirmed at the same time as the judged one."""
+    host: float = HOST
+    turn: float = TURN
+    life: float = _LIFE
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmBound:
+    """The longest time from a contact closing to its confirmed answer; infinite if there is none."""
+
+    point: str
+    lane: Lane
+    worst: float
+    worst_one_dead: float
+    """The same with one other device of the line dying, dead or coming back."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineBound:
+    """What can be promised of a line."""
+
+    line: str
+    utilisation: float
+    """Share of the time in which a request is under way, if all are made; more than 1: the line is too slow."""
+    wire: float
+    """The part of it that bytes and silences take."""
+    requests_per_s: float
+    shares: Mapping[Lane, float]
+    """Of `utilisation`, what each lane and those before it take."""
+    alarms: tuple[AlarmBound, ...]
+    silent_told: Mapping[str, float]
+    """By device: from its dying to the third miss."""
+    late: tuple[BlockLoad, ...]
+    """Blocks that cannot be read as often as they want: their lane and those before it want more than there is."""
+
+
+class _Line(NamedTuple):
+    """What is worked out once for a line."""
+
+    load: LineLoad
+    turns: tuple[Turn, ...]
+    by_device: Mapping[str, Sequence[Turn]]
+    misses: Mapping[str, float]
+    """By device, see `_miss`."""
+    confirms: Sequence[tuple[float, str]]
+    """The confirm reads of each point together, the longest last."""
+    confirmed: frozenset[str]
+    """Points that are read again before their alarm counts."""
+
+
+def load_of(line: str, poller: Poller, confirm: Mapping[str, int], latency: Mapping[str, float]) -> LineLoad:
+    """What a driver's blocks ask of its line. Touches no hardware.
+
+    `confirm`: by `device.point`, of every point with an alarm. `latency`: by device; `LATENCY` where absent.
+    """
+
+    def points(device: str, names: Sequence[str]) -> Iterator[PointLoad]:
+        for name in names:
+            if (reads := confirm.get(f"{device}.{name}")) is not None:
+                again = sum(block.wire for block in poller.block_for(device, (name,), Lane.ORDER))
+                yield PointLoad(f"{device}.{name}", reads, again)
+
+    blocks = tuple(
+        BlockLoad(block.device, block.lane, block.every, block.wire, tuple(points(block.device, block.points)))
+        for block in poller.blocks()
+    )
+    devices = {}
+    for name in {block.device for block in blocks}:
+        timing = poller.timing(name)
+        devices[name] = DeviceLoad(latency.get(name, LATENCY), timing.ceiling, timing.floor)
+    return LineLoad(line, blocks, devices, poller.in_flight)
+
+
+def analyse(load: LineLoad) -> LineBound:
+    """The bounds of one line. Never below what can happen under the assumptions of this module."""
+    line = _line(load)
+    turns = line.turns
+    shares = {lane: sum(turn.cost / turn.every for turn in turns if turn.lane <= lane) for lane in Lane}
+    return LineBound(
+        load.line,
+        utilisation=shares[Lane.PROBE],
+        wire=sum(block.wire / turn.every for block, turn in zip(load.blocks, turns, strict=True)),
+        requests_per_s=sum(1.0 / turn.every for turn in turns),
+        shares=shares,
+        alarms=tuple(_alarms(line)),
+        silent_told={name: _silent_told(line, name) for name in line.by_device},
+        late=tuple(block for block in load.blocks if shares[block.lane] > 1.0),
+    )
+
+
+def _line(load: LineLoad) -> _Line:
+    quickest: dict[str, BlockLoad] = {}
+    longest: dict[str, float] = {}
+    for block in load.blocks:
+        if block.every < quickest.setdefault(block.device, block).every:
+            quickest[block.device] = block
+        longest[block.device] = max(longest.get(block.device, 0.0), block.wire)
+    turns = tuple(
+        Turn(
+            block.device,
+            block.lane,
+            min(block.every, load.life) if block is quickest[block.device] else block.every,
+            block.wire + _device(load, block.device).latency + load.turn,
+        )
+        for block in load.blocks
+    )
+    by_device: dict[str, list[Turn]] = {}
+    for turn in turns:
+        by_device.setdefault(turn.device, []).append(turn)
+    confirms = [
+        ((point.confirm - 1) * _again(load, block, point), point.name)
+        for block in load.blocks
+        for point in block.points
+    ]
+    misses = {name: _miss(load, name, wire) for name, wire in longest.items()}
+    confirmed = frozenset(point.name for block in load.blocks for point in block.points if point.confirm > 1)
+    return _Line(load, turns, by_device, misses, sorted(confirms), confirmed)
+
+
+def _device(load: LineLoad, name: str) -> DeviceLoad:
+    return load.devices.get(name) or DeviceLoad()
+
+
+def _again(load: LineLoad, block: BlockLoad, point: PointLoad) -> float:
+    """One confirm read."""
+    return point.wire + _device(load, block.device).latency + load.turn
+
+
+def _miss(load: LineLoad, name: str, wire: float) -> float:
+    """The longest that the line is held when a device does not answer, or answers for the first time again.
+
+    Request, time-out and the quiet until its latest answer has passed; or, when it comes back, a read that is thrown
+    away, the quiet after its refusal, and the wanted read.
+    """
+    device = _device(load, name)
+    return device.ceiling + 3 * wire + 2 * device.latency + load.turn
+
+
+def _others(line: _Line, mine: str) -> float:
+    """The confirm reads of the points that are confirmed at the same time as `mine`."""
+    count = line.load.others
+    if not count:
+        return 0.0
+    return sum([cost for cost, name in line.confirms[-count - 1 :] if name != mine][-count:])
+
+
+def _alarms(line: _Line) -> Iterator[AlarmBound]:
+    load = line.load
+    longest = max((turn.cost for turn in line.turns), default=0.0)
+    for block, turn in zip(load.blocks, line.turns, strict=True):
+        if not block.points:
+            continue
+        gap = gap_of(line.turns, turn, line.load.in_flight)
+        dead = _worst_dead(line, turn)
+        for point in block.points:
+            others = _others(line, point.name)
+            reads = (point.confirm - 1) * (load.host + longest + _again(load, block, point)) + load.host
+            worst = gap(others) + reads
+            one_dead = max((_one_dead(gap, one, turn, point, others, reads) for one in dead), default=worst)
+            yield AlarmBound(point.name, block.lane, worst, one_dead)
+
+
+# ---- one dead device ----------------------------------------------------------------------------------
+
+
+def _worst_dead(line: _Line, mine: Turn) -> list[Dead]:
+    """For every device that could die, the worst of each kind."""
+    worst: dict[tuple[int, int, int], Dead] = {}
+    for name, theirs in line.by_device.items():
+        if name == mine.device:
+            continue
+        ahead, more = _ahead(line, name, theirs, mine)
+        beside = ahead if any(turn.lane == mine.lane for turn in theirs) else 0
+        known = worst.get((ahead, beside, more), NOBODY)
+        miss, probe = line.misses[name], _probe_after(_device(line.load, name))
+        worst[ahead, beside, more] = Dead(ahead, beside, more, max(known.miss, miss), min(known.probe, probe))
+    return list(worst.values())
+
+
+def _ahead(line: _Line, name: str, theirs: Sequence[Turn], mine: Turn) -> tuple[int, int]:
+    """How many time-outs of one device may pass before the next read of `mine`, and how many more in the long run.
+
+    A device that dies while a point of it is confirmed: that read, and none of the block that carries the point.
+    """
+    single = len(theirs) == 1
+    if all(turn.lane > mine.lane for turn in theirs):
+        confirms = min(line.load.others, sum(1 for point in line.confirmed if point.startswith(f"{name}.")))
+        ahead = 1 if single else min(MISSES, 1 + confirms)  # the one under way; so are the probes of a silent device
+        return ahead, MISSES - ahead
+    alone = single and line.load.in_flight == 1 and theirs[0].lane == mine.lane
+    return (1 if alone and min(theirs[0].every, _MISSED_AGAIN) >= mine.every else MISSES), 0
+
+
+def _probe_after(device: DeviceLoad) -> float:
+    """From the third miss to the first probe, at least: each miss in a row doubles the time-out."""
+    third = min(device.ceiling, device.floor * (1 << (MISSES - 1)))
+    return min(max(_PROBE_FIRST, _PROBE_SHARE * third), PROBE_LAST)
+
+
+def _one_dead(gap: Gap, dead: Dead, mine: Turn, point: PointLoad, others: float, reads: float) -> float:
+    """Each confirm read may meet one time-out more; after three there is only a probe, and that comes later."""
+    most = dead.ahead + point.confirm - 1
+    first = gap(others, dead) + reads
+    worst = first + (min(most, MISSES) - dead.ahead) * dead.miss
+    if most > MISSES and worst - mine.every >= (MISSES - 1) * dead.miss + dead.probe:
+        worst = first + (most - dead.ahead) * dead.miss
+    return worst
+
+
+def _silent_told(line: _Line, name: str) -> float:
+    """From the last answer of a device to the third miss in a row, by whichever of its blocks is sure to be first.
+
+    One time-out for each gap: if another block has more of them in one, the third comes that much sooner.
+    """
+    dying = Dead(1, 1, 0, line.misses[name], inf)
+    told = inf
+    for turn in line.by_device[name]:
+        gap = gap_of(line.turns, turn, line.load.in_flight)(_others(line, ""), dying)
+        again = gap - max(0.0, turn.every - _MISSED_AGAIN) if gap < inf else inf
+        told = min(told, gap + (MISSES - 1) * again)
+    return told + line.load.host

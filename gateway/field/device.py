@@ -1,0 +1,116 @@
+"""What a line knows of one of its devices. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from gateway.driver import Block, Timing
+from gateway.field.readings import Table
+from gateway.field.status import DeviceStatus
+from gateway.field.timing import AnswerTime, ProbeWait
+from gateway.model import Instant, Reading
+
+MISSES = 3
+"""Misses in a row after which a device is silent."""
+
+
+class Device:
+    """State of one device: its readings, its answer time, its misses."""
+
+    __slots__ = (
+        "answering", "heard", "lone", "misses", "name", "overruns", "owed", "probe", "quiet_until", "refused",
+        "requests", "settled", "silent", "since", "table", "time", "timeouts", "watched", "wire",
+    )  # fmt: skip
+
+    def __init__(
+        self, name: str, blocks: Sequence[Block], timing: Timing, watched: frozenset[str], at: Instant
+    ) -> None:
+        self.name = name
+        self.table = Table(blocks, at)
+        self.time = AnswerTime(timing)
+        self.watched = watched
+        self.wire = max((block.wire for block in blocks), default=0.0)
+        self.probe = ProbeWait()
+        self.since = at.mono
+        """When it fell silent."""
+        self.quiet_until = 0.0
+        """Until then a silent device is not bothered by what is asked for once (monotonic seconds)."""
+        self.silent = False
+        self.answering: bool | None = None
+        """What the site was told; None: nothing yet."""
+        self.heard = False
+        """True if it answered since the line was opened and did not fall silent after."""
+        self.misses = 0
+        self.lone: Block | None = None
+        """The block of all these misses; None if there were several."""
+        self.owed: set[str] = set()
+        """Points that the site waits to see again, changed or not: a confirm read of them failed."""
+        self.settled = False
+        """True once every block answered or failed."""
+        self.requests = self.timeouts = self.refused = self.overruns = 0
+
+    def wait(self, block: Block) -> float:
+        """Time-out of the next read of `block`, in seconds from the last byte sent.
+
+        Of the probes of a silent device every other one is as short as its last reads were: an order that comes
+        meanwhile has to wait for it.
+        """
+        if self.silent:
+            return (self.time.ceiling if self.probe.thorough else self.time.after(MISSES - 1)) + block.wire
+        if self.misses:
+            return self.time.after(self.misses) + block.wire
+        return self.time.timeout + block.wire
+
+    def patience(self) -> float:
+        """Time-out of a write or of a read that must not fail for haste, in seconds from the last byte sent."""
+        return self.time.ceiling + self.wire
+
+    def fall_silent(self, block: Block) -> float:
+        """Three misses, the last one of `block`: seconds until the first probe."""
+        wait = self.probe.next(self.time.after(MISSES - 1) + block.wire)
+        self.silent = True
+        self.heard = False
+        self.owed.clear()
+        return wait
+
+    def pay(self, points: Sequence[str]) -> list[str]:
+        """Those of `points` that the site waits to see; it gets them now."""
+        found = [point for point in points if point in self.owed] if self.owed else []
+        self.owed.difference_update(found)
+        return found
+
+    def miss(self, block: Block) -> bool:
+        """Count a miss; True if the device is silent now."""
+        self.lone = block if self.misses == 0 or self.lone is block else None
+        self.misses += 1
+        return self.misses >= MISSES
+
+    def witness(self, blocks: Sequence[Block]) -> Block | None:
+        """A block to ask before the last miss counts, if up to now only one of several had no answer."""
+        if self.lone is None or self.misses != MISSES - 1:
+            return None
+        return next((block for block in blocks if block is not self.lone), None)
+
+    def forget(self) -> None:
+        """The line is (re)opened: misses count from nothing."""
+        self.silent = False
+        self.heard = False
+        self.misses = 0
+        self.owed.clear()
+
+    def seen_by_site(self, changed: Mapping[str, Reading]) -> dict[str, Reading]:
+        """Those of the changed readings that the site wants to see."""
+        watched = self.watched
+        return {point: reading for point, reading in changed.items() if point in watched}
+
+    def status(self) -> DeviceStatus:
+        """For health."""
+        return DeviceStatus(
+            answering=False if self.silent else self.answering,
+            misses=self.misses,
+            requests=self.requests,
+            timeouts=self.timeouts,
+            refused=self.refused,
+            overruns=self.overruns,
+            answer_p50=self.time.p50,
+            answer_p95=self.time.p95,
+            timeout=self.time.timeout,
+        )

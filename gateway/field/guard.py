@@ -1,0 +1,97 @@
+"""A poller whose bugs cannot get further than its own line."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import ParamSpec, Self, TypeVar
+
+from gateway.driver import Block, Decoded, Poller, Timing
+from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, LineDown
+from gateway.model import Lane, Value
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class DriverBug(LineDown):
+    """The driver raised what no driver may raise; the cause says what. Its line is treated as down."""
+
+
+def _bug(error: Exception) -> DriverBug:
+    return DriverBug(f"error in the driver: {type(error).__name__}: {error}")
+
+
+class Guarded:
+    """The same poller; what it may not raise becomes DriverBug."""
+
+    def __init__(self, poller: Poller) -> None:
+        self._poller = poller
+        self.in_flight = max(1, poller.in_flight)
+
+    @property
+    def latency(self) -> float:
+        """See Poller."""
+        return self._poller.latency
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._poller.__aenter__()
+        except LineDown:
+            raise
+        except Exception as error:
+            raise _bug(error) from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._poller.__aexit__(kind, error, trace)
+        except Exception as bug:
+            if error is None or isinstance(error, Exception):
+                raise _bug(bug) from bug
+            # A cancellation passes through whatever the driver does.
+
+    async def read(self, block: Block, timeout: float) -> bytes:
+        """See Poller."""
+        try:
+            return await self._poller.read(block, timeout)
+        except (DeviceSilent, DeviceRefused, LineDown):
+            raise
+        except Exception as error:
+            raise _bug(error) from error
+
+    async def write(self, device: str, point: str, value: Value, timeout: float) -> None:
+        """See Poller."""
+        try:
+            await self._poller.write(device, point, value, timeout)
+        except (ConfigError, DeviceSilent, DeviceRefused, LineDown):
+            raise
+        except Exception as error:
+            raise _bug(error) from error
+
+    def blocks(self) -> Sequence[Block]:
+        """See Poller."""
+        return _call(self._poller.blocks)
+
+    def timing(self, device: str) -> Timing:
+        """See Poller."""
+        return _call(self._poller.timing, device)
+
+    def decode(self, block: Block, raw: bytes) -> Mapping[str, Decoded]:
+        """See Poller."""
+        return _call(self._poller.decode, block, raw)
+
+    def narrow(self, block: Block) -> Sequence[Block]:
+        """See Poller."""
+        return _call(self._poller.narrow, block)
+
+    def block_for(self, device: str, points: Sequence[str], lane: Lane) -> Sequence[Block]:
+        """See Poller."""
+        return _call(self._poller.block_for, device, points, lane)
+
+
+def _call(method: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    try:
+        return method(*args, **kwargs)
+    except Exception as error:
+        raise _bug(error) from error

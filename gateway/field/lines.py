@@ -1,0 +1,286 @@
+"""One task owns one line: it opens it, asks in turn, and opens it again when it was lost."""
+
+import asyncio
+import random
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+
+from gateway.clock import Clock
+from gateway.driver import Poller
+from gateway.errors import LineDown
+from gateway.field.asking import Asking, Reopen
+from gateway.field.guard import DriverBug, Guarded
+from gateway.field.schedule import Job
+from gateway.field.status import LineStatus
+from gateway.field.telemetry import Telemetry
+from gateway.field.timing import line_wait
+from gateway.log import logger
+from gateway.model import Input, LineHealth, Reading, Value
+
+_log = logger(__name__)
+
+TCP_BACK_OFF = 30.0
+SERIAL_BACK_OFF = 4.0
+"""An adapter that was put back is in use again within 5 s: that leaves one for opening it."""
+
+_BEAT = 5.0
+"""A line with nothing to do shows within that time that it lives, in seconds."""
+_LIFE = 20.0
+"""Every device is asked at least that often: three misses later its silence is told, well within 100 s."""
+_STEADY = 30.0
+"""A line that stayed up that long is opened again without the back-off of earlier losses."""
+_KEEPS_UP = 60.0
+"""Seconds without a skipped turn after which a line is said to keep up again."""
+_BUGS_TOLD = 16
+
+
+class Line:
+    """A line that the gateway asks.
+
+    `watched`: per device the points that the site wants to see. `put`: the site's inbox; the line waits while it
+    is full. `back_off`: longest wait before a lost line is opened again, in seconds. `may_hang`: True for a
+    connection that can die without saying so (TCP): it is opened anew when none of its devices answers.
+    """
+
+    def __init__(  # noqa: PLR0913 - the wiring place names each of them
+        self,
+        name: str,
+        poller: Poller,
+        *,
+        watched: Mapping[str, frozenset[str]],
+        put: Callable[[Input], Awaitable[None]],
+        telemetry: Telemetry,
+        clock: Clock,
+        rng: random.Random,
+        back_off: float = TCP_BACK_OFF,
+        may_hang: bool = False,
+    ) -> None:
+        self.name = name
+        self.beat = 0.0
+        """Monotonic time of the last turn; at most 5 s and one time-out old unless the line is stuck."""
+        self._poller = Guarded(poller)
+        self._asking = Asking(
+            name,
+            self._poller,
+            watched=watched,
+            put=put,
+            telemetry=telemetry,
+            clock=clock,
+            life=_LIFE,
+            may_hang=may_hang,
+        )
+        self._put = put
+        self._clock = clock
+        self._rng = rng
+        self._back_off = back_off
+        self._turn = asyncio.Lock()
+        self._waker: asyncio.Future[None] | None = None
+        self._up: bool | None = None
+        self._detail = "not opened yet"
+        self._since = clock.now().mono
+        self._losses = 0
+        self._bugs = 0
+        self._bugs_told: set[str] = set()
+        self._chores_at = 0.0
+        self._busy = 0.0
+        self._busy_from = 0.0
+        self._busy_share = 0.0
+        self._overruns = 0
+        self._overrun_at: float | None = None
+
+    async def run(self) -> None:
+        """Own the line until cancelled. Only an error of our own ends it."""
+        attempt = -1
+        learnt = False
+        try:
+            while True:
+                try:
+                    if not learnt:
+                        self._asking.learn(self._clock.now())
+                        learnt = True
+                    async with self._poller:
+                        await self._serve()
+                except Reopen:
+                    continue
+                except LineDown as error:
+                    now = self._clock.now().mono
+                    attempt = 0 if self._up and now - self._asking.opened >= _STEADY else attempt + 1
+                    await self._went_down(error)
+                await self._rest(now + line_wait(attempt, self._back_off, self._rng.random()))
+        finally:
+            self._up = False
+            self._asking.refuse(LineDown("the line was closed"))
+
+    def read_now(self, device: str, points: tuple[str, ...]) -> None:
+        """Read these points at once; the site gets the answer even if unchanged. On a line that is down: nothing."""
+        if not self._up:
+            return
+        try:
+            self._asking.confirm(device, points, self._clock.now().mono)
+        except DriverBug as error:
+            self._count_bug(error)
+        self._stir()
+
+    async def fetch(self, device: str, points: tuple[str, ...] | None = None) -> Mapping[str, Reading]:
+        """Fresh readings from the wire (None: of all points). Raises DeviceError, LineDown."""
+        self._must_be_up()
+        self._stir()
+        return await self._asking.fetch(device, points, self._clock.now().mono)
+
+    async def order(self, device: str, point: str, value: Value, expires: float | None = None) -> None:
+        """Write one point ahead of everything else.
+
+        `expires` (monotonic seconds): until then it is tried again while the device is silent; None: once.
+        Raises DeviceSilent (also when it expired), DeviceRefused, LineDown.
+        """
+        self._must_be_up()
+        self._stir()
+        await self._asking.order(device, point, value, expires, self._clock.now().mono)
+
+    def snapshot(self) -> LineStatus:
+        """For health, metrics and the local page."""
+        return LineStatus(
+            line=self.name,
+            up=bool(self._up),
+            detail="" if self._up else self._detail,
+            down_since=None if self._up else self._since,
+            losses=self._losses,
+            driver_bugs=self._bugs,
+            busy=self._busy_share if self._up else 0.0,
+            overruns=self._asking.schedule.overruns,
+            devices={name: device.status() for name, device in self._asking.devices.items()},
+        )
+
+    def readings(self) -> Mapping[str, Mapping[str, Reading]]:
+        """The last readings of every device, by point."""
+        return {name: device.table.picture() for name, device in self._asking.devices.items()}
+
+    # ---- up and down ----------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        """The line is open: ask until it is lost."""
+        await self._came_up()
+        if self._poller.in_flight == 1:
+            await self._ask()
+            return
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(self._poller.in_flight):
+                    group.create_task(self._ask_by_turns(), name=f"line {self.name} request {number}")
+        except BaseExceptionGroup as errors:
+            # An error of our own goes before the loss of the line.
+            lost = (LineDown, Reopen)
+            first = next((error for error in errors.exceptions if not isinstance(error, lost)), errors.exceptions[0])
+            raise first from first.__cause__
+
+    async def _came_up(self) -> None:
+        at = self._clock.now()
+        self._asking.begin(at)
+        self._chores_at = self._busy_from = at.mono
+        self._busy = 0.0
+        if self._up is not True:
+            down_for = round(at.mono - self._since, 1)
+            _log.info("line up", line=self.name, down_for=down_for)
+            self._up = True
+            await self._put(LineHealth(self.name, up=True, detail="", at=at))
+
+    async def _went_down(self, error: LineDown) -> None:
+        at = self._clock.now()
+        if isinstance(error, DriverBug):
+            self._count_bug(error)
+        was, self._up = self._up, False
+        self._asking.refuse(error)
+        if was is not False:
+            self._since = at.mono
+            self._losses += 1
+            self._detail = str(error) or "the line cannot be used"
+            _log.warning("line down", line=self.name, detail=self._detail)
+            await self._put(LineHealth(self.name, up=False, detail=self._detail, at=at))
+        await self._asking.lose(at)
+
+    def _count_bug(self, error: DriverBug) -> None:
+        """Its traceback is told once for each place in the driver."""
+        self._bugs += 1
+        frame = traceback.extract_tb(error.__cause__.__traceback__ if error.__cause__ else None)[-1:]
+        place = f"{frame[0].filename}:{frame[0].lineno}" if frame else str(error)
+        if place not in self._bugs_told and len(self._bugs_told) < _BUGS_TOLD:
+            self._bugs_told.add(place)
+            _log.error("error in the driver", line=self.name, exc_info=error.__cause__)
+
+    async def _rest(self, until: float) -> None:
+        """Wait before the line is opened again."""
+        while (now := self._clock.now().mono) < until:
+            self.beat = now
+            await self._pause(until - now)
+
+    def _must_be_up(self) -> None:
+        if not self._up:
+            raise LineDown(self._detail)
+
+    # ---- turn by turn ---------------------------------------------------------------------------------
+
+    async def _ask(self) -> None:
+        now = self._clock.now().mono
+        do = self._asking.do
+        while True:
+            job, began = await self._take(now)
+            now = await do(job, began)
+            self._busy += now - began
+
+    async def _ask_by_turns(self) -> None:
+        """One of several askers: one waits for the next job, the others are busy or wait for that place."""
+        while True:
+            async with self._turn:
+                job, began = await self._take(self._clock.now().mono)
+            self._busy += await self._asking.do(job, began) - began
+            self._stir()
+
+    async def _take(self, now: float) -> tuple[Job, float]:
+        """The next job and the time at which it is taken, which may be much later than `now`."""
+        schedule = self._asking.schedule
+        while True:
+            self.beat = now
+            if now >= self._chores_at:
+                await self._chores()
+                now = self._clock.now().mono
+            job = schedule.next(now)
+            if not isinstance(job, float):
+                return job, now
+            await self._pause(min(job, self._chores_at) - now)
+            now = self._clock.now().mono
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than a beat, and not when something is asked for."""
+        loop = asyncio.get_running_loop()
+        waker = self._waker = loop.create_future()
+        timer = loop.call_later(min(seconds, _BEAT), _ring, waker)
+        try:
+            await waker
+        finally:
+            timer.cancel()
+            self._waker = None
+
+    def _stir(self) -> None:
+        if self._waker is not None:
+            _ring(self._waker)
+
+    async def _chores(self) -> None:
+        """What is looked at now and then: old readings, the share of time in use, skipped turns."""
+        at = self._clock.now()
+        self._chores_at = min(await self._asking.sweep(at), at.mono + _BEAT)
+        if at.mono - self._busy_from >= _BEAT:
+            self._busy_share = min(1.0, self._busy / (at.mono - self._busy_from) / self._poller.in_flight)
+            self._busy, self._busy_from = 0.0, at.mono
+        skipped = self._asking.schedule.overruns
+        if skipped > self._overruns:
+            if self._overrun_at is None:
+                _log.warning("line too slow", line=self.name, skipped=skipped)
+            self._overrun_at, self._overruns = at.mono, skipped
+        elif self._overrun_at is not None and at.mono - self._overrun_at >= _KEEPS_UP:
+            self._overrun_at = None
+            _log.info("line keeps up", line=self.name, skipped=skipped)
+
+
+def _ring(waker: asyncio.Future[None]) -> None:
+    if not waker.done():
+        waker.set_result(None)

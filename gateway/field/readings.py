@@ -1,0 +1,158 @@
+"""The last readings of one device. Pure.
+
+A block whose bytes equal its last ones costs one comparison: only its freshness is noted. An old value never
+gets a new time: whatever was BAD for want of an answer comes back as a change, with the time of its answer.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+
+from gateway.driver import Block, Decoded
+from gateway.model import Instant, Quality, Reading, Reason
+
+STALE_AFTER = 3.0
+"""Periods after which a point that was not refreshed is BAD."""
+
+_UNANSWERED = frozenset({Reason.SILENT, Reason.LINE_DOWN, Reason.REFUSED, Reason.NEVER_READ})
+"""Reasons that say that there is no answer: such a reading keeps the time at which it became BAD."""
+
+Changed = Mapping[str, Reading]
+_NOTHING: Changed = {}
+
+
+class _Read:
+    """What is known of one block."""
+
+    __slots__ = ("at", "block", "raw", "tried")
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.raw: bytes | None = None
+        self.at: Instant | None = None
+        """When it last answered; None while it does not."""
+        self.tried = False
+
+
+class Table:
+    """All points of one device. Methods that return `Changed` return the points that are now different."""
+
+    def __init__(self, blocks: Iterable[Block], at: Instant) -> None:
+        self._reads = {block: _Read(block) for block in blocks}
+        never = Reading(None, None, None, Quality.BAD, Reason.NEVER_READ, at)
+        self._readings = {point: never for block in self._reads for point in block.points}
+        self.untried = len(self._reads)
+        """Blocks that have neither answered nor failed yet."""
+
+    def same(self, block: Block, raw: bytes, at: Instant) -> bool:
+        """True if the block answered just as the last time; notes that it is fresh."""
+        read = self._reads.get(block)
+        if read is None or read.raw != raw:
+            return False
+        read.at = at
+        return True
+
+    def answered(self, block: Block, raw: bytes, decoded: Mapping[str, Decoded], at: Instant) -> Changed:
+        """The block of a periodic read answered something else than the last time."""
+        read = self._reads.get(block)
+        if read is not None:
+            read.raw = raw
+            read.at = at
+            self._tried(read)
+        return self._take(decoded, at)
+
+    def answered_once(self, decoded: Mapping[str, Decoded], at: Instant) -> Changed:
+        """These points were read by a request of their own; the blocks that carry them are decoded afresh."""
+        changed = self._take(decoded, at)
+        if changed:
+            for read in self._reads.values():
+                if not changed.keys().isdisjoint(read.block.points):
+                    read.raw = None
+                    read.at = read.at or at
+        return changed
+
+    def missed(self, block: Block) -> None:
+        """The block had no answer; its points keep their readings until they are too old."""
+        if (read := self._reads.get(block)) is not None:
+            self._tried(read)
+
+    def failed(self, block: Block, reason: Reason, at: Instant) -> Changed:
+        """The points of this block are BAD."""
+        if (read := self._reads.get(block)) is not None:
+            self._tried(read)
+            read.raw = read.at = None
+        return self._bad(block.points, reason, at)
+
+    def lost(self, reason: Reason, at: Instant) -> Changed:
+        """Every point of the device is BAD."""
+        for read in self._reads.values():
+            self._tried(read)
+            read.raw = read.at = None
+        return self._bad(self._readings, reason, at)
+
+    def stale(self, now: Instant) -> Changed:
+        """Points that were not refreshed within 3 periods are BAD."""
+        changed: dict[str, Reading] = {}
+        for read in self._reads.values():
+            if read.at is not None and now.mono >= read.at.mono + STALE_AFTER * read.block.every:
+                read.raw = read.at = None
+                changed.update(self._bad(read.block.points, Reason.SILENT, now))
+        return changed
+
+    def stale_at(self) -> float:
+        """The earliest time at which `stale` could find something (monotonic seconds)."""
+        return min(
+            (read.at.mono + STALE_AFTER * read.block.every for read in self._reads.values() if read.at is not None),
+            default=inf,
+        )
+
+    def replace(self, block: Block, blocks: Sequence[Block]) -> None:
+        """One block is read by these from now on."""
+        old = self._reads.pop(block)
+        if not old.tried:
+            self.untried -= 1
+        self._reads.update((part, _Read(part)) for part in blocks)
+        self.untried += len(blocks)
+
+    def picture(self) -> dict[str, Reading]:
+        """All points, each with the time of the last answer that carried it."""
+        picture = dict(self._readings)
+        for read in self._reads.values():
+            at = read.at
+            if at is None:
+                continue
+            for point in read.block.points:
+                reading = picture[point]
+                if reading.at.mono < at.mono and reading.reason not in _UNANSWERED:
+                    picture[point] = reading._replace(at=at)
+        return picture
+
+    def unit(self, point: str) -> str | None:
+        """The unit of a point, once it is known."""
+        reading = self._readings.get(point)
+        return None if reading is None else reading.unit
+
+    def _tried(self, read: _Read) -> None:
+        if not read.tried:
+            read.tried = True
+            self.untried -= 1
+
+    def _take(self, decoded: Mapping[str, Decoded], at: Instant) -> Changed:
+        # The hot path of a changing site: `Decoded` and `at` are joined without a call for each point.
+        readings = self._readings
+        make, stamp = tuple.__new__, (at,)
+        changed = {
+            point: make(Reading, new + stamp)
+            for point, new in decoded.items()
+            if (old := readings.get(point)) is None or old[0] != new[0] or old[:5] != new
+        }
+        readings.update(changed)
+        return changed
+
+    def _bad(self, points: Iterable[str], reason: Reason, at: Instant) -> Changed:
+        changed: dict[str, Reading] = {}
+        for point in points:
+            old = self._readings[point]
+            if old.quality is not Quality.BAD or old.reason is not reason:
+                changed[point] = Reading(None, None, old.unit, Quality.BAD, reason, at)
+        self._readings.update(changed)
+        return changed

@@ -1,0 +1,43 @@
+"""What a line says about itself: for health, metrics and the local page. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """One device of a line. Counters count from the start of the process."""
+
+    answering: bool | None
+    """None: neither answered nor found silent yet."""
+    misses: int
+    """Misses in a row."""
+    requests: int
+    timeouts: int
+    refused: int
+    overruns: int
+    """Turns skipped because the line was late by more than a period."""
+    answer_p50: float
+    """Median answer time beyond the wire time, in seconds (running estimate)."""
+    answer_p95: float
+    timeout: float
+    """Present time-out beyond the wire time, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineStatus:
+    """One line."""
+
+    line: str
+    up: bool
+    detail: str
+    """Why it is down; empty while it is up."""
+    down_since: float | None
+    """Monotonic seconds; None while it is up."""
+    losses: int
+    """How often it went down."""
+    driver_bugs: int
+    busy: float
+    """Share of the last seconds in which a request was under way, 0-1."""
+    overruns: int
+    devices: Mapping[str, DeviceStatus]

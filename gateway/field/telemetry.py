@@ -1,0 +1,114 @@
+"""Tells the cloud's side what changed, device by device: few messages, none late, no task per device."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from gateway.clock import Clock
+from gateway.field.changes import Changes
+from gateway.model import Instant, Reading
+
+Publish = Callable[[str, bool, Mapping[str, Reading], Instant], None]
+"""Takes (device, full, readings, at). Must not wait and must not raise."""
+
+_GOLDEN = 0.6180339887498949
+"""Multiples of it, without their whole part, lie spread over [0, 1) however many there are."""
+
+
+class _Outlet:
+    """One device and its two timers."""
+
+    __slots__ = ("changes", "device", "flush", "full", "picture", "share")
+
+    def __init__(
+        self, device: str, picture: Callable[[], Mapping[str, Reading]], changes: Changes, share: float
+    ) -> None:
+        self.device = device
+        self.picture = picture
+        self.changes = changes
+        self.share = share
+        self.flush: asyncio.TimerHandle | None = None
+        self.full: asyncio.TimerHandle | None = None
+
+
+class Telemetry:
+    """Entered before the lines run and left after them; leaving sends what waits.
+
+    `every`: seconds between full pictures of a device, spread over the devices. `deadbands`: per device and point.
+    """
+
+    def __init__(
+        self,
+        publish: Publish,
+        clock: Clock,
+        *,
+        every: float,
+        deadbands: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        self._publish = publish
+        self._clock = clock
+        self._every = every
+        self._deadbands = deadbands or {}
+        self._outlets: dict[str, _Outlet] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop = None
+        for outlet in self._outlets.values():
+            for timer in (outlet.flush, outlet.full):
+                if timer is not None:
+                    timer.cancel()
+            if outlet.changes.waiting:
+                self._send(outlet)
+        self._outlets.clear()
+
+    def add(self, device: str, picture: Callable[[], Mapping[str, Reading]]) -> None:
+        """A device whose changes will come; `picture` gives all its readings."""
+        share = len(self._outlets) * _GOLDEN % 1.0
+        self._outlets[device] = _Outlet(device, picture, Changes(self._deadbands.get(device, {})), share)
+
+    def ready(self, device: str) -> None:
+        """Every block of the device was answered or failed once: its first message leaves, a full one."""
+        outlet = self._outlets[device]
+        if outlet.changes.started or self._loop is None:
+            return
+        self._send_full(outlet)
+        self._arm_full(outlet, self._every * (1.0 - outlet.share))
+
+    def changed(self, device: str, readings: Mapping[str, Reading]) -> None:
+        """These readings are new: the first change leaves before this returns, others within 200 ms."""
+        outlet = self._outlets[device]
+        if not outlet.changes.offer(readings) or outlet.flush is not None or self._loop is None:
+            return
+        wait = outlet.changes.due() - self._clock.now().mono
+        if wait <= 0.0:
+            self._send(outlet)
+        else:
+            outlet.flush = self._loop.call_later(wait, self._send, outlet)
+
+    def _send(self, outlet: _Outlet) -> None:
+        outlet.flush = None
+        at = self._clock.now()
+        self._publish(outlet.device, False, outlet.changes.take(at.mono), at)
+
+    def _send_full(self, outlet: _Outlet) -> None:
+        if outlet.flush is not None:
+            outlet.flush.cancel()
+            outlet.flush = None
+        at = self._clock.now()
+        self._publish(outlet.device, True, outlet.changes.full(outlet.picture(), at.mono), at)
+
+    def _arm_full(self, outlet: _Outlet, wait: float) -> None:
+        if self._loop is not None:
+            outlet.full = self._loop.call_later(wait, self._full, outlet)
+
+    def _full(self, outlet: _Outlet) -> None:
+        self._arm_full(outlet, self._every)
+        self._send_full(outlet)

@@ -1,0 +1,95 @@
+"""How long to wait for an answer, and how long to leave a silent device alone. Pure.
+
+After TCP's estimator (RFC 6298): smoothed answer time plus four times its variation. Only answers that
+belong to their question may be sampled (Karn): the caller leaves out discarded reads.
+"""
+
+from gateway.driver import Timing
+
+_ALPHA = 1 / 8
+_BETA = 1 / 4
+_K = 4
+_STEP = 1 / 8
+"""How far an estimated quantile moves with one sample, as a share of the variation."""
+
+_PROBE_FIRST = 2.0
+_PROBE_SHARE = 20.0
+"""A probe may take one part in twenty of the time until the next one: 5 % of the bus."""
+_PROBE_LAST = 45.0
+
+
+class AnswerTime:
+    """The answer time of one device beyond the wire time, in seconds. Before the first sample: the ceiling."""
+
+    __slots__ = ("_ceiling", "_floor", "p50", "p95", "smoothed", "timeout", "variation")
+
+    def __init__(self, timing: Timing) -> None:
+        self._floor = timing.floor
+        self._ceiling = timing.ceiling
+        self.timeout = timing.ceiling
+        """Time-out for the next read."""
+        self.smoothed: float | None = None
+        self.variation = 0.0
+        self.p50 = 0.0
+        """Median, a running estimate."""
+        self.p95 = 0.0
+        """95th percentile, a running estimate."""
+
+    def sample(self, seconds: float) -> None:
+        """A read was answered after `seconds` beyond its wire time."""
+        seconds = max(seconds, 0.0)
+        smoothed = self.smoothed
+        if smoothed is None:
+            self.smoothed = self.p50 = self.p95 = seconds
+            self.variation = seconds / 2
+        else:
+            self.variation += _BETA * (abs(seconds - smoothed) - self.variation)
+            self.smoothed = smoothed + _ALPHA * (seconds - smoothed)
+            step = _STEP * self.variation
+            self.p50 += step if seconds > self.p50 else -step
+            self.p95 += 1.9 * step if seconds > self.p95 else -0.1 * step
+        timeout = self.smoothed + _K * self.variation
+        timeout = max(timeout, self._floor)
+        self.timeout = min(self._ceiling, timeout)
+
+    def after(self, misses: int) -> float:
+        """Time-out after some misses in a row: doubled for each, so that a device that became slow is found again."""
+        return min(self._ceiling, self.timeout * (1 << min(misses, 16)))
+
+    @property
+    def ceiling(self) -> float:
+        """The longest that the device may take, in seconds: for probes and writes."""
+        return self._ceiling
+
+
+class ProbeWait:
+    """Waits between the probes of one silent device: max(2 s, 20 x what a probe costs), doubling, to 45 s."""
+
+    __slots__ = ("_times",)
+
+    def __init__(self) -> None:
+        self._times = 0
+
+    def next(self, cost: float) -> float:
+        """Seconds until the next probe, after one (or the last miss) took `cost` seconds of the line."""
+        wait = max(_PROBE_FIRST, _PROBE_SHARE * cost) * (1 << min(self._times, 8))
+        self._times += 1
+        return min(wait, _PROBE_LAST)
+
+    @property
+    def thorough(self) -> bool:
+        """Every other probe waits for the device as long as it may ever take."""
+        return self._times % 2 == 0
+
+    def reset(self) -> None:
+        """The device answered."""
+        self._times = 0
+
+
+def line_wait(attempt: int, ceiling: float, chance: float) -> float:
+    """Seconds before a lost line is opened again: full jitter from 0.5 s up to `ceiling`.
+
+    `attempt` counts from 0; `chance` is random in [0, 1).
+    """
+    top = min(ceiling, 0.5 * (2 << min(attempt, 16)))
+    return 0.5 + chance * max(0.0, top - 0.5)

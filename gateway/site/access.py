@@ -1,0 +1,316 @@
+"""Who may pass: the decision about one passage, and which passages are no new ones. Pure.
+
+The order is: held open by fire, emergency and other special kinds, blocked, listed and valid now at this gate, one
+confusable character away from exactly one listed plate, the rule for the unknown. `Decision.reason` names the rule.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+from gateway.model import Instant, Json, Passage, Way
+from gateway.site.lists import Entry, Lists
+from gateway.site.plates import Plate, classify
+
+Verdict = Literal["open", "deny"]
+OLD = 60.0
+"""Seconds: a time older than this may be a record from the camera's memory."""
+EPOCH = 1_577_836_800.0
+"""2020: a camera whose clock stands before it has lost it; such a time says nothing."""
+KEPT = 256
+"""Passages of one camera that are remembered, so that no sending of them is taken for a new one."""
+PREFIX = "passage:"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What happens, by direction. An unknown direction is judged as `in`."""
+
+    into: Verdict = "deny"
+    out: Verdict = "open"
+
+    def of(self, direction: Way | None) -> Verdict:
+        """The verdict."""
+        return self.out if direction == "out" else self.into
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """`access` of the site file. `dedup` in seconds."""
+
+    min_confidence: float = 80.0
+    dedup: float = 10.0
+    unknown: Rule = Rule()
+    no_plate: Rule = Rule()
+    blocked: Rule = Rule()
+    special: Mapping[str, Verdict] = field(
+        default_factory=lambda: {"emergency": "open", "police": "open", "military": "open"}
+    )
+
+    def special_verdict(self, kind: str) -> Verdict | None:
+        """What a kind of plate is due, whoever it is. An emergency vehicle passes unless the file denies it."""
+        return self.special.get(kind, "open" if kind == "emergency" else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided about a passage, and by which rule."""
+
+    decision: Literal["opened", "denied", "held-open", "no-gate"]
+    reason: str
+    """fire; special; blocked; listed; near-miss; unknown, expired, not-yet, other-gate (the rule for the unknown);
+    no-plate, low-confidence, no-confidence, other-kind (the rule for no plate); late."""
+    plate: Plate | None = None
+    """As it was read."""
+    listed: str | None = None
+    """The plate of the list that it is, or was taken for."""
+    list: str | None = None
+    list_kind: str | None = None
+    late: bool = False
+
+    @property
+    def is_emergency(self) -> bool:
+        """No limit of openings binds it."""
+        return self.reason == "special" and self.plate is not None and self.plate.kind == "emergency"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A plate before a gate, now."""
+
+    plate: Plate | None
+    confidence: float | None
+    direction: Way | None
+    gate: str | None
+    wall: float
+    """Seconds; windows are judged by it. Never earlier than what has been seen before."""
+
+
+def decide(sight: Sight, lists: Lists, settings: AccessSettings, *, held_by_fire: bool = False) -> Decision:
+    """The decision. The same for the same arguments, and nothing is remembered."""
+    verdict, judged = _judge(sight, lists, settings)
+    if sight.gate is None:
+        return replace(judged, decision="no-gate")
+    if held_by_fire:
+        return replace(judged, decision="held-open", reason="fire")
+    return replace(judged, decision="opened" if verdict == "open" else "denied")
+
+
+def _judge(sight: Sight, lists: Lists, settings: AccessSettings) -> tuple[Verdict, Decision]:
+    plate, way = sight.plate, sight.direction
+    if plate is None:
+        return settings.no_plate.of(way), _because("no-plate", None)
+    lines = lists.find(plate.text)
+    blocked = next((line for line in lines if line[1].kind == "blocked" and _counts(line[1], sight)), None)
+    if sight.confidence is not None and sight.confidence < settings.min_confidence:
+        if blocked is not None and settings.blocked.of(way) == "deny":
+            return "deny", _because("blocked", plate, blocked)
+        return settings.no_plate.of(way), _because("low-confidence", plate)
+    special = settings.special_verdict(plate.kind) if sight.confidence is not None and plate.sure else None
+    if special == "open" or (special == "deny" and way != "out"):
+        return special, _because("special", plate, next(iter(lines), None))
+    if blocked is not None:
+        return settings.blocked.of(way), _because("blocked", plate, blocked)
+    listed = next((line for line in lines if line[1].kind != "blocked" and _counts(line[1], sight)), None)
+    if listed is not None:
+        return "open", _because("listed", plate, listed)
+    if not lines and (near := _near(sight, plate, lists)) is not None:
+        return "open", _because("near-miss", plate, near)
+    return _unknown(sight, plate, lines, settings)
+
+
+def _near(sight: Sight, plate: Plate, lists: Lists) -> tuple[str, Entry] | None:
+    """The one line that a single confusable character leads to: valid now at this gate, and not of a blocked plate."""
+    if sight.confidence is None or plate.kind == "other":
+        return None
+    candidates = lists.near(plate.text)
+    if len(candidates) != 1:
+        return None
+    lines = lists.find(candidates[0])
+    if any(entry.kind == "blocked" for _, entry in lines):
+        return None
+    return next((line for line in lines if _counts(line[1], sight)), None)
+
+
+def _unknown(
+    sight: Sight, plate: Plate, lines: list[tuple[str, Entry]], settings: AccessSettings
+) -> tuple[Verdict, Decision]:
+    """Nothing speaks for this plate."""
+    way = sight.direction
+    known = next((line for line in lines if line[1].kind != "blocked"), None)
+    if known is not None:
+        return settings.unknown.of(way), _because(_why_not([entry for _, entry in lines], sight), plate, known)
+    if sight.confidence is None:
+        return settings.no_plate.of(way), _because("no-confidence", plate)
+    if plate.kind == "other":
+        return settings.no_plate.of(way), _because("other-kind", plate)
+    return settings.unknown.of(way), _because("unknown", plate)
+
+
+def _why_not(entries: list[Entry], sight: Sight) -> str:
+    """Why a listed plate is not let in."""
+    mine = [entry for entry in entries if entry.kind != "blocked"]
+    if any(entry.holds(sight.wall) for entry in mine):
+        return "other-gate"
+    return "not-yet" if any(sight.wall < entry.since for entry in mine) else "expired"
+
+
+def _counts(entry: Entry, sight: Sight) -> bool:
+    return entry.holds(sight.wall) and entry.opens(sight.gate)
+
+
+def _because(reason: str, plate: Plate | None, line: tuple[str, Entry] | None = None) -> Decision:
+    if line is None:
+        return Decision("denied", reason, plate)
+    return Decision("denied", reason, plate, line[1].plate, line[0], line[1].kind)
+
+
+class _Kept(NamedTuple):
+    """One sending. `plate` is empty where none was read, None for a repeat."""
+
+    key: str
+    plate: str | None
+    mono: float
+    seen: float | None
+    late: bool
+
+
+@dataclass(slots=True)
+class _Camera:
+    """What is remembered of one camera. `mono` are monotonic seconds, `seen` the camera's own time."""
+
+    kept: dict[int, "_Kept"] = field(default_factory=dict)
+    """By place in the ring."""
+    keys: dict[str, int] = field(default_factory=dict)
+    last: dict[str, float] = field(default_factory=dict)
+    """When a plate last made a live passage (mono)."""
+    next: int = 0
+    live: tuple[float, float] | None = None
+    """mono and wall of the last live push, if the camera's time was then right; None: it was not, or there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a passage came to."""
+
+    decision: Decision | None
+    """None: it is a retry or a repeat, and there is nothing to tell."""
+    remember: Mapping[str, Json] = field(default_factory=dict)
+    """To be kept in the commit of the step."""
+    ignored: Literal["retry", "repeat"] | None = None
+
+
+class Access:
+    """Tells new passages from retries, repeats and late records, and decides about the new ones."""
+
+    def __init__(self, settings: AccessSettings, gates: Mapping[str, str | None], lists: Lists | None = None) -> None:
+        """`gates`: the gate of each camera."""
+        self.lists = lists or Lists()
+        self._settings = settings
+        self._gates = gates
+        self._cameras: dict[str, _Camera] = {}
+
+    def restore(self, memory: Mapping[str, Json], now: Instant) -> None:
+        """What was remembered before the process ended."""
+        for name, value in memory.items():
+            camera, _, place = name.removeprefix(PREFIX).rpartition(":")
+            if not name.startswith(PREFIX) or not place.isdigit() or not isinstance(value, list) or len(value) != 5:
+                continue
+            key, plate, wall, seen, late = value
+            if isinstance(key, str) and isinstance(plate, str | None) and isinstance(wall, int | float):
+                mono = now.mono - max(0.0, now.wall - wall)
+                when = float(seen) if isinstance(seen, int | float) else None
+                known = self._cameras.setdefault(camera, _Camera())
+                _keep(known, int(place) % KEPT, _Kept(key, plate, mono, when, bool(late)))
+        for known in self._cameras.values():
+            known.next = (_newest(known.kept) + 1) % KEPT
+
+    def take(self, passage: Passage, wall: float, *, held_by_fire: bool = False) -> Taken:
+        """A passage. `wall`: the time by which windows are judged; `held_by_fire`: its gate is."""
+        camera = self._cameras.setdefault(passage.camera, _Camera())
+        plate = classify(passage.plate_raw, passage.colour, passage.kind)
+        late = passage.history or self._is_old(camera, passage)
+        if passage.key and passage.key in camera.keys:
+            return Taken(None, ignored="retry")
+        if not late:
+            usable = _usable(passage)
+            is_right = usable is not None and abs(passage.at.wall - usable) <= OLD
+            camera.live = (passage.at.mono, passage.at.wall) if is_right else None
+        name = plate.text if plate is not None else ""
+        if self._is_repeat(camera, name, passage, late=late):
+            return Taken(None, self._remember(camera, passage, None, late=late), "repeat")
+        sight = Sight(plate, passage.confidence, passage.direction, self._gates.get(passage.camera), wall)
+        decision = decide(sight, self.lists, self._settings, held_by_fire=held_by_fire)
+        if late:
+            decision = replace(decision, decision="no-gate", reason="late", late=True)
+        elif decision.listed not in (None, name) and self._is_repeat(
+            camera, decision.listed or "", passage, late=False
+        ):
+            return Taken(None, self._remember(camera, passage, None, late=late), "repeat")
+        return Taken(decision, self._remember(camera, passage, decision.listed or name, late=late))
+
+    def forget(self, plate: str) -> list[str]:
+        """Erase a plate; the names under which it was remembered."""
+        names = []
+        for camera, known in self._cameras.items():
+            known.last.pop(plate, None)
+            for place, kept in list(known.kept.items()):
+                if kept.plate == plate:
+                    known.keys.pop(kept.key, None)
+                    del known.kept[place]
+                    names.append(f"{PREFIX}{camera}:{place}")
+        return names
+
+    def _is_old(self, camera: _Camera, passage: Passage) -> bool:
+        """A time over 60 s old from a camera whose last live push was within 60 s of its arrival.
+
+        Arrival is measured from that push on by monotonic time: a step of our own clock makes nothing late.
+        """
+        seen = _usable(passage)
+        if seen is None or camera.live is None:
+            return False
+        mono, wall = camera.live
+        return wall + (passage.at.mono - mono) - seen > OLD
+
+    def _is_repeat(self, camera: _Camera, plate: str, passage: Passage, *, late: bool) -> bool:
+        """The same plate before the same camera within `dedup`; of a late record by the camera's own times."""
+        if not late:
+            return passage.at.mono - camera.last.get(plate, float("-inf")) < self._settings.dedup
+        if passage.seen is None:
+            return False
+        return any(
+            kept.plate == plate and kept.seen is not None and abs(kept.seen - passage.seen) < self._settings.dedup
+            for kept in camera.kept.values()
+        )
+
+    def _remember(self, camera: _Camera, passage: Passage, plate: str | None, *, late: bool) -> Mapping[str, Json]:
+        """Keep it in the ring. Of a repeat no plate is kept: the time of the first one stands."""
+        place = camera.next
+        camera.next = (place + 1) % KEPT
+        _keep(camera, place, _Kept(passage.key, plate, passage.at.mono, passage.seen, late))
+        return {f"{PREFIX}{passage.camera}:{place}": [passage.key, plate, passage.at.wall, passage.seen, late]}
+
+
+def _usable(passage: Passage) -> float | None:
+    """The camera's time, if it can be judged by."""
+    return passage.seen if passage.seen is not None and passage.seen_firm and passage.seen >= EPOCH else None
+
+
+def _newest(kept: Mapping[int, _Kept]) -> int:
+    """The place that was written last."""
+    return max(kept, key=lambda place: kept[place].mono)
+
+
+def _keep(camera: _Camera, place: int, new: _Kept) -> None:
+    """Put it in its place; what stood there is forgotten."""
+    old = camera.kept.get(place)
+    if old is not None:
+        if camera.keys.get(old.key) == place:
+            del camera.keys[old.key]
+        if old.plate is not None and camera.last.get(old.plate) == old.mono:
+            del camera.last[old.plate]
+    camera.kept[place] = new
+    if new.key:
+        camera.keys[new.key] = place
+    if new.plate is not None and not new.late:
+        camera.last[new.plate] = max(new.mono, camera.last.get(new.plate, new.mono))

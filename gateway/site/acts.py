@@ -1,0 +1,298 @@
+"""What people and commands do to the site. Each act answers `Done`, `No` or `Later`."""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+
+from gateway.model import Effect, Emit, Instant, Json, Operate, Perform, ReadNow, Stream
+from gateway.site.alarms import Alarms, Watch
+from gateway.site.annunciator import Annunciator
+from gateway.site.answers import Answer, Asker, Done, Later, No
+from gateway.site.arguments import Args, seconds
+from gateway.site.gate import AFTER, UNKNOWN
+from gateway.site.gates import Gates
+from gateway.site.ids import Ids
+from gateway.site.linkage import SITE, Linkage
+from gateway.site.resetting import Resetting
+from gateway.site.settings import Ref, SiteSettings, built_in
+from gateway.site.taken_out import DISABLED, SHELF, TEST, TakenOut, covers
+
+Act = Generator[Effect, None, Answer]
+
+_ON_SITE_LIFE = 5.0
+"""An order of a person on site whose device is silent dies after so many seconds."""
+_MAY_TAKE = 1.0
+_HALF_DAY = 12 * 3600.0
+
+
+@dataclass(slots=True)
+class Acts:
+    """The acts of the contract, by the name of their command."""
+
+    settings: SiteSettings
+    alarms: Alarms
+    gates: Gates
+    linkage: Linkage
+    annunciator: Annunciator
+    resetting: Resetting
+    out: TakenOut
+    ids: Ids
+
+    def table(self) -> dict[str, Callable[[Args, Asker, Instant], Act]]:
+        """Command -> act."""
+        return {
+            "gate.open": self._open,
+            "gate.hold": self._hold,
+            "gate.release": self._release,
+            "fire.confirm": self._confirm,
+            "alarm.acknowledge": self._acknowledge,
+            "alarm.verify": self._verify,
+            "alarm.reset": self._reset,
+            "alarm.shelve": self._shelve,
+            "device.disable": self._disable,
+            "device.enable": self._enable,
+            "zone.test": self._test,
+            "read": self._read,
+            "write": self._write,
+            "silence": self._silence,
+        }
+
+    def due(self, name: str, now: Instant) -> Iterator[Effect]:
+        """Something that was taken out for a while comes back by itself."""
+        if name.startswith(SHELF):
+            yield from self._unshelve(name.removeprefix(SHELF), now)
+        elif name.startswith(DISABLED):
+            yield from self._back(name.removeprefix(DISABLED), None, "the time is over", now)
+        elif name.startswith(TEST):
+            yield from self.linkage.end_test(name.removeprefix(TEST))
+
+    # ---- gates ----------------------------------------------------------------------------------
+
+    def _open(self, args: Args, asker: Asker, now: Instant) -> Act:
+        name = str(args["gate"])
+        if name not in self.gates:
+            return No("bad-args", f"there is no gate {name}")
+        who: dict[str, Json] = {"cause": asker.cause, "by": asker.by}
+        opening = yield from self.gates.open_once(
+            name, who, now, expires=_expires(asker, now), token=asker.token, limited=not asker.on_site
+        )
+        if opening.later:
+            return self._wait_for(self.gates.get(name).settings.open.device)
+        if opening.decision == "rate-limited":
+            return No("interlocked", "rate-limited: 20 openings in the last minute")
+        return Done({"gate": name, "decision": opening.decision, **self.gates.status(name, now)})
+
+    def _hold(self, args: Args, asker: Asker, now: Instant) -> Act:
+        name = str(args["gate"])
+        if name not in self.gates:
+            return No("bad-args", f"there is no gate {name}")
+        who: dict[str, Json] = {"cause": asker.cause, "by": asker.by}
+        life = None if asker.on_site else _expires(asker, now) - now.mono
+        yield from self.gates.hold(name, asker.cause, who, now, token=asker.token, life=life)
+        return self._wait_for(self.gates.get(name).settings.held.device)
+
+    def _release(self, args: Args, asker: Asker, now: Instant) -> Act:
+        name = str(args["gate"])
+        if name not in self.gates:
+            return No("bad-args", f"there is no gate {name}")
+        gate = self.gates.get(name)
+        keys = [str(args.get("cause") or asker.cause) if asker.on_site else asker.cause]
+        if asker.may("fire.release") and args.get("cause") is None:
+            keys += [AFTER, UNKNOWN]
+        mine = [key for key in keys if key in gate.causes]
+        if gate.causes and not mine:
+            held = ", ".join(sorted(str(cause.get("cause")) for cause in gate.causes.values()))
+            return No("interlocked", f"held open, not by this: {held}")
+        for key in mine:
+            yield from self.gates.release(name, key, {"by": asker.by}, now)
+        return Done({"gate": name, **self.gates.status(name, now)})
+
+    def _confirm(self, args: Args, asker: Asker, now: Instant) -> Act:
+        zone = str(args["zone"])
+        if zone != SITE and zone not in self.settings.zones:
+            return No("bad-args", f"there is no zone {zone}")
+        yield from self.linkage.confirm(zone, {"cause": "fire", "by": asker.by}, now)
+        return Done({"zone": zone})
+
+    def _silence(self, _args: Args, _asker: Asker, _now: Instant) -> Act:
+        yield from self.annunciator.silence()
+        return Done()
+
+    # ---- alarms ---------------------------------------------------------------------------------
+
+    def _acknowledge(self, args: Args, asker: Asker, now: Instant) -> Act:
+        watch = self.alarms.find(str(args["alarm"]))
+        if watch is None:
+            return No("bad-args", "no such alarm stands")
+        yield from self.alarms.acknowledge(watch, asker.by, now)
+        return Done(_standing(watch))
+
+    def _verify(self, args: Args, _asker: Asker, now: Instant) -> Act:
+        watch = self.alarms.find(str(args["alarm"]))
+        if watch is None:
+            return No("bad-args", "no such alarm stands")
+        yield from self.alarms.tell(watch, "alarm.verified", {"verified_as": args["result"]}, now)
+        return Done(_standing(watch))
+
+    def _reset(self, args: Args, asker: Asker, now: Instant) -> Act:
+        watch = self.alarms.find(str(args["alarm"]))
+        if watch is None or watch.standing is None:
+            return No("bad-args", "no such alarm stands")
+        rule = watch.rule
+        refusal = self._may_not_reset(watch, asker)
+        if refusal is not None:
+            return refusal
+        if not rule.point or rule.device not in self.settings.devices:
+            yield from self.alarms.reset(watch, asker.by, now)
+            return Done()
+        if rule.kind == "fire" and self.linkage.silent(rule.device):
+            if not asker.on_site or not args.get("note"):
+                return No("interlocked", "the device is silent: reset on site only, with a note")
+            yield from self.alarms.reset(watch, asker.by, now)
+            yield from self._take_out(rule.device, _HALF_DAY, asker.by, str(args["note"]), now)
+            return Done({"disabled": rule.device})
+        yield from self.resetting.begin(watch, asker.token, asker.by, now)
+        return Later()
+
+    def _may_not_reset(self, watch: Watch, asker: Asker) -> No | None:
+        rule = watch.rule
+        if rule.kind == "fire" and not asker.may("fire.reset"):
+            return No("not-allowed", "a fire is reset on site, or by a key that names fire.reset")
+        if watch.standing is None or not watch.standing["latched"]:
+            return No("interlocked", "it is not latched: it ends by itself")
+        if rule.subject in self.resetting:
+            return No("interlocked", "a reset is under way")
+        if self.linkage.pressed(rule.subject):
+            return No("interlocked", "the button is still pressed")
+        return None
+
+    def _shelve(self, args: Args, _asker: Asker, now: Instant) -> Act:
+        target = str(args["device"])
+        if target.partition(".")[0] not in self.settings.devices or target.count(".") > 2:
+            return No("bad-args", f"there is no device {target.partition('.')[0]}")
+        span = seconds(args["for"]) or 0.0
+        if span == 0:
+            yield from self._unshelve(target, now)
+            return Done()
+        yield from self.out.put(SHELF + target, span, now)
+        until = self.out.until(SHELF + target)
+        count = 0
+        for watch in self.alarms.all_standing():
+            if covers(target, watch.rule):
+                count += 1
+                yield from self.alarms.tell(watch, "alarm.shelved", {"shelved": True, "shelved_until": until}, now)
+        return Done({"until": until, "alarms": count})
+
+    def _unshelve(self, target: str, now: Instant) -> Iterator[Effect]:
+        yield from self.out.back(SHELF + target)
+        for watch in self.alarms.all_standing():
+            if watch.standing is not None and watch.standing["shelved"] and covers(target, watch.rule):
+                until = self.out.shelved_until(watch.rule)
+                if until is None:
+                    changes: dict[str, Json] = {"shelved": False, "shelved_until": None}
+                    yield from self.alarms.tell(watch, "alarm.unshelved", changes, now)
+
+    # ---- devices and zones ----------------------------------------------------------------------
+
+    def _disable(self, args: Args, asker: Asker, now: Instant) -> Act:
+        device = str(args["device"])
+        if device not in self.settings.devices:
+            return No("bad-args", f"there is no device {device}")
+        if self.linkage.in_fire(device):
+            return No("interlocked", "the device is in fire")
+        yield from self._take_out(device, seconds(args["for"]) or 0.0, asker.by, args.get("reason"), now)
+        return Done({"until": self.out.until(DISABLED + device)})
+
+    def _take_out(self, device: str, span: float, by: str, reason: Json, now: Instant) -> Iterator[Effect]:
+        yield from self.out.put(DISABLED + device, span, now)
+        yield self._device("device.disabled", device, by, reason, now)
+        text = f"out of linkage: {reason or 'no reason given'}"
+        yield from self.alarms.begin(built_in(f"{device}/disabled", "disabled"), text, now)
+        yield from self._mark(device, now)
+
+    def _enable(self, args: Args, asker: Asker, now: Instant) -> Act:
+        device = str(args["device"])
+        if device not in self.settings.devices:
+            return No("bad-args", f"there is no device {device}")
+        if self.out.disabled(device):
+            yield from self._back(device, asker.by, args.get("reason"), now)
+        return Done()
+
+    def _back(self, device: str, by: str | None, reason: Json, now: Instant) -> Iterator[Effect]:
+        yield self._device("device.enabled", device, by, reason, now)
+        yield from self.out.back(DISABLED + device)
+        yield from self.alarms.end(f"{device}/disabled", now)
+        yield from self._mark(device, now)
+
+    def _mark(self, device: str, now: Instant) -> Iterator[Effect]:
+        """Its standing alarms say whether it is out."""
+        self.linkage.stale = True
+        disabled = self.out.disabled(device)
+        for watch in self.alarms.all_standing():
+            own = watch.rule.device == device and watch.rule.name != "disabled"
+            if own and watch.standing is not None and watch.standing["disabled"] is not disabled:
+                yield from self.alarms.tell(watch, "alarm.updated", {"disabled": disabled}, now)
+
+    def _device(self, type_: str, device: str, by: str | None, reason: Json, now: Instant) -> Emit:
+        data: dict[str, Json] = {
+            "device": device,
+            "zone": self.settings.devices[device].zone if device in self.settings.devices else None,
+            "reason": reason,
+            "by": by,
+            "until": self.out.until(DISABLED + device) if type_ == "device.disabled" else None,
+        }
+        return Emit(Stream.ALARM, type_, device, data, self.ids.new(now), now)
+
+    def _test(self, args: Args, _asker: Asker, now: Instant) -> Act:
+        zone = str(args["zone"])
+        if zone != SITE and zone not in self.settings.zones:
+            return No("bad-args", f"there is no zone {zone}")
+        span = seconds(args["for"]) or 0.0
+        if span == 0:
+            yield from self.linkage.end_test(zone)
+            return Done()
+        if self.linkage.standing(zone):
+            return No("interlocked", "a fire stands in the zone")
+        yield from self.out.put(TEST + zone, span, now)
+        return Done({"until": self.out.until(TEST + zone)})
+
+    # ---- points ---------------------------------------------------------------------------------
+
+    def _read(self, args: Args, asker: Asker, _now: Instant) -> Act:
+        device, _, point = str(args["device"]).partition(".")
+        point = point or str(args.get("point") or "")
+        settings = self.settings.devices.get(device)
+        if settings is None or (point and point not in settings.points):
+            return No("bad-args", f"there is no {args['device']}{' ' + point if point else ''}")
+        yield Perform(asker.token, "read", {"device": device, "point": point or None}, asker.by)
+        return Later(max(_MAY_TAKE, settings.timeout))
+
+    def _write(self, args: Args, asker: Asker, now: Instant) -> Act:
+        device, _, point = str(args["point"]).partition(".")
+        ref, value = Ref(device, point), args["value"]
+        if ref not in self.settings.writable or not isinstance(value, bool | int | float | str):
+            return No("bad-args", f"there is no writable point {ref}")
+        if ref in self.settings.outputs():
+            return No("interlocked", f"{ref} belongs to a gate, a linkage or the annunciator")
+        yield Operate(asker.token, device, point, value, _expires(asker, now))
+        return self._wait_for(device)
+
+    def perform(self, cmd: str, args: Args, asker: Asker) -> Iterator[Effect]:
+        """What is done outside of the site."""
+        yield Perform(asker.token, cmd, args, asker.by)
+
+    def look(self, ref: Ref) -> ReadNow:
+        """Read back what was written."""
+        return ReadNow(ref.device, (ref.point,))
+
+    def _wait_for(self, device: str) -> Later:
+        settings = self.settings.devices.get(device)
+        return Later(max(_MAY_TAKE, settings.timeout if settings else 0.0))
+
+
+def _expires(asker: Asker, now: Instant) -> float:
+    return asker.expires if asker.expires is not None else now.mono + _ON_SITE_LIFE
+
+
+def _standing(watch: Watch) -> Json:
+    data = watch.standing
+    return None if data is None else {"alarm": data["alarm"], "state": data["state"]}

@@ -1,0 +1,283 @@
+"""The life of alarms after ISA-18.2 / IEC 62682, as the MQTT contract defines it.
+
+    normal ──raise──▶ unack ──acknowledge──▶ ack            not latched: both end with `alarm.cleared`
+                        │                     │
+    latched:          clear                 clear           the occurrence stays until `alarm.reset`;
+                        ▼                     ▼             a return before that is `alarm.updated` and
+                  latched-unack         latched-ack         takes the acknowledgement back
+
+BAD quality neither raises nor clears. One occurrence has one id from its raise to its end, over restarts.
+Over 20 alarms in 10 s or not, every one is recorded, and fire is never folded, delayed or shed.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from gateway.model import Effect, Emit, Forget, Instant, Json, Reading, ReadNow, Remember, Stream
+from gateway.site import occurrence
+from gateway.site.ids import Ids
+from gateway.site.settings import AlarmRule, DeviceSettings, ServiceClock
+from gateway.site.taken_out import TakenOut
+from gateway.site.timers import Timers
+
+PART = "alarm"
+MEMORY = "alarm/"
+"""Keys of standing alarms in the memory: `alarm/SUBJECT` -> the data of the last event of the occurrence."""
+_TESTED = "tested/"
+"""Keys of occurrences that are part of a test."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is known of one rule. Times are monotonic seconds."""
+
+    rule: AlarmRule
+    standing: dict[str, Json] | None = None
+    """Data of the occurrence that stands (also latched with its condition gone)."""
+    test: bool = False
+    """The occurrence is part of a test: it triggers nothing."""
+    since: float | None = None
+    """The condition has held since then, but is not yet raised."""
+    seen: int = 0
+    """Reads in a row that showed it."""
+    gone: float | None = None
+    """The condition has been gone since then, but is not yet cleared."""
+    good: bool = False
+    """The last reading said something about the condition."""
+    reading: Reading | None = None
+    """The last reading that did."""
+
+    @property
+    def active(self) -> bool:
+        """The condition holds, as far as has been told."""
+        return self.standing is not None and bool(self.standing["active"])
+
+
+class Change(NamedTuple):
+    """A transition, for those who draw consequences."""
+
+    type: str
+    watch: Watch
+    data: Mapping[str, Json]
+
+
+@dataclass(slots=True)
+class Alarms:
+    """All alarms of the site: rules of points, and the built-in ones that are raised by name."""
+
+    devices: Mapping[str, DeviceSettings]
+    service: ServiceClock
+    ids: Ids
+    out: TakenOut
+    timers: Timers
+    changes: list[Change] = field(default_factory=list)
+    """Transitions of this step, taken away by `site.py`."""
+    _watches: dict[str, Watch] = field(default_factory=dict)
+    _by_point: dict[tuple[str, str], list[Watch]] = field(default_factory=dict)
+    _by_id: dict[str, Watch] = field(default_factory=dict)
+    _in_zone: dict[str, int] = field(default_factory=dict)
+    """Standing alarms, by zone."""
+
+    def watch(self, rule: AlarmRule) -> None:
+        """Begin to look after a rule."""
+        watch = self._watches[rule.subject] = Watch(rule)
+        if rule.point:
+            self._by_point.setdefault((rule.device, rule.point), []).append(watch)
+
+    def standing(self, subject: str) -> bool:
+        """True while an occurrence stands under this subject."""
+        watch = self._watches.get(subject)
+        return watch is not None and watch.standing is not None
+
+    def find(self, alarm: str) -> Watch | None:
+        """The occurrence of this id, while it stands."""
+        return self._by_id.get(alarm)
+
+    def all_standing(self) -> Iterable[Watch]:
+        """Everything that stands."""
+        return tuple(self._by_id.values())
+
+    def restore(self, memory: Mapping[str, Json]) -> list[dict[str, Any]]:
+        """Take up the occurrences that stood; returns those whose rule is no longer in the file."""
+        orphans = []
+        for key, value in memory.items():
+            if not key.startswith(MEMORY) or not isinstance(value, Mapping):
+                continue
+            subject = key.removeprefix(MEMORY)
+            if watch := self._watches.get(subject):
+                watch.test = bool(memory.get(_TESTED + subject))
+                self._keep(watch, dict(value))
+            else:
+                orphans.append({"subject": subject, **value})
+        return orphans
+
+    def read(self, device: str, readings: Mapping[str, Reading], now: Instant) -> Iterator[Effect]:
+        """Judge an answer. Yields the events, the memory and the confirm reads that follow."""
+        again: list[str] = []
+        for point, reading in readings.items():
+            for watch in self._by_point.get((device, point), ()):
+                yield from self._judge(watch, reading, now)
+                if watch.since is not None and watch.seen < watch.rule.confirm and watch.good:
+                    again.append(point)
+        if again:
+            yield ReadNow(device, tuple(dict.fromkeys(again)))
+
+    def tick(self, subject: str, now: Instant) -> Iterator[Effect]:
+        """A delay has run out."""
+        yield from self._settle(self._watches[subject], now)
+
+    def begin(self, rule: AlarmRule, text: str, now: Instant) -> Iterator[Effect]:
+        """Raise a built-in alarm (again: nothing)."""
+        watch = self._watches.setdefault(rule.subject, Watch(rule))
+        if watch.standing is None:
+            watch.rule = rule
+            yield from self._raise(watch, now, text)
+        elif not watch.active:
+            yield from self._tell(watch, "alarm.updated", {**watch.standing, **occurrence.returned(None)}, now)
+
+    def end(self, subject: str, now: Instant) -> Iterator[Effect]:
+        """Clear a built-in alarm if it stands."""
+        watch = self._watches.get(subject)
+        if watch is not None and watch.active:
+            yield from self._clear(watch, now)
+
+    def tell(self, watch: Watch, type_: str, changes: Mapping[str, Json], now: Instant) -> Iterator[Effect]:
+        """Something about a standing occurrence has changed."""
+        if watch.standing is not None:
+            yield from self._tell(watch, type_, {**watch.standing, **changes}, now)
+
+    def worsen(self, subject: str, severity: str, now: Instant) -> Iterator[Effect]:
+        """A standing alarm weighs more than it did when it was raised."""
+        watch = self._watches.get(subject)
+        if watch is not None and watch.standing is not None and watch.standing["severity"] != severity:
+            yield from self.tell(watch, "alarm.updated", {"severity": severity}, now)
+
+    def acknowledge(self, watch: Watch, by: str, now: Instant) -> Iterator[Effect]:
+        """A person has seen it (again: nothing)."""
+        if watch.standing is not None and not watch.standing["acknowledged"]:
+            yield from self._tell(watch, "alarm.acknowledged", occurrence.seen(watch.standing, by, now), now)
+
+    def reset(self, watch: Watch, by: str, now: Instant) -> Iterator[Effect]:
+        """End a latched occurrence."""
+        if watch.standing is not None:
+            yield from self._tell(watch, "alarm.reset", occurrence.reset(watch.standing, by, now), now)
+
+    def make_real(self, watch: Watch, now: Instant) -> Iterator[Effect]:
+        """The test is over and the condition still holds: it was no test."""
+        if watch.test and watch.standing is not None:
+            watch.test = False
+            yield Forget(_TESTED + watch.rule.subject)
+            data = {**watch.standing, "state": "unack", "acknowledged": False}
+            yield from self._tell(watch, "alarm.updated", data, now)
+
+    def retire(self, orphan: Mapping[str, Json], now: Instant) -> Iterator[Effect]:
+        """End an occurrence whose device, point or alarm is no longer in the site file."""
+        data = dict(orphan)
+        subject = str(data.pop("subject"))
+        latched = bool(data.get("latched"))
+        data |= {"active": False, "state": "normal", "text": "no longer in the site file", "value": None}
+        data["cleared_at"] = data.get("cleared_at") or now.rfc3339()
+        kind = "alarm.reset" if latched else "alarm.cleared"
+        yield Emit(Stream.ALARM, kind, subject, data, self.ids.new(now), now)
+        yield Forget(MEMORY + subject)
+
+    # ---- one rule -------------------------------------------------------------------------------
+
+    def _judge(self, watch: Watch, reading: Reading, now: Instant) -> Iterator[Effect]:
+        newer = watch.reading is None or reading.at.mono > watch.reading.at.mono
+        watch.good = watch.rule.condition.judges(reading)
+        if not watch.good:
+            return
+        watch.reading = reading
+        if watch.rule.condition.holds(reading, standing=watch.active):
+            watch.gone = None
+            if watch.since is None:
+                watch.since, watch.seen = reading.at.mono, 0
+            watch.seen += newer
+            if watch.test and watch.seen >= watch.rule.confirm and not self.out.tests(watch.rule, self._device(watch)):
+                yield from self.make_real(watch, now)
+        else:
+            watch.since, watch.seen = None, 0
+            if watch.gone is None:
+                watch.gone = reading.at.mono
+        yield from self._settle(watch, now)
+
+    def _settle(self, watch: Watch, now: Instant) -> Iterator[Effect]:
+        """Raise or clear what is due; set the timer for what is not."""
+        rule = watch.rule
+        key = PART, rule.subject
+        self.timers.drop(key)
+        if not watch.good:
+            return
+        if watch.since is not None and not watch.active and watch.seen >= rule.confirm:
+            due = watch.since + rule.delay
+            if due > now.mono:
+                self.timers.set(key, due)
+            elif watch.standing is None:
+                yield from self._raise(watch, now)
+            else:
+                data = {**watch.standing, **occurrence.returned(watch.reading)}
+                yield from self._tell(watch, "alarm.updated", data, now)
+        elif watch.gone is not None and watch.active:
+            due = watch.gone + rule.clear_delay
+            if due > now.mono:
+                self.timers.set(key, due)
+            else:
+                yield from self._clear(watch, now)
+
+    def _raise(self, watch: Watch, now: Instant, text: str | None = None) -> Iterator[Effect]:
+        rule = watch.rule
+        device = self._device(watch)
+        zone = occurrence.zone_of(rule, device)
+        watch.test = self.out.tests(rule, device)
+        if watch.test:
+            yield Remember(_TESTED + rule.subject, True)
+        data = occurrence.born(
+            self.ids.new(now),
+            rule,
+            device,
+            now,
+            self.service,
+            measured=occurrence.measured(watch.reading, text),
+            first_out=zone is not None and not self._in_zone.get(zone),
+            shelved_until=self.out.shelved_until(rule),
+            disabled=rule.name != "disabled" and self.out.disabled(rule.device),
+        )
+        yield from self._tell(watch, "alarm.raised", data, now)
+
+    def _clear(self, watch: Watch, now: Instant) -> Iterator[Effect]:
+        if watch.standing is not None:
+            yield from self._tell(watch, "alarm.cleared", occurrence.gone(watch.standing, watch.reading, now), now)
+
+    def _tell(self, watch: Watch, type_: str, data: dict[str, Json], now: Instant) -> Iterator[Effect]:
+        subject = watch.rule.subject
+        test = watch.test
+        if data["active"] is not watch.active:
+            watch.since, watch.seen, watch.gone = None, 0, None
+        yield Emit(Stream.ALARM, type_, subject, data, self.ids.new(now), now, test)
+        if data["state"] == "normal":
+            self._drop(watch)
+            yield Forget(MEMORY + subject)
+            if test:
+                yield Forget(_TESTED + subject)
+        else:
+            self._keep(watch, data)
+            yield Remember(MEMORY + subject, data)
+        self.changes.append(Change(type_, watch, data))
+
+    def _keep(self, watch: Watch, data: dict[str, Json]) -> None:
+        if watch.standing is None:
+            zone = str(data["zone"] or "")
+            self._in_zone[zone] = self._in_zone.get(zone, 0) + 1
+        watch.standing = data
+        self._by_id[str(data["alarm"])] = watch
+
+    def _drop(self, watch: Watch) -> None:
+        if watch.standing is not None:
+            self._in_zone[str(watch.standing["zone"] or "")] -= 1
+            self._by_id.pop(str(watch.standing["alarm"]), None)
+        watch.standing, watch.test = None, False
+
+    def _device(self, watch: Watch) -> DeviceSettings | None:
+        return self.devices.get(watch.rule.device)

@@ -1,0 +1,330 @@
+"""Commands: each runs once, is answered, and stands in the audit.
+
+What was asked is remembered in the step that moves something, so that a repeat, also after a crash, moves
+nothing. The audit tells of a command once, when it is known what became of it.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+
+from gateway.model import (
+    Command,
+    Effect,
+    Emit,
+    Forget,
+    Instant,
+    Json,
+    Outcome,
+    Performed,
+    Person,
+    Quality,
+    Reading,
+    Refused,
+    Remember,
+    Reply,
+    Stream,
+)
+from gateway.site import arguments
+from gateway.site.acts import Act, Acts
+from gateway.site.answers import Answer, Asker, Done, Later, No, reply
+from gateway.site.deadlines import Deadlines
+from gateway.site.gates import Settled
+from gateway.site.ids import Ids
+from gateway.site.refusals import Refusals
+from gateway.site.resetting import Ended
+from gateway.site.settings import Ref
+from gateway.site.timers import Timers
+
+PART = "reply"
+JTI = "jti/"
+"""Deadline of the memory of a command."""
+_MEMORY = "command/"
+_LEEWAY = 30.0
+_DAY = 24 * 3600.0
+_MOST = 20_000
+"""Commands that are remembered at once; only a key that is listed can fill that."""
+_LONGEST_RESULT = 16_384
+_READ_BACK = 2.0
+
+_MOVING = frozenset({"gate.open", "gate.hold", "gate.release", "fire.confirm", "write"})
+"""Remembered for a day: a clock that is set back must not make one of them valid again."""
+
+_ROLES: Mapping[str, frozenset[str]] = {
+    "guard": frozenset(
+        {
+            "gate.open", "gate.hold", "gate.release", "fire.confirm", "alarm.acknowledge", "alarm.verify",
+            "alarm.reset", "alarm.shelve", "silence", "read",
+        }
+    ),
+}  # fmt: skip
+"""What who is on site may do; a technician everything, a steward what a guard may."""
+
+_CODES = {"refused": "refused-by-device", "withdrawn": "interlocked"}
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Asked, and not known yet what became of it."""
+
+    who: Command | Person
+    asker: Asker
+    replied: bool = False
+    written: Ref | None = None
+    """A point whose new value is read back."""
+    value: Json = None
+    since: float = 0.0
+
+
+class Commands:
+    """Takes commands and people's requests in, and answers each."""
+
+    def __init__(
+        self,
+        acts: Acts,
+        deadlines: Deadlines,
+        ids: Ids,
+        timers: Timers,
+        *,
+        performed: frozenset[str],
+        interlocked: Callable[[], str | None],
+    ) -> None:
+        self._acts = acts
+        self._table = acts.table()
+        self._deadlines = deadlines
+        self._ids = ids
+        self._timers = timers
+        self._performed = performed
+        self._interlocked = interlocked
+        self._refusals = Refusals(ids, timers)
+        self._known: dict[str, Mapping[str, Json]] = {}
+        self._pending: dict[str, _Pending] = {}
+
+    def restore(self, memory: Mapping[str, Json]) -> None:
+        """Take up what was asked before."""
+        for key, value in memory.items():
+            if key.startswith(_MEMORY) and isinstance(value, Mapping):
+                self._known[key] = value
+
+    def start(self, now: Instant) -> Iterator[Effect]:
+        """What was under way when the process ended is told now; nothing of it is done again."""
+        for key, value in tuple(self._known.items()):
+            audit = value.get("audit")
+            if isinstance(audit, Mapping):
+                answer = No("silent", "the gateway ended before it was known what became of it")
+                error: dict[str, Json] = {"code": answer.code, "message": answer.message}
+                data: dict[str, Json] = {**audit, "ok": False, "error": error, "count": None}
+                yield Emit(Stream.AUDIT, "command.refused", None, data, self._ids.new(now), now)
+                said = value.get("reply") or reply(str(audit.get("jti")), str(audit.get("cmd")), answer)
+                yield self._remember(key, {"reply": said, "audit": None})
+
+    def take(self, item: Command, now: Instant) -> Iterator[Effect]:
+        """A verified command."""
+        key = f"{_MEMORY}{item.kid}/{item.jti}"
+        known = self._known.get(key)
+        if known is not None:
+            yield from self._repeated(item, known, now)
+            return
+        left = item.exp - now.wall
+        asker = Asker(self._ids.order(), item.sub, False, item.allow, now.mono + left)
+        if left <= 0:
+            yield from self._answer(_Pending(item, asker), No("expired", "it expired on its way"), now)
+            return
+        if len(self._known) >= _MOST:
+            yield from self._answer(_Pending(item, asker), No("interlocked", "too many commands are remembered"), now)
+            return
+        long = item.cmd in _MOVING or not now.synced
+        yield from self._deadlines.set(JTI + key, _DAY if long else left + _LEEWAY, now, by_age=True)
+        self._known[key] = {}
+        allowed = item.cmd in item.allow
+        yield from self._do(_Pending(item, asker), "" if allowed else f"the key may not ask for {item.cmd[:40]}", now)
+
+    def ask(self, item: Person, now: Instant) -> Iterator[Effect]:
+        """Somebody on site asks."""
+        role = _ROLES.get("guard" if item.role == "steward" else item.role)
+        allowed = item.role == "technician" or (role is not None and item.cmd in role)
+        asker = Asker(self._ids.order(), item.by, True)
+        yield from self._do(_Pending(item, asker), "" if allowed else f"a {item.role} may not do that", now)
+
+    def refuse(self, item: Refused, now: Instant) -> Iterator[Effect]:
+        """A command that failed verification."""
+        error: dict[str, Json] = {"code": item.code, "message": item.message}
+        data: dict[str, Json] = {
+            "jti": item.jti, "iss": item.iss, "sub": item.sub, "kid": item.kid, "cmd": item.cmd, "args": None,
+            "ok": False, "error": error, "count": None,
+        }  # fmt: skip
+        yield from self._refusals.tell(data, item.code, now)
+        if item.signed and item.jti is not None:
+            yield Reply(item.jti, item.reply_to, reply(item.jti, item.cmd or "", No(item.code, item.message)))
+
+    def forget(self, key: str) -> Iterator[Effect]:
+        """A command has expired for good."""
+        if self._known.pop(key, None) is not None:
+            yield Forget(key)
+
+    # ---- what comes back ------------------------------------------------------------------------
+
+    def settled(self, item: Settled, now: Instant) -> Iterator[Effect]:
+        """A gate has taken the order of a request, or not."""
+        if item.ok:
+            held = item.detail == "held-open" or self._acts.gates.get(item.gate).is_held
+            decision = "held-open" if held else "opened"
+            status = self._acts.gates.status(item.gate, now)
+            yield from self._ended(item.token, Done({"gate": item.gate, "decision": decision, **status}), now)
+        else:
+            yield from self._ended(item.token, _no(item.detail), now)
+
+    def ended(self, item: Ended, now: Instant) -> Iterator[Effect]:
+        """A reset is over."""
+        yield from self._ended(item.token, Done() if item.ok else No("interlocked", item.message), now)
+
+    def performed(self, item: Performed, now: Instant) -> Iterator[Effect]:
+        """Something was done outside of the site."""
+        answer: Done | No = Done(item.result) if item.ok else No(item.code, item.message)
+        yield from self._ended(item.order, answer, now)
+
+    def outcome(self, item: Outcome, now: Instant) -> Iterator[Effect]:
+        """A point was written, or not."""
+        pending = self._pending.get(item.order)
+        if pending is None:
+            return
+        if not item.ok:
+            yield from self._ended(item.order, _no(item.detail), now)
+            return
+        device, _, point = str(pending.who.args["point"]).partition(".")
+        pending.written, pending.since = Ref(device, point), item.at.mono
+        if item.value is not None:
+            yield from self._read_back(item.order, pending, item.value, now)
+        else:
+            self._timers.set((PART, f"{item.order}/back"), now.mono + _READ_BACK)
+            yield self._acts.look(pending.written)
+
+    def read(self, ref: Ref, reading: Reading, now: Instant) -> Iterator[Effect]:
+        """An answer; it may be what was written."""
+        for token, pending in tuple(self._pending.items()):
+            if pending.written == ref and reading.at.mono >= pending.since and reading.quality is Quality.GOOD:
+                yield from self._read_back(token, pending, reading.value, now)
+
+    @property
+    def waits_for(self) -> bool:
+        """True while something that was written is to be read back."""
+        return any(pending.written is not None for pending in self._pending.values())
+
+    def tick(self, name: str, now: Instant) -> Iterator[Effect]:
+        """Somebody has waited long enough."""
+        token, _, what = name.partition("/")
+        pending = self._pending.get(token)
+        if pending is None:
+            return
+        if what == "back":
+            yield from self._ended(token, No("silent", "written, but it could not be read back"), now)
+        elif not pending.replied:
+            message = "no answer yet; the order dies when the command expires"
+            yield from self._reply(pending, No("silent", message), last=False)
+
+    def sum_up(self, now: Instant) -> Iterator[Effect]:
+        """A minute of refusals is over, or the process."""
+        yield from self._refusals.sum_up(now)
+
+    # ---- one request ----------------------------------------------------------------------------
+
+    def _do(self, pending: _Pending, forbidden: str, now: Instant) -> Iterator[Effect]:
+        who = pending.who
+        answer = yield from self._try(pending, forbidden, now)
+        if not isinstance(answer, Later):
+            yield from self._answer(pending, answer, now)
+            return
+        token = pending.asker.token
+        self._pending[token] = pending
+        if isinstance(who, Command):
+            key = f"{_MEMORY}{who.kid}/{who.jti}"
+            yield self._remember(key, {"reply": None, "audit": self._audit(pending)})
+        if answer.within is not None:
+            self._timers.set((PART, f"{token}/"), now.mono + answer.within)
+
+    def _try(self, pending: _Pending, forbidden: str, now: Instant) -> Generator[Effect, None, Answer]:
+        who = pending.who
+        act: Callable[..., Act] | None = self._table.get(who.cmd)
+        if act is None and who.cmd not in self._performed:
+            return No("unknown", f"there is no command {who.cmd[:40]}")
+        if forbidden:
+            return No("not-allowed", forbidden)
+        if act is None:
+            held = self._interlocked() if who.cmd == "config.apply" else None
+            if held is not None:
+                return No("interlocked", held)
+            yield from self._acts.perform(who.cmd, who.args, pending.asker)
+            return Later()
+        wrong = arguments.wrong(who.cmd, who.args)
+        if wrong is not None:
+            return No("bad-args", wrong)
+        return (yield from act(who.args, pending.asker, now))
+
+    def _repeated(self, item: Command, known: Mapping[str, Json], now: Instant) -> Iterator[Effect]:
+        first = known.get("reply")
+        error: dict[str, Json] = {"code": "repeated", "message": "it was carried out, or refused, before"}
+        data = {**self._audit(_Pending(item, Asker("", item.sub, False))), "ok": False, "error": error, "count": None}
+        yield from self._refusals.tell(data, "repeated", now)
+        if isinstance(first, Mapping):
+            yield Reply(item.jti, item.reply_to, first)
+
+    def _ended(self, token: str, answer: Done | No, now: Instant) -> Iterator[Effect]:
+        pending = self._pending.pop(token, None)
+        if pending is not None:
+            self._timers.drop((PART, f"{token}/"))
+            self._timers.drop((PART, f"{token}/back"))
+            yield from self._answer(pending, answer, now)
+
+    def _answer(self, pending: _Pending, answer: Done | No, now: Instant) -> Iterator[Effect]:
+        data = self._audit(pending) | {"ok": isinstance(answer, Done), "error": None, "count": None}
+        if isinstance(answer, No):
+            data["error"] = {"code": answer.code, "message": answer.message}
+            yield from self._refusals.tell(data, answer.code, now)
+        else:
+            yield Emit(Stream.AUDIT, "command.done", None, data, self._ids.new(now), now)
+        if not pending.replied:
+            yield from self._reply(pending, answer)
+        elif isinstance(pending.who, Command):
+            key = f"{_MEMORY}{pending.who.kid}/{pending.who.jti}"
+            yield self._remember(key, {**self._known.get(key, {}), "audit": None})
+
+    def _reply(self, pending: _Pending, answer: Done | No, *, last: bool = True) -> Iterator[Effect]:
+        """Answer, and keep the answer for repeats. Not `last`: the audit has still to tell what became of it."""
+        pending.replied = True
+        who = pending.who
+        if isinstance(who, Person):
+            yield Reply(who.ask, None, reply(who.ask, who.cmd, answer), local=True)
+            return
+        said = reply(who.jti, who.cmd, answer)
+        key = f"{_MEMORY}{who.kid}/{who.jti}"
+        if key in self._known:
+            kept = said if len(repr(said)) <= _LONGEST_RESULT else {**said, "result": None}
+            yield self._remember(key, {"reply": kept, "audit": None if last else self._audit(pending)})
+        yield Reply(who.jti, who.reply_to, said)
+
+    def _read_back(self, token: str, pending: _Pending, value: Json, now: Instant) -> Iterator[Effect]:
+        wanted = pending.who.args["value"]
+        if isinstance(wanted, bool) and bool(value) is not wanted:
+            yield from self._ended(token, No("refused-by-device", f"written, but it reads {value}"), now)
+        else:
+            yield from self._ended(token, Done({"point": str(pending.written), "value": value}), now)
+
+    def _remember(self, key: str, value: Mapping[str, Json]) -> Remember:
+        self._known[key] = value
+        return Remember(key, value)
+
+    def _audit(self, pending: _Pending) -> dict[str, Json]:
+        who = pending.who
+        args = arguments.brief(who.args)
+        if isinstance(who, Person):
+            return {"jti": None, "iss": "on-site", "sub": who.by, "kid": None, "cmd": who.cmd[:64], "args": args}
+        return {"jti": who.jti, "iss": who.iss, "sub": who.sub, "kid": who.kid, "cmd": who.cmd[:64], "args": args}
+
+
+def _no(detail: str) -> No:
+    message = {
+        "silent": "the device did not answer",
+        "expired": "the device did not answer before the command expired",
+        "refused": "the device refused it",
+        "withdrawn": "something else was ordered meanwhile",
+    }.get(detail, detail)
+    return No(_CODES.get(detail, "silent"), message)

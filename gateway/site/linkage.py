@@ -1,0 +1,278 @@
+"""Linkage: what a fire moves (GB 55036-2022, 12.0.11: two independent devices of one zone, or a person).
+
+A linkage that was triggered stands until the last fire in its zones was reset; then its sounders and lamps
+end, and its gates stay open until a person releases them, one by one.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from gateway.model import Effect, Forget, Instant, Json, Quality, Reading, ReadNow, Remember
+from gateway.site import gate as gate_
+from gateway.site.alarms import Alarms, Change, Watch
+from gateway.site.gates import Gates
+from gateway.site.outputs import Outputs
+from gateway.site.settings import AlarmRule, DeviceSettings, LinkageSettings, Ref, SiteSettings, built_in
+from gateway.site.taken_out import TEST, TakenOut
+
+_MEMORY = "linkage/"
+_BUTTON_READS = 2
+SITE = "site"
+"""The zone of what has none."""
+
+
+@dataclass(slots=True)
+class _Rule:
+    settings: LinkageSettings
+    active: dict[str, Json] | None = None
+    """`cause`, `by`, `alarm` of what triggered it."""
+    pressed: int = 0
+    """Reads in a row that showed the button pressed."""
+
+    def covers(self, zone: str) -> bool:
+        return self.settings.zones is None or zone in self.settings.zones
+
+
+class Linkage:
+    """All linkages of the site."""
+
+    def __init__(self, settings: SiteSettings, alarms: Alarms, gates: Gates, outputs: Outputs, out: TakenOut) -> None:
+        self._devices = settings.devices
+        self._rules = {one.id: _Rule(one) for one in settings.linkages}
+        self._alarms = alarms
+        self._gates = gates
+        self._outputs = outputs
+        self._out = out
+        self._fires: dict[str, Watch] = {}
+        self._gone: set[str] = set()
+        """Devices that do not answer."""
+        self._initiating: dict[str, list[DeviceSettings]] = {}
+        for device in settings.devices.values():
+            if device.initiates:
+                self._initiating.setdefault(device.zone or SITE, []).append(device)
+        self._buttons = {one.button: self._rules[one.id] for one in settings.linkages if one.button is not None}
+        self.stale = False
+        """Something has changed that `evaluate` has not seen."""
+
+    def built_in(self) -> Iterator[AlarmRule]:
+        """The alarms that are raised here."""
+        for zone in (*self._initiating, SITE):
+            yield self._confirmed(zone)
+            yield built_in(f"{zone}/linkage-degraded", "supervisory", zone=_named(zone))
+        for rule in self._rules.values():
+            yield built_in(f"{rule.settings.id}/button", "fire")
+
+    def restore(self, memory: Mapping[str, Json]) -> None:
+        """Take up the linkages that stood, and the fires."""
+        for rule in self._rules.values():
+            value = memory.get(_MEMORY + rule.settings.id)
+            rule.active = dict(value) if isinstance(value, Mapping) else None
+        for watch in self._alarms.all_standing():
+            if watch.rule.kind == "fire":
+                self._fires[watch.rule.subject] = watch
+        self.stale = True
+
+    def start(self, now: Instant) -> Iterator[Effect]:
+        """What stood goes on."""
+        for rule in self._rules.values():
+            if rule.active is not None:
+                yield from self._move(rule, now)
+            if rule.settings.button is not None:
+                yield ReadNow(rule.settings.button.device, (rule.settings.button.point,))
+
+    def changed(self, change: Change) -> None:
+        """An alarm has changed."""
+        watch = change.watch
+        if watch.rule.kind == "fire":
+            self.stale = True
+            if watch.standing is None:
+                self._fires.pop(watch.rule.subject, None)
+            else:
+                self._fires[watch.rule.subject] = watch
+
+    def health(self, devices: Iterable[str], *, answering: bool) -> None:
+        """Devices fell silent or answer again."""
+        for device in devices:
+            self.stale = True
+            (self._gone.discard if answering else self._gone.add)(device)
+
+    def standing(self, zone: str) -> bool:
+        """True while a fire that counts stands in the zone."""
+        return any(_zone(watch) == zone and self._counts(watch) for watch in self._fires.values())
+
+    def in_fire(self, device: str) -> bool:
+        """True while a fire of the device stands."""
+        return any(watch.rule.device == device and not watch.test for watch in self._fires.values())
+
+    def silent(self, device: str) -> bool:
+        """True while the device does not answer."""
+        return device in self._gone
+
+    @property
+    def any_fire(self) -> bool:
+        """True while any fire stands that counts."""
+        return any(map(self._counts, self._fires.values()))
+
+    def pressed(self, subject: str) -> bool:
+        """True if the alarm is that of a button which is still pressed."""
+        owner, _, name = subject.partition("/")
+        return name == "button" and owner in self._rules and self._rules[owner].pressed > 0
+
+    def confirm(self, zone: str, who: Mapping[str, Json], now: Instant) -> Iterator[Effect]:
+        """A person has seen a fire: linkage starts. Where none stands yet, this is one."""
+        yield from self.end_test(zone)
+        if not self.standing(zone):
+            yield from self._alarms.begin(self._confirmed(zone), f"seen by {who.get('by')}", now)
+        for rule in self._rules.values():
+            if rule.covers(zone):
+                yield from self._trigger(rule, who, now)
+
+    def end_test(self, zone: str) -> Iterator[Effect]:
+        """The zone is watched in earnest again; what still burns shows it by another reading."""
+        if self._out.tested(zone):
+            yield from self._out.back(TEST + zone)
+        for watch in self._fires.values():
+            if watch.test and watch.active and _zone(watch) == zone and watch.rule.point:
+                yield ReadNow(watch.rule.device, (watch.rule.point,))
+
+    def read(self, ref: Ref, reading: Reading, now: Instant) -> Iterator[Effect]:
+        """A reading of a button: two in a row confirm."""
+        rule = self._buttons.get(ref)
+        if rule is None or reading.quality is not Quality.GOOD:
+            return
+        if not reading.value:
+            rule.pressed = 0
+            yield from self._alarms.end(f"{rule.settings.id}/button", now)
+            return
+        rule.pressed += 1
+        if rule.pressed < _BUTTON_READS:
+            yield ReadNow(ref.device, (ref.point,))
+        elif rule.pressed == _BUTTON_READS:
+            subject = f"{rule.settings.id}/button"
+            yield from self._alarms.begin(built_in(subject, "fire"), "pressed", now)
+            yield from self._trigger(rule, {"cause": "button", "by": None}, now)
+
+    def evaluate(self, now: Instant) -> Iterator[Effect]:
+        """Draw the consequences of what has changed."""
+        self.stale = False
+        for watch in tuple(self._fires.values()):
+            zone = _zone(watch)
+            if watch.test is False and self._out.tested(zone) and self._by_hand(watch):
+                yield from self.end_test(zone)
+        for rule in self._rules.values():
+            if rule.active is None:
+                trigger = self._triggered(rule)
+                if trigger is not None:
+                    alarm = None if trigger.standing is None else trigger.standing["alarm"]
+                    yield from self._trigger(rule, {"cause": "fire", "by": None, "alarm": alarm}, now)
+            elif not any(self._stands_for(rule, watch) for watch in self._fires.values()):
+                yield from self._ended(rule, now)
+        yield from self._tell_degraded(now)
+
+    # ---- one linkage ----------------------------------------------------------------------------
+
+    def _trigger(self, rule: _Rule, who: Mapping[str, Json], now: Instant) -> Iterator[Effect]:
+        if rule.active is None:
+            rule.active = dict(who)
+            yield from self._move(rule, now)
+            yield Remember(_MEMORY + rule.settings.id, dict(who))
+
+    def _move(self, rule: _Rule, now: Instant) -> Iterator[Effect]:
+        who = rule.active or {}
+        for name in rule.settings.hold:
+            yield from self._gates.hold(name, gate_.fire(rule.settings.id), who, now)
+        for ref in rule.settings.set:
+            yield from self._outputs.hold(ref, now, urgent=True, remember=True)
+
+    def _ended(self, rule: _Rule, now: Instant) -> Iterator[Effect]:
+        """The last fire was reset."""
+        rule.active = None
+        yield Forget(_MEMORY + rule.settings.id)
+        for name in rule.settings.hold:
+            yield from self._gates.after_fire(name, gate_.fire(rule.settings.id), None, now)
+        wanted = {ref for other in self._rules.values() if other.active is not None for ref in other.settings.set}
+        for ref in rule.settings.set:
+            if ref not in wanted:
+                yield from self._outputs.release(ref, now)
+
+    def _triggered(self, rule: _Rule) -> Watch | None:
+        """The fire that starts it, if one does."""
+        zones: dict[str, dict[str, Watch]] = {}
+        for watch in self._fires.values():
+            zone = _zone(watch)
+            if not self._in_scope(rule, watch) or not self._counts(watch):
+                continue
+            if rule.settings.trigger == "any" or self._alone(rule, watch):
+                return watch
+            if watch.rule.counts == "device":
+                zones.setdefault(zone, {})[self._source(watch)] = watch
+        for zone, sources in zones.items():
+            if len(sources) >= 2 or self._degraded(zone):
+                return next(iter(sources.values()))
+        return None
+
+    def _stands_for(self, rule: _Rule, watch: Watch) -> bool:
+        return self._in_scope(rule, watch) and self._counts(watch)
+
+    def _in_scope(self, rule: _Rule, watch: Watch) -> bool:
+        if not watch.rule.point and watch.rule.name == "button":
+            return watch.rule.device == rule.settings.id
+        return rule.covers(_zone(watch))
+
+    def _counts(self, watch: Watch) -> bool:
+        """Shelved or not; what is disabled, or part of a test, does not."""
+        return watch.standing is not None and not watch.test and not self._out.disabled(watch.rule.device)
+
+    def _by_hand(self, watch: Watch) -> bool:
+        device = self._devices.get(watch.rule.device)
+        return watch.rule.counts == "alone" or (device is not None and device.kind == "call-point")
+
+    def _alone(self, rule: _Rule, watch: Watch) -> bool:
+        device = self._devices.get(watch.rule.device)
+        if watch.rule.counts == "alone" or (device is not None and device.kind == "panel-output"):
+            return True
+        return device is not None and device.kind == "call-point" and rule.settings.call_point == "alone"
+
+    def _source(self, watch: Watch) -> str:
+        """Two alarms of one device are one source; of a panel, each component is one."""
+        rule = watch.rule
+        device = self._devices.get(rule.device)
+        return f"{rule.device}/{rule.point}" if device is not None and device.kind == "panel" else rule.device
+
+    # ---- degraded zones -------------------------------------------------------------------------
+
+    def _degraded(self, zone: str) -> bool:
+        """Fewer than two of its initiating devices are alive and enabled; one in fire counts, silent or not."""
+        alive = 0
+        for device in self._initiating.get(zone, ()):
+            if self._out.disabled(device.id):
+                continue
+            if device.id not in self._gone or any(
+                watch.rule.device == device.id and self._counts(watch) for watch in self._fires.values()
+            ):
+                alive += 2 if device.kind == "panel" else 1
+        return alive < 2
+
+    def _tell_degraded(self, now: Instant) -> Iterator[Effect]:
+        for zone, devices in self._initiating.items():
+            rules = [one for one in self._rules.values() if one.covers(zone) and one.settings.trigger == "two-devices"]
+            if all(device.kind == "call-point" for device in devices):
+                rules = [one for one in rules if one.settings.call_point != "alone"]
+            subject = f"{zone}/linkage-degraded"
+            if rules and self._degraded(zone):
+                text = "fewer than two initiating devices are alive and enabled: one is enough"
+                yield from self._alarms.begin(built_in(subject, "supervisory", zone=_named(zone)), text, now)
+            else:
+                yield from self._alarms.end(subject, now)
+
+    def _confirmed(self, zone: str) -> AlarmRule:
+        return built_in(f"{zone}/confirmed", "fire", zone=_named(zone))
+
+
+def _zone(watch: Watch) -> str:
+    data = watch.standing
+    return str(data["zone"] or SITE) if data is not None else SITE
+
+
+def _named(zone: str) -> str | None:
+    return None if zone == SITE else zone

@@ -1,0 +1,221 @@
+"""Lists of plates: compact, immutable, looked up exactly or by one confusable character. Pure.
+
+A list is columns (22 bytes a row and its note), sorted by plate. A change makes a new list.
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from gateway.site.plates import PROVINCES, kind_of, spellings
+
+KINDS = ("resident", "visitor", "staff", "service", "blocked")
+Version = str | int
+ALWAYS = (1 << 32) - 1
+"""`until` of a row without an end; `since` of one without a beginning is 0. Wall seconds, to the year 2106."""
+MOST = 1_000_000
+_ALPHABET = PROVINCES + "警学挂港澳领使民航应急" + "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_PACK = {ord(one): place for place, one in enumerate(_ALPHABET, 1)}
+_UNPACK = dict(enumerate(_ALPHABET, 1))
+
+
+class Entry(NamedTuple):
+    """One line of a list."""
+
+    plate: str
+    """Normalised."""
+    kind: str
+    since: int = 0
+    until: int = ALWAYS
+    """The first second that is not in it."""
+    gates: frozenset[str] = frozenset()
+    """Empty: all."""
+    note: str = ""
+
+    def holds(self, wall: float) -> bool:
+        """The window contains this time."""
+        return self.since <= wall and (wall < self.until or self.until == ALWAYS)
+
+    def opens(self, gate: str | None) -> bool:
+        """It is for this gate (a camera without a gate: for any)."""
+        return not self.gates or gate is None or gate in self.gates
+
+
+class Columns(NamedTuple):
+    """A list's rows, sorted by plate; `shape` is the place of (kind, gates), `offsets` cut the notes."""
+
+    keys: "array[int]"
+    since: "array[int]"
+    until: "array[int]"
+    shape: "array[int]"
+    offsets: "array[int]"
+    notes: bytes
+
+
+class PlateList:
+    """A list in one version. Made by `Builder`."""
+
+    __slots__ = ("_extra", "_keys", "_notes", "_offsets", "_shape_of", "_shapes", "_since", "_until", "name", "version")
+
+    def __init__(
+        self,
+        name: str,
+        version: Version,
+        columns: Columns,
+        shapes: Sequence[tuple[str, frozenset[str]]],
+        extra: Mapping[str, tuple[Entry, ...]],
+    ) -> None:
+        self.name = name
+        self.version = version
+        self._keys, self._since, self._until, self._shape_of, self._offsets, self._notes = columns
+        self._shapes = tuple(shapes)
+        self._extra = extra
+
+    def __len__(self) -> int:
+        return len(self._keys) + sum(map(len, self._extra.values()))
+
+    def __iter__(self) -> Iterator[Entry]:
+        for row in range(len(self._keys)):
+            yield self._entry(row)
+        for entries in self._extra.values():
+            yield from entries
+
+    def __contains__(self, plate: str) -> bool:
+        key = pack(plate)
+        if key is None:
+            return plate in self._extra
+        row = bisect_left(self._keys, key)
+        return row < len(self._keys) and self._keys[row] == key
+
+    def find(self, plate: str) -> tuple[Entry, ...]:
+        """Every line of this plate."""
+        key = pack(plate)
+        if key is None:
+            return self._extra.get(plate, ())
+        row = bisect_left(self._keys, key)
+        if row == len(self._keys) or self._keys[row] != key:
+            return ()
+        return tuple(map(self._entry, range(row, bisect_right(self._keys, key, row))))
+
+    def _entry(self, row: int) -> Entry:
+        kind, gates = self._shapes[self._shape_of[row]]
+        note = self._notes[self._offsets[row] : self._offsets[row + 1]].decode()
+        return Entry(unpack(self._keys[row]), kind, self._since[row], self._until[row], gates, note)
+
+
+class Builder:
+    """Collects lines, in any order, and makes a list of them. Raises OverflowError beyond `MOST` lines."""
+
+    def __init__(self) -> None:
+        self._keys = array("Q")
+        self._since = array("I")
+        self._until = array("I")
+        self._shape = array("H")
+        self._ends = array("I")
+        self._notes = bytearray()
+        self._shapes: dict[tuple[str, frozenset[str]], int] = {}
+        self._extra: dict[str, tuple[Entry, ...]] = {}
+
+    def add(self, entry: Entry) -> None:
+        """One line more."""
+        key = pack(entry.plate)
+        if key is None:
+            self._extra[entry.plate] = (*self._extra.get(entry.plate, ()), entry)
+            return
+        if len(self._keys) >= MOST:
+            raise OverflowError(f"a list has at most {MOST} lines")
+        shape = self._shapes.setdefault((entry.kind, entry.gates), len(self._shapes))
+        self._shape.append(shape)
+        self._keys.append(key)
+        self._since.append(entry.since)
+        self._until.append(entry.until)
+        if entry.note:
+            self._notes += entry.note.encode("utf-8", "replace")
+        self._ends.append(len(self._notes))
+
+    def build(self, name: str, version: Version) -> PlateList:
+        """The list."""
+        keys, ends, notes = self._keys, self._ends, self._notes
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        offsets = array("I", [0])
+        kept = bytearray()
+        for row in order:
+            kept += notes[ends[row - 1] if row else 0 : ends[row]]
+            offsets.append(len(kept))
+        columns = Columns(
+            array("Q", map(keys.__getitem__, order)),
+            array("I", map(self._since.__getitem__, order)),
+            array("I", map(self._until.__getitem__, order)),
+            array("H", map(self._shape.__getitem__, order)),
+            offsets,
+            bytes(kept),
+        )
+        return PlateList(name, version, columns, tuple(self._shapes), self._extra)
+
+
+def make(name: str, version: Version, entries: Iterable[Entry]) -> PlateList:
+    """A list of these lines."""
+    builder = Builder()
+    for entry in entries:
+        builder.add(entry)
+    return builder.build(name, version)
+
+
+def changed(old: PlateList, version: Version, put: Iterable[Entry], drop: Iterable[str]) -> PlateList:
+    """The list with every line of the plates of `put` and `drop` taken away, and those of `put` added."""
+    added = tuple(put)
+    gone = {entry.plate for entry in added} | set(drop)
+    return make(old.name, version, (*(entry for entry in old if entry.plate not in gone), *added))
+
+
+class Lists:
+    """All lists of the site, as they stand. Immutable: a new list makes a new `Lists`."""
+
+    __slots__ = ("lists",)
+
+    def __init__(self, lists: Iterable[PlateList] = ()) -> None:
+        self.lists = tuple(lists)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.lists))
+
+    def named(self, name: str) -> PlateList | None:
+        """The list of that name."""
+        return next((one for one in self.lists if one.name == name), None)
+
+    def replaced(self, new: PlateList) -> "Lists":
+        """With this list in the place of the one of its name, or behind all others."""
+        if self.named(new.name) is None:
+            return Lists((*self.lists, new))
+        return Lists(new if one.name == new.name else one for one in self.lists)
+
+    def without(self, plate: str, version: Version) -> tuple["Lists", tuple[str, ...]]:
+        """Without this plate, and the names of the lists that had it (`access.forget`)."""
+        names = tuple(one.name for one in self.lists if plate in one)
+        return Lists(changed(one, version, (), (plate,)) if one.name in names else one for one in self.lists), names
+
+    def find(self, plate: str) -> list[tuple[str, Entry]]:
+        """(name of the list, line) for every line of this plate."""
+        return [(one.name, entry) for one in self.lists for entry in one.find(plate)]
+
+    def near(self, plate: str) -> list[str]:
+        """The listed plates of the same kind that differ in exactly one confusable character."""
+        found = {spelt for spelt in spellings(plate) for one in self.lists if spelt in one}
+        kind = kind_of(plate)
+        return sorted(spelt for spelt in found if kind_of(spelt) == kind)
+
+
+def pack(plate: str) -> int | None:
+    """Up to eight characters as one number; None: it does not fit."""
+    if len(plate) > 8:
+        return None
+    try:
+        return int.from_bytes(plate.translate(_PACK).encode("latin-1"), "big")
+    except UnicodeEncodeError:
+        return None
+
+
+def unpack(key: int) -> str:
+    """The plate again."""
+    return key.to_bytes((key.bit_length() + 7) // 8, "big").decode("latin-1").translate(_UNPACK)

@@ -1,0 +1,79 @@
+"""The parts of the brain, built from the settings and put together."""
+
+from gateway.model import ALARM_KINDS, Value
+from gateway.site.acts import Acts
+from gateway.site.alarms import Alarms
+from gateway.site.annunciator import Annunciator
+from gateway.site.commands import Commands
+from gateway.site.deadlines import Deadlines
+from gateway.site.gates import Gates
+from gateway.site.ids import Ids
+from gateway.site.linkage import Linkage
+from gateway.site.outputs import Outputs, Wiring
+from gateway.site.overdue import Overdue
+from gateway.site.resetting import Resetting
+from gateway.site.settings import OWN_ALARMS, AlarmRule, Condition, Ref, SiteSettings, built_in
+from gateway.site.taken_out import TakenOut
+from gateway.site.timers import Timers
+
+
+class Parts:
+    """Each part knows those above it."""
+
+    def __init__(self, settings: SiteSettings, ids: Ids) -> None:
+        self.timers = Timers()
+        self.deadlines = Deadlines(self.timers)
+        self.out = TakenOut(self.deadlines)
+        self.alarms = Alarms(settings.devices, settings.service, ids, self.out, self.timers)
+        wirings = _wirings(settings)
+        self.outputs = Outputs(ids, self.timers, wirings, [*wirings])
+        self.gates = Gates(settings.gates.values(), self.alarms, self.outputs, self.deadlines, ids, self.timers)
+        self.linkage = Linkage(settings, self.alarms, self.gates, self.outputs, self.out)
+        self.annunciator = Annunciator(settings.annunciator, self.alarms, self.outputs)
+        self.overdue = Overdue(settings.service, self.alarms, self.deadlines)
+        self.resetting = Resetting(settings.devices, self.alarms, ids, self.timers)
+        self.acts = Acts(
+            settings, self.alarms, self.gates, self.linkage, self.annunciator, self.resetting, self.out, ids
+        )
+        self.commands = Commands(
+            self.acts, self.deadlines, ids, self.timers, performed=settings.performed, interlocked=self._interlocked
+        )
+        for rule in _rules(settings):
+            self.alarms.watch(rule)
+        for rule in self.linkage.built_in():
+            self.alarms.watch(rule)
+
+    def _interlocked(self) -> str | None:
+        """Why the configuration may not be changed now."""
+        if self.linkage.any_fire:
+            return "a fire stands"
+        return "a gate is held open" if self.gates.any_held else None
+
+
+def _wirings(settings: SiteSettings) -> dict[Ref, Wiring]:
+    """Every output that the site moves."""
+    plain = [settings.annunciator.fire, settings.annunciator.fault, *(r for one in settings.linkages for r in one.set)]
+    wirings = {ref: Wiring() for ref in plain if ref is not None}
+    for gate in settings.gates.values():
+        repeat = gate.repeat if gate.hold is None else None
+        wirings[gate.open] = Wiring(gate.pulse, gate.timed, repeat, gate.readable)
+        if gate.hold is not None:
+            wirings[gate.hold] = Wiring(gate.pulse, gate.hold_timed, gate.repeat)
+    return wirings
+
+
+def _rules(settings: SiteSettings) -> list[AlarmRule]:
+    rules = [rule for device in settings.devices.values() for rule in device.rules]
+    for device in settings.devices:
+        rules += [built_in(f"{device}/silent"), built_in(f"{device}/disabled", "disabled")]
+    rules += [built_in(f"{line}/down") for line in settings.lines]
+    for gate in settings.gates:
+        rules += [built_in(f"{gate}/{name}", "gate") for name in ("gate-stuck", "held-unknown")]
+    rules += [built_in(subject, "gateway") for subject in OWN_ALARMS]
+    for ref, name, kind in ((settings.own.mains, "mains", "power"), (settings.own.battery, "battery", "battery")):
+        if ref is not None:
+            severity, service_class, latch = ALARM_KINDS[kind]
+            lost: Value = False
+            condition = Condition(equals=lost)
+            rules.append(AlarmRule(*ref, name, kind, severity, service_class, latch, condition))
+    return rules

@@ -1,0 +1,173 @@
+"""Plates: normalised, and told apart by GA 36-2018 and the rules of the special kinds. Pure.
+
+A kind is a shape first; colour, and what the camera calls it, can only speak against it. Shapes without a
+Chinese mark of their own (military) are `sure` only where colour or camera confirm them.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import NamedTuple
+
+PROVINCES = "京津冀晋蒙辽吉黑沪苏浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新"
+KINDS = (
+    "ordinary", "new-energy", "police", "learner", "trailer", "hong-kong", "macau", "embassy", "consulate",
+    "military", "wj", "civil-aviation", "emergency", "other",
+)  # fmt: skip
+LONGEST = 16
+"""Characters; whatever is longer is no plate but text out of the picture."""
+
+NO_PLATE: Mapping[str, frozenset[str]] = {
+    "vzenith": frozenset({"_无_", "无牌车", "无牌", "无"}),
+    "hikvision": frozenset({"unknown", "车牌", "无车牌", "未识别"}),
+    "dahua": frozenset({"unknown", "no plate", "<unknown>", "noplate", "unrecognised", "unrecognized"}),
+    "others": frozenset({"none", "null", "nil", "n/a", "-", "--", "无号牌", "未知", "未悬挂", "0", "00000000"}),
+}
+"""What makers write where they read nothing; compared without case and without blanks at the ends."""
+
+_NOTHING = frozenset(word.replace(" ", "") for words in NO_PLATE.values() for word in words)
+_DROPPED = re.compile(r"[\s·•・‧∙⋅●.,:;_\-‐‑‒–—―/\\|'\"`^~*()\[\]{}<>°。、，：；]+")
+_PLAIN = str.maketrans(
+    "雲貴魯蘇陝寧粵贛滬晉瓊遼領學掛應臺晥",
+    "云贵鲁苏陕宁粤赣沪晋琼辽领学挂应台皖",
+)
+_SHADE = re.compile(rf"(?:黄绿|渐变绿|[蓝黄白黑绿])(?:牌|色)?(?=[{PROVINCES}])")
+_SHADES: Mapping[str, str] = {
+    "黄绿": "yellow-green", "渐": "green", "蓝": "blue", "黄": "yellow", "白": "white", "黑": "black", "绿": "green",
+}  # fmt: skip
+
+_P = f"[{PROVINCES}]"
+_S = "[0-9A-Z]"
+"""A serial's character before I and O are put right; they never occur in one (GA 36)."""
+_WIDENED = "[DFABCEGHJK]"
+"""D and F, and what they were widened by when they ran out."""
+_SHAPES: tuple[tuple[str, str, int], ...] = (
+    ("emergency", rf"{_P}[A-Z]{_S}{{4}}应急", 2),
+    ("police", rf"{_P}[A-Z]{_S}{{4}}警", 2),
+    ("learner", rf"{_P}[A-Z]{_S}{{4}}学", 2),
+    ("trailer", rf"{_P}[A-Z]{_S}{{4}}挂", 2),
+    ("hong-kong", rf"粤Z{_S}{{4}}港", 2),
+    ("macau", rf"粤Z{_S}{{4}}澳", 2),
+    ("consulate", rf"{_P}[A-Z]{_S}{{4}}领", 2),
+    ("embassy", rf"使{_S}{{6}}", 1),
+    ("embassy", rf"京[A-Z]{_S}{{4}}使", 2),
+    ("wj", rf"WJ{_P}?{_S}{{5}}", 2),
+    ("wj", rf"WJ{_P}{_S}{{4}}", 2),
+    ("civil-aviation", rf"民航{_S}{{5}}", 2),
+    ("new-energy", rf"{_P}[A-Z](?:{_WIDENED}{_S}[0-9IO]{{4}}|[0-9IO]{{5}}{_WIDENED})", 2),
+    ("ordinary", rf"{_P}[A-Z]{_S}{{5}}", 2),
+    ("military", r"[A-Z]{2}[0-9IO]{5}", 2),
+)
+"""Kind, shape, and where the serial begins."""
+_SHAPE = re.compile("|".join(f"(?P<k{place}>{shape})" for place, (_, shape, _) in enumerate(_SHAPES)))
+_KINDS: Mapping[str, tuple[str, int]] = {f"k{place}": (kind, start) for place, (kind, _, start) in enumerate(_SHAPES)}
+_COLOURS: Mapping[str, frozenset[str]] = {
+    "ordinary": frozenset({"blue", "yellow", "black"}),
+    "new-energy": frozenset({"green", "yellow-green", "yellow"}),
+    "police": frozenset({"white"}),
+    "learner": frozenset({"yellow"}),
+    "trailer": frozenset({"yellow"}),
+    "hong-kong": frozenset({"black"}),
+    "macau": frozenset({"black"}),
+    "embassy": frozenset({"black"}),
+    "consulate": frozenset({"black"}),
+    "military": frozenset({"white"}),
+    "wj": frozenset({"white"}),
+    "civil-aviation": frozenset({"green"}),
+    "emergency": frozenset({"white"}),
+}
+"""The grounds that a kind has; a known colour that is not here speaks against it."""
+_CONFUSED: tuple[str, ...] = (
+    "0O", "0Q", "0D", "0U", "0G", "0B", "1I", "8B", "5S", "2Z", "6G", "7T1", "4A", "MNH", "VY",
+    "津沪浙", "鲁鄂", "皖晥", "京宁", "苏赣",
+)  # fmt: skip
+CONFUSABLE: Mapping[str, str] = {
+    one: "".join(sorted({other for group in _CONFUSED if one in group for other in group} - {one}))
+    for one in {character for group in _CONFUSED for character in group}
+}
+"""For each character those that recognisers take it for."""
+
+
+class Plate(NamedTuple):
+    """A plate as it is compared, and what it is."""
+
+    text: str
+    kind: str
+    colour: str | None = None
+    sure: bool = True
+    """The kind is shown by more than Latin letters and digits."""
+
+
+def normalise(raw: str) -> str:
+    """The form in which plates are compared; empty if the words say that none was read. Idempotent."""
+    return _normalise(raw[: 4 * LONGEST])[0]
+
+
+def classify(raw: str | None, colour: str | None = None, told: str | None = None) -> Plate | None:
+    """The plate and its kind; None: no plate was read. `told`: the kind as the camera sees it."""
+    if raw is None or told == "none":
+        return None
+    text, shade = _normalise(raw[: 4 * LONGEST])
+    if not text:
+        return None
+    colour = colour or shade
+    kind = kind_of(text)
+    if told == "fake" or (colour is not None and kind != "other" and colour not in _COLOURS[kind]):
+        kind = "other"
+    return Plate(text, kind, colour, kind != "other" and (not text.isascii() or colour == "white" or told == kind))
+
+
+def kind_of(text: str) -> str:
+    """The kind of a normalised plate by its shape alone."""
+    return _shape(text)
+
+
+def spellings(text: str) -> list[str]:
+    """Every text that differs in exactly one confusable character; whether it is a plate is not looked at."""
+    return [
+        text[:place] + other + text[place + 1 :] for place, one in enumerate(text) for other in CONFUSABLE.get(one, "")
+    ]
+
+
+def masked(plate: str | None) -> str:
+    """A plate as logs and metrics may show it: its first two characters and its length."""
+    return "-" if not plate else plate[:2] + "*" * (len(plate) - 2)
+
+
+_SERIAL = str.maketrans("IO", "10")
+
+
+def _normalise(raw: str) -> tuple[str, str | None]:
+    """The compared form and the colour that stood before it."""
+    plain = raw.replace("·", "").upper()
+    found = _SHAPE.fullmatch(plain)
+    if found is not None:
+        return _righted(plain, found), None
+    said = unicodedata.normalize("NFKC", raw).strip()
+    if said.casefold().replace(" ", "") in _NOTHING:
+        return "", None
+    text = _DROPPED.sub("", said).upper().translate(_PLAIN)
+    text = "".join(one for one in text if one.isalnum())[: 2 * LONGEST]
+    if text.casefold() in _NOTHING:
+        return "", None
+    shade = _SHADE.match(text)
+    colour = None
+    if shade is not None:
+        colour = next(name for word, name in _SHADES.items() if text.startswith(word))
+        text = text[shade.end() :]
+    found = _SHAPE.fullmatch(text)
+    return (text if found is None else _righted(text, found)), colour
+
+
+def _righted(text: str, shape: re.Match[str]) -> str:
+    """With I and O of the serial put right."""
+    if "I" not in text and "O" not in text:
+        return text
+    _, start = _KINDS[shape.lastgroup or ""]
+    return text[:start] + text[start:].translate(_SERIAL)
+
+
+def _shape(text: str) -> str:
+    """The kind by the shape."""
+    found = _SHAPE.fullmatch(text)
+    return "other" if found is None else _KINDS[found.lastgroup or ""][0]

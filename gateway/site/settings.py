@@ -1,0 +1,264 @@
+"""What the brain must know of the site file, already checked and complete."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from gateway.model import ALARM_KINDS, Quality, Reading, Stream, Value
+
+OWN_ALARMS = (
+    *(f"gateway/{name}" for name in ("clock", "crashes", "not-delivered", "poison", "store")),
+    *(f"{stream}/refused" for stream in Stream),
+)
+"""Subjects of the built-in alarms about the gateway itself, kind gateway; `OwnHealth` raises and clears them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One comparison of a point's value; exactly one of `equals`, `differs`, `above`, `below`, `words` is set.
+
+    `above` and `below` are strict. `clear` is the value that ends the condition (hysteresis): the
+    condition stays until the value is at or below it (`above`), at or above it (`below`).
+    """
+
+    equals: Value | None = None
+    differs: Value | None = None
+    above: float | None = None
+    below: float | None = None
+    clear: float | None = None
+    words: frozenset[str] = frozenset()
+    """The reading's text is one of these."""
+    blind: frozenset[str] = frozenset()
+    """With one of these texts the reading says nothing about the condition (a contact behind a broken wire)."""
+
+    def judges(self, reading: Reading) -> bool:
+        """False if the reading says nothing about the condition: then nothing is raised and nothing cleared."""
+        return reading.quality is Quality.GOOD and reading.text not in self.blind
+
+    def holds(self, reading: Reading, *, standing: bool) -> bool:
+        """True if the reading meets the condition (`standing`: it did so before)."""
+        value = reading.value
+        if self.words:
+            return reading.text in self.words
+        if self.equals is not None:
+            return _same(self.equals, reading)
+        if self.differs is not None:
+            return not _same(self.differs, reading)
+        if isinstance(value, str) or value is None:
+            return False
+        if self.above is not None:
+            limit = self.clear if standing and self.clear is not None else self.above
+            return value > limit
+        if self.below is not None:
+            limit = self.clear if standing and self.clear is not None else self.below
+            return value < limit
+        return False
+
+
+def _same(wanted: Value, reading: Reading) -> bool:
+    """Equal as a value; a word is also looked for in the reading's text."""
+    return reading.value == wanted or (isinstance(wanted, str) and reading.text == wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRule:
+    """One alarm of one point. Delays in seconds, `confirm` in reads in a row."""
+
+    device: str
+    point: str
+    name: str
+    kind: str
+    severity: str
+    service_class: str
+    latch: bool
+    condition: Condition
+    delay: float = 0.0
+    clear_delay: float = 0.0
+    confirm: int = 1
+    zone: str | None = None
+    """Of a built-in alarm that belongs to no device, and of a component of a panel."""
+    counts: Literal["device", "status", "alone"] = "device"
+    """For linkage: as one device; as the common status of a panel; alone (a manual alarm, a panel's own output)."""
+
+    @property
+    def subject(self) -> str:
+        """`device/point/name`; built-in alarms have no point."""
+        return f"{self.device}/{self.point}/{self.name}" if self.point else f"{self.device}/{self.name}"
+
+
+class Ref(NamedTuple):
+    """A point of a device."""
+
+    device: str
+    point: str
+
+    def __str__(self) -> str:
+        return f"{self.device}.{self.point}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReset:
+    """How a device itself is reset: `value` is written to `at`; with `off` its supply is taken away so many seconds."""
+
+    at: Ref
+    value: Value = False
+    off: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    """A device as the brain sees it."""
+
+    id: str
+    line: str
+    zone: str | None = None
+    place: str | None = None
+    rules: tuple[AlarmRule, ...] = ()
+    kind: str = "other"
+    timeout: float = 1.0
+    """Longest answer time in seconds."""
+    reset: DeviceReset | None = None
+    points: frozenset[str] = frozenset()
+    """Everything that can be read of it."""
+
+    @property
+    def initiates(self) -> bool:
+        """True for an initiating device: it can call a fire."""
+        return self.kind == "panel" or any(rule.kind == "fire" for rule in self.rules)
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """A gate: what opens it, what holds it open, what tells what it does. Times in seconds."""
+
+    id: str
+    open: Ref
+    pulse: float = 0.5
+    timed: bool = False
+    """`open` has a timed pulse of the module's own."""
+    hold: Ref | None = None
+    """Maintained output; None: `open` is held."""
+    hold_timed: bool = False
+    repeat: float | None = None
+    """A board that takes only an edge: the hold is a pulse that is given again and again."""
+    arm: Ref | None = None
+    """True = up."""
+    clear: Ref | None = None
+    """True = nobody under it."""
+    opens_within: float = 5.0
+    on_loss: Literal["keep", "open"] | None = None
+    """What the module does when the gateway dies: told to people, done by the module."""
+    readable: bool = True
+    """False: the relay of a camera; `open.device` is the camera, and nothing is read back."""
+
+    @property
+    def held(self) -> Ref:
+        """The output that holds it open."""
+        return self.hold or self.open
+
+
+@dataclass(frozen=True, slots=True)
+class LinkageSettings:
+    """What a fire moves."""
+
+    id: str
+    zones: frozenset[str] | None = None
+    """None: any."""
+    trigger: Literal["two-devices", "any"] = "two-devices"
+    call_point: Literal["alone", "counts-as-one"] = "alone"
+    button: Ref | None = None
+    hold: tuple[str, ...] = ()
+    """Gates."""
+    set: tuple[Ref, ...] = ()
+    """Sounders and lamps."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnunciatorSettings:
+    """Sound in the guard room."""
+
+    fire: Ref | None = None
+    fault: Ref | None = None
+    silence: Ref | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSettings:
+    """The box's own signals. `alive` is the app's; `mains` and `battery` are true while all is well."""
+
+    alive: Ref | None = None
+    mains: Ref | None = None
+    battery: Ref | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceClock:
+    """The property company's promises, in seconds (page "product")."""
+
+    respond: float = 20 * 60.0
+    ordinary: float = 30 * 60.0
+    complex: float = 4 * 3600.0
+    major: float = 24 * 3600.0
+    fire_verify: float = 3 * 60.0
+
+    def resolve(self, service_class: str) -> float:
+        """Seconds until an alarm of this class must be solved."""
+        return {"ordinary": self.ordinary, "complex": self.complex, "major": self.major}[service_class]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSettings:
+    """The whole site as the brain sees it."""
+
+    devices: Mapping[str, DeviceSettings]
+    lines: tuple[str, ...]
+    service: ServiceClock = ServiceClock()
+    zones: tuple[str, ...] = ()
+    gates: Mapping[str, GateSettings] = field(default_factory=dict)
+    linkages: tuple[LinkageSettings, ...] = ()
+    annunciator: AnnunciatorSettings = AnnunciatorSettings()
+    own: OwnSettings = OwnSettings()
+    writable: frozenset[Ref] = frozenset()
+    """Points with `write: true`."""
+    performed: frozenset[str] = frozenset()
+    """Commands that are carried out outside of the site; those that are neither here nor its own are `unknown`."""
+
+    def watched(self) -> Mapping[str, frozenset[str]]:
+        """The points that the brain wants to see, by device."""
+        points: dict[str, set[str]] = {}
+        for device in self.devices.values():
+            for rule in device.rules:
+                points.setdefault(device.id, set()).add(rule.point)
+        for ref in (*self.outputs(), *self.inputs()):
+            if ref.device in self.devices:
+                points.setdefault(ref.device, set()).add(ref.point)
+        return {device: frozenset(names) for device, names in points.items()}
+
+    def outputs(self) -> frozenset[Ref]:
+        """The outputs that gates, linkage, annunciator and device resets use: no `write` reaches them."""
+        annunciator = self.annunciator
+        refs = [annunciator.fire, annunciator.fault, self.own.alive]
+        for gate in self.gates.values():
+            refs += [gate.open, gate.hold]
+        for linkage in self.linkages:
+            refs += linkage.set
+        refs += [device.reset.at for device in self.devices.values() if device.reset and device.reset.off is not None]
+        return frozenset(ref for ref in refs if ref is not None)
+
+    def inputs(self) -> frozenset[Ref]:
+        """The inputs that gates, linkage, annunciator and the box itself look at."""
+        refs = [self.annunciator.silence, self.own.mains, self.own.battery]
+        for gate in self.gates.values():
+            refs += [gate.arm, gate.clear]
+        refs += [linkage.button for linkage in self.linkages]
+        return frozenset(ref for ref in refs if ref is not None)
+
+
+def built_in(subject: str, kind: str = "fault", *, zone: str | None = None, severity: str | None = None) -> AlarmRule:
+    """The rule of an alarm that needs no point: `DEVICE/silent`, `LINE/down`, `ZONE/confirmed`."""
+    owner, _, name = subject.rpartition("/")
+    usual, service_class, latch = ALARM_KINDS[kind]
+    counts: Literal["device", "alone"] = "alone" if kind == "fire" else "device"
+    return AlarmRule(
+        owner, "", name, kind, severity or usual, service_class, latch, Condition(), zone=zone, counts=counts
+    )

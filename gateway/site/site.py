@@ -1,0 +1,271 @@
+"""The site: one writer, one pure function.
+
+    Site.step(input, now) -> [effects]      Site.deadline() -> when it wants a Tick      Site.restore(memory)
+
+No clock, no I/O, no randomness: the same inputs give the same effects, to the byte.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from gateway.model import (
+    Answer,
+    Command,
+    DeviceHealth,
+    Effect,
+    Emit,
+    Input,
+    Instant,
+    Json,
+    LineHealth,
+    Outcome,
+    OwnHealth,
+    Performed,
+    Person,
+    Quality,
+    Reading,
+    Refused,
+    SetAside,
+    Started,
+    Stopping,
+    Stream,
+    rfc3339,
+)
+from gateway.site import alarms, commands, deadlines, gates, outputs, overdue, refusals, resetting, taken_out
+from gateway.site.ids import Ids
+from gateway.site.parts import Parts
+from gateway.site.settings import Ref, SiteSettings, built_in
+
+
+class Site:
+    """Decides. `seed`: 16 bytes that make the ids of this process its own; recorded for a replay."""
+
+    def __init__(self, settings: SiteSettings, seed: bytes) -> None:
+        self._settings = settings
+        self._ids = Ids(seed)
+        self._parts = Parts(settings, self._ids)
+        self._down: set[str] = set()
+        self._silent: set[str] = set()
+        self._of_line: dict[str, list[str]] = {}
+        for device in settings.devices.values():
+            self._of_line.setdefault(device.line, []).append(device.id)
+        refs = settings.outputs() | settings.inputs()
+        self._moving = {device: {ref.point for ref in refs if ref.device == device} for device, _ in refs}
+        """The points of gates, linkage and annunciator, by device."""
+        self._orphans: list[Mapping[str, Json]] = []
+
+    def restore(self, memory: Mapping[str, Json]) -> None:
+        """Take up what had to survive. Call once, before the first step, which is `Started`."""
+        parts = self._parts
+        parts.deadlines.restore(memory)
+        self._orphans = [*parts.alarms.restore(memory)]
+        parts.outputs.restore(memory)
+        parts.gates.restore(memory)
+        self._silent = {device for device in self._settings.devices if parts.alarms.standing(f"{device}/silent")}
+        self._down = {line for line in self._settings.lines if parts.alarms.standing(f"{line}/down")}
+        lost = [*self._silent, *(device for line in self._down for device in self._of_line.get(line, ()))]
+        parts.linkage.health(lost, answering=False)
+        parts.linkage.restore(memory)
+        parts.annunciator.restore(memory)
+        parts.resetting.restore(memory)
+        parts.commands.restore(memory)
+
+    def deadline(self) -> float | None:
+        """Monotonic time at which a Tick is wanted; None while nothing runs."""
+        return self._parts.timers.first()
+
+    def step(self, item: Input, now: Instant) -> list[Effect]:
+        """Take one input; what it leads to, in order. Events and memory of one step belong in one commit."""
+        parts = self._parts
+        effects: list[Effect] = []
+        if not isinstance(item, Started):
+            parts.deadlines.trust(now)
+            while (key := parts.timers.take(now.mono)) is not None:
+                effects += self._due(*key, now)
+        effects += self._take(item, now)
+        effects += self._settle(now)
+        return effects
+
+    # ---- inputs -----------------------------------------------------------------------------------
+
+    def _take(self, item: Input, now: Instant) -> Iterator[Effect]:
+        match item:
+            case Answer():
+                yield from self._answer(item, now)
+            case DeviceHealth() | LineHealth() | OwnHealth():
+                yield from self._health(item, now)
+            case Outcome():
+                yield from self._outcome(item, now)
+            case Command():
+                yield from self._parts.commands.take(item, now)
+            case Person():
+                yield from self._parts.commands.ask(item, now)
+            case Refused():
+                yield from self._parts.commands.refuse(item, now)
+            case Performed():
+                yield from self._parts.commands.performed(item, now)
+            case Started() | Stopping() | SetAside():
+                yield from self._own(item, now)
+
+    def _answer(self, item: Answer, now: Instant) -> Iterator[Effect]:
+        parts = self._parts
+        yield from parts.alarms.read(item.device, item.readings, now)
+        moving = self._moving.get(item.device)
+        if moving is not None:
+            for point, reading in item.readings.items():
+                if point in moving:
+                    yield from self._moved(Ref(item.device, point), reading, now)
+        yield from parts.resetting.read(item.device, item.readings, now)
+        if parts.commands.waits_for:
+            for point, reading in item.readings.items():
+                yield from parts.commands.read(Ref(item.device, point), reading, now)
+
+    def _moved(self, ref: Ref, reading: Reading, now: Instant) -> Iterator[Effect]:
+        parts = self._parts
+        if ref == self._settings.own.mains and reading.quality is Quality.GOOD:
+            parts.gates.power = bool(reading.value)
+        # The gates first: what is found on at the start is nobody's yet.
+        yield from parts.gates.read(ref, reading, now)
+        yield from parts.outputs.read(ref, reading, now)
+        yield from parts.linkage.read(ref, reading, now)
+        yield from parts.annunciator.read(ref, reading)
+
+    def _outcome(self, item: Outcome, now: Instant) -> Iterator[Effect]:
+        parts = self._parts
+        ref = parts.outputs.ref_of(item.order)
+        yield from parts.outputs.outcome(item, now)
+        if ref is not None:
+            yield from parts.gates.outcome(ref, item, now)
+        else:
+            yield from parts.resetting.outcome(item.order, ok=item.ok, now=now)
+            yield from parts.commands.outcome(item, now)
+
+    def _health(self, item: DeviceHealth | LineHealth | OwnHealth, now: Instant) -> Iterator[Effect]:
+        known = self._parts.alarms
+        match item:
+            case OwnHealth(alarm, True):
+                yield from known.end(alarm, now)
+            case OwnHealth(alarm, False, detail):
+                yield from known.begin(built_in(alarm, "gateway"), detail, now)
+            case DeviceHealth(device, True):
+                self._silent.discard(device)
+                yield from known.end(f"{device}/silent", now)
+                yield from self._reach([device], now)
+            case DeviceHealth(device, False, detail):
+                self._silent.add(device)
+                if self._settings.devices[device].line not in self._down:
+                    yield from known.begin(built_in(f"{device}/silent"), detail, now)
+                yield from self._reach([device], now)
+            case LineHealth(line, True):
+                self._down.discard(line)
+                yield from known.end(f"{line}/down", now)
+                yield from self._reach(self._of_line.get(line, []), now)
+            case LineHealth(line, False, detail):
+                self._down.add(line)
+                yield from known.begin(built_in(f"{line}/down"), detail, now)
+                yield from self._reach(self._of_line.get(line, []), now)
+
+    def _reach(self, devices: list[str], now: Instant) -> Iterator[Effect]:
+        """Devices are lost, or can be reached again: then what waits for them goes at once."""
+        for device in devices:
+            well = device not in self._silent and self._settings.devices[device].line not in self._down
+            self._parts.linkage.health([device], answering=well)
+            if well:
+                yield from self._parts.outputs.kick(device, now)
+
+    def _own(self, item: Started | Stopping | SetAside, now: Instant) -> Iterator[Effect]:
+        match item:
+            case Started():
+                yield from self._started(item, now)
+            case Stopping():
+                yield from self._parts.commands.sum_up(now)
+                yield from self._parts.deadlines.save(now)
+                yield self._audit("gateway.stopping", {"reason": item.reason}, now)
+            case SetAside(file):
+                yield self._audit("store.quarantined", {"file": file}, now)
+
+    def _started(self, item: Started, now: Instant) -> Iterator[Effect]:
+        parts = self._parts
+        parts.deadlines.start(now)
+        yield from parts.gates.start(now)
+        yield from parts.linkage.start(now)
+        yield from parts.annunciator.settle(now)
+        yield from parts.outputs.start(now)
+        yield from parts.resetting.start(now)
+        blind_from = None if item.blind_from is None else rfc3339(item.blind_from)
+        data: dict[str, Json] = {
+            "version": item.version,
+            "blind_from": blind_from,
+            "blind_until": now.rfc3339(),
+        }
+        yield self._audit("gateway.started", data, now)
+        if item.quarantined is not None:
+            yield self._audit("store.quarantined", {"file": item.quarantined}, now)
+        for orphan in self._orphans:
+            yield from parts.alarms.retire(orphan, now)
+            yield from parts.overdue.stop(str(orphan.get("alarm")))
+        self._orphans = []
+        yield from parts.commands.start(now)
+
+    # ---- what follows -----------------------------------------------------------------------------
+
+    def _due(self, part: str, name: str, now: Instant) -> Iterator[Effect]:
+        """Something has waited long enough."""
+        parts = self._parts
+        match part:
+            case alarms.PART:
+                yield from parts.alarms.tick(name, now)
+            case outputs.PART:
+                yield from parts.outputs.tick(name, now)
+            case gates.PART:
+                yield from parts.gates.tick(name, now)
+            case resetting.PART:
+                yield from parts.resetting.tick(name, now)
+            case commands.PART:
+                yield from parts.commands.tick(name, now)
+            case refusals.PART:
+                yield from parts.commands.sum_up(now)
+            case deadlines.PART:
+                yield from self._deadline(name, now)
+
+    def _deadline(self, name: str, now: Instant) -> Iterator[Effect]:
+        parts = self._parts
+        if not name:
+            yield from parts.deadlines.save(now)
+            return
+        yield from parts.deadlines.drop(name)
+        if name.startswith(overdue.CLOCK):
+            yield from parts.overdue.due(name.removeprefix(overdue.CLOCK), now)
+        elif name.startswith(gates.HOLD):
+            yield from parts.gates.hold_died(name.removeprefix(gates.HOLD), now)
+        elif name.startswith(commands.JTI):
+            yield from parts.commands.forget(name.removeprefix(commands.JTI))
+        elif name.startswith((taken_out.SHELF, taken_out.DISABLED, taken_out.TEST)):
+            yield from parts.acts.due(name, now)
+
+    def _settle(self, now: Instant) -> Iterator[Effect]:
+        """One consequence after the other, until nothing follows any more."""
+        parts = self._parts
+        while True:
+            if parts.alarms.changes:
+                changes, parts.alarms.changes = parts.alarms.changes, []
+                for change in changes:
+                    parts.linkage.changed(change)
+                    yield from parts.annunciator.changed(change)
+                    yield from parts.overdue.changed(change, now)
+            elif parts.linkage.stale:
+                yield from parts.linkage.evaluate(now)
+            elif parts.gates.settled:
+                settled, parts.gates.settled = parts.gates.settled, []
+                for one in settled:
+                    yield from parts.commands.settled(one, now)
+            elif parts.resetting.ended:
+                ended, parts.resetting.ended = parts.resetting.ended, []
+                for end in ended:
+                    yield from parts.commands.ended(end, now)
+            elif parts.annunciator.stale:
+                yield from parts.annunciator.settle(now)
+            else:
+                return
+
+    def _audit(self, kind: str, data: Mapping[str, Json], now: Instant) -> Emit:
+        return Emit(Stream.AUDIT, kind, None, data, self._ids.new(now), now)

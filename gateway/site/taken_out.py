@@ -1,0 +1,65 @@
+"""What people have taken out for a while: shelved alarms, disabled devices, zones under test."""
+
+from collections.abc import Iterator
+
+from gateway.model import Effect, Instant
+from gateway.site.deadlines import Deadlines
+from gateway.site.settings import AlarmRule, DeviceSettings
+
+SHELF = "shelf/"
+DISABLED = "disabled/"
+TEST = "test/"
+"""Beginnings of the names of their deadlines."""
+
+
+class TakenOut:
+    """Looks up what is out; the deadlines bring it back."""
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self._deadlines = deadlines
+
+    def shelf(self, rule: AlarmRule) -> str | None:
+        """The shelf that an alarm is on: `device`, `device.point` or `device.point.alarm`; a fire only by the last."""
+        for target in self._deadlines.keys(SHELF):
+            if covers(target, rule):
+                return target
+        return None
+
+    def shelved_until(self, rule: AlarmRule) -> str | None:
+        """When the shelf of an alarm ends, as text; None: it is on none."""
+        target = self.shelf(rule)
+        return None if target is None else self._deadlines.until(SHELF + target)
+
+    def disabled(self, device: str) -> bool:
+        """True while the device is out of linkage."""
+        return DISABLED + device in self._deadlines
+
+    def tested(self, zone: str | None) -> bool:
+        """True while the zone is tested (None: the zone `site`)."""
+        return TEST + (zone or "site") in self._deadlines
+
+    def tests(self, rule: AlarmRule, device: DeviceSettings | None) -> bool:
+        """True if an alarm of this rule would be part of a test. A call point ends a test, it is no part of it."""
+        zone = rule.zone or (device.zone if device else None)
+        by_hand = rule.counts == "alone" or (device is not None and device.kind == "call-point")
+        return not (rule.kind == "fire" and by_hand) and self.tested(zone)
+
+    def put(self, name: str, seconds: float, now: Instant) -> Iterator[Effect]:
+        """Take something out; `name` begins with SHELF, DISABLED or TEST."""
+        yield from self._deadlines.set(name, seconds, now)
+
+    def back(self, name: str) -> Iterator[Effect]:
+        """Bring it back."""
+        yield from self._deadlines.drop(name)
+
+    def until(self, name: str) -> str | None:
+        """When it comes back by itself."""
+        return self._deadlines.until(name)
+
+
+def covers(target: str, rule: AlarmRule) -> bool:
+    """True if the shelf `target` takes an alarm of this rule."""
+    full = rule.subject.replace("/", ".")
+    if target == full:
+        return True
+    return rule.kind != "fire" and full.startswith(target + ".")

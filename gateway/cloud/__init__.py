@@ -1,0 +1,1 @@
+"""The north: events, the journal that keeps them, the uplink that sends them."""

@@ -1,0 +1,150 @@
+"""Events as CloudEvents 1.0 in structured JSON mode (page "MQTT contract"). Pure.
+
+The same arguments always give the same bytes. NaN never reaches this module: readings are checked, and
+orjson would write it as null.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import orjson
+
+from gateway.model import Json, Reading
+
+SYNCED = "synced"
+UNSYNCED = "unsynced"
+CORRECTED = "corrected"
+
+_LAST_SECOND = 253402300799.0  # 9999-12-31T23:59:59Z
+_RAND_B = (1 << 62) - 1
+
+
+@lru_cache(maxsize=256)
+def timestamp(wall: float) -> str:
+    """RFC 3339 in UTC with microseconds and Z; seconds since 1970, held within 1970-9999."""
+    held = min(max(wall, 0.0), _LAST_SECOND)
+    return datetime.fromtimestamp(held, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def wall_of(text: str) -> float:
+    """Seconds since 1970 of an RFC 3339 time. Raises ValueError."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+@lru_cache(maxsize=128)
+def type_name(name: str) -> str:
+    """`alarm.raised` -> `sitegateway.alarm.raised.v1`."""
+    return f"sitegateway.{name}.v1"
+
+
+def source(site: str, gateway: str) -> str:
+    """The CloudEvents `source` of this gateway."""
+    return f"/sites/{site}/gateways/{gateway}"
+
+
+def topic_root(root: str, site: str, gateway: str) -> str:
+    """What every topic of this gateway begins with (`T` of the contract)."""
+    return f"{root}/{site}/{gateway}"
+
+
+def event_id(wall: float, entropy: int) -> str:
+    """A UUIDv7 (RFC 9562, 5.7) from the time and the low 74 bits of `entropy`.
+
+    For events that are not born in the site; the 12 highest of the 74 bits order ids of one millisecond.
+    """
+    milliseconds = int(max(wall, 0.0) * 1000.0) & 0xFFFF_FFFF_FFFF
+    value = milliseconds << 80 | 0x7 << 76 | (entropy >> 62 & 0xFFF) << 64 | 0x2 << 62 | entropy & _RAND_B
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def encode(value: object) -> bytes:
+    """JSON as it is stored and sent. Raises TypeError on what JSON cannot say (J2: lone surrogates, > 64 bit)."""
+    return orjson.dumps(value, default=_plain)
+
+
+def envelope(  # noqa: PLR0913 - the attributes of the contract
+    *,
+    id_: str,
+    source: str,
+    type_: str,
+    subject: str | None,
+    time: str | None,
+    clock: str,
+    boot: str,
+    data: Mapping[str, Json] | bytes,
+    stream: str | None = None,
+    sequence: int = 0,
+    journal: str = "",
+    simulated: bool = False,
+    test: bool = False,
+) -> bytes:
+    """One CloudEvent. `data` as bytes is JSON already; `stream` None leaves out stream, sequence and journal."""
+    event: dict[str, object] = {"specversion": "1.0", "id": id_, "source": source, "type": type_}
+    if subject is not None:
+        event["subject"] = subject
+    if time is not None:
+        event["time"] = time
+    event["datacontenttype"] = "application/json"
+    if stream is not None:
+        event["stream"] = stream
+        event["sequence"] = f"{sequence:020d}"
+        event["journal"] = journal
+    event["clock"] = clock
+    event["boot"] = boot
+    if simulated:
+        event["simulated"] = True
+    if test:
+        event["test"] = True
+    event["data"] = orjson.Fragment(data) if isinstance(data, bytes) else data
+    return orjson.dumps(event, default=_plain)
+
+
+def telemetry_data(device: str, full: bool, readings: Mapping[str, Reading]) -> dict[str, Json]:
+    """The data of `telemetry.readings`: one device, its points."""
+    return {"device": device, "full": full, "readings": readings_data(readings)}
+
+
+def readings_data(readings: Mapping[str, Reading]) -> dict[str, Json]:
+    """Points with value, text, unit, quality, reason, at."""
+    return {
+        point: {
+            "value": value,
+            "text": text,
+            "unit": unit,
+            "quality": quality,
+            "reason": reason,
+            "at": timestamp(at[1]),
+        }
+        for point, (value, text, unit, quality, reason, at) in readings.items()
+    }
+
+
+def corrected(payload: bytes, wall: float) -> bytes:
+    """The event again with its true time: `time` becomes `wall`, `clock` says corrected.
+
+    The `at` of telemetry's readings moves by as much.
+    """
+    event = orjson.loads(payload)
+    shift = wall - wall_of(event["time"])
+    event["time"] = timestamp(wall)
+    event["clock"] = CORRECTED
+    if event.get("stream") == "telemetry":
+        for reading in event["data"].get("readings", {}).values():
+            reading["at"] = timestamp(wall_of(reading["at"]) + shift)
+    return orjson.dumps(event)
+
+
+def time_of(payload: bytes) -> float | None:
+    """When an event says that it happened, in seconds since 1970; None if it does not say."""
+    text = orjson.loads(payload).get("time")
+    return None if text is None else wall_of(text)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence):
+        return list(value)
+    raise TypeError(f"no JSON for {type(value).__name__}")

@@ -1,0 +1,96 @@
+"""The kept events, read again in pieces: on the writer's thread, between what is written there."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NamedTuple, cast
+
+from gateway.cloud.batch import State
+from gateway.cloud.ledger import BROKER, NUMBER
+from gateway.cloud.store import Store
+from gateway.errors import StoreError
+from gateway.model import Stream
+
+_PIECE_ROWS = 64
+_PIECE_BYTES = 256 << 10
+_SECONDS = 5.0
+
+_DELIVERED = """FROM event AS e WHERE e.stream = ? AND e.epoch = ? AND e.sequence BETWEEN ? AND ? AND e.mono IS NULL
+    AND NOT EXISTS (SELECT 1 FROM outbox AS o
+        WHERE o.destination = ? AND o.state = ? AND o.stream = e.stream AND o.n = e.n)
+    ORDER BY e.sequence"""
+_FIRST = f"SELECT e.sequence {_DELIVERED} LIMIT 1"
+_LAST = f"SELECT e.sequence {_DELIVERED} DESC LIMIT 1"
+_PIECE = f"SELECT e.sequence, e.payload {_DELIVERED} LIMIT ?"
+_WAITING = """SELECT e.epoch, e.sequence FROM outbox AS o JOIN event AS e ON e.n = o.n
+    WHERE o.destination = ? AND o.state = ? AND o.stream = ? ORDER BY o.n LIMIT 1"""
+
+
+class Kept(NamedTuple):
+    """What there is of a range; both 0 if nothing."""
+
+    first: int
+    last: int
+
+
+class Shelf:
+    """The tables. Runs on the writer's thread.
+
+    Only what the broker has acknowledged is history: what waits will be sent anyway, in its order.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def edges(self, stream: Stream, journal: str, first: int, last: int) -> Kept:
+        """The first and last kept event of a range. Raises StoreError."""
+        what = self._what(stream, journal, first, last)
+        found = self._store.number(_FIRST, what)
+        return Kept(found, self._store.number(_LAST, what) if found else 0)
+
+    def piece(self, stream: Stream, journal: str, first: int, last: int) -> list[tuple[int, bytes]]:
+        """Sequence and bytes of some events of a range, in order; none: it is at its end. Raises StoreError."""
+        rows = self._store.each(_PIECE, (*self._what(stream, journal, first, last), _PIECE_ROWS))
+        piece: list[tuple[int, bytes]] = []
+        size = 0
+        for sequence, payload in rows:
+            piece.append((sequence, payload))
+            size += len(payload)
+            if size >= _PIECE_BYTES:
+                rows.close()
+                break
+        return piece
+
+    def _what(self, stream: Stream, journal: str, first: int, last: int) -> tuple[int, ...]:
+        store, number = self._store, NUMBER[stream]
+        epoch = store.number("SELECT epoch FROM journal WHERE id = ?", (journal,))
+        waiting = store.execute(_WAITING, (BROKER, State.WAITING, number))
+        if waiting:
+            # In order: the oldest that waits is the end of what was delivered; it may wait since the journal before.
+            last = min(last, waiting[0][1] - 1) if waiting[0][0] == epoch else 0
+        return (number, epoch, first, last, BROKER, State.ASIDE)
+
+
+class History:
+    """The kept events of the present journal, for the loop's thread. `ask`: have something done by the writer."""
+
+    def __init__(
+        self, shelf: Shelf, journal: Callable[[], str], ask: Callable[[Callable[[], object], float], Awaitable[object]]
+    ) -> None:
+        self._shelf = shelf
+        self._journal = journal
+        self._ask = ask
+
+    async def edges(self, stream: Stream, first: int, last: int) -> Kept:
+        """The first and last kept event of a range, both 0 if there is none. Raises StoreError."""
+        return cast("Kept", await self._read(partial(self._shelf.edges, stream, self._journal(), first, last)))
+
+    async def piece(self, stream: Stream, first: int, last: int) -> list[tuple[int, bytes]]:
+        """Sequence and bytes of some events of a range, in order; none: there are no more. Raises StoreError."""
+        work = partial(self._shelf.piece, stream, self._journal(), first, last)
+        return cast("list[tuple[int, bytes]]", await self._read(work))
+
+    async def _read(self, work: Callable[[], object]) -> object:
+        try:
+            return await self._ask(work, _SECONDS)
+        except TimeoutError as error:
+            raise StoreError("the store does not answer") from error

@@ -1,0 +1,394 @@
+"""The journal: what the site must not forget, and what the broker must still get.
+
+Lives on the event loop's thread and never blocks it; the disk belongs to one writer thread. Two rules
+carry the whole. A row of telemetry may leave before its commit, because its number was reserved in an
+earlier one; every other row leaves only once *accepted*. While the store is *lost* (a commit failed, or
+took over 2 s) everything is accepted in memory, and written when the store is back; if the process dies
+before that, numbers given meanwhile are given again under the same journal, with other ids.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+import orjson
+
+from gateway.cloud import events
+from gateway.cloud.ballast import Ballast
+from gateway.cloud.batch import Entry, Shed, State
+from gateway.cloud.clerk import Clerk
+from gateway.cloud.commits import CommitQueue
+from gateway.cloud.cycle import Cycle
+from gateway.cloud.delivery import Delivery
+from gateway.cloud.history import History, Shelf
+from gateway.cloud.ledger import Ledger, Opened
+from gateway.cloud.numbering import Draft, Numbering
+from gateway.cloud.outbox import Row
+from gateway.cloud.space import Space
+from gateway.cloud.store import Store
+from gateway.errors import StoreBusy, StoreError, StoreNewer
+from gateway.model import Emit, Forget, Instant, Json, Remember, Stream
+
+_DAY = 86400.0
+KEEP: Mapping[Stream, float] = {
+    Stream.ALARM: 400 * _DAY,
+    Stream.AUDIT: 400 * _DAY,
+    Stream.INSPECTION: 400 * _DAY,
+    Stream.ACCESS: 30 * _DAY,
+    Stream.PICTURE: 30 * _DAY,
+    Stream.TELEMETRY: 7 * _DAY,
+}
+"""Seconds that delivered events are kept, unless the site file says otherwise."""
+
+_TELEMETRY_SECONDS = 1.0
+_ACK_SECONDS = 0.1
+_ACKS = 200
+_NAME_SECONDS = 10.0
+_OPEN_SECONDS = 15.0
+_CLOSE_SECONDS = 1.0
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_MEMORY_BASE = 1 << 62
+"""Where `n` begins when the store could not even be read, so that it meets no number of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStats:
+    """One stream's outbox. `oldest`: age in seconds of the oldest row at hand."""
+
+    waiting: int
+    quarantined: int
+    oldest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A snapshot for health and metrics. Seconds are of commits, fsync included."""
+
+    streams: Mapping[Stream, StreamStats]
+    store: str
+    """`ok` or `lost`."""
+    losses: int
+    commits: int
+    rows: int
+    commit_seconds: float
+    commit_seconds_max: float
+    queue_bytes: int
+    ahead_of_commit: int
+    """Events accepted before their commit, because the store was lost."""
+    shed: int
+    reserve: bool
+    """The ballast is there."""
+    file_bytes: int
+
+
+class Journal:
+    """The outbox of the uplink (`Outbox`) and the memory of the site, in one file."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        source: str,
+        now: Callable[[], Instant],
+        keep: Mapping[Stream, float] = KEEP,
+        max_size: int = 512 << 20,
+        alarm_reserve: int = 64 << 20,
+        simulated: bool = False,
+        boot: str | None = None,
+    ) -> None:
+        self._now = now
+        self._keep = {**KEEP, **keep}
+        self._store = Store(folder, max_size)
+        self._ballast = Ballast(folder / "reserve", alarm_reserve)
+        self._source = source
+        self._simulated = simulated
+        self._unnamed: dict[tuple[Stream, str], Shed] = {}
+        self._naming: asyncio.TimerHandle | None = None
+        self.boot = boot or _BOOT.read_text(encoding="ascii").strip()
+        """The kernel's id of this boot."""
+        self.memory: dict[str, Json] = {}
+        """What the site remembered when the journal was opened."""
+        self.newest: float | None = None
+        """Newest wall time in the journal when it was opened."""
+        self.born = 0.0
+        """When this journal was begun (wall time)."""
+        self.on_ready: Callable[[], None] = lambda: None
+
+        self._numbering = Numbering(source, self.boot, simulated=simulated)
+        self._delivery = Delivery()
+        self._queue = CommitQueue(self._delivery, self._name)
+        forgotten = frozenset(stream for stream, age in self._keep.items() if age <= 0)
+        ledger = Ledger(self._store, self.boot, forgotten)
+        self._clerk = Clerk(self._store, ledger, Space(self._store, self._keep), self._ballast)
+        self._cycle = Cycle(self._clerk, self._queue, self._delivery, self._numbering, now, self._name, self._ready)
+        self.history = History(Shelf(self._store), lambda: self.journal_id, self._cycle.ask)
+
+    @property
+    def journal_id(self) -> str:
+        """The `journal` of the events; changes only when a store is begun anew."""
+        return self._numbering.journal
+
+    @property
+    def quarantined_file(self) -> Path | None:
+        """Where a damaged file was set aside in this run."""
+        return self._cycle.quarantined
+
+    @property
+    def lost(self) -> bool:
+        """The store cannot be written; events flow from memory."""
+        return self._queue.lost
+
+    # ---- opening and closing ----------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Open the store. Raises StoreNewer and StoreBusy; any other trouble means: from memory, try again."""
+        self._cycle.open()
+        fresh = uuid.uuid4().hex
+        opened, trouble = await self._open(fresh)
+        self._numbering.begin(fresh, {}, 0)
+        self._numbering.n = _MEMORY_BASE | uuid.uuid4().int & (1 << 61) - (1 << 32)
+        if opened is not None:
+            self._begin(opened)
+        self._cycle.start(trouble)
+        self._clerk.restore_reserve()
+        if opened is not None and opened.sheds:
+            self._name(opened.sheds)
+        now = self._now()
+        if now.synced:
+            self.clock_synced(now)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write what waits and close, within 1 s."""
+        if self._naming is not None:
+            self._naming.cancel()
+            self._name_now()
+        if self._naming is not None:
+            self._naming.cancel()
+        await self._cycle.stop(_CLOSE_SECONDS)
+
+    async def _open(self, fresh: str) -> tuple[Opened | None, StoreError | None]:
+        wall = self._now().wall
+        trouble: StoreError | None = None
+        for begin in (lambda: self._clerk.begin(fresh, wall), lambda: self._clerk.begin_readonly(fresh)):
+            try:
+                opened = await self._cycle.ask(begin, _OPEN_SECONDS)
+                return cast("Opened", opened), trouble
+            except (StoreNewer, StoreBusy):
+                self._cycle.abandon()
+                raise
+            except StoreError as error:
+                trouble = trouble or error
+            except TimeoutError:
+                return None, StoreError("the store does not answer")
+        return None, trouble
+
+    def _begin(self, opened: Opened) -> None:
+        self._numbering.begin(opened.journal, opened.last, opened.reserved)
+        self._numbering.n = opened.top
+        self._numbering.newest = self.newest = opened.newest
+        self.born = opened.born
+        self.memory = {key: orjson.loads(value) for key, value in opened.memory.items()}
+        self._cycle.memory = opened.memory
+        self._cycle.quarantined = opened.quarantined
+        self._delivery.opened(opened.counts)
+
+    # ---- the site's side --------------------------------------------------------------------------
+
+    def append(self, effects: Sequence[Emit | Remember | Forget], *, then: Callable[[], None] | None = None) -> None:
+        """One step, written as a whole or not at all. `then` is called on the loop once it is accepted.
+
+        Raises TypeError, and takes nothing, if the data cannot be said in JSON.
+        """
+        numbering, waiting = self._numbering, self._queue.waiting
+        entries: list[Entry] = []
+        memory: list[tuple[str, bytes | None]] = []
+        before = numbering.n, dict(numbering.last)
+        try:
+            for effect in effects:
+                match effect:
+                    case Emit(stream, type_, subject, data, id_, at, test):
+                        self._watch(at)
+                        draft = Draft(stream, type_, subject, data, id_, at, test)
+                        entries.append(numbering.entry(draft, final=self._delivery.window(stream).hungry))
+                    case Remember(key, value):
+                        memory.append((key, events.encode(value)))
+                    case Forget(key):
+                        memory.append((key, None))
+        except TypeError:
+            numbering.n, numbering.last = before
+            raise
+        for entry in entries:
+            waiting.add(entry)
+        for key, value in memory:
+            waiting.remember(key, value)
+            if value is None:
+                self._cycle.memory.pop(key, None)
+            else:
+                self._cycle.memory[key] = value
+        if then is not None:
+            waiting.thens.append(then)
+        if self._queue.lost:
+            self._queue.accept(waiting, entries)
+            self.on_ready()
+        else:
+            self._cycle.due()
+
+    def telemetry(self, device: str, data: Mapping[str, Json] | bytes, at: Instant) -> None:
+        """One device's readings: given to `take` at once, stored along with the next commit or after 1 s.
+
+        `data`: of `telemetry.readings`, as JSON already or to be made so.
+        """
+        numbering, queue = self._numbering, self._queue
+        self._watch(at)
+        queue.shrink()
+        draft = Draft(Stream.TELEMETRY, "telemetry.readings", device, data, numbering.new_id(at.wall), at)
+        entry = numbering.entry(draft, final=self._delivery.window(Stream.TELEMETRY).hungry)
+        queue.waiting.add(entry)
+        if queue.lost or entry.row.sequence <= numbering.reserved:
+            self._delivery.offer((entry,), written=False)
+            self._cycle.soon(_TELEMETRY_SECONDS)
+            self.on_ready()
+        else:
+            self._cycle.due()
+
+    def last(self, stream: Stream) -> int:
+        """The last sequence number given in the stream; 0 before the first."""
+        return self._numbering.last[stream]
+
+    async def room(self) -> None:
+        """Wait while 16 MiB or more are not committed. To be awaited before the next step of an alarm's input."""
+        await self._queue.room()
+
+    def clock_synced(self, now: Instant) -> None:
+        """The clock is trusted from `now` on: events of this boot that were never sent get their true time."""
+        self._numbering.synced(now)
+        self._queue.correct(now)
+        self._cycle.chores.correct = True
+        self._cycle.kick()
+
+    def _watch(self, at: Instant) -> None:
+        """Notice by the first trusted time that the clock was set."""
+        if at.synced and (self._numbering.sync is None or self._numbering.unsynced):
+            self.clock_synced(at)
+
+    # ---- the uplink's side (`Outbox`) -------------------------------------------------------------
+
+    def take(self, stream: Stream) -> Row | None:
+        """The next row of the stream that was not taken since `rewind`; rows set aside come last."""
+        row = self._delivery.take(stream, self._harden)
+        if self._delivery.wants(stream):
+            self._cycle.kick()
+        return row
+
+    def rewind(self, stream: Stream | None = None) -> None:
+        """Begin again at the oldest row that was not acknowledged; None: all streams, and the rows set aside."""
+        self._delivery.rewind(stream)
+        self._cycle.kick()
+
+    def acknowledge(self, row: Row) -> None:
+        """The broker has it."""
+        waiting = self._queue.waiting
+        if not self._delivery.acknowledge(row, waiting, keep=self._keep[row.stream] > 0):
+            return
+        self._queue.roomier()
+        if len(waiting.acks) >= _ACKS:
+            self._cycle.due()
+        elif waiting.acks:
+            self._cycle.soon(_TELEMETRY_SECONDS if row.stream is Stream.TELEMETRY else _ACK_SECONDS)
+
+    def quarantine(self, row: Row, reason: str) -> None:
+        """Set the row aside: it is given again after the next `rewind()` of all streams, when no other row waits."""
+        self._delivery.quarantine(row, reason, self._queue.waiting)
+        self._cycle.soon(_ACK_SECONDS)
+
+    def waiting(self, stream: Stream) -> int:
+        """Rows of the stream that are not acknowledged; those set aside are not counted."""
+        return self._delivery.window(stream).waiting
+
+    def _ready(self) -> None:
+        self.on_ready()
+
+    def _harden(self, row: Row) -> bool:
+        if self._cycle.chores.correct and not self._queue.lost:
+            return False
+        if self._queue.harden(row):
+            return True
+        self._cycle.due()
+        return False
+
+    # ---- what is missing --------------------------------------------------------------------------
+
+    def _name(self, sheds: Sequence[Shed]) -> None:
+        """Tell of gaps: the first at once, then together every 10 s."""
+        for shed in sheds:
+            key = shed.stream, shed.reason
+            before = self._unnamed.get(key)
+            first, count = (before.first, before.count) if before else (shed.first, 0)
+            self._unnamed[key] = Shed(
+                shed.stream, min(first, shed.first), max(before.last if before else 0, shed.last),
+                count + shed.count, shed.reason,
+            )  # fmt: skip
+        if self._naming is None:
+            self._name_now()
+
+    def _name_now(self) -> None:
+        self._naming = None
+        if not self._unnamed:
+            return
+        now = self._now()
+        sheds, self._unnamed = list(self._unnamed.values()), {}
+        effects = [
+            Emit(
+                Stream.AUDIT,
+                "stream.shed",
+                shed.stream.value,
+                {
+                    "stream": shed.stream.value,
+                    "first": shed.first,
+                    "last": shed.last,
+                    "count": shed.count,
+                    "reason": shed.reason,
+                },
+                self._numbering.new_id(now.wall),
+                now,
+            )
+            for shed in sheds
+        ]
+        self._queue.waiting.named += [(shed.stream, shed.last) for shed in sheds]
+        self.append(effects)
+        self._naming = asyncio.get_running_loop().call_later(_NAME_SECONDS, self._name_now)
+
+    # ---- looking on -------------------------------------------------------------------------------
+
+    def stats(self) -> Stats:
+        """How it stands."""
+        counters, queue, wall = self._cycle.counters, self._queue, self._now().wall
+        streams = {}
+        for stream in Stream:
+            oldest = self._delivery.oldest(stream)
+            streams[stream] = StreamStats(
+                self._delivery.window(stream).waiting,
+                self._delivery.window(stream, State.ASIDE).waiting,
+                None if oldest is None else max(0.0, wall - oldest),
+            )
+        return Stats(
+            streams=streams,
+            store="lost" if queue.lost else "ok",
+            losses=counters.losses,
+            commits=counters.commits,
+            rows=counters.rows,
+            commit_seconds=counters.commit_seconds,
+            commit_seconds_max=counters.commit_seconds_max,
+            queue_bytes=queue.size,
+            ahead_of_commit=queue.ahead_of_commit,
+            shed=counters.shed + queue.shed,
+            reserve=counters.reserve,
+            file_bytes=counters.file_bytes,
+        )

@@ -1,0 +1,127 @@
+"""Numbers, times and bytes of events: an event is rendered once, when it gets its number."""
+
+import secrets
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gateway.cloud import events
+from gateway.cloud.batch import Entry, Marks
+from gateway.cloud.ledger import BLOCK
+from gateway.cloud.outbox import Row
+from gateway.model import Instant, Json, Stream
+
+
+class Draft(NamedTuple):
+    """An event that has no number yet."""
+
+    stream: Stream
+    type: str
+    subject: str | None
+    data: Mapping[str, Json] | bytes
+    id: str
+    at: Instant
+    test: bool = False
+
+
+class Numbering:
+    """Counts each stream from 1 within one journal."""
+
+    def __init__(self, source: str, boot: str, *, simulated: bool) -> None:
+        self._source = source
+        self._boot = boot
+        self._simulated = simulated
+        self.journal = ""
+        self.newest: float | None = None
+        """Newest wall time given to an event."""
+        self.n = 0
+        self.last: dict[Stream, int] = dict.fromkeys(Stream, 0)
+        self.reserved = 0
+        """Numbers of telemetry up to this one may be sent before their commit."""
+        self._moved: set[Stream] = set()
+        self.sync: Instant | None = None
+        """When the clock was last found trusted after it had not been."""
+        self.unsynced = False
+        """Events were born with an untrusted time since then."""
+        self._seed = secrets.randbits(62)
+        self._count = 0
+
+    @property
+    def low(self) -> bool:
+        """The reservation is to be renewed."""
+        return self.reserved - self.last[Stream.TELEMETRY] < BLOCK // 2
+
+    def begin(self, journal: str, last: Mapping[Stream, int], reserved: int) -> None:
+        """Go on with a journal's numbers, or begin a new one."""
+        self.journal = journal
+        self.last = {stream: last.get(stream, 0) for stream in Stream}
+        self.reserved = reserved
+        self._moved.clear()
+
+    def entry(self, draft: Draft, *, final: bool) -> Entry:
+        """Give the event its numbers and render it. `final`: it leaves at once, its time is never corrected."""
+        stream, name, subject, data, id_, at, test = draft
+        clock, wall, mono = self._label(at)
+        sequence = self.last[stream] + 1
+        payload = events.envelope(
+            id_=id_,
+            source=self._source,
+            type_=events.type_name(name),
+            subject=subject,
+            time=events.timestamp(wall),
+            clock=clock,
+            boot=self._boot,
+            data=data,
+            stream=stream._value_,
+            sequence=sequence,
+            journal=self.journal,
+            simulated=self._simulated,
+            test=test,
+        )
+        self.last[stream] = sequence
+        self._moved.add(stream)
+        self.n += 1
+        if self.newest is None or wall > self.newest:
+            self.newest = wall
+        return Entry(Row(self.n, stream, sequence, payload), self.journal, wall, None if final else mono)
+
+    def synced(self, now: Instant) -> None:
+        """The clock is trusted from now on. What it said before does not bind it."""
+        if self.unsynced and self.newest is not None:
+            self.newest = now.wall
+        self.sync = now
+        self.unsynced = False
+
+    def new_id(self, wall: float) -> str:
+        """An id for an event that is not born in the site."""
+        self._count += 1
+        return events.event_id(wall, (self._count & 0xFFF) << 62 | (self._seed + self._count) & (1 << 62) - 1)
+
+    def marks(self, *, whole: bool, release: bool = False) -> Marks:
+        """Where the numbering stands. `whole`: of all streams; `release`: nothing stays reserved."""
+        streams = set(Stream) if whole else self._moved
+        if self.low and not release:
+            streams.add(Stream.TELEMETRY)
+        self._moved = set()
+        ahead = 0 if release else BLOCK
+        return Marks(
+            self.journal,
+            self.newest,
+            {
+                stream: (self.last[stream], self.last[stream] + (ahead if stream is Stream.TELEMETRY else 0))
+                for stream in streams
+            },
+        )
+
+    def committed(self, marks: Marks) -> None:
+        """The marks are on disk: what they reserve may be used."""
+        if marks.journal == self.journal and Stream.TELEMETRY in marks.streams:
+            self.reserved = marks.streams[Stream.TELEMETRY][1]
+
+    def _label(self, at: Instant) -> tuple[str, float, float | None]:
+        """Clock, wall time, and the monotonic time if the wall time may still be corrected."""
+        if at.synced:
+            return events.SYNCED, at.wall, None
+        if self.sync is not None and at.mono <= self.sync.mono:
+            return events.CORRECTED, self.sync.wall - (self.sync.mono - at.mono), None
+        self.unsynced = True
+        return events.UNSYNCED, at.wall, at.mono

@@ -1,0 +1,55 @@
+"""When to try the broker again. Pure.
+
+Full jitter: each wait is drawn anew below a ceiling, so that a compound's gateways do not knock together.
+The ceiling stays low for the first minutes of an outage (a broker that restarts is found within a second) and then
+doubles. It is forgotten only after the link has been up for a while.
+"""
+
+from collections.abc import Callable
+
+LAST = 60.0
+_FIRST = 0.5
+_QUICK = 0.8
+"""Ceiling while an alarm, access or audit row waits, and early in an outage: with the dialling under 1 s."""
+_QUICK_FOR = 300.0
+_REFUSED = 5.0
+_STEADY = 30.0
+
+
+class Reconnection:
+    """Waits between attempts. Times are monotonic seconds; `chance` gives numbers in [0, 1)."""
+
+    def __init__(self, chance: Callable[[], float]) -> None:
+        self._chance = chance
+        self._since: float | None = None
+        self._up_at: float | None = None
+        self._ceiling = _FIRST
+        self._refused = False
+        self._draw = 0.0
+
+    def connected(self, now: float) -> None:
+        """The broker has accepted us."""
+        self._up_at = now
+
+    def failed(self, now: float, *, refused: bool) -> None:
+        """An attempt failed or the link was lost; `refused`: the broker turned us away."""
+        if self._since is None or (self._up_at is not None and now - self._up_at >= _STEADY):
+            self._since = now
+            self._ceiling = _FIRST
+            self._refused = False
+        elif not refused and now - self._since < _QUICK_FOR:
+            self._ceiling = _QUICK
+        else:
+            self._ceiling = min(self._ceiling * 2, LAST)
+        if refused:
+            self._ceiling = max(self._ceiling, _REFUSED)
+        self._up_at = None
+        self._refused = refused
+        self._draw = self._chance()
+
+    def wait(self, *, urgent: bool) -> float:
+        """Seconds from the failure to the next attempt; `urgent`: an alarm, access or audit row waits."""
+        if self._refused:  # never at once: two gateways with one client id would chase each other
+            ceiling = _REFUSED if urgent else self._ceiling
+            return ceiling * (0.5 + 0.5 * self._draw)
+        return self._draw * (min(self._ceiling, _QUICK) if urgent else self._ceiling)

@@ -1,0 +1,97 @@
+"""Messages of which only the latest counts: the alarms that stand, the health, the status. Pure.
+
+A slot forgets what was replaced before it could be sent. What was sent once is sent again, on a new
+connection, with the same bytes and the same id.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+from gateway.cloud.events import encode
+from gateway.model import Json
+
+ACTIVE_LIMIT: Final = 128 << 10
+"""Size of `alarm.active` beyond which the least severe alarms are left out, bytes."""
+
+_ENVELOPE = 1024
+_SEVERITIES: Final = {name: rank for rank, name in enumerate(("critical", "high", "medium", "low"))}
+
+Build = Callable[[int], bytes]
+"""Makes the message; it should not be larger than the bytes given."""
+
+
+class Slot:
+    """One retained topic. Times are monotonic seconds."""
+
+    def __init__(self, topic: str, *, every: float = 0.0) -> None:
+        self.topic = topic
+        self._every = every
+        self._build: Build | None = None
+        self._frozen: bytes | None = None
+        self.pending = False
+        """There is something to send, now or later."""
+        self._not_before = float("-inf")
+        self.too_large = 0
+        """How often the content did not fit into a packet of the broker's."""
+
+    def put(self, build: Build) -> None:
+        """Replace the content; it is made when it is sent first."""
+        self._build = build
+        self._frozen = None
+        self.pending = True
+
+    def clear(self) -> None:
+        """There is nothing to send until the next `put`."""
+        self._build = self._frozen = None
+        self.pending = False
+
+    def connected(self) -> None:
+        """A new connection: what there is is sent again, at once."""
+        self.pending = self._build is not None
+        self._not_before = float("-inf")
+
+    def due(self) -> float | None:
+        """When it may be sent; None: nothing to send."""
+        return self._not_before if self.pending else None
+
+    def take(self, now: float, limit: int) -> bytes | None:
+        """What to send now, at most `limit` bytes; it counts as sent. None: nothing, or not yet."""
+        if not self.pending or now < self._not_before or self._build is None:
+            return None
+        if self._frozen is None or len(self._frozen) > limit:
+            self._frozen = self._build(limit)
+        self.pending = False
+        self._not_before = now + self._every
+        if len(self._frozen) > limit:
+            self.too_large += 1
+            return None
+        return self._frozen
+
+    def refused(self, now: float, wait: float) -> None:
+        """The broker did not take it: the latest is sent again after `wait` seconds."""
+        self.pending = True
+        self._not_before = now + wait
+
+
+def active_data(standing: Collection[Mapping[str, Json]], upto: int, limit: int) -> bytes:
+    """Data of `alarm.active`: the most severe first, then the oldest; what does not fit is counted in `more`.
+
+    `standing`: data of alarms as in `alarm.raised`; `upto`: sequence of the last alarm event that is in it;
+    `limit`: bytes that the whole message may have.
+    """
+    left = min(limit, ACTIVE_LIMIT) - _ENVELOPE
+    fitting = []
+    for alarm in sorted(standing, key=_rank):
+        encoded = encode(alarm)
+        left -= len(encoded) + 1
+        if left < 0:
+            break
+        fitting.append(encoded)
+    more = len(standing) - len(fitting)
+    return b'{"upto":"%020d","alarms":[%b],"more":%d}' % (upto, b",".join(fitting), more)
+
+
+def _rank(alarm: Mapping[str, Json]) -> tuple[int, str]:
+    severity = alarm.get("severity")
+    rank = _SEVERITIES.get(severity, len(_SEVERITIES)) if isinstance(severity, str) else len(_SEVERITIES)
+    return rank, str(alarm.get("raised_at") or "")

@@ -1,0 +1,169 @@
+"""Saves what can be read of a damaged journal: the site's memory and the events that still wait.
+
+Delivered history stays in the copy that was set aside. Rows keep their number and their bytes, so their
+ids do not change. Nothing here raises because of what the copy holds.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.cloud.store import Store
+from gateway.errors import StoreError
+from gateway.model import Stream
+
+_SECONDS = 5.0
+_STREAMS = tuple(Stream)
+_SHED = (Stream.TELEMETRY, Stream.PICTURE)
+
+_OUTBOX = "SELECT n, state FROM outbox ORDER BY destination, state, stream, n"
+_OUTBOX_BACKWARDS = "SELECT n, state FROM outbox ORDER BY destination DESC, state DESC, stream DESC, n DESC"
+
+Found = tuple[int, int, str, int, float, bytes, int]
+"""n, stream, journal, sequence, at, payload, state."""
+
+
+def into(store: Store, aside: Path) -> None:
+    """Read the copy at `aside` and write what is sound into the open transaction of `store`.
+
+    Raises StoreError only for `store`.
+    """
+    memory, found = _read(aside)
+    journals = {row[2] for row in found}
+    store.many("INSERT OR IGNORE INTO journal (id, born) VALUES (?, 0)", ((journal,) for journal in sorted(journals)))
+    epochs = {journal: epoch for epoch, journal in store.execute("SELECT epoch, id FROM journal")}
+    store.many("INSERT OR IGNORE INTO memory (key, value) VALUES (?, ?)", memory.items())
+    store.many(
+        "INSERT OR IGNORE INTO event (n, stream, epoch, sequence, at, payload) VALUES (?, ?, ?, ?, ?, ?)",
+        ((n, stream, epochs[journal], sequence, at, payload) for n, stream, journal, sequence, at, payload, _ in found),
+    )
+    store.many(
+        """INSERT OR IGNORE INTO outbox (destination, state, stream, n, reason)
+           SELECT 0, ?, stream, n, 'salvaged' FROM event WHERE n = ?""",
+        ((state, n) for n, _, _, _, _, _, state in found),
+    )
+
+
+def _read(aside: Path) -> tuple[dict[str, bytes], list[Found]]:
+    """Both ways of opening are tried: with its -wal, and the bare file if the -wal is what is broken."""
+    memory: dict[str, bytes] = {}
+    found: dict[int, Found] = {}
+    if not aside.exists() or aside.stat().st_size == 0:
+        return memory, []  # opening it would make SQLite delete the -wal
+    for mode in ("ro", "ro&immutable=1"):
+        copy = Store(aside.parent, 0)
+        copy.path = aside
+        try:
+            copy.connect(mode)
+            for key, value in _memory(copy):
+                memory.setdefault(key, value)
+            for row in _waiting(copy):
+                found.setdefault(row[0], row)
+        except StoreError:
+            continue
+        finally:
+            copy.close()
+        if found or memory:
+            break
+    return memory, [found[n] for n in sorted(found)]
+
+
+def _memory(copy: Store) -> Iterator[tuple[str, bytes]]:
+    """From both ends, each up to the first page that cannot be read."""
+    for sql in ("SELECT key, value FROM memory ORDER BY key", "SELECT key, value FROM memory ORDER BY key DESC"):
+        with suppress(StoreError):
+            for key, value in copy.each(sql):
+                if isinstance(key, str) and isinstance(value, bytes) and _json(value) is not None:
+                    yield key, value
+
+
+def _waiting(copy: Store) -> Iterator[Found]:
+    """The events that wait; if it cannot be read which, every one that must not be lost."""
+    states: dict[int, int] = {}
+    sound = True
+    for sql in (_OUTBOX, _OUTBOX_BACKWARDS):
+        try:
+            states.update(copy.each(sql))
+        except StoreError:
+            sound = False
+    for row in _events(copy):
+        kept = _sound(row)
+        if kept is not None and (kept[0] in states or (not sound and _STREAMS[kept[1]] not in _SHED)):
+            yield (*kept, states.get(kept[0], 0))
+
+
+def _events(copy: Store) -> Iterator[tuple[Any, ...]]:
+    """Every readable row of the event table: ranges that fail are halved down to the rows at fault."""
+    deadline = time.monotonic() + _SECONDS
+    bounds = _bounds(copy)
+    ranges = [bounds] if bounds else []
+    while ranges and time.monotonic() < deadline:
+        low, high = ranges.pop()
+        if high - low > 4096:
+            middle = (low + high) // 2
+            # Most numbers between two journals are not there at all; count() says so without reading payloads.
+            ranges += [part for part in ((middle + 1, high), (low, middle)) if _any(copy, *part)]
+            continue
+        try:
+            yield from copy.execute(
+                "SELECT n, stream, sequence, at, payload FROM event WHERE n BETWEEN ? AND ?", (low, high)
+            )
+        except StoreError:
+            if low < high:
+                middle = (low + high) // 2
+                ranges += [(middle + 1, high), (low, middle)]
+
+
+def _bounds(copy: Store) -> tuple[int, int] | None:
+    """The lowest and the highest `n`, guessed where one end cannot be read; None if neither can."""
+    ends: list[object] = []
+    for sql in ("SELECT min(n) FROM event", "SELECT max(n) FROM event"):
+        with suppress(StoreError):
+            ends.append(copy.execute(sql)[0][0])
+    low, high = (ends[0], ends[-1]) if ends else (None, None)
+    if not isinstance(low, int) or not isinstance(high, int):
+        return None
+    return (low, high) if len(ends) > 1 else (min(1, low), max(high, _highest(copy)))
+
+
+def _highest(copy: Store) -> int:
+    """A bound for `n` when the end of the table cannot be read."""
+    highest = 1
+    for sql in ("SELECT max(n) FROM outbox", "SELECT max(sequence) FROM event", "SELECT sum(last) FROM stream"):
+        with suppress(StoreError):
+            highest = max(highest, 2 * copy.number(sql))
+    return max(highest, 1 << 20)
+
+
+def _any(copy: Store, low: int, high: int) -> bool:
+    try:
+        return bool(copy.execute("SELECT 1 FROM event WHERE n BETWEEN ? AND ? LIMIT 1", (low, high)))
+    except StoreError:
+        return True
+
+
+def _sound(row: tuple[Any, ...]) -> tuple[int, int, str, int, float, bytes] | None:
+    """The row if it is what we once wrote."""
+    n, stream, sequence, at, payload = row
+    numbers = all(isinstance(number, int) for number in (n, stream, sequence))
+    if not numbers or not isinstance(at, int | float) or not isinstance(payload, bytes):
+        return None
+    event = _json(payload)
+    if n < 1 or not 0 <= stream < len(_STREAMS) or sequence < 1 or not isinstance(event, dict):
+        return None
+    journal = event.get("journal")
+    if not isinstance(journal, str) or "id" not in event or event.get("sequence") != f"{sequence:020d}":
+        return None
+    return n, stream, journal, sequence, float(at), payload
+
+
+def _json(text: bytes) -> object | None:
+    read: Callable[[bytes], object] = orjson.loads
+    try:
+        return read(text)
+    except orjson.JSONDecodeError:
+        return None

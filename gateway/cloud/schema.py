@@ -1,0 +1,28 @@
+"""The tables of the journal, as the steps that led to them. The version of a file is the number of its steps."""
+
+STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        # One row per life of the numbering. The highest epoch is the present one.
+        """CREATE TABLE journal (
+            epoch INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, born REAL NOT NULL, newest REAL)""",
+        # The last number given in the present epoch, and up to where numbers may be sent before their commit.
+        "CREATE TABLE stream (stream INTEGER PRIMARY KEY, last INTEGER NOT NULL, reserved INTEGER NOT NULL)",
+        "CREATE TABLE memory (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+        # `mono` and `boot` are there only while the time of an event born unsynced may still be corrected.
+        """CREATE TABLE event (
+            n INTEGER PRIMARY KEY, stream INTEGER NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
+            at REAL NOT NULL, mono REAL, boot TEXT, payload BLOB NOT NULL)""",
+        "CREATE UNIQUE INDEX event_sequence ON event (stream, epoch, sequence)",
+        "CREATE INDEX event_soft ON event (n) WHERE mono IS NOT NULL",
+        # A row per destination that has not acknowledged the event. state: 0 waits, 1 quarantined.
+        """CREATE TABLE outbox (
+            destination INTEGER NOT NULL, state INTEGER NOT NULL, stream INTEGER NOT NULL, n INTEGER NOT NULL,
+            reason TEXT, PRIMARY KEY (destination, state, stream, n)) WITHOUT ROWID""",
+        # Gaps that are not yet named by a `stream.shed` event.
+        """CREATE TABLE shed (
+            id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+            count INTEGER NOT NULL, reason TEXT NOT NULL)""",
+    ),
+)
+
+VERSION = len(STEPS)

@@ -1,0 +1,249 @@
+"""The way to the broker below MQTT: name, TCP and TLS, and a buffer at each side of the socket.
+
+`connect` blocks and belongs into a worker thread. From then on the socket is non-blocking and the `Wire`
+stands between it and the MQTT library, which would otherwise ask the kernel for single bytes and hand it
+single packets.
+"""
+
+import errno
+import os
+import selectors
+import socket
+import ssl
+import time
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from gateway.errors import UplinkDown
+
+MAX_PACKET = 1 << 20
+"""The largest packet that is taken from the broker (announced in CONNECT), bytes."""
+
+_CHUNK = 1 << 16
+_READS = 8
+_ADDRESSES = 8
+_ATTEMPTS = 16
+_STAGGER = 0.7
+_NOT_YET_VALID = 9
+"""X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL."""
+
+
+class TlsFiles(NamedTuple):
+    """PEM files of the TLS connection; None: the system's authorities, no client certificate."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+
+class Wire:
+    """A connected, non-blocking socket with buffers; has the methods that a socket has for its user.
+
+    `recv` and `send` touch the buffers only, `fill` and `flush` the kernel.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._held = b""
+        self._at = 0
+        self._waiting = bytearray()
+        self.ended: str | None = None
+        """Why nothing more will come or go."""
+
+    @property
+    def held(self) -> bool:
+        """True while bytes from the broker wait to be taken."""
+        return self._at < len(self._held)
+
+    @property
+    def decrypted(self) -> bool:
+        """True if TLS holds bytes that the kernel would not announce again."""
+        return isinstance(self._sock, ssl.SSLSocket) and self.ended is None and self._sock.pending() > 0
+
+    def fill(self) -> None:
+        """Fetch what has arrived, a bounded amount at a time."""
+        for _ in range(_READS):
+            try:
+                chunk = self._sock.recv(_CHUNK)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return
+            except OSError as error:
+                self.ended = _explain(error)
+                return
+            if not chunk:
+                self.ended = "closed by the broker"
+                return
+            self._held = self._held[self._at :] + chunk
+            self._at = 0
+            if not self.decrypted:
+                return
+
+    def recv(self, size: int, /) -> bytes:
+        """At most `size` bytes that were fetched. Raises BlockingIOError if there are none yet."""
+        if size > MAX_PACKET:
+            self.ended = f"a packet of over {size} bytes from the broker"
+            raise ConnectionAbortedError(self.ended)
+        if not self.held:
+            if self.ended is not None:
+                return b""
+            raise BlockingIOError
+        chunk = self._held[self._at : self._at + size]
+        self._at += len(chunk)
+        return chunk
+
+    def send(self, data: bytes | bytearray, /) -> int:
+        """Put `data` in line for `flush`; all of it is taken."""
+        self._waiting += data
+        return len(data)
+
+    def flush(self) -> bool:
+        """Hand over to the kernel what it takes; True if nothing is left."""
+        while self._waiting:
+            try:
+                sent = self._sock.send(self._waiting)
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                return False
+            except OSError as error:
+                self.ended = _explain(error)
+                return True
+            del self._waiting[:sent]
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor to watch."""
+        return self._sock.fileno()
+
+    def setblocking(self, flag: bool, /) -> None:
+        """As of a socket."""
+        self._sock.setblocking(flag)
+
+    def half_close(self) -> None:
+        """Say that nothing more will be sent; what the broker still says can be fetched."""
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self.ended = self.ended or _explain(error)
+
+    def close(self) -> None:
+        """Part of being a socket for the MQTT library; the owner ends the connection with `shut`."""
+
+    def shut(self) -> None:
+        """End the connection."""
+        self._sock.close()
+
+
+def connect(host: str, port: int, *, timeout: float, silence: float, tls: TlsFiles | None) -> Wire:
+    """Resolve, connect and shake hands within `timeout` seconds (the resolver has limits of its own); blocks.
+
+    `silence`: seconds after which the kernel gives up sent bytes that nobody acknowledges. The TLS files are
+    read anew. Raises UplinkDown, whose cause tells `not_yet_valid` whether it is a matter of time.
+    """
+    deadline = time.monotonic() + timeout
+    try:
+        context = None if tls is None else _context(tls)
+        sock = _tcp(host, port, deadline)
+        try:
+            _tune(sock, silence)
+            if context is not None:
+                sock = _shake_hands(sock, context, host, deadline)
+            sock.setblocking(False)
+        except BaseException:
+            sock.close()
+            raise
+    except (OSError, ValueError) as error:  # ValueError: a host name that is none, a file that is no PEM
+        raise UplinkDown(f"{host}:{port}: {_explain(error)}") from error
+    return Wire(sock)
+
+
+def not_yet_valid(error: UplinkDown) -> bool:
+    """True if the broker's certificate begins later than our clock says it is."""
+    cause = error.__cause__
+    return isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code == _NOT_YET_VALID
+
+
+def _context(tls: TlsFiles) -> ssl.SSLContext:
+    for path in tls:
+        if path is not None:
+            path.open("rb").close()  # OpenSSL does not say which file is missing
+    context = ssl.create_default_context(cafile=None if tls.ca is None else str(tls.ca))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.cert is not None:
+        # An encrypted key must fail here, not ask a person on a terminal that nobody watches.
+        context.load_cert_chain(tls.cert, tls.key, password=lambda: "")
+    return context
+
+
+def _tcp(host: str, port: int, deadline: float) -> socket.socket:
+    """The first attempt that is answered, over all addresses (in the manner of RFC 8305).
+
+    A further attempt begins each 0.7 s: the kernel repeats a SYN that was lost only after 1, 3 and 7 s, and a link
+    that came back must be used within the second.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[:_ADDRESSES]
+    failure: OSError = TimeoutError("no time left to connect")
+    begun = failed = 0
+    next_at = time.monotonic()
+    with selectors.DefaultSelector() as watch:
+        try:
+            while (now := time.monotonic()) < deadline and failed < len(found):
+                if now >= next_at and begun < _ATTEMPTS:
+                    begun, next_at = begun + 1, now + _STAGGER
+                    try:
+                        watch.register(_begin(found[(begun - 1) % len(found)]), selectors.EVENT_WRITE)
+                    except OSError as error:
+                        failure, failed, next_at = error, failed + 1, now
+                        continue
+                ready = watch.select(max(0.0, min(next_at if begun < _ATTEMPTS else deadline, deadline) - now))
+                for sock in [cast("socket.socket", key.fileobj) for key, _ in ready]:
+                    watch.unregister(sock)
+                    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if code == 0:
+                        return sock
+                    sock.close()
+                    failure, failed, next_at = OSError(code, os.strerror(code)), failed + 1, now
+        finally:
+            for key in [*watch.get_map().values()]:
+                cast("socket.socket", key.fileobj).close()
+    raise failure
+
+
+def _begin(info: tuple[int, int, int, str, Any]) -> socket.socket:
+    """An attempt under way; whether it came off shows when it is writable. Raises OSError."""
+    family, kind, proto, _name, address = info
+    sock = socket.socket(family, kind, proto)
+    sock.setblocking(False)
+    code = sock.connect_ex(address)
+    if code not in (0, errno.EINPROGRESS):
+        sock.close()
+        raise OSError(code, os.strerror(code))
+    return sock
+
+
+def _tune(sock: socket.socket, silence: float) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(silence * 1000))
+
+
+def _shake_hands(sock: socket.socket, context: ssl.SSLContext, host: str, deadline: float) -> ssl.SSLSocket:
+    wrapped = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    try:
+        wrapped.settimeout(max(0.01, deadline - time.monotonic()))
+        wrapped.do_handshake()
+    except BaseException:
+        wrapped.close()
+        raise
+    return wrapped
+
+
+def _explain(error: OSError | ValueError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: certificate refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or str(error)).lower().replace('_', ' ')}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{error.filename}: " if error.filename else ""
+        return name + error.strerror.lower()
+    return str(error)

@@ -1,0 +1,223 @@
+"""The one writer of the site: takes inputs in turn, has them decided, has what follows kept and done.
+
+An exception while an input is decided ends the process; the input is written down first (see `poison`).
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import orjson
+
+from gateway import __version__
+from gateway.clock import Clock
+from gateway.cloud.journal import Journal
+from gateway.inbox import Inbox
+from gateway.log import logger
+from gateway.model import (
+    Effect,
+    Emit,
+    Forget,
+    Input,
+    Instant,
+    Json,
+    Operate,
+    Perform,
+    ReadNow,
+    Remember,
+    Reply,
+    SetAside,
+    Started,
+    Stopping,
+    Stream,
+    Tick,
+)
+from gateway.poison import Poison
+from gateway.site.alarms import MEMORY
+from gateway.site.settings import SiteSettings
+from gateway.site.site import Site
+
+_log = logger(__name__)
+
+Brain = Callable[[SiteSettings, bytes], Site]
+"""Makes a site from its settings and the seed of its ids."""
+
+Act = ReadNow | Operate | Perform | Reply
+"""What a step wants done."""
+
+_ASIDE = 8
+"""Memories that were set aside and are kept."""
+
+
+class Decisions:
+    """The site that `make` makes. `do` carries out, `tell_standing` tells the uplink, `emitted` looks on.
+
+    What moves or answers leaves after the commit of its step, so that nothing moves twice over a kill; confirm
+    reads, holds by fire and the releases of pulses never wait for it.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Site],
+        inbox: Inbox,
+        journal: Journal,
+        clock: Clock,
+        poison: Poison,
+        *,
+        do: Callable[[Act], None],
+        tell_standing: Callable[[Mapping[str, Mapping[str, Json]], int], None],
+        emitted: Callable[[Sequence[Effect], Instant], None],
+    ) -> None:
+        self._make = make
+        self._site = make()
+        self._inbox = inbox
+        self._journal = journal
+        self._clock = clock
+        self._poison = poison
+        self._do = do
+        self._tell = tell_standing
+        self._emitted = emitted
+        self._tick: asyncio.TimerHandle | None = None
+        self.standing: dict[str, Mapping[str, Json]] = {}
+        """The alarms that stand, as they are committed, by their key in the memory."""
+        self.stepped = 0.0
+        """Monotonic time of the last step."""
+
+    def restore(self, folder: Path) -> None:
+        """Take up what had to survive, and say that we are up. What cannot be taken up is set aside in `folder`."""
+        journal = self._journal
+        aside = None
+        if self._poison.hollow:
+            _log.critical("what is remembered ended the process three times")
+            aside = self._set_aside(folder)
+        else:
+            try:
+                self._site.restore(journal.memory)
+            except Exception:  # noqa: BLE001 - whatever it is, the site must begin without it
+                _log.critical("what is remembered cannot be taken up", exc_info=True)
+                aside = self._set_aside(folder)
+        if aside is None:
+            for key, value in journal.memory.items():
+                if key.startswith(MEMORY) and isinstance(value, Mapping):
+                    self.standing[key] = value
+        self._tell_standing(journal.last(Stream.ALARM))
+        now = self._clock.now()
+        damaged = journal.quarantined_file
+        # A clock that ran ahead before is no reason to say that the time was watched.
+        blind_from = None if journal.newest is None else min(journal.newest, now.wall)
+        self.step(Started(now, __version__, blind_from, damaged.name if damaged else None))
+        if aside is not None:
+            self.step(SetAside(aside, now))
+
+    async def run(self) -> None:
+        """Decide until cancelled."""
+        while True:
+            item = await self._inbox.get()
+            await self._journal.room()
+            self.take(item)
+
+    def take(self, item: Input) -> None:
+        """One input by way of the door. Raises what the site raises, after it was written down."""
+        for admitted in self._poison.admit(item):
+            self.step(admitted)
+
+    def step(self, item: Input) -> None:
+        """One input past the door."""
+        now = self._clock.now()
+        self.stepped = now.mono
+        try:
+            effects = self._site.step(item, now)
+            if effects:
+                self._act(effects, now)
+            self._wind(now)
+        except Exception:
+            self._poison.blame(item)
+            raise
+
+    async def last_word(self, reason: str, timeout: float) -> None:
+        """Decide what came in before the end, say that we stop, and wait for the commit, `timeout` seconds at most."""
+        accepted = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout / 2
+        while loop.time() < until and (item := self._inbox.take()) is not None:
+            self.take(item)
+        self.step(Stopping(self._clock.now(), reason))
+        if self._tick is not None:
+            self._tick.cancel()
+        self._journal.append([], then=accepted.set)
+        try:
+            async with asyncio.timeout(timeout):
+                await accepted.wait()
+        except TimeoutError:
+            _log.warning("the last commit is late")
+
+    # ---- what follows from a step -----------------------------------------------------------------
+
+    def _act(self, effects: Sequence[Effect], now: Instant) -> None:
+        kept = [effect for effect in effects if isinstance(effect, Emit | Remember | Forget)]
+        acts = [effect for effect in effects if not isinstance(effect, Emit | Remember | Forget)]
+        later = [act for act in acts if not _at_once(act)]
+        if kept or later:
+            self._emitted(kept, now)
+            upto = self._journal.last(Stream.ALARM) + sum(
+                isinstance(effect, Emit) and effect.stream is Stream.ALARM for effect in kept
+            )
+            self._journal.append(kept, then=partial(self._accepted, kept, later, upto))
+        for act in acts:
+            if _at_once(act):
+                self._do(act)
+
+    def _accepted(self, kept: Sequence[Emit | Remember | Forget], acts: Sequence[Act], upto: int) -> None:
+        """The step is committed: what stands now may be told, what it wants done is done."""
+        for act in acts:
+            self._do(act)
+        changed = False
+        for effect in kept:
+            match effect:
+                case Remember(key, value) if key.startswith(MEMORY) and isinstance(value, Mapping):
+                    self.standing[key] = value
+                    changed = True
+                case Forget(key) if key.startswith(MEMORY):
+                    self.standing.pop(key, None)
+                    changed = True
+        if changed:
+            self._tell_standing(upto)
+
+    def _tell_standing(self, upto: int) -> None:
+        self._tell(dict(self.standing), upto)
+
+    def _wind(self, now: Instant) -> None:
+        """Set the alarm clock for the site's next deadline."""
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None
+        due = self._site.deadline()
+        if due is not None:
+            self._tick = asyncio.get_running_loop().call_later(max(0.0, due - now.mono), self._ring)
+
+    def _ring(self) -> None:
+        self._tick = None
+        self._inbox.remind(Tick(self._clock.now()))
+
+    # ---- a memory that cannot be used -------------------------------------------------------------
+
+    def _set_aside(self, folder: Path) -> str:
+        """Begin with an empty memory; the old one is kept beside the journal. The path, or why there is none."""
+        memory = self._journal.memory
+        self._site = self._make()
+        self._journal.append([Forget(key) for key in memory])
+        self._poison.forgive()
+        at = f"{self._clock.now().wall:.0f}"
+        place = folder / f"memory-{at}.json"
+        try:
+            if len([*folder.glob("memory-*.json")]) >= _ASIDE:
+                return "not kept: too many lie there already"
+            place.write_bytes(orjson.dumps(memory))
+        except (OSError, TypeError) as error:
+            return f"not kept: {error}"
+        return str(place)
+
+
+def _at_once(act: Act) -> bool:
+    return isinstance(act, ReadNow) or (isinstance(act, Operate) and act.at_once)

@@ -1,0 +1,151 @@
+"""The daemon and its file: run, check, read, status, alarms, schema."""
+
+from pathlib import Path
+
+import click
+
+from gateway.cli.group import CANNOT, SITE, WRONG_FILE, ask_daemon, commands, load_good, load_timed, print_json
+
+
+@commands.command()
+@SITE
+def run(site: Path) -> int:
+    r"""Run the gateway until SIGTERM or SIGINT.
+
+    \b
+    Example: site-gateway run /etc/site-gateway/site.yaml
+    """
+    from gateway.prepare import Preparation
+
+    preparation = Preparation(site)
+    from gateway import log
+    from gateway.app import run as run_site
+    from gateway.errors import GatewayError
+
+    log.configure()
+    logger = log.logger("gateway")
+    prepared = preparation.result()
+    for level, text in prepared.problems:
+        (logger.error if level == "error" else logger.warning)(text)
+    if prepared.settings is None:
+        return WRONG_FILE
+    try:
+        run_site(prepared.settings)
+    except (GatewayError, OSError) as error:
+        logger.error("cannot start", error=str(error))  # noqa: TRY400 - expected: its text is the message
+        return CANNOT
+    return 0
+
+
+@commands.command()
+@SITE
+@click.option("--json", "as_json", is_flag=True, help="Print a list of {file, line, col, key, level, text}.")
+def check(site: Path, *, as_json: bool) -> int:
+    r"""Print every error and warning of a site file; touches no hardware and no network.
+
+    \b
+    Example: site-gateway check site.yaml
+    """
+    loaded = load_timed(site)
+    if as_json:
+        import dataclasses
+
+        print_json([dataclasses.asdict(problem) for problem in loaded.problems])
+    else:
+        for problem in loaded.problems:
+            click.echo(str(problem))
+        if loaded.site is not None:
+            warnings = len(loaded.problems)
+            click.echo(f"{site}: good: {len(loaded.site.devices)} devices, {warnings} warnings", err=True)
+    return WRONG_FILE if loaded.site is None else 0
+
+
+@commands.command()
+@SITE
+@click.argument("what", metavar="DEVICE[.POINT]")
+@click.option("--json", "as_json", is_flag=True, help="Print {point: {value, text, unit, quality, reason, at}}.")
+def read(site: Path, what: str, *, as_json: bool) -> int:
+    r"""Read a device once from the wire: through the running daemon if it runs, else directly.
+
+    \b
+    Example: site-gateway read site.yaml smoke-3-2f.smoke
+    """
+    from gateway.errors import GatewayError
+    from gateway.once import read_once
+
+    _, file = load_good(site)
+    try:
+        readings = read_once(file, what)
+    except GatewayError as error:
+        click.echo(f"{what}: {error}", err=True)
+        return CANNOT
+    if as_json:
+        print_json(readings)
+        return 0
+    for point, reading in readings.items():
+        shown = reading["reason"] if reading["value"] is None else reading["value"]
+        words = [str(word) for word in (shown, reading["unit"], reading["text"]) if word is not None]
+        click.echo(f"{point}: {' '.join(words)} ({reading['quality']})")
+    return 0
+
+
+@commands.command()
+@SITE
+@click.option("--json", "as_json", is_flag=True, help="Print the whole state as JSON.")
+def status(site: Path, *, as_json: bool) -> int:
+    r"""Show the state of the running daemon.
+
+    \b
+    Example: site-gateway status site.yaml
+    """
+    state = ask_daemon(site, "status")
+    if as_json:
+        print_json(state)
+        return 0
+    for name, line in state["lines"].items():
+        click.echo(f"line {name}: {'up' if line['up'] else 'DOWN'}")
+    for name, device in state["devices"].items():
+        click.echo(f"device {name}: {'answers' if device['answering'] else 'SILENT'}")
+    uplink = state["uplink"]
+    click.echo(f"uplink: {'connected' if uplink['connected'] else 'NOT connected'}")
+    click.echo("waiting: " + ", ".join(f"{name} {count}" for name, count in state["journal"]["waiting"].items()))
+    return 0
+
+
+@commands.command()
+@SITE
+@click.option("--json", "as_json", is_flag=True, help="Print the alarms as JSON.")
+def alarms(site: Path, *, as_json: bool) -> int:
+    r"""List the alarms that stand in the running daemon.
+
+    \b
+    Example: site-gateway alarms site.yaml
+    """
+    standing = ask_daemon(site, "alarms")
+    if as_json:
+        print_json(standing)
+        return 0
+    for alarm in standing:
+        where = " ".join(str(alarm[key]) for key in ("zone", "place", "device", "point") if alarm[key])
+        click.echo(f"{alarm['raised_at']} {alarm['severity']} {alarm['kind']} {where} {alarm['state']}")
+    return 0
+
+
+@commands.command()
+@click.option("--profile", "kind", flag_value="profile", help="The schema of a device profile.")
+@click.option("--events", "kind", flag_value="events", help="The schemas of the events: {type: schema}.")
+def schema(kind: str | None) -> int:
+    r"""Print the JSON Schema of the site file.
+
+    \b
+    Example: site-gateway schema > site.schema.json
+    """
+    if kind == "events":
+        from gateway.contract.events import schemas
+
+        print_json(schemas())
+        return 0
+    from gateway.config.load import schema as schema_of
+
+    print_json(schema_of("profile" if kind else "site"))
+    return 0

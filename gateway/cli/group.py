@@ -1,0 +1,73 @@
+"""The group that every command belongs to, and what commands share."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway import __version__
+
+if TYPE_CHECKING:
+    from gateway.config.load import Loaded
+    from gateway.config.site import SiteFile
+
+WRONG_FILE = 1
+CANNOT = 2
+NOT_RUNNING = 3
+USAGE = 64
+
+SITE = click.argument("site", type=click.Path(path_type=Path), metavar="SITE.yaml")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="site-gateway")
+def commands() -> None:
+    r"""The edge gateway of a residential compound: fire sensors, gates and cameras to MQTT.
+
+    \b
+    Example: site-gateway check site.yaml && site-gateway run site.yaml
+    """
+
+
+def load_site(site: Path) -> "Loaded":
+    """The file with every problem in it."""
+    from gateway.config.load import load
+
+    return load(site)
+
+
+def load_timed(site: Path) -> "Loaded":
+    """The file with every problem in it, also what its lines are too slow for."""
+    from gateway.technician.plan import load_timed as load_it
+
+    return load_it(site)
+
+
+def load_good(site: Path) -> "tuple[Loaded, SiteFile]":
+    """The file, or its errors on stderr and the end."""
+    loaded = load_site(site)
+    if loaded.site is None:
+        for problem in loaded.problems:
+            click.echo(str(problem), err=True)
+        sys.exit(WRONG_FILE)
+    return loaded, loaded.site
+
+
+def ask_daemon(site: Path, what: str) -> Any:
+    """Ask the running daemon of this site file, or say that none runs and end."""
+    from gateway.local.control import NAME, ask
+
+    _, file = load_good(site)
+    try:
+        return ask(Path(file.store.path) / NAME, {"ask": what})
+    except ConnectionError as error:
+        click.echo(str(error), err=True)
+        sys.exit(NOT_RUNNING)
+
+
+def print_json(value: Any) -> None:
+    """The answer of `--json`."""
+    import orjson
+
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())

@@ -1,0 +1,218 @@
+"""What a technician does on a line: plan, scan, write, watch, doctor."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from gateway.cli.group import (
+    CANNOT,
+    NOT_RUNNING,
+    SITE,
+    WRONG_FILE,
+    commands,
+    load_good,
+    print_json,
+)
+
+INTERRUPTED = 130
+_SITE = Path("/etc/site-gateway/site.yaml")
+
+
+@commands.command()
+@SITE
+@click.option("--latency", default="50ms", show_default=True, help="The longest time that a device takes to answer.")
+@click.option("--json", "as_json", is_flag=True, help="Print {lines, alarms}.")
+def plan(site: Path, latency: str, *, as_json: bool) -> int:
+    r"""Reckon the load of each line and how late each alarm can be, with no and with one dead device.
+
+    \b
+    Example: site-gateway plan site.yaml
+    """
+    from gateway.config.units import duration
+    from gateway.errors import ConfigError
+    from gateway.technician import plan as planning
+
+    try:
+        answer_time = duration(latency)
+    except ValueError as error:
+        raise click.BadParameter(f"{latency!r}: {error}", param_hint="--latency") from error
+    loaded, file = load_good(site)
+    try:
+        plans = planning.plan_lines(file, answer_time)
+    except ConfigError as error:
+        click.echo(f"{site}: {error}", err=True)
+        return WRONG_FILE
+    timed = loaded.with_findings(planning.findings(file))
+    if as_json:
+        print_json(planning.as_json(plans))
+    else:
+        from gateway.technician.screen import show
+        from gateway.technician.sheets import plan_sheets
+
+        show(plan_sheets(plans))
+        click.echo(planning.assumptions(answer_time))
+    for problem in timed.problems:
+        if problem in loaded.problems:
+            continue
+        click.echo(str(problem), err=True)
+    return WRONG_FILE if timed.site is None else 0
+
+
+@commands.command()
+@SITE
+@click.argument("what", metavar="DEVICE.POINT")
+@click.argument("value")
+def write(site: Path, what: str, value: str) -> int:
+    r"""Write a point once and read it back: through the running daemon if it runs, else directly.
+
+    VALUE is true, false, a number, or a word of the point's `values`. Points that a gate, a linkage or the
+    annunciator uses are refused.
+
+    \b
+    Example: site-gateway write site.yaml relay-north.do3 true
+    Example: site-gateway write site.yaml boiler.setpoint -- -5
+    """
+    from gateway.errors import GatewayError
+    from gateway.technician.write import agrees, write_once
+
+    _, file = load_good(site)
+    try:
+        written, reading = write_once(file, what, value)
+    except GatewayError as error:
+        click.echo(f"{what}: {error}", err=True)
+        return CANNOT
+    device, _, point = what.partition(".")
+    shown = reading["reason"] if reading["value"] is None else reading["value"]
+    unit = f" {reading['unit']}" if reading["unit"] else ""
+    click.echo(f"{what}: wrote {_word(written)}, reads back {_word(shown)}{unit} ({reading['quality']})")
+    if not agrees(file.devices[device].points[point], written, reading):
+        click.echo(f"{what}: the device took the write, but reads otherwise", err=True)
+        return CANNOT
+    return 0
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@commands.command()
+@click.option("--serial", metavar="DEV", help="A serial port, such as /dev/ttyUSB0.")
+@click.option("--tcp", metavar="HOST:PORT", help="A Modbus TCP device or a serial server.")
+@click.option("--units", default="1-247", show_default=True, help="Unit ids, such as 1-20,31.")
+@click.option("--baud", metavar="RATE,…", help="Only these baud rates.")
+@click.option("--parity", type=click.Choice(["none", "even", "odd"]), help="Only this parity.")
+@click.option("--framing", type=click.Choice(["tcp", "rtu"]), help="Of a TCP line; both are tried.")
+@click.option("--all", "everything", is_flag=True, help="Go on with other settings after one had answers.")
+def scan(
+    serial: str | None,
+    tcp: str | None,
+    units: str,
+    baud: str | None,
+    parity: str | None,
+    framing: str | None,
+    *,
+    everything: bool,
+) -> int:
+    r"""Find who lives on a line and print a piece of a site file; reads only, never unit 0.
+
+    \b
+    Example: site-gateway scan --serial /dev/ttyUSB0
+    Example: site-gateway scan --tcp 192.168.1.21:4196 --units 1-32 > found.yaml
+    """
+    from gateway.technician.search import Search, wanted
+
+    try:
+        target, settings, numbers = wanted(serial, tcp, units, baud, parity, framing)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    with _progress() as tell:
+        search = Search(target, settings, numbers, everything=everything, tell=tell, say=_say)
+        failure, interrupted = search.run()
+    for line in failure:
+        click.echo(line, err=True)
+    if not search.found and failure:
+        return CANNOT
+    click.echo(search.fragment(), nl=False)
+    return INTERRUPTED if interrupted else CANNOT if failure else 0
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on a terminal; where there is none, what was found is enough."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _of, _doing: None
+        return
+    from gateway.technician.screen import progress
+
+    with progress() as tell:
+        yield tell
+
+
+@commands.command()
+@click.argument("site", type=click.Path(path_type=Path), metavar="[SITE.yaml]", default=_SITE)
+@click.option("--socket", type=click.Path(path_type=Path), help="The daemon's control socket, instead of a site file.")
+@click.option("--once", is_flag=True, help="Print one picture and end, as where there is no terminal.")
+@click.option("--frames", metavar="LINE", help="Show what goes over this line, decoded.")
+@click.option("--dump", is_flag=True, help="With --frames: print what the line remembers, and end.")
+def watch(site: Path, socket: Path | None, frames: str | None, *, once: bool, dump: bool) -> int:
+    r"""Watch the running daemon: values and their age, devices, bus load, alarms, or the frames of one line.
+
+    \b
+    Example: site-gateway watch site.yaml
+    Example: site-gateway watch site.yaml --frames fire-loop
+    """
+    from gateway.errors import GatewayError
+    from gateway.local.control import NAME
+    from gateway.technician import watch as watching
+
+    if dump and frames is None:
+        raise click.UsageError("--dump goes with --frames LINE")
+    path = socket if socket is not None else Path(load_good(site)[1].store.path) / NAME
+    try:
+        if frames is not None:
+            watching.frames(path, frames, dump=dump, say=click.echo)
+        elif once or not sys.stdout.isatty():
+            watching.picture(path)
+        else:
+            watching.live(path)
+    except ConnectionError as error:
+        click.echo(str(error), err=True)
+        return NOT_RUNNING
+    except GatewayError as error:
+        click.echo(str(error), err=True)
+        return CANNOT
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+@commands.command()
+@SITE
+@click.option("--json", "as_json", is_flag=True, help="Print a list of {about, level, what, todo}.")
+def doctor(site: Path, *, as_json: bool) -> int:
+    r"""Look for what is wrong: ports, wiring, clock, disk, broker. Asks the running daemon where it runs.
+
+    \b
+    Example: site-gateway doctor site.yaml
+    """
+    from gateway.technician.doctor import examine
+
+    _, file = load_good(site)
+    signs = examine(file)
+    if as_json:
+        import dataclasses
+
+        print_json([dataclasses.asdict(sign) for sign in signs])
+    else:
+        for sign in signs:
+            click.echo(f"{sign.level:5} {sign.about}: {sign.what}")
+            if sign.todo:
+                click.echo(f"      -> {sign.todo}")
+    return 1 if any(sign.level == "wrong" for sign in signs) else 0

@@ -1,0 +1,105 @@
+"""What the technician's tools may ask of the running daemon over its control socket: write, watch, frames."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway.clock import Clock
+from gateway.cloud import events
+from gateway.driver import Poller, Traced
+from gateway.errors import ConfigError
+from gateway.field.lines import Line
+from gateway.local.control import Ask
+from gateway.model import Instant, Json, Reading, Value
+from gateway.settings import Settings
+
+
+class Asks:
+    """Answers from the lines of a gateway. `health` and `alarms` give what the daemon tells anyhow."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        lines: Mapping[str, Line],
+        pollers: Mapping[str, Poller],
+        clock: Clock,
+        *,
+        health: Callable[[], Mapping[str, Json]],
+        alarms: Callable[[], list[Json]],
+    ) -> None:
+        self._settings = settings
+        self._lines = lines
+        self._pollers = pollers
+        self._clock = clock
+        self._health = health
+        self._alarms = alarms
+
+    def table(self) -> dict[str, Ask]:
+        """The answers by the name of the question."""
+        return {"write": self._write, "watch": self._watch, "frames": self._frames}
+
+    async def _write(self, request: Mapping[str, Any]) -> Json:
+        """`{device, point, value}`: written once, then read back; gives the reading."""
+        device, point, value = str(request["device"]), str(request["point"]), request["value"]
+        if not isinstance(value, bool | int | float | str):
+            raise ConfigError("value: true, false, a number or a word")
+        owner = self._settings.site.devices.get(device)
+        if owner is None:
+            raise ConfigError(f"there is no device {device!r}")
+        user = self._settings.interlocked.get(f"{device}.{point}")
+        if user is not None:
+            raise ConfigError(f"interlocked: {device}.{point} belongs to {user}")
+        return await self._written(self._lines[owner.line], device, point, value)
+
+    async def _written(self, line: Line, device: str, point: str, value: Value) -> Json:
+        await line.order(device, point, value)
+        return events.readings_data(await line.fetch(device, (point,)))
+
+    async def _watch(self, _request: Mapping[str, Any]) -> Json:
+        """Everything that stands, with each reading's age and what each device costs on the wire."""
+        now = self._clock.now()
+        return {
+            **self._health(),
+            "site": self._settings.site_id,
+            "gateway": self._settings.gateway_id,
+            "alarms": self._alarms(),
+            "wire": {device: cost for poller in self._pollers.values() for device, cost in _wire(poller).items()},
+            "readings": {
+                device: {point: _reading(reading, now) for point, reading in readings.items()}
+                for line in self._lines.values()
+                for device, readings in line.readings().items()
+            },
+        }
+
+    async def _frames(self, request: Mapping[str, Any]) -> Json:
+        """`{line, since}`: `[way, monotonic seconds, hex]` of all pieces after that time, and this moment."""
+        name, since = str(request["line"]), float(request.get("since") or 0.0)
+        poller = self._pollers.get(name)
+        if poller is None:
+            raise ConfigError(f"there is no line {name!r} that is asked; there are: {' '.join(self._pollers)}")
+        if not isinstance(poller, Traced):
+            raise ConfigError(f"line {name} keeps no frames")
+        now = self._clock.now()
+        pieces: list[Json] = [[way, at, data.hex()] for way, at, data in poller.frames if at > since]
+        bus = next(line.is_bus for line in self._settings.lines if line.name == name)
+        return {"now": now.mono, "wall": now.wall, "bus": bus, "pieces": pieces}
+
+
+def _reading(reading: Reading, now: Instant) -> dict[str, Json]:
+    return {
+        "value": reading.value,
+        "text": reading.text,
+        "unit": reading.unit,
+        "quality": reading.quality,
+        "reason": reading.reason,
+        "age": round(max(0.0, now.mono - reading.at.mono), 3),
+    }
+
+
+def _wire(poller: Poller) -> dict[str, float]:
+    """Seconds on the wire of the average request to each device."""
+    rates: dict[str, float] = {}
+    costs: dict[str, float] = {}
+    for block in poller.blocks():
+        rates[block.device] = rates.get(block.device, 0.0) + 1 / block.every
+        costs[block.device] = costs.get(block.device, 0.0) + block.wire / block.every
+    return {device: costs[device] / rates[device] for device in rates}

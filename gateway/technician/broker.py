@@ -1,0 +1,30 @@
+"""Whether the broker lets us in: a connection under another client id, so that the running gateway keeps its own."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from gateway.cloud.link import Broker, Events
+from gateway.cloud.session import Session
+
+_GOODBYE = 1.0
+
+
+async def reach(broker: Broker, topic: str) -> str | None:
+    """Dial, shake hands, log in, leave; None if the broker took us, else why not. `topic`: where we may publish.
+
+    Nothing is published: the Will that every connection carries is dropped with the goodbye.
+    """
+    guest = replace(broker, client_id=f"{broker.client_id}-doctor")
+    events = Events(lambda _acks: None, lambda _code: None, lambda _topic, _payload, _delivery: None)
+    session = Session(guest, (topic, b""), events)
+    opened = session.open()
+    either: list[asyncio.Future[Any]] = [opened, session.ended]
+    await asyncio.wait(either, timeout=3 * broker.connect_timeout, return_when="FIRST_COMPLETED")
+    if not opened.done():
+        session.abort("no answer in time")
+        return session.ended.result().text
+    session.close()
+    await asyncio.wait({session.ended}, timeout=_GOODBYE)
+    session.abort("left")
+    return None

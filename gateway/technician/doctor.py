@@ -1,0 +1,187 @@
+"""Looks for what is wrong with a site, from the ports to the broker. Moves nothing, writes nothing to a device."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gateway import build
+from gateway.clock import kernel_synced
+from gateway.config.site import ModbusLine, SiteFile
+from gateway.driver import Poller, Traced
+from gateway.errors import DeviceError, GatewayError, LineDown
+from gateway.local.control import NAME
+from gateway.technician import ports
+from gateway.technician.broker import reach
+from gateway.technician.trace import Exchange, exchanges
+from gateway.technician.watch import heard, state
+from gateway.technician.wiring import LOADS, Sign, diagnose
+
+_LEAST_ROUNDS, _MOST_ROUNDS = 3, 6
+_ENOUGH, _LONGEST = 3.0, 15.0
+"""Seconds of asking a line directly: after the first no further round begins, after the second no further request."""
+_MUTE = 2
+_LEAST_FREE = 64 << 20
+_MISSES = 0.02
+
+
+def examine(file: SiteFile) -> list[Sign]:
+    """Every sign, of lines, store, clock and broker; through the running daemon where it runs."""
+    path = Path(file.store.path) / NAME
+    daemon: Mapping[str, Any] | None
+    try:
+        daemon = state(path)
+    except (ConnectionError, GatewayError):
+        daemon = None
+    signs = [Sign("gateway", "good", "runs; asking it" if daemon else "does not run; asking the lines directly")]
+    for name in build.modbus_lines(file):
+        signs += _line(file, name, daemon, path)
+    return [*signs, *_store(file), *_clock(), *_broker(file, daemon), *_not_looked_at(file)]
+
+
+def _line(file: SiteFile, name: str, daemon: Mapping[str, Any] | None, path: Path) -> Iterator[Sign]:
+    line = file.lines[name]
+    if not isinstance(line, ModbusLine):
+        return
+    about = f"line {name}"
+    devices = {device.unit: key for key, device in file.devices.items() if device.line == name}
+    if line.is_bus and len(devices) > LOADS:
+        what = f"{len(devices)} devices on one bus, more than {LOADS} unit loads"
+        yield Sign(
+            about, "doubt", what, "a repeater, or a second line, unless their data sheets say less than one load"
+        )
+    if line.serial is not None:
+        yield from _adapter(about, line.serial)
+    if daemon is not None:
+        yield from _running(name, about, daemon, devices, path)
+        return
+    trouble = ports.trouble(line.serial) if line.serial is not None else None
+    if trouble is not None:
+        yield Sign(about, "wrong", *trouble)
+        return
+    try:
+        talk = asyncio.run(_talk(build.poller(file, name), bus=line.is_bus))
+    except LineDown as error:
+        yield Sign(about, "wrong", str(error), "check the cable, the address and the port of the device or converter")
+        return
+    yield from diagnose(name, devices, talk)
+
+
+def _adapter(about: str, port: str) -> Iterator[Sign]:
+    steady = ports.steady_name(port)
+    if steady != port:
+        yield Sign(about, "doubt", f"{port} changes when adapters are plugged in otherwise", f"serial: {steady}")
+    timer = ports.latency_timer(port)
+    if timer is not None and timer > ports.SLOW_TIMER:
+        name = Path(os.path.realpath(port)).name
+        yield Sign(
+            about,
+            "wrong",
+            f"the adapter holds answers back for {timer} ms (latency timer)",
+            f"echo 1 > /sys/bus/usb-serial/devices/{name}/latency_timer; systemd/70-rs485.rules does it at each start",
+        )
+
+
+def _running(
+    name: str, about: str, daemon: Mapping[str, Any], devices: Mapping[int, str], path: Path
+) -> Iterator[Sign]:
+    """What the daemon knows of a line."""
+    line = daemon["lines"].get(name)
+    if line is None:
+        yield Sign(about, "doubt", "the running gateway does not know this line", "restart it with this file")
+        return
+    if not line["up"]:
+        yield Sign(about, "wrong", f"is down: {line['detail']}", "check the adapter, the cable, the address")
+        return
+    signs = diagnose(name, devices, heard(path, name).exchanges)
+    yield from signs
+    for device, known in daemon["devices"].items():
+        if known["line"] != name:
+            continue
+        if known["answering"] is False and not any(f"{device} (" in sign.what for sign in signs):
+            what = f"{device} fell silent: {known['misses']} requests in a row without an answer"
+            yield Sign(about, "wrong", what, "check its supply and its branch of the bus")
+        elif known["answering"] and known["timeouts"] > _MISSES * known["requests"]:
+            what = f"{device} left {known['timeouts']} of {known['requests']} requests without an answer"
+            yield Sign(about, "doubt", what, "look at its branch and supply; watch the line (site-gateway watch)")
+
+
+async def _talk(poller: Poller, *, bus: bool) -> list[Exchange]:
+    """Ask for every block some times, and give what was said. Raises LineDown.
+
+    A device that left two requests without a byte is not asked again: the others have their turn.
+    """
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    talk: list[Exchange] = []
+    mute: Counter[str] = Counter()
+    async with poller:
+        for number in range(_MOST_ROUNDS):
+            if number >= _LEAST_ROUNDS and loop.time() - started > _ENOUGH:
+                break
+            for block in poller.blocks():
+                began = loop.time()
+                if mute[block.device] >= _MUTE or began - started > _LONGEST:
+                    continue
+                with suppress(DeviceError):  # the frames say more
+                    await poller.read(block, poller.timing(block.device).ceiling)
+                if isinstance(poller, Traced):
+                    said = exchanges([piece for piece in poller.frames if piece[1] >= began], bus=bus)
+                    mute[block.device] += not any(one.received for one in said)
+                    talk += said
+    return talk
+
+
+def _store(file: SiteFile) -> Iterator[Sign]:
+    path = Path(file.store.path)
+    there = next(folder for folder in (path, *path.parents) if folder.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        yield Sign("store", "wrong", f"{there}: {error.strerror}", "give the gateway's user this folder")
+        return
+    free = shutil.disk_usage(there).free
+    wanted = file.store.max_size + file.store.alarm_reserve
+    if free < _LEAST_FREE:
+        yield Sign("store", "wrong", f"{free >> 20} MiB free", "free some space: events are kept in memory only")
+    elif free < wanted:
+        what = f"{free >> 20} MiB free, `store` may take {wanted >> 20} MiB"
+        yield Sign("store", "doubt", what, "free some space, or a smaller `max_size`")
+    else:
+        yield Sign("store", "good", f"{there} can be written, {free >> 20} MiB free")
+
+
+def _clock() -> Iterator[Sign]:
+    if kernel_synced():
+        yield Sign("clock", "good", "is synchronised")
+    else:
+        what = "nobody keeps it right: events leave as unsynced, gate commands need the nonce"
+        yield Sign("clock", "doubt", what, "timedatectl set-ntp true, and let UDP port 123 out; or chrony")
+
+
+def _broker(file: SiteFile, daemon: Mapping[str, Any] | None) -> Iterator[Sign]:
+    broker = build.broker(file)
+    where = file.uplink.url
+    why = asyncio.run(reach(broker, f"{build.topics(file)}/doctor"))
+    if why is not None:
+        todo = "check address, port, certificates, user and password; the broker's log says more"
+        yield Sign("broker", "wrong", f"{where}: {why} (asked as {broker.client_id}-doctor)", todo)
+    else:
+        yield Sign("broker", "good", f"{where} lets us in")
+    if daemon is not None and not daemon["uplink"]["connected"]:
+        yield Sign("broker", "wrong", "the running gateway is not connected", "see its log: journalctl -u site-gateway")
+
+
+def _not_looked_at(file: SiteFile) -> Iterator[Sign]:
+    """What this version cannot judge; said only where it matters."""
+    if file.gates:
+        what = "what the gates' outputs do when the gateway falls silent is not looked at by this version"
+        yield Sign("gates", "doubt", what, "stop the gateway and look at each output")
+    if file.cameras:
+        yield Sign("cameras", "doubt", "are not looked at by this version", "open each one's page in a browser")

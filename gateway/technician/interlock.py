@@ -1,0 +1,64 @@
+"""What a person may write: points that no gate, linkage or annunciator uses, and values that fit. Pure."""
+
+from math import isfinite
+
+from gateway.config.points import Point
+from gateway.config.site import SiteFile
+from gateway.config.uses import uses
+from gateway.errors import ConfigError
+from gateway.model import Value
+
+_RAW = {
+    "int16": (-0x8000, 0x7FFF),
+    "uint16": (0, 0xFFFF),
+    "int32": (-(1 << 31), (1 << 31) - 1),
+    "uint32": (0, (1 << 32) - 1),
+    "int64": (-(1 << 63), (1 << 63) - 1),
+    "uint64": (0, (1 << 64) - 1),
+    "float32": (-3.4e38, 3.4e38),
+    "float64": (-1.7e308, 1.7e308),
+    "bcd16": (0, 9999),
+}
+
+
+class Interlocked(ConfigError):
+    """The site itself moves this point; nobody writes it by hand."""
+
+
+def writable_point(file: SiteFile, device: str, point: str) -> Point:
+    """The point. Raises ConfigError if it does not exist or has no `write`, Interlocked if the site uses it."""
+    owner = file.devices.get(device)
+    if owner is None:
+        raise ConfigError(f"there is no device {device!r}; there are: {' '.join(file.devices)}")
+    found = owner.points.get(point)
+    if found is None:
+        raise ConfigError(f"{device} has no point {point!r}; it has: {' '.join(owner.points)}")
+    if not found.writable:
+        outputs = " ".join(name for name, one in owner.points.items() if one.writable) or "none"
+        raise ConfigError(f"{device}.{point} has no `write`; of {device} may be written: {outputs}")
+    user = next((user for ref, user in uses(file) if ref == f"{device}.{point}"), None)
+    if user is not None:
+        raise Interlocked(f"interlocked: {device}.{point} belongs to {user}")
+    return found
+
+
+def must_fit(point: Point, value: Value) -> None:
+    """Raises ConfigError for a value that the point's registers cannot carry, or that its file does not allow."""
+    if point.type.startswith("text:"):
+        if not isinstance(value, str) or len(value.encode()) > int(point.type[5:]):
+            raise ConfigError(f"found {value!r}; a text of at most {point.type[5:]} bytes")
+        return
+    if point.type == "bool":
+        if not isinstance(value, bool):
+            raise ConfigError(f"found {value!r}; true or false")
+        return
+    if isinstance(value, bool | str) or not isfinite(value):
+        raise ConfigError(f"found {value!r}; a number")
+    if point.values is not None and value not in point.values:
+        raise ConfigError(f"found {value}; {' | '.join(map(str, point.values))}")
+    if point.valid is not None and not point.valid[0] <= value <= point.valid[1]:
+        raise ConfigError(f"found {value}; {point.valid[0]} to {point.valid[1]}, the point's `valid`")
+    low, high = _RAW[point.type]
+    raw = (value - point.offset) / point.scale
+    if not low <= (raw if point.type.startswith("float") else round(raw)) <= high:
+        raise ConfigError(f"found {value}; it does not fit {point.type}")

@@ -1,0 +1,220 @@
+"""Who lives on a line: baud rate, parity, framing and unit ids, found by reading alone.
+
+Every unit is asked for holding register 0 first; an exception is an answer too. The likely ids come first, at the
+commonest settings first, and the first setting with an answer is kept. Then those that said nothing are asked for
+the other tables, because some devices ignore what they do not have. Time-outs shrink to what the first answers took;
+whoever answers later than that is heard while others are asked, and asked again with patience.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gateway.driver import Block, Poller, Traced
+from gateway.errors import DeviceRefused, DeviceSilent, LineDown
+from gateway.technician.probe import TABLES, Setting, Target, first_words
+from gateway.technician.trace import NOBODY, Exchange, exchanges
+
+SETTINGS = (
+    Setting(9600), Setting(4800), Setting(9600, "even"), Setting(19200), Setting(2400), Setting(115200),
+    Setting(19200, "even"), Setting(38400), Setting(57600), Setting(9600, "odd"), Setting(1200),
+)  # fmt: skip
+"""The commonest first. A device with two stop bits is heard with one."""
+FRAMINGS = (Setting(framing="tcp"), Setting(framing="rtu"))
+_LIKELY = 16
+"""Units up to this one are tried at every setting before the others."""
+_PATIENT = 0.6
+FIRST_BUS, FIRST_TCP = 0.1, 0.3
+"""Time-outs until somebody has answered, in seconds beyond the wire time."""
+_LEAST = 0.05
+_MARGIN = 0.02
+"""What an adapter's latency timer may add, in seconds."""
+_STEPS = 4
+"""Units back that a late answer may be from."""
+
+
+@dataclass(slots=True)
+class Found:
+    """A unit that answered."""
+
+    unit: int
+    setting: Setting
+    seconds: float
+    """What its answer took beyond the wire time."""
+    words: dict[str, str] = field(default_factory=dict)
+    """Tables whose address 0 gave a value."""
+
+
+class Progress(NamedTuple):
+    """How far it is."""
+
+    done: int
+    total: int
+    """Requests, as far as they can be foreseen."""
+    doing: str
+
+
+class Scan:
+    """One scan. `found` fills while `run` runs, so that an interrupted one is not in vain."""
+
+    def __init__(
+        self,
+        target: Target,
+        settings: Sequence[Setting],
+        units: Sequence[int],
+        *,
+        everything: bool = False,
+        timeout: float | None = None,
+        tell: Callable[[Progress], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self.found: dict[tuple[int, Setting], Found] = {}
+        self._target = target
+        self._settings = list(settings)
+        self._units = list(units)
+        self._everything = everything
+        self._first = timeout
+        self._tell = tell
+        self._say = say
+        self._slowest: float | None = None
+        self._asked: set[tuple[Setting, str, int]] = set()
+        self._useless: dict[Setting, str] = {}
+        """Settings that the port cannot do."""
+        self._noise: set[tuple[int, Setting]] = set()
+
+    async def run(self) -> None:
+        """Search. Raises LineDown if the line cannot be opened at all."""
+        likely = [unit for unit in self._units if unit <= _LIKELY]
+        others = [unit for unit in self._units if unit > _LIKELY]
+        for tables in (TABLES[:1], TABLES[1:]):
+            for units in (likely, others):
+                if units:
+                    await self._all_settings(units, tables)
+            if self._useless and len(self._useless) == len(self._settings):
+                raise LineDown("; ".join(dict.fromkeys(self._useless.values())))
+        for unit, setting in sorted(self._noise, key=lambda one: one[0]):
+            if (unit, setting) not in self.found:
+                self._say(
+                    f"unit {unit}: something answers at {setting}, but damaged: two devices with that id, or another "
+                    "baud rate, or a wiring fault"
+                )
+
+    async def _all_settings(self, units: Sequence[int], tables: Sequence[str]) -> None:
+        for setting in list(self._settings):
+            if setting not in self._useless:
+                await self._through(setting, units, tables)
+            if self.found and not self._everything:
+                answering = {one.setting for one in self.found.values()}
+                self._settings = [one for one in self._settings if one in answering]
+                return
+
+    async def _through(self, setting: Setting, units: Sequence[int], tables: Sequence[str]) -> None:
+        """One setting to its end, also when a converter hangs up at a unit that it does not like."""
+        while True:
+            asked = len(self._asked)
+            try:
+                await self._pass(setting, units, tables)
+            except LineDown as error:
+                if len(self._asked) == asked:
+                    self._useless[setting] = str(error)
+                    self._say(f"not at {setting}: {error}")
+                    return
+                self._say(f"line lost: {error}; going on")
+                continue
+            return
+
+    async def _pass(self, setting: Setting, units: Sequence[int], tables: Sequence[str]) -> None:
+        """These units once at this setting; the doubtful ones a second time."""
+        silent = [unit for unit in units if (unit, setting) not in self.found]
+        if all((setting, table, unit) in self._asked for table in tables for unit in silent):
+            return
+        async with first_words(self._target, setting, silent) as poller:
+            blocks = {(block.device, point): block for block in poller.blocks() for point in block.points}
+            for table in tables:
+                doubtful: set[int] = set()
+                before: list[int] = []
+                for unit in silent:
+                    if (unit, setting) in self.found or (setting, table, unit) in self._asked:
+                        continue
+                    self._asked.add((setting, table, unit))
+                    self._progress(setting, unit)
+                    if not await self._ask(poller, setting, unit, blocks[str(unit), table], self._timeout(setting)):
+                        doubtful |= {unit, *before}
+                    before = [*before, unit][-_STEPS:]
+                for unit in sorted(doubtful):
+                    if (unit, setting) not in self.found:
+                        await self._ask(poller, setting, unit, blocks[str(unit), table], _PATIENT)
+            for unit in silent:
+                if (unit, setting) in self.found:
+                    await self._look_around(poller, self.found[unit, setting], blocks)
+
+    async def _ask(self, poller: Poller, setting: Setting, unit: int, block: Block, timeout: float) -> bool:
+        """One read. False if something came that is no answer: late, or damaged."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        word = None
+        try:
+            word = (await poller.read(block, timeout)).hex()
+        except DeviceRefused:
+            pass  # it lives
+        except DeviceSilent:
+            heard = _last(poller, began, setting)
+            code = heard.answer.exception if heard is not None and heard.answer is not None else None
+            if code is None or code in NOBODY:
+                if heard is not None and heard.verdict == "garbled":
+                    self._noise.add((unit, setting))
+                return heard is None or not (heard.stray or heard.verdict == "garbled")
+        self._lives(unit, setting, max(0.0, loop.time() - began - block.wire), block.points[0], word)
+        return True
+
+    def _lives(self, unit: int, setting: Setting, seconds: float, table: str, word: str | None) -> None:
+        self._slowest = max(self._slowest or 0.0, min(seconds, _PATIENT))
+        one = self.found.get((unit, setting))
+        if one is None:
+            one = self.found[unit, setting] = Found(unit, setting, seconds)
+            self._say(f"unit {unit} answers at {setting} after {seconds * 1000:.0f} ms")
+        if word is not None:
+            one.words[table] = word
+
+    async def _look_around(self, poller: Poller, found: Found, blocks: dict[tuple[str, str], Block]) -> None:
+        """Which other tables of a unit give a value at address 0."""
+        for table in TABLES:
+            if table not in found.words:
+                await self._ask(poller, found.setting, found.unit, blocks[str(found.unit), table], _patience(found))
+
+    def _timeout(self, setting: Setting) -> float:
+        first = self._first or (FIRST_BUS if self._target.serial is not None else FIRST_TCP)
+        if self._slowest is None or not setting.is_bus:
+            return first
+        return min(first, max(_LEAST, 3 * self._slowest + _MARGIN))
+
+    def _progress(self, setting: Setting, unit: int) -> None:
+        done = sum(asked[0] in self._settings for asked in self._asked)
+        once = len(self._units) * len(self._settings)
+        again = bool(self.found) or done > once
+        self._tell(Progress(done, once * (len(TABLES) if again else 1), f"{setting}, unit {unit}"))
+
+
+def units_of(text: str) -> Iterator[int]:
+    """`1-16,31` as numbers 1 to 255. Raises ValueError."""
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise ValueError("units as in 1-247, or 1,5,20-30")
+        numbers = range(int(first), int(last or first) + 1)
+        if not numbers or numbers[0] < 1 or numbers[-1] > 255:
+            raise ValueError("1 to 255, the lower first; 0 is the broadcast, which every device obeys")
+        yield from numbers
+
+
+def _patience(found: Found) -> float:
+    return max(0.1, 4 * found.seconds + _MARGIN)
+
+
+def _last(poller: Poller, since: float, setting: Setting) -> Exchange | None:
+    """What went over the line in the last request."""
+    if not isinstance(poller, Traced):
+        return None
+    heard = exchanges([piece for piece in poller.frames if piece[1] >= since], bus=setting.is_bus)
+    return heard[-1] if heard else None

@@ -1,0 +1,109 @@
+"""`scan` from its options to its fragment: checks the port, searches, tries the profiles."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Literal, cast, get_args
+
+from gateway.config.device import BAUDRATES
+from gateway.config.units import endpoint
+from gateway.errors import LineDown
+from gateway.technician import ports
+from gateway.technician.fragment import fragment
+from gateway.technician.guess import Guesses, guess_all
+from gateway.technician.probe import Setting, Target
+from gateway.technician.scan import FIRST_BUS, FIRST_TCP, FRAMINGS, SETTINGS, Found, Progress, Scan, units_of
+
+_Parity = Literal["none", "even", "odd"]
+
+
+def wanted(
+    serial: str | None, tcp: str | None, units: str, baud: str | None, parity: str | None, framing: str | None
+) -> tuple[Target, list[Setting], list[int]]:
+    """What the options ask for. Raises ValueError in words for people."""
+    if (serial is None) == (tcp is None):
+        raise ValueError("exactly one of --serial DEV and --tcp HOST:PORT")
+    numbers = list(dict.fromkeys(units_of(units)))
+    if serial is not None:
+        if framing is not None:
+            raise ValueError("--framing belongs to --tcp")
+        return Target(serial=ports.steady_name(serial)), _serial(baud, parity), numbers
+    if baud is not None or parity is not None:
+        raise ValueError("--baud and --parity belong to --serial")
+    endpoint(str(tcp))
+    return Target(tcp=tcp), [one for one in FRAMINGS if framing in (None, one.framing)], numbers
+
+
+def _serial(baud: str | None, parity: str | None) -> list[Setting]:
+    settings = list(SETTINGS)
+    if baud is not None:
+        rates = [int(rate) if rate.strip().isdecimal() else 0 for rate in baud.split(",")]
+        if any(rate not in BAUDRATES for rate in rates):
+            raise ValueError(f"--baud: a speed of serial ports: {' '.join(map(str, BAUDRATES))}")
+        settings = [Setting(rate, each) for each in get_args(_Parity) for rate in rates]
+    if parity is not None:
+        rates = list(dict.fromkeys(setting.baudrate for setting in settings))
+        settings = [Setting(rate, cast("_Parity", parity)) for rate in rates]
+    return settings
+
+
+class Search:
+    """A scan and the guesses that follow it."""
+
+    def __init__(
+        self,
+        target: Target,
+        settings: Sequence[Setting],
+        units: Sequence[int],
+        *,
+        everything: bool,
+        tell: Callable[[int, int, str], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._target = target
+        self._say = say
+        self._tell = tell
+        self._scan = Scan(target, settings, units, everything=everything, tell=self._progress, say=say)
+        self._guesses: Guesses = {}
+        self._first = _first_look(target, settings, units)
+
+    @property
+    def found(self) -> list[Found]:
+        """Who answered."""
+        return list(self._scan.found.values())
+
+    def run(self) -> tuple[list[str], bool]:
+        """Search; what failed, in lines, and whether somebody interrupted it. `found` holds in either case."""
+        if self._target.serial is not None:
+            trouble = ports.trouble(self._target.serial)
+            if trouble is not None:
+                return [trouble.what, trouble.todo], False
+        self._say(self._first)
+        try:
+            asyncio.run(self._scan.run())
+            units = [(one.unit, one.setting, one.seconds) for one in self.found]
+            asyncio.run(guess_all(self._target, units, self._guesses, self._trying))
+        except LineDown as error:
+            return [str(error)], False
+        except KeyboardInterrupt:
+            return [], True
+        return [], False
+
+    def fragment(self) -> str:
+        """A piece of a site file."""
+        return fragment(self._target, self.found, self._guesses)
+
+    def _progress(self, how: Progress) -> None:
+        self._tell(*how)
+
+    def _trying(self, unit: int, setting: Setting) -> None:
+        done = list(self._scan.found).index((unit, setting))
+        self._tell(done, len(self._scan.found), f"unit {unit}: which profile?")
+
+
+def _first_look(target: Target, settings: Sequence[Setting], units: Sequence[int]) -> str:
+    """What is going to be done, and how long its first part takes if nobody answers."""
+    each = FIRST_BUS if target.serial is not None else FIRST_TCP
+    wire = sum(16 * 11 / setting.baudrate for setting in settings if target.serial is not None)
+    longest = len(units) * (len(settings) * each + wire)
+    known = ", ".join(map(str, settings))
+    return f"asking {len(units)} units at {known}: {longest:.0f} s for the first look if nobody answers"

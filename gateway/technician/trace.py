@@ -1,0 +1,246 @@
+"""The bytes of a line as questions and answers, for people and for the diagnosis of wiring. Pure.
+
+Works on what a line remembers: `>` sent or `<` received, monotonic seconds, bytes. What is received comes in
+pieces; on a bus all pieces after a request belong to it, on Modbus TCP the transaction id tells.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from struct import unpack
+from typing import Literal, NamedTuple
+
+Piece = tuple[str, float, bytes]
+Verdict = Literal["answered", "exception", "garbled", "nothing"]
+
+EXCEPTIONS = {
+    1: "illegal function",
+    2: "illegal address",
+    3: "illegal value",
+    4: "device failure",
+    5: "acknowledge",
+    6: "busy",
+    8: "memory parity error",
+    10: "gateway path unavailable",
+    11: "gateway target failed to respond",
+}
+"""MODBUS Application Protocol V1.1b3, 7."""
+NOBODY = frozenset((10, 11))
+"""Exceptions that a converter gives for a unit that does not answer it."""
+FUNCTIONS = {
+    1: "read coil",
+    2: "read discrete",
+    3: "read holding",
+    4: "read input",
+    5: "write coil",
+    6: "write holding",
+    15: "write coil",
+    16: "write holding",
+}
+_READS_BITS = (1, 2)
+_READS = (1, 2, 3, 4)
+_MANY = (15, 16)
+_REFUSED = 0x80
+_MBAP = 6
+_LONGEST_MBAP = 254
+
+
+class Frame(NamedTuple):
+    """A sound frame of some unit."""
+
+    start: int
+    end: int
+    unit: int
+    pdu: bytes
+
+    @property
+    def exception(self) -> int | None:
+        """The code of a refusal."""
+        return self.pdu[1] if self.pdu[0] & _REFUSED else None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and what came after it."""
+
+    sent: float
+    """Monotonic seconds."""
+    unit: int
+    pdu: bytes
+    request: bytes
+    """As it went over the wire."""
+    received: bytes
+    heard: float | None
+    """When its last byte came (monotonic seconds)."""
+    answer: Frame | None
+    """Of the unit that was asked, for the function that was asked."""
+    stray: tuple[Frame, ...]
+    """Sound answers of other units: late ones."""
+    echoed: bool
+    """Our own request came back."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What became of the request."""
+        if self.answer is not None:
+            return "answered" if self.answer.exception is None else "exception"
+        rest = len(self.received) - (len(self.request) if self.echoed else 0)
+        return "garbled" if rest > 0 and not self.stray else "nothing"
+
+    @property
+    def glitch(self) -> bytes:
+        """What came before a good answer and is none of it."""
+        if self.answer is None:
+            return b""
+        before = self.received[: self.answer.start]
+        return before.replace(self.request, b"", 1) if self.echoed else before
+
+    @property
+    def seconds(self) -> float | None:
+        """From the request's leaving to the answer's last byte."""
+        return None if self.heard is None or self.answer is None else self.heard - self.sent
+
+
+def exchanges(pieces: Iterable[Piece], *, bus: bool) -> list[Exchange]:
+    """The conversation, in the order of the requests; what came before the first request is left out."""
+    return list(_on_bus(pieces) if bus else _on_tcp(pieces))
+
+
+def crc16(data: bytes) -> int:
+    """CRC-16/Modbus (MODBUS over Serial Line V1.02, 6.2.2)."""
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
+    return crc
+
+
+def is_sound(frame: bytes) -> bool:
+    """True if the two last bytes are the checksum of the others."""
+    return len(frame) >= 4 and crc16(frame[:-2]) == int.from_bytes(frame[-2:], "little")
+
+
+def answers(data: bytes) -> Iterator[Frame]:
+    """The sound RTU answers in the bytes, one after the other, whoever they are from."""
+    at = 0
+    while at <= len(data) - 5:
+        size = _answer_size(data, at)
+        if size is not None and at + size <= len(data) and is_sound(data[at : at + size]):
+            yield Frame(at, at + size, data[at], data[at + 1 : at + size - 2])
+            at += size
+        else:
+            at += 1
+
+
+def question(pdu: bytes) -> str:
+    """A request in words: `read holding 3 x 2`, `write coil 0 = 0xff00`."""
+    name = FUNCTIONS.get(pdu[0])
+    if name is None or len(pdu) < 5:
+        return f"function {pdu[0]} {pdu[1:].hex(' ')}".rstrip()
+    address, word = unpack(">HH", pdu[1:5])
+    if pdu[0] in _READS:
+        return f"{name} {address} x {word}"
+    if pdu[0] in _MANY:
+        return f"{name} {address} x {word} = {pdu[6:].hex(' ')}"
+    return f"{name} {address} = 0x{word:04x}"
+
+
+def reply(asked: bytes, pdu: bytes) -> str:
+    """An answer in words: registers as numbers, bits as 0 and 1, the name of an exception."""
+    if pdu[0] & _REFUSED:
+        return f"exception {pdu[1]}, {EXCEPTIONS.get(pdu[1], 'unknown')}"
+    if pdu[0] not in _READS:
+        return "done"
+    data = pdu[2:]
+    if pdu[0] in _READS_BITS:
+        count = int.from_bytes(asked[3:5], "big")
+        return "".join(str(data[at // 8] >> at % 8 & 1) for at in range(min(count, 8 * len(data))))
+    return " ".join(str(word) for word in unpack(f">{len(data) // 2}H", data[: len(data) & ~1]))
+
+
+def _on_bus(pieces: Iterable[Piece]) -> Iterator[Exchange]:
+    asked: tuple[float, bytes] | None = None
+    received, heard = b"", None
+    for way, at, data in pieces:
+        if way == "<":
+            received, heard = received + data, at
+            continue
+        if asked is not None:
+            yield _heard(asked, received, heard)
+        asked, received, heard = (at, data), b"", None
+    if asked is not None:
+        yield _heard(asked, received, heard)
+
+
+def _heard(asked: tuple[float, bytes], received: bytes, heard: float | None) -> Exchange:
+    sent, request = asked
+    unit, pdu = request[0], request[1:-2]
+    echo = received.find(request)
+    rest = received if echo < 0 else received[:echo] + bytes(len(request)) + received[echo + len(request) :]
+    answer = _wanted(rest, unit, pdu)
+    stray = tuple(frame for frame in answers(rest) if frame.unit != unit and frame.unit)
+    if answer is None and echo >= 0 and pdu[0] not in _READS and received.count(request) > 1:
+        at = received.rfind(request)  # the answer to a write of one is the same bytes as its echo
+        answer = Frame(at, at + len(request), unit, pdu)
+    elif answer is None and echo >= 0 and pdu[0] in (5, 6):
+        answer, echo = Frame(echo, echo + len(request), unit, pdu), -1
+    return Exchange(sent, unit, pdu, request, received, heard, answer, stray, echo >= 0)
+
+
+def _wanted(data: bytes, unit: int, pdu: bytes) -> Frame | None:
+    """The answer of this unit to this request, wherever it begins."""
+    function = pdu[0]
+    sizes = {function: _size_for(pdu), function | _REFUSED: 5}
+    for at in range(len(data) - 4):
+        size = sizes.get(data[at + 1]) if data[at] == unit else None
+        if size is not None and at + size <= len(data) and is_sound(data[at : at + size]):
+            return Frame(at, at + size, unit, data[at + 1 : at + size - 2])
+    return None
+
+
+def _size_for(pdu: bytes) -> int:
+    """Bytes of the RTU answer to this request."""
+    if pdu[0] not in _READS:
+        return 8
+    count = int.from_bytes(pdu[3:5], "big")
+    return 5 + ((count + 7) // 8 if pdu[0] in _READS_BITS else 2 * count)
+
+
+def _answer_size(data: bytes, at: int) -> int | None:
+    """Bytes of the RTU answer that would begin here."""
+    function = data[at + 1]
+    if function & _REFUSED:
+        return 5
+    if function in _READS:
+        return 5 + data[at + 2]
+    return 8 if function in FUNCTIONS else None
+
+
+def _on_tcp(pieces: Iterable[Piece]) -> Iterator[Exchange]:
+    asked: list[tuple[float, bytes]] = []
+    replies: dict[tuple[int, int], tuple[float, bytes]] = {}
+    latest: dict[int, int] = {}
+    held = b""
+    for way, at, data in pieces:
+        if way == ">":
+            latest[int.from_bytes(data[:2], "big")] = len(asked)
+            asked.append((at, data))
+            continue
+        held += data
+        while len(held) > _MBAP:
+            protocol, length = unpack(">HH", held[2:6])
+            if protocol or not 2 <= length <= _LONGEST_MBAP:
+                held = b""  # no Modbus TCP: the line gives the connection up here
+                break
+            if len(held) < _MBAP + length:
+                break
+            number = int.from_bytes(held[:2], "big")
+            if number in latest:
+                replies[number, latest[number]] = at, held[: _MBAP + length]
+            held = held[_MBAP + length :]
+    for place, (sent, request) in enumerate(asked):
+        heard, received = replies.get((int.from_bytes(request[:2], "big"), place), (None, b""))
+        unit, pdu = request[_MBAP], request[_MBAP + 1 :]
+        whole = len(received) > _MBAP + 1 and received[_MBAP] == unit and received[_MBAP + 1] & 0x7F == pdu[0]
+        answer = Frame(0, len(received), unit, received[_MBAP + 1 :]) if whole and len(received) > _MBAP + 2 else None
+        yield Exchange(sent, unit, pdu, request, received, heard, answer, (), echoed=False)

@@ -1,0 +1,105 @@
+"""The running daemon, looked at: one picture, a live one, or the frames of a line."""
+
+import select
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from gateway.local.control import ask
+from gateway.technician.trace import Exchange, Piece, exchanges, question, reply
+
+_EVERY = 1.0
+_FRAMES_EVERY = 0.2
+_SETTLED = 2.0
+"""Seconds after which a request without an answer is shown as such: no time-out of a bus is longer by default."""
+
+
+def picture(path: Path) -> None:
+    """Print one picture. Raises ConnectionError, GatewayError."""
+    from gateway.technician.screen import show
+    from gateway.technician.sheets import watch_sheets
+
+    show(watch_sheets(state(path)))
+
+
+def live(path: Path) -> None:
+    """Draw it every second until interrupted. Raises ConnectionError when the daemon ends."""
+    from gateway.technician import screen
+    from gateway.technician.sheets import watch_sheets
+
+    first = state(path)
+    with screen.live() as draw:
+        draw(watch_sheets(first))
+        while True:
+            _pause(_EVERY)
+            draw(watch_sheets(state(path)))
+
+
+def state(path: Path) -> Mapping[str, Any]:
+    """What the daemon answers to `watch`."""
+    return cast("Mapping[str, Any]", ask(path, {"ask": "watch"}))
+
+
+def frames(path: Path, line: str, *, dump: bool, say: Callable[[str], None]) -> None:
+    """Print the conversation on a line: all that is remembered (`dump`), or what follows, until interrupted."""
+    remembered = heard(path, line)
+    if dump:
+        for exchange in remembered.exchanges:
+            say(describe(exchange, remembered.offset))
+        return
+    shown = max((exchange.sent for exchange in remembered.exchanges), default=0.0)
+    while True:
+        _pause(_FRAMES_EVERY)
+        now = heard(path, line, since=shown)
+        for exchange in now.exchanges:
+            if exchange.answer is None and now.mono - exchange.sent < _SETTLED:
+                break  # its answer may be under way
+            say(describe(exchange, now.offset))
+            shown = exchange.sent
+
+
+class Heard:
+    """The conversation of a line, and how its times become wall time."""
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        pieces: list[Piece] = [(way, at, bytes.fromhex(data)) for way, at, data in answer["pieces"]]
+        self.mono: float = answer["now"]
+        self.offset: float = answer["wall"] - answer["now"]
+        self.exchanges = exchanges(pieces, bus=answer["bus"])
+
+
+def heard(path: Path, line: str, since: float = 0.0) -> Heard:
+    """What went over a line after `since` (monotonic seconds). Raises ConnectionError, GatewayError."""
+    return Heard(cast("Mapping[str, Any]", ask(path, {"ask": "frames", "line": line, "since": since})))
+
+
+def describe(exchange: Exchange, offset: float) -> str:
+    """Request and answer in two lines, or three with what else was heard."""
+    at = datetime.fromtimestamp(exchange.sent + offset, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    lines = [f"{at} > unit {exchange.unit}  {question(exchange.pdu)}  [{exchange.request.hex(' ')}]"]
+    raw = f"[{exchange.received.hex(' ')}]"
+    indent = " " * (len(at) + 1)
+    if exchange.answer is not None:
+        took = f"{(exchange.seconds or 0.0) * 1000:.1f} ms"
+        lines.append(
+            f"{indent}< unit {exchange.unit}  {reply(exchange.pdu, exchange.answer.pdu)}  {took}  CRC ok  {raw}"
+        )
+        if exchange.glitch:
+            lines.append(f"{indent}  noise before the answer: {exchange.glitch.hex(' ')}")
+    elif exchange.verdict == "garbled":
+        lines.append(f"{indent}< damaged, CRC wrong  {raw}")
+    else:
+        lines.append(f"{indent}< no answer" + (f"  {raw}" if exchange.received else ""))
+    lines += [f"{indent}  answer of unit {frame.unit}, too late" for frame in exchange.stray]
+    if exchange.echoed:
+        lines.append(f"{indent}  the adapter sent the request back (echo)")
+    return "\n".join(lines)
+
+
+def _pause(seconds: float) -> None:
+    """Until it is time to look again; ended by Ctrl-C."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        select.select([], [], [], left)

@@ -1,0 +1,227 @@
+"""What the bytes of a line say about its wires: named faults, with what to do about each. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.technician.trace import EXCEPTIONS, NOBODY, Exchange, answers, question
+
+Level = Literal["good", "doubt", "wrong"]
+
+LOADS = 32
+"""Unit loads that an RS-485 driver must feed (TIA-485-A)."""
+_CLEAN = 0.1
+"""Share of damaged answers up to which a unit counts as clean."""
+_OFTEN = 0.2
+_FEW = 2
+_LONG = 16
+"""Bytes from which an answer is long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """One finding: what it is about, what was seen, what to do."""
+
+    about: str
+    level: Level
+    what: str
+    todo: str = ""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the requests to one unit."""
+
+    asked: int = 0
+    answered: int = 0
+    garbled: int = 0
+    nothing: int = 0
+    glitched: int = 0
+
+    @property
+    def damaged(self) -> float:
+        """Share of what came back that was damaged."""
+        came = self.answered + self.garbled
+        return self.garbled / came if came else 0.0
+
+
+def diagnose(line: str, devices: Mapping[int, str], talk: Sequence[Exchange]) -> list[Sign]:
+    """What is wrong on a line. `devices`: names by unit; `talk`: what was said lately."""
+    about = f"line {line}"
+    tallies = count(talk)
+    signs = [*_echo(about, talk)]
+    if not talk:
+        return [*signs, Sign(about, "doubt", "nothing was asked yet", "wait a minute, then ask again")]
+    if not any(tally.answered for tally in tallies.values()):
+        return [*signs, _nobody(about, talk)]
+    faults = [
+        *_one_by_one(about, devices, tallies),
+        *_noise(about, talk, tallies),
+        *_glitches(about, tallies),
+        *_refusals(about, devices, talk),
+        *_late(about, devices, talk),
+    ]
+    if not faults:
+        heard = sum(tally.answered for tally in tallies.values())
+        signs.append(Sign(about, "good", f"{len(tallies)} devices answer; {heard} answers, none damaged"))
+    return [*signs, *faults]
+
+
+def count(talk: Sequence[Exchange]) -> dict[int, Tally]:
+    """The tally of each unit. A refusal is an answer, unless a converter gives it for somebody who is not there."""
+    tallies: dict[int, Tally] = {}
+    for one in talk:
+        tally = tallies.setdefault(one.unit, Tally())
+        tally.asked += 1
+        code = one.answer.exception if one.answer is not None else None
+        if one.answer is not None and code not in NOBODY:
+            tally.answered += 1
+            tally.glitched += bool(one.glitch)
+        elif one.verdict == "garbled":
+            tally.garbled += 1
+        else:
+            tally.nothing += 1
+    return tallies
+
+
+def _echo(about: str, talk: Sequence[Exchange]) -> Iterator[Sign]:
+    echoes = sum(one.echoed for one in talk)
+    if echoes >= _FEW:
+        yield Sign(
+            about,
+            "doubt",
+            f"the adapter sends back what is sent to it (echo, {echoes} times)",
+            "switch the echo off at the adapter; until then it is recognised and passed over",
+        )
+
+
+def _nobody(about: str, talk: Sequence[Exchange]) -> Sign:
+    noise = b"".join(one.received.replace(one.request, b"") for one in talk)
+    if not noise:
+        return Sign(
+            about,
+            "wrong",
+            "no device answers, and not a byte comes back",
+            "check the devices' supply, that A and B lead to this port, and the baud rate (site-gateway scan)",
+        )
+    if is_inverted(noise):
+        return Sign(
+            about,
+            "wrong",
+            f"{len(noise)} bytes come back, inverted or all 00 and ff: A and B are swapped",
+            "swap the two wires at the adapter",
+        )
+    return Sign(
+        about,
+        "wrong",
+        f"{len(noise)} bytes come back, but no answer is whole: another baud rate or parity, or A and B swapped",
+        "run site-gateway scan on this port; then swap A and B and run it again",
+    )
+
+
+def is_inverted(noise: bytes) -> bool:
+    """True for what a receiver makes of a bus whose wires are swapped: breaks, idle ones, frames turned round."""
+    if sum(byte in (0x00, 0xFF) for byte in noise) * 2 > len(noise):
+        return True
+    return any(True for _ in answers(bytes(byte ^ 0xFF for byte in noise)))
+
+
+def _one_by_one(about: str, devices: Mapping[int, str], tallies: Mapping[int, Tally]) -> Iterator[Sign]:
+    clean = [unit for unit, tally in tallies.items() if tally.answered and tally.damaged <= _CLEAN]
+    for unit, tally in tallies.items():
+        name = f"{devices.get(unit, '?')} (unit {unit})"
+        others = [one for one in clean if one != unit]
+        if tally.garbled >= _FEW and tally.damaged > _OFTEN and others:
+            yield Sign(
+                about,
+                "wrong",
+                f"{name}: {tally.garbled} of {tally.asked} answers damaged, while others are clean: two devices have "
+                f"the unit id {unit}, or its branch is bad",
+                "take this device off: if another one still answers, give it an id of its own; else look at its wires",
+            )
+        elif not tally.answered and not tally.garbled:
+            yield Sign(
+                about,
+                "wrong",
+                f"{name} does not answer",
+                "check its supply, its unit id and baud rate (site-gateway scan), and its branch of the bus",
+            )
+
+
+def _noise(about: str, talk: Sequence[Exchange], tallies: Mapping[int, Tally]) -> Iterator[Sign]:
+    """Damage that is not one unit's."""
+    hit = [unit for unit, tally in tallies.items() if tally.garbled]
+    came = sum(tally.answered + tally.garbled for tally in tallies.values())
+    garbled = sum(tallies[unit].garbled for unit in hit)
+    single = len(hit) == 1 and tallies[hit[0]].damaged > _OFTEN and len(tallies) > 1
+    if garbled < _FEW or single:
+        return
+    short, long = _damaged(talk, long=False), _damaged(talk, long=True)
+    grows = long > 2 * short and long > _CLEAN
+    text = f"{garbled} of {came} answers damaged (CRC), of {len(hit)} devices"
+    if grows:
+        yield Sign(
+            about,
+            "wrong",
+            f"{text}, the long ones most ({long:.0%} against {short:.0%}): reflections, no termination",
+            "120 ohm between A and B at both ends of the bus, nowhere else; no star, short branches",
+        )
+    else:
+        yield Sign(
+            about,
+            "wrong",
+            f"{text}: noise on the bus",
+            "connect the screen at one end and the common wire; lead the bus away from mains and motors; see that "
+            "both ends have 120 ohm",
+        )
+
+
+def _damaged(talk: Sequence[Exchange], *, long: bool) -> float:
+    came = Counter(one.verdict for one in talk if _is_long(one) is long and one.verdict != "nothing")
+    total = sum(came.values())
+    return came["garbled"] / total if total else 0.0
+
+
+def _is_long(one: Exchange) -> bool:
+    words = int.from_bytes(one.pdu[3:5], "big") if one.pdu[0] in (3, 4) else 0
+    return 5 + 2 * words >= _LONG
+
+
+def _glitches(about: str, tallies: Mapping[int, Tally]) -> Iterator[Sign]:
+    glitched, answered = (sum(getattr(tally, key) for tally in tallies.values()) for key in ("glitched", "answered"))
+    if glitched >= _FEW and glitched > _OFTEN * answered:
+        yield Sign(
+            about,
+            "doubt",
+            f"noise before {glitched} of {answered} good answers: the bus floats while nobody drives it (no bias)",
+            "bias resistors (A to +5 V, B to ground, 560 ohm each) at one place, or an adapter that has them; "
+            "120 ohm at both ends",
+        )
+
+
+def _refusals(about: str, devices: Mapping[int, str], talk: Sequence[Exchange]) -> Iterator[Sign]:
+    seen: set[tuple[int, bytes]] = set()
+    for one in talk:
+        code = one.answer.exception if one.answer is not None else None
+        if code in (1, 2, 3) and (one.unit, one.pdu) not in seen:
+            seen.add((one.unit, one.pdu))
+            yield Sign(
+                about,
+                "doubt",
+                f"{devices.get(one.unit, '?')} (unit {one.unit}) refuses '{question(one.pdu)}': exception {code}, "
+                f"{EXCEPTIONS[code]}",
+                "compare the profile with the device's manual",
+            )
+
+
+def _late(about: str, devices: Mapping[int, str], talk: Sequence[Exchange]) -> Iterator[Sign]:
+    late = Counter(frame.unit for one in talk for frame in one.stray)
+    for unit, times in late.items():
+        if times >= _FEW:
+            yield Sign(
+                about,
+                "doubt",
+                f"{devices.get(unit, '?')} (unit {unit}) answers later than its time-out ({times} times)",
+                "give it a longer `limits: {timeout: …}`",
+            )

@@ -1,0 +1,103 @@
+"""The `data` of `gateway.health`. Times in seconds, sizes in bytes, counters since the start of the process. Pure."""
+
+from typing import Final
+
+from gateway.contract.shapes import choice, count, flag, keyed, maybe, moment, number, record, some, text
+from gateway.model import Stream
+
+_SECONDS: Final = number(minimum=0)
+_AGE: Final = maybe(_SECONDS)
+
+
+def _by_stream(schema: dict[str, object]) -> dict[str, object]:
+    return record({stream.value: schema for stream in Stream})
+
+
+_LINE: Final = record(
+    {
+        "up": flag(),
+        "detail": {"type": "string", "description": "Why it is down; empty while it is up"},
+        "down_for": _AGE,
+        "losses": count("How often it went down"),
+        "driver_bugs": count(),
+        "busy": number("Share of the last seconds in which a request was under way", minimum=0, maximum=1),
+        "overruns": count("Turns that were skipped because the line was late"),
+    }
+)
+
+_DEVICE: Final = record(
+    {
+        "line": text(),
+        "answering": maybe(flag("null: neither answered nor found silent yet")),
+        "misses": count("In a row"),
+        "requests": count(),
+        "timeouts": count(),
+        "refused": count(),
+        "overruns": count(),
+        "answer_p50": number("Answer time beyond the wire time"),
+        "answer_p95": number(),
+        "timeout": number("Present time-out beyond the wire time"),
+    }
+)
+
+_JOURNAL: Final = record(
+    {
+        "store": choice(("ok", "lost"), "lost: it cannot be written, events flow from memory"),
+        "losses": count(),
+        "commits": count(),
+        "rows": count(),
+        "commit_seconds": _SECONDS | {"description": "The last commit"},
+        "commit_seconds_max": _SECONDS,
+        "queue_bytes": count("Not committed yet"),
+        "ahead_of_commit": count("Events accepted before their commit, because the store was lost"),
+        "shed": count("Events that had to go; each gap is named by `stream.shed`"),
+        "reserve": flag("The space kept for alarms is there"),
+        "file_bytes": count(),
+        "waiting": _by_stream(count()),
+        "quarantined": _by_stream(count()),
+        "oldest": _by_stream(_AGE),
+    }
+)
+
+_UPLINK: Final = record(
+    {
+        "connected": flag(),
+        "since": _SECONDS | {"description": "How long it has been so"},
+        "reconnects": count(),
+        "in_flight": count(),
+        "error": maybe(text("Why the last connection or attempt ended")),
+        "latency_p50": maybe(number("Publish to PUBACK, over the last 512", minimum=0)),
+        "latency_p99": _AGE,
+        "accepted": count(),
+        "no_listener": count("Accepted, but nobody was subscribed (0x10)"),
+        "replies_lost": count(),
+        "refused": keyed(count(), "Streams that stand still, with the broker's reason code"),
+    }
+)
+
+HEALTH: Final = record(
+    {
+        "lines": keyed(_LINE),
+        "devices": keyed(_DEVICE),
+        "journal": _JOURNAL,
+        "uplink": _UPLINK,
+        "clock": record({"synced": flag(), "time": moment()}),
+        "process": record(
+            {
+                "reduced": flag("Crashed too often: cameras, page and commands stay off"),
+                "crashes": count("Of late"),
+                "refused": some(text(), "Digests of inputs that ended the process, refused since"),
+                "refusals": count(),
+            }
+        ),
+        "machine": record(
+            {
+                "uptime": _SECONDS,
+                "load": some(_SECONDS, "Over 1, 5 and 15 minutes", minItems=3, maxItems=3),
+                "resident": count(),
+                "cpu_seconds": _SECONDS,
+                "disk_free": maybe(count()),
+            }
+        ),
+    }
+)

@@ -1,0 +1,250 @@
+"""Dahua: ITSAPI pushes, parts of eventManager and snapManager. Pure.
+
+ITSAPI wants `{"Result": true}` and sends again until it has it. eventManager: `Code=…;action=…;index=…;data={…}`.
+snapManager: lines `Events[0].TrafficCar.PlateNumber=…`, then pictures.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from drivers.anpr import times
+from drivers.anpr.capture import JSON_TYPE, CameraSettings, Capture, Picture, Reply, Report, Seen, Turn, Unreadable
+from drivers.anpr.codes import by_word
+from drivers.anpr.jsontree import decode, objects, parse_object, small
+from drivers.anpr.multipart import Part, is_multipart, parts
+from drivers.anpr.pieces import chosen, is_person, named, sort
+from drivers.anpr.texts import at, colour, first, image, items, key, mapping, number, percent, picture, text, whole
+
+ACCEPTED = Reply(b'{"Result": true, "Message": "success"}', JSON_TYPE)
+SNAP_MANAGER = (
+    "/cgi-bin/snapManager.cgi?action=attachFileProc&channel=1&heartbeat=5&Flags[0]=Event&Events=[TrafficJunction]"
+)
+EVENT_MANAGER = "/cgi-bin/eventManager.cgi?action=attach&codes=[TrafficJunction]&heartbeat=5"
+TURNS: Mapping[str, Turn] = {
+    "approach": "forward", "obverse": "forward", "head": "forward",
+    "leave": "reverse", "reverse": "reverse", "tail": "reverse",
+}  # fmt: skip
+_EVENT = re.compile(r"Code=([^;]{1,64});\s*action=([^;]{1,32});\s*index=[^;]{0,16}(?:;\s*data=(.*))?", re.DOTALL)
+_LINE = re.compile(r"(?:Return)?Events\[(\d{1,2})\]\.([^=]{1,200})=(.*)")
+_STEPS = re.compile(r"([^.\[\]]+)|\[(\d{1,3})\]")
+_LINES = 4_000
+_ON_FOOT = frozenset({"nonmotor", "human", "person", "pedestrian"})
+_HOURS = (
+    0, 1, 2, 3, 3.5, 4, 4.5, 5, 5.5, 5.75, 6, 6.5, 7, 8, 9, 9.5, 10, 11, 12, 13,
+    -1, -2, -3, -3.5, -4, -5, -6, -7, -8, -9, -10, -11, -12,
+)  # fmt: skip
+"""Hours east of UTC by the number that the maker gives a time zone."""
+
+
+def parse(payload: bytes, content_type: str, path: str, settings: CameraSettings) -> Report:
+    """What an ITSAPI push says. Raises Unreadable."""
+    where = path.lower()
+    if not payload.strip():
+        return Report("heartbeat" if "keepalive" in where else "test", ACCEPTED)
+    if is_multipart(content_type, payload):
+        pieces = sort(parts(payload, content_type))
+        if not pieces.documents:
+            raise Unreadable("no JSON part")
+        report = _push(pieces.documents[0], where, settings)
+        captures = tuple(
+            replace(one, pictures=chosen((*one.pictures, *pieces.pictures))) for one in report.captures[:1]
+        )
+        refused = report.refused + len(pieces.refused)
+        return replace(report, captures=captures, refused=refused, names=named(pieces.refused))
+    return _push(payload, where, settings)
+
+
+def part(piece: Part, settings: CameraSettings) -> Report:
+    """What one part of eventManager or snapManager says; pictures follow as parts of their own. Raises Unreadable."""
+    pieces = sort((piece,))
+    if pieces.pictures or pieces.refused:
+        found = tuple(one for whole in pieces.pictures for one in _unglued(whole))
+        return Report("pictures", pictures=found, refused=len(pieces.refused), names=named(pieces.refused))
+    body = decode(piece.body).strip("\x00\r\n\t ")
+    if body.lower() == "heartbeat" or not body:
+        return Report("heartbeat")
+    if body.startswith(("Events[", "ReturnEvents[")):
+        return _events([(text(first_code(one)), one) for one in _nested(body)], settings)
+    event = _EVENT.match(body)
+    if event is None:
+        raise Unreadable("no event in the part")
+    code, action, data = event.groups()
+    if action.strip().lower() == "stop" or not data:
+        return Report("other", events=(text(code),))
+    return _events([(text(code), parse_object(data.encode("utf-8", "replace")))], settings)
+
+
+def first_code(event: Mapping[str, Any]) -> object:
+    """The event's own name."""
+    return first(event, "code") or at(event, "eventbaseinfo", "code")
+
+
+def _events(found: list[tuple[str, Mapping[str, Any]]], settings: CameraSettings) -> Report:
+    cars = [one for one in found if one[0].startswith("Traffic") and _is_car(one[1])]
+    captures = tuple(_traffic(event, settings) for _, event in cars)
+    others = tuple(one[0] or "unknown" for one in found if one not in cars)
+    return Report("captures" if captures else "other", captures=captures, events=others[:16])
+
+
+def _is_car(event: Mapping[str, Any]) -> bool:
+    """Something with a plate, or at least no bicycle and nobody on foot: no gate opens for those."""
+    if text(at(event, "trafficcar", "platenumber")):
+        return True
+    seen = (
+        at(event, "comminfo", "snapcategory"),
+        at(event, "object", "objecttype"),
+        at(event, "vehicle", "objecttype"),
+    )
+    return not _ON_FOOT.intersection(text(one).lower() for one in seen)
+
+
+def _traffic(event: Mapping[str, Any], settings: CameraSettings) -> Capture:
+    """An event of eventManager or snapManager. The text of an object is a plate only if it says that it is one."""
+    car, thing = mapping(event.get("trafficcar")), mapping(event.get("object"))
+    is_plate = text(thing.get("objecttype")).lower() == "plate"
+    raw = text(first(car, "platenumber") or (thing.get("text") if is_plate else ""))
+    said = text(next(iter(items(car.get("drivingdirection"))), "")) or text(
+        first(event, "junctiondirection", "vehicledirection")
+    )
+    which = [text(first(event, name)) for name in ("groupid", "eventid", "utc", "utcms", "pts")]
+    return Capture(
+        plate_raw=raw or None,
+        key=key("dahua", raw, *which) if any(which) else "",
+        confidence=percent(thing.get("confidence")) if is_plate else percent(car.get("confidence")),
+        colour=colour(car.get("platecolor")),
+        kind=by_word(text(car.get("platetype"))),
+        turn=TURNS.get(said.lower()),
+        turn_raw=said or None,
+        seen=_utc(event, settings),
+        history=text(first(event, "isoffline", "ishistory")) in ("1", "true"),
+        trigger=text(event.get("triggertype")) or None,
+        lane=text(first(car, "lane") or event.get("lane")) or None,
+    )
+
+
+def _utc(event: Mapping[str, Any], settings: CameraSettings) -> Seen | None:
+    """`RealUTC`, else `UTC`, which some firmware writes in local time: `LocaleTime` gives it away."""
+    real = whole(event.get("realutc"))
+    fraction = (number(event.get("utcms")) or 0.0) / 1000.0
+    found = times.epoch(real or whole(event.get("utc")), fraction)
+    if found is None or real:
+        return found
+    local = times.seen(text(event.get("localetime")), 0.0)
+    if local is None or abs(local.wall - found.wall) > 2 or settings.utc_offset == 0:
+        return found
+    if settings.utc_offset is None:
+        return found._replace(firm=False)
+    return Seen(found.wall - settings.utc_offset, "setting")
+
+
+def _push(payload: bytes, where: str, settings: CameraSettings) -> Report:
+    root = parse_object(payload)
+    device = text(first(root, "deviceid", "device_id")) or None
+    if "keepalive" in where or text(root.get("active")).lower() == "keepalive":
+        return Report("heartbeat", ACCEPTED, device=device)
+    if "deviceinfo" in where or "devicename" in root:
+        return Report("registration", ACCEPTED, device=device)
+    holders = [one for one in items(root.get("picture")) if isinstance(one, dict)] or list(
+        objects(root, "plate", "platenumber")
+    )[:1]
+    if not holders:
+        if isinstance(root.get("trafficcar"), dict):
+            return replace(_events([("Traffic", root)], settings), reply=ACCEPTED)
+        return Report("other", ACCEPTED, device=device, events=(where.rpartition("/")[2][:64] or "unknown",))
+    captures = tuple(_tollgate(root, one, settings) for one in holders[:16])
+    refused = tuple(name for one in holders for name in one if is_person(name) and _bytes(one, name))
+    device = device or text(at(holders[0], "snapinfo", "deviceid")) or None
+    return Report("captures", ACCEPTED, captures=captures, refused=len(refused), names=named(refused), device=device)
+
+
+def _tollgate(root: Mapping[str, Any], holder: Mapping[str, Any], settings: CameraSettings) -> Capture:
+    """One `Picture` of /NotificationInfo/TollgateInfo."""
+    plate = holder.get("plate")
+    plate = plate if isinstance(plate, dict) else {**holder, "platenumber": first(holder, "platenumber", "plate")}
+    snap = mapping(holder.get("snapinfo")) or root
+    raw = text(plate.get("platenumber")) if plate.get("isexist") is not False else ""
+    taken = text(first(snap, "accuratetime", "snaptime"))
+    name = text(first(root, "picname") or at(holder, "normalpic", "picname"))
+    said = text(snap.get("direction"))
+    return Capture(
+        plate_raw=raw or None,
+        key=key("dahua", raw, name, taken) if name or taken else "",
+        confidence=percent(plate.get("confidence")),
+        colour=colour(plate.get("platecolor")),
+        kind=by_word(text(plate.get("platetype"))),
+        turn=TURNS.get(said.lower()),
+        turn_raw=said or None,
+        seen=times.seen(taken, settings.utc_offset) or _numbered(times.seen(taken, _zone(snap))),
+        trigger=text(snap.get("triggersource")) or None,
+        lane=text(first(snap, "lanno", "laneno", "lane")) or None,
+        pictures=_pictures(holder),
+    )
+
+
+def _numbered(found: Seen | None) -> Seen | None:
+    """The camera itself said the zone."""
+    return None if found is None else found._replace(zone="camera")
+
+
+def _zone(snap: Mapping[str, Any]) -> float | None:
+    """Seconds east of UTC by the maker's number of a zone, used only where no `utc_offset` is set."""
+    code = whole(snap.get("timezone"))
+    if code is None or not 0 <= code < len(_HOURS):
+        return None
+    return _HOURS[code] * 3600.0
+
+
+def _bytes(holder: Mapping[str, Any], name: str) -> bytes:
+    content = holder.get(name)
+    return image(content.get("content")) if isinstance(content, dict) else b""
+
+
+def _pictures(holder: Mapping[str, Any]) -> tuple[Picture, ...]:
+    found: list[Picture] = []
+    for name, role in (("cutoutpic", "plate"), ("platepic", "plate"), ("normalpic", "scene"), ("vehiclepic", "scene")):
+        data = _bytes(holder, name)
+        for one in picture("plate" if role == "plate" else "scene", data, name):
+            found += _unglued(one)
+    return chosen(found)
+
+
+def _unglued(glued: Picture) -> Iterable[Picture]:
+    """Two JPEGs behind one another are the car and its plate."""
+    cut = glued.data.find(b"\xff\xd9\xff\xd8\xff", 2)
+    if cut < 0:
+        return (glued,)
+    return (
+        replace(glued, role="scene", data=glued.data[: cut + 2]),
+        replace(glued, role="plate", data=glued.data[cut + 2 :]),
+    )
+
+
+def _nested(body: str) -> list[Mapping[str, Any]]:
+    """`Events[0].A.B[1]=x` lines as nested objects, one for each event."""
+    events: dict[int, dict[str, Any]] = {}
+    for line in body.splitlines()[:_LINES]:
+        found = _LINE.match(line.strip())
+        if found is None:
+            continue
+        target: Any = events.setdefault(int(found[1]), {})
+        steps = [name or number for name, number in _STEPS.findall(found[2])][:12]
+        if not steps:
+            continue
+        for step in steps[:-1]:
+            inner = target.get(step)
+            if not isinstance(inner, dict):
+                inner = target[step] = {}
+            target = inner
+        target[steps[-1]] = found[3].strip()
+    return [small(_listed(event)) for _, event in sorted(events.items())]
+
+
+def _listed(value: Any) -> Any:
+    """Objects whose keys are 0, 1, 2 … as lists."""
+    if not isinstance(value, dict):
+        return value
+    if value and all(name.isascii() and name.isdigit() for name in value):
+        return [_listed(one) for _, one in sorted(value.items(), key=lambda pair: int(pair[0]))]
+    return {name: _listed(one) for name, one in value.items()}

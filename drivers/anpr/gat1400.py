@@ -1,0 +1,125 @@
+"""GA/T 1400 (视图库): register, keep-alive, MotorVehicles and SubscribeNotifications of a camera or platform. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from drivers.anpr import times
+from drivers.anpr.capture import CameraSettings, Capture, Picture, Reply, Report, Unreadable
+from drivers.anpr.codes import GAT, GAT_COLOURS
+from drivers.anpr.jsontree import objects, parse_object, small
+from drivers.anpr.pieces import chosen, named
+from drivers.anpr.texts import first, image, items, key, mapping, percent, picture, text, weakest, whole
+
+TYPE = "application/VIID+JSON"
+_SCENES = frozenset({1, 8, 9, 14})
+_PLATES = frozenset({2, 3})
+_PEOPLE = frozenset({4, 5, 10, 11})
+"""GA/T 1400.3, ImageType: pictures of the driver, of persons, of faces."""
+_PEOPLE_LISTS = ("faceobject", "personobject")
+_MOST = 64
+
+
+def accepted(path: str, which: str = "") -> Reply:
+    """The status of a whole request (GA/T 1400.4)."""
+    return Reply(orjson.dumps({"ResponseStatusObject": _status(_url(path), which)}), TYPE)
+
+
+def accepted_each(path: str, ids: Iterable[str]) -> Reply:
+    """A status for each object that was sent."""
+    many = [_status(_url(path), one) for one in ids]
+    return Reply(orjson.dumps({"ResponseStatusListObject": {"ResponseStatusObject": many}}), TYPE)
+
+
+def _url(path: str) -> str:
+    return text(path.partition("?")[0], 256)
+
+
+def _status(url: str, which: str) -> Mapping[str, str]:
+    return {"RequestURL": url, "StatusCode": "0", "StatusString": "OK", "Id": which}
+
+
+def parse(payload: bytes, _content_type: str, path: str, settings: CameraSettings) -> Report:
+    """What a request says. Raises Unreadable."""
+    where = path.partition("?")[0].rstrip("/").lower()
+    if not payload.strip():
+        return Report("test", accepted(path))
+    root = parse_object(payload)
+    for word, name in (
+        ("keepalive", "keepaliveobject"),
+        ("register", "registerobject"),
+        ("unregister", "unregisterobject"),
+    ):
+        if where.endswith(f"/{word}") or name in root:
+            device = text(mapping(root.get(name)).get("deviceid")) or None
+            return Report(
+                "heartbeat" if word == "keepalive" else "registration", accepted(path, device or ""), device=device
+            )
+    vehicles = list(_vehicles(root))[:_MOST]
+    people = tuple(name for name in _PEOPLE_LISTS for holder in objects(root, name) for _ in items(holder[name]))
+    if not vehicles:
+        kind = next(iter(root), "unknown")
+        return Report("other", accepted(path), refused=len(people), names=named(people), events=(text(kind),))
+    ids = [text(one.get("motorvehicleid")) for one in vehicles]
+    found = [_capture(one, settings) for one in vehicles]
+    refused = (*people, *(name for _, names in found for name in names))
+    device = text(vehicles[0].get("deviceid")) or None
+    captures = tuple(capture for capture, _ in found)
+    return Report("captures", accepted_each(path, ids), captures, (), len(refused), named(refused), device)
+
+
+def _vehicles(root: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """Every motor vehicle, also within notifications of a subscription."""
+    for holder in objects(root, "motorvehicleobject"):
+        yield from (one for one in items(holder["motorvehicleobject"], _MOST) if isinstance(one, dict))
+    if "plateno" in root:
+        yield root
+
+
+def _capture(vehicle: Mapping[str, Any], settings: CameraSettings) -> tuple[Capture, list[str]]:
+    """A vehicle, and the names of its pictures that are not taken."""
+    raw = text(vehicle.get("plateno"))
+    if not raw and text(vehicle.get("hasplate")).lower() in ("0", "2", "false"):
+        raw = ""
+    taken = text(first(vehicle, "passtime", "appeartime", "marktime"))
+    which = text(vehicle.get("motorvehicleid"))
+    confidence = percent(vehicle.get("platereliability"))
+    if confidence is None:
+        characters = text(vehicle.get("platecharreliability"), 256).replace("，", ",").split(",")
+        confidence = weakest(one.rpartition("-")[2] for one in characters)
+    pictures, refused = _pictures(vehicle.get("subimagelist"))
+    capture = Capture(
+        plate_raw=raw or None,
+        key=key("gat1400", raw, which, taken) if which or taken else "",
+        confidence=confidence,
+        colour=GAT_COLOURS.get(whole(vehicle.get("platecolor")) or 0),
+        kind=GAT.get(whole(vehicle.get("plateclass")) or 0),
+        turn_raw=text(vehicle.get("direction")) or None,
+        seen=times.seen(taken, settings.utc_offset),
+        lane=text(vehicle.get("laneno")) or None,
+        pictures=pictures,
+    )
+    return capture, refused
+
+
+def _pictures(listed: object) -> tuple[tuple[Picture, ...], list[str]]:
+    """`SubImageList`, which some platforms send as a text within the JSON."""
+    if isinstance(listed, str):
+        try:
+            listed = parse_object(listed.encode("utf-8", "replace")) if listed.strip() else {}
+        except Unreadable:
+            listed = {}
+    found: list[Picture] = []
+    refused: list[str] = []
+    for entry in items(mapping(small(listed)).get("subimageinfoobject")):
+        one = mapping(entry)
+        kind = whole(one.get("type"))
+        data = image(one.get("data"))
+        if kind in _PEOPLE and data:
+            refused.append(f"type {kind}")
+        elif kind in _PLATES:
+            found += picture("plate", data, text(one.get("imageid")))
+        elif kind in _SCENES or kind is None:
+            found += picture("scene", data, text(one.get("imageid")))
+    return chosen(found), refused

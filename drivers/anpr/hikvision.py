@@ -1,0 +1,190 @@
+"""Hikvision (ISAPI): pushes of the listening host, parts of the alertStream, answers to the plate query. Pure.
+
+Multipart, bare XML or bare JSON; any namespace or prefix. The camera takes any 200 for an answer.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from drivers.anpr import times
+from drivers.anpr.capture import OK, CameraSettings, Capture, Report, Seen, Turn, Unreadable
+from drivers.anpr.codes import GAT, by_word
+from drivers.anpr.jsontree import objects, parse_object
+from drivers.anpr.multipart import Part, is_multipart, parts
+from drivers.anpr.pieces import Pieces, chosen, named, sort
+from drivers.anpr.texts import colour, is_image, key, percent, picture, text, weakest, whole
+from drivers.anpr.xmltree import Node
+from drivers.anpr.xmltree import parse as parse_xml
+
+ACCEPTED = OK
+ALERT_STREAM = "/ISAPI/Event/notification/alertStream"
+PLATES = "/ISAPI/Traffic/channels/1/vehicleDetect/plates"
+TURNS: Mapping[str, Turn] = {"forward": "forward", "reverse": "reverse", "approach": "forward", "away": "reverse"}
+_PLATE = ("licenseplate", "plate", "platenumber", "plateno", "originallicenseplate")
+_ALIVE = frozenset({"heartbeat", "videoloss"})
+Fields = Mapping[str, str]
+
+
+def parse(payload: bytes, content_type: str, _path: str, settings: CameraSettings) -> Report:
+    """What a push says. Raises Unreadable."""
+    if not payload.strip():
+        return Report("test")
+    if is_multipart(content_type, payload):
+        return _pieces(sort(parts(payload, content_type)), settings)
+    if is_image(payload):
+        return Report("pictures", pictures=picture("scene", payload))
+    return _document(payload, settings)
+
+
+def part(piece: Part, settings: CameraSettings) -> Report:
+    """What one part of the alertStream says. Its pictures follow as parts of their own. Raises Unreadable."""
+    return _pieces(sort((piece,)), settings)
+
+
+def query(after: str) -> bytes:
+    """The body of a plate query (`POST` to PLATES): everything after a time as the camera wrote it."""
+    safe = "".join(one for one in after if one.isalnum() or one in "+-:.")[:40]
+    return f"<AfterTime><picTime>{safe}</picTime></AfterTime>".encode()
+
+
+def _pieces(pieces: Pieces, settings: CameraSettings) -> Report:
+    pictures = chosen(pieces.pictures)
+    refused, names = len(pieces.refused), named(pieces.refused)
+    reports = [_document(one, settings) for one in pieces.documents]
+    if not reports:
+        return Report("pictures" if pictures or refused else "test", pictures=pictures, refused=refused, names=names)
+    captures = [one for report in reports for one in report.captures]
+    if len(captures) == 1:
+        captures, pictures = [replace(captures[0], pictures=chosen((*pictures, *captures[0].pictures)))], ()
+    main = next((one for one in reports if one.kind == "captures"), reports[0])
+    refused += sum(one.refused for one in reports)
+    events = tuple(event for one in reports for event in one.events)
+    return replace(main, captures=tuple(captures), pictures=pictures, refused=refused, names=names, events=events)
+
+
+def _document(data: bytes, settings: CameraSettings) -> Report:
+    start = data.lstrip(b"\xef\xbb\xbf\x00 \r\n\t")[:1]
+    if start in (b"{", b"["):
+        return _json(data, settings)
+    root = parse_xml(data)
+    if root.name.lower() == "plates":
+        found = tuple(_record(one.texts(), settings) for one in root.children if one.name.lower() == "plate")
+        return Report("captures" if found else "other", captures=found[:256])
+    alerts = list(root.named("EventNotificationAlert")) or [root]
+    return _merged([_alert(one, settings) for one in alerts[:16]])
+
+
+def _alert(alert: Node, settings: CameraSettings) -> Report:
+    """One event in XML."""
+    event = alert.texts()
+    anpr = next(alert.named("ANPR"), None)
+    if anpr is None:
+        return _other(event)
+    inner = anpr.texts()
+    if (walker := _on_foot(inner)) is not None:
+        return Report("other", device=_device(event), events=(walker,))
+    gat = next(alert.named("VehicleGATInfo"), None)
+    stamp = next((one.text for one in alert.named("absTime") if one.text), "")
+    found = _capture(event, inner, {} if gat is None else gat.texts(), stamp, settings)
+    return Report("captures", captures=(found,), device=_device(event))
+
+
+def _json(data: bytes, settings: CameraSettings) -> Report:
+    """The same in JSON, bare or within `EventNotificationAlert`."""
+    root = parse_object(data)
+    body = root.get("eventnotificationalert")
+    event = _flat(body if isinstance(body, dict) else root)
+    found = []
+    for holder in objects(root, "anpr"):
+        for anpr in holder["anpr"] if isinstance(holder["anpr"], list) else [holder["anpr"]]:
+            if isinstance(anpr, dict) and _on_foot(_flat(anpr)) is None:
+                gat = next((_flat(one) for one in objects(root, "paltetypebygat", "platetypebygat")), {})
+                stamp = next((text(one["abstime"]) for one in objects(anpr, "abstime")), "")
+                found.append(_capture(event, _flat(anpr), gat, stamp, settings))
+    if not found:
+        return _other(event)
+    return Report("captures", captures=tuple(found[:16]), device=_device(event))
+
+
+def _flat(value: Mapping[str, object]) -> dict[str, str]:
+    """The texts of an object; lists and objects are left out."""
+    return {name: text(one, 256) for name, one in value.items() if one is not None and not isinstance(one, dict | list)}
+
+
+def _on_foot(anpr: Fields) -> str | None:
+    """Who passed without a plate and in no car: no gate opens for them."""
+    kind = text(anpr.get("vehicletype"))
+    if kind.lower() not in ("pedestrian", "twowheelvehicle", "threewheelvehicle", "nonmotor"):
+        return None
+    return kind if all(anpr.get(name, "").lower() in ("", "unknown", "车牌", "无车牌") for name in _PLATE) else None
+
+
+def _capture(event: Fields, anpr: Fields, gat: Fields, stamp: str, settings: CameraSettings) -> Capture:
+    """Out of the texts of the event, of its `ANPR`, of `VehicleGATInfo` and the picture's own time."""
+    raw = next((text(anpr[name]) for name in _PLATE if anpr.get(name)), "")
+    written = event.get("datetime", "") or anpr.get("datetime", "")
+    confidence = percent(anpr.get("confidencelevel"))
+    if confidence is None:
+        confidence = weakest(text(anpr.get("platecharbelieve"), 256).split(","))
+    said = anpr.get("direction", "").strip().lower()
+    code = whole(gat.get("paltetypebygat") or gat.get("platetypebygat"))
+    uuid = text(event.get("uuid"))
+    return Capture(
+        plate_raw=raw or None,
+        key=key("hikvision", raw, uuid, written or stamp) if uuid or written or stamp else "",
+        confidence=confidence,
+        colour=colour(anpr.get("platecolor")),
+        kind=by_word(anpr.get("platetype", "")) or (GAT.get(code) if code is not None else None),
+        turn=TURNS.get(said),
+        turn_raw=text(said) or None,
+        seen=_seen(written, stamp, settings),
+        history=text(event.get("alarmdatatype") or anpr.get("alarmdatatype")) == "1",
+        lane=text(anpr.get("line") or anpr.get("laneno")) or None,
+    )
+
+
+def _seen(written: str, stamp: str, settings: CameraSettings) -> Seen | None:
+    """`dateTime`, else the picture's `absTime` (local)."""
+    return times.seen(text(written), settings.utc_offset) or times.seen(text(stamp), settings.utc_offset)
+
+
+def _record(plate: Fields, settings: CameraSettings) -> Capture:
+    """A record of the plate query: from the camera's memory."""
+    raw = next((text(plate[name]) for name in ("platenumber", *_PLATE) if plate.get(name)), "")
+    written = text(plate.get("capturetime"))
+    name = text(plate.get("picname"))
+    said = plate.get("direction", "").strip().lower()
+    return Capture(
+        plate_raw=raw or None,
+        key=key("hikvision", raw, name, written) if name or written else "",
+        confidence=percent(plate.get("confidencelevel")),
+        turn=TURNS.get(said),
+        turn_raw=text(said) or None,
+        seen=times.seen(written, settings.utc_offset),
+        history=True,
+        lane=text(plate.get("laneno")) or None,
+    )
+
+
+def _other(event: Fields) -> Report:
+    """A heart-beat (`heartBeat`, or `videoloss` that is not active), or an event of another kind."""
+    kind = text(event.get("eventtype"))
+    if kind.lower() in _ALIVE and (kind.lower() != "videoloss" or event.get("eventstate", "").lower() != "active"):
+        return Report("heartbeat", device=_device(event))
+    if not kind and not event:
+        raise Unreadable("no event in it")
+    return Report("other", device=_device(event), events=(kind or "unknown",))
+
+
+def _device(event: Fields) -> str | None:
+    return next((text(event[name]) for name in ("deviceuuid", "deviceid", "macaddress") if event.get(name)), None)
+
+
+def _merged(reports: Iterable[Report]) -> Report:
+    """Several events in one document."""
+    many = list(reports)
+    main = next((one for one in many if one.kind == "captures"), many[0])
+    if len(many) == 1:
+        return main
+    captures = tuple(capture for one in many for capture in one.captures)
+    return replace(main, captures=captures, events=tuple(event for one in many for event in one.events))

@@ -1,0 +1,79 @@
+"""The parts of a push, sorted: what is said, what is shown, what is not taken. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from drivers.anpr.capture import NAMED, Picture, Role
+from drivers.anpr.multipart import Part
+from drivers.anpr.texts import image_type, is_image
+
+FACES = ("face", "pilot", "driver", "person", "human", "body")
+"""In the names of pictures of people: never taken (PIPL, art. 28: faces are sensitive personal data)."""
+PLATES = ("plate", "small", "crop", "cutout", "fragment")
+SCENES = 2
+_LARGEST = 2 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """One push, sorted."""
+
+    documents: tuple[bytes, ...]
+    """XML and JSON."""
+    fields: dict[str, bytes]
+    """The rest of a form, by its label."""
+    pictures: tuple[Picture, ...]
+    refused: tuple[str, ...]
+    """Labels of what was not taken."""
+
+
+def sort(parts: Iterable[Part]) -> Pieces:
+    """By what the bytes are; names only tell plate, scene and face apart."""
+    documents: list[bytes] = []
+    fields: dict[str, bytes] = {}
+    pictures: list[Picture] = []
+    refused: list[str] = []
+    for part in parts:
+        label = part.label
+        if is_picture(part):
+            if is_person(label) or is_person(part.filename.lower()) or len(part.body) > _LARGEST:
+                refused.append(label[:40] or "picture")
+            else:
+                name = part.filename or part.name
+                pictures.append(Picture(role_of(label), part.body, image_type(part.body), name))
+        elif part.body.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] in (b"<", b"{", b"["):
+            documents.append(part.body)
+        else:
+            fields.setdefault(label, part.body[:1024])
+    return Pieces(tuple(documents), fields, tuple(pictures), tuple(refused))
+
+
+def is_picture(part: Part) -> bool:
+    """By its bytes, or by its type where the bytes are spoilt."""
+    if is_image(part.body):
+        return True
+    return bool(part.body) and part.content_type.startswith("image/")
+
+
+def is_person(label: str) -> bool:
+    """A picture under this name shows a person, not a plate or a scene."""
+    return any(word in label for word in FACES)
+
+
+def role_of(label: str) -> Role:
+    """Plate or scene, by the name."""
+    return "plate" if any(word in label for word in PLATES) else "scene"
+
+
+def chosen(pictures: Iterable[Picture]) -> tuple[Picture, ...]:
+    """One plate and at most two scenes."""
+    kept: list[Picture] = []
+    for one in pictures:
+        if sum(other.role == one.role for other in kept) < (1 if one.role == "plate" else SCENES):
+            kept.append(one)
+    return tuple(kept)
+
+
+def named(refused: Iterable[str]) -> tuple[str, ...]:
+    """As many names of refused parts as a report carries."""
+    return tuple(refused)[:NAMED]

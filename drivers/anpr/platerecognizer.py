@@ -1,0 +1,87 @@
+"""Plate Recognizer Stream: its webhook, JSON or a form with `json` and `upload`. Pure. It takes any 2xx."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from drivers.anpr import times
+from drivers.anpr.capture import OK, CameraSettings, Capture, Report, Turn, Unreadable
+from drivers.anpr.jsontree import parse_object
+from drivers.anpr.multipart import is_multipart, parts
+from drivers.anpr.pieces import chosen, named, sort
+from drivers.anpr.texts import at, first, items, key, mapping, number, text
+
+ACCEPTED = OK
+_TOWARDS = (225.0, 315.0)
+_AWAY = (45.0, 135.0)
+"""Degrees of the unit circle in the picture: 90 is up and away, 270 is down and towards the camera."""
+
+
+def parse(payload: bytes, content_type: str, _path: str, settings: CameraSettings) -> Report:
+    """What a call says; several cars in one picture are several captures. Raises Unreadable."""
+    if not payload.strip():
+        return Report("test")
+    if not is_multipart(content_type, payload):
+        return _call(parse_object(payload), settings)
+    pieces = sort(parts(payload, content_type))
+    if not pieces.documents:
+        raise Unreadable("no JSON part")
+    report = _call(parse_object(pieces.documents[0]), settings)
+    captures = report.captures
+    if captures:
+        captures = (replace(captures[0], pictures=chosen(pieces.pictures)), *captures[1:])
+    return replace(report, captures=captures, refused=len(pieces.refused), names=named(pieces.refused))
+
+
+def _call(root: Mapping[str, Any], settings: CameraSettings) -> Report:
+    data = mapping(root.get("data")) or root
+    event = text(at(root, "hook", "event"))
+    device = text(first(data, "camera_id", "camera")) or None
+    results = [one for one in items(data.get("results")) if isinstance(one, dict)]
+    if not results:
+        alive = event in ("", "recognition", "status", "heartbeat")
+        return Report("heartbeat" if alive else "other", device=device, events=() if alive else (event,))
+    written = text(first(data, "timestamp", "timestamp_local"))
+    name = text(data.get("filename"), 256)
+    captures = tuple(_capture(one, written, name, device or "", settings) for one in results[:16])
+    return Report("captures", captures=captures, device=device)
+
+
+def _capture(result: Mapping[str, Any], written: str, name: str, device: str, settings: CameraSettings) -> Capture:
+    raw, score = _plate(result)
+    said = result.get("direction")
+    return Capture(
+        plate_raw=raw or None,
+        key=key("platerecognizer", device, name, raw, written) if name or written else "",
+        confidence=_score(score),
+        turn=_turn(result),
+        turn_raw=text(said) or None,
+        seen=times.seen(written, settings.utc_offset),
+    )
+
+
+def _plate(result: Mapping[str, Any]) -> tuple[str, object]:
+    """The plate and its score; newer versions put them below `plate.props.plate`."""
+    plate = result.get("plate")
+    if not isinstance(plate, dict):
+        return text(plate), result.get("score")
+    ranked = at(plate, "props", "plate")
+    best = mapping(next(iter(items(ranked)), None))
+    return text(first(best, "value", "plate")), first(best, "score") or first(plate, "score")
+
+
+def _score(score: object) -> float | None:
+    """0-1."""
+    found = number(score)
+    return None if found is None or not 0 <= found <= 1 else round(found * 100, 2)
+
+
+def _turn(result: Mapping[str, Any]) -> Turn | None:
+    angle = number(result.get("direction"))
+    if angle is not None:
+        if _TOWARDS[0] <= angle % 360 <= _TOWARDS[1]:
+            return "forward"
+        return "reverse" if _AWAY[0] <= angle % 360 <= _AWAY[1] else None
+    facing = mapping(next(iter(items(result.get("orientation"))), None))
+    word = text(first(facing, "orientation", "value")).lower()
+    return {"front": "forward", "rear": "reverse"}.get(word)  # type: ignore[return-value]

@@ -1,0 +1,177 @@
+"""Endless bodies in parts (alertStream, eventManager, snapManager): bytes in, parts out. Pure.
+
+A part ends by its Content-Length where that is given and true, else at the next delimiter; a text that is
+whole by its own form is handed over at once, because the next delimiter may be a heart-beat away.
+"""
+
+import re
+
+from drivers.anpr.capture import Unreadable
+from drivers.anpr.jsontree import parse
+from drivers.anpr.multipart import HEADERS, Part, ends, headers_of, length_of
+
+LARGEST = 4 << 20
+"""Bytes of one part, headers included."""
+_BLANK = re.compile(rb"\r?\n[ \t]*\r?\n")
+_FIRST_LINE = re.compile(rb"(?:^|\n)(--[^\r\n]{1,200}?)[ \t]*\r?\n")
+_XML_END = re.compile(rb"</(?:[\w.-]{1,32}:)?EventNotificationAlert\s*>\s*$", re.IGNORECASE)
+TRIES = 64
+_TRIED = 64 << 10
+"""A text longer than this waits for its delimiter."""
+
+
+class PartStream:
+    """Cuts one connection's body into parts. Bounded by `LARGEST`; beyond it `feed` raises Unreadable."""
+
+    def __init__(self, boundary: bytes | None) -> None:
+        self._delimiters = () if not boundary else (b"--" + boundary, boundary)
+        self._delimiter = b""
+        self._buffer = bytearray()
+        self._searched = 0
+        """Up to here no delimiter begins."""
+        self._inside = False
+        """The buffer begins with the headers of a part."""
+        self._tries = 0
+        self._given = False
+        """The part that the buffer begins with has been handed over."""
+
+    def feed(self, data: bytes) -> list[Part]:
+        """The parts that are complete now. Raises Unreadable: no delimiter in sight, a part too large."""
+        self._buffer += data
+        found: list[Part] = []
+        while self._step(found):
+            pass
+        if len(self._buffer) > LARGEST:
+            raise Unreadable("a part over the limit")
+        return found
+
+    def _step(self, found: list[Part]) -> bool:
+        """One step forward; False: more bytes are needed."""
+        return self._take(found) if self._inside else self._enter()
+
+    def _enter(self) -> bool:
+        """Past the next delimiter line."""
+        if not self._delimiter and not self._learn():
+            return False
+        at = self._find(self._delimiter)
+        if at is None:
+            return False
+        line = self._buffer.find(b"\n", at + len(self._delimiter))
+        if line < 0:
+            return False
+        del self._buffer[: line + 1]
+        self._searched, self._inside, self._given, self._tries = 0, True, False, 0
+        return True
+
+    def _learn(self) -> bool:
+        """Which delimiter this camera really writes: of the header, or its first line that begins with dashes."""
+        for candidate in self._delimiters:
+            if candidate.startswith(b"--") and self._buffer.find(candidate) >= 0:
+                self._delimiter = candidate
+                return True
+        line = _FIRST_LINE.search(self._buffer[:HEADERS])
+        if line is not None:
+            self._delimiter = line[1]
+            return True
+        if len(self._buffer) > HEADERS:
+            raise Unreadable("no delimiter in the stream")
+        return False
+
+    def _take(self, found: list[Part]) -> bool:
+        """The part that the buffer begins with."""
+        if self._buffer[:2] == b"--" and self._buffer.startswith(self._delimiter):
+            self._inside = False
+            return True
+        headers, body = _cut(self._buffer)
+        if self._given or not body:
+            return self._take_to_delimiter(found, 0, 0)
+        length = length_of(bytes(self._buffer[:headers]))
+        if length > LARGEST:
+            raise Unreadable("a part over the limit")
+        end = body + length
+        if not length or not self._is_true(end):
+            return self._take_to_delimiter(found, headers, body)
+        if len(self._buffer) < end:
+            return False
+        self._give(found, self._buffer[:headers], self._buffer[body:end])
+        del self._buffer[:end]
+        self._searched, self._inside = 0, False
+        return True
+
+    def _is_true(self, end: int) -> bool:
+        """The told length may be right: where it ends a delimiter begins, as far as can be seen."""
+        seen = bytes(self._buffer[end : end + 4 + len(self._delimiter)]).lstrip(b"\r\n")
+        return self._delimiter.startswith(seen[: len(self._delimiter)])
+
+    def _take_to_delimiter(self, found: list[Part], headers: int, body: int) -> bool:
+        """A part without a length: up to the next delimiter, or what is whole by itself."""
+        at = self._find(self._delimiter)
+        if at is not None:
+            if not self._given and 0 < body <= at:
+                self._give(found, self._buffer[:headers], _trim(bytes(self._buffer[body:at])))
+            del self._buffer[:at]
+            self._searched, self._inside = 0, False
+            return True
+        if not self._given and body and self._looks_whole(headers, body):
+            self._give(found, self._buffer[:headers], self._buffer[body:])
+            self._given = True
+        return False
+
+    def _looks_whole(self, headers: int, body: int) -> bool:
+        """The text is complete by its own form; not asked more often than a camera writes pieces."""
+        if self._tries >= TRIES or b"image/" in self._buffer[:headers].lower():
+            return False
+        if not bytes(self._buffer[-8:]).rstrip().endswith((b"}", b">", b"t")):
+            return False
+        self._tries += 1
+        return _is_whole(bytes(self._buffer[body : body + _TRIED + 1]))
+
+    def _find(self, delimiter: bytes) -> int | None:
+        """Where the next delimiter line begins; what has been searched is not searched again."""
+        at = self._buffer.find(delimiter, self._searched)
+        while at >= 0:
+            end = at + len(delimiter)
+            if end + 2 > len(self._buffer):
+                self._searched = at
+                return None
+            if (at == 0 or self._buffer[at - 1] in b"\n\xd9}>") and ends(bytes(self._buffer[at : end + 48]), end - at):
+                return at
+            at = self._buffer.find(delimiter, at + 1)
+        self._searched = max(0, len(self._buffer) - len(delimiter) - 2)
+        return None
+
+    def _give(self, found: list[Part], headers: bytes | bytearray, body: bytes | bytearray) -> None:
+        found.append(Part(bytes(body), **headers_of(bytes(headers))))
+
+
+def _cut(buffer: bytearray) -> tuple[int, int]:
+    """Where the headers end and the body begins; the body at 0: not yet to be seen."""
+    for empty in (b"\r\n", b"\n"):
+        if buffer.startswith(empty):
+            return 0, len(empty)
+    blank = _BLANK.search(buffer, 0, HEADERS)
+    return (0, 0) if blank is None else (blank.start(), blank.end())
+
+
+def _trim(body: bytes) -> bytes:
+    """Without the line end that belongs to the delimiter."""
+    if body.endswith(b"\r\n"):
+        return body[:-2]
+    return body[:-1] if body.endswith(b"\n") else body
+
+
+def _is_whole(body: bytes) -> bool:
+    """A text that is complete by its own form."""
+    if len(body) > _TRIED:
+        return False
+    body = body.rstrip(b"\r\n \t")
+    if body == b"Heartbeat" or _XML_END.search(body[-200:]):
+        return True
+    if not body.endswith(b"}"):
+        return False
+    opened = body.find(b"{")
+    try:
+        parse(body[opened:])
+    except Unreadable:
+        return False
+    return True

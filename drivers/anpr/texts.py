@@ -1,0 +1,156 @@
+"""Values out of foreign payloads: whatever they are, these never raise. Pure."""
+
+import binascii
+import hashlib
+from collections.abc import Iterable, Mapping
+from math import isfinite
+from typing import Any
+
+from drivers.anpr.capture import Picture, Role
+
+LONGEST = 64
+"""Characters of a text that are kept."""
+_DEEPEST = 12
+_NOTHING: Mapping[str, Any] = {}
+_DIGITS = 40
+
+COLOURS: Mapping[str, str] = {
+    "blue": "blue", "蓝": "blue", "蓝色": "blue", "bluecolor": "blue",
+    "yellow": "yellow", "黄": "yellow", "黄色": "yellow",
+    "white": "white", "白": "white", "白色": "white",
+    "black": "black", "黑": "black", "黑色": "black",
+    "green": "green", "绿": "green", "绿色": "green", "渐变绿": "green", "newenergygreen": "green",
+    "gradientgreen": "green", "shadowgreen": "green",
+    "yellowgreen": "yellow-green", "yellow-green": "yellow-green", "黄绿": "yellow-green", "黄绿色": "yellow-green",
+    "黄绿双拼": "yellow-green", "greenyellow": "yellow-green", "newenergyyellowgreen": "yellow-green",
+}  # fmt: skip
+"""The makers' words for the colour of a plate; what is not here is not known."""
+
+
+def text(value: object, longest: int = LONGEST) -> str:
+    """A text out of anything: without control characters and halves of surrogates, cut, empty for nothing."""
+    if isinstance(value, str):
+        found = value
+    elif isinstance(value, bool) or value is None:
+        return ""
+    elif isinstance(value, int):
+        found = str(value) if value.bit_length() < 128 else ""
+    elif isinstance(value, float):
+        found = repr(value)
+    else:
+        return ""
+    found = found.strip()[: longest * 4]
+    if not found.isprintable():
+        found = "".join(one if one.isprintable() else " " for one in found)
+    return found.strip()[:longest].rstrip()
+
+
+def number(value: object) -> float | None:
+    """A finite number out of a number or its text."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, str):
+        value = value.strip().removesuffix("%").rstrip()
+        if not value or len(value) > _DIGITS or not value.isascii() or "_" in value:
+            return None
+    elif not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if isfinite(found) else None
+
+
+def whole(value: object) -> int | None:
+    """A whole number out of a number or its text."""
+    found = number(value)
+    return None if found is None or abs(found) > 2**53 else int(found)
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """The object itself, or an empty one."""
+    return value if isinstance(value, dict) else _NOTHING
+
+
+def items(value: object, most: int = 64) -> Iterable[Any]:
+    """The members of a list, or the one thing that stands where a list should."""
+    if isinstance(value, list):
+        return value[:most]
+    return () if value is None else (value,)
+
+
+def at(value: object, *path: str) -> Any:
+    """What lies at the end of the path, or None."""
+    for key in path[:_DEEPEST]:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
+    return value
+
+
+def first(value: Mapping[str, Any], *names: str) -> Any:
+    """The first of the names that has something in it."""
+    for name in names:
+        found = value.get(name)
+        if found is not None and found != "":
+            return found
+    return None
+
+
+def percent(value: object) -> float | None:
+    """A confidence of any scale as 0-100: 0-1 (below 1, or written `1.0`), 0-100, 0-255; None: there is none."""
+    found = number(value)
+    if found is None or found < 0 or found > 255:
+        return None
+    if found < 1 or (found == 1 and (isinstance(value, float) or (isinstance(value, str) and "." in value))):
+        found *= 100
+    elif found > 100:
+        found = found / 255 * 100
+    return round(found, 2)
+
+
+def weakest(values: Iterable[object]) -> float | None:
+    """The lowest of the confidences of single characters."""
+    found = [one for one in map(percent, values) if one is not None]
+    return min(found, default=None)
+
+
+def colour(value: object) -> str | None:
+    """The colour of a plate in the words of the site."""
+    return COLOURS.get(text(value).casefold().replace(" ", "").replace("_", ""))
+
+
+def image(value: object) -> bytes:
+    """Bytes out of base64 (with or without `data:…;base64,`); empty for what is none."""
+    if not isinstance(value, str) or not value:
+        return b""
+    if value.startswith("data:"):
+        value = value.partition(",")[2]
+    try:
+        return binascii.a2b_base64(value)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def is_image(data: bytes) -> bool:
+    """The bytes begin as a JPEG, PNG or BMP does."""
+    return data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM"))
+
+
+def image_type(data: bytes) -> str:
+    """The content type by the bytes, whatever the camera calls it."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    return "image/bmp" if data.startswith(b"BM") else "image/jpeg"
+
+
+def picture(role: Role, data: bytes, name: str = "") -> tuple[Picture, ...]:
+    """One picture, or none if there are no bytes."""
+    return (Picture(role, data, image_type(data), name),) if data else ()
+
+
+def key(*parts: object) -> str:
+    """A short name that is the same for the same parts."""
+    joined = "\x1f".join(part if isinstance(part, str) else text(part) for part in parts)
+    return hashlib.blake2b(joined.encode("utf-8", "replace"), digest_size=12).hexdigest()

@@ -1,0 +1,131 @@
+"""UniView (宇视, LAPI): notifications that the camera pushes after a subscription. Pure.
+
+Vehicles are in `StructureInfo.ObjInfo.VehicleInfoList`, their pictures in `ImageInfoList` by index. The numbers
+that LAPI gives to colours and kinds differ between its documents, so only words are taken.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from drivers.anpr import times
+from drivers.anpr.capture import JSON_TYPE, CameraSettings, Capture, Picture, Reply, Report, Seen, Unreadable
+from drivers.anpr.codes import by_word
+from drivers.anpr.jsontree import objects, parse_object
+from drivers.anpr.multipart import is_multipart, parts
+from drivers.anpr.pieces import chosen, named, sort
+from drivers.anpr.texts import at, colour, first, image, items, key, mapping, number, percent, picture, text, whole
+
+_FACES = ("faceinfolist", "personinfolist")
+_PLATE = ("plateno", "platenumber", "licenseplate", "platetext")
+_VEHICLES = 16
+
+
+def accepted(path: str) -> Reply:
+    """The answer that LAPI gives to everything that went well."""
+    said = {
+        "ResponseURL": text(path, 256), "ResponseCode": 0, "SubResponseCode": 0, "ResponseString": "Succeed",
+        "StatusCode": 0, "StatusString": "Succeed", "Data": "null",
+    }  # fmt: skip
+    return Reply(orjson.dumps({"Response": said}), JSON_TYPE)
+
+
+def parse(payload: bytes, content_type: str, path: str, settings: CameraSettings) -> Report:
+    """What a push says. Raises Unreadable."""
+    reply = accepted(path)
+    if not payload.strip():
+        return Report("test", reply)
+    if not is_multipart(content_type, payload):
+        return _push(parse_object(payload), reply, settings)
+    pieces = sort(parts(payload, content_type))
+    if not pieces.documents:
+        raise Unreadable("no JSON part")
+    report = _push(parse_object(pieces.documents[0]), reply, settings)
+    captures = report.captures
+    if len(captures) == 1:
+        captures = (replace(captures[0], pictures=chosen((*captures[0].pictures, *pieces.pictures))),)
+    refused = report.refused + len(pieces.refused)
+    return replace(report, captures=captures, refused=refused, names=(*report.names, *named(pieces.refused))[:12])
+
+
+def _push(root: Mapping[str, Any], reply: Reply, settings: CameraSettings) -> Report:
+    device = text(first(root, "deviceid", "devicecode", "serialnumber")) or None
+    structure = mapping(root.get("structureinfo")) or root
+    vehicles = list(_vehicles(structure, root))[:_VEHICLES]
+    images = {whole(one.get("index")): one for one in objects(structure.get("imageinfolist"), "index")}
+    faces = _face_images(structure)
+    captures = tuple(_capture(one, root, images, faces, settings) for one in vehicles)
+    if captures:
+        refused = tuple("face" for index in faces if index in images and images[index].get("data"))
+        return Report("captures", reply, captures, refused=len(refused), names=named(refused), device=device)
+    if any(one in root for one in ("heartbeat", "keepalive", "heartbeatinfo")):
+        return Report("heartbeat", reply, device=device)
+    alarm = mapping(root.get("alarminfo"))
+    event = text(first(alarm, "alarmtype", "alarmtypestr")) or "unknown"
+    return Report("other", reply, device=device, events=(event,))
+
+
+def _vehicles(structure: Mapping[str, Any], root: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """The vehicles, wherever this firmware puts them."""
+    listed = at(structure, "objinfo", "vehicleinfolist")
+    if listed is not None:
+        return [one for one in items(listed) if isinstance(one, dict)]
+    holders = list(objects(root, "plateattributeinfo", "plateinfo"))
+    return holders or list(objects(root, *_PLATE))
+
+
+def _face_images(structure: Mapping[str, Any]) -> frozenset[int]:
+    """The indexes of pictures that show people."""
+    found: set[int] = set()
+    for name in _FACES:
+        for face in objects(
+            at(structure, "objinfo", name), "largepicattachindex", "smallpicattachindex", "picattachindex"
+        ):
+            index = whole(first(face, "smallpicattachindex", "picattachindex"))
+            if index is not None:
+                found.add(index)
+    return frozenset(found)
+
+
+def _capture(
+    vehicle: Mapping[str, Any], root: Mapping[str, Any], images: Mapping[int | None, Any], faces: frozenset[int],
+    settings: CameraSettings,
+) -> Capture:  # fmt: skip
+    plate = mapping(first(vehicle, "plateattributeinfo", "plateinfo")) or vehicle
+    raw = text(first(plate, *_PLATE))
+    written = text(first(vehicle, "passtime", "capturetime") or first(root, "passtime"))
+    which = (text(first(root, "relatedid", "seq")), text(root.get("timestamp")), text(vehicle.get("id")), written)
+    head = whole(at(vehicle, "vehiclefaceinfo", "isvehiclehead"))
+    return Capture(
+        plate_raw=raw or None,
+        key=key("uniview", raw, *which) if which[1] or written else "",
+        confidence=percent(first(plate, "plateconfidence", "confidence", "platereliability")),
+        colour=colour(first(plate, "color", "platecolor")),
+        kind=by_word(text(first(plate, "type", "platetype"))),
+        turn="forward" if head == 1 else None,
+        turn_raw=text(at(vehicle, "laneinfo", "direction")) or None,
+        seen=_seen(written, root, settings),
+        trigger=text(vehicle.get("triggertype")) or None,
+        lane=text(at(vehicle, "laneinfo", "id") or first(vehicle, "laneid", "laneno")) or None,
+        pictures=_pictures(vehicle, plate, images, faces),
+    )
+
+
+def _seen(written: str, root: Mapping[str, Any], settings: CameraSettings) -> Seen | None:
+    """`PassTime` is local; `TimeStamp` of the whole message counts from 1970."""
+    return times.seen(written, settings.utc_offset) or times.epoch(number(root.get("timestamp")))
+
+
+def _pictures(
+    vehicle: Mapping[str, Any], plate: Mapping[str, Any], images: Mapping[int | None, Any], faces: frozenset[int]
+) -> tuple[Picture, ...]:
+    found: list[Picture] = []
+    small = whole(first(plate, "platepicattachindex") or vehicle.get("platepicattachindex"))
+    large = whole(vehicle.get("largepicattachindex"))
+    if small is not None and small in images and small not in faces:
+        found += picture("plate", image(images[small].get("data")), f"image {small}")
+    if large is not None and large in images and large not in faces and large != small:
+        found += picture("scene", image(images[large].get("data")), f"image {large}")
+    return chosen(found)

@@ -1,0 +1,131 @@
+"""XML of cameras: no document types, no entities, bounded in size and depth; names without namespace. Pure."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from xml.parsers import expat
+
+from drivers.anpr.capture import Unreadable
+from drivers.anpr.jsontree import decode
+
+BYTES = 1 << 20
+ELEMENTS = 5_000
+DEPTH = 32
+_DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["'][^>]{0,100}\?>""")
+_PROLOG = re.compile(r"^\s*<\?xml[^>]{0,300}\?>")
+_LOOSE = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d{1,7}|#x[0-9a-fA-F]{1,6});)")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+@dataclass(slots=True)
+class Node:
+    """An element: its name without a prefix, its text, its children."""
+
+    name: str
+    text: str = ""
+    children: list["Node"] = field(default_factory=list)
+
+    def child(self, name: str) -> "Node | None":
+        """The first child of that name, whatever its case."""
+        name = name.lower()
+        return next((one for one in self.children if one.name.lower() == name), None)
+
+    def named(self, *names: str) -> Iterator["Node"]:
+        """Every element below (and this one) with one of the names, whatever the case, in document order."""
+        wanted = {name.lower() for name in names}
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            if node.name.lower() in wanted:
+                yield node
+            waiting += reversed(node.children)
+
+    def texts(self) -> dict[str, str]:
+        """The text of every child that has one, by its name in small letters; the first of a name counts."""
+        found: dict[str, str] = {}
+        for one in self.children:
+            if one.text:
+                found.setdefault(one.name.lower(), one.text)
+        return found
+
+
+def parse(data: bytes) -> Node:
+    """The root element. Raises Unreadable: no XML, a document type, an entity, too large, too deep."""
+    if len(data) > BYTES or data.count(b"<") > 2 * ELEMENTS:
+        raise Unreadable("XML too large")
+    text = _text(data.strip(b"\x00\r\n\t \xef\xbb\xbf"))
+    try:
+        return _build(text)
+    except expat.ExpatError:
+        mended = _LOOSE.sub("&amp;", _CONTROL.sub(" ", text))
+    try:
+        return _build(mended)
+    except expat.ExpatError as error:
+        raise Unreadable("no XML") from error
+
+
+def _text(data: bytes) -> str:
+    """Unicode, by what the declaration says, if that is true. The declaration is taken away."""
+    declared = _DECLARED.match(data)
+    name = declared[1].decode("ascii").lower() if declared else "utf-8"
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        name = "utf-16"
+    if name.startswith("gb"):
+        text = data.decode("gb18030", "replace")
+    elif name in ("utf-16", "iso-8859-1", "latin1", "windows-1252", "big5"):
+        text = data.decode(name, "replace")
+    else:
+        text = decode(data)
+    return _PROLOG.sub("", text, count=1)
+
+
+class _Builder:
+    """Takes the calls of expat."""
+
+    def __init__(self) -> None:
+        self.root = Node("")
+        self.open = [self.root]
+        self.count = 0
+        self.pieces: list[str] = []
+
+    def start(self, name: str, _attributes: list[str]) -> None:
+        self.count += 1
+        if self.count > ELEMENTS or len(self.open) > DEPTH:
+            raise Unreadable("XML too large or too deep")
+        self._flush()
+        node = Node(name.rpartition(":")[2])
+        self.open[-1].children.append(node)
+        self.open.append(node)
+
+    def end(self, _name: str) -> None:
+        self._flush()
+        node = self.open.pop()
+        node.text = node.text.strip()
+
+    def data(self, text: str) -> None:
+        self.pieces.append(text)
+
+    def _flush(self) -> None:
+        if self.pieces:
+            self.open[-1].text += "".join(self.pieces)
+            self.pieces.clear()
+
+
+def _refuse(*_: object) -> None:
+    raise Unreadable("XML with a document type or an entity")
+
+
+def _build(text: str) -> Node:
+    builder = _Builder()
+    parser = expat.ParserCreate("utf-8")
+    parser.buffer_text = True
+    parser.ordered_attributes = True
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = _refuse
+    parser.EntityDeclHandler = _refuse
+    parser.Parse(text.encode("utf-8", "replace"), True)
+    if not builder.root.children:
+        raise Unreadable("XML without an element")
+    return builder.root.children[0]

@@ -1,0 +1,152 @@
+"""`site-gateway demo`: the example site whole, on this machine, with nothing but what is installed.
+
+Virtual devices, a broker (mosquitto, or the one of the simulators where there is none), the gateway as a
+process of its own, and a cloud that prints what the broker delivers.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.config.load import load
+from gateway.config.profiles import shipped
+from gateway.errors import GatewayError
+from simulators import scenario as scenarios
+from simulators.broker import Broker
+from simulators.cloud import Cloud
+from simulators.serve import say
+from simulators.site import VirtualSite
+
+_PATIENCE = 10.0
+_RED = "\x1b[1;31m"
+_PLAIN = "\x1b[0m"
+
+
+def demo(seconds: float | None) -> None:
+    """Run until SIGINT or SIGTERM, or for so many seconds. Raises GatewayError or OSError."""
+    with tempfile.TemporaryDirectory(prefix="site-gateway-demo-") as folder:
+        asyncio.run(_demo(Path(folder), seconds))
+
+
+async def _demo(folder: Path, seconds: float | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    examples = _examples()
+    example = examples / "example.yaml"
+    loaded = load(example)
+    if loaded.site is None:
+        raise GatewayError("\n".join(map(str, loaded.problems)))
+    fire = scenarios.load(examples / "scenarios" / "fire.yaml")
+    async with _broker(folder) as port, VirtualSite(loaded.site) as virtual:
+        site = folder / "site.yaml"
+        url = f"mqtt://127.0.0.1:{port}"
+        virtual.write_site(example, site, broker_url=url, store_path=folder / "store")
+        _introduce(loaded.site.site.name or loaded.site.site.id, virtual, url, folder)
+        async with asyncio.TaskGroup() as group:
+            cloud = Cloud(port, on_event=_show)
+            tasks = [group.create_task(cloud.run(), name="cloud")]
+            await cloud.until(lambda seen: seen.connections > 0)
+            async with _gateway(site, folder / "gateway.log"):
+                say(f"In {min(step.at for step in fire.steps):g} s a fire breaks out. Ctrl-C ends the demo.\n")
+                tasks.append(group.create_task(scenarios.play(virtual, fire), name="scenario"))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await stop.wait()
+            for task in tasks:
+                task.cancel()
+        say(f"\n{len(cloud.events)} events arrived, {cloud.repeats} repeats, gaps: {cloud.gaps() or 'none'}.")
+
+
+def _examples() -> Path:
+    """The example sites that come with the program: beside the profiles, in a package or in a checkout."""
+    beside = shipped().parent
+    return beside / "examples" if (beside / "examples").is_dir() else beside
+
+
+def _introduce(name: str, virtual: VirtualSite, url: str, folder: Path) -> None:
+    say(f"{name}, simulated. Lines:")
+    for line, address in virtual.addresses.items():
+        say(f"  {line}: {address}")
+    say(f"Broker: {url}   (everything it carries: mosquitto_sub -p {url.rpartition(':')[2]} -v -t '#')")
+    say(f"Site file: {folder}/site.yaml   Log: {folder}/gateway.log")
+
+
+@contextlib.asynccontextmanager
+async def _gateway(site: Path, log: Path) -> AsyncIterator[None]:
+    with log.open("wb") as stream:
+        command = (sys.executable, "-m", "gateway", "run", str(site))
+        process = await asyncio.create_subprocess_exec(*command, stdout=stream, stderr=stream, start_new_session=True)
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        if await process.wait() != 0:
+            say(await asyncio.to_thread(log.read_text, encoding="utf-8", errors="replace"))
+
+
+@contextlib.asynccontextmanager
+async def _broker(folder: Path) -> AsyncIterator[int]:
+    """A broker on a free port of loopback: mosquitto, or our own where it is not installed."""
+    mosquitto = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    if mosquitto is None:
+        async with Broker() as broker:
+            yield broker.port
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    settings = folder / "mosquitto.conf"
+    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    quiet = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        mosquitto, "-c", str(settings), stdout=quiet, stderr=quiet, start_new_session=True
+    )
+    try:
+        await _listening(port)
+        yield port
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _listening(port: int) -> None:
+    async with asyncio.timeout(_PATIENCE):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
+
+
+def _show(topic: str, event: dict[str, Any]) -> None:
+    kind = event["type"].removeprefix("sitegateway.").removesuffix(".v1")
+    if kind.startswith("alarm."):
+        colour, plain = (_RED, _PLAIN) if sys.stdout.isatty() else ("", "")
+        say(f"{colour}{topic}{plain}")
+        say(orjson.dumps(event, option=orjson.OPT_INDENT_2).decode())
+    elif kind != "telemetry.readings":
+        say(f"{topic} {kind}")
+    elif event["data"]["full"]:
+        values = (f"{point} {_value(reading)}" for point, reading in event["data"]["readings"].items())
+        say(f"{topic} {event['subject']}: {', '.join(values)}")
+
+
+def _value(reading: dict[str, Any]) -> str:
+    if reading["value"] is None:
+        return str(reading["reason"])
+    return " ".join(str(part) for part in (reading["value"], reading["unit"], reading["text"]) if part is not None)

@@ -1,0 +1,231 @@
+"""Scenarios: what happens to a virtual site, and when.
+
+    title: A fire in building 3        # optional
+    repeat: 60s                        # optional: begins anew after this long, for ever
+    steps:
+      - {at: 5s, set: {smoke-3-2f.smoke: 1}}
+      - {at: 8s, silence: smoke-3-1f}              # one device, or a list
+      - {at: 9s, delay: {hydrant-1: 500ms}}
+      - {at: 10s, garble: [hydrant-1]}
+      - {at: 20s, restore: [hydrant-1, smoke-3-1f]}
+      - {at: 30s, line_down: fire-loop}
+      - {at: 35s, line_up: fire-loop}
+
+Times count from the beginning. A step may do several things at once.
+"""
+
+import asyncio
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.config.lines import ModbusLine
+from gateway.config.problems import Path as Trail
+from gateway.config.problems import Problem, plain
+from gateway.config.source import Source, SourceError, read
+from gateway.config.units import duration
+from gateway.errors import ConfigError
+from gateway.model import Value
+from simulators.registers import encode
+from simulators.site import VirtualSite
+
+_KEYS: Final = ("title", "repeat", "steps")
+_ACTIONS: Final = ("set", "silence", "delay", "garble", "restore", "line_down", "line_up")
+_NAMES: Final = ("silence", "garble", "restore", "line_down", "line_up")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What happens at one moment: seconds from the beginning."""
+
+    at: float
+    number: int
+    """Its place in the file, from 1."""
+    set: Mapping[str, Value] = field(default_factory=dict)
+    delay: Mapping[str, float] = field(default_factory=dict)
+    silence: tuple[str, ...] = ()
+    garble: tuple[str, ...] = ()
+    restore: tuple[str, ...] = ()
+    line_down: tuple[str, ...] = ()
+    line_up: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Steps in the order of time; `repeat` seconds after the beginning it begins anew (None: once)."""
+
+    name: str
+    steps: tuple[Step, ...]
+    repeat: float | None = None
+
+
+async def play(site: VirtualSite, scenario: Scenario) -> None:
+    """Play it; with `repeat` until cancelled. Raises ConfigError before, naming every step that does not fit."""
+    problems = misfits(site, scenario)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    while True:
+        for step in scenario.steps:
+            await asyncio.sleep(begin + step.at - loop.time())
+            _act(site, step)
+        if scenario.repeat is None:
+            return
+        begin += scenario.repeat
+        await asyncio.sleep(begin - loop.time())
+
+
+def load(path: Path) -> Scenario:
+    """Read a scenario file. Raises ConfigError: a line `FILE:LINE:COL: step N: KEY: …` for each mistake."""
+    try:
+        source = read(path.read_bytes(), path.name)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except SourceError as error:
+        raise ConfigError(str(error.problem)) from error
+    reading = _Reading(source)
+    scenario = reading.scenario()
+    if reading.problems:
+        reading.problems.sort(key=lambda problem: (problem.line, problem.col))
+        raise ConfigError("\n".join(map(str, reading.problems)))
+    return scenario
+
+
+def misfits(site: VirtualSite, scenario: Scenario) -> list[str]:
+    """What the scenario asks for and the site does not have, a line each; empty if it can be played."""
+    problems: list[str] = []
+    lines = {name for name, line in site.site.lines.items() if isinstance(line, ModbusLine)}
+    devices = {name for name, device in site.site.devices.items() if device.line in lines}
+    for step in scenario.steps:
+        where = f"{scenario.name}: step {step.number}"
+        for key, names in (("silence", step.silence), ("delay", step.delay), ("garble", step.garble),
+                           ("restore", step.restore)):  # fmt: skip
+            problems.extend(_unknown_names(f"{where}: {key}", names, "device", devices))
+        for key, names in (("line_down", step.line_down), ("line_up", step.line_up)):
+            problems.extend(_unknown_names(f"{where}: {key}", names, "Modbus line", lines))
+        for ref, value in step.set.items():
+            problems.extend(_misfit(site, f"{where}: set: {ref}", ref, value, devices))
+    return problems
+
+
+def _misfit(site: VirtualSite, where: str, ref: str, value: Value, devices: Iterable[str]) -> list[str]:
+    name, _, key = ref.partition(".")
+    problems = _unknown_names(where, [name], "device", devices)
+    if problems:
+        return problems
+    points = site.device(name).points
+    problems = _unknown_names(where, [key], f"point of {name}", points)
+    if not problems:
+        try:
+            encode(points[key], value)
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
+    return problems
+
+
+def _unknown_names(where: str, names: Iterable[str], what: str, known: Iterable[str]) -> list[str]:
+    known = sorted(known)
+    return [f"{where}: no {what} '{name}'{_nearest(name, known)}" for name in names if name not in known]
+
+
+def _act(site: VirtualSite, step: Step) -> None:
+    for ref, value in step.set.items():
+        site.set(ref, value)
+    for device, seconds in step.delay.items():
+        site.delay(device, seconds)
+    actions: tuple[tuple[tuple[str, ...], Callable[[str], None]], ...] = (
+        (step.silence, site.silence),
+        (step.garble, site.garble),
+        (step.restore, site.restore),
+        (step.line_down, site.line_down),
+        (step.line_up, site.line_up),
+    )
+    for names, action in actions:
+        for name in names:
+            action(name)
+
+
+class _Reading:
+    """Makes a scenario of a file's tree and collects what is wrong with it."""
+
+    def __init__(self, source: Source) -> None:
+        self.problems: list[Problem] = []
+        self._source = source
+
+    def scenario(self) -> Scenario:
+        tree = self._source.tree
+        self._keys((), tree, _KEYS)
+        steps: list[Step] = []
+        if isinstance(entries := tree.get("steps"), list):
+            steps = [self._step(number, entry) for number, entry in enumerate(entries, 1)]
+        else:
+            self._wrong(("steps",), f"{_found(entries)}; a list of steps, such as {{at: 5s, silence: DEVICE}}")
+        steps.sort(key=lambda step: step.at)
+        repeat = self._seconds(("repeat",), tree["repeat"]) if "repeat" in tree else None
+        if repeat is not None and not self.problems and (repeat <= 0 or (steps and repeat < steps[-1].at)):
+            self._wrong(("repeat",), f"found {tree['repeat']!r}; more than 0s, and not before the last step")
+        return Scenario(self._source.file, tuple(steps), repeat)
+
+    def _step(self, number: int, entry: Any) -> Step:
+        path: Trail = ("steps", number - 1)
+        if not isinstance(entry, dict):
+            self._wrong(path, f"{_found(entry)}; a mapping with `at` and one of {', '.join(_ACTIONS)}")
+            return Step(0, number)
+        self._keys(path, entry, ("at", *_ACTIONS))
+        if "at" not in entry:
+            self._wrong((*path, "at"), "missing; when it happens, such as 5s")
+        if not any(action in entry for action in _ACTIONS):
+            self._wrong(path, f"nothing happens; one of {', '.join(_ACTIONS)}")
+        at = self._seconds((*path, "at"), entry["at"]) if "at" in entry else 0.0
+        names = {key: self._names((*path, key), entry[key]) for key in _NAMES if key in entry}
+        values = self._mapping((*path, "set"), entry.get("set", {}), "{DEVICE.POINT: VALUE}")
+        for ref, value in values.items():
+            if "." not in ref:
+                self._wrong((*path, "set", ref), "is no point; DEVICE.POINT", at_key=True)
+            if not isinstance(value, bool | int | float | str):
+                self._wrong((*path, "set", ref), f"{_found(value)}; a number, a word, true or false")
+        delays = self._mapping((*path, "delay"), entry.get("delay", {}), "{DEVICE: 500ms}")
+        delay = {device: self._seconds((*path, "delay", device), text) for device, text in delays.items()}
+        return Step(at, number, values, delay, **names)
+
+    def _keys(self, path: Trail, tree: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+        for key in tree:
+            if key not in allowed:
+                self._wrong((*path, key), f"unknown key; {', '.join(allowed)}{_nearest(key, allowed)}", at_key=True)
+
+    def _seconds(self, path: Trail, text: Any) -> float:
+        try:
+            return duration(text)
+        except ValueError as error:
+            self._wrong(path, f"{_found(text)}; {error}")
+            return 0.0
+
+    def _names(self, path: Trail, value: Any) -> tuple[str, ...]:
+        names = value if isinstance(value, list) else [value]
+        if not names or not all(isinstance(name, str) for name in names):
+            self._wrong(path, f"{_found(value)}; a name, or a list of names")
+            return ()
+        return tuple(names)
+
+    def _mapping(self, path: Trail, value: Any, allowed: str) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return value
+        self._wrong(path, f"{_found(value)}; {allowed}")
+        return {}
+
+    def _wrong(self, path: Trail, text: str, *, at_key: bool = False) -> None:
+        line, col = self._source.place(path, at_key=at_key)
+        words = [f"step {int(path[1]) + 1}", *path[2:]] if path[:1] == ("steps",) and len(path) > 1 else path
+        self.problems.append(Problem(self._source.file, line, col, ": ".join(map(str, words)), "error", text))
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _found(value: Any) -> str:
+    return "found nothing" if value is None else f"found {plain(str(value))!r}"

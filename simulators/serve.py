@@ -1,0 +1,45 @@
+"""`site-gateway simulate`: the lines of a site file served as virtual devices until it is asked to end."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+from gateway.config.load import Loaded
+from gateway.config.site import SiteFile
+from gateway.errors import ConfigError
+from simulators import scenario as scenarios
+from simulators.site import VirtualSite
+
+
+def simulate(loaded: Loaded, file: SiteFile, scenario: Path | None, out: Path | None, broker: str) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigError (the scenario is wrong), OSError."""
+    out = None if out is None else out.absolute()
+    asyncio.run(_simulate(loaded, file, scenario, out, broker))
+
+
+async def _simulate(loaded: Loaded, file: SiteFile, scenario: Path | None, out: Path | None, broker: str) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    steps = None if scenario is None else scenarios.load(scenario)
+    async with VirtualSite(file) as site:
+        if steps is not None and (wrong := scenarios.misfits(site, steps)):
+            raise ConfigError("\n".join(wrong))
+        if out is not None:
+            store = out.with_suffix(".store")
+            site.write_site(loaded.path, out, broker_url=broker, store_path=store)
+        for name, address in site.addresses.items():
+            say(f"line {name}: {address}")
+        if out is not None:
+            say(f"run it with: site-gateway run {out}")
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(scenarios.play(site, steps), name="scenario")] if steps else []
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal."""
+    print(text, flush=True)  # noqa: T201 - this is what the command is for

@@ -1,0 +1,87 @@
+"""From the bus answer that shows an alarm to the broker's PUBACK: stored first, then sent."""
+
+import asyncio
+import random
+import time
+from pathlib import Path
+
+import orjson
+
+from simulators.broker import Broker
+from simulators.packets import Publish
+from tests.benchmarks.measure import quantile
+from tests.benchmarks.registers import listen
+from tests.end_to_end.process import running
+
+FLIPS = 400
+SITE = """\
+version: 1
+site: {{id: s}}
+gateway: g
+uplink: {{url: "mqtt://127.0.0.1:{broker}"}}
+lines: {{l: {{driver: modbus, tcp: "127.0.0.1:{modbus}"}}}}
+devices:
+  d:
+    line: l
+    points: {{p: {{at: holding 0, every: 20ms, alarms: {{a: {{kind: {kind}, equals: 1, latch: false}}}}}}}}
+store: {{path: {store}}}
+"""
+
+
+class Register:
+    """One register, and when it was first shown to the gateway after a flip."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self.shown: float | None = None
+
+    def words(self, _address: int, count: int) -> bytes:
+        if self.shown is None:
+            self.shown = time.monotonic()
+        return self.value.to_bytes(2, "big") * count
+
+    def flip(self) -> None:
+        self.value ^= 1
+        self.shown = None
+
+
+async def latencies(folder: Path, kind: str) -> list[float]:
+    """Seconds from the first answer that shows a flip to the PUBACK of its event."""
+    register, times, told = Register(), [], asyncio.Event()
+
+    def judge(message: Publish) -> int:
+        if message.topic.endswith("/alarm") and register.shown is not None:
+            times.append(time.monotonic() - register.shown)
+            assert orjson.loads(message.payload)["subject"] == "d/p/a"
+            told.set()
+        return 0
+
+    chance = random.Random(1)  # noqa: S311 - a repeatable pattern
+    server = await listen(register.words)
+    async with server, Broker() as broker:
+        broker.faults.verdict = judge
+        path = folder / f"{kind}.yaml"
+        port = server.sockets[0].getsockname()[1]
+        path.write_text(SITE.format(broker=broker.port, modbus=port, kind=kind, store=folder / kind))
+        async with running(path) as gateway:
+            while not any(message.topic.endswith("/telemetry") for message in broker.received):
+                await asyncio.sleep(0.01)
+            for _ in range(FLIPS):
+                await asyncio.sleep(chance.uniform(0.02, 0.06))
+                told.clear()
+                register.flip()
+                async with asyncio.timeout(5):
+                    await told.wait()
+            await gateway.stop()
+    return times
+
+
+async def test_answer_to_puback(tmp_path: Path) -> None:
+    for kind, words in (("water", "one read"), ("fire", "with its confirming read")):
+        seconds = await latencies(tmp_path, kind)
+        p50, p99 = quantile(seconds, 0.5) * 1e3, quantile(seconds, 0.99) * 1e3
+        print(  # noqa: T201
+            f"\nanswer that shows it -> PUBACK, {words}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, "
+            f"max {max(seconds) * 1e3:.1f} ms of {len(seconds)}"
+        )
+        assert p99 <= 20.0

@@ -1,0 +1,126 @@
+"""The bound that `plan` prints, against contacts that close at any time on real lines at the speed of their wires.
+
+`BENCH_FLIPS` (default 2000) for each configuration, on eight lines at once. A flip during which this machine was late
+by more than the allowance that the bound makes for it is reported apart.
+"""
+
+import asyncio
+import os
+import random
+from typing import Any
+
+import pytest
+
+from gateway import build
+from gateway.config.site import SiteFile
+from gateway.field.bound import HOST, AlarmBound, analyse, load_of
+from gateway.model import Answer, Input
+from simulators.site import VirtualSite
+from tests.benchmarks.measure import quantile
+from tests.field.yard import Yard, at_work
+from tests.simulators.sites import site_of
+
+FLIPS = int(os.environ.get("BENCH_FLIPS", "2000"))
+LINES = 8
+LATENCY = 0.005
+STEP = 0.005
+SMOKE = {"at": "holding 3", "every": "1s", "alarms": {"fire": {"kind": "fire", "equals": 1}}}
+
+
+def site(line: dict[str, Any], count: int, timeout: str) -> SiteFile:
+    """The same line eight times, with so many detectors each."""
+    devices = {
+        f"{at}-{unit}": {"line": f"l{at}", "unit": unit, "limits": {"timeout": timeout}, "points": {"smoke": SMOKE}}
+        for at in range(LINES)
+        for unit in range(1, count + 1)
+    }
+    own = {at: {"serial": f"/dev/rs485-{at}"} if "serial" in line else {} for at in range(LINES)}
+    return site_of({f"l{at}": {**line, **own[at]} for at in range(LINES)}, devices)
+
+
+class Flipper:
+    """Closes contacts of one line, one after another, and waits for the second read that shows each."""
+
+    def __init__(self, yard: Yard, line: str, rng: random.Random) -> None:
+        self.yard = yard
+        self.line = line
+        self.rng = rng
+        self.names = [name for name, device in yard.virtual.site.devices.items() if device.line == line]
+        self.took: list[tuple[str, float, float]] = []
+        """Device, seconds, and how late this machine was meanwhile."""
+        self._seen: dict[str, int] = {}
+
+    def see(self, answer: Answer) -> None:
+        """What the site does with a reading: a first one is read again at once."""
+        reading = answer.readings.get("smoke")
+        if reading is None or reading.value != 1 or answer.device not in self._seen:
+            return
+        self._seen[answer.device] += 1
+        if self._seen[answer.device] == 1:
+            self.yard.lines[self.line].read_now(answer.device, ("smoke",))
+
+    async def flip(self, count: int, dead: str | None) -> None:
+        """At random times, so many."""
+        loop = asyncio.get_running_loop()
+        living = [name for name in self.names if name != dead]
+        for number in range(count):
+            await asyncio.sleep(self.rng.random())
+            name = living[number % len(living)]
+            self._seen[name] = 0
+            closed, lag, last = self.yard.virtual.set(f"{name}.smoke", 1), 0.0, loop.time()
+            while self._seen[name] < 2:
+                await asyncio.sleep(STEP)
+                lag, last = max(lag, loop.time() - last - STEP), loop.time()
+            self.took.append((name, last - closed, lag))
+            self.yard.virtual.set(f"{name}.smoke", 0)
+            del self._seen[name]
+            await asyncio.sleep(1.2)
+
+
+def bounds(file: SiteFile) -> dict[str, AlarmBound]:
+    """What `plan` reckons for the first line."""
+    load = load_of(
+        "l0",
+        build.poller(file, "l0"),
+        {f"{name}.smoke": 2 for name in file.devices},
+        dict.fromkeys(file.devices, LATENCY),
+    )
+    return {alarm.point: alarm for alarm in analyse(load).alarms}
+
+
+BUS, TCP = {"serial": "/dev/rs485", "baudrate": 9600}, {"tcp": "192.168.1.20:502"}
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "count", "dead"),
+    [("8 at 9600", BUS, 8, 0), ("32 at 9600", BUS, 32, 0), ("8 at 9600", BUS, 8, 1), ("20 on TCP", TCP, 20, 1)],
+    ids=["8", "32", "8-one-dead", "tcp-one-dead"],
+)
+async def test_no_alarm_is_later_than_its_bound(name: str, line: dict[str, Any], count: int, dead: int) -> None:
+    file = site(line, count, "300ms")
+    printed = bounds(file)
+    worst = max(alarm.worst_one_dead if dead else alarm.worst for alarm in printed.values())
+    async with VirtualSite(file, latency=LATENCY) as virtual, at_work(virtual) as yard:
+        flippers = {at: Flipper(yard, at, random.Random(int(at[1:]))) for at in file.lines}  # noqa: S311 - phases
+
+        def see(item: Input) -> None:
+            if isinstance(item, Answer):
+                flippers[virtual.site.devices[item.device].line].see(item)
+
+        yard.watch = see
+        await yard.until(lambda: all(yard.good(n, "smoke") for n in file.devices), within=30)
+        async with asyncio.TaskGroup() as group:
+            for at, flipper in flippers.items():
+                victim = f"{at[1:]}-1" if dead else None
+                if victim is not None:
+                    virtual.silence(victim)
+                group.create_task(flipper.flip(max(1, FLIPS // LINES), victim), name=f"flips of {at}")
+    took = [seconds for flipper in flippers.values() for _, seconds, lag in flipper.took if lag <= HOST]
+    apart = [seconds for flipper in flippers.values() for _, seconds, lag in flipper.took if lag > HOST]
+    print(  # noqa: T201
+        f"\n{name}, {dead} dead: bound {worst:.3f} s; {len(took)} flips: p50 {quantile(took, 0.5):.3f}, p99 "
+        f"{quantile(took, 0.99):.3f}, worst {max(took):.3f} s; bound / worst {worst / max(took):.2f}; "
+        f"{len(apart)} apart for a late machine (worst {max(apart, default=0.0):.3f} s)"
+    )
+    assert max(took) <= worst
+    assert FLIPS < 2000 or worst <= 2 * max(took)

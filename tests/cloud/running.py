@@ -1,0 +1,102 @@
+"""An uplink that runs, and what it told."""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gateway.clock import Clock
+from gateway.cloud.link import Broker, Delivery
+from gateway.cloud.outbox import Row
+from gateway.cloud.sending import Limits
+from gateway.cloud.uplink import Callbacks, Settings, Uplink
+from gateway.model import Stream
+from simulators.packets import Publish
+from tests.cloud.memory_outbox import MemoryOutbox
+
+ROOT = "t/site/gw"
+
+
+@dataclass
+class Told:
+    """What the callbacks were given."""
+
+    commands: list[tuple[str, bytes, Delivery]] = field(default_factory=list)
+    refused: list[tuple[Stream, int | None]] = field(default_factory=list)
+    unheard: list[Row] = field(default_factory=list)
+    link: list[tuple[bool, str]] = field(default_factory=list)
+
+    def callbacks(self) -> Callbacks:
+        return Callbacks(
+            on_command=lambda topic, payload, about: self.commands.append((topic, payload, about)),
+            on_refused=lambda stream, code: self.refused.append((stream, code)),
+            on_unheard=self.unheard.append,
+            on_link=lambda up, text: self.link.append((up, text)),
+        )
+
+
+@dataclass
+class Running:
+    """One uplink with its outbox."""
+
+    uplink: Uplink
+    outbox: MemoryOutbox
+    told: Told
+    task: asyncio.Task[None]
+
+
+def settings(port: int, limits: Limits | None = None, **broker: Any) -> Settings:
+    """Settings for a broker on the loopback."""
+    where = replace(Broker("127.0.0.1", port, "gw"), **broker)
+    return Settings(where, ROOT, "/sites/site/gateways/gw", "b00t", "1.2.3", limits=limits or Limits())
+
+
+@asynccontextmanager
+async def running(
+    port: int,
+    outbox: MemoryOutbox | None = None,
+    *,
+    limits: Limits | None = None,
+    clock: Clock | None = None,
+    told: Told | None = None,
+    **broker: Any,
+) -> AsyncIterator[Running]:
+    """Run an uplink until the block ends; then it is cancelled, and has to be gone within a second."""
+    outbox, told = outbox or MemoryOutbox(), told or Told()
+    uplink = Uplink(settings(port, limits, **broker), outbox, clock or Clock(), os.urandom, told.callbacks())
+    uplink.set_standing({}, 0)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(uplink.run(), name="uplink")
+        try:
+            yield Running(uplink, outbox, told, task)
+        finally:
+            task.cancel()
+            done, _ = await asyncio.wait((task,), timeout=1.0)
+            assert done, "the uplink did not end within a second"
+
+
+async def eventually(condition: Callable[[], object], within: float = 10.0) -> float:
+    """Wait until the condition holds; how long that took in seconds."""
+    begun = time.monotonic()
+    while not condition():
+        if time.monotonic() - begun > within:
+            raise AssertionError("it did not happen in time")
+        await asyncio.sleep(0.005)
+    return time.monotonic() - begun
+
+
+def sequences(messages: Sequence[Publish], stream: Stream) -> list[int]:
+    """Sequences of the stream's events in the order in which they came, repeats left out."""
+    seen = dict.fromkeys(
+        int(json.loads(message.payload)["sequence"]) for message in messages if message.topic == f"{ROOT}/{stream}"
+    )
+    return list(seen)
+
+
+def topics(messages: Sequence[Publish]) -> list[str]:
+    """What the topics are called below the root, in order."""
+    return [message.topic.removeprefix(f"{ROOT}/") for message in messages]

@@ -1,0 +1,189 @@
+"""Tokens to writes: the verifier before the real site, and a thief with the broker's password."""
+
+import json
+from base64 import urlsafe_b64decode
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from gateway.cloud.claims import DEFAULT_ALLOW
+from gateway.cloud.commands import Key, Verifier
+from gateway.model import Command, Refused
+from tests.cloud.signing import CLOUD, NONCES, SOURCE, STRANGER, encoded, sign
+from tests.site.compound import Compound
+
+
+@dataclass
+class Gatehouse:
+    """A compound whose commands come as tokens."""
+
+    site: Compound = field(default_factory=Compound)
+    verifier: Verifier = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        key = Key("cloud", CLOUD.public_key(), DEFAULT_ALLOW)
+        self.verifier = Verifier([key], SOURCE, self.site.instant, lambda: NONCES, 0.0)
+
+    def token(self, jti: str, cmd: str = "gate.open", *, life: float = 60.0, begins: float = 0.0, **more: Any) -> bytes:
+        wall = self.site.instant().wall + begins
+        said = {
+            "iss": "cloud", "sub": "li", "aud": SOURCE, "iat": wall, "exp": wall + life, "jti": jti, "cmd": cmd,
+            "args": {"gate": "south"}, **more,
+        }  # fmt: skip
+        return sign({name: value for name, value in said.items() if value is not None})
+
+    def send(self, token: bytes, *, retained: bool = False) -> Command | Refused:
+        item = self.verifier.verify(token, retained=retained)
+        self.site.feed(item)
+        self.site.wait(0.1)
+        return item
+
+    def codes(self) -> list[str]:
+        return [str(event.data["error"]["code"]) for event in self.site.told("command.refused")]  # type: ignore[index,call-overload]
+
+    def pulses(self) -> int:
+        return self.site.writes("board.do3").count(True)
+
+
+def test_a_command_opens_once_and_its_repeat_gets_the_same_answer() -> None:
+    it = Gatehouse()
+    token = it.token("once")
+    it.send(token)
+    it.send(token)
+    it.site.wait(5.0)
+    it.send(token)
+    assert it.pulses() == 1
+    first, *others = [reply.data for reply in it.site.replies]
+    assert first["ok"] is True
+    assert others == [first, first]
+    assert it.codes() == ["repeated", "repeated"]
+
+
+@pytest.mark.parametrize("synced", [True, False])
+def test_a_stolen_broker_password_opens_nothing(*, synced: bool) -> None:
+    """What a thief can send who has read everything that ever went over the broker."""
+    it = Gatehouse()
+    it.site.synced = synced
+    nonce = None if synced else NONCES[0]
+    old = it.token("old", nonce=nonce)
+    it.send(old)
+    it.site.wait(400.0)
+    opened = it.pulses()
+    header, body, signature = it.token("new", nonce=nonce).split(b".")
+    claims = json.loads(urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
+    forged = b".".join((header, encoded(json.dumps(claims | {"jti": "other"}).encode()), signature))
+    it.verifier = Verifier(
+        [Key("cloud", CLOUD.public_key(), DEFAULT_ALLOW)], SOURCE, it.site.instant, lambda: ("x",), 0.0
+    )
+    for token in (old, forged, sign(claims, STRANGER), b"", b"gate.open"):
+        it.send(token)
+    it.send(sign(claims | {"jti": "kept"}), retained=True)
+    it.site.wait(5.0)
+    assert it.pulses() == opened == 1
+    assert it.codes()[-1] == "retained"
+    assert len(it.site.replies) == 3  # the first one, the old one again or expired, the retained one
+
+
+def test_within_the_leeway_after_its_end() -> None:
+    it = Gatehouse()
+    it.send(it.token("late", begins=-70.0))
+    assert it.pulses() == 1
+    it.send(it.token("too late", begins=-95.0))
+    assert it.pulses() == 1
+    assert it.codes() == ["expired"]
+
+
+@pytest.mark.parametrize("seconds", [200.0, 100_000.0])
+def test_a_clock_that_is_set_back_brings_nothing_to_life(seconds: float) -> None:
+    """Also not after the day for which the site remembers it: time can be forged too."""
+    it = Gatehouse()
+    token = it.token("once")
+    it.send(token)
+    it.site.wait(seconds)
+    it.site.shift -= seconds - 10.0
+    it.send(token)
+    it.site.wait(5.0)
+    assert it.pulses() == 1
+    assert it.codes() == ["expired"]
+    it.site.shift += seconds - 10.0
+    it.send(it.token("next"))
+    assert it.pulses() == 2
+
+
+class Thief(RuleBasedStateMachine):
+    """Good commands, everything sent before again, time, restarts, steps of the clock: one jti, one opening."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.it = Gatehouse()
+        self.sent: list[bytes] = []
+        self.good: set[str] = set()
+        self.past = 0
+
+    @rule(life=st.sampled_from((1.0, 60.0, 120.0)), begins=st.sampled_from((-140.0, -20.0, 0.0, 20.0, 50.0)))
+    def command(self, life: float, begins: float) -> None:
+        token = self.it.token(f"j{self.past + len(self.sent)}", life=life, begins=begins, nonce=NONCES[0])
+        self.sent.append(token)
+        # Pulses within a second of each other join, so that each opening is a pulse of its own.
+        self.it.site.wait(3.0)
+        self.send(token)
+
+    def send(self, token: bytes) -> None:
+        item = self.it.send(token)
+        if isinstance(item, Command):
+            self.good.add(item.jti)
+        self.it.site.wait(3.0)
+
+    @rule(which=st.integers(0, 50))
+    def again(self, which: int) -> None:
+        if self.sent:
+            self.send(self.sent[which % len(self.sent)])
+
+    @rule(which=st.integers(0, 50), at=st.integers(0, 10_000), bit=st.integers(0, 7))
+    def altered(self, which: int, at: int, bit: int) -> None:
+        if self.sent:
+            token = bytearray(self.sent[which % len(self.sent)])
+            token[at % len(token)] ^= 1 << bit
+            assert isinstance(self.it.send(bytes(token)), Refused)
+
+    @rule(seconds=st.sampled_from((1.0, 31.0, 100.0, 4000.0, 90_000.0)))
+    def wait(self, seconds: float) -> None:
+        self.it.site.wait(seconds)
+
+    @rule(seconds=st.sampled_from((-90_000.0, -3600.0, -150.0, -40.0, 40.0, 3600.0)))
+    def clock_is_set(self, seconds: float) -> None:
+        self.it.site.shift += seconds
+
+    @rule()
+    def stopped_and_started(self) -> None:
+        """What had its time before is left out: against a restart and a clock set back together nothing helps."""
+        self.it.site.stop()
+        self.it.begin()
+        self.past += len(self.sent)
+        self.sent.clear()
+
+    @rule(which=st.integers(0, 50))
+    def killed_at_once(self, which: int) -> None:
+        """Between a command and its repeat, while it is still good: the site's memory is durable."""
+        if self.sent:
+            token = self.sent[which % len(self.sent)]
+            self.send(token)
+            self.it.site.crash(lose=False)
+            self.send(token)
+
+    @invariant()
+    def one_jti_one_opening(self) -> None:
+        if hasattr(self, "it"):
+            self.it.site.wait(3.0)
+            assert self.it.pulses() <= len(self.good)
+
+
+TestThief = Thief.TestCase
+TestThief.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)

@@ -1,0 +1,133 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from gateway.cloud.ballast import Ballast
+from gateway.cloud.batch import Batch, Entry, Marks
+from gateway.cloud.ledger import Ledger
+from gateway.cloud.outbox import Row
+from gateway.cloud.space import Space
+from gateway.cloud.store import Store
+from gateway.model import Stream
+from tests.cloud.journaling import WALL, until
+
+DAY = 86400.0
+KEEP = dict.fromkeys(Stream, 10 * DAY) | {Stream.TELEMETRY: DAY}
+ROOM = 4 << 20
+
+
+class Bench:
+    """A store that is filled row by row."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder, ROOM)
+        self.ledger = Ledger(self.store, "boot-1", frozenset())
+        self.space = Space(self.store, KEEP)
+        self.ledger.begin("j", WALL, check=True)
+        self.n = 0
+
+    def add(self, stream: Stream, count: int, *, acked: bool, age: float = 0.0, size: int = 1000) -> None:
+        batch = Batch()
+        for _ in range(count):
+            self.n += 1
+            payload = orjson.dumps({"id": str(self.n), "text": "x" * size})
+            batch.add(Entry(Row(self.n, stream, self.n, payload), "j", WALL - age, None, acked=acked))
+        batch.marks = Marks("j", WALL, {stream: (self.n, self.n)})
+        self.ledger.write(batch)
+
+    def left(self) -> dict[Stream, int]:
+        rows = self.store.execute("SELECT stream, count(*) FROM event GROUP BY stream")
+        return {tuple(Stream)[number]: count for number, count in rows}
+
+    def waiting(self) -> dict[Stream, int]:
+        return {stream: count for (stream, _), count in self.ledger.counts().items()}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.store.close()
+
+
+def test_age_removes_what_was_delivered_and_is_old(bench: Bench) -> None:
+    for stream in (Stream.ALARM, Stream.TELEMETRY):
+        bench.add(stream, 250, acked=True, age=20 * DAY)
+        bench.add(stream, 5, acked=True, age=5 * DAY)
+        bench.add(stream, 5, acked=True, age=0.5 * DAY)
+    bench.add(Stream.AUDIT, 5, acked=False, age=20 * DAY)
+    while bench.space.expire(WALL).more:
+        pass
+    assert bench.left() == {Stream.ALARM: 10, Stream.TELEMETRY: 5, Stream.AUDIT: 5}
+
+
+def test_who_goes_first(bench: Bench) -> None:
+    bench.add(Stream.PICTURE, 50, acked=False)
+    bench.add(Stream.ALARM, 50, acked=True, age=20 * DAY)
+    bench.add(Stream.ALARM, 50, acked=True)
+    bench.add(Stream.TELEMETRY, 50, acked=False)
+    bench.add(Stream.ALARM, 50, acked=False, age=20 * DAY)
+    bench.add(Stream.TELEMETRY, 50, acked=False)
+    order = []
+    while (done := bench.space.relieve(WALL)).removed:
+        order.append((done.removed, [shed.stream for shed, _ in done.sheds]))
+    # Delivered beyond `keep`, undelivered pictures, undelivered telemetry; never what is within `keep`, or an
+    # alarm that waits.
+    assert order == [(50, []), (50, [Stream.PICTURE]), (100, [Stream.TELEMETRY])]
+    assert bench.left() == {Stream.ALARM: 100}
+    assert bench.waiting() == {Stream.ALARM: 50}
+    assert bench.store.execute("SELECT stream, first, last, count FROM shed ORDER BY id") == [
+        (5, 1, 50, 50),
+        (4, 151, 300, 100),
+    ]
+
+
+def test_delivered_goes_before_undelivered(bench: Bench) -> None:
+    bench.add(Stream.TELEMETRY, 50, acked=True)
+    bench.add(Stream.PICTURE, 50, acked=True)
+    bench.add(Stream.PICTURE, 50, acked=False)
+    assert bench.space.relieve(None).sheds == []
+    assert bench.left() == {Stream.TELEMETRY: 50, Stream.PICTURE: 50}
+    assert bench.space.relieve(None).sheds == []
+    assert bench.left() == {Stream.PICTURE: 50}
+
+
+def test_without_a_trusted_clock_nothing_goes_for_its_age(bench: Bench) -> None:
+    bench.add(Stream.ALARM, 50, acked=True, age=20 * DAY)
+    assert bench.space.relieve(None).removed == 0
+    assert bench.space.relieve(WALL).removed == 50
+
+
+def test_room_is_made_down_to_85_percent_and_given_back_to_the_disk(bench: Bench, tmp_path: Path) -> None:
+    while not bench.space.crowded():
+        bench.add(Stream.TELEMETRY, 50, acked=False)
+    assert bench.space.make_room(WALL).more
+    while bench.space.make_room(WALL).more:
+        pass
+    assert not bench.space.crowded()
+    assert bench.left()[Stream.TELEMETRY] > 1000
+    assert not bench.space.vacuum()
+    bench.store.execute("DELETE FROM outbox")
+    bench.store.execute("DELETE FROM event")
+    before = bench.store.used()[0]
+    slices = 0
+    while bench.space.vacuum():
+        slices += 1
+    assert slices
+    assert bench.store.used()[0] <= before // 2 + 600
+    bench.store.checkpoint()
+    assert (tmp_path / "journal.db").stat().st_size < before * 4096
+
+
+async def test_a_reserve_is_made_only_where_there_is_room_and_given_up_at_once(tmp_path: Path) -> None:
+    huge, small = Ballast(tmp_path / "huge", 1 << 60), Ballast(tmp_path / "small", 1 << 16)
+    huge.make()
+    small.make()
+    await until((tmp_path / "small").exists)
+    assert small.present
+    assert not huge.present
+    assert small.give_up()
+    assert not small.give_up()
+    await until(lambda: not list(tmp_path.iterdir()))

@@ -1,0 +1,104 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from gateway.cloud import schema
+from gateway.cloud.store import Store
+from gateway.errors import StoreDamaged, StoreError, StoreFull
+
+SIZE = 1 << 20
+TAILS = ("", "-shm", "-wal")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    opened = Store(tmp_path, SIZE)
+    opened.open(check=True)
+    return opened
+
+
+def test_every_setting_holds(store: Store) -> None:
+    found = {
+        name: store.execute(f"PRAGMA {name}")[0][0]
+        for name in ("journal_mode", "synchronous", "page_size", "auto_vacuum", "journal_size_limit", "foreign_keys")
+    }
+    store.close()
+    assert found == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "page_size": 4096,
+        "auto_vacuum": 2,
+        "journal_size_limit": 8 << 20,
+        "foreign_keys": 1,
+    }
+
+
+def test_a_setting_that_does_not_take_is_noticed(store: Store) -> None:
+    with pytest.raises(StoreError, match="page_size is 4096, not 8192"):
+        store.set((("page_size", 8192),))
+    store.close()
+
+
+def test_a_transaction_is_whole_or_not(store: Store) -> None:
+    def fail() -> None:
+        with store.transaction():
+            store.execute("INSERT INTO memory VALUES ('a', x'31')")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert store.execute("SELECT * FROM memory") == []
+    store.close()
+
+
+def test_no_room_and_damage_have_names_of_their_own(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(StoreFull):
+        store.execute("INSERT INTO memory VALUES ('a', zeroblob(?))", (2 * SIZE,))
+    store.close()
+    (tmp_path / "journal.db").write_bytes(b"nonsense" * 1000)
+    with pytest.raises(StoreDamaged):
+        store.open(check=True)
+    store.close()
+    with pytest.raises(StoreError, match="not open"):
+        store.execute("SELECT 1")
+
+
+def test_a_file_of_somebody_else_is_not_taken_over(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "journal.db")
+    other.execute("CREATE TABLE mine (x)")
+    other.close()
+    with pytest.raises(StoreDamaged, match="not a journal"):
+        Store(tmp_path, SIZE).open(check=True)
+
+
+def test_the_check_of_a_file_too_large_to_check_in_time_is_no_fault(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.transaction():
+        store.many("INSERT INTO memory (key, value) VALUES (?, zeroblob(200))", ((f"key-{n}",) for n in range(3000)))
+    store.close()
+    monkeypatch.setattr("gateway.cloud.store.CHECK_SECONDS", -1.0)
+    store.open(check=True)
+    assert store.writable
+    store.close()
+
+
+def test_an_older_file_is_brought_up_to_date(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.close()
+    steps = (*schema.STEPS, ("ALTER TABLE shed ADD COLUMN place TEXT",))
+    monkeypatch.setattr("gateway.cloud.store.STEPS", steps)
+    monkeypatch.setattr("gateway.cloud.store.VERSION", len(steps))
+    store.open(check=True)
+    assert store.number("PRAGMA user_version") == 2
+    assert store.execute("SELECT place FROM shed") == []
+    store.close()
+
+
+def test_set_aside_keeps_every_copy(tmp_path: Path) -> None:
+    store = Store(tmp_path, SIZE)
+    for _ in range(3):
+        store.open(check=True)
+        store.set_aside(0.0)
+    names = {f"journal.db.damaged-19700101T000000Z{count}{tail}" for count in ("", "-2", "-3") for tail in TAILS}
+    assert {path.name for path in tmp_path.iterdir()} == names

@@ -1,0 +1,253 @@
+"""The uplink against a real mosquitto."""
+
+import asyncio
+import json
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiomqtt
+import pytest
+
+from gateway.clock import Clock
+from gateway.cloud.sending import Limits
+from gateway.cloud.wire import TlsFiles
+from gateway.model import Stream
+from simulators.packets import Publish
+from tests.cloud.memory_outbox import MemoryOutbox
+from tests.cloud.running import ROOT, eventually, running, sequences
+from tests.mosquitto import mosquitto
+
+QUICK = Limits(retry_first=0.05, retry_quick=0.1, retry_last=0.2)
+
+
+@dataclass
+class Heard:
+    """What a subscriber got."""
+
+    messages: list[Publish] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def listener(port: int) -> AsyncIterator[Heard]:
+    """Subscribe to everything until the block ends."""
+    heard = Heard()
+
+    async def listen(client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            payload = message.payload
+            assert isinstance(payload, bytes)
+            heard.messages.append(Publish(str(message.topic), payload, message.qos, bool(message.retain)))
+
+    async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client:
+        await client.subscribe("#", qos=1)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(listen(client), name="listener")
+            try:
+                yield heard
+            finally:
+                task.cancel()
+
+
+async def test_everything_arrives_over_a_restart_and_quickly_again(tmp_path: Path) -> None:
+    outbox = MemoryOutbox()
+    async with mosquitto(tmp_path) as broker, running(broker.port, outbox) as run:
+        async with listener(broker.port) as heard:
+            for _ in range(200):
+                outbox.add(Stream.TELEMETRY)
+                outbox.add(Stream.ALARM)
+            await eventually(lambda: not outbox.left)
+            await eventually(lambda: len(sequences(heard.messages, Stream.TELEMETRY)) == 200)
+        await broker.stop(kill=True)
+        await eventually(lambda: not run.uplink.snapshot().connected)
+        for _ in range(200):
+            outbox.add(Stream.TELEMETRY)
+        await eventually(lambda: len(run.told.link) >= 2)
+        await broker.start()
+        begun = time.monotonic()
+        await eventually(lambda: outbox.waiting(Stream.TELEMETRY) < 200, 5.0)
+        assert time.monotonic() - begun <= 1.0
+        await eventually(lambda: not outbox.left)
+        taken = [row.sequence for row in outbox.acknowledged if row.stream is Stream.TELEMETRY]
+        assert taken == list(range(1, 401))
+        assert run.uplink.snapshot().reconnects >= 1
+
+
+async def test_wrong_rights_for_one_topic(tmp_path: Path) -> None:
+    rights = tmp_path / "acl"
+    everything_but_alarms = f"topic readwrite {ROOT}/telemetry\ntopic readwrite {ROOT}/status\n"
+    rights.write_text(everything_but_alarms)
+    outbox = MemoryOutbox()
+    for _ in range(5):
+        outbox.add(Stream.ALARM)
+        outbox.add(Stream.TELEMETRY)
+    async with (
+        mosquitto(tmp_path, acl_file=rights) as broker,
+        running(broker.port, outbox, limits=QUICK) as run,
+    ):
+        await eventually(lambda: outbox.waiting(Stream.TELEMETRY) == 0)
+        await eventually(lambda: run.told.refused)
+        assert run.told.refused == [(Stream.ALARM, 0x87)]
+        assert outbox.waiting(Stream.ALARM) == 5
+        rights.write_text(f"topic readwrite {ROOT}/#\n")
+        broker.reload()
+        await eventually(lambda: not outbox.left)
+        assert run.told.refused[-1] == (Stream.ALARM, None)
+        assert run.uplink.snapshot().reconnects == 0
+        assert not outbox.quarantined
+
+
+async def test_a_packet_over_the_limit_is_set_aside(tmp_path: Path) -> None:
+    outbox = MemoryOutbox()
+    async with mosquitto(tmp_path, max_packet_size=2000) as broker, running(broker.port, outbox) as run:
+        outbox.add(Stream.ALARM)
+        large = outbox.add(Stream.ALARM, size=2500)
+        outbox.add(Stream.ALARM)
+        await eventually(lambda: not outbox.left)
+        assert list(outbox.quarantined) == [large.n]
+        assert run.uplink.snapshot().reconnects == 0
+
+
+async def test_every_size_around_the_limit(tmp_path: Path) -> None:
+    """The size that is reckoned is never less than the true one, or the broker would hang up."""
+    outbox = MemoryOutbox()
+    async with mosquitto(tmp_path, max_packet_size=2000) as broker, running(broker.port, outbox) as run:
+        for size in range(1900, 2010):
+            outbox.add(Stream.ALARM, size=size)
+        await eventually(lambda: not outbox.left)
+        assert max(len(row.payload) for row in outbox.acknowledged) >= 2000 - 70
+        assert run.uplink.snapshot().reconnects == 0
+
+
+async def test_status_will_and_the_next_start(tmp_path: Path) -> None:
+    async with mosquitto(tmp_path) as broker, listener(broker.port) as heard:
+
+        def online() -> list[bool]:
+            return [json.loads(m.payload)["data"]["online"] for m in heard.messages if m.topic == f"{ROOT}/status"]
+
+        async with running(broker.port, will_delay=0):
+            await eventually(lambda: online() == [True])
+        await eventually(lambda: online() == [True, False])
+        async with running(broker.port, will_delay=0) as run:
+            await eventually(lambda: online() == [True, False, True])
+            await run.uplink.farewell(1.0)
+            await eventually(lambda: online() == [True, False, True, False])
+        assert heard.messages[0].topic == f"{ROOT}/alarm/active"
+
+
+async def test_mqtt_3_1_1(tmp_path: Path) -> None:
+    outbox = MemoryOutbox()
+    async with mosquitto(tmp_path) as broker, running(broker.port, outbox, protocol=4):
+        for _ in range(100):
+            outbox.add(Stream.ALARM)
+        await eventually(lambda: not outbox.left)
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate authority to be thrown away."""
+
+    folder: Path
+
+    def make(self, name: str, *, start: str | None = None) -> tuple[Path, Path]:
+        """A certificate for 127.0.0.1 and its key; `start` as YYYYMMDDHHMMSSZ."""
+        key, request, cert = (self.folder / f"{name}.{kind}" for kind in ("key", "csr", "pem"))
+        self._openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request, "-subj", f"/CN={name}")
+        days = ("-startdate", start, "-enddate", "21200101000000Z") if start else ("-days", "30")
+        self._openssl("ca", "-batch", "-notext", "-config", self._configuration(), "-in", request, "-out", cert, *days)
+        return cert, key
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "ca.pem"
+
+    def begin(self) -> None:
+        """Make the authority's own certificate."""
+        (self.folder / "index.txt").write_text("")
+        (self.folder / "serial").write_text("01\n")
+        self._openssl(
+            *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=authority"),
+            *("-addext", "keyUsage=critical,keyCertSign", "-keyout", self.folder / "ca.key", "-out", self.certificate),
+        )
+
+    def _configuration(self) -> Path:
+        path = self.folder / "ca.cnf"
+        path.write_text(
+            f"""[ca]\ndefault_ca = d\n[d]\ndatabase = {self.folder}/index.txt\nserial = {self.folder}/serial
+new_certs_dir = {self.folder}\ncertificate = {self.certificate}\nprivate_key = {self.folder}/ca.key
+default_md = sha256\npolicy = p\nx509_extensions = e\nunique_subject = no\n[p]\ncommonName = supplied
+[e]\nsubjectAltName = IP:127.0.0.1\n"""
+        )
+        return path
+
+    @staticmethod
+    def _openssl(*words: str | Path) -> None:
+        subprocess.run(("openssl", *map(str, words)), check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    authority.begin()
+    return authority
+
+
+async def test_tls_with_a_client_certificate(tmp_path: Path, authority: Authority) -> None:
+    cert, key = authority.make("broker")
+    ours = authority.make("gateway")
+    options = {"cafile": authority.certificate, "certfile": cert, "keyfile": key, "require_certificate": "true"}
+    outbox = MemoryOutbox()
+    for _ in range(300):
+        outbox.add(Stream.TELEMETRY, size=700)
+    outbox.add(Stream.AUDIT, size=300_000)
+    async with mosquitto(tmp_path, **options) as broker:
+        async with running(broker.port, outbox, tls=TlsFiles(authority.certificate, *ours)) as run:
+            await eventually(lambda: not outbox.left)
+            async with aiomqtt.Client(
+                "127.0.0.1",
+                broker.port,
+                protocol=aiomqtt.ProtocolVersion.V5,
+                tls_params=aiomqtt.TLSParameters(str(authority.certificate), str(ours[0]), str(ours[1])),
+            ) as client:
+                for n in range(40):
+                    await client.publish(f"{ROOT}/command", bytes(10_000 + n), qos=1)
+                for _ in range(40):
+                    await eventually(lambda: run.told.commands)
+                    run.told.commands.pop(0)[2].acknowledge()
+            assert run.uplink.snapshot().reconnects == 0
+        async with running(broker.port, tls=TlsFiles(authority.certificate), client_id="bare") as without:
+            await eventually(lambda: any(not up for up, _ in without.told.link))
+            assert not any(up for up, _ in without.told.link)
+            assert "TLS" in without.told.link[0][1] or "reset" in without.told.link[0][1]
+
+
+async def test_tls_files_are_read_anew_at_each_connection(tmp_path: Path, authority: Authority) -> None:
+    cert, key = authority.make("renewed")
+    trusted = tmp_path / "trusted.pem"
+    async with (
+        mosquitto(tmp_path, certfile=cert, keyfile=key) as broker,
+        running(broker.port, tls=TlsFiles(trusted)) as run,
+    ):
+        await eventually(lambda: run.told.link)
+        assert run.told.link[0][1].endswith(f"{trusted}: no such file or directory")
+        trusted.write_bytes(authority.certificate.read_bytes())
+        await eventually(lambda: run.uplink.snapshot().connected)
+
+
+@pytest.mark.parametrize("synced", [False, True])
+async def test_a_certificate_of_the_future_waits_for_the_time(
+    tmp_path: Path, authority: Authority, synced: bool
+) -> None:
+    cert, key = authority.make(f"future{synced}", start="21000101000000Z")
+    clock = Clock(synced=lambda: synced)
+    async with (
+        mosquitto(tmp_path, certfile=cert, keyfile=key) as broker,
+        running(broker.port, tls=TlsFiles(authority.certificate), clock=clock) as run,
+    ):
+        await eventually(lambda: run.told.link)
+        text = run.told.link[0][1]
+        assert (text == "waiting for time") is not synced
+        assert ("not yet valid" in text) is synced

@@ -1,0 +1,30 @@
+"""The example of config/profiles/README.md is a profile that works as it says."""
+
+import re
+from pathlib import Path
+
+from drivers.modbus.line import ModbusLine
+from gateway import build
+from gateway.config.load import load
+from tests.drivers.modbus.test_profiles import SITE, pdu
+
+README = Path(__file__).parents[3] / "config" / "profiles" / "README.md"
+
+
+def test_the_example_is_right_and_takes_one_request(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "acme-lg2.yaml").write_text(example)
+    path = tmp_path / "site.yaml"
+    path.write_text(SITE.format(profile="acme-lg2", line="serial: /dev/rs485"))
+    loaded = load(path)
+    assert loaded.site is not None, loaded.problems
+    (block,) = ModbusLine(build.modbus_line(loaded.site, "line")).blocks()
+    assert pdu(block) == (3, 2)
+    decoded = ModbusLine(build.modbus_line(loaded.site, "line")).decode(block, bytes.fromhex("00fa 0002"))
+    assert (decoded["level"].value, decoded["state"].text) == (2.5, "sensor fault")
+    assert decoded["level"].unit == "m"
+    assert (
+        ModbusLine(build.modbus_line(loaded.site, "line")).decode(block, bytes.fromhex("7fff 0000"))["level"].value
+        is None
+    )

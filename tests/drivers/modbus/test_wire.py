@@ -1,0 +1,163 @@
+"""Modbus TCP: several questions under way, late answers, wrong answers, garbage."""
+
+import asyncio
+
+import pytest
+
+from drivers.modbus.line import ModbusLine
+from gateway.driver import Block
+from gateway.errors import DeviceSilent, LineDown
+from tests.drivers.modbus.lines import CEILING, COIL, REGISTER, WIDE, expected, holding, tcp, unit, values
+from tests.drivers.modbus.responder import Responder, instead, late, tcp_port
+
+
+async def test_four_in_flight_overlap() -> None:
+    responder = Responder(rtu=False)
+    responder.usual = late(0.1)
+    devices = unit(1, *(point for address in range(0, 4000, 1000) for point in holding(address)), timeout=1.0)
+    async with tcp_port(responder) as served, tcp(served.port, devices, in_flight=4) as line:
+        assert len(line.blocks()) == 4
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        async with asyncio.TaskGroup() as tasks:
+            for block in line.blocks():
+                tasks.create_task(_reads(line, block), name="read")
+        assert loop.time() - before < 0.3
+        assert responder.asked[3][0] - responder.asked[0][0] < 0.1
+
+
+async def _reads(line: ModbusLine, block: Block) -> None:
+    assert await values(line, block, 1.0) == expected(block)
+
+
+async def test_answers_in_another_order_find_their_questions() -> None:
+    responder = Responder(rtu=False)
+    responder.knobs += [late(0.06), late(0.03), late(0.0)]
+    device = unit(1, *holding(0), *holding(1000), *holding(2000))
+    async with (
+        tcp_port(responder) as served,
+        tcp(served.port, device, in_flight=3) as line,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for block in line.blocks():
+            tasks.create_task(_reads(line, block), name="read")
+
+
+async def test_a_late_answer_is_passed_over() -> None:
+    responder = Responder(rtu=False)
+    async with tcp_port(responder) as served, tcp(served.port, unit(1, *holding(0), *holding(1000))) as line:
+        first, second = line.blocks()
+        for delay in (0.03, 0.05, 0.1):
+            responder.knobs += [late(delay), late(0.12)]
+            with pytest.raises(DeviceSilent):
+                await line.read(first, 0.02)
+            assert await values(line, second) == expected(second)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "02 03 04 00 09 00 09",  # another unit
+        "01 04 04 00 09 00 09",  # another function
+        "01 03 02 00 09",  # too short
+        "01 03 06 00 09 00 09 00 09",  # too long
+        "01 84 02",  # the refusal of another function
+        "01 03 02 00 09 00 09",  # byte count and length differ
+    ],
+)
+async def test_what_is_not_the_answer_is_none(wrong: str) -> None:
+    responder = Responder(rtu=False)
+    adu = bytes.fromhex(wrong)
+    async with tcp_port(responder) as served, tcp(served.port, unit(1, *holding(0))) as line:
+        (block,) = line.blocks()
+        responder.knobs.append(lambda request, _: [(0.0, request[:4] + len(adu).to_bytes(2, "big") + adu)])
+        with pytest.raises(DeviceSilent):
+            await line.read(block, 0.05)
+        assert await values(line, block) == expected(block)
+
+
+@pytest.mark.parametrize("garbage", [b"HTTP/1.1 400 Bad Request\r\n", b"\0" * 8, b"\0\1\0\0\xff\xff\1\3"])
+async def test_garbage_costs_the_connection(garbage: bytes) -> None:
+    responder = Responder(rtu=False)
+    async with tcp_port(responder) as served:
+        line = tcp(served.port, unit(1, *holding(0)))
+        (block,) = line.blocks()
+        async with line:
+            responder.knobs.append(instead(garbage))
+            with pytest.raises(LineDown, match="no Modbus TCP"):
+                await line.read(block, 1.0)
+            with pytest.raises(LineDown):
+                await line.read(block, 1.0)
+        async with line:
+            assert await values(line, block) == expected(block)
+
+
+async def test_an_answer_in_pieces() -> None:
+    responder = Responder(rtu=False)
+    responder.usual = lambda _, answer: [(0.004 * at, answer[at : at + 1]) for at in range(len(answer))]
+    async with tcp_port(responder) as served, tcp(served.port, unit(1, *holding(0))) as line:
+        (block,) = line.blocks()
+        for _ in range(2):
+            assert await values(line, block, 1.0) == expected(block)
+
+
+async def test_a_cancelled_silent_read_ends_at_once() -> None:
+    responder = Responder(rtu=False)
+    async with tcp_port(responder) as served, tcp(served.port, unit(1, *holding(0), *holding(1000))) as line:
+        first, second = line.blocks()
+        responder.knobs.append(late(0.06))
+        loop = asyncio.get_running_loop()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.03):
+                await line.read(first, 60.0)
+        assert loop.time() - responder.asked[0][0] < 0.1
+        for _ in range(3):
+            assert await values(line, second) == expected(second)
+
+
+async def test_writes_land() -> None:
+    responder = Responder(rtu=False)
+    async with tcp_port(responder) as served, tcp(served.port, unit(1, COIL, REGISTER, WIDE)) as line:
+        await line.write("d1", "out", True, CEILING)
+        await line.write("d1", "set", 77, CEILING)
+        await line.write("d1", "wide", 70000, CEILING)
+        assert line.echoes is None
+    assert responder.coils == {40: True}
+    assert responder.registers == {300: 77, 310: 1, 311: 4464}
+
+
+async def test_every_question_has_a_number_of_its_own() -> None:
+    responder = Responder(rtu=False)
+    async with tcp_port(responder) as served, tcp(served.port, unit(1, *holding(0))) as line:
+        (block,) = line.blocks()
+        for _ in range(3):
+            await line.read(block, CEILING)
+    assert [frame[:2] for _, frame in responder.asked] == [b"\0\1", b"\0\2", b"\0\3"]
+
+
+async def test_a_device_that_wants_silence_gets_it() -> None:
+    responder = Responder(rtu=False)
+    async with tcp_port(responder) as served, tcp(served.port, unit(1, *holding(0), silence=0.03)) as line:
+        (block,) = line.blocks()
+        for _ in range(3):
+            await line.read(block, CEILING)
+        times = [at for at, _ in responder.asked]
+        assert times[1] - times[0] >= 0.03
+        assert times[2] - times[1] >= 0.03
+
+
+async def test_an_answer_that_lies_unread_after_a_lag_of_the_loop_is_no_miss() -> None:
+    responder = Responder(rtu=False)
+    async with tcp_port(responder) as served, tcp(served.port, unit(1, *holding(0))) as line:
+        (block,) = line.blocks()
+        loop = asyncio.get_running_loop()
+
+        def lag(_: bytes, answer: bytes) -> list[tuple[float, bytes]]:
+            served.connections[0].write(answer)
+            end = loop.time() + 0.1
+            while loop.time() < end:
+                pass
+            return []
+
+        responder.knobs.append(lag)
+        assert await values(line, block, 0.05) == expected(block)

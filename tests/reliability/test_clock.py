@@ -1,0 +1,163 @@
+"""A wrong clock: 1970 at boot, steps of an hour and of ten years, nobody who sets it.
+
+The whole gateway, on a clock whose hands the test moves.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gateway.app import serve
+from gateway.clock import Clock
+from gateway.cloud.events import wall_of
+from gateway.prepare import prepare
+from simulators.cloud import Event
+from tests.reliability.compound import BATTERY, World, world
+
+HOUR = 3600.0
+YEAR = 365 * 24 * HOUR
+PROMPT = 1.0
+ASKED_EVERY = 10.0
+"""The kernel is asked so often whether the clock is right."""
+
+
+@dataclass
+class Hands:
+    """What the clocks of the machine show."""
+
+    wall: float = 0.0
+    mono: float = 0.0
+    synced: bool = True
+
+    def clock(self) -> Clock:
+        return Clock(
+            mono=lambda: time.monotonic() + self.mono, wall=lambda: time.time() + self.wall, synced=lambda: self.synced
+        )
+
+
+@asynccontextmanager
+async def gateway(it: World, hands: Hands) -> AsyncIterator[None]:
+    """One life in this process, ended as by SIGTERM."""
+    settings = (await asyncio.to_thread(prepare, it.site)).settings
+    assert settings is not None
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(serve(settings, stop, clock=hands.clock()), name="gateway")
+        try:
+            yield
+        finally:
+            stop.set()
+
+
+def in_order(it: World) -> list[Event]:
+    """The alarm stream, checked: numbers in order as they arrived."""
+    told = it.cloud.of("alarm")
+    assert [int(event["sequence"]) for event in told] == list(range(1, len(told) + 1))
+    return told
+
+
+async def delayed(it: World) -> float:
+    """An alarm with a delay of a second comes and goes; the time from the wire to the cloud."""
+    before, begun = len(it.cloud.of("alarm.raised", "panel/level/high")), time.monotonic()
+    it.served.set(2, 60)
+    await it.cloud.until(lambda seen: len(seen.of("alarm.raised", "panel/level/high")) > before)
+    took = time.monotonic() - begun
+    it.served.set(2, 0)
+    await it.cloud.until(lambda seen: len(seen.of("alarm.cleared", "panel/level/high")) > before)
+    return took
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR, 10 * YEAR, -10 * YEAR])
+async def test_a_step_neither_stalls_a_timer_nor_reorders(tmp_path: Path, step: float) -> None:
+    hands = Hands()
+    async with world(tmp_path) as it:
+        async with gateway(it, hands):
+            await it.flip(2)
+            hands.wall += step
+            assert await it.flip(2) < PROMPT
+            assert 1.0 <= await delayed(it) < 1.0 + PROMPT
+            hands.wall -= step
+            assert await it.flip(2) < PROMPT
+            assert 1.0 <= await delayed(it) < 1.0 + PROMPT
+        # The next life: nothing of it is told twice, and it is not blind from the future.
+        async with gateway(it, hands):
+            await it.cloud.until(lambda seen: len(seen.of("gateway.started")) == 2)
+            await it.flip()
+        it.must_be_whole()
+        in_order(it)
+        data = it.cloud.of("gateway.started")[1]["data"]
+        assert wall_of(data["blind_from"]) <= wall_of(data["blind_until"])
+
+
+async def test_1970_at_boot(tmp_path: Path) -> None:
+    hands = Hands()
+    async with world(tmp_path) as it:
+        async with gateway(it, hands):
+            await it.flip(2)
+        newest = max(event["time"] for event in it.cloud.events)
+        hands.wall, hands.synced = -time.time(), False
+        async with gateway(it, hands):
+            await it.flip(2)
+            assert await it.fire(0, "panel/smoke/fire") < PROMPT
+            unsynced = it.cloud.of("alarm")[4:]
+            assert all(event["clock"] == "unsynced" for event in unsynced)
+            assert all(event["time"] >= newest for event in unsynced), "time never runs back"
+            # Away from the broker, more happens; then the clock is set.
+            await it.broker.stop()
+            it.served.set(1, 60)
+            await asyncio.sleep(ASKED_EVERY / 10)
+            happened = time.time()
+            hands.wall, hands.synced = 0.0, True
+            await it.broker.start()
+            await it.cloud.until(lambda seen: len(seen.of("alarm.raised", BATTERY)) == 5, 30.0)
+            it.served.set(1, 0)
+            await asyncio.sleep(ASKED_EVERY + 0.5)
+            await it.flip()
+        it.must_be_whole()
+        told = in_order(it)
+        assert told[-1]["clock"] == "synced"
+        assert abs(wall_of(told[-1]["time"]) - time.time()) < 5.0
+        assert happened > 0
+
+
+async def test_what_was_born_unsynced_gets_its_true_time_before_it_is_sent(tmp_path: Path) -> None:
+    hands = Hands(wall=-time.time(), synced=False)
+    async with world(tmp_path) as it:
+        await it.broker.stop()
+        async with gateway(it, hands):
+            async with asyncio.timeout(10):
+                while not it.served.requests:
+                    await asyncio.sleep(0.01)
+            it.served.set(1, 60)
+            true = time.time()
+            await asyncio.sleep(0.5)
+            hands.wall, hands.synced = 0.0, True
+            await asyncio.sleep(ASKED_EVERY + 1.0)
+            await it.broker.start()
+            raised = await it.until_told("alarm.raised", BATTERY)
+        assert raised["clock"] == "corrected"
+        assert abs(wall_of(raised["time"]) - true) < PROMPT
+
+
+async def test_nobody_sets_the_clock_for_a_week(tmp_path: Path) -> None:
+    hands = Hands(synced=False)
+    async with world(tmp_path) as it:
+        async with gateway(it, hands):
+            for day in range(1, 8):
+                hands.mono += 24 * HOUR
+                hands.wall += 24 * HOUR
+                assert await it.flip() < PROMPT, day
+            raised = await it.until_told("alarm.raised", "gateway/clock")
+            assert await it.fire(0, "panel/smoke/fire") < PROMPT
+            hands.synced = True
+            await it.until_told("alarm.cleared", "gateway/clock", ASKED_EVERY + 5.0)
+        assert raised["data"]["text"] == "nobody sets this clock"
+        assert len(it.cloud.of("alarm.raised", "gateway/clock")) == 1
+        it.must_be_whole()
+        in_order(it)
+        assert all(event["clock"] == "unsynced" for event in it.cloud.of("alarm", BATTERY))

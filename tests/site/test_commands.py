@@ -1,0 +1,378 @@
+"""Commands: each with its reply, its code, its place in the audit."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.model import Command, Json, Performed, Refused
+from gateway.site import arguments
+from gateway.site.settings import Ref
+from tests.site.compound import ALL, DEFAULT_ALLOW, Compound
+
+
+def command(site: Compound, cmd: str, jti: str = "j", life: float = 60.0, **args: Json) -> Command:
+    wall = site.instant().wall
+    return Command(jti, "cloud", "li", "k1", ALL, cmd, args, wall + life, "T/reply/x", site.instant())
+
+
+def code(reply: dict[str, Any]) -> str:
+    return str(reply["error"]["code"])
+
+
+def test_the_audit_of_a_command_that_was_done() -> None:
+    site = Compound()
+
+    site.command("gate.open", jti="once", gate="south", reason="visitor")
+
+    assert dict(site.told("command.done")[0].data) == {
+        "jti": "once", "iss": "cloud", "sub": "li", "kid": "k1", "cmd": "gate.open",
+        "args": {"gate": "south", "reason": "visitor"}, "ok": True, "error": None, "count": None,
+    }  # fmt: skip
+
+
+def test_the_reply_goes_where_it_was_asked_for() -> None:
+    site = Compound()
+
+    site.feed(command(site, "gate.open", gate="south"))
+    site.wait(1)
+
+    assert [(reply.jti, reply.reply_to, reply.local) for reply in site.replies] == [("j", "T/reply/x", False)]
+
+
+@pytest.mark.parametrize("after", [0.0, 0.05, 2.0, 80.0])
+def test_a_repeat_moves_nothing_gets_the_first_reply_again_and_an_audit_event(after: float) -> None:
+    site = Compound()
+    first = command(site, "gate.open", gate="south")
+    site.feed(first)
+    site.wait(after)
+    told = len(site.replies)
+
+    site.feed(first)
+    site.wait(3)
+
+    assert site.writes("board.do3").count(True) == 1
+    assert len(site.replies) == 1 + (told == 1)
+    assert len({str(reply.data) for reply in site.replies}) == 1
+    assert site.told("command.refused")[-1].data["error"]["code"] == "repeated"  # type: ignore[index,call-overload]
+
+
+def test_a_repeat_after_a_crash_moves_nothing() -> None:
+    site = Compound()
+    first = command(site, "gate.open", life=3600, gate="south")
+    site.feed(first)
+
+    site.crash()
+    site.wait(5)
+    site.feed(first)
+    site.wait(5)
+
+    assert site.writes("board.do3").count(True) == 0, "it was under way when the process ended"
+    assert site.replies[-1].data["error"]["code"] == "silent"  # type: ignore[index,call-overload]
+    assert [event.data["error"]["code"] for event in site.told("command.refused")] == ["silent", "repeated"]  # type: ignore[index,call-overload]
+
+
+def test_what_was_asked_is_remembered_in_the_step_that_moves() -> None:
+    site = Compound()
+
+    effects = site.feed(command(site, "gate.open", gate="south"))
+
+    kinds = {type(effect).__name__ for effect in effects}
+    assert {"Remember", "Operate"} <= kinds
+    assert "command/k1/j" in site.memory
+
+
+def test_a_command_is_forgotten_after_its_expiry_and_the_leeway() -> None:
+    site = Compound()
+    site.command("alarm.shelve", jti="j", life=60, device="gauge", for_="0s")
+    site.command("gate.open", jti="g", life=60, gate="south")
+    site.wait(85)
+    assert "command/k1/j" in site.memory
+    site.wait(10)
+
+    assert "command/k1/j" not in site.memory
+
+
+def test_a_clock_that_is_set_back_makes_no_opening_valid_again() -> None:
+    site = Compound()
+    first = command(site, "gate.open", gate="south")
+    site.feed(first)
+    site.wait(3600)
+    site.shift = -3600
+    site.stop()
+
+    site.feed(first)
+    site.wait(5)
+
+    assert site.writes("board.do3").count(True) == 1
+
+
+def test_with_an_unsynced_clock_it_is_remembered_for_a_day() -> None:
+    site = Compound(synced=False)
+    site.command("gate.open", jti="j", life=60, gate="south")
+    site.wait(23 * 3600)
+    assert "command/k1/j" in site.memory
+    site.wait(3600)
+
+    assert "command/k1/j" not in site.memory
+
+
+def test_the_same_jti_of_another_key_is_another_command() -> None:
+    site = Compound()
+    site.feed(command(site, "gate.open", gate="south"))
+    site.wait(5)
+
+    site.feed(replace(command(site, "gate.open", gate="south"), kid="k2"))
+    site.wait(5)
+
+    assert site.writes("board.do3").count(True) == 2
+
+
+def test_a_command_that_expired_on_its_way() -> None:
+    site = Compound()
+
+    assert code(site.command("gate.open", life=0, gate="south")) == "expired"
+    assert site.wire == []
+
+
+@pytest.mark.parametrize(
+    "cmd", ["access.update", "inspection.run", "picture", "panel.duty", "access.forget", "nonsense"]
+)
+def test_a_part_that_does_not_exist_is_unknown(cmd: str) -> None:
+    site = Compound()
+
+    assert code(site.command(cmd, allow=ALL | {cmd})) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("cmd", "args"),
+    [
+        ("device.disable", {"device": "smoke-1", "for": "1h"}),
+        ("device.enable", {"device": "smoke-1"}),
+        ("zone.test", {"zone": "b3", "for": "1h"}),
+        ("write", {"point": "board.do7", "value": True}),
+        ("config.apply", {"file": ""}),
+    ],
+)
+def test_what_is_not_in_the_default_list_is_not_allowed(cmd: str, args: dict[str, Json]) -> None:
+    site = Compound()
+
+    site.feed(replace(command(site, cmd), args=args, allow=DEFAULT_ALLOW))
+    site.wait(1)
+
+    assert code(dict(site.replies[0].data)) == "not-allowed"
+
+
+@pytest.mark.parametrize(
+    ("cmd", "args"),
+    [
+        ("gate.open", {}),
+        ("gate.open", {"gate": "nowhere"}),
+        ("gate.open", {"gate": 7}),
+        ("gate.open", {"gate": "south", "speed": "fast"}),
+        ("gate.open", {"gate": "south", "reason": "x" * 3000}),
+        ("gate.hold", {"gate": ["south"]}),
+        ("gate.release", {"gate": None}),
+        ("fire.confirm", {"zone": "nowhere"}),
+        ("alarm.acknowledge", {"alarm": "nothing"}),
+        ("alarm.verify", {"alarm": "nothing", "result": "real"}),
+        ("alarm.verify", {"alarm": "nothing", "result": "maybe"}),
+        ("alarm.reset", {"alarm": "nothing"}),
+        ("alarm.shelve", {"device": "nobody", "for": "1h"}),
+        ("alarm.shelve", {"device": "smoke-1", "for": "25h"}),
+        ("alarm.shelve", {"device": "smoke-1", "for": "-1h"}),
+        ("alarm.shelve", {"device": "smoke-1"}),
+        ("device.disable", {"device": "smoke-1", "for": "13h", "reason": "x"}),
+        ("device.disable", {"device": "smoke-1", "for": "0s"}),
+        ("device.disable", {"device": "nobody", "for": "1h"}),
+        ("zone.test", {"zone": "b3", "for": "5h"}),
+        ("zone.test", {"zone": "nowhere", "for": "1h"}),
+        ("read", {"device": "nobody"}),
+        ("read", {"device": "smoke-1", "point": "nothing"}),
+        ("write", {"point": "smoke-1.fire", "value": 0}),
+        ("write", {"point": "board.do7", "value": None}),
+        ("write", {"point": "board.do7", "value": float("nan")}),
+        ("write", {"point": "board.do7", "value": {"a": 1}}),
+    ],
+)
+def test_wrong_arguments(cmd: str, args: dict[str, Json]) -> None:
+    site = Compound()
+
+    site.feed(replace(command(site, cmd), args=args))
+    site.wait(1)
+
+    assert code(dict(site.replies[0].data)) == "bad-args"
+    assert site.wire == []
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = st.sampled_from(
+    ["gate", "zone", "alarm", "device", "for", "point", "value", "result", "note", "cause", "reason"]
+)
+
+
+@given(
+    st.sampled_from(sorted(ALL | {"alarm.reset", "silence"})),
+    st.dictionaries(NAMES | st.text(max_size=5), JSON, max_size=4),
+)
+def test_no_argument_breaks_anything(cmd: str, args: dict[str, Json]) -> None:
+    site = Compound()
+
+    site.feed(replace(command(site, cmd), args=args, allow=ALL | {"silence"}))
+    site.wait(30)
+
+    assert len(site.replies) == 1 or site.performs
+    assert len(site.told("command.done", "command.refused")) == 1 or site.performs
+
+
+def test_refusals_are_told_singly_up_to_60_a_minute_and_then_summed() -> None:
+    site = Compound()
+
+    for n in range(150):
+        site.feed(Refused("bad-signature" if n % 2 else "expired", "forged", site.instant()))
+    assert len(site.told("command.refused")) == 60
+    site.wait(60)
+
+    summed = [event.data for event in site.told("command.refused")[60:]]
+    assert [(data["error"]["code"], data["count"]) for data in summed] == [("bad-signature", 45), ("expired", 45)]  # type: ignore[index,call-overload]
+    site.feed(Refused("bad-signature", "forged", site.instant()))
+    assert len(site.told("command.refused")) == 63
+    assert site.replies == [], "no signature, no reply"
+
+
+def test_a_clean_stop_tells_what_was_summed() -> None:
+    site = Compound()
+    for _ in range(70):
+        site.feed(Refused("bad-signature", "forged", site.instant()))
+
+    site.stop()
+
+    assert site.told("command.refused")[-1].data["count"] == 10
+
+
+def test_a_refused_command_that_was_signed_has_a_reply() -> None:
+    site = Compound()
+
+    site.feed(
+        Refused("wrong-audience", "not for us", site.instant(), "j", "cloud", "li", "k1", "gate.open", signed=True)
+    )
+
+    assert site.replies[0].data == {
+        "jti": "j", "cmd": "gate.open", "ok": False, "error": {"code": "wrong-audience", "message": "not for us"},
+    }  # fmt: skip
+
+
+def test_read_is_performed_on_the_line_and_answered() -> None:
+    site = Compound()
+    site.feed(command(site, "read", device="smoke-1", point="fire"))
+    perform = site.performs[0]
+    assert (perform.cmd, perform.args) == ("read", {"device": "smoke-1", "point": "fire"})
+
+    site.feed(Performed(perform.order, True, {"fire": {"value": 0}}, "", "", site.instant()))
+
+    assert site.replies[0].data["result"] == {"fire": {"value": 0}}
+
+
+def test_read_of_a_silent_device() -> None:
+    site = Compound()
+    site.feed(command(site, "read", device="smoke-1"))
+
+    site.feed(Performed(site.performs[0].order, False, None, "silent", "no answer", site.instant()))
+
+    assert code(dict(site.replies[0].data)) == "silent"
+
+
+@pytest.mark.parametrize("cmd", ["events.replay", "config.get", "config.apply"])
+def test_what_others_do_is_handed_on_with_its_jti_and_audit(cmd: str) -> None:
+    site = Compound()
+    site.feed(command(site, cmd, stream="alarm"))
+    site.feed(Performed(site.performs[0].order, True, None, "", "", site.instant()))
+    site.feed(command(site, cmd, stream="alarm"))
+
+    assert len(site.performs) == 1
+    assert [event.type for event in site.told("command.done", "command.refused")] == ["command.done", "command.refused"]
+
+
+@pytest.mark.parametrize("what", ["fire", "hold"])
+def test_the_configuration_is_not_changed_while_a_fire_stands_or_a_gate_is_held(what: str) -> None:
+    site = Compound()
+    if what == "fire":
+        site.burn("smoke-1")
+    else:
+        site.command("gate.hold", gate="south")
+
+    assert code(site.command("config.apply", file="")) == "interlocked"
+
+
+def test_write_is_read_back() -> None:
+    site = Compound()
+
+    reply = site.command("write", point="board.do7", value=True)
+
+    assert reply["result"] == {"point": "board.do7", "value": True}
+    assert site.on("board.do7")
+
+
+def test_a_write_that_does_not_take() -> None:
+    site = Compound()
+    site.stuck.add(Ref("board", "do7"))
+
+    assert code(site.command("write", point="board.do7", value=True)) == "refused-by-device"
+
+
+@pytest.mark.parametrize("point", ["board.do1", "board.do2", "board.do3", "board.do4", "board.do5"])
+def test_a_point_in_use_is_interlocked(point: str) -> None:
+    site = Compound()
+
+    assert code(site.command("write", point=point, value=False)) == "interlocked"
+    assert site.wire == []
+
+
+def test_a_write_to_a_silent_device() -> None:
+    site = Compound()
+    site.fall_silent("board")
+
+    assert code(site.command("write", point="board.do7", life=5, value=True)) == "silent"
+    site.wait(10)
+    site.come_back("board")
+    site.wait(5)
+
+    assert not site.on("board.do7")
+
+
+def test_a_role_may_only_what_it_may() -> None:
+    site = Compound()
+
+    assert code(site.person("write", point="board.do7", value=True)) == "not-allowed"
+    assert code(site.person("device.disable", "steward", device="smoke-1", for_="1h")) == "not-allowed"
+    assert code(site.person("gate.open", "visitor", gate="south")) == "not-allowed"
+    assert site.person("write", "technician", point="board.do7", value=True)["ok"]
+
+
+def test_what_people_on_site_do_is_audited() -> None:
+    site = Compound()
+
+    site.person("gate.open", gate="south")
+
+    audit = site.told("command.done")[0].data
+    assert (audit["iss"], audit["sub"], audit["cmd"], audit["jti"]) == ("on-site", "wang", "gate.open", None)
+
+
+def test_long_arguments_are_cut_in_the_audit() -> None:
+    kept = arguments.brief({"file": "x" * 9000, "put": [1, 2, 3], "n": 1.5})
+
+    assert len(str(kept["file"])) < 200
+    assert (kept["put"], kept["n"]) == ("(3 entries)", 1.5)
+
+
+@given(st.text(max_size=12))
+def test_a_duration_is_a_duration_or_nothing(text: str) -> None:
+    length = arguments.seconds(text)
+
+    assert length is None or (length >= 0 and text[-1] in "smhd")

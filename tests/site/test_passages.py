@@ -1,0 +1,203 @@
+"""Which passages are new: retries, repeats, late records; and what is kept of them."""
+
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.model import Instant, Json, Passage
+from gateway.site.access import Access, AccessSettings, Decision, Taken
+from gateway.site.lists import Entry, Lists, make
+from gateway.site.presence import Presence
+
+WALL = 1_795_305_601.0
+RULES = AccessSettings()
+GATE = "north-in"
+
+
+def listed(plate: str) -> Entry:
+    return Entry(plate, "resident")
+
+
+def lists(*entries: Entry) -> Lists:
+    return Lists([make("residents", 1, entries)])
+
+
+class Gatehouse:
+    """A camera, its gate and the list, in time."""
+
+    def __init__(self, *entries: Entry) -> None:
+        self.entries = entries or (listed("京A12345"), listed("京B12345"))
+        self.memory: dict[str, Json] = {}
+        self.mono = 1000.0
+        self.offset = WALL
+        self.restart()
+
+    def restart(self) -> None:
+        self.access = Access(RULES, {"lpr": GATE, "exit": "north-out"}, lists(*self.entries))
+        self.access.restore(self.memory, self.now)
+
+    @property
+    def now(self) -> Instant:
+        return Instant(self.mono, self.offset + self.mono, synced=True)
+
+    def see(self, plate: str | None = "京A12345", key: str = "", age: float | None = 0.5, **more: object) -> Taken:
+        seen = None if age is None else self.now.wall - age
+        passage = Passage("lpr", plate, self.now, key, "in", 95.0, seen=seen, seen_firm=True)
+        taken = self.access.take(replace(passage, **more), self.now.wall)  # type: ignore[arg-type]
+        self.memory.update(taken.remember)
+        return taken
+
+    def opens(self, plate: str | None = "京A12345", key: str = "", age: float | None = 0.5, **more: object) -> bool:
+        decision = self.see(plate, key, age, **more).decision
+        return decision is not None and decision.decision == "opened"
+
+    def wait(self, seconds: float) -> None:
+        self.mono += seconds
+
+
+Ignored = Literal["retry", "repeat"] | None
+
+
+def judged(taken: Taken) -> tuple[Ignored, Decision | None]:
+    return taken.ignored, taken.decision
+
+
+def test_a_retry_is_nothing_new_however_late_it_comes() -> None:
+    house = Gatehouse()
+    assert house.opens(key="k1")
+    for seconds in (0.1, 5, 100, 3600):
+        house.wait(seconds)
+        assert judged(house.see(key="k1")) == ("retry", None)
+    house.restart()
+    assert judged(house.see(key="k1")) == ("retry", None)
+
+
+def test_a_repeat_is_counted_from_the_first() -> None:
+    house = Gatehouse()
+    assert house.opens(key="k1")
+    for number in range(3):
+        house.wait(3)
+        assert judged(house.see(key=f"r{number}")) == ("repeat", None)
+    assert house.opens("京B12345", "other")
+    house.wait(1)
+    assert house.opens(key="k2")
+
+
+def test_a_repeat_is_known_after_a_restart() -> None:
+    house = Gatehouse()
+    assert house.opens(key="k1")
+    house.wait(2)
+    house.restart()
+    assert judged(house.see(key="k2")) == ("repeat", None)
+    house.wait(9)
+    assert house.opens(key="k3")
+
+
+def test_a_misread_and_a_right_reading_of_one_car_are_one_passage() -> None:
+    house = Gatehouse()
+    assert house.opens("京A72345", "k1")
+    house.wait(2)
+    assert judged(house.see("京A12345", "k2")) == ("repeat", None)
+    house.wait(2)
+    assert judged(house.see("京A72345", "k3")) == ("repeat", None)
+    house.wait(2)
+    assert judged(house.see("京AT2345", "k4")) == ("repeat", None)
+
+
+def test_cameras_do_not_share_their_repeats() -> None:
+    house = Gatehouse()
+    assert house.opens(key="k1")
+    assert house.see(key="k1", camera="exit").decision is not None
+
+
+def test_a_mark_of_history_opens_nothing_and_is_told_once() -> None:
+    house = Gatehouse()
+    taken = house.see(key="k1", age=500, history=True)
+    assert taken.decision is not None
+    assert (taken.decision.decision, taken.decision.reason, taken.decision.late) == ("no-gate", "late", True)
+    assert taken.decision.list_kind == "resident"
+    assert house.see(key="k1", age=500, history=True).ignored == "retry"
+    assert house.see(key="k2", age=503, history=True).ignored == "repeat"
+    assert house.opens(key="k3")
+
+
+def test_a_record_of_what_was_told_live_is_no_second_passage() -> None:
+    house = Gatehouse()
+    assert house.opens(key="live", age=0)
+    house.wait(300)
+    assert house.see(key="record", age=301, history=True).ignored == "repeat"
+    assert house.opens(key="next")
+
+
+def test_an_old_time_is_late_only_from_a_camera_whose_clock_was_right() -> None:
+    house = Gatehouse()
+    assert house.opens(key="k1", age=400)
+    house.wait(20)
+    assert house.opens(key="k2", age=400)
+    house.wait(20)
+    assert house.opens(key="k3", age=2)
+    house.wait(20)
+    late = house.see(key="k4", age=61)
+    assert late.decision is not None
+    assert late.decision.late
+    house.wait(20)
+    assert house.opens(key="k5", age=59)
+
+
+@pytest.mark.parametrize(("age", "firm"), [(None, True), (500.0, False), (WALL - 946_684_800.0, True), (-3.2, True)])
+def test_no_mark_and_no_usable_time_is_live(age: float | None, firm: bool) -> None:
+    house = Gatehouse()
+    assert house.opens(key="k1", age=0)
+    house.wait(20)
+    assert house.opens(key="k2", age=age, seen_firm=firm)
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0, 3.2e8])
+def test_a_step_of_our_own_clock_makes_nothing_late(step: float) -> None:
+    house = Gatehouse()
+    right = house.offset
+    assert house.opens(key="k0", age=1)
+    house.wait(20)
+    house.offset += step
+    for number in range(3):
+        house.wait(20)
+        seen = right + house.mono
+        assert house.opens(key=f"k{number + 1}", seen=seen)
+
+
+def test_without_anything_that_tells_it_only_the_window_counts() -> None:
+    house = Gatehouse()
+    for _ in range(3):
+        assert house.opens(key="", age=None)
+        assert house.see(key="", age=None).ignored == "repeat"
+        house.wait(11)
+
+
+def test_what_is_remembered_is_bounded_and_can_be_forgotten() -> None:
+    house = Gatehouse()
+    for number in range(1000):
+        house.see(f"京C{number:05}", f"k{number}")
+    assert len(house.memory) == 256
+    names = house.access.forget("京C00999")
+    assert len(names) == 1
+    assert [name for name, value in house.memory.items() if "京C00999" in str(value)] == names
+    assert house.see("京C00999", "k999").ignored is None
+
+
+spoilt = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, min_size=5, max_size=5),
+    max_leaves=6,
+)
+names = st.sampled_from(["passage:lpr:1", "passage:lpr:x", "x", "passage::9999", "inside:a"])
+
+
+@given(st.dictionaries(names, spoilt))
+def test_a_spoilt_memory_is_no_end(memory: dict[str, Json]) -> None:
+    house = Gatehouse()
+    house.access.restore(memory, house.now)
+    Presence().restore(memory)
+    assert house.see().decision is not None

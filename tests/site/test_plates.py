@@ -1,0 +1,194 @@
+import random
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.site.plates import (
+    CONFUSABLE,
+    KINDS,
+    NO_PLATE,
+    PROVINCES,
+    classify,
+    kind_of,
+    masked,
+    normalise,
+    spellings,
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "text", "kind"),
+    [
+        ("鄂A·12345", "鄂A12345", "ordinary"),
+        ("鄂a-1 2.3—4·5", "鄂A12345", "ordinary"),
+        ("鄂Ａ１２３４５", "鄂A12345", "ordinary"),
+        ("鄂A1O3I5", "鄂A10315", "ordinary"),
+        ("鄂O12345", "鄂O12345", "ordinary"),
+        ("蓝鄂A12345", "鄂A12345", "ordinary"),
+        ("黄绿鄂A12345D", "鄂A12345D", "new-energy"),
+        ("粤BF12345", "粤BF12345", "new-energy"),
+        ("京A12345D", "京A12345D", "new-energy"),
+        ("京A12345F", "京A12345F", "new-energy"),
+        ("京AA12345", "京AA12345", "new-energy"),
+        ("京AK12345", "京AK12345", "new-energy"),
+        ("京ADB2345", "京ADB2345", "new-energy"),
+        ("京AL12345", "京AL12345", "other"),
+        ("京ADBB345", "京ADBB345", "other"),
+        ("京ADI2345", "京AD12345", "new-energy"),
+        ("京A1234警", "京A1234警", "police"),
+        ("京O1234警", "京O1234警", "police"),
+        ("京A1234学", "京A1234学", "learner"),
+        ("京A1234學", "京A1234学", "learner"),
+        ("京A1234挂", "京A1234挂", "trailer"),
+        ("粤Z9065澳", "粤Z9065澳", "macau"),
+        ("粤ZABCD港", "粤ZABCD港", "hong-kong"),
+        ("粤A1234港", "粤A1234港", "other"),
+        ("沪A1234领", "沪A1234领", "consulate"),
+        ("使123456", "使123456", "embassy"),
+        ("使·014578", "使014578", "embassy"),
+        ("京A1234使", "京A1234使", "embassy"),
+        ("沪A1234使", "沪A1234使", "other"),
+        ("WJ京12345", "WJ京12345", "wj"),
+        ("WJ京1234X", "WJ京1234X", "wj"),
+        ("WJ鲁1234", "WJ鲁1234", "wj"),
+        ("WJ12345", "WJ12345", "wj"),
+        ("WJ京O1234", "WJ京01234", "wj"),
+        ("VA12345", "VA12345", "military"),
+        ("VO12345", "VO12345", "military"),
+        ("VA1O345", "VA10345", "military"),
+        ("民航12345", "民航12345", "civil-aviation"),
+        ("民航A1234", "民航A1234", "civil-aviation"),
+        ("京X1234应急", "京X1234应急", "emergency"),
+        ("京S·1234應急", "京S1234应急", "emergency"),
+        ("京X123应急", "京X123应急", "other"),
+        ("1AB2345", "1AB2345", "other"),
+        ("IO", "IO", "other"),
+        ("2026-11-22 08:00:01 CAM 01", "20261122080001CAM01", "other"),
+        ("停车场", "停车场", "other"),
+    ],
+)
+def test_kinds(raw: str, text: str, kind: str) -> None:
+    found = classify(raw)
+    assert found is not None
+    assert (found.text, found.kind) == (text, kind)
+
+
+@pytest.mark.parametrize(
+    "word", sorted({word for words in NO_PLATE.values() for word in words} | {"", " ", "·", "_", "___"})
+)
+def test_words_for_no_plate(word: str) -> None:
+    for spelt in (word, word.upper(), f"  {word} ", word.title()):
+        assert classify(spelt) is None
+        assert normalise(spelt) == ""
+
+
+def test_none_is_no_plate_and_so_is_what_the_camera_calls_none() -> None:
+    assert classify(None) is None
+    assert classify("京A12345", told="none") is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "colour", "told", "kind", "sure"),
+    [
+        ("京A12345", "blue", None, "ordinary", True),
+        ("京A12345", "yellow", None, "ordinary", True),
+        ("京A12345", "green", None, "other", False),
+        ("京A12345", "white", None, "other", False),
+        ("京AD12345", "green", None, "new-energy", True),
+        ("京A12345D", "yellow-green", None, "new-energy", True),
+        ("京AD12345", "blue", None, "other", False),
+        ("京A1234警", "white", None, "police", True),
+        ("京A1234警", "blue", None, "other", False),
+        ("京X1234应急", "white", None, "emergency", True),
+        ("京X1234应急", "yellow", None, "other", False),
+        ("粤Z1234澳", "black", None, "macau", True),
+        ("VA12345", None, None, "military", False),
+        ("VA12345", "white", None, "military", True),
+        ("VA12345", None, "military", "military", True),
+        ("VA12345", "blue", "military", "other", False),
+        ("WJ12345", None, None, "wj", False),
+        ("WJ京12345", None, None, "wj", True),
+        ("京A12345", "blue", "fake", "other", False),
+        ("京A12345", "blue", "police", "ordinary", True),
+        ("蓝京A1234警", None, None, "other", False),
+    ],
+)
+def test_kind_and_colour_are_checked_against_each_other(
+    raw: str, colour: str | None, told: str | None, kind: str, sure: bool
+) -> None:
+    found = classify(raw, colour, told)
+    assert found is not None
+    assert (found.kind, found.sure) == (kind, sure)
+
+
+@given(st.text(max_size=80))
+@settings(max_examples=1000)
+def test_normalising_twice_changes_nothing_more(raw: str) -> None:
+    once = normalise(raw)
+    assert normalise(once) == once
+    assert once.encode("utf-8", "strict") is not None or not once
+
+
+shaped = st.builds(
+    lambda province, agency, serial, mark: province + agency + serial + mark,
+    st.sampled_from(PROVINCES),
+    st.sampled_from("ABCDEFGHJKLMNOPQRSTUVWXYZ"),
+    st.text(alphabet="0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=4, max_size=6),
+    st.sampled_from(["", "警", "学", "挂", "领", "应急"]),
+)
+
+
+@given(shaped, st.sampled_from(["·", " ", "-", "．", ""]), st.booleans())
+@settings(max_examples=500)
+def test_dress_changes_nothing(plate: str, separator: str, wide: bool) -> None:
+    dressed = separator.join(plate.lower())
+    if wide:
+        dressed = "".join(chr(ord(one) + 0xFEE0) if "!" <= one <= "~" else one for one in dressed)
+    assert normalise(dressed) == normalise(plate)
+    assert classify(dressed) == classify(plate)
+
+
+@given(shaped)
+@settings(max_examples=500)
+def test_no_serial_has_i_or_o(plate: str) -> None:
+    found = classify(plate)
+    assert found is not None
+    assert found.kind in KINDS
+    if found.kind != "other":
+        assert not set("IO") & set(found.text[2:])
+        assert kind_of(found.text) == found.kind
+
+
+def test_the_table_of_confusable_characters_is_mutual() -> None:
+    for one, others in CONFUSABLE.items():
+        assert one not in others
+        assert all(one in CONFUSABLE[other] for other in others)
+    assert set(CONFUSABLE["0"]) == set("OQDUGB")
+    assert set(CONFUSABLE["7"]) == set("T1")
+
+
+@given(shaped)
+def test_spellings_differ_in_one_character(plate: str) -> None:
+    text = normalise(plate)
+    for spelt in spellings(text):
+        assert len(spelt) == len(text)
+        assert sum(one != other for one, other in zip(spelt, text, strict=True)) == 1
+        assert text in spellings(spelt)
+
+
+def test_masked() -> None:
+    assert masked("京A12345") == "京A*****"
+    assert masked("京") == "京"
+    assert (masked(None), masked("")) == ("-", "-")
+
+
+def test_long_texts_cost_little() -> None:
+    chance = random.Random(2)  # noqa: S311 - repeatable on purpose
+    texts = ["".join(chance.choices("京A1·_ －", k=100_000)) for _ in range(20)]
+    begun = time.process_time()
+    for text in texts:
+        found = classify(text)
+        assert found is None or len(found.text) <= 64
+    assert time.process_time() - begun < 0.5

@@ -1,0 +1,320 @@
+"""The rules of the house, as far as a program can check them. The way imports point is in `pyproject.toml`."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PRODUCT = ("gateway", "drivers", "simulators")
+
+PURE = [
+    "gateway/cloud/arguments.py",
+    "gateway/cloud/batch.py",
+    "gateway/cloud/claims.py",
+    "gateway/cloud/events.py",
+    "gateway/config/checks.py",
+    "gateway/config/device.py",
+    "gateway/config/device_checks.py",
+    "gateway/config/facts.py",
+    "gateway/config/points.py",
+    "gateway/config/problems.py",
+    "gateway/config/rounds.py",
+    "gateway/config/site.py",
+    "gateway/contract/*.py",
+    "gateway/driver.py",
+    "gateway/errors.py",
+    "gateway/field/changes.py",
+    "gateway/field/readings.py",
+    "gateway/field/schedule.py",
+    "gateway/field/timing.py",
+    "gateway/model.py",
+    "gateway/site/*.py",
+    "gateway/trial.py",
+    "drivers/modbus/blocks.py",
+    "drivers/modbus/decode.py",
+    "drivers/modbus/encode.py",
+    "drivers/modbus/frames.py",
+    "drivers/modbus/settings.py",
+    "drivers/modbus/wiretime.py",
+]
+"""What thinks does not wait: no clock, no I/O, no `async`, no log, no chance."""
+
+IMPURE = frozenset({
+    "aiomqtt", "asyncio", "concurrent", "logging", "multiprocessing", "os", "paho", "pymodbus", "random", "secrets",
+    "selectors", "serial", "shutil", "signal", "socket", "sqlite3", "ssl", "structlog", "subprocess", "tempfile",
+    "threading", "time", "urllib",
+})  # fmt: skip
+IMPURE_OURS = ("gateway.clock", "gateway.inbox", "gateway.log", "gateway.notify")
+ON_DISK = frozenset(
+    {"exists", "is_dir", "is_file", "open", "read_bytes", "read_text", "stat", "write_bytes", "write_text"}
+)
+PROTOCOLS = {"gateway/driver.py"}
+"""Says what others do, so `async` is in its signatures; it does nothing itself."""
+
+OURS = {
+    "gateway/errors.py": (),
+    "gateway/model.py": (),
+    "gateway/driver.py": ("gateway.model", "gateway.errors"),
+    "gateway/clock.py": ("gateway.model", "gateway.errors"),
+    "gateway/contract/": ("gateway.contract", "gateway.model"),
+    "gateway/site/": ("gateway.site", "gateway.model", "gateway.errors"),
+    "drivers/modbus/": ("drivers.modbus", "gateway.driver", "gateway.model", "gateway.errors", "gateway.clock"),
+}
+"""All that these may know of ours."""
+
+LIBRARY = {
+    "aiohttp": ("gateway/local/http.py", "simulators/"),
+    "aiomqtt": ("simulators/",),
+    "cryptography": ("gateway/cloud/commands.py", "simulators/"),
+    "jwt": ("simulators/",),
+    "paho": ("gateway/cloud/session.py", "simulators/"),
+    "prometheus_client": ("gateway/local/metrics.py",),
+    "pymodbus": ("drivers/modbus/line.py", "simulators/"),
+    "serial": ("drivers/modbus/line.py", "simulators/"),
+    "sqlite3": ("gateway/cloud/store.py",),
+    "structlog": ("gateway/log.py",),
+    "yaml": ("gateway/config/source.py", "simulators/"),
+}
+"""One library lives in one file."""
+
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 60
+LONG_FUNCTION = 40
+
+
+@cache
+def product() -> dict[str, Path]:
+    """Every module of the program by its path from the root."""
+    return {str(path.relative_to(ROOT)): path for part in PRODUCT for path in sorted((ROOT / part).rglob("*.py"))}
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(product()[name].read_text(), name)
+
+
+def pure() -> list[str]:
+    return sorted({str(path.relative_to(ROOT)) for name in PURE for path in ROOT.glob(name)})
+
+
+def imports(module: ast.AST) -> Iterator[str]:
+    """The full names of what is imported, `from a import b` as `a.b`."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, parents: tuple[str, ...]) -> bool:
+    return any(name == parent or name.startswith(parent + ".") for parent in parents)
+
+
+def functions(module: ast.AST) -> Iterator[tuple[str, int, int]]:
+    """Name, first line and length of every function, its docstring not counted."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if ast.get_docstring(node, clean=False) is not None:
+                length -= (node.body[0].end_lineno or 0) - node.body[0].lineno + 1
+            yield node.name, node.lineno, length
+
+
+def impurities(module: ast.Module, *, signatures_only: bool = False) -> list[str]:
+    """What a pure module must not have."""
+    found = [
+        f"import {name}" for name in imports(module) if name.partition(".")[0] in IMPURE or within(name, IMPURE_OURS)
+    ]
+    for node in ast.walk(module):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in {"open", "print", "input"}
+        ):
+            found.append(f"{node.lineno}: {node.func.id}()")
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ON_DISK:
+            found.append(f"{node.lineno}: .{node.func.attr}()")
+        if isinstance(node, ast.Await | ast.AsyncFor | ast.AsyncWith):
+            found.append(f"{node.lineno}: await")
+        if isinstance(node, ast.AsyncFunctionDef) and not signatures_only:
+            found.append(f"{node.lineno}: async def {node.name}")
+    return found
+
+
+def stray_tasks(module: ast.Module) -> list[str]:
+    """Tasks that no group owns, and tasks without a name."""
+    found = []
+    for node in ast.walk(module):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+        if name in {"ensure_future", "gather", "run_coroutine_threadsafe"}:
+            found.append(f"{node.lineno}: {name}")
+        if name == "create_task":
+            named = any(keyword.arg == "name" for keyword in node.keywords)
+            if not named or not owner or re.search(r"asyncio|loop", owner):
+                found.append(f"{node.lineno}: create_task of {owner or 'nothing'}{'' if named else ' without a name'}")
+    return found
+
+
+@pytest.mark.parametrize("pattern", PURE)
+def test_what_is_promised_pure_exists(pattern: str) -> None:
+    assert list(ROOT.glob(pattern))
+
+
+@pytest.mark.parametrize("name", pure())
+def test_what_thinks_does_not_wait(name: str) -> None:
+    assert impurities(tree(name), signatures_only=name in PROTOCOLS) == []
+
+
+@pytest.mark.parametrize("place", OURS)
+def test_each_knows_only_what_it_may(place: str) -> None:
+    seen = {name: set(imports(tree(name))) for name in product() if name.startswith(place)}
+    assert seen
+    strangers = {
+        name: sorted(one for one in known if within(one, PRODUCT) and not within(one, OURS[place]))
+        for name, known in seen.items()
+    }
+    assert {name: known for name, known in strangers.items() if known} == {}
+
+
+@pytest.mark.parametrize("library", LIBRARY)
+def test_one_library_lives_in_one_file(library: str) -> None:
+    users = [name for name in product() if any(within(known, (library,)) for known in imports(tree(name)))]
+    assert [name for name in users if not name.startswith(LIBRARY[library])] == []
+
+
+@pytest.mark.parametrize("name", product())
+def test_every_module_says_what_it_is(name: str) -> None:
+    assert ast.get_docstring(tree(name)) or not product()[name].read_text().strip()
+
+
+@pytest.mark.parametrize("name", product())
+def test_no_file_is_too_long(name: str) -> None:
+    assert len(product()[name].read_text().splitlines()) <= LONGEST_FILE
+
+
+@pytest.mark.parametrize("name", product())
+def test_no_function_is_too_long(name: str, record_property: Callable[[str, object], None]) -> None:
+    long = [(function, length) for function, _, length in functions(tree(name)) if length > LONG_FUNCTION]
+    if long:
+        record_property("long", long)
+    assert [function for function, length in long if length > LONGEST_FUNCTION] == []
+
+
+@pytest.mark.parametrize("name", product())
+def test_every_task_has_a_group_and_a_name(name: str) -> None:
+    assert stray_tasks(tree(name)) == []
+
+
+@pytest.mark.parametrize("name", product())
+def test_nothing_is_swallowed_or_left_for_later(name: str) -> None:
+    bare = [
+        node.lineno
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.ExceptHandler)
+        and (
+            node.type is None
+            or (
+                re.fullmatch(r"Exception|BaseException", ast.unparse(node.type))
+                and all(isinstance(line, ast.Pass | ast.Continue) for line in node.body)
+            )
+        )
+    ]
+    assert bare == []
+    assert re.findall(r"#\s*(?:TODO|FIXME|XXX)\b", product()[name].read_text()) == []
+
+
+FORBIDDEN_NAMES = re.compile(r"manager|helper|util|common|base|service|handler")
+
+
+@pytest.mark.parametrize("name", product())
+def test_modules_are_named_after_things(name: str) -> None:
+    assert not FORBIDDEN_NAMES.search(Path(name).stem)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time",
+        "from asyncio import Queue",
+        "import os.path",
+        "async def f() -> None: ...",
+        "def f() -> None:\n    print(1)",
+        "with open('x') as f: pass",
+        "text = path.read_text()",
+        "from gateway.clock import Clock",
+        "from gateway import log",
+    ],
+)
+def test_an_impurity_would_be_noticed(source: str) -> None:
+    assert impurities(ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    ("source", "stray"),
+    [
+        ("group.create_task(f(), name='line')", False),
+        ("group.create_task(f())", True),
+        ("asyncio.create_task(f(), name='x')", True),
+        ("asyncio.get_running_loop().create_task(f(), name='x')", True),
+        ("create_task(f(), name='x')", True),
+        ("await asyncio.gather(f())", True),
+    ],
+)
+def test_a_stray_task_would_be_noticed(source: str, *, stray: bool) -> None:
+    assert bool(stray_tasks(ast.parse(source))) is stray
+
+
+def locked(name: str) -> dict[str, tuple[int, ...]]:
+    found = re.findall(r"^([a-z0-9-]+)==([0-9.]+)", (ROOT / name).read_text(), re.MULTILINE)
+    return {package: tuple(map(int, version.split("."))) for package, version in found}
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_the_lock_fits_what_the_project_asks_for(lock: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked = [*project["project"]["dependencies"], *project["dependency-groups"]["build"]]
+    if lock == "requirements-dev.lock":
+        asked += [line for line in project["dependency-groups"]["dev"] if isinstance(line, str)]
+    have = locked(lock)
+    for line in asked:
+        package, least, below = re.fullmatch(r"([\w-]+)>=([0-9.]+)(?:,<([0-9.]+))?", line).groups()  # type: ignore[union-attr]
+        version = have[package.lower().replace("_", "-")]
+        assert version >= tuple(map(int, least.split("."))), line
+        assert not below or version < tuple(map(int, below.split("."))), line
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_the_lock_names_hashes_and_no_place(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    assert re.findall(r"https?:|file:|--(?:extra-)?index|--find-links|[ =]/", text) == []
+    blocks = re.split(r"\n(?=[a-z0-9-]+==)", text)[1:]
+    assert len(blocks) == len(locked(lock))
+    assert all("--hash=sha256:" in block for block in blocks)
+    ours = locked("requirements.lock")
+    assert {name: version for name, version in locked("requirements-dev.lock").items() if name in ours} == ours
+
+
+def test_the_wheel_carries_the_program_its_profiles_and_its_examples(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    (wheel,) = tmp_path.glob("*.whl")
+    carried = set(zipfile.ZipFile(wheel).namelist())
+    assert set(product()) <= carried
+    files = {path.relative_to(ROOT / "config") for path in (ROOT / "config").rglob("*") if path.is_file()}
+    profiles = {path for path in files if path.parts[0] == "profiles"}
+    assert profiles
+    assert {f"gateway/{path}" for path in profiles} <= carried
+    assert files - profiles
+    assert {f"gateway/examples/{path}" for path in files - profiles} <= carried

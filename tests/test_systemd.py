@@ -1,0 +1,149 @@
+"""The unit, its users, directories, modules and udev rules, judged by systemd's own tools."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SYSTEMD = Path(__file__).parent.parent / "systemd"
+UNIT = SYSTEMD / "site-gateway.service"
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+
+def exposure(unit: Path) -> tuple[float, dict[str, dict[str, object]]]:
+    """What `systemd-analyze security` says of a unit file: the overall figure, and each finding by name."""
+    text = run("systemd-analyze", "security", "--offline=yes", "--no-pager", unit)
+    overall = re.search(r"exposure level for \S+: ([0-9.]+)", text.stdout)
+    assert overall, text.stdout + text.stderr
+    findings = run("systemd-analyze", "security", "--offline=yes", "--no-pager", "--json=short", unit)
+    return float(overall[1]), {finding["json_field"]: finding for finding in json.loads(findings.stdout)}
+
+
+def settings(unit: Path) -> dict[str, list[str]]:
+    told: dict[str, list[str]] = {}
+    for line in unit.read_text().splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            told.setdefault(key, []).append(value)
+    return told
+
+
+def installed(directory: Path, *parts: Path) -> Path:
+    """The unit as if installed: with a program that exists, and drop-ins appended."""
+    text = "\n".join(part.read_text() for part in (UNIT, *parts))
+    unit = directory / UNIT.name
+    unit.write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={shutil.which('true')}", text, flags=re.MULTILINE))
+    return unit
+
+
+def test_the_unit_is_exposed_to_little() -> None:
+    overall, _ = exposure(UNIT)
+    assert overall <= 1.5
+
+
+def test_systemd_understands_every_line(tmp_path: Path) -> None:
+    told = run("systemd-analyze", "verify", "--man=no", installed(tmp_path))
+    assert (told.returncode, told.stdout + told.stderr) == (0, "")
+
+
+def test_a_line_that_systemd_does_not_understand_would_be_noticed(tmp_path: Path) -> None:
+    unit = installed(tmp_path)
+    unit.write_text(unit.read_text().replace("ProtectHome=yes", "ProtectHomes=yes"))
+    told = run("systemd-analyze", "verify", "--man=no", unit)
+    assert "ProtectHomes" in told.stderr
+
+
+def test_it_comes_back_for_ever_and_is_watched() -> None:
+    told = settings(UNIT)
+    assert told["Type"] == ["notify"]
+    assert told["Restart"] == ["always"]
+    assert told["StartLimitIntervalSec"] == ["0"]
+    assert told["WatchdogSec"] == ["30s"]
+    assert told["LimitCORE"] == ["0"]
+
+
+def test_no_call_that_needs_privileges_is_left() -> None:
+    _, findings = exposure(UNIT)
+    filters = {name: finding for name, finding in findings.items() if name.startswith("SystemCallFilter_")}
+    assert len(filters) >= 10
+    assert [name for name, finding in filters.items() if not finding["set"]] == []
+
+
+def test_the_clock_is_readable_by_drop_in_and_still_not_settable(tmp_path: Path) -> None:
+    unit = installed(tmp_path, SYSTEMD / "clock-from-kernel.conf")
+    overall, findings = exposure(unit)
+    assert overall <= 2.0
+    assert "adjtimex is allowed" in str(findings["SystemCallFilter_clock"]["description"])
+    assert findings["CapabilityBoundingSet_CAP_SYS_TIME"]["set"] is True
+    told = run("systemd-analyze", "verify", "--man=no", unit)
+    assert (told.returncode, told.stderr) == (0, "")
+
+
+def test_the_user_may_open_serial_lines(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    told = run("systemd-sysusers", f"--root={tmp_path}", SYSTEMD / "site-gateway.sysusers")
+    assert told.returncode == 0, told.stderr
+    users = (tmp_path / "etc/passwd").read_text()
+    assert re.search(r"^site-gateway:x:\d+:\d+:site-gateway:/var/lib/site-gateway:\S*nologin$", users, re.MULTILINE)
+    groups = (tmp_path / "etc/group").read_text()
+    assert re.search(r"^dialout:x:\d+:site-gateway$", groups, re.MULTILINE)
+
+
+def test_the_configuration_is_writable_and_not_for_all() -> None:
+    lines = [line.split() for line in (SYSTEMD / "site-gateway.tmpfiles").read_text().splitlines() if line[0] != "#"]
+    assert lines == [["d", "/etc/site-gateway", "2770", "root", "site-gateway", "-"]]
+    assert settings(UNIT)["ReadWritePaths"] == ["/etc/site-gateway"]
+
+
+def test_each_kind_of_adapter_has_its_module_before_the_unit_starts() -> None:
+    modules = {line for line in (SYSTEMD / "site-gateway.modules").read_text().splitlines() if line[0] != "#"}
+    assert modules == {"usbserial", "ftdi_sio", "ch341", "cp210x", "pl2303", "cdc_acm"}
+    allowed = {value.split()[0] for value in settings(UNIT)["DeviceAllow"]}
+    assert allowed == {"char-ttyUSB", "char-ttyACM", "char-ttyS", "char-ttyAMA"}
+
+
+TERM = re.compile(
+    r"(ACTION|SUBSYSTEM|SUBSYSTEMS|DRIVER|KERNEL|ATTR\{\w+\}|ATTRS\{\w+\}|ENV\{\w+\}|SYMLINK|GROUP|MODE|GOTO|LABEL)"
+    r'(==|!=|\+=|=)"[^"]*"'
+)
+
+
+def rules(text: str) -> list[list[tuple[str, str, str]]]:
+    """The rules of a udev file as (key, operator, value), examples in comments too."""
+    told = []
+    for line in text.splitlines():
+        plain = line.removeprefix("#")
+        if not line or (line.startswith("#") and not re.match(r"(ENV|KERNEL)\b", plain)):
+            continue
+        terms = plain.split(", ")
+        assert all(TERM.fullmatch(term) for term in terms), line
+        told.append([(m[1], m[2], term[m.end(2) + 1 : -1]) for term in terms if (m := TERM.fullmatch(term))])
+    return told
+
+
+def test_udev_rules_are_well_formed() -> None:
+    path = SYSTEMD / "70-rs485.rules"
+    told = rules(path.read_text())
+    labels = [value for rule in told for key, _, value in rule if key == "LABEL"]
+    targets = {value for rule in told for key, _, value in rule if key == "GOTO"}
+    assert targets == set(labels) == {"rs485_end"}
+    names = [value for rule in told for key, _, value in rule if key == "SYMLINK"]
+    assert len(names) == 3
+    assert all(name.startswith("rs485-") for name in names)
+    assert [term for rule in told for term in rule if "latency" in term[0]] == [("ATTR{latency_timer}", "=", "1")]
+    udevadm = shutil.which("udevadm", path="/usr/bin:/bin:/usr/sbin:/sbin")
+    if udevadm and "verify" in run(udevadm, "--help").stdout:  # systemd 254 and later
+        verdict = run(udevadm, "verify", "--resolve-names=never", path)
+        assert verdict.returncode == 0, verdict.stdout + verdict.stderr
+
+
+@pytest.mark.parametrize("line", ['KERNEL=="x" SYMLINK+="y"', 'KERNEL=="x", SYMLINKS+="y"', 'KERNEL=="x'])
+def test_a_broken_udev_rule_would_be_noticed(line: str) -> None:
+    with pytest.raises(AssertionError):
+        rules(line)

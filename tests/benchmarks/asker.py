@@ -144,6 +144,8 @@ async def ask_bare(spec: Spec) -> Cost:
 
     answered: dict[int, list[float]] = {}
     reads = [0]
+    stopped = asyncio.Event()
+    """Of a cancellation pymodbus may make an error of its own."""
 
     async def poll(number: int) -> None:
         client: AsyncModbusSerialClient | AsyncModbusTcpClient
@@ -155,14 +157,15 @@ async def ask_bare(spec: Spec) -> Cost:
         await client.connect()
         loop = asyncio.get_running_loop()
         due = loop.time() + spec.every * number / spec.lines
-        while True:
+        while not stopped.is_set():
             await asyncio.sleep(max(0.0, due - loop.time()))
             due = max(due + spec.every, loop.time())
             for unit in spec.units:
                 with suppress(Exception):  # a dead unit; a connection that pymodbus has closed for it
                     await client.read_holding_registers(0, count=spec.registers, device_id=unit)
                     reads[0] += 1
-                    answered.setdefault(unit, []).append(time.monotonic())
+                    if spec.intervals:
+                        answered.setdefault(unit, []).append(time.monotonic())
                 if not client.connected:
                     await client.connect()
 
@@ -172,6 +175,7 @@ async def ask_bare(spec: Spec) -> Cost:
         before, meter = reads[0], Meter(spec)
         await asyncio.sleep(spec.seconds)
         cost = meter.cost(reads[0] - before, answered)
+        stopped.set()
         for task in tasks:
             task.cancel()
     return cost

@@ -6,12 +6,12 @@ A driver never sleeps for a schedule, never retries, never logs an expected fail
 of topics, rules or storage. Protocol silences on the wire are its own affair.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
-from gateway.model import Lane, Quality, Reason, Value
+from gateway.model import Lane, Passage, Quality, Reason, Value
 
 
 class Decoded(NamedTuple):
@@ -106,3 +106,38 @@ class Traced(Protocol):
 
     frames: Iterable[tuple[str, float, bytes]]
     """`>` sent or `<` received, monotonic seconds, bytes; the oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A picture as a camera sent it: bytes that nobody has decoded yet."""
+
+    role: Literal["plate", "scene"]
+    data: bytes = field(repr=False)
+    content_type: str = "image/jpeg"
+
+
+class Push(NamedTuple):
+    """What a camera says of one car. The passage names no pictures yet; they are here, in the order of sending."""
+
+    passage: Passage
+    snapshots: tuple[Snapshot, ...] = ()
+
+
+Take = Callable[[Push], Awaitable[None]]
+"""Hands one push to the gateway and returns once it is *accepted* (committed, or taken while the store is lost).
+
+May be cancelled when the camera cannot wait any longer: the push is taken all the same.
+"""
+
+
+class Listener(Protocol):
+    """What speaks by itself: a port that cameras push to, or a camera that is listened to."""
+
+    async def run(self) -> None:
+        """Until cancelled. A port that is taken, a camera that is away: tried again by itself."""
+        ...
+
+    def snapshot(self) -> Mapping[str, Mapping[str, int | float | str | bool | None]]:
+        """For health, by camera: `reachable`, `last` (wall seconds of the last word), counters of what was refused."""
+        ...

@@ -265,6 +265,13 @@ class Person:
     at: Instant
 
 
+class PictureRef(NamedTuple):
+    """A picture that came with a passage: its bytes wait outside of the site, under this id."""
+
+    id: str
+    role: Literal["plate", "scene"]
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A plate camera saw a car. Its pictures are elsewhere, under their ids."""
@@ -289,7 +296,22 @@ class Passage:
     history: bool = False
     """The maker's mark of a record from the camera's memory."""
     trigger: str | None = None
-    pictures: tuple[str, ...] = ()
+    pictures: tuple[PictureRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListReady:
+    """A list of plates was parsed, indexed and saved by a worker, or could not be; it takes effect with this step."""
+
+    name: str
+    list: object
+    """The `PlateList`; None: the worker failed, and `detail` says why."""
+    by: str
+    """Who asked: `sub` of the command, `file` for the CSV of the site file."""
+    order: str
+    """Of the `Perform` that asked for it; empty for a file."""
+    detail: str
+    at: Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +328,7 @@ class Performed:
 
 Input = (
     Started | Stopping | Answer | LineHealth | DeviceHealth | OwnHealth | SetAside | Tick
-    | Outcome | Command | Refused | Person | Passage | Performed
+    | Outcome | Command | Refused | Person | Passage | ListReady | Performed
 )  # fmt: skip
 
 
@@ -378,6 +400,18 @@ class Perform:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepPictures:
+    """These pictures of a passage become `picture.taken` events, after the commit; its other ones are dropped."""
+
+    passage: str
+    """The event's `passage`."""
+    camera: str
+    ids: tuple[str, ...]
+    """Also the events' ids; empty: drop them all."""
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """The answer to a command: `data` of `command.reply`; to people on site where `local`."""
 
@@ -388,4 +422,4 @@ class Reply:
     local: bool = False
 
 
-Effect = Emit | Remember | Forget | ReadNow | Operate | Perform | Reply
+Effect = Emit | Remember | Forget | ReadNow | Operate | Perform | KeepPictures | Reply

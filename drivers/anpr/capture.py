@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from gateway.errors import GatewayError
-from gateway.model import Instant, Passage, Way
+from gateway.model import Instant, Passage, PictureRef, Way
 
 Role = Literal["plate", "scene"]
 Turn = Literal["forward", "reverse"]
@@ -118,7 +118,7 @@ class Report:
 
 
 def passage(
-    capture: Capture, camera: str, settings: CameraSettings, at: Instant, pictures: tuple[str, ...] = ()
+    capture: Capture, camera: str, settings: CameraSettings, at: Instant, pictures: tuple[PictureRef, ...] = ()
 ) -> Passage:
     """The capture as the site's input; `pictures` are the ids under which the pictures were kept."""
     seen = capture.seen

@@ -22,6 +22,7 @@ from gateway.model import (
     Input,
     Instant,
     Json,
+    KeepPictures,
     Operate,
     Perform,
     ReadNow,
@@ -43,7 +44,7 @@ _log = logger(__name__)
 Brain = Callable[[SiteSettings, bytes], Site]
 """Makes a site from its settings and the seed of its ids."""
 
-Act = ReadNow | Operate | Perform | Reply
+Act = ReadNow | Operate | Perform | KeepPictures | Reply
 """What a step wants done."""
 
 _ASIDE = 8

@@ -1,5 +1,6 @@
 # make demo    a simulated compound on this machine: devices, broker, gateway
-# make test    every test, with coverage; what fails beside others is tried once more alone
+# make test    every test; what fails beside others is tried once more alone
+# make cover   the same once, with coverage: slower
 # make check   formatting, lint, types, import rules
 # make bench   measurements; they print, and fail when a promise is broken
 # make soak    the long runs
@@ -10,7 +11,7 @@ BIN = .venv/bin
 # Two at a time: timing is part of what is tested.
 JOBS = 2
 
-.PHONY: demo test check bench soak lock clean
+.PHONY: demo test cover check bench soak lock clean
 
 demo:
 	@.ci/setup run
@@ -18,9 +19,13 @@ demo:
 
 test:
 	@.ci/setup dev
-	@$(BIN)/pytest -n $(JOBS) --cov --cov-report=term || { \
+	@$(BIN)/pytest -n $(JOBS) || { \
 		echo "make test: the tests that failed, once more and alone"; \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none; }
+
+cover:
+	@.ci/setup dev
+	@$(BIN)/pytest -n $(JOBS) --cov --cov-report=term
 
 check:
 	@.ci/setup dev

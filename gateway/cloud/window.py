@@ -119,6 +119,9 @@ class Window:
         self.given.update(self._ahead)
         self._ahead, self.given = self.given, OrderedDict()
         self.hungry = False
+        if self.more and any(n > self.cursor for n in self._ahead):
+            # Given before the disk was read anew: what lies on disk between them goes first.
+            self._cut(self.cursor + 1)
 
     def fetched(self, generation: int, rows: Iterable[tuple[Row, bool]], *, complete: bool) -> None:
         """Rows from disk after `cursor`, and whether those were all there are."""

@@ -133,6 +133,17 @@ def test_what_is_in_memory_does_not_wait_for_a_disk_that_cannot_be_read() -> Non
     assert [row.n for row in iter(rows.take, None)] == [5, 6, 7, 8, 9, 10]
 
 
+def test_what_was_given_past_a_disk_that_could_not_be_read_goes_back_into_its_place() -> None:
+    rows = window(10)
+    rows.offer(Row(11, Stream.ALARM, 11, b"live"), written=False, soft=False)
+    rows.skip()
+    assert [row.n for row in iter(rows.take, None)] == [1, 2, 3, 4, 11]
+    rows.reload()
+    rows.rewind()
+    rows.fetched(rows.generation, [(Row(n, Stream.ALARM, n, b"x"), False) for n in range(1, 11)], complete=True)
+    assert [row.n for row in iter(rows.take, None)] == [*range(1, 12)]
+
+
 def test_what_was_shed_is_not_given() -> None:
     rows = window(4)
     rows.take()

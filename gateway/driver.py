@@ -101,6 +101,19 @@ class Poller(Protocol):
 
 
 @runtime_checkable
+class Yielding(Protocol):
+    """A poller of one request at a time whose reads can be ended for an order to another device."""
+
+    def give_way(self, haste: float | None) -> None:
+        """An order waits: the read under way ends with GaveWay if it has not been sent yet.
+
+        `haste`: what has been sent (a write too) ends so as well, unless the answer has begun that many seconds after
+        the last byte sent; None: it is waited for as ever. Does nothing when nothing is under way.
+        """
+        ...
+
+
+@runtime_checkable
 class Traced(Protocol):
     """A poller that keeps the last bytes of its line, for people who look for a fault."""
 

@@ -5,6 +5,7 @@ GatewayError
 ├── LineDown             the line cannot be used: close it, wait (back-off), open it again
 ├── DeviceError          one device did not give what was asked; the line is fine
 │   ├── DeviceSilent     no valid answer in time: count a miss
+│   │   └── GaveWay      an order went first: neither a miss nor an answer; ask again
 │   └── DeviceRefused    it answered with an exception: `code` says which; do not ask the same again
 ├── StoreError           the journal cannot do what was asked: go on from memory, try again
 │   ├── StoreNewer       the file was written by a newer version: stop, never touch it
@@ -34,6 +35,14 @@ class DeviceError(GatewayError):
 
 class DeviceSilent(DeviceError):
     """No valid answer within the time-out."""
+
+
+class GaveWay(DeviceSilent):
+    """An order went first. `sent`: the request had been sent, and its answer was not waited for to the end."""
+
+    def __init__(self, *, sent: bool) -> None:
+        super().__init__("an order went first")
+        self.sent = sent
 
 
 class DeviceRefused(DeviceError):

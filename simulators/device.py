@@ -2,7 +2,8 @@
 
 After MODBUS Application Protocol V1.1b3: functions 1–6, 15, 16 and the exceptions 1 (function), 2 (address),
 3 (value or length). The device keeps what its profile says of the real one: how much it gives in one answer, odd
-values for *on* and *off*, the one write function it knows, its own timed pulses, and that nothing else can be written.
+values for *on* and *off*, the one write function it knows, its own timed pulses, its watchdog and its outputs' safe
+values, and that nothing else can be written.
 """
 
 import struct
@@ -76,11 +77,14 @@ class VirtualDevice:
         self._pulses = {
             point.pulse.at: (point.at, point.pulse.step) for point in self.points.values() if point.pulse is not None
         }
-        losses = [point.loss for point in self.points.values() if point.loss is not None]
-        apart = (*self._pulses, *(at for loss in losses for at in (loss.watchdog, loss.safe)))
+        self._losses = [(point, point.loss) for point in self.points.values() if point.loss is not None]
+        apart = (*self._pulses, *(at for _, loss in self._losses for at in (loss.watchdog, loss.safe)))
         self._apart = {at: 0 for at in apart if not self._tables[at.table].answers(at.address, 1)}
         self._writable = _writable(self.points, device.reset)
+        self._heard: float | None = None
+        """When the last request came."""
         self._until: dict[At, float] = {}
+        self._stuck: set[At] = set()
         for key, point in self.points.items():
             wish = (expected or {}).get(key, Expected())
             self.set(key, resting(point, wish.between, wish.equals))
@@ -103,11 +107,19 @@ class VirtualDevice:
 
     def get(self, point: str, now: float) -> Value | None:
         """What the point reads; None if its registers mean "no value". Raises KeyError."""
-        self._end_pulses(now)
+        self._settle(now)
         it = self.points[point]
         at = it.at
         words = self._tables[at.table].get(at.address, it.span[2])
         return decode(it, (words[0] >> it.bit & 1,) if it.bit is not None else words)
+
+    def stick(self, point: str) -> None:
+        """The contact of this output sticks: writes are answered and change nothing. Raises KeyError."""
+        self._stuck.add(self.points[point].at)
+
+    def free(self, point: str) -> None:
+        """The contact moves again. Raises KeyError."""
+        self._stuck.discard(self.points[point].at)
 
     def poke(self, at: At, *words: int) -> None:
         """Set registers or bits whatever they mean. Raises ValueError outside the device's span."""
@@ -129,7 +141,8 @@ class VirtualDevice:
     def answer(self, pdu: bytes, now: float) -> bytes:
         """The answer to one request PDU; any bytes are allowed, nothing is raised."""
         self.requests += 1
-        self._end_pulses(now)
+        self._settle(now)
+        self._heard = now
         function = pdu[0] if pdu else 0
         try:
             if function in _READS:
@@ -202,14 +215,28 @@ class VirtualDevice:
                 raise _RefusalError(_VALUE)
             self._switch(at, bool(meaning[value]))
             return
-        self._tables[at.table].put(at.address, (value,))
+        if at not in self._stuck:
+            self._tables[at.table].put(at.address, (value,))
 
     def _switch(self, at: At, on: bool) -> None:
         """Set the output at `at` on the wire's terms: `on` is 1 whatever `invert` makes of it."""
-        self._tables[at.table].put(at.address, (int(on),))
+        if at not in self._stuck:
+            self._tables[at.table].put(at.address, (int(on),))
 
     def _pulsed(self, at: At) -> str | None:
         return self._by_address.get(self._pulses[at][0]) if at in self._pulses else None
+
+    def _settle(self, now: float) -> None:
+        """What has happened by itself meanwhile."""
+        self._end_pulses(now)
+        if self._losses and self._heard is not None:
+            for point, loss in self._losses:
+                armed = self.peek(loss.watchdog)[0]
+                after = loss.after if loss.watchdog.table == "coil" else armed * loss.tick
+                if armed and now - self._heard > after:
+                    self._until.pop(point.at, None)
+                    on = self.peek(loss.safe)[0] == point.safe_on
+                    self._switch(point.at, on is not point.invert)
 
     def _end_pulses(self, now: float) -> None:
         if self._until:

@@ -72,11 +72,12 @@ def narrow(device: Device, span: Span) -> list[Span]:
 def _fixed(device: Device, points: Sequence[Point], count: int) -> list[Span]:
     """Reads of exactly `count` bits; where they begin does not depend on which points are wanted."""
     table = points[0].table
-    origin = min(point.address for point in device.points if point.table == table)
+    own = [point.address for point in device.points if point.table == table]
+    origin = min(own, default=min(point.address for point in points))
     windows: dict[int, list[Point]] = {}
     for point in points:
         windows.setdefault((point.address - origin) // count, []).append(point)
-    return [Span(table, origin + number * count, count, tuple(windows[number])) for number in sorted(windows)]
+    return [Span(table, max(0, origin + number * count), count, tuple(windows[number])) for number in sorted(windows)]
 
 
 def _by_lane(device: Device, points: Sequence[Point], time: WireTime, longest: float) -> list[Span]:

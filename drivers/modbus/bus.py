@@ -28,7 +28,7 @@ from drivers.modbus.frames import (
 from drivers.modbus.timerfd import TimerFd
 from drivers.modbus.wire import Connection, Frames
 from drivers.modbus.wiretime import WireTime
-from gateway.errors import DeviceSilent, LineDown
+from gateway.errors import DeviceSilent, GaveWay, LineDown
 
 _LONGEST_INPUT = 1024
 _BABBLE = 0.1
@@ -79,6 +79,8 @@ class BusWire(Connection):
         self._sent = 0.0
         self._last = self.loop.time()
         self._patient = True
+        self._reads = self._yields = self._in_haste = False
+        """A read is under way. An order waits: nothing more is sent. The wait for an answer was cut short."""
         self._quiet_until = 0.0
         """No read before that: a lost answer may still come."""
         self._late: dict[int, float] = {}
@@ -96,14 +98,29 @@ class BusWire(Connection):
         """The answer to one request.
 
         `timeout`: seconds from the last byte sent to the first one received. `silence`: what the device wants
-        before a request. `ceiling`: its longest answer time. Raises LineDown, DeviceSilent.
+        before a request. `ceiling`: its longest answer time. Raises LineDown, DeviceSilent (GaveWay).
         """
+        self._reads, self._yields = ask.is_read, False
         if ask.is_read:
             await self._turn(ask, silence)
             await self._dispel(ask, timeout, silence, ceiling)
         elif ask.alike and self.echoes is None:
             await self._learn_echo(ask, timeout, silence, ceiling)
         return await self._exchange(ask, timeout, silence, ceiling)
+
+    def give_way(self, haste: float | None) -> None:
+        """An order waits, see Yielding. An answer that has begun is heard to its end: nobody talks into it."""
+        self._yields = self._reads or haste is not None
+        answer, timer = self._answer, self._timer
+        if answer is None or timer is None:
+            _wake(self._waker)
+        elif haste is not None and self._patient:
+            packing = self._time.frame(self._ask.size + 2) if self._packed and self._ask else 0.0
+            until = max(self.loop.time(), self._sent + haste + packing)
+            if until < timer.when():
+                timer.cancel()
+                self._in_haste = True
+                self._timer = self.loop.call_at(until, self.expire, answer)
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come: look for the answer in all that came since the request."""
@@ -183,7 +200,7 @@ class BusWire(Connection):
         self._longest = max(self._longest, ceiling)
         await self._turn(ask, silence)
         transport = self.writer()
-        self._input, self._overdue, self._patient = b"", None, True
+        self._input, self._overdue, self._patient, self._in_haste = b"", None, True, False
         self._mine, self._unheard = ask.frame, False
         answer: asyncio.Future[Answer] = self.loop.create_future()
         self._ask, self._answer = ask, answer
@@ -198,6 +215,8 @@ class BusWire(Connection):
         except (DeviceSilent, asyncio.CancelledError):
             if answer.cancelled() or answer.exception() is not None:
                 self._missed(ask, ceiling)
+            if self._in_haste and not answer.cancelled() and isinstance(answer.exception(), DeviceSilent):
+                raise GaveWay(sent=True) from None
             raise
         finally:
             self._timer.cancel()
@@ -217,6 +236,8 @@ class BusWire(Connection):
         babble = max(begin, self._quiet_until) + gap + _BABBLE
         while True:
             self.writer()
+            if self._yields:
+                raise GaveWay(sent=False)
             now = self.loop.time()
             if self._unheard or self._foreign:
                 self._unheard = False
@@ -298,6 +319,8 @@ class BusWire(Connection):
         fallback = read(ask.unit, function, int.from_bytes(ask.pdu[1:3], "big"), 1, self._seal)
         try:
             await self._exchange(next(iter(self._known.get(ask.unit, ())), fallback), timeout, silence, ceiling)
+        except GaveWay:
+            raise
         except DeviceSilent:
             return
 

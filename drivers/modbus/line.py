@@ -11,7 +11,6 @@ import socket
 import termios
 from collections import deque
 from collections.abc import Mapping, Sequence
-from math import inf
 from types import TracebackType
 from typing import Self
 
@@ -19,22 +18,18 @@ from pymodbus.framer import FramerRTU, FramerSocket
 from pymodbus.pdu import DecodePDU
 from pymodbus.transport.serialtransport import create_serial_connection
 
-from drivers.modbus.blocks import Span, narrow, plan
 from drivers.modbus.bus import BusWire
-from drivers.modbus.decode import Decode, compile_point
+from drivers.modbus.decode import compile_point
 from drivers.modbus.encode import encode
-from drivers.modbus.frames import READS, Answer, Ask, read
-from drivers.modbus.settings import Device, LineSettings, Point, problems
+from drivers.modbus.frames import Answer, Ask
+from drivers.modbus.requests import Request, Requests
+from drivers.modbus.settings import Device, LineSettings
 from drivers.modbus.wire import Frames, TcpWire
-from drivers.modbus.wiretime import WireTime
 from gateway.driver import Block, Decoded, Timing
-from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, LineDown
+from gateway.errors import DeviceRefused, DeviceSilent, LineDown
 from gateway.model import Lane, Value
 
 _CONNECT_TIMEOUT = 3.0
-_FLOOR_BUS, _FLOOR_TCP = 0.05, 0.2
-_LONGEST_NORMAL = 0.2
-"""The longest read of the normal lane, in seconds, on a bus that carries alarms or orders too."""
 _KEPT_BUS, _KEPT_TCP = 1000, 200
 _UNANSWERED_MS = 10_000
 _PARITY = {"none": "N", "even": "E", "odd": "O"}
@@ -48,26 +43,6 @@ _MBAP = FramerSocket(DecodePDU(is_server=False))
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # whatever is worth a line, we say ourselves
 
 
-class Request:
-    """What a block of this driver asks. Its decoders are made on first use: `check` and `plan` need none."""
-
-    __slots__ = ("_decoders", "ask", "device", "span")
-
-    def __init__(self, device: Device, span: Span, ask: Ask) -> None:
-        self.device = device
-        self.span = span
-        self.ask = ask
-        self._decoders: tuple[tuple[str, Decode], ...] | None = None
-
-    @property
-    def decoders(self) -> tuple[tuple[str, Decode], ...]:
-        """Each point's name and how its value is taken out of the answer."""
-        if self._decoders is None:
-            start = self.span.start
-            self._decoders = tuple((point.name, compile_point(point, start)) for point in self.span.points)
-        return self._decoders
-
-
 class ModbusLine:
     """One line: a serial bus, a Modbus TCP device, or a bus behind a converter that hands on RTU frames.
 
@@ -75,9 +50,8 @@ class ModbusLine:
     """
 
     def __init__(self, settings: LineSettings) -> None:
-        found = problems(settings)
-        if found:
-            raise ConfigError("; ".join(found))
+        self._seal = _seal_rtu if settings.is_bus else _seal_tcp
+        self._requests = Requests(settings, self._seal)
         self.in_flight = settings.in_flight
         self.latency = 0.0
         """Seconds that the last answer took beyond its wire time, without any wait before the request.
@@ -86,17 +60,6 @@ class ModbusLine:
         """
         self.frames: Frames = deque(maxlen=_KEPT_BUS if settings.is_bus else _KEPT_TCP)
         self._settings = settings
-        self._time = WireTime.of(settings)
-        self._seal = _seal_rtu if settings.is_bus else _seal_tcp
-        self._devices = {device.id: device for device in settings.devices}
-        self._points = {(device.id, point.name): point for device in settings.devices for point in device.points}
-        urgent = any(point.lane < Lane.NORMAL or point.write for point in self._points.values())
-        self._longest = _LONGEST_NORMAL if urgent else inf
-        self._blocks = tuple(
-            self._block(device, span)
-            for device in settings.devices
-            for span in plan(device, device.points, self._time, self._longest)
-        )
         self._wire: TcpWire | BusWire | None = None
 
     @property
@@ -106,12 +69,11 @@ class ModbusLine:
 
     def blocks(self) -> Sequence[Block]:
         """All requests that read every point of every device."""
-        return self._blocks
+        return self._requests.blocks()
 
     def timing(self, device: str) -> Timing:
         """Limits of the adaptive time-out, beyond the wire time."""
-        ceiling = self._devices[device].timeout
-        return Timing(min(ceiling, _FLOOR_BUS if self._settings.serial else _FLOOR_TCP), ceiling)
+        return self._requests.timing(device)
 
     async def __aenter__(self) -> Self:
         """Connect. Raises LineDown."""
@@ -163,6 +125,9 @@ class ModbusLine:
         request = block.request
         if not isinstance(request, Request):
             raise TypeError("a block of another line's driver")
+        if request.decoders is None:
+            start = request.span.start
+            request.decoders = [(point.name, compile_point(point, start)) for point in request.span.points]
         return {name: decode(raw) for name, decode in request.decoders}
 
     def narrow(self, block: Block) -> Sequence[Block]:
@@ -170,24 +135,27 @@ class ModbusLine:
         request = block.request
         if not isinstance(request, Request):
             raise TypeError("a block of another line's driver")
-        return [self._block(request.device, span) for span in narrow(request.device, request.span)]
+        return self._requests.narrow(request)
 
     def block_for(self, device: str, points: Sequence[str], lane: Lane) -> Sequence[Block]:
         """Requests that read just these points. Raises ConfigError for a point that does not exist."""
-        wanted = [self._point(device, name) for name in points]
-        found = self._devices[device]
-        return [self._block(found, span, lane) for span in plan(found, wanted, self._time, self._longest)]
+        return self._requests.block_for(device, points, lane)
 
     async def write(self, device: str, point: str, value: Value, timeout: float) -> None:
         """Write one point once; a float to a point with `pulse` is the length of its timed pulse in seconds.
 
         Raises ConfigError (nothing was sent) for what cannot be written.
         """
-        found = self._devices.get(device)
-        ask = encode(found.unit if found else 0, self._point(device, point), value, self._seal)
-        answer = await self._ask(ask, self._devices[device], timeout)
+        wanted = self._requests.point(device, point)
+        found = self._requests.device(device)
+        answer = await self._ask(encode(found.unit, wanted, value, self._seal), found, timeout)
         if isinstance(answer, int):
             raise _refusal(answer)
+
+    def give_way(self, haste: float | None) -> None:
+        """An order waits, see Yielding. On TCP nothing is ended."""
+        if isinstance(self._wire, BusWire):
+            self._wire.give_way(haste)
 
     async def _ask(self, ask: Ask, device: Device, timeout: float) -> Answer:
         wire = self._wire
@@ -200,27 +168,14 @@ class ModbusLine:
         self.latency = wire.latency
         return answer
 
-    def _point(self, device: str, name: str) -> Point:
-        point = self._points.get((device, name))
-        if point is None:
-            raise ConfigError(f"line {self._settings.name} has no point {device}.{name}")
-        return point
-
-    def _block(self, device: Device, span: Span, lane: Lane | None = None) -> Block:
-        ask = read(device.unit, READS[span.table], span.start, span.length, self._seal)
-        names = tuple(point.name for point in span.points)
-        wire = self._time.read(span.length, bits=span.points[0].is_bit, silence=device.silence)
-        request = Request(device, span, ask)
-        return Block(device.id, names, span.lane if lane is None else lane, span.every, wire, request)
-
     def _new_wire(self) -> TcpWire | BusWire:
         if not self._settings.is_bus:
             return TcpWire(self.frames)
         known: dict[int, list[Ask]] = {}
-        for block in self._blocks:
+        for block in self._requests.blocks():
             if isinstance(block.request, Request):
                 known.setdefault(block.request.device.unit, []).append(block.request.ask)
-        return BusWire(self.frames, self._time, known, self._seal, packed=self._settings.serial is None)
+        return BusWire(self.frames, self._requests.time, known, self._seal, packed=self._settings.serial is None)
 
     async def _connect(self, wire: TcpWire | BusWire) -> None:
         host, port = self._settings.host or "", self._settings.port

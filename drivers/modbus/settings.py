@@ -91,7 +91,9 @@ class Point:
     @property
     def count(self) -> int:
         """Registers (or bits) that the value takes; 0 for a type that does not exist."""
-        if self.type is not None and self.type.startswith("text:"):
+        if self.type is None:
+            return 1
+        if self.type.startswith("text:"):
             return (self.characters + 1) // 2
         return 1 if self.is_bit else REGISTERS.get(self.kind, 0)
 
@@ -109,6 +111,8 @@ class Device:
     id: str
     unit: int = 1
     points: tuple[Point, ...] = ()
+    settings: tuple[Point, ...] = ()
+    """Points that are read, or written, when somebody asks for them, and not before."""
     max_registers: int = MAX_REGISTERS
     max_bits: int = MAX_BITS
     fixed_bits: int | None = None
@@ -153,7 +157,7 @@ def problems(settings: LineSettings) -> list[str]:
         seen.add(device.id)
         found += [f"device {device.id}: {text}" for text in _device(device)]
         names: set[str] = set()
-        for point in device.points:
+        for point in (*device.points, *device.settings):
             if point.name in names:
                 found.append(f"point {device.id}.{point.name}: given twice")
             names.add(point.name)

@@ -15,6 +15,12 @@ Frames = deque[tuple[str, float, bytes]]
 """The last bytes that went over a line: `>` sent or `<` received, monotonic seconds, bytes."""
 
 
+_HOLD = 3.0
+"""So long a converter may wait for a unit on its own bus, in seconds: the longest of what they are shipped with."""
+_HOLDS = 4.0
+"""So long nothing has to be heard at all before nobody is waited for on that account, in seconds."""
+
+
 class Connection(asyncio.Protocol):
     """An asyncio protocol that can be awaited: `opened` and `closed` are futures."""
 
@@ -83,6 +89,9 @@ class TcpWire(Connection):
     """Modbus TCP: requests and answers are paired by transaction id, so several may be under way.
 
     An answer to a request that was given up finds no partner and is passed over.
+
+    A converter to a bus asks one unit after another, and may wait much longer than we for one that is dead. Until
+    something is heard again the time of the *other* units does not run out behind such a request: they are well.
     """
 
     def __init__(self, frames: Frames) -> None:
@@ -91,6 +100,11 @@ class TcpWire(Connection):
         self._transaction = 0
         self._rest = b""
         self._last = 0.0
+        self._held_until = 0.0
+        """A converter may be busy with what was given up until then; 0 once something was heard."""
+        self._held_most = 0.0
+        self._held_by = 0
+        """The unit that was given up last."""
 
     async def ask(self, ask: Ask, timeout: float, silence: float | None) -> Answer:
         """The answer to one request. `silence`: seconds since the last byte that the device wants.
@@ -106,13 +120,18 @@ class TcpWire(Connection):
         answer: asyncio.Future[Answer] = loop.create_future()
         self._pending[number] = ask, answer
         sent = loop.time()
-        timer = loop.call_at(sent + timeout, self.expire, answer)
+        held = self._held_until > sent
+        timer = loop.call_at(sent + timeout, self._over, ask.unit, timeout, answer)
         transport.write(frame)
         self.frames.append((">", sent, frame))
         try:
             found = await answer
-            self.latency = loop.time() - sent
+            if not held:  # else nobody knows when its turn came; the last one's stands
+                self.latency = loop.time() - sent
             return found
+        except DeviceSilent:
+            self._hold(ask.unit, sent)
+            raise
         finally:
             timer.cancel()
             self._pending.pop(number, None)
@@ -120,6 +139,7 @@ class TcpWire(Connection):
     def data_received(self, data: bytes) -> None:
         """Bytes have come: hand the answers in them to those who wait."""
         self._last = self.loop.time()
+        self._held_until = 0.0
         self.frames.append(("<", self._last, data))
         if self._rest:
             data = self._rest + data
@@ -137,6 +157,22 @@ class TcpWire(Connection):
         for _, answer in self._pending.values():
             if not answer.done():
                 answer.set_exception(error)
+
+    def _over(self, unit: int, timeout: float, answer: asyncio.Future[Answer]) -> None:
+        """The time of a request is over, unless a converter can hardly have come to it yet."""
+        if self._held_until > self.loop.time() and self._held_by != unit and not answer.done():
+            self.loop.call_at(self._held_until + timeout, self.expire, answer)
+        else:
+            self.expire(answer)
+
+    def _hold(self, unit: int, sent: float) -> None:
+        """A request was given up: who is asked next may have to wait behind it."""
+        if self._last >= sent:
+            return
+        if not self._held_until:
+            self._held_most = sent + _HOLDS
+        self._held_until = min(max(sent, self._held_until) + _HOLD, self._held_most)
+        self._held_by = unit
 
     def _answered(self, data: bytes, start: int, end: int) -> None:
         pending = self._pending.get(data[start] << 8 | data[start + 1])

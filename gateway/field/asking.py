@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from gateway.clock import Clock
 from gateway.driver import Block
-from gateway.errors import ConfigError, DeviceError, DeviceRefused, DeviceSilent, LineDown
+from gateway.errors import DeviceError, DeviceRefused, GaveWay, LineDown
 from gateway.field.device import Device
 from gateway.field.guard import Guarded
+from gateway.field.orders import Orders
+from gateway.field.parts import NARROW, reunite, split
 from gateway.field.readings import STALE_AFTER
 from gateway.field.requests import Confirm, Fetch, Order, answerable, drop, fail
 from gateway.field.schedule import Job, Schedule
@@ -18,8 +20,6 @@ from gateway.model import Input, Instant, Lane, Quality, Reading, Reason, Value
 
 _log = logger(__name__)
 
-_NARROW = (1, 2, 3)
-"""Illegal function, address, value (MODBUS Application Protocol V1.1b3, 7): asking for less may help."""
 _TARGET_SILENT = 11
 """Gateway target device failed to respond: the converter speaks, the device does not."""
 _REFUSED_AGAIN = 60.0
@@ -29,8 +29,6 @@ _REOPEN_AFTER = 10.0
 _SWEEP_AGAIN = 0.05
 _FETCHES = 64
 """Callers who may wait for reads of one line at once."""
-_ORDER_AGAIN = 0.25
-_ORDER_AGAIN_LAST = 2.0
 
 
 class Reopen(Exception):
@@ -67,6 +65,7 @@ class Asking:
         self._may_hang = may_hang
         self._fetching = 0
         self._confirming: set[tuple[str, tuple[str, ...]]] = set()
+        self._orders = Orders(poller, clock, self._heard)
 
     def learn(self, at: Instant) -> None:
         """Take over the blocks of the poller. Raises DriverBug."""
@@ -76,7 +75,7 @@ class Asking:
             by_device.setdefault(block.device, []).append(block)
         for name, mine in by_device.items():
             self._meet(name, mine, at)
-        self.schedule = Schedule(blocks, at.mono, life=self._life)
+        self.schedule = self._orders.schedule = Schedule(blocks, at.mono, life=self._life)
         self.shortest = min((block.every for block in blocks), default=self._life)
 
     def begin(self, at: Instant) -> None:
@@ -107,11 +106,14 @@ class Asking:
             return await self._once(job.item, now)
         device = self.devices[block.device]
         device.requests += 1
+        self._orders.asked = device
         try:
             raw = await self.poller.read(block, device.wait(block))
         except DeviceError as error:
             at = self._clock.now()
-            if isinstance(error, DeviceRefused) and error.code != _TARGET_SILENT:
+            if isinstance(error, GaveWay) and not (error.sent and device.tried and not device.silent):
+                self._gave_way(device, job, block, error, at.mono)
+            elif isinstance(error, DeviceRefused) and error.code != _TARGET_SILENT:
                 await self._refused(device, job, block, error, at)
             else:
                 await self._missed(device, job, block, at)
@@ -127,6 +129,8 @@ class Asking:
             await self._telling.changed(device, device.table.answered(block, raw, decoded, at), at, asked)
             ended = self._clock.now().mono
         device.overruns += self.schedule.done(job, at.mono)
+        if device.barred and block in device.barred:
+            reunite(device, self.schedule, at)
         return ended
 
     def confirm(self, device: str, points: tuple[str, ...], now: float) -> None:
@@ -176,7 +180,7 @@ class Asking:
         """Write ahead of all else. Raises DeviceError (also when it expired), LineDown."""
         self._known(device)
         order = Order(device, point, value, expires, asyncio.get_running_loop().create_future())
-        self.schedule.request(order, Lane.ORDER, now)
+        self._orders.line_up(order, now)
         await order.done
 
     def refuse(self, error: LineDown) -> None:
@@ -188,10 +192,24 @@ class Asking:
 
     # ---- consequences ---------------------------------------------------------------------------------
 
+    def _gave_way(self, device: Device, job: Job, block: Block, error: GaveWay, now: float) -> None:
+        """An order went first: that is neither a miss nor an answer. What was not sent keeps its turn."""
+        if not error.sent:
+            device.requests -= 1
+            self.schedule.again(job)
+            return
+        self.schedule.unanswered()
+        self._orders.cut(device, now)
+        if device.silent:
+            self.schedule.probe_next(job, now, device.probe.next(device.wait(block)))
+        else:
+            self.schedule.done(job, now, min(block.every, _MISSED_AGAIN))
+
     async def _missed(self, device: Device, job: Job, block: Block, at: Instant) -> None:
         """No answer to a periodic read or a probe."""
         self.schedule.unanswered()
         device.timeouts += 1
+        device.waited_for()
         now = at.mono
         if job.gone:
             return
@@ -224,7 +242,7 @@ class Asking:
 
     async def _heard(self, device: Device, at: Instant) -> None:
         """The device answers (again)."""
-        device.misses = 0
+        device.misses = device.cuts = 0
         device.heard = True
         device.probe.reset()
         if device.silent:
@@ -239,12 +257,9 @@ class Asking:
         if job.gone:
             return
         pause = None
-        if error.code in _NARROW:
-            parts = self.poller.narrow(block)
-            if parts:
-                _log.info("block split", line=self.line, device=device.name, code=error.code, parts=len(parts))
-                self.schedule.replace(block, parts, at.mono)
-                device.table.replace(block, parts)
+        if error.code in NARROW:
+            if parts := split(device, block, self.poller, self.schedule, at):
+                _log.info("block split", line=self.line, device=device.name, code=error.code, parts=parts)
                 return
             pause = max(_REFUSED_AGAIN, block.every)
         device.overruns += self.schedule.done(job, at.mono, pause)
@@ -258,47 +273,12 @@ class Asking:
     async def _once(self, item: object, now: float) -> float:
         match item:
             case Order():
-                await self._write(item, now)
+                await self._orders.write(item, self.devices[item.device], now)
             case Fetch():
                 await self._fetch(item, now)
             case Confirm():
                 await self._confirm(item, now)
         return self._clock.now().mono
-
-    async def _write(self, order: Order, now: float) -> None:
-        if order.done.done():
-            return
-        if order.expires is not None and now >= order.expires:
-            fail(order.done, DeviceSilent("the order expired before the device took it"))
-            return
-        device = self.devices[order.device]
-        if device.silent and now < device.quiet_until:
-            self.schedule.request(order, Lane.ORDER, now, due=device.quiet_until)
-            return
-        with answerable(order.done):
-            try:
-                await self.poller.write(device.name, order.point, order.value, device.patience())
-            except DeviceSilent as error:
-                self._spare(device, now)
-                self._write_again(order, error, now)
-                return
-            except ConfigError as error:
-                fail(order.done, error)
-                return
-            except DeviceRefused as error:
-                fail(order.done, error)
-        await self._heard(device, self._clock.now())
-        if not order.done.done():
-            order.done.set_result(None)
-
-    def _write_again(self, order: Order, error: DeviceSilent, began: float) -> None:
-        now = self._clock.now().mono
-        due = now + max(now - began, min(_ORDER_AGAIN * (1 << min(order.tries, 8)), _ORDER_AGAIN_LAST))
-        order.tries += 1
-        if order.expires is None or due >= order.expires:
-            fail(order.done, error)
-        else:
-            self.schedule.request(order, Lane.ORDER, now, due=due)
 
     async def _fetch(self, fetch: Fetch, now: float) -> None:
         if fetch.done.done():
@@ -306,6 +286,9 @@ class Asking:
         with answerable(fetch.done):
             try:
                 readings = await self._read_once(fetch.block, now, asked=False)
+            except GaveWay:
+                self.schedule.request(fetch, Lane.NORMAL, now)
+                return
             except DeviceError as error:
                 fail(fetch.done, error)
                 return
@@ -322,10 +305,21 @@ class Asking:
             return  # it fell silent meanwhile and will tell by its return
         try:
             await self._read_once(confirm.block, now, asked=True)
+        except GaveWay as error:
+            self._confirm_again(confirm, error)
         except DeviceRefused:
             self._confirm_by_period(device, confirm.block)
         except DeviceError:
             await self._confirm_missed(device, confirm.block)
+
+    def _confirm_again(self, confirm: Confirm, error: GaveWay) -> None:
+        """It gave way to an order, and is due behind it; or in its period, who is hardly there is not waited for."""
+        device = self.devices[confirm.block.device]
+        if not error.sent:
+            self._confirming.add((device.name, confirm.block.points))
+            self.schedule.request(confirm, Lane.ORDER, self._clock.now().mono)
+        elif not device.silent:
+            self._confirm_by_period(device, confirm.block)
 
     async def _confirm_missed(self, device: Device, block: Block) -> None:
         """A failed one neither counts nor resets. It is a miss like any other: who is dying dies after three."""
@@ -351,14 +345,20 @@ class Asking:
         """Read a block out of turn, for the site (`asked`) or for a caller. Raises DeviceError, LineDown."""
         device = self.devices[block.device]
         device.requests += 1
+        self._orders.asked = device
         try:
             raw = await self.poller.read(block, device.wait(block) if asked else device.patience())
+        except GaveWay as error:
+            if error.sent:
+                self._orders.cut(device, self._clock.now().mono)
+            raise
         except DeviceRefused:
             device.refused += 1
             raise
         except DeviceError:
             device.timeouts += 1
-            self._spare(device, now)
+            device.waited_for()
+            device.spare(now, self._clock.now().mono)
             raise
         at = self._clock.now()
         device.time.sample(self.poller.latency)
@@ -370,14 +370,6 @@ class Asking:
         told = readings if asked else {point: readings[point] for point in owed}
         await self._telling.changed(device, device.table.answered_once(decoded, at), at, told)
         return readings
-
-    def _spare(self, device: Device, began: float) -> None:
-        """Something asked for once had no answer: leave two thirds of the line to the living.
-
-        It goes ahead of alarms and is repeated as long as somebody wants it, also to a device that is silent.
-        """
-        now = self._clock.now().mono
-        device.quiet_until = now + 2.0 * (now - began)
 
     def _blocks_for(self, device: str, points: Sequence[str], lane: Lane) -> Sequence[Block]:
         """Requests that read just these points: parts of the periodic ones, so never longer, and split as those."""

@@ -25,9 +25,9 @@ answer, are confirmed at the same time; no writes, and no reads by hand or by ro
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from gateway.driver import Poller
+from gateway.driver import Block, Timing
 from gateway.field.response import NOBODY, PROBE_LAST, Dead, Gap, Turn, gap_of
 from gateway.model import Lane
 
@@ -44,6 +44,24 @@ _MISSED_AGAIN = 3.0
 _LIFE = 20.0
 """Every device is asked at least that often."""
 _PROBE_FIRST, _PROBE_SHARE = 2.0, 20.0
+
+
+class Asked(Protocol):
+    """What is asked of a line, as its driver plans it: that much of a `Poller` as needs no wire."""
+
+    in_flight: int
+
+    def blocks(self) -> Sequence[Block]:
+        """All periodic requests."""
+        ...
+
+    def timing(self, device: str) -> Timing:
+        """Limits of the adaptive time-out of one device."""
+        ...
+
+    def block_for(self, device: str, points: Sequence[str], lane: Lane) -> Sequence[Block]:
+        """Requests that read just these points."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +161,7 @@ class _Line(NamedTuple):
     """Points that are read again before their alarm counts."""
 
 
-def load_of(line: str, poller: Poller, confirm: Mapping[str, int], latency: Mapping[str, float]) -> LineLoad:
+def load_of(line: str, asked: Asked, confirm: Mapping[str, int], latency: Mapping[str, float]) -> LineLoad:
     """What a driver's blocks ask of its line. Touches no hardware.
 
     `confirm`: by `device.point`, of every point with an alarm. `latency`: by device; `LATENCY` where absent.
@@ -152,18 +170,18 @@ def load_of(line: str, poller: Poller, confirm: Mapping[str, int], latency: Mapp
     def points(device: str, names: Sequence[str]) -> Iterator[PointLoad]:
         for name in names:
             if (reads := confirm.get(f"{device}.{name}")) is not None:
-                again = sum(block.wire for block in poller.block_for(device, (name,), Lane.ORDER))
+                again = sum(block.wire for block in asked.block_for(device, (name,), Lane.ORDER))
                 yield PointLoad(f"{device}.{name}", reads, again)
 
     blocks = tuple(
         BlockLoad(block.device, block.lane, block.every, block.wire, tuple(points(block.device, block.points)))
-        for block in poller.blocks()
+        for block in asked.blocks()
     )
     devices = {}
     for name in {block.device for block in blocks}:
-        timing = poller.timing(name)
+        timing = asked.timing(name)
         devices[name] = DeviceLoad(latency.get(name, LATENCY), timing.ceiling, timing.floor)
-    return LineLoad(line, blocks, devices, poller.in_flight)
+    return LineLoad(line, blocks, devices, asked.in_flight)
 
 
 def analyse(load: LineLoad) -> LineBound:

@@ -10,20 +10,30 @@ from gateway.model import Instant, Reading
 
 MISSES = 3
 """Misses in a row after which a device is silent."""
+_HASTE = 0.15
+"""The longest that an order waits for the answer of another device that is hardly there, in seconds."""
+_CUTS_SILENT, _CUTS = 4, 1
+"""So many waits in a row are cut short for orders and prove nothing. The next thorough one of a silent device is not
+cut short, or a slow one would never be found; that of another counts as a miss, or it would be told too late."""
 
 
 class Device:
     """State of one device: its readings, its answer time, its misses."""
 
     __slots__ = (
-        "answering", "heard", "lone", "misses", "name", "overruns", "owed", "probe", "quiet_until", "refused",
-        "requests", "settled", "silent", "since", "table", "time", "timeouts", "watched", "wire",
+        "answering", "barred", "blocks", "cuts", "heard", "lone", "misses", "name", "overruns", "owed", "probe",
+        "quiet_until", "refused", "requests", "settled", "silent", "since", "table", "time", "timeouts", "watched",
+        "wire",
     )  # fmt: skip
 
     def __init__(
         self, name: str, blocks: Sequence[Block], timing: Timing, watched: frozenset[str], at: Instant
     ) -> None:
         self.name = name
+        self.blocks = tuple(blocks)
+        """The requests that read it, as the driver has planned them."""
+        self.barred: set[Block] = set()
+        """Requests that it refuses and that have no parts."""
         self.table = Table(blocks, at)
         self.time = AnswerTime(timing)
         self.watched = watched
@@ -39,6 +49,8 @@ class Device:
         self.heard = False
         """True if it answered since the line was opened and did not fall silent after."""
         self.misses = 0
+        self.cuts = 0
+        """Waits for its answer that were cut short for an order, since one was not."""
         self.lone: Block | None = None
         """The block of all these misses; None if there were several."""
         self.owed: set[str] = set()
@@ -62,6 +74,34 @@ class Device:
     def patience(self) -> float:
         """Time-out of a write or of a read that must not fail for haste, in seconds from the last byte sent."""
         return self.time.ceiling + self.wire
+
+    @property
+    def haste(self) -> float | None:
+        """How long an order to another device waits for this one's answer, in seconds from the last byte sent.
+
+        None: as long as this device's time-out is. That is so for one that answers as a rule, and now and then for
+        one that is silent. One that is as quick as ever when it comes back is quick enough.
+        """
+        if (self.silent and self.tried) or not (self.silent or self.misses or not self.heard):
+            return None
+        return min(self.time.timeout, _HASTE)
+
+    @property
+    def tried(self) -> bool:
+        """It was cut short often enough."""
+        return self.cuts >= (_CUTS_SILENT if self.silent else _CUTS)
+
+    def waited_for(self) -> None:
+        """A wait for its answer was not cut short. The short ones between the thorough probes prove nothing."""
+        if not self.silent or self.probe.thorough:
+            self.cuts = 0
+
+    def spare(self, began: float, now: float) -> None:
+        """What was asked for once since `began` had no answer: leave two thirds of the line to the living.
+
+        It goes ahead of alarms and is repeated as long as somebody wants it, also to a device that is silent.
+        """
+        self.quiet_until = now + 2.0 * (now - began)
 
     def fall_silent(self, block: Block) -> float:
         """Three misses, the last one of `block`: seconds until the first probe."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from gateway.driver import Block, Decoded, Poller, Timing
+from gateway.driver import Block, Decoded, Poller, Timing, Yielding
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, LineDown
 from gateway.model import Lane, Value
 
@@ -26,6 +26,7 @@ class Guarded:
     def __init__(self, poller: Poller) -> None:
         self._poller = poller
         self.in_flight = max(1, poller.in_flight)
+        self._yielding = poller if isinstance(poller, Yielding) and self.in_flight == 1 else None
 
     @property
     def latency(self) -> float:
@@ -68,6 +69,11 @@ class Guarded:
             raise
         except Exception as error:
             raise _bug(error) from error
+
+    def give_way(self, haste: float | None) -> None:
+        """See Yielding; nothing for a poller that cannot, or with several requests under way."""
+        if self._yielding is not None:
+            _call(self._yielding.give_way, haste)
 
     def blocks(self) -> Sequence[Block]:
         """See Poller."""

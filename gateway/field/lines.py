@@ -81,7 +81,6 @@ class Line:
         self._losses = 0
         self._bugs = 0
         self._bugs_told: set[str] = set()
-        self._chores_at = 0.0
         self._busy = 0.0
         self._busy_from = 0.0
         self._busy_share = 0.0
@@ -90,6 +89,15 @@ class Line:
 
     async def run(self) -> None:
         """Own the line until cancelled. Only an error of our own ends it."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_house(), name=f"line {self.name} chores")
+                await self._own()
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from errors.exceptions[0].__cause__
+
+    async def _own(self) -> None:
+        """Open it, ask, and open it again when it was lost, without end."""
         attempt = -1
         learnt = False
         try:
@@ -98,6 +106,7 @@ class Line:
                     if not learnt:
                         self._asking.learn(self._clock.now())
                         learnt = True
+                        await asyncio.sleep(0)  # what is ordered from the start is lined up before the first read
                     async with self._poller:
                         await self._serve()
                 except Reopen:
@@ -128,14 +137,20 @@ class Line:
         return await self._asking.fetch(device, points, self._clock.now().mono)
 
     async def order(self, device: str, point: str, value: Value, expires: float | None = None) -> None:
-        """Write one point ahead of everything else.
+        """Write one point ahead of everything else; given before the line was opened at all it is the first request.
 
         `expires` (monotonic seconds): until then it is tried again while the device is silent; None: once.
         Raises DeviceSilent (also when it expired), DeviceRefused, LineDown.
         """
-        self._must_be_up()
+        if self._up is not None:
+            self._must_be_up()
         self._stir()
         await self._asking.order(device, point, value, expires, self._clock.now().mono)
+
+    @property
+    def up(self) -> bool:
+        """The line is open."""
+        return bool(self._up)
 
     def snapshot(self) -> LineStatus:
         """For health, metrics and the local page."""
@@ -155,6 +170,11 @@ class Line:
         """The last readings of every device, by point."""
         return {name: device.table.picture() for name, device in self._asking.devices.items()}
 
+    def longest_answers(self) -> Mapping[str, float]:
+        """By device, the longest answer of late beyond the wire time; those that have hardly answered are left out."""
+        times = ((name, device.time.longest) for name, device in self._asking.devices.items())
+        return {name: longest for name, longest in times if longest is not None}
+
     # ---- up and down ----------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
@@ -163,20 +183,36 @@ class Line:
         if self._poller.in_flight == 1:
             await self._ask()
             return
+        # Nobody in the group may fail: a group that fails takes a cancellation of the same moment for its own, and
+        # the line would be opened anew instead of closed.
+        failed: list[Exception] = []
+        one: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        async with asyncio.TaskGroup() as group:
+            askers = [
+                group.create_task(self._ask_until(one, failed), name=f"line {self.name} request {number}")
+                for number in range(self._poller.in_flight)
+            ]
+            try:
+                await one
+            finally:
+                for asker in askers:
+                    asker.cancel()
+        # An error of our own goes before the loss of the line.
+        first = next((error for error in failed if not isinstance(error, LineDown | Reopen)), failed[0])
+        raise first from first.__cause__
+
+    async def _ask_until(self, one: asyncio.Future[None], failed: list[Exception]) -> None:
+        """Ask by turns until something fails, here or beside."""
         try:
-            async with asyncio.TaskGroup() as group:
-                for number in range(self._poller.in_flight):
-                    group.create_task(self._ask_by_turns(), name=f"line {self.name} request {number}")
-        except BaseExceptionGroup as errors:
-            # An error of our own goes before the loss of the line.
-            lost = (LineDown, Reopen)
-            first = next((error for error in errors.exceptions if not isinstance(error, lost)), errors.exceptions[0])
-            raise first from first.__cause__
+            await self._ask_by_turns()
+        except Exception as error:  # noqa: BLE001 - raised again by whoever waits for it
+            failed.append(error)
+            _ring(one)
 
     async def _came_up(self) -> None:
         at = self._clock.now()
         self._asking.begin(at)
-        self._chores_at = self._busy_from = at.mono
+        self._busy_from = at.mono
         self._busy = 0.0
         if self._up is not True:
             down_for = round(at.mono - self._since, 1)
@@ -240,13 +276,10 @@ class Line:
         schedule = self._asking.schedule
         while True:
             self.beat = now
-            if now >= self._chores_at:
-                await self._chores()
-                now = self._clock.now().mono
             job = schedule.next(now)
             if not isinstance(job, float):
                 return job, now
-            await self._pause(min(job, self._chores_at) - now)
+            await self._pause(job - now)
             now = self._clock.now().mono
 
     async def _pause(self, seconds: float) -> None:
@@ -264,10 +297,18 @@ class Line:
         if self._waker is not None:
             _ring(self._waker)
 
-    async def _chores(self) -> None:
-        """What is looked at now and then: old readings, the share of time in use, skipped turns."""
+    async def _keep_house(self) -> None:
+        """Beside the requests: one that waits for long must not keep old readings good."""
+        while True:
+            again = await self._chores()
+            await asyncio.sleep(again - self._clock.now().mono)
+
+    async def _chores(self) -> float:
+        """What is looked at now and then: old readings, the share of time in use, skipped turns; and when again."""
         at = self._clock.now()
-        self._chores_at = min(await self._asking.sweep(at), at.mono + _BEAT)
+        again = min(await self._asking.sweep(at), at.mono + _BEAT)
+        if not self._up:
+            return again
         if at.mono - self._busy_from >= _BEAT:
             self._busy_share = min(1.0, self._busy / (at.mono - self._busy_from) / self._poller.in_flight)
             self._busy, self._busy_from = 0.0, at.mono
@@ -279,6 +320,7 @@ class Line:
         elif self._overrun_at is not None and at.mono - self._overrun_at >= _KEEPS_UP:
             self._overrun_at = None
             _log.info("line keeps up", line=self.name, skipped=skipped)
+        return again
 
 
 def _ring(waker: asyncio.Future[None]) -> None:

@@ -61,8 +61,11 @@ class Table:
         return self._take(decoded, at)
 
     def answered_once(self, decoded: Mapping[str, Decoded], at: Instant) -> Changed:
-        """These points were read by a request of their own; the blocks that carry them are decoded afresh."""
-        changed = self._take(decoded, at)
+        """These points were read by a request of their own; the blocks that carry them are decoded afresh.
+
+        What no block carries is a setting of the device, and no reading of the site.
+        """
+        changed = self._take({point: new for point, new in decoded.items() if point in self._readings}, at)
         if changed:
             for read in self._reads.values():
                 if not changed.keys().isdisjoint(read.block.points):
@@ -112,6 +115,11 @@ class Table:
             self.untried -= 1
         self._reads.update((part, _Read(part)) for part in blocks)
         self.untried += len(blocks)
+
+    def renew(self, blocks: Iterable[Block]) -> None:
+        """The same points are read by these blocks from now on."""
+        self._reads = {block: _Read(block) for block in blocks}
+        self.untried = len(self._reads)
 
     def picture(self) -> dict[str, Reading]:
         """All points, each with the time of the last answer that carried it."""

@@ -131,6 +131,12 @@ class Schedule:
         heappush(self._waiting, (job.due, job.seq, job))
         return skipped
 
+    def again(self, job: Job) -> None:
+        """The job gave way to an order before it had begun: its turn stands, and so does that of its lane."""
+        self._running = None
+        if not job.gone:
+            heappush(self._waiting, (job.due, job.seq, job))
+
     def unanswered(self) -> None:
         """The turn under way cost a time-out, and the quiet after it: its lane waits the longest for another."""
         if self._running is not None:
@@ -188,6 +194,12 @@ class Schedule:
         self._drop(lambda other: other is job)
         for part in blocks:
             self._add(part, now, min(job.every, part.every), now)
+
+    def renew(self, device: str, blocks: Sequence[Block], now: float) -> None:
+        """Read the device by these blocks from now on, all due at once; it is not silent."""
+        self._withdraw(device)
+        self._blocks[device] = list(blocks)
+        self.restore(device, now)
 
     def hasten(self, block: Block, now: float) -> None:
         """This block is due at once."""

@@ -1,5 +1,6 @@
 """What the rest of the gateway is told of the devices of a line: changes, silence, return."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from gateway.field.device import Device
@@ -17,6 +18,8 @@ class Telling:
         self._line = line
         self._put = put
         self._telemetry = telemetry
+        self._order = asyncio.Lock()
+        """Whoever found a change first tells it first, also if the inbox makes him wait."""
 
     def meet(self, device: Device) -> None:
         """The device belongs to the line from now on."""
@@ -30,13 +33,14 @@ class Telling:
         One answer of the device is one `Answer`: the site counts them where an alarm has to be confirmed.
         """
         if changed or asked:
-            seen = device.seen_by_site(changed)
-            if asked:
-                seen.update(asked)
-            if seen:
-                await self._put(Answer(device.name, seen, at))
-        if changed:
-            self._telemetry.changed(device.name, changed)
+            async with self._order:
+                seen = device.seen_by_site(changed)
+                if asked:
+                    seen.update(asked)
+                if seen:
+                    await self._put(Answer(device.name, seen, at))
+                if changed:
+                    self._telemetry.changed(device.name, changed)
         if not device.settled and not device.table.untried:
             device.settled = True
             self._telemetry.ready(device.name)

@@ -12,6 +12,11 @@ _K = 4
 _STEP = 1 / 8
 """How far an estimated quantile moves with one sample, as a share of the variation."""
 
+_ENOUGH = 100
+"""So many answers say something about the longest one."""
+_KEPT = 4096
+"""The longest answer is that of the last so many, up to twice as many."""
+
 _PROBE_FIRST = 2.0
 _PROBE_SHARE = 20.0
 """A probe may take one part in twenty of the time until the next one: 5 % of the bus."""
@@ -21,7 +26,9 @@ _PROBE_LAST = 45.0
 class AnswerTime:
     """The answer time of one device beyond the wire time, in seconds. Before the first sample: the ceiling."""
 
-    __slots__ = ("_ceiling", "_floor", "p50", "p95", "smoothed", "timeout", "variation")
+    __slots__ = (
+        "_before", "_ceiling", "_count", "_floor", "_most", "p50", "p95", "smoothed", "timeout", "variation",
+    )  # fmt: skip
 
     def __init__(self, timing: Timing) -> None:
         self._floor = timing.floor
@@ -34,10 +41,16 @@ class AnswerTime:
         """Median, a running estimate."""
         self.p95 = 0.0
         """95th percentile, a running estimate."""
+        self._most = self._before = 0.0
+        self._count = 0
 
     def sample(self, seconds: float) -> None:
         """A read was answered after `seconds` beyond its wire time."""
         seconds = max(seconds, 0.0)
+        self._count += 1
+        self._most = max(self._most, seconds)
+        if self._count % _KEPT == 0:
+            self._before, self._most = self._most, 0.0
         smoothed = self.smoothed
         if smoothed is None:
             self.smoothed = self.p50 = self.p95 = seconds
@@ -55,6 +68,11 @@ class AnswerTime:
     def after(self, misses: int) -> float:
         """Time-out after some misses in a row: doubled for each, so that a device that became slow is found again."""
         return min(self._ceiling, self.timeout * (1 << min(misses, 16)))
+
+    @property
+    def longest(self) -> float | None:
+        """The longest of the last answers, in seconds; None while there were too few to go by."""
+        return max(self._before, self._most) if self._count >= _ENOUGH else None
 
     @property
     def ceiling(self) -> float:

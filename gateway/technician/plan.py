@@ -7,14 +7,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+from types import MappingProxyType
 
 from gateway import build
 from gateway.config.load import Loaded, load
 from gateway.config.points import URGENT, Point
 from gateway.config.problems import Finding
 from gateway.config.site import ModbusLine, SiteFile
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, GatewayError
 from gateway.field.bound import HOST, LATENCY, AlarmBound, LineBound, LineLoad, analyse, load_of
+from gateway.loss_uses import losses
 
 URGENT_WITHIN = 10.0
 """Seconds in which a fire or gas alarm must be told, with a dead device on its line (page "product", promise 2)."""
@@ -55,9 +57,26 @@ def load_timed(site: Path) -> Loaded:
     return loaded if loaded.site is None else loaded.with_findings(findings(loaded.site))
 
 
-def plan_lines(file: SiteFile, latency: float = LATENCY) -> list[LinePlan]:
-    """Every Modbus line. `latency`: the longest time that a device takes to answer. Raises ConfigError."""
-    return [_plan(file, name, latency) for name in build.modbus_lines(file)]
+def plan_lines(
+    file: SiteFile, latency: float = LATENCY, measured: Mapping[str, float] = MappingProxyType({})
+) -> list[LinePlan]:
+    """Every Modbus line. Raises ConfigError.
+
+    `measured`: the longest time that each device took to answer; `latency`: what is taken for the others.
+    """
+    return [_plan(file, name, latency, measured) for name in build.modbus_lines(file)]
+
+
+def measured_by_daemon(file: SiteFile) -> Mapping[str, float]:
+    """The longest answer of late of each device that a running gateway asks; nothing if none runs."""
+    from gateway.local.control import NAME
+    from gateway.technician.watch import state
+
+    try:
+        told = state(Path(file.store.path) / NAME)
+    except (ConnectionError, GatewayError):
+        return {}
+    return {name: float(took) for name, took in told.get("longest_answers", {}).items() if name in file.devices}
 
 
 def findings(file: SiteFile) -> Iterator[Finding]:
@@ -75,6 +94,7 @@ def findings(file: SiteFile) -> Iterator[Finding]:
             if told > FAULT_WITHIN:
                 text = f"its silence would be told after {seconds(told)}; {seconds(FAULT_WITHIN)} at most"
                 yield Finding(("devices", device), f"{text}{_cure(file, plan, advice)}", at_key=True)
+        yield from _too_silent(file, plan, advice)
         if plan.bound.late:
             wanted = f"{plan.bound.utilisation:.0%} of the time"
             count = f"{len(plan.bound.late)} of {len(plan.load.blocks)} requests"
@@ -118,12 +138,15 @@ def cure(file: SiteFile, plan: LinePlan) -> str:
     return f"{need}; a longer `every`, or a second line for some of them"
 
 
-def assumptions(latency: float = LATENCY) -> str:
-    """What the figures rest on."""
+def assumptions(latency: float = LATENCY, measured: int = 0) -> str:
+    """What the figures rest on. `measured`: of how many devices the answer time is known."""
+    devices = "each device answers"
+    if measured:
+        devices = f"{measured} devices answer within the longest that the running gateway has seen of late, the others"
     return (
-        f"Assumed: {HOST * 1000:.0f} ms for this machine at each answer; each device answers within "
-        f"{latency * 1000:.0f} ms; no answer is damaged; one other alarm is confirmed at the same time; the dead "
-        "device uses up its longest time-out."
+        f"Assumed: {HOST * 1000:.0f} ms for this machine at each answer; {devices} within {latency * 1000:.0f} ms; "
+        "no answer is damaged; one other alarm is confirmed at the same time; the dead device uses up its longest "
+        "time-out."
     )
 
 
@@ -132,14 +155,14 @@ def seconds(value: float) -> str:
     return f"{value:.3g} s" if isfinite(value) else "never"
 
 
-def _plan(file: SiteFile, name: str, latency: float) -> LinePlan:
+def _plan(file: SiteFile, name: str, latency: float, measured: Mapping[str, float] = MappingProxyType({})) -> LinePlan:
     confirm: dict[str, int] = {}
     slow: dict[str, float] = {}
     for key, device in file.devices.items():
         if device.line == name:
-            slow[key] = min(latency, device.limits.timeout)
+            slow[key] = min(measured.get(key, latency), device.limits.timeout)
             confirm |= {f"{key}.{one}": _confirm(point) for one, point in device.points.items() if _is_alarm(point)}
-    load = load_of(name, build.poller(file, name), confirm, slow)
+    load = load_of(name, build.requests(file, name), confirm, slow)
     return LinePlan(load, analyse(load))
 
 
@@ -160,6 +183,16 @@ def _too_late(file: SiteFile, plan: LinePlan, alarm: AlarmBound, advice: list[st
     text = f"{point}: the alarm of kind {kind} would be told after {seconds(told)} with a dead device on line"
     allowed = f"{seconds(limit)} at most"
     yield Finding(("devices", device), f"{text} {plan.line}; {allowed}{_cure(file, plan, advice)}", at_key=True)
+
+
+def _too_silent(file: SiteFile, plan: LinePlan, advice: list[str]) -> Iterator[Finding]:
+    """A module's watchdog must outlast three requests that do not reach it, or it opens a gate while we live."""
+    for one in losses(file):
+        asked = plan.bound.silent_told.get(one.output.device)
+        if asked is not None and asked > one.after:
+            text = f"found open, and three requests to {one.output.device} may take {seconds(asked)}"
+            wait = f"its watchdog waits {seconds(one.after)}; a longer `after` in its `loss`"
+            yield Finding(("gates", one.gate, "on_loss"), f"{text} while {wait}{_cure(file, plan, advice)}")
 
 
 def _limit_missed(file: SiteFile, alarm: AlarmBound) -> tuple[str, float, float] | None:

@@ -7,11 +7,11 @@ import asyncio
 import os
 import random
 import tty
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
 from drivers.modbus.line import ModbusLine
-from drivers.modbus.settings import Device, LineSettings, Point
+from drivers.modbus.settings import Device, LineSettings, Point, Write
 from gateway.clock import Clock
 from gateway.config.device import Device as DeviceFile
 from gateway.config.points import At
@@ -27,16 +27,23 @@ BAUDRATE = 115200
 CEILING = 0.08
 PLACES = (("holding", 0), ("holding", 100), ("input", 0))
 """Three reads of one shape for each unit: the second differs by its address alone, the third by its function."""
+OUTPUT = "set"
+"""A register of each unit that can be written."""
 UNITS = (1, 3, 30)
 """The first two have numbers that look like function codes."""
 
 
 class Rig:
-    """One line at work. `wrong` collects every reading that its point never had."""
+    """One line at work. `wrong` collects every reading that its point never had.
 
-    def __init__(self, seed: int, every: float) -> None:
+    `ceiling`: longest answer time of each unit. `OUTPUT` of each can be written.
+    """
+
+    def __init__(self, seed: int, every: float, *, baudrate: int = BAUDRATE, ceiling: float = CEILING) -> None:
         self.rng = random.Random(seed)  # noqa: S311 - repeatable faults
         self.every = every
+        self.baudrate = baudrate
+        self.ceiling = ceiling
         self.version = 0
         self.wrong: list[tuple[str, Reading]] = []
         self.fresh: dict[str, int] = {}
@@ -44,7 +51,7 @@ class Rig:
         self._numbers: dict[str, int] = {}
         self._agenda = Agenda()
         self.units = {unit: Unit(self._device(unit), latency=0.001) for unit in UNITS}
-        self.bus = Bus(Framing(BAUDRATE), self.units, self._agenda, seed=seed)
+        self.bus = Bus(Framing(baudrate), self.units, self._agenda, seed=seed)
         self._master, self._slave = os.openpty()
         self.path = os.ttyname(self._slave)
 
@@ -54,21 +61,25 @@ class Rig:
             Device(
                 id=f"u{unit}",
                 unit=unit,
-                timeout=CEILING,
-                points=tuple(
-                    Point(name=f"{table}{address + at}", table=table, address=address + at, every=self.every, lane=lane)  # type: ignore[arg-type]
-                    for (table, address), lane in zip(PLACES, (Lane.ALARM, Lane.NORMAL, Lane.NORMAL), strict=True)
-                    for at in range(2)
-                ),
+                timeout=self.ceiling,
+                points=(Point(name=OUTPUT, table="holding", address=200, every=60.0, write=Write()), *self._points()),
             )
             for unit in UNITS
         )
-        return ModbusLine(LineSettings(name="rig", serial=self.path, baudrate=BAUDRATE, devices=devices))
+        return ModbusLine(LineSettings(name="rig", serial=self.path, baudrate=self.baudrate, devices=devices))
+
+    def _points(self) -> Iterator[Point]:
+        for (table, address), lane in zip(PLACES, (Lane.ALARM, Lane.NORMAL, Lane.NORMAL), strict=True):
+            for at in range(address, address + 2):
+                yield Point(name=f"{table}{at}", table=table, address=at, every=self.every, lane=lane)  # type: ignore[arg-type]
 
     def _device(self, unit: int) -> VirtualDevice:
-        points = {f"{t}{a + at}": {"at": f"{t} {a + at}"} for t, a in PLACES for at in range(2)}
+        points: dict[str, dict[str, object]] = {
+            f"{t}{a + at}": {"at": f"{t} {a + at}"} for t, a in PLACES for at in range(2)
+        }
         for name in points:
             self._numbers[f"u{unit}.{name}"] = len(self._numbers) + 1
+        points[OUTPUT] = {"at": "holding 200", "write": True}
         return VirtualDevice(f"u{unit}", DeviceFile.model_validate({"line": "rig", "unit": unit, "points": points}))
 
     def open(self) -> None:
@@ -119,7 +130,7 @@ class Rig:
         """Look at what the field tells: a value has its point's number, and is no older than one change."""
         for point, reading in readings.items():
             name = f"{device}.{point}"
-            if reading.quality is not Quality.GOOD:
+            if reading.quality is not Quality.GOOD or point == OUTPUT:
                 continue
             assert isinstance(reading.value, int)
             number, version = divmod(reading.value, 1000)

@@ -323,6 +323,30 @@ def test_a_refused_block_is_split_until_only_the_refused_point_is_bad_and_that_i
     virtual_time.run(main())
 
 
+def test_a_device_that_refused_only_while_it_started_is_read_as_a_whole_again() -> None:
+    """Modules refuse every address for some seconds after power came: their blocks fall apart to single points."""
+
+    async def main() -> None:
+        points = tuple(f"p{n}" for n in range(8))
+        things = {"d": Thing(dict.fromkeys(points, 3))}
+        wire = Wire(things, [block("d", *points)], timing=BUS)
+        async with running(wire, virtual_time.clock()) as bench:
+            await bench.until(lambda: bench.told().get("d", {}).keys() == set(points), within=2)
+            things["d"].refuses = dict.fromkeys(points, 2)
+            await bench.until(lambda: {len(r.points) for r in wire.log[-8:]} == {1}, within=10)
+            await bench.until(lambda: last(bench, "d", "p5") == (None, Quality.BAD, Reason.REFUSED), within=2)
+            things["d"].refuses = {}
+            await asyncio.sleep(70)
+            again = len(wire.log)
+            await asyncio.sleep(60)
+
+            assert {r.points for r in wire.log[again:]} == {points}
+            assert 59 <= len(wire.log) - again <= 61
+            assert all(last(bench, "d", p) == (3, Quality.GOOD, None) for p in points)
+
+    virtual_time.run(main())
+
+
 def test_a_busy_device_is_asked_at_its_period_and_lives() -> None:
     async def main() -> None:
         wire = bus(1)
@@ -817,3 +841,64 @@ async def test_the_first_value_is_published_at_once_in_real_time() -> None:
         assert bench.messages[0].at.mono - began <= 0.5
         assert all(message.full for message in bench.messages)
         assert [type(item) for item in bench.inputs[:2]] == [LineHealth, DeviceHealth]
+
+
+def test_nothing_old_stays_good_while_the_line_waits_for_long() -> None:
+    """A neighbour that may take 10 s to answer takes as long to be missed; what is older than three periods is BAD."""
+
+    async def main() -> None:
+        blocks = [block("quick", "p", every=0.5), block("slow", "p", every=30.0)]
+        wire = Wire({name: Thing({"p": 1}) for name in ("quick", "slow")}, blocks, timing=Timing(10.0, 10.0))
+        async with running(wire, virtual_time.clock()) as bench:
+            await bench.until(lambda: bench.told().keys() == {"quick", "slow"}, within=5)
+            wire.things["slow"].silent = True
+            loop = asyncio.get_running_loop()
+            await bench.until(lambda: last(bench, "quick") == (None, Quality.BAD, Reason.SILENT), within=60)
+            asked = wire.asked("quick")[-1]
+            assert asked.at + 1.5 <= loop.time() <= asked.at + asked.took + 1.5 + 0.3
+            await bench.until(lambda: last(bench, "quick") == (1, Quality.GOOD, None), within=15)
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_stop_in_the_moment_of_a_loss_is_a_stop(turns: int) -> None:
+    """The group of the requests under way must not take it for its own: the line would be opened anew, for ever."""
+    wire = bus(3, in_flight=3)
+    async with running(wire, Clock()) as bench:
+        pass  # a bench that is over; its line is run by hand
+    for thing in wire.things.values():
+        thing.hangs = True
+    loop = asyncio.get_running_loop()
+    failing: asyncio.Future[bytes] = loop.create_future()
+    asked: list[str] = []
+
+    async def read(block: Block, timeout: float) -> bytes:
+        del timeout
+        asked.append(block.device)
+        return await failing if block.device == "d0" else await loop.create_future()
+
+    wire.read = read  # type: ignore[method-assign]
+    opened = wire.opened
+    ended = asyncio.Event()
+
+    async def run() -> None:
+        try:
+            await bench.line.run()
+        finally:
+            ended.set()
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(run(), name="line")
+        await bench.until(lambda: len(asked) == 3, within=5)
+        failing.set_exception(LineDown("connection lost"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.4):
+                await ended.wait()
+        stopped = ended.is_set()
+        task.cancel()  # so that the test ends, whatever happened
+    assert stopped
+    assert wire.opened == opened + 1

@@ -1,6 +1,8 @@
 """What users of other gateways complain of, at a real bus of 9600 baud: eight slaves, twenty registers each."""
 
 import asyncio
+import sys
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,15 +22,15 @@ FLOOR = 0.05
 REGISTERS = {f"v{n}": {"at": f"holding {n}"} for n in range(20)}
 
 
-def slave(line: str, unit: int, every: float = 1.0, **more: Any) -> dict[str, Any]:
+def slave(line: str, unit: int, every: float = 1.0, timeout: str = "300ms", **more: Any) -> dict[str, Any]:
     points = {name: {**point, "every": f"{every * 1000:.0f}ms"} for name, point in REGISTERS.items()}
-    return {"line": line, "unit": unit, "limits": {"timeout": "300ms"}, "points": {**points, **more}}
+    return {"line": line, "unit": unit, "limits": {"timeout": timeout}, "points": {**points, **more}}
 
 
-def bus(every: float = 1.0, **more: Any) -> SiteFile:
+def bus(every: float = 1.0, timeout: str = "300ms", **more: Any) -> SiteFile:
     """Eight slaves; the eighth is a relay as well if it is given points for that."""
     lines = {"bus": {"serial": "/dev/rs485-a"}, "other": {"serial": "/dev/rs485-b"}}
-    devices = {f"s{unit}": slave("bus", unit, every, **(more if unit == 8 else {})) for unit in range(1, 9)}
+    devices = {f"s{unit}": slave("bus", unit, every, timeout, **(more if unit == 8 else {})) for unit in range(1, 9)}
     return site_of(lines, {**devices, "o3": slave("other", 3)})
 
 
@@ -58,24 +60,32 @@ async def test_1_a_dead_slave_costs_the_others_little_and_is_back_at_full_rate()
 
 
 async def test_4_a_write_is_on_the_wire_within_400_ms_on_a_full_bus_with_a_dead_slave() -> None:
-    """Everybody is asked at the limit; requests never overlap."""
-    site = bus(0.3, do1={"at": "coil 0", "write": True, "every": "10s"})
+    """Everybody is asked at the limit, and may take a second; the order comes as soon as one died, and later."""
+    site = bus(0.3, "1s", do1={"at": "coil 0", "write": True, "every": "10s"})
     async with VirtualSite(site) as virtual, at_work(virtual) as yard:
         names = [name for name in virtual.site.devices if name.startswith("s")]
         await yard.until(lambda: all(yard.good(name, "v19") for name in names), within=10)
-        virtual.silence("s3")
         loop = asyncio.get_running_loop()
-        took = []
-        for number in range(50):
-            await asyncio.sleep(0.02 + number * 0.0071 % 0.2)
-            ordered = loop.time()
-            await yard.lines["bus"].order("s8", "do1", number % 2 == 0, ordered + 5.0)
-            on_the_wire = virtual.writes[-1].mono
-            took.append(on_the_wire - ordered - yard.lag(ordered, on_the_wire))
-            assert virtual.value("s8.do1") is (number % 2 == 0)
-        assert sorted(took)[int(0.99 * len(took)) - 1] <= 0.4
+        took: list[float] = []
+        for died in ("s3", "s5"):
+            virtual.silence(died)
+            for number in range(30):
+                await asyncio.sleep(0.02 + number * 0.0071 % 0.2)
+                ordered = loop.time()
+                await yard.lines["bus"].order("s8", "do1", number % 2 == 0, ordered + 5.0)
+                on_the_wire = virtual.writes[-1].mono
+                took.append(on_the_wire - ordered - yard.lag(ordered, on_the_wire))
+                assert virtual.value("s8.do1") is (number % 2 == 0)
+            await yard.until(partial(told_silent, yard, died), within=10)
+        took.sort()
+        sys.stdout.write(f"\norder -> wire: p50 {took[len(took) // 2]:.3f} s, worst {took[-1]:.3f} s of {len(took)}\n")
+        assert took[int(0.99 * len(took)) - 1] <= 0.4
         assert one_at_a_time(yard)
         assert yard.lines["bus"].snapshot().busy >= 0.9
+
+
+def told_silent(yard: Yard, device: str) -> bool:
+    return (device, False) in yard.health
 
 
 def one_at_a_time(yard: Yard) -> bool:

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from gateway.driver import Block, Decoded, Timing
-from gateway.errors import DeviceRefused, DeviceSilent, LineDown
+from gateway.errors import DeviceRefused, DeviceSilent, GaveWay, LineDown
 from gateway.model import Lane, Quality, Value
 
 
@@ -53,6 +54,15 @@ class Wire:
         self.open = False
         self.most_in_flight = 0
         self.planned = list(blocks)
+        self.asking: str | None = None
+        """Whose answer is being waited for."""
+        self.quiet = 0.0
+        """Seconds after a request without an answer in which no read is sent."""
+        self._quiet_until = 0.0
+        self._sent: float | None = None
+        self._haste = asyncio.Event()
+        self._yields = False
+        self._until = 0.0
         self._timing = timing
         self._under_way = 0
 
@@ -77,6 +87,7 @@ class Wire:
         self.closed += 1
 
     async def read(self, block: Block, timeout: float) -> bytes:
+        await self._turn()
         await self._ask(block.device, block.points, "read", block.wire, timeout)
         thing = self.things[block.device]
         return b"".join(thing.values[point].to_bytes(4, "big", signed=True) for point in block.points)
@@ -109,12 +120,14 @@ class Wire:
         thing = self.things[device]
         self._under_way += 1
         self.most_in_flight = max(self.most_in_flight, self._under_way)
-        began = asyncio.get_running_loop().time()
+        began = self._sent = asyncio.get_running_loop().time()
         answered = False
+        self.asking = device
         try:
             answered = await self._answer(thing, points, wire, timeout)
         finally:
             self._under_way -= 1
+            self.asking = None
             took = asyncio.get_running_loop().time() - began
             self.log.append(Request(began, took, device, points, kind, answered))
         if not answered:
@@ -130,11 +143,47 @@ class Wire:
             await asyncio.get_running_loop().create_future()
         needs = wire + thing.delay
         deaf = thing.silent or not thing.deaf_to.isdisjoint(points)
-        await asyncio.sleep(timeout if deaf or needs > timeout else needs)
+        await self._wait(timeout if deaf or needs > timeout else needs, answered=not deaf and needs <= timeout)
         if self.cut:
             raise LineDown("connection lost")
         self.latency = thing.delay
         return not deaf and needs <= timeout
+
+    def give_way(self, haste: float | None) -> None:
+        if self._sent is None:
+            self._yields = True
+        elif haste is not None:
+            self._until = max(asyncio.get_running_loop().time(), self._sent + haste)
+        self._haste.set()
+
+    async def _wait(self, seconds: float, *, answered: bool) -> None:
+        """Until the answer, or the end of the time; or of the patience of an order that came meanwhile."""
+        loop = asyncio.get_running_loop()
+        if self.in_flight > 1:
+            await asyncio.sleep(seconds)
+            return
+        end = self._until = (self._sent or loop.time()) + seconds
+        while (now := loop.time()) < min(end, self._until):
+            await self._sleep(min(end, self._until) - now)
+        if loop.time() < end:
+            raise GaveWay(sent=True)
+        if not answered:
+            self._quiet_until = loop.time() + self.quiet
+
+    async def _turn(self) -> None:
+        """Nothing is read until the answer of who had none cannot come any more."""
+        self._sent, self._yields = None, False
+        loop = asyncio.get_running_loop()
+        while (now := loop.time()) < self._quiet_until:
+            await self._sleep(self._quiet_until - now)
+            if self._yields:
+                raise GaveWay(sent=False)
+
+    async def _sleep(self, seconds: float) -> None:
+        self._haste.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._haste.wait()
 
     def asked(self, device: str, *, since: float = 0.0, kind: str = "read") -> list[Request]:
         """What this device was asked since then."""

@@ -238,3 +238,29 @@ def test_it_leaves_a_read_of_another_count_than_its_own_without_an_answer() -> N
     assert not it.ignores(_bytes("02 0001 0008"))
     assert not it.ignores(_bytes("03 0000 0001"))
     assert it.answer(_bytes("02 0001 0008"), 0) == _bytes("02 01 00")
+
+
+@pytest.mark.parametrize(
+    ("loss", "told", "after"),
+    [
+        ({"watchdog": "holding 260", "safe": "holding 129", "tick": "100ms"}, "06 0104 0032", 5.0),
+        ({"watchdog": "coil 259", "safe": "holding 129", "after": "7s"}, "05 0103 ff00", 7.0),
+    ],
+)
+def test_its_watchdog_moves_the_outputs_to_their_safe_values(loss: dict[str, str], told: str, after: float) -> None:
+    outputs = {f"do{at}": {"at": f"coil {at}", "write": True, "loss": loss} for at in (1, 2)}
+    outputs["do2"] = {**outputs["do2"], "loss": {**loss, "safe": "holding 130"}}
+    it = _device(outputs)
+    it.answer(_bytes("05 0002 ff00"), 0.0)
+    it.answer(_bytes("06 0081 0001"), 0.0)
+    assert it.get("do1", 1000.0) is False, "no watchdog is set"
+
+    it.answer(_bytes(told), 1000.0)
+    assert it.get("do1", 1000.0 + after) is False
+    it.answer(_bytes("01 0001 0001"), 1000.0 + after)
+    assert it.get("do1", 999.0 + 2 * after) is False, "every request feeds it"
+
+    assert it.get("do1", 1000.1 + 2 * after) is True
+    assert it.get("do2", 1000.1 + 2 * after) is False
+    it.answer(_bytes("05 0001 0000"), 1100.0)
+    assert it.get("do1", 1101.0) is False, "it obeys again"

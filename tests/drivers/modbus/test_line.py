@@ -211,3 +211,17 @@ def test_normal_reads_are_cut_on_a_slow_bus_with_something_urgent() -> None:
     blocks = serial("/dev/x", unit(1, *holding(0, 125), urgent), baudrate=9600).blocks()
     assert len(blocks) == 3
     assert all(block.wire <= 0.2 for block in blocks)
+
+
+def test_reads_asked_for_at_once_are_cut_there_too() -> None:
+    """Nobody who asks by hand, or for a round, holds up what is urgent for longer than a periodic read does."""
+    urgent = Point(name="smoke", table="input", address=0, lane=Lane.ALARM)
+    names = [f"h{at}" for at in range(125)]
+    calm = serial("/dev/x", unit(1, *holding(0, 125)), baudrate=9600)
+    assert len(calm.block_for("d1", names, Lane.NORMAL)) == 1
+    line = serial("/dev/x", unit(1, *holding(0, 125), urgent), baudrate=9600)
+    for lane in (Lane.NORMAL, Lane.ORDER):
+        blocks = line.block_for("d1", names, lane)
+        assert [name for block in blocks for name in block.points] == names
+        assert len(blocks) == 2
+        assert all(block.wire <= 0.2 for block in blocks)

@@ -1,6 +1,9 @@
 """Modbus TCP: several questions under way, late answers, wrong answers, garbage."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -47,7 +50,7 @@ async def test_a_late_answer_is_passed_over() -> None:
     responder = Responder(rtu=False)
     async with tcp_port(responder) as served, tcp(served.port, unit(1, *holding(0), *holding(1000))) as line:
         first, second = line.blocks()
-        for delay in (0.03, 0.05, 0.1):
+        for delay in (0.07, 0.09, 0.11):
             responder.knobs += [late(delay), late(0.12)]
             with pytest.raises(DeviceSilent):
                 await line.read(first, 0.02)
@@ -161,3 +164,64 @@ async def test_an_answer_that_lies_unread_after_a_lag_of_the_loop_is_no_miss() -
 
         responder.knobs.append(lag)
         assert await values(line, block, 0.05) == expected(block)
+
+
+class Converter:
+    """Takes one request after the other to its bus, and waits there for `hold` seconds for a unit that is dead."""
+
+    def __init__(self, dead: int, hold: float, *, refuses: bool) -> None:
+        self.dead = dead
+        self.hold = hold
+        self.refuses = refuses
+        self.port = 0
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["Converter"]:
+        async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as server:
+            self.port = server.sockets[0].getsockname()[1]
+            yield self
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                ask = await reader.readexactly(12)
+                count = 2 * ask[11]
+                if ask[6] != self.dead:
+                    writer.write(ask[:4] + (3 + count).to_bytes(2, "big") + ask[6:8] + bytes((count, *bytes(count))))
+                    continue
+                await asyncio.sleep(self.hold)
+                if self.refuses:
+                    writer.write(ask[:4] + b"\0\3" + bytes((ask[6], ask[7] | 0x80, 11)))
+        writer.close()
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_the_living_are_not_missed_behind_a_dead_unit_that_a_converter_waits_for(refuses: bool) -> None:
+    async with Converter(1, 0.4, refuses=refuses).serving() as converter:
+        devices = [unit(number, *holding(0)) for number in (1, 2, 3)]
+        async with tcp(converter.port, *devices) as line:
+            dead, second, third = line.blocks()
+            await line.read(second, 0.05)
+            usual = line.latency
+            with pytest.raises(DeviceSilent):
+                await line.read(dead, 0.05)
+            loop = asyncio.get_running_loop()
+            asked = loop.time()
+            await line.read(second, 0.05)
+            assert 0.2 < loop.time() - asked < 1.0, "its answer was waited for"
+            assert line.latency == usual, "what a converter made it wait is not its answer time"
+            await line.read(third, 0.05)
+
+
+async def test_nobody_is_waited_for_behind_its_own_lost_request() -> None:
+    async with (
+        Converter(1, 60.0, refuses=False).serving() as converter,
+        tcp(converter.port, unit(1, *holding(0))) as line,
+    ):
+        (dead,) = line.blocks()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for _ in range(3):
+            with pytest.raises(DeviceSilent):
+                await line.read(dead, 0.05)
+        assert loop.time() - began < 1.0

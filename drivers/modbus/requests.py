@@ -1,0 +1,101 @@
+"""What is asked of the devices of one line: points -> requests. Pure: knows no wire and no library.
+
+`check` and `plan` need no more of a line than this.
+"""
+
+from collections.abc import Callable, Sequence
+from math import inf
+
+from drivers.modbus.blocks import Span, narrow, plan
+from drivers.modbus.frames import READS, Ask, Seal, read
+from drivers.modbus.settings import Device, LineSettings, Point, problems
+from drivers.modbus.wiretime import WireTime
+from gateway.driver import Block, Decoded, Timing
+from gateway.errors import ConfigError
+from gateway.model import Lane
+
+_FLOOR_BUS, _FLOOR_TCP = 0.05, 0.2
+_LONGEST_NORMAL = 0.2
+"""The longest read of the normal lane, in seconds, on a bus that carries alarms or orders too."""
+
+
+class Request:
+    """What a block of this driver asks."""
+
+    __slots__ = ("ask", "decoders", "device", "span")
+
+    def __init__(self, device: Device, span: Span, ask: Ask) -> None:
+        self.device = device
+        self.span = span
+        self.ask = ask
+        self.decoders: Sequence[tuple[str, Callable[[bytes], Decoded]]] | None = None
+        """Each point's name and how its value is taken out of the answer, once there was one."""
+
+
+def unsealed(pdu: bytes, unit: int) -> bytes:
+    """For requests that nobody sends."""
+    return bytes((unit,)) + pdu
+
+
+class Requests:
+    """The requests of one line. Raises ConfigError if the settings cannot be used."""
+
+    def __init__(self, settings: LineSettings, seal: Seal = unsealed) -> None:
+        found = problems(settings)
+        if found:
+            raise ConfigError("; ".join(found))
+        self.in_flight = settings.in_flight
+        self.time = WireTime.of(settings)
+        self._name = settings.name
+        self._seal = seal
+        self._floor = _FLOOR_BUS if settings.serial else _FLOOR_TCP
+        self._devices = {device.id: device for device in settings.devices}
+        self._points = {
+            (device.id, point.name): point
+            for device in settings.devices
+            for point in (*device.points, *device.settings)
+        }
+        urgent = any(point.lane < Lane.NORMAL or point.write for point in self._points.values())
+        self._longest = _LONGEST_NORMAL if urgent else inf
+        self._blocks = tuple(
+            self._block(device, span)
+            for device in settings.devices
+            for span in plan(device, device.points, self.time, self._longest)
+        )
+
+    def blocks(self) -> Sequence[Block]:
+        """All requests that read every point of every device."""
+        return self._blocks
+
+    def timing(self, device: str) -> Timing:
+        """Limits of the adaptive time-out, beyond the wire time."""
+        ceiling = self._devices[device].timeout
+        return Timing(min(ceiling, self._floor), ceiling)
+
+    def block_for(self, device: str, points: Sequence[str], lane: Lane) -> Sequence[Block]:
+        """Requests that read just these points. Raises ConfigError for a point that does not exist."""
+        wanted = [self.point(device, name) for name in points]
+        found = self._devices[device]
+        return [self._block(found, span, lane) for span in plan(found, wanted, self.time, self._longest)]
+
+    def narrow(self, request: Request) -> Sequence[Block]:
+        """Two smaller blocks for the same points; empty if it cannot be split."""
+        return [self._block(request.device, span) for span in narrow(request.device, request.span)]
+
+    def point(self, device: str, name: str) -> Point:
+        """One point. Raises ConfigError if it does not exist."""
+        point = self._points.get((device, name))
+        if point is None:
+            raise ConfigError(f"line {self._name} has no point {device}.{name}")
+        return point
+
+    def device(self, name: str) -> Device:
+        """A device of the line."""
+        return self._devices[name]
+
+    def _block(self, device: Device, span: Span, lane: Lane | None = None) -> Block:
+        ask = read(device.unit, READS[span.table], span.start, span.length, self._seal)
+        names = tuple(point.name for point in span.points)
+        wire = self.time.read(span.length, bits=span.points[0].is_bit, silence=device.silence)
+        request = Request(device, span, ask)
+        return Block(device.id, names, span.lane if lane is None else lane, span.every, wire, request)

@@ -1,0 +1,101 @@
+"""The writes of one line: ahead of all else, and tried again until they expire.
+
+An order waits for no device that is hardly there: what is asked of one that is silent, or has just missed a read,
+gives way to it (`Device.haste`), and so does what waits for its turn while the line is left alone after a time-out.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from math import inf
+
+from gateway.clock import Clock
+from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, GaveWay
+from gateway.field.device import Device
+from gateway.field.guard import Guarded
+from gateway.field.requests import Order, answerable, fail
+from gateway.field.schedule import Schedule
+from gateway.model import Instant, Lane
+
+_AGAIN = 0.25
+_AGAIN_LAST = 2.0
+
+
+class Orders:
+    """What is written on one line. `heard`: is told of every device that took an order."""
+
+    def __init__(self, poller: Guarded, clock: Clock, heard: Callable[[Device, Instant], Awaitable[None]]) -> None:
+        self.schedule = Schedule((), 0.0)
+        """The line's own."""
+        self.asked: Device | None = None
+        """Who was asked last: on a line with one request at a time the one under way. None: it gives way to nobody."""
+        self._poller = poller
+        self._clock = clock
+        self._heard = heard
+        self._cut_until = 0.0
+        """Until then an answer may come that is not waited for any more (monotonic seconds)."""
+
+    def line_up(self, order: Order, now: float, due: float | None = None) -> None:
+        """From `due` on (None: now) it goes before all reads; what is in its way then gives way.
+
+        Also before confirm reads that came earlier: they would wait for a late answer, and it would wait behind them.
+        """
+        self.schedule.request(order, Lane.ORDER, now, due=due, within=-inf)
+        if due is not None and due > now:
+            asyncio.get_running_loop().call_later(due - now, self._make_way, order)
+        else:
+            self._make_way(order)
+
+    def cut(self, device: Device, now: float) -> None:
+        """A request to this device had been sent when it gave way."""
+        device.cuts += 1
+        self._cut_until = now + device.patience()
+
+    async def write(self, order: Order, device: Device, now: float) -> None:
+        """Its turn has come. Raises LineDown."""
+        if order.done.done():
+            return
+        if order.expires is not None and now >= order.expires:
+            fail(order.done, DeviceSilent("the order expired before the device took it"))
+            return
+        if device.silent and now < device.quiet_until:
+            self.line_up(order, now, device.quiet_until)
+            return
+        self.asked = device if device.silent else None  # a living one may be slow to do it: it is not asked twice
+        with answerable(order.done):
+            try:
+                await self._poller.write(device.name, order.point, order.value, device.patience())
+            except GaveWay as error:
+                at = self._clock.now().mono
+                if error.sent:
+                    self.cut(device, at)
+                self.line_up(order, at)
+                return
+            except DeviceSilent as error:
+                at = self._clock.now().mono
+                device.waited_for()
+                device.spare(now, at)
+                self._again(order, error, now, at)
+                return
+            except (ConfigError, DeviceRefused) as error:
+                fail(order.done, error)
+                if isinstance(error, ConfigError):
+                    return
+        await self._heard(device, self._clock.now())
+        if not order.done.done():
+            order.done.set_result(None)
+
+    def _again(self, order: Order, error: DeviceSilent, began: float, now: float) -> None:
+        """No answer. At once if the late one of another device may have been in its way, else after a while."""
+        due = now + max(now - began, min(_AGAIN * (1 << min(order.tries, 8)), _AGAIN_LAST))
+        if began < self._cut_until and not order.tries:
+            due = now
+        order.tries += 1
+        if order.expires is None or due >= order.expires:
+            fail(order.done, error)
+        else:
+            self.line_up(order, now, due)
+
+    def _make_way(self, order: Order) -> None:
+        asked = self.asked
+        if asked is not None and not order.done.done():
+            self._poller.give_way(None if asked.name == order.device else asked.haste)

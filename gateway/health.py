@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from gateway.cloud.journal import Stats
+from gateway.cloud.stats import Stats
 from gateway.cloud.uplink import Snapshot
 from gateway.field.status import LineStatus
 from gateway.model import Instant, Json

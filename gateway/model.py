@@ -91,34 +91,6 @@ class Stream(StrEnum):
     PICTURE = "picture"
 
 
-class KindDefaults(NamedTuple):
-    """What an alarm kind brings along unless the file says otherwise."""
-
-    severity: str
-    service_class: str
-    latch: bool
-
-
-_URGENT = KindDefaults("critical", "major", True)
-_SERIOUS = KindDefaults("high", "complex", False)
-_MINOR = KindDefaults("medium", "ordinary", False)
-
-ALARM_KINDS: Mapping[str, KindDefaults] = {
-    **dict.fromkeys(("fire", "gas"), _URGENT),
-    **dict.fromkeys(
-        (
-            "pre-alarm", "heat-rise", "overtemperature", "water", "electrical", "power", "gate", "supervisory",
-            "disabled",
-        ),
-        _SERIOUS,
-    ),
-    **dict.fromkeys(
-        ("fault", "wire", "battery", "dirty", "tamper", "access", "inspection", "gateway"), _MINOR
-    ),
-}  # fmt: skip
-"""Every alarm kind of the site file with its severity, service class and latching."""
-
-
 # ---- inputs ---------------------------------------------------------------------------------------
 
 
@@ -178,7 +150,7 @@ class DeviceHealth:
 class OwnHealth:
     """A part of the gateway itself is unwell, or well again: its built-in alarm is raised or cleared.
 
-    `alarm` is the alarm's subject: `gateway/store`, `gateway/clock`, `STREAM/refused`, …
+    `alarm` is the alarm's subject: `gateway/store`, `gateway/clock`, `STREAM/refused`, `GATE/on-loss`, …
     """
 
     alarm: str
@@ -249,6 +221,7 @@ class Refused:
     signed: bool = False
     """The signature verified: then there is a reply."""
     reply_to: str | None = None
+    args: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +382,8 @@ class KeepPictures:
     ids: tuple[str, ...]
     """Also the events' ids; empty: drop them all."""
     at: Instant
+    drop: tuple[str, ...] = ()
+    """The ids of its other ones."""
 
 
 @dataclass(frozen=True, slots=True)

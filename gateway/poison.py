@@ -4,8 +4,8 @@ An input is known again by its type and content, without times. An answer is jud
 after a restart a device answers with another choice of points than before. The first death that an input is part of
 makes its parts *suspect*: from then on each is decided alone, so that the next death names the one. A part is *refused*
 when it has ended the process twice, the last time alone; the other points of its device, and its other values, are
-decided as ever. Of a point outside the alarm lane every value is refused after three of its values were: a bug about
-a number that moves must not end the process with each step of it.
+decided as ever. Of a point every value is refused after three of its values were, of one in the alarm lane after eight:
+a bug about a number that moves must not end the process with each step of it, and all other alarms with it.
 
 A tick, a start, a stop have no content and are never refused: when three in a row ended the process, what the
 site remembers is to blame (`hollow`). Another version of the program begins with nothing refused.
@@ -27,6 +27,8 @@ _log = logger(__name__)
 
 _DEATHS = 2
 _VALUES = 3
+_URGENT_VALUES = 8
+"""Of a point of the alarm lane: many more than a contact has."""
 _HOLLOW = 3
 _BYTES = 256 << 10
 _NOT_CONTENT = frozenset({"detail"})
@@ -156,11 +158,11 @@ class Poison:
                 suspect.alone = death["alone"]
         self.hollow = len(inputs) >= _HOLLOW and not any(inputs[-_HOLLOW:])
         refused = [suspect.what for suspect in self._suspects.values() if suspect.refused]
-        self._shut = {what for what in refused if refused.count(what) >= _VALUES and not self._is_urgent(what)}
+        self._shut = {what for what in refused if "." in what and refused.count(what) >= self._most(what)}
 
-    def _is_urgent(self, what: str) -> bool:
+    def _most(self, what: str) -> int:
         device, _, point = what.partition(".")
-        return not point or point in self._urgent.get(device, ())
+        return _URGENT_VALUES if point in self._urgent.get(device, ()) else _VALUES
 
     def _is_ours(self, line: bytes) -> bool:
         """A whole line of this version; a power cut may have torn the last one."""

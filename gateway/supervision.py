@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from gateway.cloud.journal import Journal
+from gateway.cloud.lane import HUNG_UP
 from gateway.cloud.outbox import Row
-from gateway.model import Effect, Emit, Instant, OwnHealth, Stream
+from gateway.model import Effect, Emit, Instant, OwnHealth, SetAside, Stream
 
 STORE, CLOCK, NOT_DELIVERED = "gateway/store", "gateway/clock", "gateway/not-delivered"
 CRASHES, POISON = "gateway/crashes", "gateway/poison"
@@ -30,7 +31,7 @@ _WAITING_FOR_TIME = "waiting for time"
 class Supervision:
     """`tell` takes the inputs; it must not wait."""
 
-    def __init__(self, journal: Journal, tell: Callable[[OwnHealth], None]) -> None:
+    def __init__(self, journal: Journal, tell: Callable[[OwnHealth | SetAside], None]) -> None:
         self._journal = journal
         self._tell = tell
         self._said: dict[str, bool] = {}
@@ -57,6 +58,9 @@ class Supervision:
             self._before = now.mono
         for stream in Stream:
             self.say(f"{stream}/refused", "", now)
+        aside = self._journal.quarantined_file
+        if aside is not None:
+            self._aside = aside.name, now.mono  # `Started` tells of it
         self.look(now)
 
     # ---- what happens ------------------------------------------------------------------------------
@@ -86,6 +90,8 @@ class Supervision:
     def refused(self, stream: Stream, code: int | None, now: Instant) -> None:
         """A stream stands still because the broker refuses it; None: it flows again."""
         text = "" if code is None else f"the broker refuses {stream} with code 0x{code:02x}"
+        if code == HUNG_UP:
+            text = f"the broker hangs up at each event of {stream}"
         self.say(f"{stream}/refused", text, now)
 
     def link(self, up: bool, why: str) -> None:
@@ -98,6 +104,7 @@ class Supervision:
         """Judge what takes its time."""
         self.say(NOT_DELIVERED, self._undelivered(now.mono), now)
         self.say(CLOCK, self._clock(now), now)
+        self._look_aside(now)
         trouble = self._store(now.mono)
         if trouble:
             self._well_since = None
@@ -133,14 +140,18 @@ class Supervision:
         journal = self._journal
         if journal.lost:
             return "the store cannot be written: events are kept in memory"
-        aside = journal.quarantined_file
-        if aside is not None and (self._aside is None or self._aside[0] != aside.name):
-            self._aside = aside.name, now
         if self._aside is not None and now - self._aside[1] < _ASIDE_FOR:
             return f"a damaged store was set aside as {self._aside[0]}"
         if self._no_reserve(now):
             return "the disk is full: the room kept for alarms is in use"
         return ""
+
+    def _look_aside(self, now: Instant) -> None:
+        """A damage that was met while running is told as one found at the start is."""
+        aside = self._journal.quarantined_file
+        if aside is not None and (self._aside is None or self._aside[0] != aside.name):
+            self._aside = aside.name, now.mono
+            self._tell(SetAside(aside.name, now))
 
     def _no_reserve(self, now: float) -> bool:
         """The reserve was missing in two commits a minute apart (it is made, and looked at, beside the commits)."""

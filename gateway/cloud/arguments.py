@@ -6,7 +6,7 @@ passed is flat, bounded and can be said in JSON again.
 
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gateway.model import Stream
 
@@ -44,6 +44,35 @@ def check(cmd: str, args: Mapping[str, object]) -> None:
         raise ValueError("first: found a number after `last`; first <= last")
     if cmd == "access.update":
         _check_parts(args)
+
+
+def plain(cmd: str, args: Mapping[str, object]) -> dict[str, Any]:
+    """The arguments under the names of the table, where another form says the same; anything else as it is."""
+    made: dict[str, Any] = {name: value for name, value in args.items() if value is not None}
+    if cmd == "write" and isinstance(device := made.get("device"), str):
+        point = made.get("point")
+        if point is None or isinstance(point, str):
+            del made["device"]
+            made["point"] = device if point is None else f"{device}.{point}"
+    elif cmd == "config.apply" and "file" not in made:
+        named = [name for name in ("text", "site") if name in made]
+        if len(named) == 1:
+            made["file"] = made.pop(named[0])
+    elif cmd == "alarm.verify" and "cause" not in made and "note" in made:
+        made["cause"] = made.pop("note")
+    elif cmd == "access.update":
+        if isinstance(made.get("full"), list) and "put" not in made:
+            made["put"], made["full"] = made["full"], True
+        if isinstance(put := made.get("put"), list):
+            made["put"] = [_plain_entry(entry) for entry in put[: _ENTRIES + 1]]
+    return made
+
+
+def _plain_entry(entry: object) -> object:
+    """Gates as in a CSV file: names with blanks between."""
+    if isinstance(entry, dict) and isinstance(gates := entry.get("gates"), str) and gates.strip():
+        return {**entry, "gates": gates.split()}
+    return entry
 
 
 def seconds(text: object) -> float:

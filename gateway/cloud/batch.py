@@ -82,7 +82,7 @@ class Batch:
     def add(self, entry: Entry) -> None:
         """Take in one event."""
         self.entries[entry.row.n] = entry
-        self.size += len(entry.row.payload)
+        self.size += entry.row.size
 
     def remember(self, key: str, value: bytes | None) -> None:
         """Take in one key of the memory; the last value wins."""
@@ -91,7 +91,7 @@ class Batch:
 
     def remove(self, n: int) -> None:
         """Let go of an event that need not be written any more."""
-        self.size -= len(self.entries.pop(n).row.payload)
+        self.size -= self.entries.pop(n).row.size
 
     def absorb(self, later: "Batch") -> None:
         """Append a later batch, so that both go into one transaction."""

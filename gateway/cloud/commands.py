@@ -71,7 +71,7 @@ def read_keys(places: Iterable[KeyFile]) -> tuple[list[Key], list[str]]:
 
 
 class Verifier:
-    """Judges payloads. `audience`: our CloudEvents source; `born`: when the store was begun (wall seconds)."""
+    """Judges payloads. `audience`: our CloudEvents source; `born`: when the memory was begun (wall seconds)."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Verifier:
         audience: str,
         now: Callable[[], Instant],
         nonces: Callable[[], tuple[str, ...]],
-        born: float,
+        born: Callable[[], float],
     ) -> None:
         self._keys = {key.id: key for key in keys}
         self._audience = audience
@@ -96,7 +96,7 @@ class Verifier:
         at = self._now()
         if max(len(payload), size or 0) > MAX_COMMAND:
             return Refused("bad-args", f"{max(len(payload), size or 0)} bytes; {MAX_COMMAND} at most", at)
-        kid, known, signed = None, Said(), False
+        kid, known, signed, claims = None, Said(), False, {}
         try:
             header, body, signature = _parts(payload)
             known = _said_unsigned(body)
@@ -114,14 +114,14 @@ class Verifier:
                 allow=key.allow,
                 now=at,
                 nonces=self._nonces(),
-                born=self._born,
+                born=self._born(),
                 retained=retained,
             )
             self._once(key.id, granted, at)
         except Rejection as no:
             return Refused(
                 no.code, no.message, at, known.jti, known.iss, known.sub, kid, known.cmd, signed,
-                reply_to if signed else None,
+                reply_to if signed else None, _args_or_none(claims),
             )  # fmt: skip
         jti, iss, sub, cmd, args, exp = granted
         return Command(jti, iss, sub, key.id, key.allow, cmd, args, exp, reply_to, at)
@@ -207,6 +207,11 @@ def _claims(content: bytes) -> dict[str, Any]:
     if not isinstance(claims, dict):
         raise Rejection("bad-signature", "no JWT: the payload is no JSON object")
     return claims
+
+
+def _args_or_none(claims: dict[str, Any]) -> dict[str, Any] | None:
+    args = claims.get("args")
+    return args if isinstance(args, dict) else None
 
 
 def _refuse_twins(content: bytes) -> None:

@@ -11,7 +11,8 @@ from gateway.model import Instant, Stream
 
 QUEUE_BYTES = 16 << 20
 
-_SHEDDABLE = (Stream.TELEMETRY, Stream.PICTURE)
+_SHEDDABLE = (Stream.PICTURE, Stream.TELEMETRY)
+"""What may be lost, in this order."""
 
 
 class CommitQueue:
@@ -82,34 +83,40 @@ class CommitQueue:
             self._room.set()
 
     def shrink(self) -> bool:
-        """Let go of what may go if there is too much: what the broker has, then telemetry. True if it fits."""
+        """Let go of what may go if there is too much: what the broker has, then pictures, then telemetry.
+
+        True if it fits.
+        """
         if self.size < QUEUE_BYTES:
             return True
         if self.lost:
-            self._drop(lambda entry: entry.acked and entry.row.stream in _SHEDDABLE)
-            self._drop(lambda entry: entry.acked)
-        self._drop(lambda entry: not entry.acked and entry.row.stream in _SHEDDABLE)
+            for stream in (*_SHEDDABLE, *Stream):
+                self._drop(stream, acked=True)
+        for stream in _SHEDDABLE:
+            self._drop(stream, acked=False)
         return self.size < QUEUE_BYTES
 
-    def _drop(self, may_go: Callable[[Entry], bool]) -> None:
+    def _drop(self, stream: Stream, *, acked: bool) -> None:
         """Drop such entries, oldest first, until a quarter of the queue is free."""
-        gone: dict[Stream, list[int]] = {}
+        if self.size < QUEUE_BYTES * 3 // 4:
+            return
+        gone: list[int] = []
         for n, entry in list(self.waiting.entries.items()):
             if self.size < QUEUE_BYTES * 3 // 4:
                 break
-            if not may_go(entry):
-                continue
             row = entry.row
+            if row.stream is not stream or entry.acked is not acked:
+                continue
             if not entry.acked:
-                if not self._delivery.window(row.stream).drop(n):
+                if not self._delivery.window(stream).drop(n):
                     continue  # it is with the broker at this moment
-                gone.setdefault(row.stream, []).append(row.sequence)
+                gone.append(row.sequence)
             self.waiting.remove(n)
-        sheds = [Shed(stream, numbers[0], numbers[-1], len(numbers), "memory") for stream, numbers in gone.items()]
-        if sheds:
-            self.shed += sum(shed.count for shed in sheds)
-            self.waiting.sheds += sheds
-            self._tell(sheds)
+        if gone:
+            shed = Shed(stream, gone[0], gone[-1], len(gone), "memory")
+            self.shed += shed.count
+            self.waiting.sheds.append(shed)
+            self._tell([shed])
 
     # ---- times of events born unsynced ------------------------------------------------------------
 

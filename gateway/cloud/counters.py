@@ -1,6 +1,9 @@
 """What the journal counts. Pure."""
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
+
+_RECENT = 512
 
 
 @dataclass(slots=True)
@@ -12,6 +15,8 @@ class Counters:
     commit_seconds: float = 0.0
     """Of the last commit, fsync included."""
     commit_seconds_max: float = 0.0
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    """Seconds of the last commits."""
     shed: int = 0
     losses: int = 0
     file_bytes: int = 0

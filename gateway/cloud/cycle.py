@@ -289,6 +289,7 @@ class Cycle:
         counters.commits += 1
         counters.rows += len(batch.entries)
         counters.commit_seconds = committed.seconds
+        counters.recent.append(committed.seconds)
         counters.commit_seconds_max = max(counters.commit_seconds_max, committed.seconds)
         counters.file_bytes = committed.file_bytes
         counters.reserve = committed.reserve
@@ -338,11 +339,11 @@ class Cycle:
             self.chores.vacuum = self.chores.vacuum or result is True
 
     def _shed(self, tidied: Tidied) -> None:
-        for shed, upto in tidied.sheds:
+        for shed, state, upto in tidied.sheds:
             self.counters.shed += shed.count
-            self._delivery.shed(shed, upto)
+            self._delivery.shed(shed, state, upto)
         if tidied.sheds:
-            self._tell([shed for shed, _ in tidied.sheds])
+            self._tell([shed for shed, _, _ in tidied.sheds])
 
     # ---- losing the store, and time ---------------------------------------------------------------
 

@@ -10,6 +10,8 @@ from gateway.cloud.window import Window
 from gateway.model import Stream
 
 _STATES = tuple(State)
+_PICTURES = 4, 512 << 10
+"""Rows and bytes of pictures that are at hand: one at a time is sent."""
 
 Harden = Callable[[Row], bool]
 """Make a row's content final before its first sending; False if that has to be committed first."""
@@ -19,7 +21,11 @@ class Delivery:
     """What waits for the broker. Loop thread only; knows nothing of the disk but what it is told."""
 
     def __init__(self) -> None:
-        self._windows = {(stream, state): Window() for stream in Stream for state in State}
+        self._windows = {
+            (stream, state): Window(*_PICTURES) if stream is Stream.PICTURE else Window()
+            for stream in Stream
+            for state in State
+        }
         self._pairs = {
             stream: (self._windows[stream, State.WAITING], self._windows[stream, State.ASIDE]) for stream in Stream
         }
@@ -77,6 +83,7 @@ class Delivery:
         """Set the row aside until the next connection."""
         window, aside = self._pairs[row.stream]
         if not window.acknowledge(row.n):
+            aside.strip(row.n)
             return  # set aside before, or gone
         aside.waiting += 1
         aside.unwritten[row.n] = row
@@ -170,10 +177,24 @@ class Delivery:
         for window in self._windows.values():
             window.cut_soft()
 
-    def shed(self, shed: Shed, upto: int) -> None:
-        """Waiting rows up to `n` = `upto` are no more."""
-        self._windows[shed.stream, State.WAITING].shed(upto, shed.count)
+    def shed(self, shed: Shed, state: State, upto: int) -> None:
+        """Rows of this state up to `n` = `upto` are no more."""
+        self._windows[shed.stream, state].shed(upto, shed.count)
+        if state is State.WAITING:  # so they stand on disk until the batch that sets them aside is written
+            aside = self._pairs[shed.stream][State.ASIDE]
+            for n in [n for n in aside.unwritten if n <= upto]:
+                aside.gone(n)
+
+    def rewrite(self, stream: Stream, change: Callable[[Row], Row]) -> None:
+        """Put another content in place of that of the stream's rows at hand, as was done on disk."""
+        for window in self._pairs[stream]:
+            window.rewrite(change)
 
     def rows(self) -> list[tuple[Row, State]]:
-        """Every row at hand."""
-        return [(row, state) for (_, state), window in self._windows.items() for row in window]
+        """Every row at hand, whole."""
+        return [
+            (row, state)
+            for (stream, state), window in self._windows.items()
+            for row in window
+            if stream is not Stream.PICTURE or row.jpeg is not None
+        ]

@@ -4,6 +4,7 @@ The same arguments always give the same bytes. NaN never reaches this module: re
 orjson would write it as null.
 """
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -73,20 +74,24 @@ def envelope(  # noqa: PLR0913 - the attributes of the contract
     time: str | None,
     clock: str,
     boot: str,
-    data: Mapping[str, Json] | bytes,
+    data: Mapping[str, Json] | bytes | None,
+    attributes: Mapping[str, str] | None = None,
     stream: str | None = None,
     sequence: int = 0,
     journal: str = "",
     simulated: bool = False,
     test: bool = False,
 ) -> bytes:
-    """One CloudEvent. `data` as bytes is JSON already; `stream` None leaves out stream, sequence and journal."""
+    """One CloudEvent. `data` as bytes is JSON already; `stream` None leaves out stream, sequence and journal.
+
+    Without data it is a picture, whose bytes are put in by `with_picture`; `attributes` are those of its own.
+    """
     event: dict[str, object] = {"specversion": "1.0", "id": id_, "source": source, "type": type_}
     if subject is not None:
         event["subject"] = subject
     if time is not None:
         event["time"] = time
-    event["datacontenttype"] = "application/json"
+    event["datacontenttype"] = "image/jpeg" if data is None else "application/json"
     if stream is not None:
         event["stream"] = stream
         event["sequence"] = f"{sequence:020d}"
@@ -97,8 +102,16 @@ def envelope(  # noqa: PLR0913 - the attributes of the contract
         event["simulated"] = True
     if test:
         event["test"] = True
-    event["data"] = orjson.Fragment(data) if isinstance(data, bytes) else data
+    if data is None:
+        event.update(attributes or {})
+    else:
+        event["data"] = orjson.Fragment(data) if isinstance(data, bytes) else data
     return orjson.dumps(event, default=_plain)
+
+
+def with_picture(payload: bytes, jpeg: bytes) -> bytes:
+    """The event of a picture with its bytes."""
+    return b'%b,"data_base64":"%b"}' % (payload[:-1], b64encode(jpeg))
 
 
 def telemetry_data(device: str, full: bool, readings: Mapping[str, Reading]) -> dict[str, Json]:
@@ -124,7 +137,7 @@ def readings_data(readings: Mapping[str, Reading]) -> dict[str, Json]:
 def corrected(payload: bytes, wall: float) -> bytes:
     """The event again with its true time: `time` becomes `wall`, `clock` says corrected.
 
-    The `at` of telemetry's readings moves by as much.
+    The `at` of telemetry's readings and the `takenat` of a picture move by as much.
     """
     event = orjson.loads(payload)
     shift = wall - wall_of(event["time"])
@@ -133,6 +146,8 @@ def corrected(payload: bytes, wall: float) -> bytes:
     if event.get("stream") == "telemetry":
         for reading in event["data"].get("readings", {}).values():
             reading["at"] = timestamp(wall_of(reading["at"]) + shift)
+    if "takenat" in event:
+        event["takenat"] = timestamp(wall_of(event["takenat"]) + shift)
     return orjson.dumps(event)
 
 

@@ -1,11 +1,13 @@
 """The kept events, read again in pieces: on the writer's thread, between what is written there."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from functools import partial
 from typing import NamedTuple, cast
 
 from gateway.cloud.batch import State
-from gateway.cloud.ledger import BROKER, NUMBER
+from gateway.cloud.events import with_picture
+from gateway.cloud.ledger import BROKER, NUMBER, jpeg
 from gateway.cloud.store import Store
 from gateway.errors import StoreError
 from gateway.model import Stream
@@ -20,9 +22,13 @@ _DELIVERED = """FROM event AS e WHERE e.stream = ? AND e.epoch = ? AND e.sequenc
     ORDER BY e.sequence"""
 _FIRST = f"SELECT e.sequence {_DELIVERED} LIMIT 1"
 _LAST = f"SELECT e.sequence {_DELIVERED} DESC LIMIT 1"
-_PIECE = f"SELECT e.sequence, e.payload {_DELIVERED} LIMIT ?"
+_PIECE = f"SELECT e.n, e.sequence, e.payload {_DELIVERED} LIMIT ?"
 _WAITING = """SELECT e.epoch, e.sequence FROM outbox AS o JOIN event AS e ON e.n = o.n
     WHERE o.destination = ? AND o.state = ? AND o.stream = ? ORDER BY o.n LIMIT 1"""
+
+_NAMING_ROWS = 500
+_NAMING = """SELECT n, CASE WHEN instr(payload, ?) THEN payload END FROM event
+    WHERE n > ? AND stream = ? ORDER BY n LIMIT ?"""
 
 
 class Kept(NamedTuple):
@@ -49,16 +55,24 @@ class Shelf:
 
     def piece(self, stream: Stream, journal: str, first: int, last: int) -> list[tuple[int, bytes]]:
         """Sequence and bytes of some events of a range, in order; none: it is at its end. Raises StoreError."""
-        rows = self._store.each(_PIECE, (*self._what(stream, journal, first, last), _PIECE_ROWS))
         piece: list[tuple[int, bytes]] = []
         size = 0
-        for sequence, payload in rows:
-            piece.append((sequence, payload))
-            size += len(payload)
-            if size >= _PIECE_BYTES:
-                rows.close()
-                break
+        with closing(self._store.each(_PIECE, (*self._what(stream, journal, first, last), _PIECE_ROWS))) as rows:
+            for n, sequence, event in rows:
+                payload = with_picture(event, jpeg(self._store, n)) if stream is Stream.PICTURE else event
+                piece.append((sequence, payload))
+                size += len(payload)
+                if size >= _PIECE_BYTES:
+                    break
         return piece
+
+    def naming(self, text: bytes, after: int) -> tuple[list[bytes], int | None]:
+        """Of some access events after `n` those that contain `text`, delivered or not, and where the next begin.
+
+        Raises StoreError.
+        """
+        rows = self._store.execute(_NAMING, (text, after, NUMBER[Stream.ACCESS], _NAMING_ROWS))
+        return [row[1] for row in rows if row[1] is not None], rows[-1][0] if len(rows) == _NAMING_ROWS else None
 
     def _what(self, stream: Stream, journal: str, first: int, last: int) -> tuple[int, ...]:
         store, number = self._store, NUMBER[stream]
@@ -88,6 +102,16 @@ class History:
         """Sequence and bytes of some events of a range, in order; none: there are no more. Raises StoreError."""
         work = partial(self._shelf.piece, stream, self._journal(), first, last)
         return cast("list[tuple[int, bytes]]", await self._read(work))
+
+    async def naming(self, text: str) -> list[bytes]:
+        """The access events of all journals that contain `text`, in the order of their arrival. Raises StoreError."""
+        found: list[bytes] = []
+        after: int | None = 0
+        while after is not None:
+            work = partial(self._shelf.naming, text.encode(), after)
+            piece, after = cast("tuple[list[bytes], int | None]", await self._read(work))
+            found += piece
+        return found
 
     async def _read(self, work: Callable[[], object]) -> object:
         try:

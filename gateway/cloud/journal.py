@@ -10,7 +10,6 @@ before that, numbers given meanwhile are given again under the same journal, wit
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -19,16 +18,19 @@ import orjson
 
 from gateway.cloud import events
 from gateway.cloud.ballast import Ballast
-from gateway.cloud.batch import Entry, Shed, State
+from gateway.cloud.batch import Entry, Shed
 from gateway.cloud.clerk import Clerk
 from gateway.cloud.commits import CommitQueue
 from gateway.cloud.cycle import Cycle
 from gateway.cloud.delivery import Delivery
+from gateway.cloud.eraser import Erased, Eraser, Erasure
+from gateway.cloud.gaps import Gaps
 from gateway.cloud.history import History, Shelf
 from gateway.cloud.ledger import Ledger, Opened
 from gateway.cloud.numbering import Draft, Numbering
 from gateway.cloud.outbox import Row
 from gateway.cloud.space import Space
+from gateway.cloud.stats import Stats, snapshot
 from gateway.cloud.store import Store
 from gateway.errors import StoreBusy, StoreError, StoreNewer
 from gateway.model import Emit, Forget, Instant, Json, Remember, Stream
@@ -44,45 +46,19 @@ KEEP: Mapping[Stream, float] = {
 }
 """Seconds that delivered events are kept, unless the site file says otherwise."""
 
+PICTURE_BYTES = 96 << 10
+"""Of a JPEG."""
+REBORN = "journal/reborn"
+"""Key of the memory: when the rest of it was set aside, wall seconds."""
+
 _TELEMETRY_SECONDS = 1.0
 _ACK_SECONDS = 0.1
 _ACKS = 200
-_NAME_SECONDS = 10.0
 _OPEN_SECONDS = 15.0
 _CLOSE_SECONDS = 1.0
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _MEMORY_BASE = 1 << 62
 """Where `n` begins when the store could not even be read, so that it meets no number of the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamStats:
-    """One stream's outbox. `oldest`: age in seconds of the oldest row at hand."""
-
-    waiting: int
-    quarantined: int
-    oldest: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """A snapshot for health and metrics. Seconds are of commits, fsync included."""
-
-    streams: Mapping[Stream, StreamStats]
-    store: str
-    """`ok` or `lost`."""
-    losses: int
-    commits: int
-    rows: int
-    commit_seconds: float
-    commit_seconds_max: float
-    queue_bytes: int
-    ahead_of_commit: int
-    """Events accepted before their commit, because the store was lost."""
-    shed: int
-    reserve: bool
-    """The ballast is there."""
-    file_bytes: int
 
 
 class Journal:
@@ -106,8 +82,6 @@ class Journal:
         self._ballast = Ballast(folder / "reserve", alarm_reserve)
         self._source = source
         self._simulated = simulated
-        self._unnamed: dict[tuple[Stream, str], Shed] = {}
-        self._naming: asyncio.TimerHandle | None = None
         self.boot = boot or _BOOT.read_text(encoding="ascii").strip()
         """The kernel's id of this boot."""
         self.memory: dict[str, Json] = {}
@@ -115,17 +89,21 @@ class Journal:
         self.newest: float | None = None
         """Newest wall time in the journal when it was opened."""
         self.born = 0.0
-        """When this journal was begun (wall time)."""
+        """Since when what was carried out is known (wall time): the beginning of this journal, or of its memory."""
         self.on_ready: Callable[[], None] = lambda: None
 
         self._numbering = Numbering(source, self.boot, simulated=simulated)
         self._delivery = Delivery()
-        self._queue = CommitQueue(self._delivery, self._name)
+        self._gaps = Gaps(now, self._numbering.new_id, self._tell_gaps)
+        self._queue = CommitQueue(self._delivery, self._gaps.name)
         forgotten = frozenset(stream for stream, age in self._keep.items() if age <= 0)
         ledger = Ledger(self._store, self.boot, forgotten)
         self._clerk = Clerk(self._store, ledger, Space(self._store, self._keep), self._ballast)
-        self._cycle = Cycle(self._clerk, self._queue, self._delivery, self._numbering, now, self._name, self._ready)
+        self._cycle = Cycle(
+            self._clerk, self._queue, self._delivery, self._numbering, now, self._gaps.name, self._ready
+        )
         self.history = History(Shelf(self._store), lambda: self.journal_id, self._cycle.ask)
+        self._erasure = Erasure(Eraser(self._store), self._delivery, self._cycle.ask, self._gaps.name)
 
     @property
     def journal_id(self) -> str:
@@ -156,7 +134,7 @@ class Journal:
         self._cycle.start(trouble)
         self._clerk.restore_reserve()
         if opened is not None and opened.sheds:
-            self._name(opened.sheds)
+            self._gaps.name(opened.sheds)
         now = self._now()
         if now.synced:
             self.clock_synced(now)
@@ -166,11 +144,7 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write what waits and close, within 1 s."""
-        if self._naming is not None:
-            self._naming.cancel()
-            self._name_now()
-        if self._naming is not None:
-            self._naming.cancel()
+        self._gaps.close()
         await self._cycle.stop(_CLOSE_SECONDS)
 
     async def _open(self, fresh: str) -> tuple[Opened | None, StoreError | None]:
@@ -198,6 +172,9 @@ class Journal:
         self._cycle.memory = opened.memory
         self._cycle.quarantined = opened.quarantined
         self._delivery.opened(opened.counts)
+        reborn = self.memory.get(REBORN)
+        if isinstance(reborn, int | float):
+            self.born = max(self.born, reborn)
 
     # ---- the site's side --------------------------------------------------------------------------
 
@@ -257,6 +234,46 @@ class Journal:
             self.on_ready()
         else:
             self._cycle.due()
+
+    def picture(self, camera: str, passage: str | None, kind: str, taken_at: Instant, jpeg: bytes, id_: str) -> None:
+        """A picture becomes the event `picture.taken` under this id; `kind`: `plate` or `scene`.
+
+        The first that may go when room runs short. Raises ValueError over PICTURE_BYTES, and for an empty one.
+        """
+        if not 0 < len(jpeg) <= PICTURE_BYTES:
+            raise ValueError(f"a picture of {len(jpeg)} bytes; 1 to {PICTURE_BYTES} are taken")
+        self._watch(taken_at)
+        attributes = {"picturekind": kind} if passage is None else {"passage": passage, "picturekind": kind}
+        draft = Draft(
+            Stream.PICTURE, "picture.taken", camera, None, id_, taken_at, attributes=attributes, jpeg=jpeg
+        )  # fmt: skip
+        queue = self._queue
+        entry = self._numbering.entry(draft, final=self._delivery.window(Stream.PICTURE).hungry)
+        queue.waiting.add(entry)
+        if queue.lost:
+            queue.accept(queue.waiting, (entry,))
+            self.on_ready()
+        else:
+            queue.shrink()
+            self._cycle.due()
+
+    async def erase(self, plate: str) -> Erased:
+        """Take a plate out of all access and audit events that are kept, and drop the pictures of its passages.
+
+        As the plate is written in the events. Also of what waits or was sent and not acknowledged: its content
+        changes under the same id. Raises StoreError if not all of it could be done.
+        """
+        written = asyncio.Event()
+        self.append([], then=written.set)
+        await written.wait()
+        if self.lost:
+            raise StoreError("the store cannot be written")
+        return await self._erasure.of(plate)
+
+    def reborn(self) -> None:
+        """What was remembered has been set aside: which commands were carried out before now is not known."""
+        self.born = self._now().wall
+        self.append([Remember(REBORN, self.born)])
 
     def last(self, stream: Stream) -> int:
         """The last sequence number given in the stream; 0 before the first."""
@@ -323,72 +340,12 @@ class Journal:
         self._cycle.due()
         return False
 
-    # ---- what is missing --------------------------------------------------------------------------
-
-    def _name(self, sheds: Sequence[Shed]) -> None:
-        """Tell of gaps: the first at once, then together every 10 s."""
-        for shed in sheds:
-            key = shed.stream, shed.reason
-            before = self._unnamed.get(key)
-            first, count = (before.first, before.count) if before else (shed.first, 0)
-            self._unnamed[key] = Shed(
-                shed.stream, min(first, shed.first), max(before.last if before else 0, shed.last),
-                count + shed.count, shed.reason,
-            )  # fmt: skip
-        if self._naming is None:
-            self._name_now()
-
-    def _name_now(self) -> None:
-        self._naming = None
-        if not self._unnamed:
-            return
-        now = self._now()
-        sheds, self._unnamed = list(self._unnamed.values()), {}
-        effects = [
-            Emit(
-                Stream.AUDIT,
-                "stream.shed",
-                shed.stream.value,
-                {
-                    "stream": shed.stream.value,
-                    "first": shed.first,
-                    "last": shed.last,
-                    "count": shed.count,
-                    "reason": shed.reason,
-                },
-                self._numbering.new_id(now.wall),
-                now,
-            )
-            for shed in sheds
-        ]
-        self._queue.waiting.named += [(shed.stream, shed.last) for shed in sheds]
-        self.append(effects)
-        self._naming = asyncio.get_running_loop().call_later(_NAME_SECONDS, self._name_now)
-
     # ---- looking on -------------------------------------------------------------------------------
 
     def stats(self) -> Stats:
         """How it stands."""
-        counters, queue, wall = self._cycle.counters, self._queue, self._now().wall
-        streams = {}
-        for stream in Stream:
-            oldest = self._delivery.oldest(stream)
-            streams[stream] = StreamStats(
-                self._delivery.window(stream).waiting,
-                self._delivery.window(stream, State.ASIDE).waiting,
-                None if oldest is None else max(0.0, wall - oldest),
-            )
-        return Stats(
-            streams=streams,
-            store="lost" if queue.lost else "ok",
-            losses=counters.losses,
-            commits=counters.commits,
-            rows=counters.rows,
-            commit_seconds=counters.commit_seconds,
-            commit_seconds_max=counters.commit_seconds_max,
-            queue_bytes=queue.size,
-            ahead_of_commit=queue.ahead_of_commit,
-            shed=counters.shed + queue.shed,
-            reserve=counters.reserve,
-            file_bytes=counters.file_bytes,
-        )
+        return snapshot(self._cycle.counters, self._queue, self._delivery, self._now().wall)
+
+    def _tell_gaps(self, events: Sequence[Emit], sheds: Sequence[Shed]) -> None:
+        self._queue.waiting.named += [(shed.stream, shed.last) for shed in sheds]
+        self.append(events)

@@ -7,8 +7,8 @@
                                                                 ▼
                                                              JUDGING ──refused──▶ quarantined, go on
 
-HELD stops this stream only; a new alarm, passage or audit event shortens the wait. PROBING and JUDGING have
-one row in flight, beginning with the oldest.
+HELD stops this stream only, also over connections if the broker hangs up on its rows; else a new alarm, passage or
+audit event shortens the wait. PROBING and JUDGING have one row in flight, beginning with the oldest.
 """
 
 from collections.abc import Callable
@@ -22,6 +22,8 @@ REFUSED = 0x80
 NOT_AUTHORIZED = 0x87
 TOPIC_INVALID = 0x90
 FORMAT_INVALID = 0x99
+HUNG_UP = 0x00
+"""No code of the broker's: instead of refusing a row it ends the connection, each time."""
 
 HASTY = frozenset((Stream.ALARM, Stream.ACCESS, Stream.AUDIT))
 """Streams that wait for nothing longer than they must."""
@@ -81,6 +83,8 @@ class Lane:
         self.in_flight = 0
         self.code: int | None = None
         """The reason code for which the stream stands still."""
+        self.hangs_up = False
+        """The broker ends the connection at its rows."""
         self._outbox = outbox
         self._retry = retry
         self._quick = quick
@@ -101,7 +105,7 @@ class Lane:
         self.in_flight = 0
         self.dry = False
         self._suspects = 0
-        if self._state is not _State.OPEN:
+        if self._state is not _State.OPEN and not self.hangs_up:
             self._state = _State.PROBING
 
     def due(self) -> float | None:
@@ -139,6 +143,19 @@ class Lane:
             self._accepted(row)
         else:
             self._turned_down(row, code, now)
+
+    def hung_up(self, now: float) -> None:
+        """The broker ends the connection at each row of the stream. Another row's being there changes nothing."""
+        self._state = _State.HELD
+        self.in_flight = 0
+        self.hangs_up = True
+        if self.code is None:
+            self.code = HUNG_UP
+        self._held_until = self._hurried_from = now + self._retry.wait()
+        self._waiting = self._outbox.waiting(self.stream)
+        if self._told is None:
+            self._told = self.code
+            self._tell(self.stream, self.code)
 
     def _may_probe(self, now: float) -> bool:
         if self.in_flight:
@@ -206,6 +223,7 @@ class Lane:
         self._retry.reset()
         self._refused.clear()
         self.code = None
+        self.hangs_up = False
         if self._told is not None:
             self._told = None
             self._tell(self.stream, None)

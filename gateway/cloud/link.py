@@ -37,6 +37,8 @@ class Ending(NamedTuple):
     """The broker turned us away (CONNACK, take-over): trying again soon would not help."""
     early: bool = False
     """Its certificate begins later than our clock says it is."""
+    hung_up: bool = False
+    """The other side ended it."""
 
 
 class Terms(NamedTuple):

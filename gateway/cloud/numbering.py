@@ -17,10 +17,13 @@ class Draft(NamedTuple):
     stream: Stream
     type: str
     subject: str | None
-    data: Mapping[str, Json] | bytes
+    data: Mapping[str, Json] | bytes | None
+    """None: a picture."""
     id: str
     at: Instant
     test: bool = False
+    attributes: Mapping[str, str] | None = None
+    jpeg: bytes | None = None
 
 
 class Numbering:
@@ -59,8 +62,10 @@ class Numbering:
 
     def entry(self, draft: Draft, *, final: bool) -> Entry:
         """Give the event its numbers and render it. `final`: it leaves at once, its time is never corrected."""
-        stream, name, subject, data, id_, at, test = draft
+        stream, name, subject, data, id_, at, test, attributes, jpeg = draft
         clock, wall, mono = self._label(at)
+        if attributes is not None:
+            attributes = {**attributes, "takenat": events.timestamp(wall)}
         sequence = self.last[stream] + 1
         payload = events.envelope(
             id_=id_,
@@ -71,6 +76,7 @@ class Numbering:
             clock=clock,
             boot=self._boot,
             data=data,
+            attributes=attributes,
             stream=stream._value_,
             sequence=sequence,
             journal=self.journal,
@@ -82,7 +88,7 @@ class Numbering:
         self.n += 1
         if self.newest is None or wall > self.newest:
             self.newest = wall
-        return Entry(Row(self.n, stream, sequence, payload), self.journal, wall, None if final else mono)
+        return Entry(Row(self.n, stream, sequence, payload, jpeg), self.journal, wall, None if final else mono)
 
     def synced(self, now: Instant) -> None:
         """The clock is trusted from now on. What it said before does not bind it."""

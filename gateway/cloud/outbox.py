@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from gateway.cloud.events import with_picture
 from gateway.model import Stream
 
 
@@ -14,7 +15,18 @@ class Row(NamedTuple):
     stream: Stream
     sequence: int
     payload: bytes
-    """A CloudEvent in structured JSON mode."""
+    """A CloudEvent in structured JSON mode; of a picture without its `data_base64`."""
+    jpeg: bytes | None = None
+    """The bytes of a picture."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds."""
+        return len(self.payload) if self.jpeg is None else len(self.payload) + len(self.jpeg)
+
+    def message(self) -> bytes:
+        """What is sent: base64 exists only here and on the wire."""
+        return self.payload if self.jpeg is None else with_picture(self.payload, self.jpeg)
 
 
 class Outbox(Protocol):

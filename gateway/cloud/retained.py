@@ -31,6 +31,7 @@ class Slot:
         self.pending = False
         """There is something to send, now or later."""
         self._not_before = float("-inf")
+        self._held_until = float("-inf")
         self.too_large = 0
         """How often the content did not fit into a packet of the broker's."""
 
@@ -48,7 +49,7 @@ class Slot:
     def connected(self) -> None:
         """A new connection: what there is is sent again, at once."""
         self.pending = self._build is not None
-        self._not_before = float("-inf")
+        self._not_before = self._held_until
 
     def due(self) -> float | None:
         """When it may be sent; None: nothing to send."""
@@ -67,10 +68,15 @@ class Slot:
             return None
         return self._frozen
 
-    def refused(self, now: float, wait: float) -> None:
-        """The broker did not take it: the latest is sent again after `wait` seconds."""
+    def refused(self, now: float, wait: float, *, hung_up: bool = False) -> None:
+        """The broker did not take it: the latest is sent again after `wait` seconds.
+
+        `hung_up`: it ended the connection instead, so a new one is no reason to try at once.
+        """
         self.pending = True
         self._not_before = now + wait
+        if hung_up:
+            self._held_until = self._not_before
 
 
 def active_data(standing: Collection[Mapping[str, Json]], upto: int, limit: int) -> bytes:

@@ -23,8 +23,8 @@ _SHED = (Stream.TELEMETRY, Stream.PICTURE)
 _OUTBOX = "SELECT n, state FROM outbox ORDER BY destination, state, stream, n"
 _OUTBOX_BACKWARDS = "SELECT n, state FROM outbox ORDER BY destination DESC, state DESC, stream DESC, n DESC"
 
-Found = tuple[int, int, str, int, float, bytes, int]
-"""n, stream, journal, sequence, at, payload, state."""
+Found = tuple[int, int, str, int, float, bytes, int, bytes | None]
+"""n, stream, journal, sequence, at, payload, state, the bytes of a picture."""
 
 
 def into(store: Store, aside: Path) -> None:
@@ -39,13 +39,15 @@ def into(store: Store, aside: Path) -> None:
     store.many("INSERT OR IGNORE INTO memory (key, value) VALUES (?, ?)", memory.items())
     store.many(
         "INSERT OR IGNORE INTO event (n, stream, epoch, sequence, at, payload) VALUES (?, ?, ?, ?, ?, ?)",
-        ((n, stream, epochs[journal], sequence, at, payload) for n, stream, journal, sequence, at, payload, _ in found),
+        ((row[0], row[1], epochs[row[2]], *row[3:6]) for row in found),
     )
     store.many(
         """INSERT OR IGNORE INTO outbox (destination, state, stream, n, reason)
            SELECT 0, ?, stream, n, 'salvaged' FROM event WHERE n = ?""",
-        ((state, n) for n, _, _, _, _, _, state in found),
+        ((row[6], row[0]) for row in found),
     )
+    pictures = ((row[0], row[7]) for row in found if row[7] is not None)
+    store.many("INSERT OR IGNORE INTO picture (n, jpeg) VALUES (?, ?)", pictures)
 
 
 def _read(aside: Path) -> tuple[dict[str, bytes], list[Found]]:
@@ -93,7 +95,17 @@ def _waiting(copy: Store) -> Iterator[Found]:
     for row in _events(copy):
         kept = _sound(row)
         if kept is not None and (kept[0] in states or (not sound and _STREAMS[kept[1]] not in _SHED)):
-            yield (*kept, states.get(kept[0], 0))
+            jpeg = _jpeg(copy, kept[0]) if _STREAMS[kept[1]] is Stream.PICTURE else None
+            if jpeg is not None or _STREAMS[kept[1]] is not Stream.PICTURE:
+                yield (*kept, states.get(kept[0], 0), jpeg)
+
+
+def _jpeg(copy: Store, n: int) -> bytes | None:
+    """The bytes of a picture, whole or not at all."""
+    with suppress(StoreError):
+        for (jpeg,) in copy.execute("SELECT jpeg FROM picture WHERE n = ?", (n,)):
+            return jpeg if isinstance(jpeg, bytes) else None
+    return None
 
 
 def _events(copy: Store) -> Iterator[tuple[Any, ...]]:

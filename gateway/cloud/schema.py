@@ -23,6 +23,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
             id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
             count INTEGER NOT NULL, reason TEXT NOT NULL)""",
     ),
+    (
+        # The bytes of a picture go with its event, whoever deletes that.
+        """CREATE TABLE picture (
+            n INTEGER PRIMARY KEY REFERENCES event (n) ON DELETE CASCADE, jpeg BLOB NOT NULL)""",
+    ),
 )
 
 VERSION = len(STEPS)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from gateway.cloud.blame import Blame
 from gateway.cloud.lane import NO_LISTENER, REFUSED, Lane, Retry
 from gateway.cloud.outbox import Outbox, Row
 from gateway.cloud.retained import Slot
@@ -35,6 +36,8 @@ _QUICK_ANSWER = 0.5
 _SLOW_ANSWER = 4.0
 _BYTES_PER_SECOND = 8 << 10
 _LATENCIES = 512
+_HELD = 60.0
+"""Seconds that a retained message is held back on which the broker hangs up."""
 
 
 class Message(NamedTuple):
@@ -137,6 +140,7 @@ class Sending:
         self._room = _ROOM_FIRST
         self._window = 0
         self._shared = 0
+        self._blame = Blame()
         self._limit = _NO_LIMIT
         self._draining = False
 
@@ -158,10 +162,24 @@ class Sending:
         for slot in (self._first_slot, *self._slots):
             slot.connected()
 
-    def disconnected(self) -> None:
-        """Forget what was in flight: rows are in the outbox, replies and replays go again."""
-        for message in reversed([message for message, _ in self._flight.values()]):
-            self._put_back(message)
+    def disconnected(self, now: float = 0.0, lived: float = 0.0, *, hung_up: bool = False) -> None:
+        """Forget what was in flight: rows are in the outbox, replies and replays go again.
+
+        `lived`: seconds that the connection lasted; `hung_up`: the broker, or something between, has ended it.
+        """
+        flight = [message for message, _ in self._flight.values()]
+        guilty = self._blame.ended({message.topic for message in flight}, lived, hung_up=hung_up)
+        for lane in self.lanes:
+            if lane.topic == guilty or (lane.hangs_up and lane.in_flight):
+                lane.hung_up(now)
+        for slot in (self._first_slot, *self._slots):
+            if slot.topic == guilty:
+                slot.refused(now, _HELD, hung_up=True)
+        for message in reversed(flight):
+            if message.topic != guilty:
+                self._put_back(message)
+            elif message.lane is None and message.slot is None and not message.again:
+                self.counts.replies_lost += 1
         self._replaying = self._replaying_bytes = 0
         self._flight.clear()
         self._bytes = 0
@@ -187,6 +205,8 @@ class Sending:
     def take(self, now: float) -> Message | None:
         """What to send now; it must be sent, and said so with `sent`."""
         if len(self._flight) >= self._window or self._draining:
+            return None
+        if self._blame.careful and self._flight and not self._blame.calm(now):
             return None
         if message := self._take_slot(self._first_slot, now):
             return message
@@ -222,6 +242,7 @@ class Sending:
         message, since = entry
         self._bytes -= len(message.payload)
         self._measure(now - since, len(message.payload))
+        self._blame.answered(message.topic, refused=code >= REFUSED)
         if code < REFUSED:
             self.counts.accepted += 1
         else:
@@ -270,8 +291,9 @@ class Sending:
             if lane.dry or (lane is self._picture and (lane.in_flight or self._outbox.waiting(Stream.ALARM))):
                 continue
             while row := lane.take(now):
-                if lane.overhead + len(row.payload) <= self._limit:
-                    return Message(lane.topic, row.payload, lane=lane, row=row)
+                payload = row.message()
+                if lane.overhead + len(payload) <= self._limit:
+                    return Message(lane.topic, payload, lane=lane, row=row)
                 lane.too_large(row, self._limit)
         return None
 

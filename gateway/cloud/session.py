@@ -281,7 +281,9 @@ class Session:
             why = f"what the broker sent is not MQTT: {error}"
         self._report()
         if why or self._noted.refusal is not None or self._client.socket() is None:
-            self._finish(self._noted.refusal or Ending(why or wire.ended or "the broker broke the protocol"))
+            self._finish(
+                self._noted.refusal or Ending(why or wire.ended or "the broker broke the protocol", hung_up=not why)
+            )
         elif wire.decrypted:
             self._loop.call_soon(self._readable)
 
@@ -332,7 +334,7 @@ class Session:
             self._loop.remove_writer(self._wire.fileno())
         self._writing = rest
         if self._wire.ended is not None:
-            self._finish(Ending(self._wire.ended))
+            self._finish(Ending(self._wire.ended, hung_up=True))
 
     def _finish(self, ending: Ending) -> None:
         if self.ended.done():
@@ -382,4 +384,6 @@ class Session:
     ) -> None:
         if flags.is_disconnect_packet_from_server and self._noted.refusal is None:
             taken = reason.value == SESSION_TAKEN_OVER
-            self._noted.refusal = Ending(f"the broker hung up: {reason} (0x{reason.value:02x})", refused=taken)
+            self._noted.refusal = Ending(
+                f"the broker hung up: {reason} (0x{reason.value:02x})", refused=taken, hung_up=not taken
+            )

@@ -1,7 +1,8 @@
 """Who gives way when room runs short, and what has been kept long enough. Runs on the writer's thread.
 
 Delivered history goes first: pictures, telemetry, the rest by age beyond `keep`. Then undelivered pictures
-and telemetry, oldest first; their numbers are written down for `stream.shed` in the same transaction.
+and telemetry, those that the broker would not take before those that wait, oldest first; their numbers are written
+down for `stream.shed` in the same transaction.
 Undelivered events of the other streams never go.
 """
 
@@ -14,6 +15,8 @@ from gateway.cloud.store import Store
 from gateway.model import Stream
 
 _SLICE = 200
+_PICTURES = 16
+"""Of a slice: as many bytes as some hundred other events."""
 _HIGH = 0.90
 _LOW = 0.85
 _VACUUM_PAGES = 256
@@ -30,8 +33,8 @@ class Tidied:
     """What one slice of work did."""
 
     removed: int = 0
-    sheds: list[tuple[Shed, int]] = field(default_factory=list)
-    """Undelivered ranges that are gone, each with the highest `n` in it."""
+    sheds: list[tuple[Shed, State, int]] = field(default_factory=list)
+    """Undelivered ranges that are gone, each with where they stood and the highest `n` in it."""
     more: bool = False
 
     def add(self, other: "Tidied") -> None:
@@ -98,7 +101,8 @@ class Space:
         if wall is not None:
             yield self.expire(wall)
         for stream in _SHEDDABLE:
-            yield self._undelivered(stream)
+            for state in (State.ASIDE, State.WAITING):
+                yield self._undelivered(stream, state)
 
     def _history(self, stream: Stream, before: float) -> Tidied:
         """Delivered events of the stream, oldest first, up to the first that is not older than `before`."""
@@ -109,7 +113,8 @@ class Space:
             (BROKER, State.WAITING, number),
         )[0][0]
         limit = (1 << 63) - 1 if waiting is None else waiting
-        rows = store.execute(_OLDEST, (number, 0, 0, limit, BROKER, State.ASIDE, _SLICE))
+        most = _most(stream)
+        rows = store.execute(_OLDEST, (number, 0, 0, limit, BROKER, State.ASIDE, most))
         old = []
         for n, at, _, _ in rows:
             if at >= before:
@@ -118,23 +123,27 @@ class Space:
         if old:
             with store.transaction():
                 store.many("DELETE FROM event WHERE n = ?", old)
-        return Tidied(removed=len(old), more=len(old) == _SLICE)
+        return Tidied(removed=len(old), more=len(old) == most)
 
-    def _undelivered(self, stream: Stream) -> Tidied:
+    def _undelivered(self, stream: Stream, state: State) -> Tidied:
         store = self._store
         number = NUMBER[stream]
         rows = store.execute(
             """SELECT o.n, e.sequence FROM outbox AS o JOIN event AS e ON e.n = o.n
                WHERE o.destination = ? AND o.state = ? AND o.stream = ? ORDER BY o.n LIMIT ?""",
-            (BROKER, State.WAITING, number, _SLICE),
+            (BROKER, state, number, _most(stream)),
         )
         if not rows:
             return Tidied()
         shed = Shed(stream, min(row[1] for row in rows), max(row[1] for row in rows), len(rows), "full")
         with store.transaction():
             store.many("DELETE FROM outbox WHERE destination = ? AND state = ? AND stream = ? AND n = ?",
-                       ((BROKER, State.WAITING, number, n) for n, _ in rows))  # fmt: skip
+                       ((BROKER, state, number, n) for n, _ in rows))  # fmt: skip
             store.many("DELETE FROM event WHERE n = ?", ((n,) for n, _ in rows))
             store.execute("INSERT INTO shed (stream, first, last, count, reason) VALUES (?, ?, ?, ?, ?)",
                           (number, shed.first, shed.last, shed.count, shed.reason))  # fmt: skip
-        return Tidied(removed=len(rows), sheds=[(shed, rows[-1][0])])
+        return Tidied(removed=len(rows), sheds=[(shed, state, rows[-1][0])])
+
+
+def _most(stream: Stream) -> int:
+    return _PICTURES if stream is Stream.PICTURE else _SLICE

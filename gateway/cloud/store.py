@@ -81,10 +81,11 @@ class Store:
             if version == 0:
                 self.set(_BORN)
             self.set(_SETTINGS)
-            self.execute(f"PRAGMA max_page_count={self.max_pages}")
             if check and version:
                 self._check()
             self._migrate(version)
+            # After it: a file that is at its limit, or over one that was lowered, must be brought up to date too.
+            self.execute(f"PRAGMA max_page_count={self.max_pages}")
             with self.transaction():
                 pass  # SQLite opens a write-protected file without a word; this finds out
         except StoreDamaged:
@@ -101,8 +102,8 @@ class Store:
         for mode in ("ro", "ro&immutable=1"):
             try:
                 self.connect(mode)
-                if self._version() == VERSION:
-                    return
+                if self._version():
+                    return  # what an older version lacks is not asked for
             except StoreNewer:
                 self.close()
                 raise
@@ -207,6 +208,14 @@ class Store:
     def checkpoint(self) -> None:
         """Move the -wal's pages into the file."""
         self.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def fold(self) -> None:
+        """Move all of the -wal into the file and begin it anew.
+
+        After a commit that failed: pages of the -wal whose sync failed count as written for the kernel, so that a
+        later sync would not write them, and a power cut would end the log there.
+        """
+        self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # ---- inside -----------------------------------------------------------------------------------
 

@@ -174,6 +174,11 @@ class Uplink:
         """Where replayed events come from; asked when nothing else is to be sent. Then `wake` when there are some."""
         self._sending.source = source
 
+    @property
+    def connected(self) -> bool:
+        """The broker has accepted us."""
+        return self._live
+
     def nonces(self) -> tuple[str, ...]:
         """The nonces that a command may name: the present one and the one before."""
         return self._nonces
@@ -256,6 +261,7 @@ class Uplink:
 
     def _down(self, ending: Ending) -> None:
         now = self._clock.now()
+        lived = now.mono - self._since if self._live else 0.0
         text = "waiting for time" if ending.early and not now.synced else ending.text
         if self._live:
             if self._leaving:
@@ -269,7 +275,7 @@ class Uplink:
             self._error = text
             self._callbacks.on_link(False, text)
         self._subscribed = False
-        self._sending.disconnected()
+        self._sending.disconnected(now.mono, lived, hung_up=ending.hung_up)
         self._reconnection.failed(now.mono, refused=ending.refused)
 
     async def _pause(self, ending: Ending) -> None:

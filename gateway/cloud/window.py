@@ -6,7 +6,7 @@ rows on disk, because the store is written in order.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from gateway.cloud.outbox import Row
 
@@ -79,7 +79,7 @@ class Window:
         if not self._ahead:
             return None
         n, row = self._ahead.popitem(last=False)
-        self._size -= len(row.payload)
+        self._size -= row.size
         self.given[n] = row
         return row
 
@@ -108,14 +108,14 @@ class Window:
             row = self._ahead.pop(n, None)
             if row is None:
                 return False
-            self._size -= len(row.payload)
+            self._size -= row.size
         self.soft.discard(n)
         self.waiting -= 1
         return True
 
     def rewind(self) -> None:
         """Begin again at the oldest row that was not acknowledged."""
-        self._size += sum(len(row.payload) for row in self.given.values())
+        self._size += sum(row.size for row in self.given.values())
         self.given.update(self._ahead)
         self._ahead, self.given = self.given, OrderedDict()
         self.hungry = False
@@ -161,14 +161,28 @@ class Window:
         if row.n in self.unwritten:
             self.unwritten[row.n] = row
         if row.n in self._ahead:
-            self._size += len(row.payload) - len(self._ahead[row.n].payload)
+            self._size += row.size - self._ahead[row.n].size
             self._ahead[row.n] = row
         self.soft.discard(row.n)
+
+    def rewrite(self, change: Callable[[Row], Row]) -> None:
+        """Put another content in place of that of rows in memory; `change` gives back those that it leaves alone."""
+        for rows in (self._ahead, self.given, self.unwritten):
+            for n, row in rows.items():
+                other = change(row)
+                if other is not row:
+                    self._size += other.size - row.size if rows is self._ahead else 0
+                    rows[n] = other
+
+    def gone(self, n: int) -> None:
+        """One row on disk is no more, at hand or not."""
+        if n not in self.leaving and not self.acknowledge(n):
+            self.waiting -= 1
 
     def shed(self, upto: int, count: int) -> None:
         """`count` rows up to `n` = `upto` are no more."""
         for n in [n for n in self._ahead if n <= upto]:
-            self._size -= len(self._ahead.pop(n).payload)
+            self._size -= self._ahead.pop(n).size
             self.soft.discard(n)
             self.unwritten.pop(n, None)
         for n in [n for n in self.given if n <= upto]:
@@ -181,16 +195,21 @@ class Window:
             return False
         row = self._ahead.pop(n, None)
         if row is not None:
-            self._size -= len(row.payload)
+            self._size -= row.size
         if row is not None or n in self.unwritten:
             self.waiting -= 1
         self.unwritten.pop(n, None)
         self.soft.discard(n)
         return True
 
+    def strip(self, n: int) -> None:
+        """Let go of a picture's bytes; the row is on disk and comes from there when it is needed again."""
+        if n in self.given and n not in self.unwritten:
+            self.given[n] = self.given[n]._replace(jpeg=None)
+
     def _append(self, row: Row, *, soft: bool) -> None:
         self._ahead[row.n] = row
-        self._size += len(row.payload)
+        self._size += row.size
         self.cursor = row.n
         if soft:
             self.soft.add(row.n)
@@ -204,7 +223,7 @@ class Window:
     def _cut(self, first: int) -> None:
         """Forget the rows ahead from `n` = `first` on; they are fetched again."""
         for n in [n for n in self._ahead if n >= first]:
-            self._size -= len(self._ahead.pop(n).payload)
+            self._size -= self._ahead.pop(n).size
             if n not in self.unwritten:
                 self.soft.discard(n)
         self.generation += 1

@@ -16,7 +16,8 @@ from gateway.contract.shapes import (
     text,
     value,
 )
-from gateway.model import ALARM_KINDS, Quality, Reason, Stream
+from gateway.kinds import ALARM_KINDS
+from gateway.model import Quality, Reason, Stream
 
 QUALITY: Final = [quality.value for quality in Quality]
 

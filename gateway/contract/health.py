@@ -48,6 +48,8 @@ _JOURNAL: Final = record(
         "rows": count(),
         "commit_seconds": _SECONDS | {"description": "The last commit"},
         "commit_seconds_max": _SECONDS,
+        "commit_p50": maybe(number("Seconds, fsync included, over the last 512 commits", minimum=0)),
+        "commit_p99": _AGE,
         "queue_bytes": count("Not committed yet"),
         "ahead_of_commit": count("Events accepted before their commit, because the store was lost"),
         "shed": count("Events that had to go; each gap is named by `stream.shed`"),
@@ -75,12 +77,25 @@ _UPLINK: Final = record(
     }
 )
 
+_CAMERA: Final = {
+    "type": "object",
+    "description": "What its driver counts since the start",
+    "properties": {
+        "reachable": maybe(flag("null: silence means nothing, it sends no heart-beats")),
+        "last": maybe(number("When it was last heard, seconds since 1970")),
+    },
+    "additionalProperties": {"type": ["integer", "number", "string", "boolean", "null"]},
+}
+
 HEALTH: Final = record(
     {
         "lines": keyed(_LINE),
         "devices": keyed(_DEVICE),
         "journal": _JOURNAL,
         "uplink": _UPLINK,
+        "cameras": keyed(_CAMERA, "Plate cameras; absent without any") | {"type": ["object", "null"]},
+        "entrance": keyed(count(), "Passages and pictures on their way in") | {"type": ["object", "null"]},
+        "strangers": keyed(count(), "Requests that belong to no camera, by reason") | {"type": ["object", "null"]},
         "clock": record({"synced": flag(), "time": moment()}),
         "process": record(
             {

@@ -36,6 +36,8 @@ class Control:
         self._path = path
         self._asks = asks
         self._clients = 0
+        self.tried = asyncio.Event()
+        """It listens, or could not be made to."""
 
     async def run(self) -> None:
         """Listen until cancelled; where the socket cannot be made (the store is gone), try again now and then."""
@@ -47,6 +49,7 @@ class Control:
                 if not told:
                     _log.warning("no control socket", path=str(self._path), why=str(error))
                     told = True
+                self.tried.set()
                 await asyncio.sleep(_AGAIN)
 
     async def _serve(self) -> None:
@@ -57,6 +60,7 @@ class Control:
             server = await asyncio.start_unix_server(self._client, self._path, limit=_LINE)
         finally:
             os.umask(mask)
+        self.tried.set()
         try:
             async with server:
                 await server.serve_forever()

@@ -107,6 +107,8 @@ def _counter(name: str, text: str, value: Mapping[str, float] | float, label: st
 def _journal(journal: Mapping[str, Any]) -> Iterator[Metric]:
     for key, text in _JOURNAL_STREAMS.items():
         yield _gauge(f"journal_{key}", text, journal[key], "stream")
+    recent = {"0.5": journal["commit_p50"], "0.99": journal["commit_p99"]}
+    yield _gauge("journal_commit_recent_seconds", "Commits, fsync included, over the last 512", recent, "quantile")
     yield _gauge("journal_oldest_seconds", "Age of the oldest event that waits", journal["oldest"], "stream")
     for key, text in _JOURNAL_COUNTERS.items():
         yield _counter(f"journal_{key}", text, journal[key])

@@ -28,7 +28,7 @@ _ids = itertools.count(1)
 
 
 def verifier(hands: Hands | None = None, *, born: float = WALL - 1000.0) -> Verifier:
-    return Verifier(KEYS, SOURCE, (hands or Hands()).now, lambda: NONCES, born)
+    return Verifier(KEYS, SOURCE, (hands or Hands()).now, lambda: NONCES, lambda: born)
 
 
 def claims(**changes: Any) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The arguments of each command."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -138,3 +140,61 @@ def test_durations_are_those_of_the_site_file(text: str) -> None:
 def test_a_sequence_as_number_and_as_text(stream: Stream, number: int) -> None:
     arguments.check("events.replay", {"stream": stream.value, "first": f"{number:020d}", "last": number})
     assert arguments.number(f"{number:020d}") == number
+
+
+SAME: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("write", {"device": "a.b", "value": 1}, {"point": "a.b", "value": 1}),
+    ("write", {"device": "a", "point": "b", "value": 1}, {"point": "a.b", "value": 1}),
+    ("write", {"point": "a.b", "value": False, "device": None}, {"point": "a.b", "value": False}),
+    ("config.apply", {"text": "x"}, {"file": "x"}),
+    ("config.apply", {"site": "x", "trial": "1m"}, {"file": "x", "trial": "1m"}),
+    ("alarm.verify", {"alarm": "a", "result": "real", "note": "n"}, {"alarm": "a", "result": "real", "cause": "n"}),
+    (
+        "access.update",
+        {"list": "l", "version": 2, "full": [{"plate": "p", "kind": "staff", "gates": " north  south "}]},
+        {
+            "list": "l",
+            "version": 2,
+            "full": True,
+            "put": [{"plate": "p", "kind": "staff", "gates": ["north", "south"]}],
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("cmd", "given", "meant"), SAME)
+def test_another_form_of_the_same(cmd: str, given: dict[str, Any], meant: dict[str, Any]) -> None:
+    made = arguments.plain(cmd, given)
+
+    assert made == meant
+    arguments.check(cmd, made)
+    assert arguments.plain(cmd, made) == made
+
+
+@pytest.mark.parametrize(
+    ("cmd", "args"),
+    [
+        ("write", {"device": 7, "point": "a.b", "value": 1}),
+        ("config.apply", {"text": "x", "site": "y"}),
+        ("config.apply", {"text": "x", "file": "y"}),
+        ("access.update", {"list": "l", "version": 2, "full": [], "put": []}),
+        ("access.update", {"list": "l", "version": 2, "put": [{"plate": "p", "kind": "staff", "gates": " "}]}),
+        ("alarm.verify", {"alarm": "a", "result": "real", "note": "n", "cause": "c"}),
+    ],
+)
+def test_what_says_two_things_is_refused(cmd: str, args: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        arguments.check(cmd, arguments.plain(cmd, args))
+
+
+def test_the_page_has_the_arguments_of_every_command() -> None:
+    page = (Path(__file__).parents[2] / "docs/mqtt.md").read_text()
+    table = page.partition("\n## Commands\n")[2]
+    rows = re.findall(r"^\| `([a-z]+\.?[a-z]*)` \| ([^|]*) \| [^|]*\|$", table, re.MULTILINE)
+    told = {cmd: re.findall(r"`([a-z]+)`(\??)", names) for cmd, names in rows}
+    known = {
+        cmd: [(name, "" if argument.needed else "?") for name, argument in shape.items()]
+        for cmd, shape in arguments.SHAPES.items()
+    }
+
+    assert told == known

@@ -70,7 +70,7 @@ async def wired(port: int, *, synced: bool = True, keys: bool = True) -> AsyncIt
     )
     uplink = Uplink(ours, MemoryOutbox(), clock, os.urandom, calls)
     key = Key("cloud", CLOUD.public_key(), DEFAULT_ALLOW)
-    judge = Verifier([key], SOURCE, clock.now, uplink.nonces, 0.0).verify if keys else no_keys(clock.now)
+    judge = Verifier([key], SOURCE, clock.now, uplink.nonces, lambda: 0.0).verify if keys else no_keys(clock.now)
     it = Wired(uplink, Exchange(ours, judge, clock, os.urandom, put=put, send=uplink.reply))
     it.free.set()
     uplink.set_standing({}, 0)

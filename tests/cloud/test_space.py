@@ -5,7 +5,7 @@ import orjson
 import pytest
 
 from gateway.cloud.ballast import Ballast
-from gateway.cloud.batch import Batch, Entry, Marks
+from gateway.cloud.batch import Batch, Entry, Marks, State
 from gateway.cloud.ledger import Ledger
 from gateway.cloud.outbox import Row
 from gateway.cloud.space import Space
@@ -64,7 +64,7 @@ def test_age_removes_what_was_delivered_and_is_old(bench: Bench) -> None:
 
 
 def test_who_goes_first(bench: Bench) -> None:
-    bench.add(Stream.PICTURE, 50, acked=False)
+    bench.add(Stream.PICTURE, 16, acked=False)
     bench.add(Stream.ALARM, 50, acked=True, age=20 * DAY)
     bench.add(Stream.ALARM, 50, acked=True)
     bench.add(Stream.TELEMETRY, 50, acked=False)
@@ -72,26 +72,34 @@ def test_who_goes_first(bench: Bench) -> None:
     bench.add(Stream.TELEMETRY, 50, acked=False)
     order = []
     while (done := bench.space.relieve(WALL)).removed:
-        order.append((done.removed, [shed.stream for shed, _ in done.sheds]))
+        order.append((done.removed, [shed.stream for shed, _, _ in done.sheds]))
     # Delivered beyond `keep`, undelivered pictures, undelivered telemetry; never what is within `keep`, or an
     # alarm that waits.
-    assert order == [(50, []), (50, [Stream.PICTURE]), (100, [Stream.TELEMETRY])]
+    assert order == [(50, []), (16, [Stream.PICTURE]), (100, [Stream.TELEMETRY])]
     assert bench.left() == {Stream.ALARM: 100}
     assert bench.waiting() == {Stream.ALARM: 50}
     assert bench.store.execute("SELECT stream, first, last, count FROM shed ORDER BY id") == [
-        (5, 1, 50, 50),
-        (4, 151, 300, 100),
+        (5, 1, 16, 16),
+        (4, 117, 266, 100),
     ]
 
 
 def test_delivered_goes_before_undelivered(bench: Bench) -> None:
     bench.add(Stream.TELEMETRY, 50, acked=True)
-    bench.add(Stream.PICTURE, 50, acked=True)
+    bench.add(Stream.PICTURE, 16, acked=True)
     bench.add(Stream.PICTURE, 50, acked=False)
     assert bench.space.relieve(None).sheds == []
     assert bench.left() == {Stream.TELEMETRY: 50, Stream.PICTURE: 50}
     assert bench.space.relieve(None).sheds == []
     assert bench.left() == {Stream.PICTURE: 50}
+
+
+def test_what_the_broker_would_not_take_goes_before_what_waits(bench: Bench) -> None:
+    bench.add(Stream.PICTURE, 20, acked=False)
+    bench.store.execute("UPDATE outbox SET state = 1 WHERE n > 10")
+    states = [state for _ in range(2) for _, state, _ in bench.space.relieve(None).sheds]
+    assert states == [State.ASIDE, State.WAITING]
+    assert bench.left() == {}
 
 
 def test_without_a_trusted_clock_nothing_goes_for_its_age(bench: Bench) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 import re
 import tempfile
 import time
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +16,10 @@ from typing import Any
 import aiomqtt
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from gateway.clock import Clock
+from gateway.cloud.journal import Journal
+from gateway.cloud.link import Broker
+from gateway.cloud.uplink import Callbacks, Settings, Uplink
 from gateway.config.load import load
 from simulators.site import VirtualSite
 from tests.contract.regenerate import DOCS
@@ -23,6 +29,12 @@ from tests.mosquitto import mosquitto
 PAGE = DOCS / "mqtt.md"
 EXAMPLE = re.compile(r"```json ([a-z.]+)\n(.*?)```", re.DOTALL)
 _WIDTH = 118
+SOURCE = "/sites/xima-xincun/gateways/xmxc-01"
+JPEG = b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAFA3PEY8MlBGQUZaVVBfeMiCeG5uePWvuZHI//////////////////////////////////////////"
+    "//////////wAALCAAIAAgBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAAAP/EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQEAAD8AP//Z"
+)
+"""A grey square."""
 ROOT = "site-gateway/v1/xima-xincun/xmxc-01"
 SITE = """\
 version: 1
@@ -145,6 +157,28 @@ async def _live(virtual: VirtualSite, recorder: Recorder) -> None:
     )
 
 
+async def picture(folder: Path) -> list[Message]:
+    """A picture by way of a real journal, uplink and broker."""
+    clock = Clock()
+    async with mosquitto(folder) as broker, recording(broker.port) as recorder, Journal(
+        folder / "store", source=SOURCE, now=clock.now, alarm_reserve=0, simulated=True
+    ) as journal:  # fmt: skip
+        callbacks = Callbacks(_nothing, _nothing, _nothing, _nothing)
+        settings = Settings(Broker("127.0.0.1", broker.port, "gw"), ROOT, SOURCE, journal.boot, "1", simulated=True)
+        uplink = Uplink(settings, journal, clock, os.urandom, callbacks)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(uplink.run(), name="uplink")
+            now, name = clock.now(), "01a2033d-0753-7007-852d-80193d284402"
+            journal.picture("lpr-north-in", "01a2033d-0753-7007-852d-80193d284401", "plate", now, JPEG, name)
+            await recorder.told("picture.taken", "lpr-north-in")
+            task.cancel()
+    return [message for message in recorder.messages if message.name == "picture.taken"]
+
+
+def _nothing(*_: object) -> None:
+    """Nobody listens."""
+
+
 @asynccontextmanager
 async def recording(port: int) -> AsyncIterator[Recorder]:
     """A recorder that listens already."""
@@ -197,6 +231,8 @@ def main() -> None:
     """Put what was taken down into the page."""
     with tempfile.TemporaryDirectory() as folder:
         shown = examples(asyncio.run(capture(Path(folder))))
+    with tempfile.TemporaryDirectory() as folder:
+        shown |= examples(asyncio.run(picture(Path(folder))))
 
     def renewed(match: re.Match[str]) -> str:
         return f"```json {match[1]}\n{filled(shown[match[1]])}\n```"

@@ -18,7 +18,7 @@ from gateway.contract.asyncapi import document
 from gateway.contract.commands import ARGS, claims
 from gateway.contract.events import EVENTS
 from gateway.contract.shapes import Schema
-from gateway.model import ALARM_KINDS
+from gateway.kinds import ALARM_KINDS
 from tests.contract.judge import CLOUD_EVENT, OURS, faults, official
 from tests.contract.regenerate import DOCS, files
 

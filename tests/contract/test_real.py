@@ -1,12 +1,13 @@
 """What a real gateway tells a real broker fits the contract."""
 
 import json
+from base64 import b64decode
 from pathlib import Path
 
 from cloudevents.v1.http import from_json
 
 from gateway.contract.events import EVENTS
-from tests.contract.capture import EXAMPLE, PAGE, Message, capture, examples
+from tests.contract.capture import EXAMPLE, JPEG, PAGE, Message, capture, examples, picture
 from tests.contract.judge import OURS, faults
 
 EXPECTED = {
@@ -30,6 +31,18 @@ async def test_every_event_of_two_lives(tmp_path: Path) -> None:
         from_json(json.dumps(message.event))
     assert_in_order(messages)
     assert_will(messages)
+
+
+async def test_a_picture(tmp_path: Path) -> None:
+    (message,) = await picture(tmp_path)
+
+    assert faults(message.event) == []
+    assert (message.topic, message.retain) == ("picture", False)
+    assert message.content_type == "application/cloudevents+json"
+    order = [name for name in OURS[message.event["type"]].schema["properties"] if name in message.event]
+    assert list(message.event) == order
+    assert b64decode(message.event["data_base64"]) == JPEG
+    from_json(json.dumps(message.event))
 
 
 def assert_in_order(messages: list[Message]) -> None:
@@ -56,7 +69,7 @@ def assert_will(messages: list[Message]) -> None:
 def test_the_examples_of_the_page() -> None:
     shown = {name: json.loads(text) for name, text in EXAMPLE.findall(PAGE.read_text(encoding="utf-8"))}
 
-    assert set(shown) == EXPECTED - {"gateway.health", "store.quarantined"}
+    assert set(shown) == EXPECTED - {"gateway.health", "store.quarantined"} | {"picture.taken"}
     for name, event in shown.items():
         assert event["type"] == f"sitegateway.{name.removesuffix('.will')}.v1"
         assert faults(event) == []

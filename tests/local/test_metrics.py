@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import health
-from gateway.cloud.journal import Stats, StreamStats
+from gateway.cloud.stats import Stats, StreamStats
 from gateway.cloud.uplink import Snapshot
 from gateway.field.status import DeviceStatus, LineStatus
 from gateway.local.metrics import CONTENT_TYPE, Metrics
@@ -17,8 +17,8 @@ DEVICE = DeviceStatus(True, 0, 90, 3, 0, 1, 0.01, 0.02, 0.2)
 LINE = LineStatus("loop", True, "", None, 2, 0, 0.75, 4, {"a": DEVICE, "b": replace(DEVICE, answering=False)})
 STATS = Stats(
     streams={stream: StreamStats(number, 0, 12.5 if number else None) for number, stream in enumerate(Stream)},
-    store="ok", losses=1, commits=7, rows=70, commit_seconds=0.004, commit_seconds_max=0.25, queue_bytes=10,
-    ahead_of_commit=5, shed=6, reserve=True, file_bytes=4096,
+    store="ok", losses=1, commits=7, rows=70, commit_seconds=0.004, commit_seconds_max=0.25, commit_p50=0.003,
+    commit_p99=0.09, queue_bytes=10, ahead_of_commit=5, shed=6, reserve=True, file_bytes=4096,
 )  # fmt: skip
 UPLINK = Snapshot(True, 900.0, 3, 2, None, 0.002, 0.011, 99, 1, 0, {"access": 0x87})
 
@@ -51,6 +51,8 @@ def samples(text: bytes) -> dict[tuple[str, ...], float]:
         (("journal_rows_total",), 70),
         (("journal_commit_seconds",), 0.004),
         (("journal_commit_seconds_max",), 0.25),
+        (("journal_commit_recent_seconds", "0.5"), 0.003),
+        (("journal_commit_recent_seconds", "0.99"), 0.09),
         (("journal_shed_total",), 6),
         (("journal_ahead_of_commit_total",), 5),
         (("journal_ok",), 1),

@@ -24,9 +24,15 @@ from tests.cloud.journaling import accepted, all_of, emit, event, journal, seque
 ROOT = Path(__file__).parents[2]
 STEPS = 60
 SECTOR = 512
+PICTURE_EACH = 12
 FILES = ("journal.db", "journal.db-wal")
 _CALL = re.compile(r"^(?:\d+ +)?(\w+)\((.*)\) += (-?\d+)")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
+
+
+def jpeg(step: int) -> bytes:
+    """The picture of a step: larger than a page."""
+    return bytes([step]) * 20_000
 
 
 async def fill(folder: Path) -> None:
@@ -38,6 +44,8 @@ async def fill(folder: Path) -> None:
     async with Journal(folder, source="/sites/s/gateways/g", now=now, alarm_reserve=0, boot="boot-1") as store:
         for step in range(1, STEPS + 1):
             text = "x" * (50 if step % 7 else 9000)
+            if step % PICTURE_EACH == 0:
+                store.picture("c", f"p-{step}", "plate", now(), jpeg(step), f"c-{step}")
             await accepted(
                 store,
                 [
@@ -151,6 +159,8 @@ async def survives(folder: Path, at_least: int) -> int:
         alarms, audits = await all_of(store, Stream.ALARM), await all_of(store, Stream.AUDIT)
         audit = [event(row)["data"]["step"] for row in audits if "step" in event(row)["data"]]
         assert audit == list(range(1, value + 1))
+        pictures = await all_of(store, Stream.PICTURE)
+        assert [row.jpeg for row in pictures] == [jpeg(one) for one in range(PICTURE_EACH, value + 1, PICTURE_EACH)]
         left = sequences(alarms)
         assert left == sorted(left)
         # What is not there was acknowledged by the broker: every third.

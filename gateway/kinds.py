@@ -1,0 +1,32 @@
+"""What each kind of alarm brings along unless the site file says otherwise. Pure."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class KindDefaults(NamedTuple):
+    """What an alarm kind brings along unless the file says otherwise."""
+
+    severity: str
+    service_class: str
+    latch: bool
+
+
+_URGENT = KindDefaults("critical", "major", True)
+_SERIOUS = KindDefaults("high", "complex", False)
+_MINOR = KindDefaults("medium", "ordinary", False)
+
+ALARM_KINDS: Mapping[str, KindDefaults] = {
+    **dict.fromkeys(("fire", "gas"), _URGENT),
+    **dict.fromkeys(
+        (
+            "pre-alarm", "heat-rise", "overtemperature", "water", "electrical", "power", "gate", "supervisory",
+            "disabled",
+        ),
+        _SERIOUS,
+    ),
+    **dict.fromkeys(
+        ("fault", "wire", "battery", "dirty", "tamper", "access", "inspection", "gateway"), _MINOR
+    ),
+}  # fmt: skip
+"""Every alarm kind of the site file with its severity, service class and latching."""

@@ -1,0 +1,82 @@
+"""A store with a backlog, and what it costs: `python -m tests.benchmarks.backlog fill|open|drain FOLDER COUNT|PORT`.
+
+`fill` leaves so many alarms that wait. `open` says the resident bytes with the journal and the uplink there and no
+broker. `drain` sends it all to the broker, and says how long that took and the most that was resident.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+import orjson
+
+from gateway import log
+from gateway.clock import Clock
+from gateway.cloud.journal import Journal
+from gateway.cloud.link import Broker
+from gateway.cloud.uplink import Callbacks, Settings, Uplink
+from gateway.model import Emit, Stream
+from tests.benchmarks.measure import resident_mib
+
+ROOT, SOURCE = "t/site/gw", "/sites/s/gateways/g"
+STEP = 1000
+TEXT = "x" * 400
+"""As much as makes an event as large as an alarm's."""
+
+
+def journal(folder: Path) -> Journal:
+    """The journal of these measurements."""
+    return Journal(folder, source=SOURCE, now=Clock().now, alarm_reserve=0)
+
+
+async def fill(folder: Path, count: int) -> None:
+    """So many alarms that wait."""
+    async with journal(folder) as store:
+        for first in range(0, count, STEP):
+            at, written = Clock().now(), asyncio.Event()
+            store.append(
+                [
+                    Emit(Stream.ALARM, "alarm.raised", "d/p/a", {"text": TEXT}, f"id-{first + n}", at)
+                    for n in range(STEP)
+                ],
+                then=written.set,
+            )
+            await written.wait()
+
+
+async def send(folder: Path, port: int, *, drain: bool) -> None:
+    """Open it, and send it if there is a broker."""
+    connected = asyncio.Event()
+    clock = Clock()
+    async with journal(folder) as store:
+        callbacks = Callbacks(
+            on_command=lambda _topic, _payload, _about: None,
+            on_refused=lambda _stream, _code: None,
+            on_unheard=lambda _row: None,
+            on_link=lambda up, _why: connected.set() if up else None,
+        )
+        settings = Settings(Broker("127.0.0.1", port, "gw"), ROOT, SOURCE, store.boot, "1")
+        uplink = Uplink(settings, store, clock, os.urandom, callbacks)
+        uplink.set_standing({}, 0)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(uplink.run(), name="uplink")
+            await asyncio.sleep(0.5)
+            most = resident_mib(os.getpid())
+            seconds = 0.0
+            if drain:
+                await connected.wait()
+                begun = time.monotonic()
+                while store.waiting(Stream.ALARM):
+                    most = max(most, resident_mib(os.getpid()))
+                    await asyncio.sleep(0.02)
+                seconds = time.monotonic() - begun
+            task.cancel()
+    os.write(1, orjson.dumps({"resident": most, "seconds": seconds}) + b"\n")
+
+
+if __name__ == "__main__":
+    log.configure()
+    what, where, number = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    asyncio.run(fill(where, number) if what == "fill" else send(where, number, drain=what == "drain"))

@@ -1,0 +1,102 @@
+"""A store of the former version: brought up to date with all that is in it, also where there is hardly room."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gateway.cloud import schema
+from gateway.model import Stream
+from tests.cloud.journaling import WALL, accepted, all_of, emit, event, journal, look, sequences, taken
+from tests.cloud.test_pictures import JPEG, keep
+
+JOURNAL = "8c1f" * 8
+
+
+def former(folder: Path, alarms: int = 3, padding: int = 0) -> None:
+    """A file as the version before pictures left it: some alarms wait, telemetry was delivered, something is known."""
+    with closing(sqlite3.connect(folder / "journal.db", isolation_level=None)) as file:
+        file.execute("PRAGMA page_size=4096")
+        file.execute("PRAGMA auto_vacuum=2")
+        file.execute("PRAGMA journal_mode=wal")
+        for statement in schema.STEPS[0]:
+            file.execute(statement)
+        file.execute("PRAGMA user_version=1")
+        file.execute("INSERT INTO journal VALUES (1, ?, ?, ?)", (JOURNAL, WALL - 100, WALL - 1))
+        file.execute("INSERT INTO memory VALUES ('alarm/1', ?)", (b'{"state":"unack"}',))
+        for n in range(1, alarms + 1):
+            payload = b'{"id":"a-%d","journal":"%s","sequence":"%020d","stream":"alarm","data":{}}' % (
+                n, JOURNAL.encode(), n,
+            )  # fmt: skip
+            file.execute("INSERT INTO event VALUES (?, 0, 1, ?, ?, NULL, NULL, ?)", (n, n, WALL - 50, payload))
+            file.execute("INSERT INTO outbox VALUES (0, 0, 0, ?, NULL)", (n,))
+        for n in range(1000, 1000 + padding):
+            file.execute("INSERT INTO event VALUES (?, 4, 1, ?, ?, NULL, NULL, zeroblob(4000))", (n, n, WALL - 50))
+        file.execute("INSERT INTO stream VALUES (0, ?, ?)", (alarms, alarms))
+        file.execute("INSERT INTO stream VALUES (4, 2000, 2000)")
+
+
+async def test_a_store_of_the_former_version_goes_on(tmp_path: Path) -> None:
+    former(tmp_path)
+    async with journal(tmp_path) as store:
+        assert store.quarantined_file is None
+        assert store.journal_id == JOURNAL
+        assert store.memory == {"alarm/1": {"state": "unack"}}
+        assert store.newest == WALL - 1
+        assert [event(row)["id"] for row in await all_of(store, Stream.ALARM)] == ["a-1", "a-2", "a-3"]
+        await accepted(store, [emit()])
+        assert sequences(await taken(store, Stream.ALARM, 1)) == [4]
+        keep(store, 1)
+        assert len(await taken(store, Stream.PICTURE, 1)) == 1
+    assert look(tmp_path, "PRAGMA user_version") == [(schema.VERSION,)]
+    assert look(tmp_path, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_one_that_is_over_its_limit_is_brought_up_to_date_and_sheds_then(tmp_path: Path) -> None:
+    former(tmp_path, padding=2000)
+    async with journal(tmp_path, max_size=2 << 20) as store:
+        await accepted(store, [emit()])
+        assert not store.lost
+        assert sequences(await all_of(store, Stream.ALARM)) == [1, 2, 3, 4]
+    assert look(tmp_path, "SELECT count(*) FROM event WHERE stream = 4")[0][0] < 2000
+
+
+async def test_one_that_cannot_be_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    former(tmp_path)
+    before = (tmp_path / "journal.db").read_bytes()
+    # The step to the present version fails, as it does where there is no room for a page.
+    monkeypatch.setattr("gateway.cloud.store.STEPS", (schema.STEPS[0], ("INSERT INTO nothing VALUES (1)",)))
+    async with journal(tmp_path) as store:
+        assert store.lost
+        assert store.memory == {"alarm/1": {"state": "unack"}}
+        assert [event(row)["id"] for row in await all_of(store, Stream.ALARM)] == ["a-1", "a-2", "a-3"]
+        assert (tmp_path / "journal.db").read_bytes() == before
+        monkeypatch.undo()
+        await accepted(store, [emit()])
+    async with journal(tmp_path) as store:
+        assert store.journal_id != ""
+        assert look(tmp_path, "PRAGMA user_version") == [(schema.VERSION,)]
+
+
+async def test_pictures_of_a_damaged_store_are_salvaged(tmp_path: Path) -> None:
+    async with journal(tmp_path) as store:
+        for number in range(3):
+            keep(store, number)
+        await accepted(store, [emit()])
+    damage(tmp_path / "journal.db")
+    async with journal(tmp_path) as store:
+        assert store.quarantined_file is not None
+        rows = await taken(store, Stream.PICTURE, store.waiting(Stream.PICTURE))
+        assert rows
+        assert all(row.jpeg == JPEG for row in rows)
+        assert sequences(await all_of(store, Stream.ALARM)) == [1]
+
+
+def damage(path: Path) -> None:
+    """Garble the pages of the memory's table, which nothing else needs."""
+    with closing(sqlite3.connect(path)) as file:
+        (root,) = file.execute("SELECT rootpage FROM sqlite_master WHERE name = 'shed'").fetchone()
+    with path.open("r+b") as raw:
+        raw.seek((root - 1) * 4096)
+        raw.write(b"\xff" * 4096)

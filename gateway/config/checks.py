@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from gateway.config.device import DETECTORS
+from gateway.config.device import DETECTORS, ResetPower
 from gateway.config.device_checks import check_devices, check_lines
 from gateway.config.facts import Facts
 from gateway.config.gates import CameraRelay, Gate
 from gateway.config.linkage import Linkage
+from gateway.config.points import At, Loss
 from gateway.config.problems import Finding, Path
 from gateway.config.rounds import (
     CameraItem,
@@ -19,13 +20,10 @@ from gateway.config.rounds import (
     QuietItem,
 )
 
-NOT_BUILT = frozenset(
-    {
-        "commands", "gates", "cameras", "http.cameras", "access", "linkage", "annunciator", "self", "inspection",
-        "fire_centre", "gb26875",
-    }
-)  # fmt: skip
+NOT_BUILT = frozenset({"inspection", "fire_centre", "gb26875"})
 """Parts of the file that this version reads and checks but does not act on yet."""
+_RESTART = 10.0
+"""Seconds that a restart of the gateway may take on a small box."""
 
 
 def check(facts: Facts, top: tuple[str, ...]) -> Iterator[Finding]:
@@ -35,10 +33,12 @@ def check(facts: Facts, top: tuple[str, ...]) -> Iterator[Finding]:
     yield from check_lines(facts)
     yield from check_devices(facts)
     yield from _gates(facts)
+    yield from _settings(facts)
     yield from _cameras(facts)
     for name, rule in facts.linkage.items():
         yield from _linkage(facts, rule, ("linkage", name))
     yield from _signals(facts)
+    yield from _shared(facts)
     yield from _rounds(facts)
 
 
@@ -86,6 +86,10 @@ def _gates(facts: Facts) -> Iterator[Finding]:
                     yield Finding((*path, key), f"found '{ref}', which is also {owner}; an output of its own")
         if isinstance(gate.open, CameraRelay):
             yield from facts.named("cameras", gate.open.camera, (*path, "open", "camera"))
+            text = (
+                "found a camera's relay: it opens in the answer to a plate only, not for a command, a person or a fire"
+            )
+            yield Finding((*path, "open"), text, "warning", at_key=True)
         if gate.zone is not None:
             yield from facts.named("zones", gate.zone, (*path, "zone"))
         if gate.on_loss == "open":
@@ -95,10 +99,39 @@ def _gates(facts: Facts) -> Iterator[Finding]:
 def _on_loss(facts: Facts, gate: Gate, path: Path) -> Iterator[Finding]:
     held = gate.hold or gate.open
     point = facts.point(held) if isinstance(held, str) else None
+    where = held if isinstance(held, str) else "a camera's relay"
     if isinstance(held, CameraRelay) or (point is not None and point.loss is None):
-        where = held if isinstance(held, str) else "a camera's relay"
         text = f"found open, but {where} has no `loss`; keep, or a module whose profile says how it is told"
         yield Finding((*path, "on_loss"), text)
+    elif point is not None and point.loss is not None and point.loss.after < _RESTART:
+        text = f"found open, and the watchdog of {where} waits {point.loss.after:g}s: a restart of the gateway opens it"
+        yield Finding((*path, "on_loss"), f"{text}; {_RESTART:g}s or more", "warning")
+
+
+def _settings(facts: Facts) -> Iterator[Finding]:
+    """One watchdog, or one safe value, for two gates that want different things of it."""
+    told: dict[tuple[str, At], tuple[int, str]] = {}
+    keeps: list[tuple[str, str, Loss]] = []
+    for name, gate in facts.gates.items():
+        held = gate.hold or gate.open
+        point = facts.point(held) if isinstance(held, str) else None
+        if point is None or point.loss is None:
+            continue
+        loss, device = point.loss, str(held).partition(".")[0]
+        if gate.on_loss == "keep":
+            keeps.append((name, device, loss))
+        if gate.on_loss != "open":
+            continue
+        for at, word in ((loss.safe, point.safe_on), (loss.watchdog, loss.armed)):
+            known, other = told.setdefault((device, at), (word, name))
+            if known != word:
+                text = f"found open, which needs {word} in {at} of {device}; gate {other} needs {known} there"
+                yield Finding(("gates", name, "on_loss"), f"{text}: the same `loss` for both, or another module")
+    for name, device, loss in keeps:
+        if (device, loss.watchdog) in told:
+            other = told[device, loss.watchdog][1]
+            text = f"found keep, and the watchdog that opens gate {other} moves this output of {device} too"
+            yield Finding(("gates", name, "on_loss"), f"{text}; open, or another module")
 
 
 def _cameras(facts: Facts) -> Iterator[Finding]:
@@ -127,6 +160,11 @@ def _linkage(facts: Facts, rule: Linkage, path: Path) -> Iterator[Finding]:
     for number, name in enumerate(rule.hold):
         yield from facts.named("gates", name, (*path, "hold", number))
         gate = facts.gates.get(name)
+        if gate is not None and gate.hold is None and isinstance(gate.open, CameraRelay):
+            yield Finding(
+                (*path, "hold", number),
+                f"found '{name}', which only a camera's relay opens; a gate with an output of a device",
+            )
         if gate is not None and gate.on_loss is None:
             text = f"is missing; keep | open, because linkage {path[1]} holds this gate"
             yield Finding(("gates", name, "on_loss"), text, at_key=True)
@@ -166,6 +204,54 @@ def _signals(facts: Facts) -> Iterator[Finding]:
             ref = getattr(facts.own, key)
             if ref is not None:
                 yield from facts.refers(ref, ("self", key), output=key == "alive")
+    yield from _alive(facts)
+
+
+def _alive(facts: Facts) -> Iterator[Finding]:
+    """A relay that shows that the gateway lives should fall by itself when it does not."""
+    ref = facts.own.alive if facts.own is not None else None
+    point = facts.point(ref) if ref is not None else None
+    if point is not None and point.writable and point.pulse is None:
+        text = f"found '{ref}', an output without `pulse`: it stays as it is when the gateway dies"
+        yield Finding(("self", "alive"), f"{text}; one of a module with a timed pulse", "warning")
+
+
+def _shared(facts: Facts) -> Iterator[Finding]:
+    """An output has one owner: what ends a sound must not let a gate go."""
+    owners: dict[str, str] = {}
+    for name, gate in facts.gates.items():
+        owners |= {ref: f"gates.{name}.{key}" for key, ref in gate.refs().items() if key in ("open", "hold")}
+    for name, rule in facts.linkage.items():
+        owners |= dict.fromkeys(rule.set, f"linkage.{name}.set")
+    yield from _resets(facts, owners)
+    signals: list[tuple[Path, str | None]] = []
+    if facts.annunciator is not None:
+        signals += [(("annunciator", key), getattr(facts.annunciator, key)) for key in ("fire", "fault")]
+    if facts.own is not None:
+        signals.append((("self", "alive"), facts.own.alive))
+    for path, ref in signals:
+        if ref is None:
+            continue
+        owner = owners.setdefault(ref, ".".join(map(str, path)))
+        if owner != ".".join(map(str, path)):
+            yield Finding(path, f"found '{ref}', which is also {owner}; an output of its own")
+
+
+def _resets(facts: Facts, owners: dict[str, str]) -> Iterator[Finding]:
+    """What resets a device: several may hang on one supply, and nothing else. Adds to `owners`."""
+    resets: dict[str, str] = {}
+    for name, device in facts.devices.items():
+        how = device.reset
+        if how is None:
+            continue
+        key = "power" if isinstance(how, ResetPower) else "point"
+        ref = how.power if isinstance(how, ResetPower) else f"{name}.{how.point}"
+        if ref in owners:
+            text = f"found '{ref}', which is also {owners[ref]}; an output of its own"
+            yield Finding(("devices", name, "reset", key), text)
+        resets.setdefault(ref, f"devices.{name}.reset.{key}")
+    for ref, owner in resets.items():
+        owners.setdefault(ref, owner)
 
 
 def _rounds(facts: Facts) -> Iterator[Finding]:

@@ -1,13 +1,15 @@
 """Cross checks of lines and devices: what no single entry can know. Pure."""
 
+import posixpath
 from collections.abc import Iterator
+from ipaddress import IPv6Address, ip_address
 
 from gateway.config.device import DETECTORS, READ_ONLY, Device, ResetPoint, ResetPower
 from gateway.config.facts import Facts
 from gateway.config.lines import ModbusLine, PanelLine
-from gateway.config.points import Point
+from gateway.config.points import At, Point
 from gateway.config.problems import Finding, Path
-from gateway.config.units import endpoint
+from gateway.config.units import endpoint, is_loopback
 
 _SLOWEST = {"fire": 10.0, "gas": 10.0, "fault": 100.0, "wire": 100.0}
 """Seconds between two looks at a point that can raise this kind (page "product", promise 2)."""
@@ -23,9 +25,9 @@ def check_lines(facts: Facts) -> Iterator[Finding]:
         if isinstance(line, ModbusLine):
             key = "serial" if line.serial is not None else "tcp"
             port = line.serial or str(line.tcp)
-            if port in ports:
-                yield Finding((*path, key), f"found {port}, which is also line {ports[port]}'s; one line for one port")
-            ports.setdefault(port, name)
+            owner = ports.setdefault(_same(line), name)
+            if owner != name:
+                yield Finding((*path, key), f"found {port}, which is also line {owner}'s; one line for one port")
             if port.startswith(_UNSTABLE):
                 text = (
                     f"found {port}, which changes when adapters are plugged in otherwise; a name of /dev/serial/by-id"
@@ -37,6 +39,20 @@ def check_lines(facts: Facts) -> Iterator[Finding]:
         if name not in used and 0 < len(facts.written.get("devices", ())) == len(facts.devices):
             yield Finding(path, "has no device", "warning", at_key=True)
     yield from _listeners(facts)
+
+
+def _same(line: ModbusLine) -> str:
+    """One text for every spelling of a port: a board under two names would have two owners."""
+    if line.serial is not None:
+        return posixpath.normpath(line.serial)
+    host, port = endpoint(str(line.tcp))
+    try:
+        ip = ip_address(host)
+        host = str((ip.ipv4_mapped or ip) if isinstance(ip, IPv6Address) else ip)
+    except ValueError:
+        host = host.lower()
+    own = is_loopback(host) and host in {"localhost", "127.0.0.1", "::1"}
+    return f"{'localhost' if own else host} {port}"
 
 
 def _listeners(facts: Facts) -> Iterator[Finding]:
@@ -73,6 +89,7 @@ def check_devices(facts: Facts) -> Iterator[Finding]:
         elif isinstance(line, PanelLine):
             yield from _panel_device(device, path, panels)
         yield from _overlaps(device, path)
+        yield from _twins(device, path)
         yield from _outputs(facts, device, path)
         yield from _fire_device(device, path)
         if device.profile not in unverified and device.source is not None and device.source.status == "unverified":
@@ -130,6 +147,35 @@ def _overlaps(device: Device, path: Path) -> Iterator[Finding]:
             one = device.points[later]
             text = f"found {one.at} as {one.type}, over '{earlier}' ({_where(device.points[earlier])})"
             yield Finding((*path, "points", later, "at"), f"{text}; addresses that do not overlap, or the same type")
+
+
+def _twins(device: Device, path: Path) -> Iterator[Finding]:
+    """Outputs under two names: what keeps other hands off a gate's output looks at its name."""
+    outputs = [(name, point) for name, point in device.points.items() if point.writable]
+    for number, (name, point) in enumerate(outputs):
+        for other_name, other in outputs[:number]:
+            at = _common(point, other)
+            if at is not None:
+                text = f"found an output at {at}, which '{other_name}' writes too; one name for one output"
+                yield Finding((*path, "points", name, "at"), text)
+                break
+
+
+def _common(one: Point, other: Point) -> At | None:
+    """What both write; several bits of one register are no such thing, nor is a watchdog of both."""
+    if one.at == other.at:
+        return one.at if one.bit is None or other.bit is None or one.bit == other.bit else None
+    mine, theirs = {one.at, *_pulsed(one)}, {other.at, *_pulsed(other)}
+    both = mine & (theirs | _told(other)) | theirs & _told(one)
+    return min(both, default=None)
+
+
+def _pulsed(point: Point) -> set[At]:
+    return set() if point.pulse is None else {point.pulse.at}
+
+
+def _told(point: Point) -> set[At]:
+    return set() if point.loss is None else {point.loss.safe, point.loss.watchdog}
 
 
 def _where(point: Point) -> str:

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, T
 
 from gateway.config.problems import near
 from gateway.config.units import Duration, Id, Many, Period, Strict, by_shape, wrong
-from gateway.model import ALARM_KINDS
+from gateway.kinds import ALARM_KINDS
 
 AlarmKind = Literal[
     "fire", "gas", "pre-alarm", "heat-rise", "overtemperature", "water", "electrical", "power", "gate",
@@ -29,6 +29,7 @@ WIDTHS = {
 _AT = re.compile(r"(coil|discrete|input|holding) ([0-9]{1,5})")
 _TEXT = re.compile(r"text:([1-9][0-9]{0,2})")
 _LONGEST_TEXT = 250
+_UNEVEN = 1e-6
 _TYPES = " ".join(WIDTHS) + " text:N"
 URGENT = frozenset({"fire", "gas"})
 
@@ -213,10 +214,44 @@ class Pulse(Strict):
 
 
 class Loss(Strict):
-    """How the module is told what to do when the gateway falls silent."""
+    """How the module is told what to do when the gateway falls silent.
+
+    A register `watchdog` takes `after` as a number of `tick`s; a coil only switches on a watchdog whose time was set
+    by the maker's tool, and `after` says to what.
+    """
 
     watchdog: AtField
     safe: AtField
+    after: Period = 30.0
+    """Seconds without a request of ours after which the output goes to its safe value."""
+    tick: Period = 1.0
+    """Seconds that one unit of the register `watchdog` means."""
+    on: int | None = Field(None, ge=0, le=0xFFFF)
+    """What `safe` holds if the output is to be on; None: what an order to switch it on writes."""
+
+    @property
+    def armed(self) -> int:
+        """What `watchdog` holds while it is set: ticks, for a coil 1."""
+        return 1 if self.watchdog.table == "coil" else round(self.after / self.tick)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for key in ("watchdog", "safe"):
+            if (at := getattr(self, key)).table in ("discrete", "input"):
+                raise wrong(f"found {at}", "a coil or a holding register, the others cannot be written", key)
+        if self.watchdog == self.safe:
+            raise wrong(f"found {self.safe} for both", "an address of its own", "safe")
+        if self.safe.table == "coil" and (self.on or 0) > 1:
+            raise wrong(f"found {self.on}", "0 or 1 in a coil", "on")
+        if self.watchdog.table == "coil":
+            if "tick" in self.model_fields_set:
+                raise wrong(
+                    "found tick beside a coil", "none: a coil switches the watchdog on and takes no time", "tick"
+                )
+        elif not 1 <= self.armed <= 0xFFFF or abs(self.after / self.tick - self.armed) > _UNEVEN:
+            key = "after" if "after" in self.model_fields_set else "tick"
+            raise wrong(f"found {self.after:g}s in ticks of {self.tick:g}s", "1-65535 whole ticks", key)
+        return self
 
 
 class Write(Strict):
@@ -257,6 +292,17 @@ class Point(Strict):
     def writable(self) -> bool:
         """True if the gateway may write it."""
         return self.write is not False
+
+    @property
+    def safe_on(self) -> int:
+        """What `loss.safe` holds if this output is to be on when the gateway falls silent."""
+        if self.loss is None or self.loss.on is not None:
+            return 0 if self.loss is None else self.loss.on or 0
+        odd = (
+            self.write if isinstance(self.write, Write) and self.loss.safe.table == self.at.table == "holding" else None
+        )
+        word = None if odd is None else odd.off if self.invert else odd.on
+        return int(not self.invert) if word is None else word
 
     @property
     def span(self) -> tuple[Table, int, int]:
@@ -310,6 +356,10 @@ class Point(Strict):
         for key in ("pulse", "loss"):
             if getattr(self, key) is not None and not self.writable:
                 raise wrong(f"found {key} without write", "an output: write: true", key)
+        if self.loss is not None and self.type != "bool":
+            raise wrong(f"found loss on {self.type}", "an output that is on or off: bool", "loss")
+        if self.loss is not None and self.at in (self.loss.safe, self.loss.watchdog):
+            raise wrong(f"found {self.at}, the output itself", "the addresses of its settings", "loss")
 
     def _check_alarm(self, name: str, alarm: Alarm) -> None:
         names = ("equals", "differs", "above", "below")

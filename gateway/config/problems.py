@@ -174,7 +174,7 @@ _ID_RULE = "1-63 of a-z, 0-9 and -, not beginning with -"
 _PATTERNS = {
     r"^[a-z0-9][a-z0-9-]{0,62}$": _ID_RULE,
     r"^[a-z0-9][a-z0-9-]{0,62}\.[a-z0-9][a-z0-9-]{0,62}$": "DEVICE.POINT, such as relay-1.do1",
-    r"^/[^\x00-\x1f\x7f]{1,4000}$": "the whole path of a device, such as /dev/serial/by-id/…",
+    r"^/[^\x00-\x1f\x7f]+$": "the whole path of a device, such as /dev/serial/by-id/…",
     r"^[+-](0\d|1[0-4]):[0-5]\d$": 'an offset such as "+08:00"',
 }
 

@@ -1,8 +1,12 @@
-"""Which points the site moves or listens to by itself: nobody writes them by hand."""
+"""Which points the site moves or listens to by itself: nobody writes them by hand, and they are asked often."""
 
 from collections.abc import Iterator
 
+from gateway.config.device import ResetPower
 from gateway.config.site import SiteFile
+
+OFTEN = 1.0
+"""Seconds: each of them is read at least that often, ahead of what is only looked at."""
 
 
 def uses(file: SiteFile) -> Iterator[tuple[str, str]]:
@@ -18,3 +22,11 @@ def uses(file: SiteFile) -> Iterator[tuple[str, str]]:
             ref = getattr(file.annunciator, key)
             if ref is not None:
                 yield ref, f"the annunciator ({key})"
+    if file.self_ is not None:
+        for key in ("alive", "mains", "battery"):
+            ref = getattr(file.self_, key)
+            if ref is not None:
+                yield ref, f"the gateway itself ({key})"
+    for name, device in file.devices.items():
+        if isinstance(device.reset, ResetPower):
+            yield device.reset.power, f"the supply of {name}"

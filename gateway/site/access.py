@@ -11,45 +11,17 @@ from typing import Literal, NamedTuple
 from gateway.model import Instant, Json, Passage, Way
 from gateway.site.lists import Entry, Lists
 from gateway.site.plates import Plate, classify
+from gateway.site.settings import AccessSettings, Verdict
 
-Verdict = Literal["open", "deny"]
 OLD = 60.0
 """Seconds: a time older than this may be a record from the camera's memory."""
 EPOCH = 1_577_836_800.0
 """2020: a camera whose clock stands before it has lost it; such a time says nothing."""
 KEPT = 256
 """Passages of one camera that are remembered, so that no sending of them is taken for a new one."""
+UNREAD = 1.0
+"""Seconds in which a camera without keys, that reads no plate, tells of one car."""
 PREFIX = "passage:"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What happens, by direction. An unknown direction is judged as `in`."""
-
-    into: Verdict = "deny"
-    out: Verdict = "open"
-
-    def of(self, direction: Way | None) -> Verdict:
-        """The verdict."""
-        return self.out if direction == "out" else self.into
-
-
-@dataclass(frozen=True, slots=True)
-class AccessSettings:
-    """`access` of the site file. `dedup` in seconds."""
-
-    min_confidence: float = 80.0
-    dedup: float = 10.0
-    unknown: Rule = Rule()
-    no_plate: Rule = Rule()
-    blocked: Rule = Rule()
-    special: Mapping[str, Verdict] = field(
-        default_factory=lambda: {"emergency": "open", "police": "open", "military": "open"}
-    )
-
-    def special_verdict(self, kind: str) -> Verdict | None:
-        """What a kind of plate is due, whoever it is. An emergency vehicle passes unless the file denies it."""
-        return self.special.get(kind, "open" if kind == "emergency" else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +143,11 @@ class _Kept(NamedTuple):
     key: str
     plate: str | None
     mono: float
+    wall: float
     seen: float | None
     late: bool
+    number: int
+    """Counts the sendings of a camera; its place in the ring follows from it."""
 
 
 @dataclass(slots=True)
@@ -184,6 +159,8 @@ class _Camera:
     keys: dict[str, int] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
     """When a plate last made a live passage (mono)."""
+    shut: set[str] = field(default_factory=set)
+    """Plates whose last passage opened nothing; not known after a restart."""
     next: int = 0
     live: tuple[float, float] | None = None
     """mono and wall of the last live push, if the camera's time was then right; None: it was not, or there was none."""
@@ -203,27 +180,28 @@ class Taken:
 class Access:
     """Tells new passages from retries, repeats and late records, and decides about the new ones."""
 
-    def __init__(self, settings: AccessSettings, gates: Mapping[str, str | None], lists: Lists | None = None) -> None:
-        """`gates`: the gate of each camera."""
+    def __init__(self, settings: AccessSettings, lists: Lists | None = None) -> None:
         self.lists = lists or Lists()
         self._settings = settings
-        self._gates = gates
         self._cameras: dict[str, _Camera] = {}
 
     def restore(self, memory: Mapping[str, Json], now: Instant) -> None:
         """What was remembered before the process ended."""
         for name, value in memory.items():
             camera, _, place = name.removeprefix(PREFIX).rpartition(":")
-            if not name.startswith(PREFIX) or not place.isdigit() or not isinstance(value, list) or len(value) != 5:
+            if not name.startswith(PREFIX) or not place.isdigit() or not isinstance(value, list) or len(value) != 6:
                 continue
-            key, plate, wall, seen, late = value
+            key, plate, wall, seen, late, number = value
+            if not isinstance(number, int) or number < 0:
+                continue
             if isinstance(key, str) and isinstance(plate, str | None) and isinstance(wall, int | float):
                 mono = now.mono - max(0.0, now.wall - wall)
                 when = float(seen) if isinstance(seen, int | float) else None
                 known = self._cameras.setdefault(camera, _Camera())
-                _keep(known, int(place) % KEPT, _Kept(key, plate, mono, when, bool(late)))
+                _keep(known, int(place) % KEPT, _Kept(key, plate, mono, float(wall), when, bool(late), number))
         for known in self._cameras.values():
-            known.next = (_newest(known.kept) + 1) % KEPT
+            # Counted, not told by the time: a clock that was set back must not make an old one the newest.
+            known.next = max(one.number for one in known.kept.values()) + 1
 
     def take(self, passage: Passage, wall: float, *, held_by_fire: bool = False) -> Taken:
         """A passage. `wall`: the time by which windows are judged; `held_by_fire`: its gate is."""
@@ -237,29 +215,46 @@ class Access:
             is_right = usable is not None and abs(passage.at.wall - usable) <= OLD
             camera.live = (passage.at.mono, passage.at.wall) if is_right else None
         name = plate.text if plate is not None else ""
-        if self._is_repeat(camera, name, passage, late=late):
-            return Taken(None, self._remember(camera, passage, None, late=late), "repeat")
-        sight = Sight(plate, passage.confidence, passage.direction, self._gates.get(passage.camera), wall)
+        sight = Sight(plate, passage.confidence, passage.direction, self._settings.cameras.get(passage.camera), wall)
         decision = decide(sight, self.lists, self._settings, held_by_fire=held_by_fire)
-        if late:
-            decision = replace(decision, decision="no-gate", reason="late", late=True)
-        elif decision.listed not in (None, name) and self._is_repeat(
-            camera, decision.listed or "", passage, late=False
+        known = decision.listed or name
+        if self._is_repeat(camera, name, passage, decision, late=late) or (
+            not late and known != name and self._is_repeat(camera, known, passage, decision, late=False)
         ):
             return Taken(None, self._remember(camera, passage, None, late=late), "repeat")
-        return Taken(decision, self._remember(camera, passage, decision.listed or name, late=late))
+        if late:
+            decision = replace(decision, decision="no-gate", reason="late", late=True)
+        remember = self._remember(camera, passage, known, late=late)
+        if not late:
+            (camera.shut.add if decision.decision == "denied" else camera.shut.discard)(known)
+        return Taken(decision, remember)
 
-    def forget(self, plate: str) -> list[str]:
-        """Erase a plate; the names under which it was remembered."""
-        names = []
-        for camera, known in self._cameras.items():
+    def opened_nothing(self, camera: str, plate: str | None) -> None:
+        """The opening for this plate came to nothing: the same plate may try again at once."""
+        known = self._cameras.get(camera)
+        if known is not None and (plate or "") in known.last:
+            known.shut.add(plate or "")
+
+    def forget(self, plate: str) -> Mapping[str, Json]:
+        """Erase a plate: what is to be kept instead. The key stays, so that no sending again is a new passage."""
+        kept: dict[str, Json] = {}
+        for name, known in self._cameras.items():
             known.last.pop(plate, None)
-            for place, kept in list(known.kept.items()):
-                if kept.plate == plate:
-                    known.keys.pop(kept.key, None)
-                    del known.kept[place]
-                    names.append(f"{PREFIX}{camera}:{place}")
-        return names
+            known.shut.discard(plate)
+            for place, one in list(known.kept.items()):
+                if one.plate == plate:
+                    known.kept[place] = one._replace(plate=None, seen=None)
+                    kept[f"{PREFIX}{name}:{place}"] = [one.key, None, one.wall, None, one.late, one.number]
+        return kept
+
+    def known(self, plate: str) -> list[Json]:
+        """What is remembered of a plate: camera, moment (wall seconds), late."""
+        return [
+            {"camera": name, "at": one.wall, "late": one.late}
+            for name, camera in self._cameras.items()
+            for one in camera.kept.values()
+            if one.plate == plate
+        ]
 
     def _is_old(self, camera: _Camera, passage: Passage) -> bool:
         """A time over 60 s old from a camera whose last live push was within 60 s of its arrival.
@@ -272,33 +267,36 @@ class Access:
         mono, wall = camera.live
         return wall + (passage.at.mono - mono) - seen > OLD
 
-    def _is_repeat(self, camera: _Camera, plate: str, passage: Passage, *, late: bool) -> bool:
-        """The same plate before the same camera within `dedup`; of a late record by the camera's own times."""
+    def _is_repeat(self, camera: _Camera, plate: str, passage: Passage, decision: Decision, *, late: bool) -> bool:
+        """The same plate before the same camera within `dedup`; of a late record by the camera's own times.
+
+        Whoever was not let in may try again: it is a repeat only as long as it would be denied again. Cars whose
+        plates were not read are told apart by the maker's keys; where there are none, by `UNREAD`.
+        """
+        if not plate and passage.key:
+            return False
+        window = self._settings.dedup if plate else min(UNREAD, self._settings.dedup)
         if not late:
-            return passage.at.mono - camera.last.get(plate, float("-inf")) < self._settings.dedup
+            again = passage.at.mono - camera.last.get(plate, float("-inf")) < window
+            return again and (plate not in camera.shut or decision.decision == "denied")
         if passage.seen is None:
             return False
         return any(
-            kept.plate == plate and kept.seen is not None and abs(kept.seen - passage.seen) < self._settings.dedup
+            kept.plate == plate and kept.seen is not None and abs(kept.seen - passage.seen) < window
             for kept in camera.kept.values()
         )
 
     def _remember(self, camera: _Camera, passage: Passage, plate: str | None, *, late: bool) -> Mapping[str, Json]:
         """Keep it in the ring. Of a repeat no plate is kept: the time of the first one stands."""
-        place = camera.next
-        camera.next = (place + 1) % KEPT
-        _keep(camera, place, _Kept(passage.key, plate, passage.at.mono, passage.seen, late))
-        return {f"{PREFIX}{passage.camera}:{place}": [passage.key, plate, passage.at.wall, passage.seen, late]}
+        number = camera.next
+        camera.next, place = number + 1, number % KEPT
+        _keep(camera, place, _Kept(passage.key, plate, passage.at.mono, passage.at.wall, passage.seen, late, number))
+        return {f"{PREFIX}{passage.camera}:{place}": [passage.key, plate, passage.at.wall, passage.seen, late, number]}
 
 
 def _usable(passage: Passage) -> float | None:
     """The camera's time, if it can be judged by."""
     return passage.seen if passage.seen is not None and passage.seen_firm and passage.seen >= EPOCH else None
-
-
-def _newest(kept: Mapping[int, _Kept]) -> int:
-    """The place that was written last."""
-    return max(kept, key=lambda place: kept[place].mono)
 
 
 def _keep(camera: _Camera, place: int, new: _Kept) -> None:
@@ -309,6 +307,7 @@ def _keep(camera: _Camera, place: int, new: _Kept) -> None:
             del camera.keys[old.key]
         if old.plate is not None and camera.last.get(old.plate) == old.mono:
             del camera.last[old.plate]
+            camera.shut.discard(old.plate)
     camera.kept[place] = new
     if new.key:
         camera.keys[new.key] = place

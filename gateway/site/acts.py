@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.model import Effect, Emit, Instant, Json, Operate, Perform, ReadNow, Stream
 from gateway.site.alarms import Alarms, Watch
 from gateway.site.annunciator import Annunciator
 from gateway.site.answers import Answer, Asker, Done, Later, No
 from gateway.site.arguments import Args, seconds
-from gateway.site.gate import AFTER, UNKNOWN
+from gateway.site.gate import AFTER, UNKNOWN, by_command
 from gateway.site.gates import Gates
 from gateway.site.ids import Ids
 from gateway.site.linkage import SITE, Linkage
@@ -16,11 +17,15 @@ from gateway.site.resetting import Resetting
 from gateway.site.settings import Ref, SiteSettings, built_in
 from gateway.site.taken_out import DISABLED, SHELF, TEST, TakenOut, covers
 
+if TYPE_CHECKING:
+    from gateway.site.access_acts import AccessActs
+
 Act = Generator[Effect, None, Answer]
 
 _ON_SITE_LIFE = 5.0
 """An order of a person on site whose device is silent dies after so many seconds."""
 _MAY_TAKE = 1.0
+_LIMITED = No("interlocked", "rate-limited: 20 openings in the last minute")
 _HALF_DAY = 12 * 3600.0
 
 
@@ -36,6 +41,8 @@ class Acts:
     resetting: Resetting
     out: TakenOut
     ids: Ids
+    access: "AccessActs | None" = None
+    """Of a site with plate cameras."""
 
     def table(self) -> dict[str, Callable[[Args, Asker, Instant], Act]]:
         """Command -> act."""
@@ -54,6 +61,7 @@ class Acts:
             "read": self._read,
             "write": self._write,
             "silence": self._silence,
+            **({} if self.access is None else self.access.table()),
         }
 
     def due(self, name: str, now: Instant) -> Iterator[Effect]:
@@ -63,7 +71,7 @@ class Acts:
         elif name.startswith(DISABLED):
             yield from self._back(name.removeprefix(DISABLED), None, "the time is over", now)
         elif name.startswith(TEST):
-            yield from self.linkage.end_test(name.removeprefix(TEST))
+            yield from self.linkage.end_test(name.removeprefix(TEST), now)
 
     # ---- gates ----------------------------------------------------------------------------------
 
@@ -71,23 +79,33 @@ class Acts:
         name = str(args["gate"])
         if name not in self.gates:
             return No("bad-args", f"there is no gate {name}")
-        who: dict[str, Json] = {"cause": asker.cause, "by": asker.by}
+        refusal = None if self.access is None else self.access.by_hand(args, asker)
+        if refusal is not None:
+            return refusal
+        who: dict[str, Json] = {"cause": asker.cause, "by": asker.by, "passage": args.get("passage")}
         opening = yield from self.gates.open_once(
             name, who, now, expires=_expires(asker, now), token=asker.token, limited=not asker.on_site
         )
+        if self.access is not None:
+            yield from self.access.opened(opening, name, asker, now)
         if opening.later:
             return self._wait_for(self.gates.get(name).settings.open.device)
         if opening.decision == "rate-limited":
-            return No("interlocked", "rate-limited: 20 openings in the last minute")
+            return _LIMITED
         return Done({"gate": name, "decision": opening.decision, **self.gates.status(name, now)})
 
     def _hold(self, args: Args, asker: Asker, now: Instant) -> Act:
         name = str(args["gate"])
         if name not in self.gates:
             return No("bad-args", f"there is no gate {name}")
+        gate = self.gates.get(name)
+        if not asker.on_site and not gate.is_held:
+            if gate.limited(now):
+                return _LIMITED
+            gate.pulses.append(now.mono)  # it moves the barrier as an opening does
         who: dict[str, Json] = {"cause": asker.cause, "by": asker.by}
         life = None if asker.on_site else _expires(asker, now) - now.mono
-        yield from self.gates.hold(name, asker.cause, who, now, token=asker.token, life=life)
+        yield from self.gates.hold(name, asker.key, who, now, token=asker.token, life=life)
         return self._wait_for(self.gates.get(name).settings.held.device)
 
     def _release(self, args: Args, asker: Asker, now: Instant) -> Act:
@@ -95,12 +113,10 @@ class Acts:
         if name not in self.gates:
             return No("bad-args", f"there is no gate {name}")
         gate = self.gates.get(name)
-        keys = [str(args.get("cause") or asker.cause) if asker.on_site else asker.cause]
-        if asker.may("fire.release") and args.get("cause") is None:
-            keys += [AFTER, UNKNOWN]
-        mine = [key for key in keys if key in gate.causes]
+        named = args.get("cause")
+        mine = [key for key in gate.causes if _may_end(key, asker, named)]
         if gate.causes and not mine:
-            held = ", ".join(sorted(str(cause.get("cause")) for cause in gate.causes.values()))
+            held = ", ".join(sorted({str(cause.get("cause")) for cause in gate.causes.values()}))
             return No("interlocked", f"held open, not by this: {held}")
         for key in mine:
             yield from self.gates.release(name, key, {"by": asker.by}, now)
@@ -141,34 +157,45 @@ class Acts:
         refusal = self._may_not_reset(watch, asker)
         if refusal is not None:
             return refusal
-        if not rule.point or rule.device not in self.settings.devices:
+        blind = self._blind(watch)
+        if blind is not None and not (asker.on_site and args.get("note")):
+            return No("interlocked", f"{blind}: reset on site only, with a note")
+        if blind is not None or not rule.point or rule.device not in self.settings.devices:
             yield from self.alarms.reset(watch, asker.by, now)
-            return Done()
-        if rule.kind == "fire" and self.linkage.silent(rule.device):
-            if not asker.on_site or not args.get("note"):
-                return No("interlocked", "the device is silent: reset on site only, with a note")
-            yield from self.alarms.reset(watch, asker.by, now)
+            if blind is None or watch.left or not rule.point:
+                return Done()
             yield from self._take_out(rule.device, _HALF_DAY, asker.by, str(args["note"]), now)
             return Done({"disabled": rule.device})
         yield from self.resetting.begin(watch, asker.token, asker.by, now)
         return Later()
 
+    def _blind(self, watch: Watch) -> str | None:
+        """Why no reading can show that what was seen is gone; None: one can, or none is needed."""
+        rule = watch.rule
+        if watch.left:
+            return "it is no longer in the site file"
+        if self.linkage.unreadable(rule.subject):
+            return "the button cannot be read"
+        if rule.point and rule.kind == "fire" and self.linkage.silent(rule.device):
+            return "the device is silent"
+        return None
+
     def _may_not_reset(self, watch: Watch, asker: Asker) -> No | None:
         rule = watch.rule
         if rule.kind == "fire" and not asker.may("fire.reset"):
             return No("not-allowed", "a fire is reset on site, or by a key that names fire.reset")
-        if watch.standing is None or not watch.standing["latched"]:
+        if watch.standing is None or not (watch.standing["latched"] or watch.left):
             return No("interlocked", "it is not latched: it ends by itself")
         if rule.subject in self.resetting:
             return No("interlocked", "a reset is under way")
         if self.linkage.pressed(rule.subject):
-            return No("interlocked", "the button is still pressed")
+            return No("interlocked", "the button is still pressed, or was not read yet")
         return None
 
     def _shelve(self, args: Args, _asker: Asker, now: Instant) -> Act:
         target = str(args["device"])
-        if target.partition(".")[0] not in self.settings.devices or target.count(".") > 2:
-            return No("bad-args", f"there is no device {target.partition('.')[0]}")
+        if target.partition(".")[0] not in self.settings.devices or not self.alarms.known(target):
+            return No("bad-args", f"there is no {target}, or it has no alarm")
         span = seconds(args["for"]) or 0.0
         if span == 0:
             yield from self._unshelve(target, now)
@@ -248,7 +275,7 @@ class Acts:
             return No("bad-args", f"there is no zone {zone}")
         span = seconds(args["for"]) or 0.0
         if span == 0:
-            yield from self.linkage.end_test(zone)
+            yield from self.linkage.end_test(zone, now)
             return Done()
         if self.linkage.standing(zone):
             return No("interlocked", "a fire stands in the zone")
@@ -287,6 +314,17 @@ class Acts:
     def _wait_for(self, device: str) -> Later:
         settings = self.settings.devices.get(device)
         return Later(max(_MAY_TAKE, settings.timeout if settings else 0.0))
+
+
+def _may_end(cause: str, asker: Asker, named: Json) -> bool:
+    """True if it may take away this cause of holding a gate; `named` by a person on site."""
+    if not asker.on_site and by_command(cause, asker.kid):
+        return True
+    if asker.on_site and named == "command":
+        return by_command(cause)
+    if asker.on_site and cause == asker.key:
+        return True
+    return named is None and cause in (AFTER, UNKNOWN) and asker.may("fire.release")
 
 
 def _expires(asker: Asker, now: Instant) -> float:

@@ -24,6 +24,7 @@ from gateway.site.timers import Timers
 PART = "alarm"
 MEMORY = "alarm/"
 """Keys of standing alarms in the memory: `alarm/SUBJECT` -> the data of the last event of the occurrence."""
+_STAND_ON = ("fire", "gas")
 _TESTED = "tested/"
 """Keys of occurrences that are part of a test."""
 
@@ -47,6 +48,8 @@ class Watch:
     """The last reading said something about the condition."""
     reading: Reading | None = None
     """The last reading that did."""
+    left: bool = False
+    """Its rule is no longer in the site file: nothing is read for it, a person on site ends it."""
 
     @property
     def active(self) -> bool:
@@ -99,18 +102,40 @@ class Alarms:
         return tuple(self._by_id.values())
 
     def restore(self, memory: Mapping[str, Json]) -> list[dict[str, Any]]:
-        """Take up the occurrences that stood; returns those whose rule is no longer in the file."""
+        """Take up the occurrences that stood; returns those that end since their rule is no longer in the file.
+
+        An edit of the file puts out no fire and closes no valve: of kind fire and gas they stand on (`Watch.left`).
+        """
         orphans = []
         for key, value in memory.items():
             if not key.startswith(MEMORY) or not isinstance(value, Mapping):
                 continue
             subject = key.removeprefix(MEMORY)
+            if subject not in self._watches and value.get("kind") in _STAND_ON:
+                self._watches[subject] = Watch(occurrence.rule_of(subject, value), left=True)
             if watch := self._watches.get(subject):
                 watch.test = bool(memory.get(_TESTED + subject))
                 self._keep(watch, dict(value))
             else:
                 orphans.append({"subject": subject, **value})
         return orphans
+
+    def start(self, now: Instant) -> Iterator[Effect]:
+        """What stands has the severity and the place that the file gives it now."""
+        for watch in self.all_standing():
+            device = self._device(watch)
+            if watch.left and watch.active and not self.out.tests(watch.rule, device):
+                yield from self.make_real(watch, now)
+            if watch.standing is None or device is None or not watch.rule.point:
+                continue
+            said: dict[str, Json] = {"severity": watch.rule.severity, "place": device.place}
+            if any(watch.standing[key] != value for key, value in said.items()):
+                yield from self.tell(watch, "alarm.updated", said, now)
+
+    def known(self, target: str) -> bool:
+        """True if `device`, `device.point` or `device.point.alarm` names an alarm or what has one."""
+        names = (subject.replace("/", ".") for subject in self._watches)
+        return any(name == target or name.startswith(f"{target}.") for name in names)
 
     def read(self, device: str, readings: Mapping[str, Reading], now: Instant) -> Iterator[Effect]:
         """Judge an answer. Yields the events, the memory and the confirm reads that follow."""
@@ -195,7 +220,8 @@ class Alarms:
             if watch.since is None:
                 watch.since, watch.seen = reading.at.mono, 0
             watch.seen += newer
-            if watch.test and watch.seen >= watch.rule.confirm and not self.out.tests(watch.rule, self._device(watch)):
+            proven = watch.test and watch.active and watch.seen >= watch.rule.confirm
+            if proven and not self.out.tests(watch.rule, self._device(watch)):
                 yield from self.make_real(watch, now)
         else:
             watch.since, watch.seen = None, 0
@@ -217,6 +243,9 @@ class Alarms:
             elif watch.standing is None:
                 yield from self._raise(watch, now)
             else:
+                if watch.test and not self.out.tests(rule, self._device(watch)):
+                    watch.test = False
+                    yield Forget(_TESTED + rule.subject)
                 data = {**watch.standing, **occurrence.returned(watch.reading)}
                 yield from self._tell(watch, "alarm.updated", data, now)
         elif watch.gone is not None and watch.active:

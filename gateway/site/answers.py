@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.model import Json
+from gateway.site.gate import COMMAND
 
 
 class Done(NamedTuple):
@@ -41,11 +42,20 @@ class Asker:
     """What the key of a command may ask for."""
     expires: float | None = None
     """Monotonic seconds at which the command dies."""
+    role: str | None = None
+    """Of a person on site."""
+    kid: str = ""
+    """The key of a command."""
 
     @property
     def cause(self) -> str:
-        """The name of its own cause of holding a gate."""
-        return "page" if self.on_site else "command"
+        """What the events call its own cause of holding a gate."""
+        return "page" if self.on_site else COMMAND
+
+    @property
+    def key(self) -> str:
+        """Its own cause of holding a gate: one key of the site takes away nothing of another's."""
+        return self.cause if self.on_site else f"{COMMAND}/{self.kid}"
 
     def may(self, what: str) -> bool:
         """People on site may end a fire's consequences; from afar a key must name it (`fire.reset`, `fire.release`)."""

@@ -5,11 +5,13 @@ import re
 from collections.abc import Callable, Mapping
 
 from gateway.model import Json
+from gateway.site.masks import masked, without_plates
 
 Args = Mapping[str, Json]
 
 _LONGEST_NAME = 200
 _LONGEST_NOTE = 2000
+_LONGEST_PLATE = 32
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _HOUR = 3600.0
@@ -45,9 +47,19 @@ def _words(*words: str) -> Callable[[Json], bool]:
     return lambda value: value in words
 
 
+def _flag(value: Json) -> bool:
+    return isinstance(value, bool)
+
+
+def _any(_value: Json) -> bool:
+    """Whoever carries it out looks at it."""
+    return True
+
+
 _GATE = {"gate": _name, "reason": _note}
+_PLATE = {"plate": _name}
 _SPEC: Mapping[str, Mapping[str, Callable[[Json], bool]]] = {
-    "gate.open": _GATE,
+    "gate.open": {**_GATE, "passage": _maybe(_name)},
     "gate.hold": _GATE,
     "gate.release": {**_GATE, "cause": _maybe(_words("command", "page"))},
     "fire.confirm": {"zone": _name, "note": _note},
@@ -61,6 +73,15 @@ _SPEC: Mapping[str, Mapping[str, Callable[[Json], bool]]] = {
     "read": {"device": _name, "point": _maybe(_name)},
     "write": {"point": _name, "value": _value},
     "silence": {},
+    "access.update": {
+        "list": _name,
+        **dict.fromkeys(("base", "version", "put", "drop", "full", "part", "parts"), _any),
+    },
+    "access.forget": _PLATE,
+    "access.export": _PLATE,
+    "access.presence": {**_PLATE, "inside": _flag},
+    "access.show": {**_PLATE, "gate": _maybe(_name)},
+    "access.who": {},
 }
 
 
@@ -88,10 +109,16 @@ def wrong(cmd: str, args: Args) -> str | None:
 
 
 def brief(args: Args) -> dict[str, Json]:
-    """The arguments as the audit keeps them: long ones cut, whole files and lists not at all."""
+    """The arguments as the audit keeps them: long ones cut, plates masked, whole files and lists not at all.
+
+    The audit is kept for longer than any plate may be.
+    """
     kept: dict[str, Json] = {}
     for name, value in list(args.items())[:32]:
-        if isinstance(value, str):
+        if name == "plate":
+            kept[name] = masked(value[:_LONGEST_PLATE] if isinstance(value, str) else None)
+        elif isinstance(value, str):
+            value = without_plates(value)  # noqa: PLW2901 - the same, as it may be kept
             kept[name[:64]] = value if len(value) <= _LONGEST_NOTE else f"{value[:100]}… ({len(value)} characters)"
         elif value is None or isinstance(value, bool | int | float):
             kept[name[:64]] = value

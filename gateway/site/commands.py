@@ -4,6 +4,7 @@ What was asked is remembered in the step that moves something, so that a repeat,
 nothing. The audit tells of a command once, when it is known what became of it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ from gateway.site.answers import Answer, Asker, Done, Later, No, reply
 from gateway.site.deadlines import Deadlines
 from gateway.site.gates import Settled
 from gateway.site.ids import Ids
+from gateway.site.masks import without_plates
 from gateway.site.refusals import Refusals
 from gateway.site.resetting import Ended
 from gateway.site.settings import Ref
@@ -41,23 +43,33 @@ JTI = "jti/"
 _MEMORY = "command/"
 _LEEWAY = 30.0
 _DAY = 24 * 3600.0
-_MOST = 20_000
-"""Commands that are remembered at once; only a key that is listed can fill that."""
+_SHARE = 1000
+"""Commands of one key that are remembered at once: a key that only reads must not stop another, nor fill memory."""
+_SHARE_URGENT = 10_000
+"""The same for what opens gates and confirms fires, which never waits for the rest."""
 _LONGEST_RESULT = 16_384
+_LONGEST_REFUSED = 4096
 _READ_BACK = 2.0
+_COMMIT = 1.0
+"""Seconds that the commit of a step may take; its order leaves after that, and the device's time runs from then."""
 
 _MOVING = frozenset({"gate.open", "gate.hold", "gate.release", "fire.confirm", "write"})
 """Remembered for a day: a clock that is set back must not make one of them valid again."""
 
+_URGENT = _MOVING - {"write"}
+_TOLD_ONCE = frozenset({"read", "config.get", "picture", "access.export"})
+"""What they told is not kept for repeats: it is large, or of a plate, and can be asked for again."""
+_NOT_BUILT = frozenset({"inspection.run", "inspection.cancel", "panel.duty"})
+
+_GUARD = frozenset({
+    "gate.open", "gate.hold", "gate.release", "fire.confirm", "alarm.acknowledge", "alarm.verify", "alarm.reset",
+    "alarm.shelve", "silence", "read",
+})  # fmt: skip
 _ROLES: Mapping[str, frozenset[str]] = {
-    "guard": frozenset(
-        {
-            "gate.open", "gate.hold", "gate.release", "fire.confirm", "alarm.acknowledge", "alarm.verify",
-            "alarm.reset", "alarm.shelve", "silence", "read",
-        }
-    ),
-}  # fmt: skip
-"""What who is on site may do; a technician everything, a steward what a guard may."""
+    "guard": _GUARD,
+    "steward": _GUARD | {"access.export", "access.presence", "access.show", "access.who"},
+}
+"""What who is on site may do; a technician everything."""
 
 _CODES = {"refused": "refused-by-device", "withdrawn": "interlocked"}
 
@@ -97,6 +109,8 @@ class Commands:
         self._interlocked = interlocked
         self._refusals = Refusals(ids, timers)
         self._known: dict[str, Mapping[str, Json]] = {}
+        self._shares: Counter[tuple[str, bool]] = Counter()
+        """What `_known` has, by key and urgency."""
         self._pending: dict[str, _Pending] = {}
 
     def restore(self, memory: Mapping[str, Json]) -> None:
@@ -104,6 +118,7 @@ class Commands:
         for key, value in memory.items():
             if key.startswith(_MEMORY) and isinstance(value, Mapping):
                 self._known[key] = value
+                self._shares[_share(key, value)] += 1
 
     def start(self, now: Instant) -> Iterator[Effect]:
         """What was under way when the process ended is told now; nothing of it is done again."""
@@ -122,34 +137,45 @@ class Commands:
         key = f"{_MEMORY}{item.kid}/{item.jti}"
         known = self._known.get(key)
         if known is not None:
-            yield from self._repeated(item, known, now)
+            audit = self._audit(_Pending(item, Asker("", item.sub, False)))
+            yield from self._repeated(item.jti, item.reply_to, known, audit, now)
             return
         left = item.exp - now.wall
-        asker = Asker(self._ids.order(), item.sub, False, item.allow, now.mono + left)
+        asker = Asker(self._ids.order(), item.sub, False, item.allow, now.mono + left, kid=item.kid)
         if left <= 0:
             yield from self._answer(_Pending(item, asker), No("expired", "it expired on its way"), now)
             return
-        if len(self._known) >= _MOST:
-            yield from self._answer(_Pending(item, asker), No("interlocked", "too many commands are remembered"), now)
+        urgent = item.cmd in _URGENT
+        if self._shares[item.kid, urgent] >= (_SHARE_URGENT if urgent else _SHARE):
+            text = "too many commands of this key are remembered; until they expire it gets no more"
+            yield from self._answer(_Pending(item, asker), No("interlocked", text), now)
             return
         long = item.cmd in _MOVING or not now.synced
         yield from self._deadlines.set(JTI + key, _DAY if long else left + _LEEWAY, now, by_age=True)
-        self._known[key] = {}
+        self._known[key] = {"urgent": True} if urgent else {}
+        self._shares[item.kid, urgent] += 1
         allowed = item.cmd in item.allow
         yield from self._do(_Pending(item, asker), "" if allowed else f"the key may not ask for {item.cmd[:40]}", now)
 
     def ask(self, item: Person, now: Instant) -> Iterator[Effect]:
         """Somebody on site asks."""
-        role = _ROLES.get("guard" if item.role == "steward" else item.role)
-        allowed = item.role == "technician" or (role is not None and item.cmd in role)
-        asker = Asker(self._ids.order(), item.by, True)
+        allowed = item.role == "technician" or item.cmd in _ROLES.get(item.role, frozenset())
+        asker = Asker(self._ids.order(), item.by, True, role=item.role)
         yield from self._do(_Pending(item, asker), "" if allowed else f"a {item.role} may not do that", now)
 
     def refuse(self, item: Refused, now: Instant) -> Iterator[Effect]:
-        """A command that failed verification."""
+        """A command that failed verification. One that was taken before is a repeat, whatever time it is now."""
+        args = None if item.args is None or item.cmd == "access.forget" else _brief(item.args)
+        known = self._known.get(f"{_MEMORY}{item.kid}/{item.jti}") if item.signed and item.code == "expired" else None
+        if known is not None and item.jti is not None:
+            audit: dict[str, Json] = {
+                "jti": item.jti, "iss": item.iss, "sub": item.sub, "kid": item.kid, "cmd": item.cmd, "args": args,
+            }  # fmt: skip
+            yield from self._repeated(item.jti, item.reply_to, known, audit, now)
+            return
         error: dict[str, Json] = {"code": item.code, "message": item.message}
         data: dict[str, Json] = {
-            "jti": item.jti, "iss": item.iss, "sub": item.sub, "kid": item.kid, "cmd": item.cmd, "args": None,
+            "jti": item.jti, "iss": item.iss, "sub": item.sub, "kid": item.kid, "cmd": item.cmd, "args": args,
             "ok": False, "error": error, "count": None,
         }  # fmt: skip
         yield from self._refusals.tell(data, item.code, now)
@@ -158,7 +184,9 @@ class Commands:
 
     def forget(self, key: str) -> Iterator[Effect]:
         """A command has expired for good."""
-        if self._known.pop(key, None) is not None:
+        known = self._known.pop(key, None)
+        if known is not None:
+            self._shares[_share(key, known)] -= 1
             yield Forget(key)
 
     # ---- what comes back ------------------------------------------------------------------------
@@ -239,13 +267,23 @@ class Commands:
             key = f"{_MEMORY}{who.kid}/{who.jti}"
             yield self._remember(key, {"reply": None, "audit": self._audit(pending)})
         if answer.within is not None:
-            self._timers.set((PART, f"{token}/"), now.mono + answer.within)
+            self._timers.set((PART, f"{token}/"), now.mono + answer.within + self._commit(who))
+
+    def _commit(self, who: Command | Person) -> float:
+        """What a well device is given on top of its own time, so that a slow disk does not make it `silent`."""
+        gate = str(who.args.get("gate"))
+        if gate in self._acts.gates:
+            device = self._acts.gates.get(gate).settings.held.device
+        else:
+            device = str(who.args.get("point" if who.cmd == "write" else "device")).partition(".")[0]
+        return 0.0 if self._acts.linkage.silent(device) else _COMMIT
 
     def _try(self, pending: _Pending, forbidden: str, now: Instant) -> Generator[Effect, None, Answer]:
         who = pending.who
         act: Callable[..., Act] | None = self._table.get(who.cmd)
         if act is None and who.cmd not in self._performed:
-            return No("unknown", f"there is no command {who.cmd[:40]}")
+            text = "this version does not do" if who.cmd in _NOT_BUILT else "there is no command"
+            return No("unknown", f"{text} {who.cmd[:40]}")
         if forbidden:
             return No("not-allowed", forbidden)
         if act is None:
@@ -259,13 +297,14 @@ class Commands:
             return No("bad-args", wrong)
         return (yield from act(who.args, pending.asker, now))
 
-    def _repeated(self, item: Command, known: Mapping[str, Json], now: Instant) -> Iterator[Effect]:
+    def _repeated(
+        self, jti: str, reply_to: str | None, known: Mapping[str, Json], audit: Mapping[str, Json], now: Instant
+    ) -> Iterator[Effect]:
         first = known.get("reply")
         error: dict[str, Json] = {"code": "repeated", "message": "it was carried out, or refused, before"}
-        data = {**self._audit(_Pending(item, Asker("", item.sub, False))), "ok": False, "error": error, "count": None}
-        yield from self._refusals.tell(data, "repeated", now)
+        yield from self._refusals.tell({**audit, "ok": False, "error": error, "count": None}, "repeated", now)
         if isinstance(first, Mapping):
-            yield Reply(item.jti, item.reply_to, first)
+            yield Reply(jti, reply_to, first)
 
     def _ended(self, token: str, answer: Done | No, now: Instant) -> Iterator[Effect]:
         pending = self._pending.pop(token, None)
@@ -284,8 +323,7 @@ class Commands:
         if not pending.replied:
             yield from self._reply(pending, answer)
         elif isinstance(pending.who, Command):
-            key = f"{_MEMORY}{pending.who.kid}/{pending.who.jti}"
-            yield self._remember(key, {**self._known.get(key, {}), "audit": None})
+            yield from self._keep(pending.who, answer, None)
 
     def _reply(self, pending: _Pending, answer: Done | No, *, last: bool = True) -> Iterator[Effect]:
         """Answer, and keep the answer for repeats. Not `last`: the audit has still to tell what became of it."""
@@ -294,12 +332,18 @@ class Commands:
         if isinstance(who, Person):
             yield Reply(who.ask, None, reply(who.ask, who.cmd, answer), local=True)
             return
-        said = reply(who.jti, who.cmd, answer)
+        yield from self._keep(who, answer, None if last else self._audit(pending))
+        yield Reply(who.jti, who.reply_to, reply(who.jti, who.cmd, answer))
+
+    def _keep(self, who: Command, answer: Done | No, audit: Mapping[str, Json] | None) -> Iterator[Effect]:
+        """Keep what a repeat is told: what became of it, as far as that is known."""
         key = f"{_MEMORY}{who.kid}/{who.jti}"
-        if key in self._known:
-            kept = said if len(repr(said)) <= _LONGEST_RESULT else {**said, "result": None}
-            yield self._remember(key, {"reply": kept, "audit": None if last else self._audit(pending)})
-        yield Reply(who.jti, who.reply_to, said)
+        if key not in self._known:
+            return
+        kept = reply(who.jti, who.cmd, answer)
+        if isinstance(answer, Done) and (who.cmd in _TOLD_ONCE or len(repr(kept)) > _LONGEST_RESULT):
+            kept = reply(who.jti, who.cmd, Done())
+        yield self._remember(key, {"reply": kept, "audit": audit})
 
     def _read_back(self, token: str, pending: _Pending, value: Json, now: Instant) -> Iterator[Effect]:
         wanted = pending.who.args["value"]
@@ -309,15 +353,30 @@ class Commands:
             yield from self._ended(token, Done({"point": str(pending.written), "value": value}), now)
 
     def _remember(self, key: str, value: Mapping[str, Json]) -> Remember:
+        if self._known.get(key, {}).get("urgent"):
+            value = {**value, "urgent": True}
         self._known[key] = value
         return Remember(key, value)
 
     def _audit(self, pending: _Pending) -> dict[str, Json]:
         who = pending.who
-        args = arguments.brief(who.args)
+        args = arguments.brief({} if who.cmd == "access.forget" else who.args)
         if isinstance(who, Person):
             return {"jti": None, "iss": "on-site", "sub": who.by, "kid": None, "cmd": who.cmd[:64], "args": args}
         return {"jti": who.jti, "iss": who.iss, "sub": who.sub, "kid": who.kid, "cmd": who.cmd[:64], "args": args}
+
+
+def _share(key: str, known: Mapping[str, Json]) -> tuple[str, bool]:
+    """Whose share of the memory it is in: `command/KID/JTI`."""
+    return key.removeprefix(_MEMORY).partition("/")[0], bool(known.get("urgent"))
+
+
+def _brief(args: Mapping[str, Json]) -> dict[str, Json]:
+    """Arguments of any form: their names are as hostile as they are."""
+    kept = {without_plates(name): value for name, value in arguments.brief(args).items()}
+    if len(repr(kept)) > _LONGEST_REFUSED:
+        return {name: f"({len(str(value))} characters)" for name, value in kept.items()}
+    return kept
 
 
 def _no(detail: str) -> No:

@@ -11,6 +11,8 @@ AFTER = "after"
 """The cause that stays when the last fire was reset; a person ends it."""
 UNKNOWN = "unknown"
 """The output was found on, and nobody knows why; a person ends it."""
+COMMAND = "command"
+"""Begins the causes by a command, one for each key: `command/KID`; alone, of an older store, any key may end it."""
 _FIRE = "fire:"
 
 PULSES = 20
@@ -25,6 +27,18 @@ Cause = Mapping[str, Json]
 def fire(linkage: str) -> str:
     """The name of the cause by a linkage."""
     return _FIRE + linkage
+
+
+def by_command(cause: str, kid: str | None = None) -> bool:
+    """True for a cause by a command: of any key, or of this one."""
+    if kid is not None:
+        return cause in (COMMAND, f"{COMMAND}/{kid}")
+    return cause.partition("/")[0] == COMMAND
+
+
+def unwritten(gate: str, cause: str) -> str:
+    """The name of the time that a hold by command may wait to be written: `GATE/KID`."""
+    return gate + cause.removeprefix(COMMAND)
 
 
 @dataclass(slots=True)
@@ -45,8 +59,8 @@ class Gate:
     pulses: deque[float] = field(default_factory=deque)
     waiting: list[str] = field(default_factory=list)
     """Requests that wait for the pulse."""
-    holders: list[str] = field(default_factory=list)
-    """Requests that wait for the hold to be written."""
+    holders: dict[str, str] = field(default_factory=dict)
+    """Requests that wait for the hold to be written, and their causes."""
     arm: bool | None = None
     """True: up; None: not known."""
     clear_since: float | None = None
@@ -66,7 +80,11 @@ class Gate:
     @property
     def by_fire(self) -> bool:
         """A fire holds it, or did and nobody has released it yet."""
-        return any(key == AFTER or key.startswith(_FIRE) for key in self.causes)
+        return AFTER in self.causes or bool(self.fires())
+
+    def fires(self) -> list[str]:
+        """Its causes by a linkage."""
+        return [key for key in self.causes if key.startswith(_FIRE)]
 
     def held_refs(self) -> list[Ref]:
         """The outputs that hold it now."""
@@ -95,11 +113,26 @@ class Gate:
             return "up"
         return "moving" if now.mono < self.rises_until else "down"
 
+    def status(self, now: Instant, *, power: bool) -> dict[str, Json]:
+        """`commanded`, `actual` and `verified`, as in the events."""
+        return {
+            "commanded": self.commanded(now),
+            "actual": self.actual(now, power=power),
+            "verified": None if self.settings.arm is None else self.arm is True,
+        }
+
     def limited(self, now: Instant) -> bool:
         """True if there were as many pulses in the last minute as there may be."""
         while self.pulses and self.pulses[0] <= now.mono - MINUTE:
             self.pulses.popleft()
         return len(self.pulses) >= PULSES
+
+    def take_holders(self, cause: str | None = None) -> list[str]:
+        """Take away the requests that wait for a hold, of one cause or of all."""
+        taken = [token for token, one in self.holders.items() if cause in (None, one)]
+        for token in taken:
+            del self.holders[token]
+        return taken
 
     def memory(self) -> Json:
         """What must survive."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gateway.model import Effect, Emit, Forget, Instant, Json, Outcome, Quality, Reading, ReadNow, Remember, Stream
 from gateway.site.alarms import Alarms
 from gateway.site.deadlines import Deadlines
-from gateway.site.gate import AFTER, JOINS, UNKNOWN, Cause, Gate
+from gateway.site.gate import AFTER, COMMAND, JOINS, UNKNOWN, Cause, Gate, by_command, unwritten
 from gateway.site.ids import Ids
 from gateway.site.outputs import Outputs
 from gateway.site.settings import GateSettings, Ref, built_in
@@ -22,6 +22,8 @@ _MEMORY = "gate/"
 _LOOK = 0.5
 _CLEAR = 3.0
 _CLEAR_LOOK = 1.0
+_HOLDERS = 32
+"""Requests that may wait for one hold to be written."""
 
 
 class Settled(NamedTuple):
@@ -77,18 +79,17 @@ class Gates:
         """True while any gate is held open."""
         return any(gate.is_held for gate in self._gates.values())
 
+    def fires(self) -> list[tuple[str, str]]:
+        """Gates and their causes by a linkage."""
+        return [(gate.id, key) for gate in self._gates.values() for key in gate.fires()]
+
     def get(self, name: str) -> Gate:
         """One gate, to look at."""
         return self._gates[name]
 
     def status(self, name: str, now: Instant) -> dict[str, Json]:
         """`commanded`, `actual` and `verified`, as in the events."""
-        gate = self._gates[name]
-        return {
-            "commanded": gate.commanded(now),
-            "actual": gate.actual(now, power=self.power),
-            "verified": None if gate.settings.arm is None else gate.arm is True,
-        }
+        return self._gates[name].status(now, power=self.power)
 
     def restore(self, memory: Mapping[str, Json]) -> None:
         """Take up the holds that are known."""
@@ -140,19 +141,27 @@ class Gates:
             if token is not None and self._outputs.is_on(gate.settings.held):
                 self.settled.append(Settled(token, True, "", name))
             elif token is not None:
-                gate.holders.append(token)
+                gate.holders[token] = key
+                if len(gate.holders) > _HOLDERS:
+                    gate.holders.pop(oldest := next(iter(gate.holders)))
+                    self.settled.append(Settled(oldest, False, "silent", name))
             return
+        on = gate.is_held and self._outputs.taken(gate.settings.held)
+        lowered = gate.is_held and not gate.by_fire and gate.arm is False
         gate.causes[key] = dict(who)
         gate.releasing = False
         self._timers.drop((PART, f"{name}/clear"))
         if life is not None:
-            yield from self._deadlines.set(HOLD + name, life, now)
+            yield from self._deadlines.set(HOLD + unwritten(name, key), life, now)
         if token is not None:
-            gate.holders.append(token)
+            gate.holders[token] = key
         self._absorb(gate)
         yield from self._apply(gate, now)
+        if lowered and gate.by_fire:
+            yield from self._open_again(gate, now)
         yield Remember(_MEMORY + name, gate.memory())
         yield self._event("gate.held", gate, who, now)
+        yield from self._is_on(gate) if on else ()
 
     def release(self, name: str, key: str, by: Cause, now: Instant) -> Iterator[Effect]:
         """Take away one cause of holding; when none is left, and the way is clear, the gate is let go."""
@@ -162,7 +171,7 @@ class Gates:
             return
         if key == UNKNOWN:
             yield from self._alarms.end(f"{name}/held-unknown", now)
-        yield from self._deadlines.drop(HOLD + name) if key == "command" else ()
+        yield from self._deadlines.drop(HOLD + unwritten(name, key)) if by_command(key) else ()
         gate.releasing, gate.clear_since = not gate.causes, None
         if gate.causes:
             yield Remember(_MEMORY + name, gate.memory())
@@ -185,12 +194,12 @@ class Gates:
             yield self._event("gate.released", gate, {**cause, "by": by}, now)
 
     def hold_died(self, name: str, now: Instant) -> Iterator[Effect]:
-        """The device never took a hold by command within its life."""
-        if name in self._gates:
-            gate = self._gates[name]
-            self.settled += (Settled(token, False, "expired", name) for token in gate.holders)
-            gate.holders.clear()
-            yield from self.release(name, "command", {"by": None}, now)
+        """The device never took a hold by command within its life; `name` is GATE/KID."""
+        gate = self._gates.get(name.partition("/")[0])
+        if gate is not None:
+            key = COMMAND + name.removeprefix(gate.id)
+            self._tell_holders(gate, "expired", key)
+            yield from self.release(gate.id, key, {"by": None}, now)
 
     # ---- what comes back ------------------------------------------------------------------------
 
@@ -265,16 +274,24 @@ class Gates:
             yield self._event("gate.opened", gate, who, now)
 
     def _held(self, gate: Gate, item: Outcome, now: Instant) -> Iterator[Effect]:
-        cause = gate.causes.get("command")
         if item.ok:
-            if cause is not None and HOLD + gate.id in self._deadlines:
-                yield from self._deadlines.drop(HOLD + gate.id)
-        elif item.detail != "refused":
-            return
-        self.settled += (Settled(token, item.ok, item.detail, gate.id) for token in gate.holders)
-        gate.holders.clear()
-        if not item.ok and HOLD + gate.id in self._deadlines:
-            yield from self.release(gate.id, "command", {"by": None}, now)
+            yield from self._is_on(gate)
+        elif item.detail == "refused":
+            self._tell_holders(gate, item.detail)
+            for key in self._unwritten(gate):
+                yield from self.release(gate.id, key, {"by": None}, now)
+
+    def _is_on(self, gate: Gate) -> Iterator[Effect]:
+        """What holds it is on: whoever waits for that has it."""
+        self._tell_holders(gate, "", ok=True)
+        for key in self._unwritten(gate):
+            yield from self._deadlines.drop(HOLD + unwritten(gate.id, key))
+
+    def _unwritten(self, gate: Gate) -> list[str]:
+        return [key for key in gate.causes if by_command(key) and HOLD + unwritten(gate.id, key) in self._deadlines]
+
+    def _tell_holders(self, gate: Gate, detail: str, key: str | None = None, *, ok: bool = False) -> None:
+        self.settled += (Settled(token, ok, detail, gate.id) for token in gate.take_holders(key))
 
     def _adopt(self, gate: Gate, ref: Ref, now: Instant) -> Iterator[Effect]:
         """Its output was on when we came, and nobody knows why."""
@@ -368,8 +385,7 @@ class Gates:
         gate.releasing, gate.clear_since = False, None
         for name in ("clear", "opens", "look"):
             self._timers.drop((PART, f"{gate.id}/{name}"))
-        self.settled += (Settled(token, False, "silent", gate.id) for token in gate.holders)
-        gate.holders.clear()
+        self._tell_holders(gate, "silent")
         yield Forget(_MEMORY + gate.id)
         for ref in dict.fromkeys((*refs, gate.settings.open)):
             if self._outputs.held(ref) or self._outputs.is_on(ref):
@@ -377,12 +393,6 @@ class Gates:
         yield from self._alarms.end(f"{gate.id}/gate-stuck", now)
 
     def _event(self, type_: str, gate: Gate, who: Cause, now: Instant) -> Emit:
-        data: dict[str, Json] = {
-            "gate": gate.id,
-            "cause": who.get("cause"),
-            "by": who.get("by"),
-            "passage": who.get("passage"),
-            "alarm": who.get("alarm"),
-            **self.status(gate.id, now),
-        }
+        why = {name: who.get(name) for name in ("cause", "by", "passage", "alarm")}
+        data: dict[str, Json] = {"gate": gate.id, **why, **self.status(gate.id, now)}
         return Emit(Stream.ACCESS, type_, gate.id, data, self._ids.new(now), now)

@@ -28,6 +28,8 @@ class _Rule:
     """`cause`, `by`, `alarm` of what triggered it."""
     pressed: int = 0
     """Reads in a row that showed the button pressed."""
+    reading: Reading | None = None
+    """The last of the button, by this process."""
 
     def covers(self, zone: str) -> bool:
         return self.settings.zones is None or zone in self.settings.zones
@@ -38,6 +40,7 @@ class Linkage:
 
     def __init__(self, settings: SiteSettings, alarms: Alarms, gates: Gates, outputs: Outputs, out: TakenOut) -> None:
         self._devices = settings.devices
+        self._zones = settings.zones
         self._rules = {one.id: _Rule(one) for one in settings.linkages}
         self._alarms = alarms
         self._gates = gates
@@ -51,12 +54,14 @@ class Linkage:
             if device.initiates:
                 self._initiating.setdefault(device.zone or SITE, []).append(device)
         self._buttons = {one.button: self._rules[one.id] for one in settings.linkages if one.button is not None}
+        self._unknown: list[str] = []
+        """Linkages that stood and are no more in the file."""
         self.stale = False
         """Something has changed that `evaluate` has not seen."""
 
     def built_in(self) -> Iterator[AlarmRule]:
-        """The alarms that are raised here."""
-        for zone in (*self._initiating, SITE):
+        """The alarms that are raised here. A person may confirm a fire where no device could."""
+        for zone in dict.fromkeys((*self._zones, *self._initiating, SITE)):
             yield self._confirmed(zone)
             yield built_in(f"{zone}/linkage-degraded", "supervisory", zone=_named(zone))
         for rule in self._rules.values():
@@ -67,6 +72,8 @@ class Linkage:
         for rule in self._rules.values():
             value = memory.get(_MEMORY + rule.settings.id)
             rule.active = dict(value) if isinstance(value, Mapping) else None
+        names = [key.removeprefix(_MEMORY) for key in memory if key.startswith(_MEMORY)]
+        self._unknown = [name for name in names if name not in self._rules]
         for watch in self._alarms.all_standing():
             if watch.rule.kind == "fire":
                 self._fires[watch.rule.subject] = watch
@@ -79,6 +86,7 @@ class Linkage:
                 yield from self._move(rule, now)
             if rule.settings.button is not None:
                 yield ReadNow(rule.settings.button.device, (rule.settings.button.point,))
+        yield from self._left_over(now)
 
     def changed(self, change: Change) -> None:
         """An alarm has changed."""
@@ -101,8 +109,8 @@ class Linkage:
         return any(_zone(watch) == zone and self._counts(watch) for watch in self._fires.values())
 
     def in_fire(self, device: str) -> bool:
-        """True while a fire of the device stands."""
-        return any(watch.rule.device == device and not watch.test for watch in self._fires.values())
+        """True while a fire of the device stands; one that is part of a test: while it burns."""
+        return any(watch.rule.device == device and (watch.active or not watch.test) for watch in self._fires.values())
 
     def silent(self, device: str) -> bool:
         """True while the device does not answer."""
@@ -114,31 +122,47 @@ class Linkage:
         return any(map(self._counts, self._fires.values()))
 
     def pressed(self, subject: str) -> bool:
-        """True if the alarm is that of a button which is still pressed."""
-        owner, _, name = subject.partition("/")
-        return name == "button" and owner in self._rules and self._rules[owner].pressed > 0
+        """True if the alarm is that of a button which is still pressed, or was not read since the start."""
+        rule = self._rule_of_button(subject)
+        if rule is None or self.unreadable(subject):
+            return False
+        return rule.reading is None or rule.pressed > 0 or bool(rule.reading.value)
+
+    def unreadable(self, subject: str) -> bool:
+        """True if the alarm is that of a button whose input is silent, or cannot be read."""
+        rule = self._rule_of_button(subject)
+        if rule is None or rule.settings.button is None:
+            return False
+        bad = rule.reading is not None and rule.reading.quality is not Quality.GOOD
+        return bad or self.silent(rule.settings.button.device)
 
     def confirm(self, zone: str, who: Mapping[str, Json], now: Instant) -> Iterator[Effect]:
         """A person has seen a fire: linkage starts. Where none stands yet, this is one."""
-        yield from self.end_test(zone)
+        yield from self.end_test(zone, now)
         if not self.standing(zone):
             yield from self._alarms.begin(self._confirmed(zone), f"seen by {who.get('by')}", now)
         for rule in self._rules.values():
             if rule.covers(zone):
                 yield from self._trigger(rule, who, now)
 
-    def end_test(self, zone: str) -> Iterator[Effect]:
+    def end_test(self, zone: str, now: Instant) -> Iterator[Effect]:
         """The zone is watched in earnest again; what still burns shows it by another reading."""
         if self._out.tested(zone):
             yield from self._out.back(TEST + zone)
-        for watch in self._fires.values():
-            if watch.test and watch.active and _zone(watch) == zone and watch.rule.point:
-                yield ReadNow(watch.rule.device, (watch.rule.point,))
+        for watch in tuple(self._fires.values()):
+            if watch.test and watch.active and _zone(watch) == zone:
+                if watch.left:
+                    yield from self._alarms.make_real(watch, now)
+                elif watch.rule.point:
+                    yield ReadNow(watch.rule.device, (watch.rule.point,))
 
     def read(self, ref: Ref, reading: Reading, now: Instant) -> Iterator[Effect]:
         """A reading of a button: two in a row confirm."""
         rule = self._buttons.get(ref)
-        if rule is None or reading.quality is not Quality.GOOD:
+        if rule is None:
+            return
+        rule.reading = reading
+        if reading.quality is not Quality.GOOD:
             return
         if not reading.value:
             rule.pressed = 0
@@ -158,7 +182,7 @@ class Linkage:
         for watch in tuple(self._fires.values()):
             zone = _zone(watch)
             if watch.test is False and self._out.tested(zone) and self._by_hand(watch):
-                yield from self.end_test(zone)
+                yield from self.end_test(zone, now)
         for rule in self._rules.values():
             if rule.active is None:
                 trigger = self._triggered(rule)
@@ -168,6 +192,17 @@ class Linkage:
             elif not any(self._stands_for(rule, watch) for watch in self._fires.values()):
                 yield from self._ended(rule, now)
         yield from self._tell_degraded(now)
+
+    def _left_over(self, now: Instant) -> Iterator[Effect]:
+        """What a linkage held that is no more in the file, or holds that gate no more: a person releases it."""
+        for name in self._unknown:
+            yield Forget(_MEMORY + name)
+        self._unknown = []
+        standing = [one for one in self._rules.values() if one.active is not None]
+        owned = {(name, gate_.fire(one.settings.id)) for one in standing for name in one.settings.hold}
+        for name, key in self._gates.fires():
+            if (name, key) not in owned:
+                yield from self._gates.after_fire(name, key, None, now)
 
     # ---- one linkage ----------------------------------------------------------------------------
 
@@ -264,6 +299,11 @@ class Linkage:
                 yield from self._alarms.begin(built_in(subject, "supervisory", zone=_named(zone)), text, now)
             else:
                 yield from self._alarms.end(subject, now)
+
+    def _rule_of_button(self, subject: str) -> _Rule | None:
+        owner, _, name = subject.partition("/")
+        rule = self._rules.get(owner)
+        return rule if name == "button" and rule is not None and rule.settings.button is not None else None
 
     def _confirmed(self, zone: str) -> AlarmRule:
         return built_in(f"{zone}/confirmed", "fire", zone=_named(zone))

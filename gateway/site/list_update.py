@@ -1,6 +1,6 @@
 """`access.update`: the parts of a change, taken whole or not at all. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,10 +11,25 @@ from gateway.site.plates import normalise
 
 ENTRIES = 2_000
 """Of one command, `put` and `drop` together."""
-PARTS = 500
+PARTS = 10_000
 UNDER_WAY = 4
 """Lists whose changes may be under way at once; the oldest is given up."""
+HELD = 200_000
+"""Entries under way, `put` and `drop` of all lists together."""
+PATIENCE = 600.0
+"""Seconds without a part, after which a change is given up."""
 _NAME = 63
+
+
+class Rows:
+    """Entries in the order of their parts, as compact as a list: a list of 100,000 may be under way."""
+
+    def __init__(self, parts: Iterable[PlateList]) -> None:
+        self._parts = tuple(parts)
+
+    def __iter__(self) -> Iterator[Entry]:
+        for part in self._parts:
+            yield from part
 
 
 class Change(NamedTuple):
@@ -23,7 +38,7 @@ class Change(NamedTuple):
     list: str
     version: Version
     full: bool
-    put: tuple[Entry, ...]
+    put: Iterable[Entry]
     drop: tuple[str, ...]
 
     def apply(self, old: PlateList | None) -> PlateList:
@@ -55,8 +70,13 @@ class _UnderWay:
     base: Version | None
     full: bool
     parts: int
-    put: dict[int, tuple[Entry, ...]] = field(default_factory=dict)
+    heard: float
+    """When its last part came."""
+    put: dict[int, PlateList] = field(default_factory=dict)
     drop: dict[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.put.values())) + sum(map(len, self.drop.values()))
 
 
 class Updates:
@@ -66,10 +86,15 @@ class Updates:
         self._entry = entry
         self._under_way: dict[str, _UnderWay] = {}
 
-    def take(self, args: Mapping[str, Json], held: Version | None) -> Change | Waiting | Refusal:
-        """One command. `held`: the version of its list, None if there is none. A part may come twice."""
+    def take(self, args: Mapping[str, Json], held: Version | None, at: float = 0.0) -> Change | Waiting | Refusal:
+        """One command. `held`: the version of its list, None if there is none. A part may come twice.
+
+        `at`: monotonic seconds; a change without a part for `PATIENCE` is given up.
+        """
+        for stale in [name for name, one in self._under_way.items() if at - one.heard > PATIENCE]:
+            del self._under_way[stale]
         try:
-            name, part, one = self._read(args)
+            name, part, one = self._read(args, at)
         except BadEntry as error:
             return Refusal(f"{error.key}: {error}")
         if not one.full and one.base != held:
@@ -82,6 +107,10 @@ class Updates:
                 del self._under_way[next(iter(self._under_way))]
             known = self._under_way[name] = one
         known.put[part], known.drop[part] = one.put[part], one.drop[part]
+        known.heard = at
+        if sum(map(len, self._under_way.values())) > HELD:
+            del self._under_way[name]
+            return Refusal(f"put: at most {HELD} entries may be under way, of all lists together")
         if len(known.put) < known.parts:
             return Waiting(known.parts - len(known.put))
         del self._under_way[name]
@@ -90,11 +119,11 @@ class Updates:
             name,
             known.version,
             known.full,
-            tuple(entry for place in order for entry in known.put[place]),
+            Rows(known.put[place] for place in order),
             tuple(plate for place in order for plate in known.drop[place]),
         )
 
-    def _read(self, args: Mapping[str, Json]) -> tuple[str, int, _UnderWay]:
+    def _read(self, args: Mapping[str, Json], at: float) -> tuple[str, int, _UnderWay]:
         """Name of the list, number of the part, and the part. Raises BadEntry."""
         name = args.get("list")
         if not isinstance(name, str) or not 0 < len(name) <= _NAME:
@@ -109,10 +138,12 @@ class Updates:
         if full not in (None, True, False):
             raise BadEntry("full", "true or false")
         put, drop = _many("put", args.get("put")), _many("drop", args.get("drop"))
+        if full and drop:
+            raise BadEntry("drop", "a full list has none")
         if len(put) + len(drop) > ENTRIES:
             raise BadEntry("put", f"found {len(put) + len(drop)} entries; at most {ENTRIES}")
-        one = _UnderWay(version, _version("base", args.get("base")), full is True, parts)
-        one.put[part] = tuple(self._put(place, said) for place, said in enumerate(put))
+        one = _UnderWay(version, _version("base", args.get("base")), full is True, parts, at)
+        one.put[part] = make(name, version, (self._put(place, said) for place, said in enumerate(put)))
         one.drop[part] = tuple(_plate(place, said) for place, said in enumerate(drop))
         return name, part, one
 

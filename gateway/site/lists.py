@@ -6,6 +6,7 @@ A list is columns (22 bytes a row and its note), sorted by plate. A change makes
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from gateway.site.plates import PROVINCES, kind_of, spellings
@@ -15,6 +16,8 @@ Version = str | int
 ALWAYS = (1 << 32) - 1
 """`until` of a row without an end; `since` of one without a beginning is 0. Wall seconds, to the year 2106."""
 MOST = 1_000_000
+MOST_EXTRA = 10_000
+"""Plates that fit no column; they cost far more."""
 _ALPHABET = PROVINCES + "警学挂港澳领使民航应急" + "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _PACK = {ord(one): place for place, one in enumerate(_ALPHABET, 1)}
 _UNPACK = dict(enumerate(_ALPHABET, 1))
@@ -33,9 +36,14 @@ class Entry(NamedTuple):
     """Empty: all."""
     note: str = ""
 
+    @property
+    def ends(self) -> bool:
+        """It has an end."""
+        return self.until != ALWAYS
+
     def holds(self, wall: float) -> bool:
         """The window contains this time."""
-        return self.since <= wall and (wall < self.until or self.until == ALWAYS)
+        return self.since <= wall and (wall < self.until or not self.ends)
 
     def opens(self, gate: str | None) -> bool:
         """It is for this gate (a camera without a gate: for any)."""
@@ -56,7 +64,8 @@ class Columns(NamedTuple):
 class PlateList:
     """A list in one version. Made by `Builder`."""
 
-    __slots__ = ("_extra", "_keys", "_notes", "_offsets", "_shape_of", "_shapes", "_since", "_until", "name", "version")
+    __slots__ = ("_keys", "_notes", "_offsets", "_shape_of", "_since", "_until", "columns", "extra", "name", "shapes",
+                 "version")  # fmt: skip
 
     def __init__(
         self,
@@ -68,23 +77,28 @@ class PlateList:
     ) -> None:
         self.name = name
         self.version = version
+        self.columns = columns
         self._keys, self._since, self._until, self._shape_of, self._offsets, self._notes = columns
-        self._shapes = tuple(shapes)
-        self._extra = extra
+        self.shapes = tuple(shapes)
+        self.extra = extra
+        """Lines of plates that fit no column."""
+
+    def __repr__(self) -> str:
+        return f"PlateList({self.name!r}, {self.version!r}, {len(self)} lines)"
 
     def __len__(self) -> int:
-        return len(self._keys) + sum(map(len, self._extra.values()))
+        return len(self._keys) + sum(map(len, self.extra.values()))
 
     def __iter__(self) -> Iterator[Entry]:
         for row in range(len(self._keys)):
             yield self._entry(row)
-        for entries in self._extra.values():
+        for entries in self.extra.values():
             yield from entries
 
     def __contains__(self, plate: str) -> bool:
         key = pack(plate)
         if key is None:
-            return plate in self._extra
+            return plate in self.extra
         row = bisect_left(self._keys, key)
         return row < len(self._keys) and self._keys[row] == key
 
@@ -92,14 +106,14 @@ class PlateList:
         """Every line of this plate."""
         key = pack(plate)
         if key is None:
-            return self._extra.get(plate, ())
+            return self.extra.get(plate, ())
         row = bisect_left(self._keys, key)
         if row == len(self._keys) or self._keys[row] != key:
             return ()
         return tuple(map(self._entry, range(row, bisect_right(self._keys, key, row))))
 
     def _entry(self, row: int) -> Entry:
-        kind, gates = self._shapes[self._shape_of[row]]
+        kind, gates = self.shapes[self._shape_of[row]]
         note = self._notes[self._offsets[row] : self._offsets[row + 1]].decode()
         return Entry(unpack(self._keys[row]), kind, self._since[row], self._until[row], gates, note)
 
@@ -121,6 +135,8 @@ class Builder:
         """One line more."""
         key = pack(entry.plate)
         if key is None:
+            if len(self._extra) >= MOST_EXTRA:
+                raise OverflowError(f"a list has at most {MOST_EXTRA} plates that are longer than any Chinese one")
             self._extra[entry.plate] = (*self._extra.get(entry.plate, ()), entry)
             return
         if len(self._keys) >= MOST:
@@ -164,9 +180,10 @@ def make(name: str, version: Version, entries: Iterable[Entry]) -> PlateList:
 
 def changed(old: PlateList, version: Version, put: Iterable[Entry], drop: Iterable[str]) -> PlateList:
     """The list with every line of the plates of `put` and `drop` taken away, and those of `put` added."""
-    added = tuple(put)
-    gone = {entry.plate for entry in added} | set(drop)
-    return make(old.name, version, (*(entry for entry in old if entry.plate not in gone), *added))
+    added = make(old.name, version, put)
+    gone = frozenset(drop)
+    kept = (entry for entry in old if entry.plate not in added and entry.plate not in gone)
+    return make(old.name, version, chain(kept, added))
 
 
 class Lists:

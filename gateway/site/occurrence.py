@@ -1,7 +1,9 @@
 """The data of one occurrence of an alarm, as the MQTT contract names it."""
 
+from collections.abc import Mapping
+
 from gateway.model import Instant, Json, Reading, rfc3339
-from gateway.site.settings import AlarmRule, DeviceSettings, ServiceClock
+from gateway.site.settings import AlarmRule, Condition, DeviceSettings, ServiceClock
 
 Data = dict[str, Json]
 
@@ -49,6 +51,17 @@ def born(  # noqa: PLR0913 - one occurrence, all that is known of it
         "shelved_until": shelved_until,
         "overdue": False,
     }
+
+
+def rule_of(subject: str, data: Mapping[str, Json]) -> AlarmRule:
+    """The rule of an occurrence that is no longer in the site file, as far as its data tells."""
+    name, point = str(data["name"]), str(data["point"] or "")
+    device = subject.removesuffix(f"/{name}").removesuffix(f"/{point}" if point else "")
+    zone = data["zone"]
+    return AlarmRule(
+        device, point, name, str(data["kind"]), str(data["severity"]), str(data["class"]), bool(data["latched"]),
+        Condition(), zone=None if zone is None else str(zone), counts="device" if point else "alone",
+    )  # fmt: skip
 
 
 def zone_of(rule: AlarmRule, device: DeviceSettings | None) -> str | None:

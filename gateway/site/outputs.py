@@ -23,6 +23,8 @@ _GLANCE = 10.0
 _LOST = 5.0
 """An order of which nothing is heard is given again after so many seconds."""
 _SLOWEST = 30.0
+_BLIND = 5.0
+"""A held output that cannot be read back is written again so often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +66,33 @@ class _Output:
 class Outputs:
     """Every output by its point."""
 
-    def __init__(self, ids: Ids, timers: Timers, wirings: Mapping[Ref, Wiring], known: Collection[Ref]) -> None:
+    def __init__(self, ids: Ids, timers: Timers, wirings: Mapping[Ref, Wiring], writable: Collection[Ref] = ()) -> None:
         self._ids = ids
         self._timers = timers
-        self._outputs = {ref: _Output(ref, wirings.get(ref, Wiring())) for ref in known}
+        self._outputs = {ref: _Output(ref, wiring) for ref, wiring in wirings.items()}
+        self._writable = writable
+        """Points that can be written, whoever uses them now."""
+        self._lost: list[str] = []
+        """Keys of what has to be released and cannot be written any more."""
         self._orders: dict[str, _Output] = {}
 
     def restore(self, memory: Mapping[str, Json]) -> None:
         """Take up what has to be released."""
-        for output in self._outputs.values():
-            if f"{_MEMORY}{output.ref}" in memory:
+        for key in memory:
+            if key.startswith(_MEMORY):
+                device, _, point = key.removeprefix(_MEMORY).partition(".")
+                ref = Ref(device, point)
+                if ref not in self._outputs and ref not in self._writable:
+                    self._lost.append(key)
+                    continue
+                # Nobody's any more, and nobody reads it: it is written off all the same.
+                output = self._outputs.setdefault(ref, _Output(ref, Wiring(readable=False)))
                 output.remembered, output.want, output.urgent = True, False, True
 
     def start(self, now: Instant) -> Iterator[Effect]:
         """Write the releases that are known; whoever holds one of them has said so before."""
+        for key in self._lost:
+            yield Forget(key)
         for output in self._outputs.values():
             if output.want is False:
                 yield from self._act(output, now)
@@ -85,6 +100,13 @@ class Outputs:
     def is_on(self, ref: Ref) -> bool | None:
         """What was read back; None: not known (yet)."""
         return self._outputs[ref].is_on
+
+    def taken(self, ref: Ref) -> bool:
+        """True if it is held, and is on or has just taken the order to be: no further outcome will come."""
+        output = self._outputs[ref]
+        if output.want is not True or output.is_on is not None:
+            return output.want is True and output.is_on is True
+        return output.order is None and output.written is not None
 
     def held(self, ref: Ref) -> bool:
         """True while somebody holds it."""
@@ -218,7 +240,8 @@ class Outputs:
     # ---- one output -----------------------------------------------------------------------------
 
     def _act(self, output: _Output, now: Instant) -> Iterator[Effect]:
-        if output.want is True and output.order is None and output.wiring.repeat is None and output.is_on:
+        steady = output.wiring.repeat is None and output.wiring.readable
+        if output.want is True and output.order is None and steady and output.is_on:
             yield from self._look(output, now)
         elif output.want is True and output.wiring.repeat is not None and output.pulsing:
             # The edge's end, not a release: the board keeps the gate up by itself until the next one.
@@ -273,7 +296,7 @@ class Outputs:
         elif item.ok and output.wiring.readable:
             yield from self._look(output, now)
         else:
-            self._wait(output, _LOOK, now)
+            self._wait(output, _BLIND if item.ok else _LOOK, now)
 
     def _look(self, output: _Output, now: Instant) -> Iterator[Effect]:
         calm = output.want is True and output.remembered and not output.urgent

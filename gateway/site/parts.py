@@ -1,6 +1,9 @@
 """The parts of the brain, built from the settings and put together."""
 
-from gateway.model import ALARM_KINDS, Value
+from typing import TYPE_CHECKING
+
+from gateway.kinds import ALARM_KINDS
+from gateway.model import Value
 from gateway.site.acts import Acts
 from gateway.site.alarms import Alarms
 from gateway.site.annunciator import Annunciator
@@ -12,9 +15,12 @@ from gateway.site.linkage import Linkage
 from gateway.site.outputs import Outputs, Wiring
 from gateway.site.overdue import Overdue
 from gateway.site.resetting import Resetting
-from gateway.site.settings import OWN_ALARMS, AlarmRule, Condition, Ref, SiteSettings, built_in
+from gateway.site.settings import ON_LOSS, OWN_ALARMS, AlarmRule, Condition, Ref, SiteSettings, built_in
 from gateway.site.taken_out import TakenOut
 from gateway.site.timers import Timers
+
+if TYPE_CHECKING:
+    from gateway.site.passages import Passages
 
 
 class Parts:
@@ -26,24 +32,35 @@ class Parts:
         self.out = TakenOut(self.deadlines)
         self.alarms = Alarms(settings.devices, settings.service, ids, self.out, self.timers)
         wirings = _wirings(settings)
-        self.outputs = Outputs(ids, self.timers, wirings, [*wirings])
+        self.outputs = Outputs(ids, self.timers, wirings, settings.writable)
         self.gates = Gates(settings.gates.values(), self.alarms, self.outputs, self.deadlines, ids, self.timers)
         self.linkage = Linkage(settings, self.alarms, self.gates, self.outputs, self.out)
         self.annunciator = Annunciator(settings.annunciator, self.alarms, self.outputs)
         self.overdue = Overdue(settings.service, self.alarms, self.deadlines)
-        self.resetting = Resetting(settings.devices, self.alarms, ids, self.timers)
+        self.resetting = Resetting(settings.devices, self.alarms, ids, self.timers, taken=frozenset(wirings))
+        self.passages: Passages | None = None
         self.acts = Acts(
             settings, self.alarms, self.gates, self.linkage, self.annunciator, self.resetting, self.out, ids
         )
+        if settings.access.cameras:
+            self._build_access(settings, ids)
         self.commands = Commands(
-            self.acts, self.deadlines, ids, self.timers, performed=settings.performed, interlocked=self._interlocked
+            self.acts, self.deadlines, ids, self.timers, performed=settings.performed, interlocked=self.interlocked
         )
         for rule in _rules(settings):
             self.alarms.watch(rule)
         for rule in self.linkage.built_in():
             self.alarms.watch(rule)
 
-    def _interlocked(self) -> str | None:
+    def _build_access(self, settings: SiteSettings, ids: Ids) -> None:
+        """Only a site with plate cameras loads it: memory."""
+        from gateway.site.access_acts import AccessActs  # noqa: PLC0415
+        from gateway.site.passages import Passages  # noqa: PLC0415
+
+        self.passages = Passages(settings.access, self.gates, ids)
+        self.acts.access = AccessActs(self.passages, self.gates, ids)
+
+    def interlocked(self) -> str | None:
         """Why the configuration may not be changed now."""
         if self.linkage.any_fire:
             return "a fire stands"
@@ -69,6 +86,7 @@ def _rules(settings: SiteSettings) -> list[AlarmRule]:
     rules += [built_in(f"{line}/down") for line in settings.lines]
     for gate in settings.gates:
         rules += [built_in(f"{gate}/{name}", "gate") for name in ("gate-stuck", "held-unknown")]
+    rules += [built_in(f"{gate.id}/{ON_LOSS}") for gate in settings.gates.values() if gate.on_loss == "open"]
     rules += [built_in(subject, "gateway") for subject in OWN_ALARMS]
     for ref, name, kind in ((settings.own.mains, "mains", "power"), (settings.own.battery, "battery", "battery")):
         if ref is not None:

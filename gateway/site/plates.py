@@ -129,11 +129,6 @@ def spellings(text: str) -> list[str]:
     ]
 
 
-def masked(plate: str | None) -> str:
-    """A plate as logs and metrics may show it: its first two characters and its length."""
-    return "-" if not plate else plate[:2] + "*" * (len(plate) - 2)
-
-
 _SERIAL = str.maketrans("IO", "10")
 
 

@@ -64,6 +64,10 @@ class Presence:
         """Erase a plate."""
         return self._leave(plate)
 
+    def find(self, plate: str) -> Inside | None:
+        """The car of that plate, if it is inside."""
+        return self._inside.get(plate)
+
     def inside(self) -> tuple[Inside, ...]:
         """The plates inside; whoever asks needs the role for it."""
         return tuple(self._inside.values())

@@ -3,7 +3,7 @@
 A device latches too, often until its supply drops, so that a reset without one would raise the alarm anew.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,11 +42,21 @@ class _Reset:
 class Resetting:
     """Resets under way, by the subjects of their alarms."""
 
-    def __init__(self, devices: Mapping[str, DeviceSettings], alarms: Alarms, ids: Ids, timers: Timers) -> None:
+    def __init__(
+        self,
+        devices: Mapping[str, DeviceSettings],
+        alarms: Alarms,
+        ids: Ids,
+        timers: Timers,
+        *,
+        taken: Collection[Ref] = (),
+    ) -> None:
         self._devices = devices
         self._alarms = alarms
         self._ids = ids
         self._timers = timers
+        self._taken = taken
+        """The outputs of gates, linkage and annunciator: no reset moves one of them."""
         self._resets: dict[str, _Reset] = {}
         self._off: dict[str, str | None] = {}
         """Devices without supply -> the order that gives it back."""
@@ -70,6 +80,10 @@ class Resetting:
         rule = watch.rule
         device = self._devices[rule.device]
         wait = 0.0
+        if device.reset is not None and device.reset.at in self._taken:
+            text = f"{device.reset.at}, which resets it, belongs to a gate, a linkage or the annunciator"
+            self.ended.append(Ended(token, False, text))
+            return
         if device.reset is not None:
             wait = device.reset.off or 0.0
             yield from self._device(device, device.reset, now)
@@ -130,7 +144,7 @@ class Resetting:
 
     def _supply(self, device: str, now: Instant) -> Iterator[Effect]:
         settings = self._devices.get(device)
-        if settings is None or settings.reset is None:
+        if settings is None or settings.reset is None or settings.reset.at in self._taken:
             self._off.pop(device, None)
             yield Forget(_MEMORY + device)
             return

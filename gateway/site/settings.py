@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from gateway.model import ALARM_KINDS, Quality, Reading, Stream, Value
+from gateway.kinds import ALARM_KINDS
+from gateway.model import Quality, Reading, Stream, Value, Way
 
 OWN_ALARMS = (
-    *(f"gateway/{name}" for name in ("clock", "crashes", "not-delivered", "poison", "store")),
+    *(f"gateway/{name}" for name in ("clock", "crashes", "lists", "not-delivered", "poison", "store")),
     *(f"{stream}/refused" for stream in Stream),
 )
 """Subjects of the built-in alarms about the gateway itself, kind gateway; `OwnHealth` raises and clears them."""
+
+ON_LOSS = "on-loss"
+"""Name of a gate's alarm, kind fault: its module does not know what to do when the gateway falls silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +210,42 @@ class ServiceClock:
         return {"ordinary": self.ordinary, "complex": self.complex, "major": self.major}[service_class]
 
 
+Verdict = Literal["open", "deny"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What happens, by direction. An unknown direction is judged as `in`."""
+
+    into: Verdict = "deny"
+    out: Verdict = "open"
+
+    def of(self, direction: Way | None) -> Verdict:
+        """The verdict."""
+        return self.out if direction == "out" else self.into
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """`access` of the site file. `dedup` in seconds."""
+
+    min_confidence: float = 80.0
+    dedup: float = 10.0
+    unknown: Rule = Rule()
+    no_plate: Rule = Rule()
+    blocked: Rule = Rule()
+    special: Mapping[str, Verdict] = field(
+        default_factory=lambda: {"emergency": "open", "police": "open", "military": "open"}
+    )
+    pictures: Literal["plate", "scene", "none"] = "plate"
+    cameras: Mapping[str, str | None] = field(default_factory=dict)
+    """The gate of each plate camera; None: it only looks on."""
+
+    def special_verdict(self, kind: str) -> Verdict | None:
+        """What a kind of plate is due, whoever it is. An emergency vehicle passes unless the file denies it."""
+        return self.special.get(kind, "open" if kind == "emergency" else None)
+
+
 @dataclass(frozen=True, slots=True)
 class SiteSettings:
     """The whole site as the brain sees it."""
@@ -218,6 +258,7 @@ class SiteSettings:
     linkages: tuple[LinkageSettings, ...] = ()
     annunciator: AnnunciatorSettings = AnnunciatorSettings()
     own: OwnSettings = OwnSettings()
+    access: AccessSettings = AccessSettings()
     writable: frozenset[Ref] = frozenset()
     """Points with `write: true`."""
     performed: frozenset[str] = frozenset()

@@ -17,8 +17,10 @@ from gateway.model import (
     Instant,
     Json,
     LineHealth,
+    ListReady,
     Outcome,
     OwnHealth,
+    Passage,
     Performed,
     Person,
     Quality,
@@ -33,7 +35,7 @@ from gateway.model import (
 from gateway.site import alarms, commands, deadlines, gates, outputs, overdue, refusals, resetting, taken_out
 from gateway.site.ids import Ids
 from gateway.site.parts import Parts
-from gateway.site.settings import Ref, SiteSettings, built_in
+from gateway.site.settings import ON_LOSS, Ref, SiteSettings, built_in
 
 
 class Site:
@@ -68,10 +70,27 @@ class Site:
         parts.annunciator.restore(memory)
         parts.resetting.restore(memory)
         parts.commands.restore(memory)
+        if parts.passages is not None:
+            parts.passages.restore(memory)
 
     def deadline(self) -> float | None:
         """Monotonic time at which a Tick is wanted; None while nothing runs."""
         return self._parts.timers.first()
+
+    def interlocked(self) -> str | None:
+        """Why nothing of the configuration may change now: a fire stands, a gate is held; None: it may."""
+        return self._parts.interlocked()
+
+    def passed(self) -> Mapping[str, Json]:
+        """Without a plate, for metrics and page: cars inside by kind; passages since the start by kind and way."""
+        passages = self._parts.passages
+        if passages is None:
+            return {"inside": {}, "passed": []}
+        counted: list[Json] = [
+            {"kind": kind, "direction": way, "count": count}
+            for (kind, way), count in sorted(passages.presence.passed.items())
+        ]
+        return {"inside": dict(passages.presence.counts()), "passed": counted}
 
     def step(self, item: Input, now: Instant) -> list[Effect]:
         """Take one input; what it leads to, in order. Events and memory of one step belong in one commit."""
@@ -103,6 +122,10 @@ class Site:
                 yield from self._parts.commands.refuse(item, now)
             case Performed():
                 yield from self._parts.commands.performed(item, now)
+            case Passage() if self._parts.passages is not None:
+                yield from self._parts.passages.take(item, now)
+            case ListReady() if self._parts.passages is not None:
+                yield from self._parts.passages.list_ready(item, now)
             case Started() | Stopping() | SetAside():
                 yield from self._own(item, now)
 
@@ -145,7 +168,8 @@ class Site:
             case OwnHealth(alarm, True):
                 yield from known.end(alarm, now)
             case OwnHealth(alarm, False, detail):
-                yield from known.begin(built_in(alarm, "gateway"), detail, now)
+                kind = "fault" if alarm.endswith(f"/{ON_LOSS}") else "gateway"
+                yield from known.begin(built_in(alarm, kind), detail, now)
             case DeviceHealth(device, True):
                 self._silent.discard(device)
                 yield from known.end(f"{device}/silent", now)
@@ -204,7 +228,10 @@ class Site:
             yield from parts.alarms.retire(orphan, now)
             yield from parts.overdue.stop(str(orphan.get("alarm")))
         self._orphans = []
+        yield from parts.alarms.start(now)
         yield from parts.commands.start(now)
+        if parts.passages is not None:
+            yield from parts.passages.start(now)
 
     # ---- what follows -----------------------------------------------------------------------------
 
@@ -257,6 +284,8 @@ class Site:
             elif parts.gates.settled:
                 settled, parts.gates.settled = parts.gates.settled, []
                 for one in settled:
+                    if parts.passages is not None:
+                        yield from parts.passages.settled(one, now)
                     yield from parts.commands.settled(one, now)
             elif parts.resetting.ended:
                 ended, parts.resetting.ended = parts.resetting.ended, []

@@ -14,7 +14,7 @@ from gateway.config.problems import Finding
 from gateway.config.site import ModbusLine, SiteFile
 from gateway.config.units import Secret
 from gateway.errors import ConfigError
-from gateway.model import ALARM_KINDS
+from gateway.kinds import ALARM_KINDS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

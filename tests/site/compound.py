@@ -19,9 +19,12 @@ from gateway.model import (
     Input,
     Instant,
     Json,
+    KeepPictures,
     LineHealth,
+    ListReady,
     Operate,
     Outcome,
+    Passage,
     Perform,
     Person,
     Quality,
@@ -35,7 +38,9 @@ from gateway.model import (
     Tick,
     Value,
 )
+from gateway.site.lists import Entry, make
 from gateway.site.settings import (
+    AccessSettings,
     AnnunciatorSettings,
     Condition,
     DeviceReset,
@@ -60,6 +65,9 @@ DEFAULT_ALLOW = frozenset({
 ALL = DEFAULT_ALLOW | {
     "device.disable", "device.enable", "zone.test", "write", "config.apply", "fire.reset", "fire.release",
 }  # fmt: skip
+
+
+CAMERAS = {"lpr-north": "north", "lpr-south": "south", "lpr-exit": "south", "lpr-yard": None}
 
 
 def detector(name: str, zone: str | None = "b3", kind: str = "smoke-detector", **more: Any) -> DeviceSettings:
@@ -109,6 +117,7 @@ def yard(**more: Any) -> SiteSettings:
             ),
         ),
         "annunciator": AnnunciatorSettings(Ref("board", "do5"), Ref("board", "do6"), Ref("inputs", "di4")),
+        "access": AccessSettings(cameras=CAMERAS),
         "writable": frozenset({Ref("board", f"do{n}") for n in range(1, 9)}),
         "performed": frozenset({"read", "events.replay", "config.get", "config.apply"}),
     }
@@ -154,6 +163,7 @@ class Compound:
     """As committed."""
     replies: list[Reply] = field(default_factory=list)
     performs: list[Perform] = field(default_factory=list)
+    pictures: list[KeepPictures] = field(default_factory=list)
     wire: list[tuple[float, str, Value]] = field(default_factory=list)
     """Every write that a device took: when, what, value."""
     asked: int = 0
@@ -235,6 +245,8 @@ class Compound:
                         self.replies.append(effect)
                     case Perform():
                         self.performs.append(effect)
+                    case KeepPictures():
+                        self.pictures.append(effect)
                     case Operate(at_once=False):
                         self.leave(self.orders.pop(effect.order))
 
@@ -359,13 +371,13 @@ class Compound:
             self.wait(0.1)
 
     def command(
-        self, cmd: str, jti: str = "", allow: frozenset[str] = ALL, life: float = 60.0, **args: Json
+        self, cmd: str, jti: str = "", allow: frozenset[str] = ALL, life: float = 60.0, kid: str = "k1", **args: Json
     ) -> dict[str, Any]:
         """A verified command; the reply, after as much time as that may take."""
         self.count += 1
         jti = jti or f"j{self.count}"
         wall = self.instant().wall
-        self.feed(Command(jti, "cloud", "li", "k1", allow, cmd, _args(args), wall + life, None, self.instant()))
+        self.feed(Command(jti, "cloud", "li", kid, allow, cmd, _args(args), wall + life, None, self.instant()))
         return self._answered(lambda reply: not reply.local and reply.jti == jti)
 
     def person(self, cmd: str, role: str = "guard", **args: Json) -> dict[str, Any]:
@@ -374,6 +386,18 @@ class Compound:
         ask = f"a{self.count}"
         self.feed(Person(ask, "wang", role, cmd, _args(args), self.instant()))
         return self._answered(lambda reply: reply.local and reply.jti == ask)
+
+    def see(self, camera: str, plate: str | None, key: str = "", confidence: float | None = 95.0, **more: Any) -> None:
+        """A camera reports a car; `lpr-exit` looks at those who leave."""
+        self.count += 1
+        direction = "out" if camera == "lpr-exit" else "in"
+        at = self.instant()
+        told = {"direction": direction, "confidence": confidence, "seen": at.wall - 0.3, "seen_firm": True, **more}
+        self.feed(Passage(camera, plate, at, key or f"k{self.count}", **told))
+
+    def listed(self, *entries: Entry, version: int = 1, by: str = "store") -> None:
+        """The list `residents` comes into force."""
+        self.feed(ListReady("residents", make("residents", version, entries), by, "", "", self.instant()))
 
     def _answered(self, wanted: Callable[[Reply], bool]) -> dict[str, Any]:
         known = len(self.replies)

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.model import Way
-from gateway.site.access import AccessSettings, Rule, Sight, decide
+from gateway.site.access import Sight, decide
 from gateway.site.lists import Entry, Lists, make
 from gateway.site.plates import CONFUSABLE, PROVINCES, classify, normalise
+from gateway.site.settings import AccessSettings, Rule
 
 WALL = 1_795_305_601.0
 RULES = AccessSettings()

@@ -195,14 +195,31 @@ def test_a_restart_keeps_the_occurrence_and_ends_what_ended_meanwhile(restarts: 
 
 def test_an_alarm_whose_rule_left_the_file_is_ended() -> None:
     world = World()
-    burn(world)
+    world.read("gauge", "pressure", 0.05)
+    world.wait(60)
     world.line("bus", up=False)
     world.plan = SiteSettings({}, ())
 
     world.restart()
 
-    assert [kind for kind, _ in world.told()][2:] == ["alarm.reset", "alarm.cleared"]
-    assert world.memory == {}
+    assert [kind for kind, _ in world.told()][2:] == ["alarm.cleared", "alarm.cleared"]
+    assert world.memory.keys() <= {"site/age"}
+
+
+@pytest.mark.parametrize("kind", ["fire", "gas"])
+def test_a_fire_or_gas_alarm_whose_rule_left_the_file_stands_as_it_was(kind: str) -> None:
+    seen = rule("sniffer", "level", "seen", kind, Condition(above=1.0))
+    world = World(plan=SiteSettings({"sniffer": DeviceSettings("sniffer", "bus", "b3", "1F", (seen,))}, ("bus",)))
+    world.read("sniffer", "level", 2.0)
+    before = world.memory["alarm/sniffer/level/seen"]
+    world.plan = SiteSettings({}, ())
+
+    world.restart()
+    world.restart()
+    world.wait(60)
+
+    assert world.told() == [("alarm.raised", "sniffer/level/seen")]
+    assert world.memory["alarm/sniffer/level/seen"] == before
 
 
 def test_silent_and_back() -> None:

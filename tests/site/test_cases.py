@@ -1,6 +1,10 @@
 """Whole incidents as data: `cases/NAME/inputs.yaml` -> `expected.txt`, every event and every write with its time."""
 
+import hashlib
 import json
+import os
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,9 +27,12 @@ _KEPT = (
 )  # fmt: skip
 
 
+ROOT = Path(__file__).parents[2]
+
+
 @cache
 def run(case: Path) -> Compound:
-    site = Compound()
+    site = Compound(trace=[])
     for step in yaml.safe_load((case / "inputs.yaml").read_text())["steps"]:
         site.wait(step["at"] - site.now)
         act(site, step)
@@ -92,6 +99,31 @@ def test_what_is_told_is_what_the_contract_says(case: Path) -> None:
     for reply in site.replies:
         if not reply.local:
             validate(json.loads(orjson.dumps(reply.data)), REPLY)
+
+
+def digest() -> str:
+    """Of every effect of every step of every incident."""
+    whole = orjson.dumps(
+        [run(case).trace for case in CASES], default=lambda value: value if value is None else [*value]
+    )
+    return hashlib.sha256(whole).hexdigest()
+
+
+def test_the_same_inputs_give_the_same_bytes_in_every_process() -> None:
+    program = "from tests.site.test_cases import digest; print(digest())"
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout.strip()
+        for seed in ("1", "77")
+    ]
+
+    assert told == [digest(), digest()]
 
 
 def test_every_incident_ends_with_nothing_written_false_in_the_fire() -> None:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Command, Json, Performed, Refused
+from gateway.model import Command, Json, Perform, Performed, Refused
 from gateway.site import arguments
-from gateway.site.settings import Ref
-from tests.site.compound import ALL, DEFAULT_ALLOW, Compound
+from gateway.site.settings import AccessSettings, Ref
+from tests.site.compound import ALL, DEFAULT_ALLOW, Compound, yard
 
 
 def command(site: Compound, cmd: str, jti: str = "j", life: float = 60.0, **args: Json) -> Command:
@@ -141,7 +141,7 @@ def test_a_command_that_expired_on_its_way() -> None:
     "cmd", ["access.update", "inspection.run", "picture", "panel.duty", "access.forget", "nonsense"]
 )
 def test_a_part_that_does_not_exist_is_unknown(cmd: str) -> None:
-    site = Compound()
+    site = Compound(yard(access=AccessSettings()))
 
     assert code(site.command(cmd, allow=ALL | {cmd})) == "unknown"
 
@@ -376,3 +376,105 @@ def test_a_duration_is_a_duration_or_nothing(text: str) -> None:
     length = arguments.seconds(text)
 
     assert length is None or (length >= 0 and text[-1] in "smhd")
+
+
+def fill(site: Compound, kid: str, count: int, cmd: str = "read", allow: frozenset[str] = frozenset({"read"})) -> None:
+    args: dict[str, Json] = {"device": "gauge"} if cmd == "read" else {"gate": "south"}
+    for n in range(count):
+        wall = site.instant().wall
+        item = Command(f"f{n}", "x", "low", kid, allow, cmd, args, wall + 3600, None, site.instant())
+        token = next((one.order for one in site.feed(item) if isinstance(one, Perform)), None)
+        if token is not None:
+            site.feed(Performed(token, True, {"level": "x" * 2000}, "", "", site.instant()))
+
+
+def test_a_key_that_only_reads_blocks_no_other_key_and_no_gate() -> None:
+    site = Compound()
+
+    fill(site, "reader", 1200)
+    refused = [reply.data["error"]["code"] for reply in site.replies if not reply.data["ok"]]  # type: ignore[index,call-overload]
+    assert refused == ["interlocked"] * 200
+    assert site.command("fire.confirm", zone="b3")["ok"]
+
+    fill(site, "k1", 1000)
+    assert code(site.command("read", device="gauge")) == "interlocked"
+    assert site.command("gate.hold", gate="south")["ok"]
+    assert site.command("fire.confirm", zone="garage")["ok"]
+
+
+def test_the_share_of_a_key_is_counted_over_a_restart_and_given_back() -> None:
+    site = Compound()
+    fill(site, "k1", 1000)
+    site.stop()
+    assert code(site.command("read", device="gauge")) == "interlocked"
+
+    site.wait(3700)
+
+    fill(site, "k1", 1, allow=ALL)
+    assert site.replies[-1].data["ok"]
+
+
+def test_what_was_read_is_told_and_not_kept() -> None:
+    site = Compound()
+    item = command(site, "read", device="gauge")
+    (perform,) = (one for one in site.feed(item) if isinstance(one, Perform))
+    site.feed(Performed(perform.order, True, {"level": 5.0}, "", "", site.instant()))
+
+    site.feed(item)
+
+    told, again = (dict(reply.data) for reply in site.replies)
+    assert told["result"] == {"level": 5.0}
+    assert (again["jti"], again["cmd"], again["ok"], again["result"]) == ("j", "read", True, None)
+
+
+def test_a_slow_commit_does_not_make_a_well_device_silent() -> None:
+    site = Compound()
+    site.commits = False
+
+    site.feed(command(site, "gate.open", gate="south"))
+    site.wait(1.5)
+    site.commits = True
+    site.commit()
+    site.wait(1)
+
+    assert [reply.data["ok"] for reply in site.replies] == [True]
+
+
+def test_a_repeat_gets_what_became_of_it_once_that_is_known() -> None:
+    site = Compound()
+    site.fall_silent("board")
+    first = command(site, "gate.open", gate="south")
+    site.feed(first)
+    site.wait(5)
+    assert code(dict(site.replies[-1].data)) == "silent"
+    site.come_back("board")
+    site.wait(5)
+
+    site.feed(first)
+
+    assert site.replies[-1].data["ok"] is True
+    assert site.writes("board.do3").count(True) == 1
+
+
+def test_a_refused_command_that_was_signed_keeps_its_arguments_in_the_audit() -> None:
+    site = Compound()
+    args: dict[str, Json] = {"plate": "京A12345", "note": "x" * 3000, "put": [1, 2], "京A12345": 1}
+
+    site.feed(Refused("not-allowed", "no", site.instant(), "j", "i", "s", "k1", "access.export", True, None, args))
+    site.feed(Refused("not-allowed", "no", site.instant(), "j", "i", "s", "k1", "access.forget", True, None, args))
+    many: dict[str, Json] = {f"n{n}": "y" * 1900 for n in range(32)}
+    site.feed(Refused("bad-args", "no", site.instant(), "j", "i", "s", "k1", "gate.open", True, None, many))
+
+    shown, hidden, large = (event.data["args"] for event in site.told("command.refused"))
+    assert isinstance(shown, dict)
+    assert "12345" not in str(shown)
+    assert shown["put"] == "(2 entries)"
+    assert hidden is None
+    assert len(str(large)) < 4096
+
+
+@pytest.mark.parametrize("cmd", ["inspection.run", "inspection.cancel", "panel.duty"])
+def test_what_this_version_does_not_do_says_so(cmd: str) -> None:
+    reply = Compound().command(cmd, allow=ALL | {cmd})
+
+    assert (code(reply), "this version does not" in reply["error"]["message"]) == ("unknown", True)

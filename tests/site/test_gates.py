@@ -254,7 +254,7 @@ def test_causes_are_a_set_and_each_takes_away_its_own() -> None:
 
     site.command("gate.hold", **SOUTH)
     site.person("gate.hold", **SOUTH)
-    assert site.causes("south") == {"command", "page"}
+    assert site.causes("south") == {"command/k1", "page"}
     site.command("gate.release", **SOUTH)
     site.wait(5)
     assert site.on("board.do3")
@@ -350,7 +350,7 @@ def test_a_hold_by_command_that_was_never_written_dies_with_its_command() -> Non
     site.fall_silent("board")
 
     assert site.command("gate.hold", life=20, **SOUTH)["error"]["code"] == "silent"
-    assert site.causes("south") == {"command"}
+    assert site.causes("south") == {"command/k1"}
     site.wait(25)
     assert site.causes("south") == set()
     site.come_back("board")

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.model import Json
+from gateway.site import list_update
 from gateway.site.list_csv import COLUMNS, PROBLEMS, BadEntry, Problem, entry_reader, fingerprint, read
-from gateway.site.list_update import ENTRIES, PARTS, UNDER_WAY, Change, Refusal, Updates, Waiting
+from gateway.site.list_update import ENTRIES, PARTS, PATIENCE, UNDER_WAY, Change, Refusal, Updates, Waiting
 from gateway.site.lists import ALWAYS, Entry, Lists, changed, make, pack, unpack
 from gateway.site.plates import PROVINCES, normalise, spellings
 
@@ -263,15 +264,10 @@ def test_an_update_in_one_part() -> None:
         "note": "x",
     }
     taken = updates().take({"list": "a", "version": "v2", "base": "v1", "put": [entry], "drop": ["京A·99999"]}, "v1")
-    assert taken == Change(
-        "a",
-        "v2",
-        False,
-        (Entry("京A10345", "visitor", at(2026, 11, 22), ALWAYS, frozenset({"north-in"}), "x"),),
-        ("京A99999",),
-    )
-    old = make("a", "v1", [Entry("京A99999", "resident"), Entry("京A88888", "resident")])
     assert isinstance(taken, Change)
+    assert (taken.list, taken.version, taken.full, taken.drop) == ("a", "v2", False, ("京A99999",))
+    assert [*taken.put] == [Entry("京A10345", "visitor", at(2026, 11, 22), ALWAYS, frozenset({"north-in"}), "x")]
+    old = make("a", "v1", [Entry("京A99999", "resident"), Entry("京A88888", "resident")])
     assert {one.plate for one in taken.apply(old)} == {"京A10345", "京A88888"}
 
 
@@ -371,3 +367,27 @@ def test_an_entry_names_its_mistake() -> None:
     with pytest.raises(BadEntry, match="found no text") as error:
         entry_reader(CHINA)({"plate": "京A12345", "kind": 7})
     assert error.value.key == "kind"
+
+
+def test_what_is_under_way_is_bounded_with_its_drops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(list_update, "HELD", 30)
+    house = updates()
+    drop = [f"京A{number:05}" for number in range(10)]
+    for number in range(3):
+        assert isinstance(
+            house.take({"list": f"l{number}", "version": 2, "part": 1, "parts": 2, "drop": drop}, None), Waiting
+        )
+    refused = house.take({"list": "l0", "version": 2, "part": 2, "parts": 2, "drop": drop[:1]}, None)
+    assert isinstance(refused, Refusal)
+    assert "under way" in refused.message
+    full = house.take({"list": "x", "version": 2, "full": True, "drop": drop}, None)
+    assert isinstance(full, Refusal)
+    assert full.message.startswith("drop")
+
+
+def test_a_change_without_parts_is_given_up() -> None:
+    house = updates()
+    first: dict[str, Json] = {"list": "x", "version": 2, "full": True, "part": 1, "parts": 2}
+    assert house.take(first, None, 10.0) == Waiting(1)
+    assert house.take({**first, "part": 2}, None, 11.0 + PATIENCE) == Waiting(1)
+    assert isinstance(house.take(first, None, 12.0 + PATIENCE), Change)

@@ -5,6 +5,7 @@ whatever comes: see `Judge`.
 """
 
 from collections import Counter
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -14,10 +15,11 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from gateway.model import Command, Emit, Input, Instant, Json, Operate, Person, Refused, Value
+from gateway.model import Command, Emit, Input, Instant, Json, Operate, Passage, Person, Refused, Remember, Value
+from gateway.site.lists import Entry
 from gateway.site.settings import Ref
 from gateway.site.site import Site
-from tests.site.compound import ALL, DEFAULT_ALLOW, Compound
+from tests.site.compound import ALL, CAMERAS, DEFAULT_ALLOW, Compound
 
 HOURS = 10_000
 LIVES = 300
@@ -27,6 +29,12 @@ ZONE = {"smoke-1": "b3", "smoke-2": "b3", "smoke-3": "b3", "heat-9": "garage", "
 GATES = {"north": ("board.do1", "board.do2"), "south": ("board.do3", "board.do3"), "back": ("board.do8", "board.do8")}
 SOUND = ("release/board.do5", "release/board.do6")
 LINKED = ("north", "south")
+LISTS = (
+    (Entry("沪A10001", "resident"), Entry("沪A10002", "visitor", gates=frozenset({"south"}))),
+    (Entry("沪A10001", "blocked"), Entry("沪A10002", "resident")),
+    (),
+)
+PLATES = ("沪A10001", "沪A10002", "沪A1000Z", "沪A10003", "沪A1234应急", None)
 
 
 class Judge:
@@ -94,12 +102,17 @@ class Judge:
                 lives.setdefault(str(event.data["alarm"]), []).append(
                     "end" if event.data["state"] == "normal" else event.type
                 )
+        passages = [event.data["passage"] for event in self.site.events if event.type in TOLD]
+        assert len(passages) == len(set(passages)), "a passage was told twice"
         for alarm, told in lives.items():
             assert told[0] == "alarm.raised", (alarm, told)
             assert told.count("alarm.raised") == 1, (alarm, told)
             assert "end" not in told[:-1], (alarm, told)
         ids = [event.id for event in self.site.events]
         assert len(ids) == len(set(ids))
+
+
+TOLD = ("access.passage", "access.denied")
 
 
 class Recorder(Compound):
@@ -141,6 +154,8 @@ class Machine(RuleBasedStateMachine):
         self.site = Recorder()
         self.judge = Judge(self.site)
         self.commands: list[Command] = []
+        self.pushes: list[Passage] = []
+        self.lists = 0
         self.number = 0
 
     # ---- readings -------------------------------------------------------------------------------
@@ -237,6 +252,66 @@ class Machine(RuleBasedStateMachine):
         self.site.feed(Person(f"p{self.number}", "wang", "guard", cmd, {"gate": gate}, self.site.instant()))
         self.site.wait(0.2)
 
+    # ---- plates ---------------------------------------------------------------------------------
+
+    @rule(
+        camera=st.sampled_from(sorted(CAMERAS)),
+        plate=st.sampled_from(PLATES),
+        confidence=st.sampled_from([95.0, 95.0, 40.0, None]),
+        age=st.sampled_from([0.2, 0.2, 90.0]),
+        waited=st.sampled_from([0.0, 0.0, 4.0, 6.0]),
+    )
+    def passage(self, camera: str, plate: str | None, confidence: float | None, age: float, waited: float) -> None:
+        self.number += 1
+        now = self.site.instant()
+        at = now._replace(mono=now.mono - waited, wall=now.wall - waited)
+        way = "out" if camera == "lpr-exit" else "in"
+        one = Passage(camera, plate, at, f"k{self.number}", way, confidence, seen=at.wall - age, seen_firm=True)  # type: ignore[arg-type]
+        self.pushes.append(one)
+        self._push(one)
+
+    @precondition(lambda self: self.pushes)
+    @rule(data=st.data(), camera_clock=st.booleans())
+    def push_again(self, data: st.DataObject, camera_clock: bool) -> None:
+        """A camera repeats what it sent before: with its bytes, and with a new arrival."""
+        one = data.draw(st.sampled_from(self.pushes[-200:]))
+        self._push(replace(one, at=self.site.instant(), history=camera_clock and one.history))
+
+    @rule(seconds=st.sampled_from([0.0, 0.01, 0.3, 3.0]), lose=st.booleans())
+    def push_and_crash(self, seconds: float, lose: bool) -> None:
+        """A camera repeats what was not answered, as soon as somebody listens again."""
+        self.number += 1
+        one = Passage("lpr-exit", f"沪B{10000 + self.number}", self.site.instant(), f"k{self.number}", "out", 95.0)
+        self.pushes.append(one)
+        self._push(one)
+        self.site.wait(seconds)
+        self.crash(lose=lose)
+        self._push(replace(one, at=self.site.instant()))
+
+    @rule(number=st.integers(0, len(LISTS) - 1))
+    def new_list(self, number: int) -> None:
+        self.lists += 1
+        self.site.listed(*LISTS[number], version=self.lists, by="file")
+
+    def _push(self, one: Passage) -> None:
+        gate = CAMERAS[one.camera]
+        before = len(self.judge.told())
+        effects = self.site.feed(one)
+        if gate is not None:
+            moved = [e for e in effects if isinstance(e, Operate) and f"{e.device}.{e.point}" == GATES[gate][0]]
+            told = [e for e in effects if isinstance(e, Emit) and e.type in TOLD]
+            waits = [e for e in effects if isinstance(e, Remember) and e.key.startswith("passing/")]
+            if moved:
+                assert waits, "a gate moves for a passage that nobody would hear of"
+                assert one.key not in self.judge.asked[gate], f"{one.key} moves the gate a second time"
+                assert self.site.instant().mono - one.at.mono < 5, "it opens for a car that has gone"
+            if moved or any(e.data["decision"] == "opened" for e in told):
+                self.judge.asked[gate][one.key] += 1
+            if told and self.judge.burns() and gate in LINKED:
+                assert {e.data["decision"] for e in told} <= {"held-open", "no-gate"}, "a fire holds it open"
+        assert len(self.judge.told()) >= before
+        self.site.wait(0.05)
+
     @rule(data=st.data(), on_site=st.booleans())
     def reset(self, data: st.DataObject, on_site: bool) -> None:
         alarms = sorted(key for key in self.site.memory if key.startswith("alarm/"))
@@ -284,6 +359,10 @@ class Machine(RuleBasedStateMachine):
     def crash(self, lose: bool) -> None:
         self.finish_life()
         self.site.crash(lose=lose)
+        kept = {str(value[0]) for key, value in self.site.memory.items() if key.startswith("passage:")}  # type: ignore[index]
+        for asked in self.judge.asked.values():
+            for one in [one for one in asked if one.startswith("k") and one not in kept]:
+                del asked[one]  # lost before it was accepted: nothing has moved for it, and a retry is new
 
     @rule()
     def clean_restart(self) -> None:
@@ -358,7 +437,9 @@ class Machine(RuleBasedStateMachine):
             assert not judge.causes(gate), gate
             assert not any(map(site.on, outputs)), gate
         assert not [
-            key for key in site.memory if key.startswith(("gate/", "release/", "linkage/")) and key not in SOUND
+            key
+            for key in site.memory
+            if key.startswith(("gate/", "release/", "linkage/", "passing/")) and key not in SOUND
         ]
         judge.lives_of_alarms()
         audited = {event.data["jti"] for event in site.events if event.type.startswith("command.")}

@@ -1,10 +1,12 @@
 """The built-in alarms about the gateway itself."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.model import OwnHealth, SetAside
-from gateway.site.settings import OWN_ALARMS
-from tests.site.world import World
+from gateway.site.settings import OWN_ALARMS, GateSettings, Ref
+from tests.site.world import World, settings
 
 
 def tell(world: World, alarm: str, *, well: bool, detail: str = "") -> None:
@@ -29,6 +31,23 @@ def test_raised_and_cleared_once_under_one_id_over_a_restart(alarm: str) -> None
     assert (raised["text"], raised["device"], raised["zone"]) == ("disk gone", None, None)
     assert world.last()["alarm"] == raised["alarm"]
     assert world.last()["state"] == "normal"
+
+
+def test_a_module_that_does_not_know_what_to_do_without_us_is_a_fault_of_its_gate() -> None:
+    north = GateSettings("north", Ref("board", "do1"), on_loss="open")
+    world = World(plan=replace(settings(), gates={"north": north}))
+    tell(world, "north/on-loss", well=True)
+    tell(world, "north/on-loss", well=False, detail="board does not keep do1/safe")
+    raised = world.last()
+    world.restart()
+    tell(world, "north/on-loss", well=True)
+
+    assert (raised["kind"], raised["text"]) == ("fault", "board does not keep do1/safe")
+    assert world.told() == [("alarm.raised", "north/on-loss"), ("alarm.cleared", "north/on-loss")]
+    tell(world, "north/on-loss", well=False, detail="again")
+    world.plan = replace(world.plan, gates={"north": replace(north, on_loss="keep")})
+    world.restart()
+    assert world.told()[-1] == ("alarm.cleared", "north/on-loss"), "nothing is told there any more"
 
 
 def test_a_memory_that_was_set_aside_is_told() -> None:

@@ -12,7 +12,6 @@ from gateway.site.plates import (
     PROVINCES,
     classify,
     kind_of,
-    masked,
     normalise,
     spellings,
 )
@@ -176,12 +175,6 @@ def test_spellings_differ_in_one_character(plate: str) -> None:
         assert len(spelt) == len(text)
         assert sum(one != other for one, other in zip(spelt, text, strict=True)) == 1
         assert text in spellings(spelt)
-
-
-def test_masked() -> None:
-    assert masked("京A12345") == "京A*****"
-    assert masked("京") == "京"
-    assert (masked(None), masked("")) == ("-", "-")
 
 
 def test_long_texts_cost_little() -> None:

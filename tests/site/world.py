@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.kinds import ALARM_KINDS
 from gateway.model import (
-    ALARM_KINDS,
     Answer,
     DeviceHealth,
     Effect,

@@ -1,0 +1,340 @@
+"""Passages: what was decided about a plate becomes an opening, an event, and who is inside. Pure.
+
+Its event is told once, when it is known what became of the order: in one commit with the gate's own, or, after a
+crash, by the next process, as `opened` with `opened_at` null: nobody knows whether it was carried out. An order that
+came to nothing is a denial, `silent` or `refused`. The passage's key is remembered in the step that orders.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from gateway.model import (
+    Effect,
+    Emit,
+    Forget,
+    Instant,
+    Json,
+    KeepPictures,
+    ListReady,
+    Passage,
+    Remember,
+    Stream,
+    rfc3339,
+)
+from gateway.site.access import PREFIX, Access, Decision, Sight, decide
+from gateway.site.gates import Gates, Settled
+from gateway.site.ids import Ids
+from gateway.site.lists import PlateList
+from gateway.site.masks import without_plates
+from gateway.site.plates import LONGEST, classify, normalise
+from gateway.site.presence import PREFIX as INSIDE
+from gateway.site.presence import Presence
+from gateway.site.settings import AccessSettings
+
+LIFE = 5.0
+"""An order whose device is silent dies so many seconds after the plate arrived."""
+WAITING = 256
+"""Passages whose orders are under way at once; beyond them a gate's limit is reached."""
+DENIED = 64
+"""Denied cars that the guard may still let in by one press."""
+STORE = "store"
+"""Who asks for a list that stands as it was stored."""
+_MEMORY = "passing/"
+_TOKEN = "passage/"  # noqa: S105 - names a request
+_LATEST = 4_102_444_800.0
+"""2100: a camera's time beyond it is none."""
+_WORDS = 500
+
+_ROLES: Mapping[str, tuple[str, ...]] = {"plate": ("plate",), "scene": ("plate", "scene"), "none": ()}
+"""The pictures that are kept of every passage."""
+
+Change = Mapping[str, Json]
+
+
+@dataclass(slots=True)
+class _Passing:
+    """The order of a passage is under way."""
+
+    data: dict[str, Json]
+    car: "_Car"
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class _Car:
+    """What presence wants to know of a car."""
+
+    gate: str | None
+    plate: str | None
+    direction: str | None
+    kind: str | None
+
+
+class Passages:
+    """Takes passages and lists of plates in. `access.lists` are the lists in force."""
+
+    def __init__(self, settings: AccessSettings, gates: Gates, ids: Ids) -> None:
+        self.access = Access(settings)
+        self.presence = Presence()
+        self._settings = settings
+        self._gates = gates
+        self._ids = ids
+        self._memory: Change = {}
+        self._passing: dict[str, _Passing] = {}
+        self._denied: dict[str, _Car] = {}
+        self._by_hand: dict[str, str] = {}
+
+    def restore(self, memory: Change) -> None:
+        """Take up what had to survive; it counts from `start` on."""
+        mine = (PREFIX, INSIDE, _MEMORY)
+        self._memory = {key: value for key, value in memory.items() if key.startswith(mine)}
+
+    def start(self, now: Instant) -> Iterator[Effect]:
+        """What was under way when the process ended is told now; nothing of it is ordered again."""
+        memory, self._memory = self._memory, {}
+        self.access.restore(memory, now)
+        self.presence.restore(memory)
+        for key, data in memory.items():
+            if key.startswith(_MEMORY):
+                yield Forget(key)
+                if isinstance(data, Mapping):
+                    yield self._event(data, now, now)
+
+    def take(self, item: Passage, now: Instant) -> Iterator[Effect]:
+        """A plate camera saw a car."""
+        gate = self._settings.cameras.get(item.camera)
+        by_fire = gate is not None and self._gates.get(gate).by_fire
+        taken = self.access.take(item, now.wall, held_by_fire=by_fire)
+        yield from _kept(taken.remember)
+        decision = taken.decision
+        if decision is None:
+            if item.pictures:
+                yield KeepPictures("", item.camera, (), item.at, tuple(one.id for one in item.pictures))
+            return
+        if decision.decision == "opened" and now.mono >= item.at.mono + LIFE:
+            decision = replace(decision, decision="denied", reason="too-late")
+            self.access.opened_nothing(item.camera, _car(item, gate, decision).plate)
+        passage = self._ids.new(now)
+        pictures = self._pictures(item, decision)
+        if item.pictures:
+            dropped = tuple(one.id for one in item.pictures if one.id not in pictures)
+            yield KeepPictures(passage, item.camera, pictures, item.at, dropped)
+        data = _data(passage, item, gate, decision, pictures)
+        car = _car(item, gate, decision)
+        if decision.decision == "opened" and gate is not None:
+            yield from self._open(_Passing(data, car, item.at), gate, now, limited=not decision.is_emergency)
+            return
+        if decision.decision == "denied":
+            self._refused(passage, car)
+        elif not decision.late:
+            yield from self._moved(car, now)
+        yield self._event(data, item.at, now)
+
+    # ---- its order ------------------------------------------------------------------------------
+
+    def _open(self, one: _Passing, gate: str, now: Instant, *, limited: bool) -> Iterator[Effect]:
+        data = one.data
+        token = f"{_TOKEN}{data['passage']}"
+        who: Change = {"cause": "passage", "by": None, "passage": data["passage"]}
+        if len(self._passing) >= WAITING and not self._gates.get(gate).is_held:
+            data["decision"] = "rate-limited"
+            self._shut(one)
+            yield self._event(data, one.at, now)
+            return
+        opening = yield from self._gates.open_once(
+            gate, who, now, expires=one.at.mono + LIFE, token=token, limited=limited
+        )
+        if opening.decision in ("ordered", "joined"):
+            data["ordered_at"] = now.rfc3339()
+        else:
+            data["decision"] = opening.decision
+        if opening.later:
+            self._passing[token] = one
+            yield Remember(f"{_MEMORY}{data['passage']}", dict(data))
+            return
+        if opening.decision == "joined":
+            data["opened_at"] = now.rfc3339()
+        if opening.decision == "rate-limited":
+            self._shut(one)
+        else:
+            yield from self._moved(one.car, now)
+        yield self._event(data, one.at, now)
+
+    def settled(self, item: Settled, now: Instant) -> Iterator[Effect]:
+        """A gate has taken an order, or not; perhaps one of a passage, or of the guard for a car that was denied."""
+        by_hand = self._denied.pop(self._by_hand.pop(item.token, ""), None) if item.ok else None
+        self._by_hand.pop(item.token, None)
+        if by_hand is not None:
+            yield from self._moved(by_hand, now)
+        one = self._passing.pop(item.token, None)
+        if one is None:
+            return
+        yield Forget(f"{_MEMORY}{one.data['passage']}")
+        if item.ok and item.detail == "held-open":
+            one.data["decision"] = "held-open"
+        elif item.ok:
+            one.data["opened_at"] = now.rfc3339()
+        if item.ok:
+            yield from self._moved(one.car, now)
+        else:
+            one.data |= {"decision": "denied", "reason": "refused" if item.detail == "refused" else "silent"}
+            self._shut(one)
+        yield self._event(one.data, one.at, now)
+
+    def by_hand(self, passage: str, gate: str, token: str) -> str | None:
+        """Somebody on site opens for this passage, by the request `token`. Why not; None: it may be."""
+        car = self._denied.get(passage)
+        if car is None:
+            return None if len(passage) <= 64 and passage.isascii() else "passage: no such passage"
+        if car.gate != gate:
+            return f"passage: it was at {car.gate}"
+        self._by_hand[token] = passage
+        if len(self._by_hand) > DENIED:
+            del self._by_hand[next(iter(self._by_hand))]
+        return None
+
+    # ---- lists ----------------------------------------------------------------------------------
+
+    def list_ready(self, item: ListReady, now: Instant) -> Iterator[Effect]:
+        """A list comes into force, or could not be made.
+
+        In the audit: unless a command asked for it, which stands there by itself, or it is the stored one as ever.
+        """
+        ready = item.list if isinstance(item.list, PlateList) else None
+        if ready is not None:
+            self.access.lists = self.access.lists.replaced(ready)
+        if item.order or (item.by == STORE and ready is not None and not item.detail):
+            return
+        args: dict[str, Json] = {"list": item.name, "version": None if ready is None else ready.version}
+        if ready is not None:
+            args |= {"lines": len(ready)}
+        data: dict[str, Json] = {
+            "jti": None, "iss": "on-site", "sub": item.by, "kid": None, "cmd": "access.update", "args": args,
+            "ok": ready is not None, "error": None, "count": None,
+        }  # fmt: skip
+        if item.detail:
+            code = "bad-args" if ready is None else "interlocked"
+            data["error"] = {"code": code, "message": without_plates(item.detail[:_WORDS])}
+        kind = "command.refused" if ready is None else "command.done"
+        yield Emit(Stream.AUDIT, kind, None, data, self._ids.new(now), now)
+
+    # ---- one plate ------------------------------------------------------------------------------
+
+    def kept(self, plate: str) -> dict[str, Json]:
+        """What this part keeps of a plate, beside its events."""
+        inside = self.presence.find(plate)
+        return {
+            "plate": plate,
+            "lists": [
+                {
+                    "list": name,
+                    "kind": line.kind,
+                    "from": rfc3339(line.since) if line.since else None,
+                    "until": rfc3339(line.until) if line.ends else None,
+                    "gates": sorted(line.gates),
+                    "note": line.note or None,
+                }
+                for name, line in self.access.lists.find(plate)
+            ],
+            "inside": None if inside is None else {"kind": inside.kind, "since": rfc3339(inside.since)},
+            "recent": self.access.known(plate),
+        }
+
+    def would(self, plate: str, gate: str | None, now: Instant) -> list[Json]:
+        """What would be decided now about a plate that is read well, at one gate or at all, by direction."""
+        seen = classify(plate)
+        gates = [gate] if gate is not None else sorted({one for one in self._settings.cameras.values() if one})
+        told: list[Json] = []
+        for one in gates:
+            for way in ("in", "out"):
+                sight = Sight(seen, 100.0, "in" if way == "in" else "out", one, now.wall)
+                found = decide(sight, self.access.lists, self._settings, held_by_fire=self._gates.get(one).by_fire)
+                about: dict[str, Json] = {"gate": one, "direction": way, "decision": found.decision}
+                told.append({**about, "reason": found.reason, "list": found.list, "listed": found.listed})
+        return told
+
+    def forget(self, plate: str) -> Iterator[Effect]:
+        """Erase a plate from everything but the lists and the events, which takes time."""
+        yield from _kept(self.access.forget(plate))
+        yield from _kept(self.presence.forget(plate))
+        for passage, car in self._denied.items():
+            if car.plate == plate:
+                self._denied[passage] = replace(car, plate=None)
+        for one in self._passing.values():
+            if one.car.plate == plate:
+                one.car = replace(one.car, plate=None)
+                one.data |= {"plate": None, "plate_raw": None}
+                yield Remember(f"{_MEMORY}{one.data['passage']}", dict(one.data))
+
+    def correct(self, plate: str, now: Instant, *, inside: bool) -> Iterator[Effect]:
+        """A person knows better whether a car is inside."""
+        yield from _kept(self.presence.correct(plate, now.wall, inside=inside))
+
+    def plate(self, said: Json) -> str:
+        """A plate as people type it, in the form in which plates are compared; empty: it is none."""
+        found = normalise(said) if isinstance(said, str) else ""
+        return found if len(found) <= LONGEST else ""
+
+    # ---- what follows ---------------------------------------------------------------------------
+
+    def _pictures(self, item: Passage, decision: Decision) -> tuple[str, ...]:
+        """Which of its pictures are kept: after `access.pictures`; denied and emergency passages keep the scene."""
+        wanted = set(_ROLES[self._settings.pictures])
+        if decision.decision == "denied" or decision.is_emergency:
+            wanted.add("scene")
+        return tuple(one.id for one in item.pictures if one.role in wanted)
+
+    def _shut(self, one: _Passing) -> None:
+        """Its order came to nothing: the car still stands there."""
+        self._refused(str(one.data["passage"]), one.car)
+        self.access.opened_nothing(str(one.data["camera"]), one.car.plate)
+
+    def _refused(self, passage: str, car: _Car) -> None:
+        self._denied[passage] = car
+        if len(self._denied) > DENIED:
+            del self._denied[next(iter(self._denied))]
+
+    def _moved(self, car: _Car, now: Instant) -> Iterator[Effect]:
+        way = car.direction
+        if way is not None:
+            yield from _kept(self.presence.moved(car.plate, "in" if way == "in" else "out", car.kind, now.wall))
+
+    def _event(self, data: Change, at: Instant, now: Instant) -> Emit:
+        kind = "access.denied" if data["decision"] in ("denied", "rate-limited") else "access.passage"
+        return Emit(Stream.ACCESS, kind, str(data["camera"]), data, self._ids.new(now), at)
+
+
+def _kept(changes: Change) -> Iterator[Effect]:
+    for key, value in changes.items():
+        yield Forget(key) if value is None else Remember(key, value)
+
+
+def _car(item: Passage, gate: str | None, decision: Decision) -> _Car:
+    plate = decision.listed or (None if decision.plate is None else decision.plate.text)
+    return _Car(gate, plate, item.direction, decision.list_kind)
+
+
+def _data(
+    passage: str, item: Passage, gate: str | None, decision: Decision, pictures: tuple[str, ...]
+) -> dict[str, Json]:
+    plate = decision.plate
+    return {
+        "passage": passage,
+        "camera": item.camera,
+        "gate": gate,
+        "direction": item.direction,
+        # What it was taken for: the list's plate behind a misread one, which stands in `plate_raw`.
+        "plate": None if plate is None else decision.listed or plate.text,
+        "plate_raw": None if item.plate_raw is None else item.plate_raw[: 4 * LONGEST],
+        "plate_kind": None if plate is None else plate.kind,
+        "colour": item.colour if plate is None else plate.colour,
+        "confidence": item.confidence,
+        "list_kind": decision.list_kind,
+        "decision": decision.decision,
+        "reason": decision.reason,
+        "seen_at": rfc3339(item.seen) if item.seen is not None and 0.0 <= item.seen < _LATEST else None,
+        "ordered_at": None,
+        "opened_at": None,
+        "pictures": list(pictures),
+        "late": decision.late,
+    }

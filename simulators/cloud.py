@@ -34,6 +34,7 @@ class Cloud:
     root: str = "site-gateway/v1"
     client_id: str = "cloud"
     on_event: Callable[[str, Event], None] | None = None
+    on_reply: Callable[[str, Event], None] | None = None
     events: list[Event] = field(default_factory=list)
     latest: dict[str, Event] = field(default_factory=dict)
     arrived: dict[str, float] = field(default_factory=dict)
@@ -146,6 +147,8 @@ class Cloud:
             self.replayed.append(event)
         elif event["type"] == "sitegateway.command.reply.v1":
             self._take_reply(event)
+            if self.on_reply:
+                self.on_reply(topic, event)
         elif "sequence" not in event:
             self.latest[topic.removeprefix(f"{self.root}/").split("/", 2)[-1]] = event
         elif (key := (event["source"], event["id"])) in self._seen:

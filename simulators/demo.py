@@ -1,6 +1,6 @@
 """`site-gateway demo`: the example site whole, on this machine, with nothing but what is installed.
 
-Virtual devices, a broker (mosquitto, or the one of the simulators where there is none), the gateway as a
+Virtual devices and cameras, a broker (mosquitto, or the one of the simulators where there is none), the gateway as a
 process of its own, and a cloud that prints what the broker delivers.
 """
 
@@ -23,6 +23,7 @@ from gateway.errors import GatewayError
 from simulators import scenario as scenarios
 from simulators.broker import Broker
 from simulators.cloud import Cloud
+from simulators.proxy import Proxy
 from simulators.serve import say
 from simulators.site import VirtualSite
 
@@ -31,13 +32,16 @@ _RED = "\x1b[1;31m"
 _PLAIN = "\x1b[0m"
 
 
-def demo(seconds: float | None) -> None:
-    """Run until SIGINT or SIGTERM, or for so many seconds. Raises GatewayError or OSError."""
+def demo(seconds: float | None, scenario: str = "demo") -> None:
+    """Run until SIGINT or SIGTERM, or for so many seconds. Raises GatewayError or OSError.
+
+    `scenario`: one of those that come with the examples.
+    """
     with tempfile.TemporaryDirectory(prefix="site-gateway-demo-") as folder:
-        asyncio.run(_demo(Path(folder), seconds))
+        asyncio.run(_demo(Path(folder), seconds, scenario))
 
 
-async def _demo(folder: Path, seconds: float | None) -> None:
+async def _demo(folder: Path, seconds: float | None, name: str) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,19 +51,20 @@ async def _demo(folder: Path, seconds: float | None) -> None:
     loaded = load(example)
     if loaded.site is None:
         raise GatewayError("\n".join(map(str, loaded.problems)))
-    fire = scenarios.load(examples / "scenarios" / "fire.yaml")
-    async with _broker(folder) as port, VirtualSite(loaded.site) as virtual:
+    scenario = _scenario(examples / "scenarios", name)
+    async with _broker(folder) as port, Proxy(port) as way, VirtualSite(loaded.site) as virtual:
         site = folder / "site.yaml"
-        url = f"mqtt://127.0.0.1:{port}"
+        url = f"mqtt://127.0.0.1:{way.port}"
         virtual.write_site(example, site, broker_url=url, store_path=folder / "store")
-        _introduce(loaded.site.site.name or loaded.site.site.id, virtual, url, folder)
+        _introduce(loaded.site.site.name or loaded.site.site.id, virtual, f"mqtt://127.0.0.1:{port}", folder)
         async with asyncio.TaskGroup() as group:
             cloud = Cloud(port, on_event=_show)
             tasks = [group.create_task(cloud.run(), name="cloud")]
             await cloud.until(lambda seen: seen.connections > 0)
             async with _gateway(site, folder / "gateway.log"):
-                say(f"In {min(step.at for step in fire.steps):g} s a fire breaks out. Ctrl-C ends the demo.\n")
-                tasks.append(group.create_task(scenarios.play(virtual, fire), name="scenario"))
+                say(f"{scenario.title or scenario.name}: {scenario.steps[-1].at:g} s. Ctrl-C ends the demo.\n")
+                playing = scenarios.play(virtual, scenario, lambda up: _uplink(way, up=up))
+                tasks.append(group.create_task(playing, name="scenario"))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
                         await stop.wait()
@@ -74,10 +79,28 @@ def _examples() -> Path:
     return beside / "examples" if (beside / "examples").is_dir() else beside
 
 
+def _scenario(folder: Path, name: str) -> scenarios.Scenario:
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise GatewayError(f"there is no scenario {name!r}; {', '.join(known)}")
+    return scenarios.load(folder / f"{name}.yaml")
+
+
+def _uplink(way: Proxy, *, up: bool) -> None:
+    say(f"---- the broker is {'back' if up else 'away'} ----")
+    if up:
+        way.restore()
+    else:
+        way.refuse()
+
+
 def _introduce(name: str, virtual: VirtualSite, url: str, folder: Path) -> None:
     say(f"{name}, simulated. Lines:")
     for line, address in virtual.addresses.items():
         say(f"  {line}: {address}")
+    say(f"Cameras, which push to http://{virtual.camera_listener}:")
+    for camera in virtual.cameras.values():
+        say(f"  {camera.setup.name}: {camera.address}")
     say(f"Broker: {url}   (everything it carries: mosquitto_sub -p {url.rpartition(':')[2]} -v -t '#')")
     say(f"Site file: {folder}/site.yaml   Log: {folder}/gateway.log")
 
@@ -139,6 +162,12 @@ def _show(topic: str, event: dict[str, Any]) -> None:
         colour, plain = (_RED, _PLAIN) if sys.stdout.isatty() else ("", "")
         say(f"{colour}{topic}{plain}")
         say(orjson.dumps(event, option=orjson.OPT_INDENT_2).decode())
+    elif kind.startswith("access."):
+        data = event["data"]
+        say(f"{topic} {kind}: {data['plate']} at {data['gate']}: {data['decision']}, {data['reason']}")
+    elif kind.startswith("gate."):
+        data = event["data"]
+        say(f"{topic} {kind} {data['gate']} by {data['cause']}: {data['commanded']}, {data['actual']}")
     elif kind != "telemetry.readings":
         say(f"{topic} {kind}")
     elif event["data"]["full"]:

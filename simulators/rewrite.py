@@ -7,18 +7,28 @@ import copy
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 _TEXT: Final = "tag:yaml.org,2002:str"
+_MAP: Final = "tag:yaml.org,2002:map"
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _NUMBER: Final = "tag:yaml.org,2002:int"
 _LOOPBACK: Final = "127.0.0.1"
 _FILE_KEYS: Final = frozenset({"file", "ca", "cert", "key", "ed25519", "lists"})
 """Keys whose text is a path relative to the site file."""
+
+
+class Virtual(NamedTuple):
+    """Where a camera is instead."""
+
+    address: str
+    """`HOST:PORT` of its web server; it pushes from the same host."""
+    secrets: Mapping[str, Path]
+    """`password`, `token` -> the file that it stands in."""
 
 
 def free_address() -> str:
@@ -28,8 +38,14 @@ def free_address() -> str:
         return f"{_LOOPBACK}:{probe.getsockname()[1]}"
 
 
-def rewritten(source: Path, addresses: Mapping[str, str], *, broker_url: str, store_path: Path) -> str:
-    """The text of `source` with loopback addresses (`addresses`: of the lines). The file has been loaded before."""
+def rewritten(
+    source: Path, addresses: Mapping[str, str], cameras: Mapping[str, Virtual], listen: str, *, broker_url: str,
+    store_path: Path,
+) -> str:  # fmt: skip
+    """The text of `source` with loopback addresses (`addresses`: of the lines). The file has been loaded before.
+
+    `listen`: where cameras push to.
+    """
     composed = yaml.compose(source.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     if not isinstance(composed, MappingNode):
         raise ValueError(f"{source} is no site file")  # noqa: TRY004 - the text is wrong, not a type
@@ -41,15 +57,14 @@ def rewritten(source: Path, addresses: Mapping[str, str], *, broker_url: str, st
     uplink = _inside(root, "uplink")
     _put(uplink, "url", broker_url)
     _drop(uplink, "username", "password", "tls")
-    for part in _children(root, "http"):
-        _replace(part, "listen", free_address())
-    for camera in _children(root, "cameras"):
-        _replace(camera, "address", _LOOPBACK)
-        _loopback_url(camera, "snapshot")
+    for name, part in _children(root, "http"):
+        _replace(part, "listen", listen if name == "cameras" else free_address())
+    for name, camera in _children(root, "cameras"):
+        _replace_camera(camera, cameras[name])
     if _get(root, "fire_centre") is not None:
         _replace(_inside(root, "fire_centre"), "tcp", free_address())
     if _get(root, "store") is None:
-        root.value.append((_scalar("store"), MappingNode("tag:yaml.org,2002:map", [], flow_style=True)))
+        root.value.append((_scalar("store"), MappingNode(_MAP, [], flow_style=True)))
     _put(_inside(root, "store"), "path", str(store_path.absolute()))
     _drop(root, "simulated")
     root.value.append((ScalarNode(_TEXT, "simulated"), ScalarNode("tag:yaml.org,2002:bool", "true")))
@@ -73,10 +88,16 @@ def _replace_line(line: MappingNode, address: str) -> None:
             _put(line, "stopbits", "2", _NUMBER)
 
 
-def _loopback_url(camera: MappingNode, key: str) -> None:
-    node = _get(camera, key)
-    if node is not None:
-        _replace(camera, key, urlsplit(str(node.value))._replace(netloc=_LOOPBACK).geturl())
+def _replace_camera(camera: MappingNode, virtual: Virtual) -> None:
+    _replace(camera, "address", virtual.address)
+    shown = _get(camera, "snapshot")
+    if shown is not None:
+        url = urlsplit(str(shown.value))._replace(scheme="http", netloc=virtual.address)
+        _replace(camera, "snapshot", url.geturl())
+    for key, file in virtual.secrets.items():
+        _drop(camera, key)
+        secret = MappingNode(_MAP, [(_scalar("file"), _scalar(str(file)))], flow_style=True)
+        camera.value.append((_scalar(key), secret))
 
 
 def _alone(node: Node, base: Path, key: str = "") -> Node:
@@ -135,7 +156,8 @@ def _inside(mapping: MappingNode, *keys: str) -> MappingNode:
     return mapping
 
 
-def _children(root: MappingNode, key: str) -> list[MappingNode]:
+def _children(root: MappingNode, key: str) -> list[tuple[str, MappingNode]]:
+    """The mappings under a key, with their names."""
     node = _get(root, key)
-    values = [value for _, value in node.value] if isinstance(node, MappingNode) else []
-    return [value for value in values if isinstance(value, MappingNode)]
+    found = node.value if isinstance(node, MappingNode) else []
+    return [(str(name.value), value) for name, value in found if isinstance(value, MappingNode)]

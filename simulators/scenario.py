@@ -10,6 +10,13 @@
       - {at: 20s, restore: [hydrant-1, smoke-3-1f]}
       - {at: 30s, line_down: fire-loop}
       - {at: 35s, line_up: fire-loop}
+      - {at: 40s, car: {camera: lpr-north-in, plate: 沪A12345, confidence: 97, direction: forward, colour: blue}}
+      - {at: 50s, camera_offline: lpr-north-in}    # it sees cars all the same, and tells of them when it is back
+      - {at: 60s, camera_online: lpr-north-in}
+
+A car without `plate` has none that could be read; of the rest only `camera` is needed, and `car` may be a list.
+    (`stick: relay.do1` and `free: relay.do1`: a contact that does not move; `uplink: down`, `uplink: up`: the way to
+    the broker, where the one who plays the scenario has one.)
 
 Times count from the beginning. A step may do several things at once.
 """
@@ -28,12 +35,31 @@ from gateway.config.source import Source, SourceError, read
 from gateway.config.units import duration
 from gateway.errors import ConfigError
 from gateway.model import Value
+from simulators.cameras.model import Turn
 from simulators.registers import encode
 from simulators.site import VirtualSite
 
 _KEYS: Final = ("title", "repeat", "steps")
-_ACTIONS: Final = ("set", "silence", "delay", "garble", "restore", "line_down", "line_up")
-_NAMES: Final = ("silence", "garble", "restore", "line_down", "line_up")
+_NAMES: Final = (
+    "silence", "garble", "restore", "stick", "free", "line_down", "line_up", "camera_offline", "camera_online",
+)  # fmt: skip
+_ACTIONS: Final = ("set", "delay", *_NAMES, "car", "uplink")
+_TURNS: Final = ("forward", "reverse")
+_COLOURS: Final = ("blue", "yellow", "white", "black", "green", "yellow-green")
+_LONGEST: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Car:
+    """A car that passes a camera."""
+
+    camera: str
+    plate: str | None = None
+    """None: none could be read."""
+    confidence: float = 97.0
+    direction: Turn = "forward"
+    colour: str | None = "blue"
+    """Of the plate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +76,13 @@ class Step:
     restore: tuple[str, ...] = ()
     line_down: tuple[str, ...] = ()
     line_up: tuple[str, ...] = ()
+    camera_offline: tuple[str, ...] = ()
+    camera_online: tuple[str, ...] = ()
+    cars: tuple[Car, ...] = ()
+    stick: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
+    uplink: str | None = None
+    """`down` or `up`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +92,14 @@ class Scenario:
     name: str
     steps: tuple[Step, ...]
     repeat: float | None = None
+    title: str = ""
 
 
-async def play(site: VirtualSite, scenario: Scenario) -> None:
-    """Play it; with `repeat` until cancelled. Raises ConfigError before, naming every step that does not fit."""
+async def play(site: VirtualSite, scenario: Scenario, uplink: Callable[[bool], None] | None = None) -> None:
+    """Play it; with `repeat` until cancelled. Raises ConfigError before, naming every step that does not fit.
+
+    `uplink` takes the way to the broker away (False) and gives it back (True).
+    """
     problems = misfits(site, scenario)
     if problems:
         raise ConfigError("\n".join(problems))
@@ -72,6 +109,8 @@ async def play(site: VirtualSite, scenario: Scenario) -> None:
         for step in scenario.steps:
             await asyncio.sleep(begin + step.at - loop.time())
             _act(site, step)
+            if step.uplink is not None and uplink is not None:
+                uplink(step.uplink == "up")
         if scenario.repeat is None:
             return
         begin += scenario.repeat
@@ -106,24 +145,34 @@ def misfits(site: VirtualSite, scenario: Scenario) -> list[str]:
             problems.extend(_unknown_names(f"{where}: {key}", names, "device", devices))
         for key, names in (("line_down", step.line_down), ("line_up", step.line_up)):
             problems.extend(_unknown_names(f"{where}: {key}", names, "Modbus line", lines))
+        for key, names in (("camera_offline", step.camera_offline), ("camera_online", step.camera_online)):
+            problems.extend(_unknown_names(f"{where}: {key}", names, "camera", site.site.cameras))
+        plates = [name for name, camera in site.site.cameras.items() if camera.mode is not None]
+        cars = [car.camera for car in step.cars]
+        problems.extend(_unknown_names(f"{where}: car: camera", cars, "plate camera", plates))
+        for key, refs in (("stick", step.stick), ("free", step.free)):
+            for ref in refs:
+                problems.extend(_unknown_point(site, f"{where}: {key}: {ref}", ref, devices))
         for ref, value in step.set.items():
             problems.extend(_misfit(site, f"{where}: set: {ref}", ref, value, devices))
     return problems
 
 
 def _misfit(site: VirtualSite, where: str, ref: str, value: Value, devices: Iterable[str]) -> list[str]:
-    name, _, key = ref.partition(".")
-    problems = _unknown_names(where, [name], "device", devices)
-    if problems:
-        return problems
-    points = site.device(name).points
-    problems = _unknown_names(where, [key], f"point of {name}", points)
+    problems = _unknown_point(site, where, ref, devices)
     if not problems:
+        name, _, key = ref.partition(".")
         try:
-            encode(points[key], value)
+            encode(site.device(name).points[key], value)
         except ValueError as error:
             problems.append(f"{where}: {error}")
     return problems
+
+
+def _unknown_point(site: VirtualSite, where: str, ref: str, devices: Iterable[str]) -> list[str]:
+    name, _, key = ref.partition(".")
+    problems = _unknown_names(where, [name], "device", devices)
+    return problems or _unknown_names(where, [key], f"point of {name}", site.device(name).points)
 
 
 def _unknown_names(where: str, names: Iterable[str], what: str, known: Iterable[str]) -> list[str]:
@@ -140,12 +189,19 @@ def _act(site: VirtualSite, step: Step) -> None:
         (step.silence, site.silence),
         (step.garble, site.garble),
         (step.restore, site.restore),
+        (step.stick, site.stick),
+        (step.free, site.free),
         (step.line_down, site.line_down),
         (step.line_up, site.line_up),
+        (step.camera_offline, site.camera_offline),
+        (step.camera_online, site.camera_online),
     )
     for names, action in actions:
         for name in names:
             action(name)
+    for car in step.cars:
+        camera = site.camera(car.camera)
+        camera.see(car.plate, confidence=car.confidence, direction=car.direction, colour=car.colour)
 
 
 class _Reading:
@@ -167,7 +223,7 @@ class _Reading:
         repeat = self._seconds(("repeat",), tree["repeat"]) if "repeat" in tree else None
         if repeat is not None and not self.problems and (repeat <= 0 or (steps and repeat < steps[-1].at)):
             self._wrong(("repeat",), f"found {tree['repeat']!r}; more than 0s, and not before the last step")
-        return Scenario(self._source.file, tuple(steps), repeat)
+        return Scenario(self._source.file, tuple(steps), repeat, str(tree.get("title", "")))
 
     def _step(self, number: int, entry: Any) -> Step:
         path: Trail = ("steps", number - 1)
@@ -189,7 +245,30 @@ class _Reading:
                 self._wrong((*path, "set", ref), f"{_found(value)}; a number, a word, true or false")
         delays = self._mapping((*path, "delay"), entry.get("delay", {}), "{DEVICE: 500ms}")
         delay = {device: self._seconds((*path, "delay", device), text) for device, text in delays.items()}
-        return Step(at, number, values, delay, **names)
+        uplink = entry.get("uplink")
+        if uplink not in (None, "down", "up"):
+            self._wrong((*path, "uplink"), f"{_found(uplink)}; down or up")
+        cars = self._cars((*path, "car"), entry.get("car", []))
+        return Step(at, number, values, delay, **names, cars=cars, uplink=uplink)
+
+    def _cars(self, path: Trail, value: Any) -> tuple[Car, ...]:
+        if not isinstance(value, list):
+            return (self._car(path, value),)
+        return tuple(self._car((*path, place), entry) for place, entry in enumerate(value))
+
+    def _car(self, path: Trail, entry: Any) -> Car:
+        known = tuple(_CAR)
+        tree = self._mapping(path, entry, "{camera: CAMERA, plate: 沪A12345}")
+        if not isinstance(entry, dict):
+            return Car("")
+        self._keys(path, tree, known)
+        if "camera" not in tree:
+            self._wrong((*path, "camera"), "missing; which camera sees it")
+        for key, (good, allowed) in _CAR.items():
+            if key in tree and not good(tree[key]):
+                self._wrong((*path, key), f"{_found(tree[key])}; {allowed}")
+        fields: dict[str, Any] = {"camera": "", **{key: tree[key] for key in known if key in tree}}
+        return Car(**fields)
 
     def _keys(self, path: Trail, tree: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
         for key in tree:
@@ -225,6 +304,24 @@ class _Reading:
 def _nearest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _is_plate(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and 0 < len(value) <= _LONGEST)
+
+
+def _is_percent(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100
+
+
+_CAR: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
+    "camera": (lambda value: isinstance(value, str), "the name of a camera"),
+    "plate": (_is_plate, f"1 to {_LONGEST} characters"),
+    "confidence": (_is_percent, "a number from 0 to 100"),
+    "direction": (lambda value: value in _TURNS, " | ".join(_TURNS)),
+    "colour": (lambda value: value in _COLOURS, " | ".join(_COLOURS)),
+}
+"""Key -> what it must be, in code and in words."""
 
 
 def _found(value: Any) -> str:

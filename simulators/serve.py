@@ -1,4 +1,4 @@
-"""`site-gateway simulate`: the lines of a site file served as virtual devices until it is asked to end."""
+"""`site-gateway simulate`: the lines and cameras of a site file served as virtual ones until it is asked to end."""
 
 import asyncio
 import signal
@@ -31,6 +31,9 @@ async def _simulate(loaded: Loaded, file: SiteFile, scenario: Path | None, out: 
             site.write_site(loaded.path, out, broker_url=broker, store_path=store)
         for name, address in site.addresses.items():
             say(f"line {name}: {address}")
+        for name, camera in site.cameras.items():
+            pushes = f", pushes to http://{site.camera_listener}" if camera.setup.mode == "push" else ""
+            say(f"camera {name}: {camera.address}{pushes}")
         if out is not None:
             say(f"run it with: site-gateway run {out}")
         async with asyncio.TaskGroup() as group:

@@ -1,6 +1,10 @@
-"""A whole site on loopback, built from its own site file: a virtual device for each device, a wire for each line."""
+"""A whole site on loopback, built from its own site file: a virtual device for each device, a wire for each line.
+
+Cameras too, each at a loopback address of its own.
+"""
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,16 +19,18 @@ from gateway.config.site import SiteFile
 from gateway.errors import ConfigError
 from gateway.model import Value
 from simulators.bus import LATENCY, Bus, Counts, Send, Unit
+from simulators.cameras.camera import VirtualCamera
+from simulators.cameras.places import secrets_of, setups
 from simulators.device import Expected, VirtualDevice, Written
 from simulators.faults import Faults, Garble
 from simulators.frames import Framing
-from simulators.rewrite import free_address, rewritten
+from simulators.rewrite import Virtual, free_address, rewritten
 from simulators.timer import Agenda
 from simulators.wire import Connection, MbapServer, Outage, SerialLine, TcpLine
 
 
 class VirtualSite:
-    """`async with VirtualSite(site) as virtual:` serves every Modbus line of the file, steered by the calls below.
+    """`async with VirtualSite(site) as virtual:` serves every Modbus line and camera, steered by the calls below.
 
     `latency` is how long each device thinks (seconds; `unit(name).latency` for one). With `strict_silence` a bus
     ignores requests without 3.5 characters of silence before them, with `strict_gaps` devices refuse addresses
@@ -51,6 +57,10 @@ class VirtualSite:
         self._units = _units(site, latency, strict_gaps=strict_gaps)
         self._lines: dict[str, SerialLine | TcpLine] = {}
         self._listeners: dict[str, str] = {}
+        self._cameras: dict[str, VirtualCamera] = {}
+        self._stack = contextlib.AsyncExitStack()
+        self.camera_listener = ""
+        """`HOST:PORT` where the cameras look for the gateway."""
 
     async def __aenter__(self) -> Self:
         """Open every line. Raises OSError if the machine gives no port or terminal."""
@@ -64,16 +74,20 @@ class VirtualSite:
                 else:
                     self._lines[name] = self._line(name, line, self._folder, self._seed + number)
                     self._lines[name].open()
+            self.camera_listener = free_address()
+            for name, setup in setups(self.site).items():
+                camera = VirtualCamera(setup, f"http://{self.camera_listener}")
+                self._cameras[name] = await self._stack.enter_async_context(camera)
         except OSError:
-            self._close()
+            await self._close()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close every line and take the names away."""
-        self._close()
+        """Close every line and camera and take the names away."""
+        await self._close()
 
     # ---- what the world does ----
 
@@ -108,6 +122,16 @@ class VirtualSite:
         """The device is healthy again (its values stay as they are)."""
         self.unit(device).faults.clear()
 
+    def stick(self, ref: str) -> None:
+        """The contact of an output (`device.point`) sticks: it takes writes and does not move."""
+        device, _, point = ref.partition(".")
+        self.device(device).stick(point)
+
+    def free(self, ref: str) -> None:
+        """The contact moves again."""
+        device, _, point = ref.partition(".")
+        self.device(device).free(point)
+
     def line_down(self, line: str, how: Outage | None = None) -> None:
         """Lose the line: the adapter is pulled out, the TCP port refuses; for other ways see `wire`."""
         self._lines[line].down(how)
@@ -116,7 +140,24 @@ class VirtualSite:
         """The line is back, a serial one on another terminal under the same name."""
         self._lines[line].up()
 
+    def camera_offline(self, camera: str) -> None:
+        """The camera's network cable is pulled; it sees cars all the same."""
+        self.camera(camera).offline()
+
+    def camera_online(self, camera: str) -> None:
+        """The cable is back: the camera sends what it kept."""
+        self.camera(camera).online()
+
     # ---- what there is, and what happened ----
+
+    def camera(self, name: str) -> VirtualCamera:
+        """The camera: `see` makes a car pass."""
+        return self._cameras[name]
+
+    @property
+    def cameras(self) -> Mapping[str, VirtualCamera]:
+        """All of them."""
+        return self._cameras
 
     def device(self, name: str) -> VirtualDevice:
         """The slave itself."""
@@ -156,12 +197,16 @@ class VirtualSite:
     def write_site(self, source: Path, path: Path, *, broker_url: str, store_path: Path) -> None:
         """Write to `path` the site file `source` (the one this site was built from) with everything on loopback.
 
-        Replaced are the addresses of lines, cameras and the fire centre, all listeners, `store.path` and the uplink's
-        `url` (its user, password and TLS files are left out); a bus with parity gets two stop bits instead, which take
+        Replaced are the addresses of lines, cameras and the fire centre, all listeners, `store.path`, the cameras'
+        passwords and tokens (by files beside `path`) and the uplink's `url` (its user, password and TLS files are left
+        out); a bus with parity gets two stop bits instead, which take
         as long, because terminals know no parity. `simulated: true` marks the file, and so every event. Profiles that
         lie beside `source` are copied beside `path`. Raises OSError.
         """
-        text = rewritten(source, self.addresses, broker_url=broker_url, store_path=store_path)
+        cameras = {name: self._virtual(camera, path) for name, camera in self._cameras.items()}
+        text = rewritten(
+            source, self.addresses, cameras, self.camera_listener, broker_url=broker_url, store_path=store_path
+        )
         path.write_text(text, encoding="utf-8")
         own = source.parent / "profiles"
         if own.resolve() in (shipped().resolve(), (path.parent / "profiles").resolve()):
@@ -170,6 +215,15 @@ class VirtualSite:
             if name is not None and (own / f"{name}.yaml").is_file():
                 (path.parent / "profiles").mkdir(exist_ok=True)
                 shutil.copyfile(own / f"{name}.yaml", path.parent / "profiles" / f"{name}.yaml")
+
+    def _virtual(self, camera: VirtualCamera, path: Path) -> Virtual:
+        """Where it is; its secrets are written beside `path`."""
+        files: dict[str, Path] = {}
+        for key, secret in secrets_of(camera.setup).items():
+            file = files[key] = path.absolute().with_name(f"{path.stem}.{camera.setup.name}.{key}")
+            file.touch(mode=0o600)
+            file.write_text(f"{secret}\n", encoding="utf-8")
+        return Virtual(camera.address, files)
 
     def _line(self, name: str, line: ModbusLine, folder: Path, seed: int) -> SerialLine | TcpLine:
         agenda = Agenda()
@@ -187,7 +241,9 @@ class VirtualSite:
 
         return TcpLine(talk, agenda, bus.counts, bus)
 
-    def _close(self) -> None:
+    async def _close(self) -> None:
+        await self._stack.aclose()
+        self._cameras.clear()
         for line in self._lines.values():
             line.close()
         self._lines.clear()

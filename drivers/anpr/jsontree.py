@@ -14,7 +14,9 @@ from drivers.anpr.capture import Unreadable
 MEMBERS = 20_000
 """Commas and brackets in one payload; a capture has a few hundred."""
 DEPTH = 32
-_ESCAPED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_QUOTES = 4 * MEMBERS
+_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+"""A text, also one that does not end: else each quote of such a payload is looked for its end anew."""
 _BRACKETS = re.compile(rb"[\[\]{}]")
 
 
@@ -22,7 +24,7 @@ def parse(data: bytes) -> Any:
     """The value. Of equal keys the last counts; NaN and Infinity become None. Raises Unreadable."""
     data = data.strip(b"\x00\r\n\t \xef\xbb\xbf")
     opened = data.count(b"[") + data.count(b"{")
-    if opened + data.count(b",") > MEMBERS:
+    if opened + data.count(b",") > MEMBERS or data.count(b'"') > _QUOTES:
         raise Unreadable("JSON with too many members")
     if opened > DEPTH and _depth(data) > DEPTH:
         raise Unreadable("JSON nested too deep")
@@ -65,7 +67,7 @@ def objects(value: Any, *keys: str) -> Iterator[dict[str, Any]]:
 def _depth(data: bytes) -> int:
     """How deep brackets are nested outside of texts."""
     depth = deepest = 0
-    for bracket in _BRACKETS.findall(_ESCAPED.sub(b"", data)):
+    for bracket in _BRACKETS.findall(_TEXT.sub(b"", data)):
         depth += 1 if bracket in (b"[", b"{") else -1
         deepest = max(deepest, depth)
     return deepest

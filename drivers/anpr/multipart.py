@@ -14,7 +14,7 @@ PARTS = 64
 HEADERS = 8 << 10
 _LONGEST_BOUNDARY = 200
 _BOUNDARY = re.compile(r"""boundary\s*=\s*(?:"([^"]{1,200})"|([^;\s]{1,200}))""", re.IGNORECASE)
-_FIRST_LINE = re.compile(rb"\s{0,16}--([^\r\n]{1,200}?)[ \t]*\r?\n")
+_FIRST_LINE = re.compile(rb"\s{0,16}--([^\r\n]{1,200}?)[ \t]{0,64}\r?\n")
 _BLANK = re.compile(rb"\r?\n[ \t]*\r?\n")
 _HEADER = re.compile(rb"[!#-'*+\-.0-9A-Z^-z|~]{1,64}[ \t]*:")
 _NAMED = re.compile(r"""(filename|name)\s*=\s*(?:"([^"]{0,200})"|([^;\s"]{1,200}))""", re.IGNORECASE)
@@ -39,7 +39,9 @@ class Part:
 
 
 def is_multipart(content_type: str, body: bytes) -> bool:
-    """By the header, or by a body that begins with a boundary line."""
+    """By the header, or by a body that begins with a boundary line; bare XML or JSON is none whatever it says."""
+    if body[:64].lstrip(b"\xef\xbb\xbf \r\n\t")[:1] in (b"<", b"{", b"["):
+        return False
     return content_type.lstrip()[:10].lower() == "multipart/" or (
         body[:64].lstrip()[:2] == b"--" and _FIRST_LINE.match(body) is not None
     )

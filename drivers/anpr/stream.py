@@ -13,7 +13,7 @@ from drivers.anpr.multipart import HEADERS, Part, ends, headers_of, length_of
 LARGEST = 4 << 20
 """Bytes of one part, headers included."""
 _BLANK = re.compile(rb"\r?\n[ \t]*\r?\n")
-_FIRST_LINE = re.compile(rb"(?:^|\n)(--[^\r\n]{1,200}?)[ \t]*\r?\n")
+_FIRST_LINE = re.compile(rb"(?:^|\n)(--[^\r\n]{1,200}?)[ \t]{0,64}\r?\n")
 _XML_END = re.compile(rb"</(?:[\w.-]{1,32}:)?EventNotificationAlert\s*>\s*$", re.IGNORECASE)
 TRIES = 64
 _TRIED = 64 << 10

@@ -134,6 +134,9 @@ async def test_the_written_site_is_the_same_but_for_its_addresses(full: Path, tm
         site.write_site(full, path, broker_url="mqtt://127.0.0.1:18830", store_path=tmp_path / "store")
         written = _loaded(path)
         addresses = site.addresses
+        cameras = {name: camera.address for name, camera in site.cameras.items()}
+        secrets = {"password": site.camera("lpr").setup.password, "token": site.camera("lpr").setup.token}
+        listener = site.camera_listener
 
     assert "\nsimulated: true\n" in path.read_text()
     assert written.uplink.url == "mqtt://127.0.0.1:18830"
@@ -147,17 +150,22 @@ async def test_the_written_site_is_the_same_but_for_its_addresses(full: Path, tm
     assert isinstance(net, ModbusLine)
     assert net.tcp == addresses["net"]
     assert getattr(panel, "listen", None) == addresses["panel"]
-    assert written.cameras["lpr"].address == written.cameras["yard"].address == "127.0.0.1"
-    assert written.cameras["yard"].snapshot == "http://127.0.0.1/snap.jpg?size=1"
+    assert {name: camera.address for name, camera in written.cameras.items()} == cameras
+    assert written.cameras["yard"].snapshot == f"http://{cameras['yard']}/snap.jpg?size=1"
+    for key, secret in secrets.items():
+        kept = getattr(written.cameras["lpr"], key).file
+        assert kept == tmp_path / "elsewhere" / f"sim.lpr.{key}"
+        assert kept.read_text() == f"{secret}\n"
+        assert kept.stat().st_mode & 0o077 == 0
     assert written.http is not None
     assert written.http.cameras is not None
-    assert written.http.cameras.listen.startswith("127.0.0.1:")
+    assert written.http.cameras.listen == listener
     assert written.fire_centre is not None
     assert written.fire_centre.tcp.startswith("127.0.0.1:")
 
     for part in ("site", "gateway", "commands", "zones", "devices", "gates", "access", "inspection", "service"):
         assert getattr(written, part) == getattr(original, part), part
-    changed = {"address": "", "snapshot": None}
+    changed = {"address": "", "snapshot": None, "password": None, "token": None}
     for name, camera in original.cameras.items():
         assert written.cameras[name].model_copy(update=changed) == camera.model_copy(update=changed)
     assert written.store.model_copy(update={"path": original.store.path}) == original.store

@@ -1,0 +1,121 @@
+"""Which camera knocks: by the path and the address that it comes from, never by what its payload says. Pure."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
+from typing import Literal
+
+from drivers.anpr.capture import CameraSettings, Capture, passage
+from drivers.anpr.makers import FIXED_PATHS, PARSERS
+from drivers.anpr.vzenith import Opening
+from gateway.driver import Push, Snapshot
+from gateway.errors import ConfigError
+from gateway.model import Instant
+
+PREFIX = "/cameras/"
+Refusal = Literal["stranger", "path", "other-camera", "ambiguous"]
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A camera that tells of plates."""
+
+    id: str
+    driver: str
+    address: str
+    """`HOST` or `HOST:PORT`; pushes come from this host, whatever port."""
+    settings: CameraSettings = field(default_factory=CameraSettings)
+    token: Callable[[], str] | None = None
+    """Reads what the push URL must carry (raises ConfigError); None: the address alone is asked for."""
+    opening: Opening | None = None
+    """Its own relay is a gate's `open`: the answer to a push may open it (VZenith only)."""
+
+
+def checked(cameras: Iterable[Camera]) -> tuple[Camera, ...]:
+    """The cameras, if each can push. Raises ConfigError."""
+    found = tuple(cameras)
+    for one in found:
+        if one.driver not in PARSERS:
+            raise ConfigError(f"camera {one.id}: {one.driver} pushes no plates; one of {', '.join(PARSERS)}")
+        if one.opening is not None and one.driver != "vzenith":
+            raise ConfigError(f"camera {one.id}: the answer opens nothing at {one.driver}, only at vzenith")
+        host_of(one.address)
+    return found
+
+
+def host_of(address: str) -> str:
+    """The host of `HOST`, `HOST:PORT`, `[V6]:PORT`. Raises ConfigError."""
+    plain = literal(address)
+    if plain is not None:
+        return plain
+    host = address.rpartition(":")[0] if re.fullmatch(r".+:\d{1,5}", address) else address
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if not host or "/" in host or "@" in host:
+        raise ConfigError(f"no address: {address}")
+    return literal(host) or host.lower()
+
+
+def literal(text: str) -> str | None:
+    """An IP address as it is compared: IPv4 within IPv6 as IPv4, without a scope; None: it is a name."""
+    try:
+        found = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(found)
+
+
+def push_of(camera: Camera, capture: Capture, at: Instant) -> Push:
+    """A capture as the gateway takes it."""
+    shown = tuple(Snapshot(one.role, one.data, one.content_type) for one in capture.pictures)
+    return Push(passage(capture, camera.id, camera.settings, at), shown)
+
+
+class Doors:
+    """The cameras by where they knock. `addresses`: of each camera's host, as far as they are known now."""
+
+    def __init__(self, cameras: Collection[Camera]) -> None:
+        self._hosts = {one.id: host_of(one.address) for one in cameras}
+        self._cameras = {one.id: one for one in cameras}
+        self._addresses: dict[str, frozenset[str]] = {}
+        self._by_address: Mapping[str, tuple[Camera, ...]] = {}
+        self.names = frozenset(host for host in self._hosts.values() if literal(host) is None)
+        """Hosts whose addresses have to be asked for."""
+        self._index()
+
+    def resolved(self, name: str, addresses: Iterable[str]) -> None:
+        """These are the addresses of one of `names` from now on."""
+        self._addresses[name] = frozenset(filter(None, map(literal, addresses)))
+        self._index()
+
+    def knows(self, source: str) -> bool:
+        """Some camera has this address."""
+        return (literal(source) or source) in self._by_address
+
+    def find(self, path: str, source: str) -> tuple[Camera, str] | Refusal:
+        """The camera, and the path as its maker knows it. Who is no camera learns nothing of what paths there are."""
+        mine = self._by_address.get(literal(source) or source, ())
+        if not mine:
+            return "stranger"
+        if path.startswith(PREFIX):
+            id_, slash, rest = path[len(PREFIX) :].partition("/")
+            camera = self._cameras.get(id_)
+            if camera is None:
+                return "path"
+            return (camera, slash + rest or "/") if camera in mine else "other-camera"
+        makers = {driver for driver, begins in FIXED_PATHS.items() if path.startswith(begins)}
+        fitting = [one for one in mine if one.driver in makers]
+        if len(fitting) == 1:
+            return fitting[0], path
+        return "ambiguous" if fitting else "path"
+
+    def _index(self) -> None:
+        found: dict[str, tuple[Camera, ...]] = {}
+        for id_, host in self._hosts.items():
+            plain = literal(host)
+            for address in {plain} if plain is not None else self._addresses.get(host, frozenset()):
+                found[address] = (*found.get(address, ()), self._cameras[id_])
+        self._by_address = found

@@ -1,0 +1,47 @@
+"""Parts of an endless body -> captures with their pictures, which follow as parts of their own. Pure."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from drivers.anpr.capture import CameraSettings, Capture, Report
+from drivers.anpr.multipart import Part
+from drivers.anpr.pieces import SCENES, chosen
+
+JOIN_WITHIN = 0.25
+"""Seconds that a capture waits for the next of its pictures."""
+Read = Callable[[Part, CameraSettings], Report]
+
+
+class Joiner:
+    """One connection's captures. `read` understands the maker's parts."""
+
+    def __init__(self, read: Read, settings: CameraSettings) -> None:
+        self._read = read
+        self._settings = settings
+        self._open: Capture | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """A capture is held back for its pictures."""
+        return self._open is not None
+
+    def take(self, part: Part) -> tuple[Report, tuple[Capture, ...]]:
+        """What the part says, and the captures that are complete by it. Raises Unreadable."""
+        report = self._read(part, self._settings)
+        if report.captures:
+            done = (*self.flush(), *report.captures[:-1])
+            self._open = report.captures[-1]
+            return report, done
+        if report.kind != "pictures":
+            return report, self.flush()
+        if self._open is not None and report.pictures:
+            self._open = replace(self._open, pictures=chosen((*self._open.pictures, *report.pictures)))
+            if len(self._open.pictures) > SCENES:
+                return report, self.flush()
+        return report, ()
+
+    def flush(self) -> tuple[Capture, ...]:
+        """The capture that was held back: no more pictures of it are to be waited for."""
+        done = () if self._open is None else (self._open,)
+        self._open = None
+        return done

@@ -1,0 +1,238 @@
+"""A camera that is listened to: its endless event stream, and what it kept while nobody did.
+
+A wrong login is tried twice and never again until the file changes: cameras lock out who hammers.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Protocol
+
+from drivers.anpr import dahua, hikvision
+from drivers.anpr.capture import Capture, Unreadable
+from drivers.anpr.doors import Camera, push_of
+from drivers.anpr.joining import JOIN_WITHIN, Joiner, Read
+from drivers.anpr.multipart import Part, boundary_of
+from drivers.anpr.stream import PartStream
+from drivers.anpr.tally import Tally, Tell
+from gateway.clock import Clock
+from gateway.driver import Take
+from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
+
+_log = logging.getLogger(__name__)
+
+FIRST_AGAIN = 1.0
+LONGEST_AGAIN = 60.0
+_SHORTEST_AGAIN = 0.2
+_LOOK_AGAIN = 30.0
+"""Seconds from look to look whether a password that was refused is another one now."""
+_ANSWER_WITHIN = 15.0
+_QUERY_WITHIN = 15.0
+_QUERY_LARGEST = 1 << 20
+_NOT_HERE = frozenset({400, 404, 405, 501})
+
+
+class Answer(Protocol):
+    """What the camera says, piece by piece."""
+
+    content_type: str
+
+    async def read(self) -> bytes:
+        """The next bytes as they come; empty at the end. Raises DeviceSilent."""
+        ...
+
+
+class Account(Protocol):
+    """The camera's HTTP account."""
+
+    @property
+    def locked(self) -> bool:
+        """The camera refused the login; it is not tried again."""
+        ...
+
+    def ask(self, target: str, *, method: str = "GET", body: bytes = b"") -> AbstractAsyncContextManager[Answer]:
+        """Raises DeviceSilent, DeviceRefused, ConfigError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a maker tells its events. `silence`: seconds without a word after which the connection is dead."""
+
+    targets: tuple[str, ...]
+    """The first that the camera knows is used."""
+    read: Read
+    silence: float
+    keeps: bool
+    """It can be asked for what it saw meanwhile."""
+
+
+SOURCES: Mapping[str, Source] = {
+    "hikvision": Source((hikvision.ALERT_STREAM,), hikvision.part, 45.0, keeps=True),
+    "dahua": Source((dahua.SNAP_MANAGER, dahua.EVENT_MANAGER), dahua.part, 20.0, keeps=False),
+}
+"""By the `driver` of the site file."""
+
+
+class Puller:
+    """Listens to one camera until cancelled. Raises ConfigError: this maker is not listened to."""
+
+    def __init__(
+        self,
+        camera: Camera,
+        account: Account,
+        take: Take,
+        clock: Clock,
+        *,
+        rng: random.Random,
+        tell: Tell | None = None,
+    ) -> None:
+        source = SOURCES.get(camera.driver)
+        if source is None:
+            raise ConfigError(f"camera {camera.id}: mode pull is for {', '.join(SOURCES)}, not for {camera.driver}")
+        self._camera = camera
+        self._account = account
+        self._take = take
+        self._clock = clock
+        self._rng = rng
+        self._tell = tell
+        self._source = source
+        self._target = 0
+        self._tally = Tally()
+        self._attempt = 0
+        self._is_up: bool | None = None
+        self._newest: float | None = None
+        """The camera's own time of its newest capture, wall seconds."""
+
+    def snapshot(self) -> Mapping[str, Mapping[str, int | float | str | bool | None]]:
+        """For health."""
+        told = self._tally.told(self._clock.now().wall)
+        return {self._camera.id: {**told, "reachable": self._is_up, "locked": self._account.locked}}
+
+    async def run(self) -> None:
+        """Listen until cancelled; a camera that is away is tried again, one that refused the login is not."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                why = await self._once(lambda since: group.create_task(self._catch_up(since), name="catch up"))
+                if self._account.locked:
+                    self._went_down("refused the login; not tried again with this password")
+                    await asyncio.sleep(_LOOK_AGAIN)
+                    continue  # while it is locked nothing is sent
+                if why is None:
+                    continue
+                self._went_down(why)
+                longest = min(LONGEST_AGAIN, FIRST_AGAIN * 2 ** min(self._attempt, 10))
+                self._attempt += 1
+                await asyncio.sleep(max(_SHORTEST_AGAIN, self._rng.uniform(0.0, longest)))
+
+    async def _once(self, catch_up: Callable[[float], object]) -> str | None:
+        """One connection until it ends; why it did, or None: try another target at once."""
+        try:
+            await self._listen(catch_up)
+        except DeviceRefused as no:
+            if no.code in _NOT_HERE and self._target + 1 < len(self._source.targets):
+                self._target += 1
+                return None
+            return str(no)
+        except (DeviceSilent, ConfigError, Unreadable) as error:
+            return str(error)
+        except TimeoutError:
+            return "no answer in time"
+        return "the camera ended the stream"
+
+    async def _listen(self, catch_up: Callable[[float], object]) -> None:
+        target = self._source.targets[self._target]
+        async with asyncio.timeout(_ANSWER_WITHIN) as patience, self._account.ask(target) as answer:
+            patience.reschedule(None)
+            if self._is_up is not True:
+                self._is_up = True
+                if self._tell is not None:
+                    self._tell(self._camera.id, True, "")
+            if self._source.keeps and self._newest is not None:
+                catch_up(self._newest)
+            stream = PartStream(boundary_of(answer.content_type))
+            joiner = Joiner(self._source.read, self._camera.settings)
+            try:
+                await self._parts(answer, stream, joiner)
+            except (DeviceSilent, Unreadable):
+                await self._hand_over(joiner.flush())
+                raise
+            await self._hand_over(joiner.flush())
+
+    async def _parts(self, answer: Answer, stream: PartStream, joiner: Joiner) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(JOIN_WITHIN if joiner.is_waiting else self._source.silence):
+                    data = await answer.read()
+            except TimeoutError as error:
+                if not joiner.is_waiting:
+                    raise DeviceSilent(f"no word for {self._source.silence:.0f} s") from error
+                await self._hand_over(joiner.flush())
+                continue
+            if not data:
+                return
+            for part in stream.feed(data):
+                self._attempt = 0
+                await self._hand_over(self._understood(joiner, part))
+
+    def _understood(self, joiner: Joiner, part: Part) -> tuple[Capture, ...]:
+        """The captures that are complete by this part."""
+        try:
+            report, done = joiner.take(part)
+        except Unreadable:
+            self._tally.counts["unreadable"] += 1
+            return ()
+        except Exception:  # noqa: BLE001 - one part that we cannot cope with must not cost the next
+            self._tally.counts["bugs"] += 1
+            if self._tally.counts["bugs"] == 1:
+                _log.exception("error of our own in a part of %s", self._camera.id)
+            return ()
+        self._tally.heard(report, self._clock.now().wall)
+        return done
+
+    async def _hand_over(self, captures: tuple[Capture, ...]) -> None:
+        for capture in captures:
+            seen = capture.seen
+            if seen is not None and seen.firm:
+                self._newest = max(self._newest or 0.0, seen.wall)
+            await self._take(push_of(self._camera, capture, self._clock.now()))
+
+    async def _catch_up(self, since: float) -> None:
+        """Ask for what the camera saw after `since`; what comes of it is a record, and opens nothing."""
+        try:
+            async with asyncio.timeout(_QUERY_WITHIN):
+                found = await self._kept(since)
+        except (DeviceRefused, DeviceSilent, ConfigError, Unreadable, TimeoutError):
+            self._tally.counts["!catch_up"] += 1
+            return
+        for capture in found:
+            self._tally.counts["passages"] += 1
+            await self._take(push_of(self._camera, capture, self._clock.now()))
+
+    async def _kept(self, since: float) -> list[Capture]:
+        """The camera's records after a time, the oldest first."""
+        body = hikvision.query(_written(since, self._camera.settings.utc_offset))
+        payload = b""
+        async with self._account.ask(hikvision.PLATES, method="POST", body=body) as answer:
+            while data := await answer.read():
+                payload += data
+                if len(payload) > _QUERY_LARGEST:
+                    raise Unreadable("too many records")
+        report = hikvision.parse(payload, "application/xml", hikvision.PLATES, self._camera.settings)
+        later = [one for one in report.captures if one.seen is not None and one.seen.wall > since]
+        return sorted(later, key=lambda one: one.seen.wall if one.seen is not None else 0.0)
+
+    def _went_down(self, why: str) -> None:
+        if self._is_up is not False and self._tell is not None:
+            self._tell(self._camera.id, False, why)
+        self._is_up = False
+
+
+def _written(wall: float, utc_offset: float | None) -> str:
+    """A time as the camera writes it in its records."""
+    zone = UTC if utc_offset is None else timezone(timedelta(seconds=utc_offset))
+    return datetime.fromtimestamp(wall, zone).strftime("%Y%m%dT%H%M%S%z")

@@ -1,0 +1,1 @@
+"""What a camera is asked for: its HTTP account, its pictures."""

@@ -1,0 +1,221 @@
+"""One camera's HTTP account: what is asked of it goes to its own address and nowhere else. It alone imports aiohttp.
+
+A camera locks out who logs in wrongly five times; what it refused twice is not tried again until the password is
+another one. Whoever answers at its address hears the password in clear (Basic) only where the maker has nothing better,
+and never where a digest was asked for before.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, hdrs
+from yarl import URL
+
+from drivers.pictures.digest import Challenge, authorization, challenge
+from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
+
+REFUSALS = 2
+"""Wrong logins in a row after which no more are tried."""
+_CONNECT = 5.0
+_REDIRECTS = 2
+_DRAIN = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Where a camera is, and as whom it is asked."""
+
+    id: str
+    address: str
+    """`HOST` or `HOST:PORT`."""
+    username: str | None = None
+    password: Callable[[], str] | None = field(default=None, repr=False)
+    """Reads the secret. Raises ConfigError."""
+    basic: bool = False
+    """The maker's cameras may want the password in clear."""
+
+
+class Answer(Protocol):
+    """What the camera says, piece by piece."""
+
+    content_type: str
+    """The whole header, with its parameters."""
+
+    async def read(self) -> bytes:
+        """The next bytes as they come; empty at the end. Raises DeviceSilent: the connection is gone."""
+        ...
+
+
+class Account:
+    """Asks one camera. Bounded in time by the caller. Raises ConfigError: no address."""
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+        self._origin = origin_of(login)
+        self._challenge: Challenge | None = None
+        self._count = 0
+        self._refusals = 0
+        self._refused = ""
+        """The password that was."""
+        self._basic = login.basic
+
+    @property
+    def locked(self) -> bool:
+        """The camera refused the login; it is not tried again with this password."""
+        if self._refusals >= REFUSALS:
+            try:
+                if self._secret() != self._refused:
+                    self._refusals = 0
+            except ConfigError:
+                return True
+        return self._refusals >= REFUSALS
+
+    def _secret(self) -> str:
+        """Raises ConfigError."""
+        return self._login.password() if self._login.password is not None else ""
+
+    def check(self, target: str) -> None:
+        """Raises ConfigError if `target` leads elsewhere."""
+        self._url(target)
+
+    @asynccontextmanager
+    async def ask(self, target: str, *, method: str = "GET", body: bytes = b"") -> AsyncIterator[Answer]:
+        """Ask for `target`: a path with its query, or a URL of this camera. Only a 200 is an answer.
+
+        Raises DeviceSilent: it cannot be reached; DeviceRefused (`code` is the status): it does not want to;
+        ConfigError: the password cannot be read, the URL leads elsewhere.
+        """
+        session = ClientSession(
+            timeout=ClientTimeout(total=None, sock_connect=_CONNECT), auto_decompress=False, trust_env=False,
+            cookie_jar=DummyCookieJar(), max_line_size=4096, max_field_size=8192,
+        )  # fmt: skip
+        async with session:
+            try:
+                response = await self._answer(session, self._url(target), method, body)
+            except (ClientError, OSError, TimeoutError, ValueError) as error:
+                raise DeviceSilent(f"camera {self._login.id}: {_why(error)}") from error
+            try:
+                yield _Answer(self._login.id, response)
+            finally:
+                response.close()
+
+    def _url(self, target: str) -> URL:
+        """Raises ConfigError if it leads elsewhere."""
+        try:
+            url = URL(target, encoded=True)
+            if not url.absolute:
+                return self._origin.join(url)
+        except ValueError as error:
+            raise ConfigError(f"camera {self._login.id}: no path: {target}") from error
+        if not is_same_host(url, self._origin):
+            raise ConfigError(f"camera {self._login.id}: {url.host} is not its address")
+        return url
+
+    async def _answer(self, session: ClientSession, url: URL, method: str, body: bytes) -> ClientResponse:
+        for _ in range(_REDIRECTS + 1):
+            response = await self._authorized(session, url, method, body)
+            if response.status == 200:
+                return response
+            response.close()
+            there = response.headers.get(hdrs.LOCATION, "")
+            if not 300 <= response.status < 400 or not there:
+                raise DeviceRefused(response.status, f"camera {self._login.id}: HTTP {response.status}")
+            further = url.join(URL(there, encoded=True))
+            if further.origin() != url.origin():
+                raise DeviceRefused(response.status, f"camera {self._login.id}: leads to another address")
+            url = further
+        raise DeviceRefused(310, f"camera {self._login.id}: leads in a circle")
+
+    async def _authorized(self, session: ClientSession, url: URL, method: str, body: bytes) -> ClientResponse:
+        """The answer to a request that proves who asks, as far as the camera wants it. A 401 never comes back."""
+        for attempt in range(3):
+            if self.locked:
+                raise DeviceRefused(401, f"camera {self._login.id}: refused the login; not tried again")
+            offered = self._challenge
+            headers = {} if offered is None else {hdrs.AUTHORIZATION: self._proof(offered, method, url)}
+            response = await session.request(method, url, data=body or None, headers=headers, allow_redirects=False)
+            if response.status != 401:
+                if response.status < 400:
+                    self._refusals = 0
+                return response
+            asked = challenge(response.headers.getall(hdrs.WWW_AUTHENTICATE, []))
+            await _drained(response)
+            # A proof by an old nonce may fail for its age, and few cameras say so.
+            was_fresh = offered is not None and (attempt > 0 or offered.scheme == "basic")
+            if was_fresh and not (asked is not None and asked.stale):
+                break
+            self._challenge, self._count = asked, 0
+            if asked is not None and asked.scheme == "basic" and not self._basic:
+                self._challenge = None
+                raise DeviceRefused(401, f"camera {self._login.id}: wants the password in clear, and does not get it")
+            self._basic = self._basic and (asked is None or asked.scheme == "basic")
+            if asked is None or self._login.username is None or self._login.password is None:
+                self._challenge = None
+                raise DeviceRefused(401, f"camera {self._login.id}: wants a login that it cannot be given")
+        self._refusals += 1
+        self._refused = self._secret()
+        self._challenge = None
+        raise DeviceRefused(401, f"camera {self._login.id}: refused the login")
+
+    def _proof(self, asked: Challenge, method: str, url: URL) -> str:
+        self._count += 1
+        return authorization(
+            asked, self._login.username or "", self._secret(), method, url.raw_path_qs, cnonce=os.urandom(8).hex(),
+            count=self._count,
+        )  # fmt: skip
+
+
+class _Answer:
+    """An answer whose body is read as it comes."""
+
+    def __init__(self, camera: str, response: ClientResponse) -> None:
+        self.content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
+        self._camera = camera
+        self._content = response.content
+
+    async def read(self) -> bytes:
+        try:
+            return await self._content.readany()
+        except (ClientError, OSError) as error:
+            raise DeviceSilent(f"camera {self._camera}: {_why(error)}") from error
+
+
+def origin_of(login: Login) -> URL:
+    """`http://ADDRESS`. Raises ConfigError."""
+    address = login.address
+    if address.count(":") > 1 and not address.startswith("["):
+        address = f"[{address}]"
+    try:
+        return URL(f"http://{address}").origin()
+    except ValueError as error:
+        raise ConfigError(f"camera {login.id}: no address: {login.address}") from error
+
+
+def is_same_host(url: URL, origin: URL) -> bool:
+    """The same machine; the port may be another."""
+    return url.scheme in ("http", "https") and url.user is None and url.host == origin.host
+
+
+async def _drained(response: ClientResponse) -> None:
+    """Read the few words of a 401, so that the connection can be used again."""
+    try:
+        async with asyncio.timeout(1.0):
+            size = 0
+            while (piece := await response.content.readany()) and size < _DRAIN:
+                size += len(piece)
+    except TimeoutError:
+        response.close()
+    response.release()
+
+
+def _why(error: BaseException) -> str:
+    """What went wrong, without anything that the camera wrote."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"no usable answer ({type(error).__name__})"

@@ -1,0 +1,25 @@
+"""Where makers keep the picture of this moment. Pure.
+
+`{channel}` counts from 1. The first path that a camera knows is used from then on.
+"""
+
+from collections.abc import Mapping
+
+SNAPSHOTS: Mapping[str, tuple[str, ...]] = {
+    "hikvision": (
+        "/ISAPI/Streaming/channels/{channel}01/picture",
+        "/ISAPI/Streaming/channels/{channel}/picture",
+        "/Streaming/channels/{channel}/picture",
+    ),
+    "dahua": ("/cgi-bin/snapshot.cgi?channel={channel}&type=0", "/cgi-bin/snapshot.cgi?channel={channel}"),
+    "uniview": ("/images/snapshot.jpg",),
+    "onvif": ("/onvif/snapshot", "/onvif-http/snapshot?Profile_1"),
+}
+"""By the `driver` of the site file; who is not here needs a `snapshot`."""
+
+
+def targets(driver: str, snapshot: str | None, channel: int = 1) -> tuple[str, ...]:
+    """What to ask for, in this order; empty: nothing is known."""
+    if snapshot is not None:
+        return (snapshot,)
+    return tuple(path.format(channel=channel) for path in SNAPSHOTS.get(driver, ()))

@@ -1,0 +1,264 @@
+"""Cameras that are listened to: a real web server with digest, endless bodies, gaps and refusals."""
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import pytest
+from aiohttp import web
+
+from drivers.anpr import dahua, hikvision, pull
+from drivers.anpr.joining import JOIN_WITHIN
+from drivers.anpr.pull import SOURCES, Puller
+from drivers.pictures.account import REFUSALS, Account, Login
+from gateway.clock import Clock
+from gateway.errors import ConfigError
+from tests.drivers.anpr.case import CASES
+from tests.drivers.anpr.pushing import Taker, camera, until
+from tests.drivers.digest_camera import PASSWORD, USER, DigestCamera, serving
+
+JPEG = b"\xff\xd8\xff\xe0" + bytes(3000) + b"\xff\xd9"
+TCG = (CASES / "hikvision-anpr-tcg405.xml").read_bytes()
+END = None
+CHANCE = random.Random(1)  # noqa: S311 - spreads reconnections
+
+
+def part(body: bytes, content_type: str = "application/xml", name: str = "") -> bytes:
+    head = f'Content-Disposition: form-data; name="{name}"\r\n' if name else ""
+    return f"--b\r\n{head}Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body + b"\r\n"
+
+
+def event(plate: str, when: str) -> bytes:
+    return (
+        f"<EventNotificationAlert><dateTime>{when}</dateTime><eventType>ANPR</eventType><UUID>{plate}{when}</UUID>"
+        f"<ANPR><licensePlate>{plate}</licensePlate><confidenceLevel>90</confidenceLevel></ANPR>"
+        f"</EventNotificationAlert>"
+    ).encode()
+
+
+HEARTBEAT = part(
+    b"<EventNotificationAlert><eventType>videoloss</eventType><eventState>inactive</eventState>"
+    b"</EventNotificationAlert>"
+)
+
+
+@dataclass
+class Stream:
+    """The endless bodies of a camera: what is put is sent on the connection that is open."""
+
+    boundary: str = "b"
+    pieces: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
+    opened: int = 0
+    kept: bytes = b""
+    """What the plate query finds."""
+    asked: list[bytes] = field(default_factory=list)
+    """Bodies of queries."""
+
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": f"multipart/mixed; boundary={self.boundary}"})
+        await response.prepare(request)
+        self.opened += 1
+        while (piece := await self.pieces.get()) is not END:
+            await response.write(piece)
+        return response
+
+    async def query(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(await request.read())
+        return web.Response(body=self.kept, content_type="application/xml")
+
+    def send(self, *pieces: bytes | None) -> None:
+        for piece in pieces:
+            self.pieces.put_nowait(piece)
+
+
+@dataclass
+class Pulled:
+    puller: Puller
+    take: Taker
+    camera: DigestCamera
+    stream: Stream
+    told: list[tuple[bool, str]]
+    task: asyncio.Task[None]
+
+    @property
+    def health(self) -> dict[str, object]:
+        return dict(self.puller.snapshot()["c1"])
+
+
+@asynccontextmanager
+async def pulling(driver: str = "hikvision", camera_: DigestCamera | None = None) -> AsyncIterator[Pulled]:
+    stream, take, told = Stream(), Taker(), list[tuple[bool, str]]()
+    server = camera_ or DigestCamera({})
+    for target in SOURCES[driver].targets:
+        server.pages.setdefault(target.partition("?")[0], stream.page)
+    server.pages.setdefault(hikvision.PLATES, stream.query)
+    async with serving(server):
+        puller = Puller(
+            camera(driver, address=server.address), Account(Login("c1", server.address, USER, lambda: PASSWORD)), take,
+            Clock(), rng=CHANCE, tell=lambda _, well, why: told.append((well, why)),
+        )  # fmt: skip
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            task = group.create_task(puller.run(), name="pull")
+            yield Pulled(puller, take, server, stream, told, task)
+            task.cancel()
+            stream.send(*[END] * 20)
+
+
+async def test_what_the_camera_streams_is_taken_with_its_pictures() -> None:
+    async with pulling() as one:
+        one.stream.send(
+            HEARTBEAT, part(TCG), part(JPEG, "image/jpeg", "licensePlatePicture.jpg"),
+            part(JPEG, "image/jpeg", "pilotPicture.jpg"), part(JPEG, "image/jpeg", "detectionPicture.jpg"), HEARTBEAT,
+        )  # fmt: skip
+        await until(lambda: one.take.pushes)
+        (push,) = one.take.pushes
+        assert [shown.role for shown in push.snapshots] == ["plate", "scene"]
+        assert push.passage.camera == "c1"
+        assert not push.passage.history
+        assert one.told == [(True, "")]
+        assert (one.health["reachable"], one.health["locked"], one.health["pictures_refused"]) == (True, False, 1)
+        assert one.camera.wrong == 0
+
+
+async def test_pictures_that_do_not_come_are_not_waited_for() -> None:
+    async with pulling() as one:
+        one.stream.send(part(TCG))
+        loop = asyncio.get_running_loop()
+        await until(lambda: one.stream.opened)
+        begun = loop.time()
+        await until(lambda: one.take.pushes)
+        assert loop.time() - begun < JOIN_WITHIN + 0.5
+
+
+async def test_bytes_in_any_pieces() -> None:
+    whole = HEARTBEAT + part(event("鄂A11111", "2026-11-22T08:00:00+08:00")) + HEARTBEAT
+    async with pulling() as one:
+        one.stream.send(*[whole[at : at + 5] for at in range(0, len(whole), 5)])
+        await until(lambda: one.take.pushes)
+    assert one.take.plates == ["鄂A11111"]
+
+
+async def test_a_part_that_cannot_be_read_costs_no_other() -> None:
+    async with pulling() as one:
+        one.stream.send(part(b"<not xml"), part(b"{]", "application/json"), part(TCG), HEARTBEAT)
+        await until(lambda: one.take.pushes)
+        assert one.health["unreadable"] == 2
+
+
+async def test_after_a_gap_it_asks_for_what_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull, "FIRST_AGAIN", 0.01)
+    kept = (CASES / "hikvision-plate-query.xml").read_bytes()
+    old = kept.replace(b"20261122T080001+0800", b"20261122T075959+0800")
+    async with pulling() as one:
+        one.stream.kept = old
+        one.stream.send(part(event("鄂C1", "2026-11-22T08:00:00+08:00")), HEARTBEAT, END)
+        await until(lambda: len(one.take.pushes) == 2)
+        assert one.stream.opened == 2
+        (asked,) = one.stream.asked
+        assert re.findall(rb"<picTime>(.*)</picTime>", asked) == [b"20261122T080000+0800"]
+        assert [well for well, _ in one.told] == [True, False, True]
+    live, late = (push.passage for push in one.take.pushes)
+    assert (live.plate_raw, late.plate_raw) == ("鄂C1", "鄂B12345")
+    assert (live.history, late.history) == (False, True)
+    assert late.seen == datetime.fromisoformat("2026-11-22T08:01:02+08:00").timestamp()
+
+
+async def test_a_query_that_fails_costs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull, "FIRST_AGAIN", 0.01)
+    async with pulling() as one:
+        one.stream.kept = b"no XML"
+        one.stream.send(part(event("鄂C1", "2026-11-22T08:00:00+08:00")), HEARTBEAT, END)
+        await until(lambda: one.health.get("refused_catch_up") == 1)
+        one.stream.send(part(event("鄂C2", "2026-11-22T08:05:00+08:00")), HEARTBEAT)
+        await until(lambda: one.take.plates == ["鄂C1", "鄂C2"])
+
+
+async def test_a_silent_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull, "FIRST_AGAIN", 0.01)
+    monkeypatch.setitem(pull.SOURCES, "hikvision", replace(SOURCES["hikvision"], silence=0.1))
+    async with pulling() as one:
+        await until(lambda: one.stream.opened >= 2)
+    assert one.told[1] == (False, "no word for 0 s")
+
+
+async def test_a_wrong_login_is_tried_twice_and_never_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull, "FIRST_AGAIN", 0.01)
+    async with pulling(camera_=DigestCamera({}, password="another")) as one:
+        await until(lambda: one.health["locked"])
+        requests = len(one.camera.asked)
+        await asyncio.sleep(0.3)
+        assert len(one.camera.asked) == requests
+        assert one.camera.wrong == REFUSALS
+        assert one.health["reachable"] is False
+        assert not one.task.done()
+    assert [well for well, _ in one.told] == [False]
+    assert PASSWORD not in str(one.told)
+
+
+async def test_a_camera_that_comes_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull, "FIRST_AGAIN", 0.05)
+    server = DigestCamera({})
+    async with serving(server):
+        port = server.port
+    take = Taker()
+    asks = Account(Login("c1", f"127.0.0.1:{port}", USER, lambda: PASSWORD))
+    puller = Puller(camera("hikvision"), asks, take, Clock(), rng=CHANCE)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        task = group.create_task(puller.run(), name="pull")
+        await until(lambda: puller.snapshot()["c1"]["reachable"] is False)
+        stream = Stream()
+        server = DigestCamera({hikvision.ALERT_STREAM: stream.page}, port=port)
+        async with serving(server):
+            stream.send(part(TCG), HEARTBEAT)
+            await until(lambda: take.pushes)
+            task.cancel()
+            stream.send(END)
+
+
+async def test_dahua_tells_by_the_manager_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull, "FIRST_AGAIN", 0.01)
+
+    async def unknown(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=404)
+
+    sample = (CASES / "dahua-eventmanager-stream.http").read_bytes()
+    head, _, body = sample.partition(b"\n\n" if b"\r\n\r\n" not in sample else b"\r\n\r\n")
+    boundary = re.findall(rb"boundary=(\S+)", head)[0].decode()
+    camera_ = DigestCamera({dahua.SNAP_MANAGER.partition("?")[0]: unknown})
+    async with pulling("dahua", camera_) as one:
+        one.stream.boundary = boundary
+        one.stream.send(body)
+        await until(lambda: one.take.pushes)
+        assert one.camera.asked[-1] == f"GET {dahua.EVENT_MANAGER}"
+        assert "Events=[TrafficJunction]" in one.camera.asked[0]
+
+
+async def test_dahua_pictures_follow_their_text() -> None:
+    lines = (CASES / "dahua-snapmanager-lines.http").read_bytes().partition(b"\r\n\r\n")[2]
+    text = b"Events[0].Code=TrafficJunction\r\nEvents[0].TrafficCar.PlateNumber=\xe9\x84\x82A12345\r\n"
+    assert b"Events[" in lines
+    async with pulling("dahua") as one:
+        one.stream.send(part(text, "text/plain"), part(JPEG, "image/jpeg"), part(b"Heartbeat", "text/plain"))
+        await until(lambda: one.take.pushes)
+    assert one.take.plates == ["鄂A12345"]
+    assert len(one.take.pushes[0].snapshots) == 1
+
+
+async def test_a_stream_without_parts_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull, "FIRST_AGAIN", 0.01)
+    async with pulling() as one:
+        one.stream.send(b"x" * 100_000)
+        await until(lambda: one.stream.opened >= 2)
+        assert one.told[1] == (False, "no delimiter in the stream")
+        one.stream.send(END, part(TCG), HEARTBEAT)
+        await until(lambda: one.take.pushes)
+
+
+@pytest.mark.parametrize("driver", ["vzenith", "generic", "onvif"])
+async def test_other_makers_are_not_listened_to(driver: str) -> None:
+    with pytest.raises(ConfigError, match="mode pull is for hikvision, dahua"):
+        Puller(camera(driver), Account(Login("c1", "127.0.0.1")), Taker(), Clock(), rng=CHANCE)

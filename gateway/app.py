@@ -17,13 +17,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from drivers.modbus.line import ModbusLine
-from gateway import __version__, health
+from gateway import __version__
+from gateway.alive import Alive
 from gateway.clock import Clock
 from gateway.cloud import events
 from gateway.cloud.journal import Journal
-from gateway.cloud.link import Delivery
-from gateway.cloud.uplink import Callbacks, Uplink
-from gateway.cloud.uplink import Settings as UplinkSettings
 from gateway.crashes import MANY, WITHIN, Crashes, is_ours
 from gateway.decisions import Act, Brain, Decisions
 from gateway.errors import ConfigError, GatewayError
@@ -32,38 +30,41 @@ from gateway.field.telemetry import Telemetry
 from gateway.inbox import Inbox
 from gateway.local.control import NAME, Control
 from gateway.log import logger
-from gateway.model import Instant, Json, Operate, Reading, ReadNow, Remember, Stream
-from gateway.notify import notify, watchdog_interval
+from gateway.loss import Losses
+from gateway.model import Instant, Json, KeepPictures, Operate, Outcome, Perform, Reading, ReadNow, Remember, Reply
+from gateway.north import North
+from gateway.notify import notify
 from gateway.orders import Orders
+from gateway.people import People
 from gateway.poison import Poison
+from gateway.reconfigure import Reconfiguration
 from gateway.settings import Settings
 from gateway.site.alarms import MEMORY
 from gateway.site.site import Site
 from gateway.supervision import CRASHES, NOT_DELIVERED, POISON, Supervision
 from gateway.technician.asks import Asks
+from gateway.vitals import Vitals
 
 if TYPE_CHECKING:
+    from gateway.gatehouse import Gatehouse
     from gateway.local.http import Listener
 
 _log = logger(__name__)
 
 BUG = 70
 """Exit status after an error of our own (EX_SOFTWARE of sysexits.h)."""
-_HEALTH_EVERY = 60.0
-_STUCK = 30.0
-"""A task that has not moved for so long is stuck: the watchdog is not fed any more."""
 _LEAVES_WITHIN = 1.5
 _LAST_COMMIT = 0.5
 _FAREWELL = 1.0
 
 
-def run(settings: Settings, *, brain: Brain = Site) -> None:
-    """Run the gateway until SIGTERM or SIGINT. Raises GatewayError or OSError if it cannot start.
+def run(settings: Settings, *, brain: Brain = Site, file: Reconfiguration | None = None) -> bool:
+    """Run the gateway until SIGTERM or SIGINT; True: until the process is to begin anew, with another site file.
 
-    Raises SystemExit(70) after an error of our own. `brain` makes the site.
+    Raises GatewayError or OSError if it cannot start, SystemExit(70) after an error of our own. `brain` makes the site.
     """
     try:
-        asyncio.run(_until_stopped(settings, brain))
+        return asyncio.run(_until_stopped(settings, brain, file))
     except (GatewayError, OSError):
         raise
     except Exception as bug:
@@ -71,16 +72,26 @@ def run(settings: Settings, *, brain: Brain = Site) -> None:
         raise SystemExit(BUG) from bug
 
 
-async def _until_stopped(settings: Settings, brain: Brain) -> None:
+async def _until_stopped(settings: Settings, brain: Brain, file: Reconfiguration | None) -> bool:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(settings, stop, brain=brain)
+    return await serve(settings, stop, brain=brain, file=file)
 
 
-async def serve(settings: Settings, stop: asyncio.Event, *, brain: Brain = Site, clock: Clock | None = None) -> None:
-    """Run the gateway until `stop` is set. Raises as `run`, and an exception group after an error of our own."""
+async def serve(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    brain: Brain = Site,
+    clock: Clock | None = None,
+    file: Reconfiguration | None = None,
+) -> bool:
+    """Run the gateway until `stop` is set, or the process is to begin anew (True).
+
+    Raises as `run`, and an exception group after an error of our own.
+    """
     clock = clock or Clock()
     store = settings.store
     async with Journal(
@@ -96,16 +107,27 @@ async def serve(settings: Settings, stop: asyncio.Event, *, brain: Brain = Site,
             clock.not_before(journal.newest)
         crashes = Crashes(store.path / "running", journal.boot)
         crashes.begin(clock.now())
-        await Gateway(settings, journal, clock, crashes, brain=brain).run(stop)
+        gateway = Gateway(settings, journal, clock, crashes, brain=brain, file=file)
+        await gateway.run(stop)
         crashes.end()
+    return gateway.anew
 
 
 class Gateway:
     """All rooms of one site, wired. The constructor builds, `run` does."""
 
     def __init__(
-        self, settings: Settings, journal: Journal, clock: Clock, crashes: Crashes, *, brain: Brain = Site
+        self,
+        settings: Settings,
+        journal: Journal,
+        clock: Clock,
+        crashes: Crashes,
+        *,
+        brain: Brain = Site,
+        file: Reconfiguration | None = None,
     ) -> None:
+        self.anew = False
+        """It ended to begin anew, with another site file."""
         self._settings = settings
         self._folder = settings.store.path
         self._journal = journal
@@ -116,7 +138,10 @@ class Gateway:
         self._inbox = Inbox(urgent)
         self._poison = Poison(self._folder / "poison", __version__, urgent)
         self._supervision = Supervision(journal, self._inbox.remind)
-        self._uplink = self._north()
+        self._north = North(
+            settings, journal, clock, self._supervision, self._inbox.put, takes_commands=not self.reduced, file=file
+        )
+        self._people = People(self._inbox.put, clock, settings.site.performed)
         self._decisions = Decisions(
             lambda: brain(settings.site, self._seed),
             self._inbox,
@@ -124,37 +149,32 @@ class Gateway:
             clock,
             self._poison,
             do=self._carry_out,
-            tell_standing=self._uplink.set_standing,
+            tell_standing=self._north.uplink.set_standing,
             emitted=self._supervision.emitted,
         )
         self._telemetry = Telemetry(self._publish, clock, every=settings.telemetry_every, deadbands=settings.deadbands)
         self._pollers = {line.name: ModbusLine(line) for line in settings.lines}
         self._lines = self._south()
-        self._line_of = {device.id: self._lines[device.line] for device in settings.site.devices.values()}
+        asked = (device for device in settings.site.devices.values() if device.line in self._lines)
+        self._line_of = {device.id: self._lines[device.line] for device in asked}
         self._orders = Orders(self._line_of, clock, self._inbox.remind)
-        self._bug: BaseException | None = None
-
-    def _north(self) -> Uplink:
-        return Uplink(
-            UplinkSettings(
-                broker=self._settings.broker,
-                root=self._settings.topics,
-                source=self._settings.source,
-                boot=self._journal.boot,
-                version=__version__,
-                simulated=self._settings.simulated,
-            ),
-            self._journal,
-            self._clock,
-            os.urandom,
-            Callbacks(
-                self._commanded,
-                self._refused,
-                self._supervision.unheard,
-                self._supervision.link,
-                self._supervision.heard,
-            ),
+        self._gatehouse = self._cameras()
+        errands = {} if self._gatehouse is None else self._gatehouse.errands(journal.erase, journal.history.naming)
+        self._north.wire(self._lines, self._decisions.interlocked, {"read": self._perform_read, **errands})
+        self._vitals = Vitals(
+            self._folder,
+            journal,
+            clock,
+            crashes=crashes,
+            poison=self._poison,
+            inbox=self._inbox,
+            supervision=self._supervision,
+            decisions=self._decisions,
+            uplink=self._north.uplink,
+            lines=self._lines,
+            cameras=self._gatehouse.health if self._gatehouse is not None else None,
         )
+        self._bug: BaseException | None = None
 
     def _south(self) -> dict[str, Line]:
         watched = self._settings.site.watched()
@@ -173,6 +193,25 @@ class Gateway:
             for line in self._settings.lines
         }
 
+    def _cameras(self) -> "Gatehouse | None":
+        """What cameras need is loaded only where there are some."""
+        settings, at = self._settings, self._settings.camera_listen
+        if not settings.cameras or self.reduced:
+            return None
+        from gateway.gatehouse import Gatehouse
+        from gateway.lists import PlateLists
+
+        return Gatehouse(
+            settings.cameras,
+            hand_in=self._decisions.hand_in,
+            store_picture=self._journal.picture,
+            tell=self._inbox.remind,
+            clock=self._clock,
+            lists=None if settings.lists is None else PlateLists(settings.lists, self._inbox.put, self._clock),
+            listen=None if at is None else (at.host, at.port),
+            max_body=settings.camera_max_body,
+        )
+
     @property
     def reduced(self) -> bool:
         """After three crashes in a minute: cameras, page and commands stay off in this life."""
@@ -183,35 +222,43 @@ class Gateway:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda loop, context: self._raised(loop, context, stop))
         self._restore()
+        control = self._control()
         async with asyncio.TaskGroup() as north:
-            uplink = north.create_task(self._uplink.run(), name="uplink")
+            uplink = north.create_task(self._north.uplink.run(), name="uplink")
             try:
                 async with self._telemetry, asyncio.TaskGroup() as south:
                     tasks = [
+                        south.create_task(self._orders.run(), name="orders"),  # before the lines: holds go first
                         *(south.create_task(line.run(), name=f"line {name}") for name, line in self._lines.items()),
                         south.create_task(self._decisions.run(), name="site"),
-                        south.create_task(self._orders.run(), name="orders"),
-                        south.create_task(self._control().run(), name="control"),
-                        south.create_task(self._tell_health(), name="health"),
-                        south.create_task(self._supervise(), name="supervision"),
-                        south.create_task(self._feed_watchdog(), name="watchdog"),
+                        south.create_task(control.run(), name="control"),
+                        south.create_task(self._begin_anew(stop), name="site file"),
+                        *(south.create_task(one.run(), name=one.name) for one in self._vitals.tasks()),
+                        *(south.create_task(one.run(), name=one.name) for one in self._north.tasks()),
+                        *(south.create_task(one.run(), name="gatehouse") for one in self._entrances()),
                         *(south.create_task(one.run(), name="http") for one in self._listeners()),
+                        *(south.create_task(one.run(), name="alive") for one in self._signals()),
+                        *(south.create_task(one.run(), name="on loss") for one in self._losses()),
                     ]
+                    await control.tried.wait()
                     notify("READY=1")
                     await stop.wait()
                     if self._bug is not None:
                         raise self._bug
-                    notify("STOPPING=1")
+                    if not self.anew:
+                        self._north.stopped()
+                        notify("STOPPING=1")
                     leave_until = loop.time() + _LEAVES_WITHIN
                     for task in tasks:
                         task.cancel()
-                await self._decisions.last_word("asked to stop", _LAST_COMMIT)
-                await self._uplink.farewell(max(0.1, min(_FAREWELL, leave_until - loop.time())))
+                await self._decisions.last_word("another site file" if self.anew else "asked to stop", _LAST_COMMIT)
+                await self._north.uplink.farewell(max(0.1, min(_FAREWELL, leave_until - loop.time())))
             finally:
                 uplink.cancel()
 
     def _restore(self) -> None:
         self._poison.load()
+        self._north.recall()
         memory = self._journal.memory
         self._decisions.restore(self._folder)
         self._journal.append([Remember("process/seed", self._seed.hex())])
@@ -236,76 +283,68 @@ class Gateway:
         else:
             loop.default_exception_handler(context)
 
+    async def _begin_anew(self, stop: asyncio.Event) -> None:
+        await self._north.until_restart_due()
+        self.anew = not stop.is_set()
+        stop.set()
+
+    # ---- what the site wants done -------------------------------------------------------------------
+
     def _carry_out(self, act: Act) -> None:
+        """Every effect of a step that is no event and no memory."""
         match act:
-            case ReadNow(device, points):
+            case ReadNow(device, points) if device in self._line_of:
                 self._line_of[device].read_now(device, points)
-            case Operate():
+            case Operate() if act.device in self._line_of:
                 self._orders.operate(act)
+            case Operate() if self._gatehouse is not None:
+                self._gatehouse.relays.operate(act)
+            case Operate():  # the relay of a camera, in a life without cameras
+                self._inbox.remind(Outcome(act.order, False, "refused", None, self._clock.now()))
+            case KeepPictures() if self._gatehouse is not None:
+                self._gatehouse.entrance.keep(act)
+            case Reply(local=True):
+                self._people.answer(act)
+            case Reply():
+                self._north.reply(act)
+            case Perform():
+                self._north.perform(act)
+
+    async def _perform_read(self, act: Perform) -> Json:
+        """The command `read`: its arguments were looked at by the site."""
+        point = act.args.get("point")
+        device = str(act.args["device"])
+        if device not in self._line_of:
+            raise ConfigError(f"{device} is not asked: it tells by itself")
+        readings = await self._line_of[device].fetch(device, (str(point),) if point else None)
+        data: Json = {"device": device, "readings": events.readings_data(readings)}
+        return data
 
     # ---- what goes round the site -----------------------------------------------------------------
 
     def _publish(self, device: str, full: bool, readings: Mapping[str, Reading], at: Instant) -> None:
         self._journal.telemetry(device, events.telemetry_data(device, full, readings), at)
 
-    def _commanded(self, topic: str, _payload: bytes, delivery: Delivery) -> None:
-        """No key is known: nothing is believed."""
-        _log.warning("command refused", topic=topic, size=delivery.size)
-        delivery.acknowledge()
+    # ---- signals and listeners --------------------------------------------------------------------
 
-    def _refused(self, stream: Stream, code: int | None) -> None:
-        if code is None:
-            _log.info("stream flows again", stream=stream.value)
-        else:
-            _log.error("the broker refuses a stream", stream=stream.value, code=code)
-        self._supervision.refused(stream, code, self._clock.now())
+    def _signals(self) -> Iterator[Alive]:
+        """The relay that drops when we are unwell, if there is one."""
+        at = self._settings.site.own.alive
+        if at is not None:
+            yield Alive(
+                at, self._line_of[at.device], self._clock, self._vitals.is_well, timed=self._settings.alive_timed
+            )
 
-    # ---- the gateway itself -----------------------------------------------------------------------
+    def _losses(self) -> Iterator[Losses]:
+        """What is told to the modules of each line whose outputs open when we fall silent."""
+        for line in self._lines.values():
+            mine = [one for one in self._settings.losses if self._line_of[one.output.device] is line]
+            if mine:
+                yield Losses(mine, line, self._clock, self._inbox.remind)
 
-    async def _supervise(self) -> None:
-        begun = self._clock.now().mono
-        is_steady = False
-        while True:
-            await asyncio.sleep(1.0)
-            now = self._clock.now()
-            self._supervision.look(now)
-            if not is_steady and now.mono - begun >= WITHIN:
-                is_steady = True
-                self._crashes.steady()
-
-    async def _tell_health(self) -> None:
-        while True:
-            self._uplink.set_health(self._health())
-            await asyncio.sleep(_HEALTH_EVERY)
-
-    def _health(self) -> dict[str, Json]:
-        lines = {name: line.snapshot() for name, line in self._lines.items()}
-        data = health.data(lines, self._journal.stats(), self._uplink.snapshot(), self._clock.now(), self._folder)
-        data["process"] = {
-            "reduced": self.reduced,
-            "crashes": self._crashes.recent,
-            "refused": [*self._poison.refused],
-            "refusals": self._poison.refusals,
-        }
-        return data
-
-    async def _feed_watchdog(self) -> None:
-        """Feed systemd's watchdog while every task moves."""
-        interval = watchdog_interval()
-        while interval is not None:
-            if self._is_alive():
-                notify("WATCHDOG=1")
-            await asyncio.sleep(interval)
-
-    def _is_alive(self) -> bool:
-        now = self._clock.now().mono
-        beats = [self._uplink.beat, *(line.beat for line in self._lines.values())]
-        if len(self._inbox):
-            beats.append(self._decisions.stepped)
-        stuck = [beat for beat in beats if now - beat > _STUCK and beat]
-        if stuck:
-            _log.error("a task is stuck", for_s=round(now - min(stuck)))
-        return not stuck
+    def _entrances(self) -> "Iterator[Gatehouse]":
+        if self._gatehouse is not None:
+            yield self._gatehouse
 
     def _listeners(self) -> "Iterator[Listener]":
         """The HTTP listeners that the file asks for; their libraries are loaded only then."""
@@ -316,45 +355,22 @@ class Gateway:
         from gateway.local.metrics import Metrics
 
         metrics = Metrics(
-            __version__, self._health, lambda: [str(one["severity"]) for one in self._decisions.standing.values()]
+            __version__,
+            self._vitals.health,
+            lambda: [str(one["severity"]) for one in self._decisions.standing.values()],
         )
-        yield looking_on(at.host, at.port, metrics, self._is_alive, at.tls)
+        yield looking_on(at.host, at.port, metrics, self._vitals.is_alive, at.tls)
 
     # ---- the control socket ---------------------------------------------------------------------
 
     def _control(self) -> Control:
-        technician = Asks(
-            self._settings,
-            self._lines,
-            self._pollers,
-            self._clock,
-            health=self._health,
-            alarms=self._alarms,
+        asks = Asks(
+            self._settings, self._lines, self._pollers, self._clock, health=self._vitals.health, alarms=self._alarms
         )
-        return Control(
-            self._folder / NAME,
-            {
-                "read": self._asked_read,
-                "status": self._asked_status,
-                "alarms": self._asked_alarms,
-                **technician.table(),
-            },
-        )
+        table = {**asks.table(), "do": self._people.ask}
+        if self._gatehouse is not None and self._gatehouse.lists is not None:
+            table["access.import"] = self._gatehouse.lists.imported
+        return Control(self._folder / NAME, table)
 
     def _alarms(self) -> list[Json]:
         return [*self._decisions.standing.values()]
-
-    async def _asked_read(self, request: Mapping[str, Any]) -> Json:
-        device = str(request["device"])
-        points = request.get("points")
-        if device not in self._line_of:
-            raise ConfigError(f"there is no device {device}")
-        readings = await self._line_of[device].fetch(device, tuple(points) if points else None)
-        data: Json = events.readings_data(readings)
-        return data
-
-    async def _asked_status(self, _request: Mapping[str, Any]) -> Json:
-        return self._health()
-
-    async def _asked_alarms(self, _request: Mapping[str, Any]) -> Json:
-        return self._alarms()

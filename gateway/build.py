@@ -3,34 +3,49 @@
 A room is imported where it is asked for: `check` and `plan` need none of those that talk.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.camera_uses import access_settings, camera_uses, list_settings
+from gateway.cloud.claims import KeyFile
 from gateway.cloud.link import Broker
 from gateway.cloud.wire import TlsFiles
 from gateway.config.device import Device as DeviceFile
-from gateway.config.points import Alarm, Point, Write
+from gateway.config.device import ResetPoint
+from gateway.config.gates import Gate, Repeat
+from gateway.config.points import Alarm, At, Point, Write
 from gateway.config.site import ModbusLine, SiteFile
 from gateway.config.units import endpoint
-from gateway.config.uses import uses
-from gateway.model import ALARM_KINDS, Lane, Stream
+from gateway.config.uses import OFTEN, uses
+from gateway.kinds import ALARM_KINDS
+from gateway.loss_uses import losses, settings_of, settings_used
+from gateway.model import Lane, Stream
 from gateway.secret import SecretPlace
 from gateway.settings import Listen, Settings, StoreSettings
 from gateway.site.settings import (
     AlarmRule,
+    AnnunciatorSettings,
     Condition,
+    DeviceReset,
     DeviceSettings,
+    GateSettings,
+    LinkageSettings,
+    OwnSettings,
+    Ref,
     ServiceClock,
     SiteSettings,
 )
 
 if TYPE_CHECKING:
     from drivers.modbus import settings as modbus
+    from drivers.modbus.requests import Requests
     from gateway.driver import Poller
 
 _BROKEN = frozenset({"open", "short"})
 """What a supervised contact reads when its wire is broken: the contact itself is not seen."""
+PERFORMED = frozenset({"events.replay", "config.get", "config.apply"})
+"""Commands that are carried out outside of the site (with `read`, whose arguments the site looks at itself)."""
 
 
 def site(file: SiteFile) -> SiteSettings:
@@ -41,12 +56,25 @@ def site(file: SiteFile) -> SiteSettings:
         lines=tuple(file.lines),
         service=ServiceClock(service.respond, service.ordinary, service.complex, service.major, service.fire_verify),
         zones=tuple(file.zones),
+        gates={name: _gate(file, name, gate) for name, gate in file.gates.items()},
+        linkages=tuple(_linkages(file)),
+        annunciator=_annunciator(file),
+        own=_own(file),
+        writable=frozenset(
+            Ref(name, key)
+            for name, device in file.devices.items()
+            for key, point in device.points.items()
+            if point.write
+        ),
+        performed=PERFORMED | ({"picture"} if file.cameras else frozenset()),
+        access=access_settings(file),
     )
 
 
 def settings(file: SiteFile) -> Settings:
     """Everything that `app.py` wires."""
     store = file.store
+    pushed_to = file.http.cameras if file.http else None
     return Settings(
         site_id=file.site.id,
         gateway_id=file.gateway,
@@ -63,8 +91,15 @@ def settings(file: SiteFile) -> Settings:
             alarm_reserve=store.alarm_reserve,
             keep={stream: getattr(store.keep, stream.value) for stream in Stream},
         ),
-        interlocked=dict(uses(file)),
+        interlocked=dict(uses(file)) | settings_used(file),
         urgent=urgent(file),
+        keys=_keys(file),
+        alive_timed=_is_timed(file, _own(file).alive),
+        losses=tuple(losses(file)),
+        cameras=camera_uses(file),
+        camera_listen=Listen(*endpoint(pushed_to.listen), None) if pushed_to else None,
+        camera_max_body=pushed_to.max_body if pushed_to else 0,
+        lists=list_settings(file) if any(camera.mode for camera in file.cameras.values()) else None,
         status=_status(file),
         simulated=file.simulated,
     )
@@ -89,6 +124,13 @@ def broker(file: SiteFile) -> Broker:
         username=uplink.username,
         password=None if secret is None else SecretPlace(_path(secret.file), secret.credential, secret.env).read,
         keepalive=uplink.keepalive,
+    )
+
+
+def _keys(file: SiteFile) -> tuple[KeyFile, ...]:
+    keys = file.commands.keys if file.commands else ()
+    return tuple(
+        KeyFile(key.id, Path(key.ed25519), None if key.allow is None else frozenset(key.allow)) for key in keys
     )
 
 
@@ -119,8 +161,13 @@ def deadbands(file: SiteFile) -> Mapping[str, Mapping[str, float]]:
 
 def urgent(file: SiteFile) -> Mapping[str, frozenset[str]]:
     """The points of the alarm lane, by device."""
+    used = _used(file)
     lanes = {
-        name: frozenset(point for point, settings in device.points.items() if _lane(settings) is Lane.ALARM)
+        name: frozenset(
+            point
+            for point, settings in device.points.items()
+            if _pace(settings, Ref(name, point), used)[0] is Lane.ALARM
+        )
         for name, device in file.devices.items()
     }
     return {name: points for name, points in lanes.items() if points}
@@ -133,6 +180,13 @@ def poller(file: SiteFile, name: str) -> "Poller":
     return Driver(modbus_line(file, name))
 
 
+def requests(file: SiteFile, name: str) -> "Requests":
+    """What is asked of one line: the part of its driver that needs no wire. Raises ConfigError."""
+    from drivers.modbus.requests import Requests
+
+    return Requests(modbus_line(file, name))
+
+
 def modbus_line(file: SiteFile, name: str) -> "modbus.LineSettings":
     """What the Modbus driver wants to know of one line."""
     from drivers.modbus import settings as modbus
@@ -140,6 +194,7 @@ def modbus_line(file: SiteFile, name: str) -> "modbus.LineSettings":
     line = file.lines[name]
     if not isinstance(line, ModbusLine):
         raise TypeError(f"line {name} is no Modbus line")
+    used = _used(file)
     endpoint = line.endpoint
     return modbus.LineSettings(
         name=name,
@@ -151,7 +206,7 @@ def modbus_line(file: SiteFile, name: str) -> "modbus.LineSettings":
         parity=line.parity,
         stopbits=line.stopbits,
         in_flight=line.in_flight,
-        devices=tuple(_modbus_device(key, device) for key, device in file.devices.items() if device.line == name),
+        devices=tuple(_modbus_device(key, device, used) for key, device in file.devices.items() if device.line == name),
     )
 
 
@@ -172,8 +227,77 @@ def _device(name: str, device: DeviceFile) -> DeviceSettings:
         rules=tuple(rules),
         kind=device.kind,
         timeout=device.limits.timeout,
+        reset=_reset(name, device),
         points=frozenset(device.points),
     )
+
+
+def _reset(name: str, device: DeviceFile) -> DeviceReset | None:
+    how = device.reset
+    if how is None:
+        return None
+    if isinstance(how, ResetPoint):
+        return DeviceReset(Ref(name, how.point), how.value)
+    return DeviceReset(_ref(how.power), off=how.off)
+
+
+def _gate(file: SiteFile, name: str, gate: Gate) -> GateSettings:
+    relay = None if isinstance(gate.open, str) else gate.open
+    opens = _ref(gate.open) if isinstance(gate.open, str) else Ref(gate.open.camera, f"io{gate.open.io}")
+    return GateSettings(
+        id=name,
+        open=opens,
+        pulse=gate.pulse,
+        timed=relay is not None or _is_timed(file, opens),
+        hold=_maybe(gate.hold),
+        hold_timed=_is_timed(file, _maybe(gate.hold)),
+        repeat=gate.hold_by.repeat if isinstance(gate.hold_by, Repeat) else None,
+        arm=_maybe(gate.arm),
+        clear=_maybe(gate.clear),
+        opens_within=gate.opens_within,
+        on_loss=gate.on_loss,
+        readable=relay is None,
+    )
+
+
+def _is_timed(file: SiteFile, ref: Ref | None) -> bool:
+    """True if the module ends a pulse of this output by itself."""
+    device = None if ref is None else file.devices.get(ref.device)
+    return ref is not None and device is not None and device.points[ref.point].pulse is not None
+
+
+def _linkages(file: SiteFile) -> Iterator[LinkageSettings]:
+    for name, rule in file.linkage.items():
+        yield LinkageSettings(
+            id=name,
+            zones=None if isinstance(rule.zones, str) else frozenset(rule.zones),
+            trigger=rule.trigger,
+            call_point=rule.call_point,
+            button=_maybe(rule.button),
+            hold=rule.hold,
+            set=tuple(map(_ref, rule.set)),
+        )
+
+
+def _annunciator(file: SiteFile) -> AnnunciatorSettings:
+    sound = file.annunciator
+    return (
+        AnnunciatorSettings(*map(_maybe, (sound.fire, sound.fault, sound.silence))) if sound else AnnunciatorSettings()
+    )
+
+
+def _own(file: SiteFile) -> OwnSettings:
+    own = file.self_
+    return OwnSettings() if own is None else OwnSettings(_maybe(own.alive), _maybe(own.mains), _maybe(own.battery))
+
+
+def _ref(text: str) -> Ref:
+    device, _, point = text.partition(".")
+    return Ref(device, point)
+
+
+def _maybe(text: str | None) -> Ref | None:
+    return None if text is None else _ref(text)
 
 
 def _rule(device: str, point: str, name: str, alarm: Alarm, settings: Point) -> AlarmRule:
@@ -196,18 +320,30 @@ def _rule(device: str, point: str, name: str, alarm: Alarm, settings: Point) -> 
     )
 
 
-def _lane(point: Point) -> Lane:
-    return Lane.ALARM if any(alarm.lane == "alarm" for alarm in point.alarms.values()) else Lane.NORMAL
+def _used(file: SiteFile) -> Collection[Ref]:
+    """The points that the site moves or listens to by itself."""
+    return {_ref(ref) for ref, _ in uses(file)}
 
 
-def _modbus_device(name: str, device: DeviceFile) -> "modbus.Device":
+def _pace(point: Point, ref: Ref, used: Collection[Ref]) -> tuple[Lane, float]:
+    """In which lane a point is read, and how often (seconds): the one place that knows."""
+    if ref in used:
+        return Lane.ALARM, min(point.every, OFTEN)
+    urgent = any(alarm.lane == "alarm" for alarm in point.alarms.values())
+    return Lane.ALARM if urgent else Lane.NORMAL, point.every
+
+
+def _modbus_device(name: str, device: DeviceFile, used: Collection[Ref]) -> "modbus.Device":
     from drivers.modbus import settings as modbus
 
     limits = device.limits
     return modbus.Device(
         id=name,
         unit=device.unit,
-        points=tuple(_modbus_point(key, point) for key, point in device.points.items()),
+        points=tuple(_modbus_point(Ref(name, key), point, used) for key, point in device.points.items()),
+        settings=tuple(
+            _setting(key, at, point) for name, point in device.points.items() for key, at in settings_of(name, point)
+        ),
         max_registers=limits.max_registers,
         max_bits=limits.max_bits,
         fixed_bits=limits.fixed_bits,
@@ -217,12 +353,21 @@ def _modbus_device(name: str, device: DeviceFile) -> "modbus.Device":
     )
 
 
-def _modbus_point(name: str, point: Point) -> "modbus.Point":
+def _setting(name: str, at: At, output: Point) -> "modbus.Point":
     from drivers.modbus import settings as modbus
 
+    odd = output.write if isinstance(output.write, Write) and at.table == output.at.table else Write()
+    write = modbus.Write(fc=odd.fc)
+    return modbus.Point(name=name, table=at.table, address=at.address, order=output.order, write=write)
+
+
+def _modbus_point(ref: Ref, point: Point, used: Collection[Ref]) -> "modbus.Point":
+    from drivers.modbus import settings as modbus
+
+    lane, every = _pace(point, ref, used)
     supervised, pulse, write = point.supervised, point.pulse, point.write
     return modbus.Point(
-        name=name,
+        name=ref.point,
         table=point.at.table,
         address=point.at.address,
         type=point.type,
@@ -235,8 +380,8 @@ def _modbus_point(name: str, point: Point) -> "modbus.Point":
         values=point.values,
         valid=point.valid,
         invalid=point.invalid,
-        every=point.every,
-        lane=_lane(point),
+        every=every,
+        lane=lane,
         supervised=None
         if supervised is None
         else modbus.Supervised(

@@ -24,6 +24,8 @@ from gateway.model import (
     Json,
     KeepPictures,
     Operate,
+    Outcome,
+    Passage,
     Perform,
     ReadNow,
     Remember,
@@ -80,6 +82,10 @@ class Decisions:
         self._tell = tell_standing
         self._emitted = emitted
         self._tick: asyncio.TimerHandle | None = None
+        self._waited: dict[int, Callable[[], None]] = {}
+        """Passages that somebody waits for, by identity: to be called when their step is committed."""
+        self._newest: dict[tuple[str, str], str] = {}
+        """The last order of each point: one that has waited for its commit meanwhile must not be written after it."""
         self.standing: dict[str, Mapping[str, Json]] = {}
         """The alarms that stand, as they are committed, by their key in the memory."""
         self.stepped = 0.0
@@ -111,6 +117,10 @@ class Decisions:
         if aside is not None:
             self.step(SetAside(aside, now))
 
+    def interlocked(self) -> str | None:
+        """Why nothing about the configuration may change now; None: nothing forbids it."""
+        return self._site.interlocked()
+
     async def run(self) -> None:
         """Decide until cancelled."""
         while True:
@@ -118,10 +128,20 @@ class Decisions:
             await self._journal.room()
             self.take(item)
 
+    async def hand_in(self, passage: Passage) -> None:
+        """Have a passage decided; returns once its step is committed and what it wants done was begun."""
+        accepted = asyncio.Event()
+        self._waited[id(passage)] = accepted.set
+        await self._inbox.put(passage)
+        await accepted.wait()
+
     def take(self, item: Input) -> None:
         """One input by way of the door. Raises what the site raises, after it was written down."""
         for admitted in self._poison.admit(item):
             self.step(admitted)
+        waited = self._waited.pop(id(item), None)
+        if waited is not None:
+            self._journal.append([], then=waited)
 
     def step(self, item: Input) -> None:
         """One input past the door."""
@@ -166,13 +186,18 @@ class Decisions:
             )
             self._journal.append(kept, then=partial(self._accepted, kept, later, upto))
         for act in acts:
+            if isinstance(act, Operate):
+                self._newest[act.device, act.point] = act.order
             if _at_once(act):
                 self._do(act)
 
     def _accepted(self, kept: Sequence[Emit | Remember | Forget], acts: Sequence[Act], upto: int) -> None:
         """The step is committed: what stands now may be told, what it wants done is done."""
         for act in acts:
-            self._do(act)
+            if isinstance(act, Operate) and self._newest.get((act.device, act.point)) != act.order:
+                self._inbox.remind(Outcome(act.order, False, "withdrawn", None, self._clock.now()))
+            else:
+                self._do(act)
         changed = False
         for effect in kept:
             match effect:
@@ -208,6 +233,7 @@ class Decisions:
         memory = self._journal.memory
         self._site = self._make()
         self._journal.append([Forget(key) for key in memory])
+        self._journal.reborn()
         self._poison.forgive()
         at = f"{self._clock.now().wall:.0f}"
         place = folder / f"memory-{at}.json"

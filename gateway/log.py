@@ -6,7 +6,8 @@
 * else: JSON lines.
 
 What libraries tell `logging` comes out the same way, from WARNING up, and not more than a few lines a minute.
-Secrets are masked, control characters escaped, and everything has a bound. The only file that knows structlog.
+Secrets and plates are masked, control characters escaped, and everything has a bound. The only file that knows
+structlog.
 """
 
 import json
@@ -22,6 +23,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from itertools import islice
 from typing import Any, TextIO, cast
+
+from gateway.site.masks import masked, without_plates
 
 # structlog loads rich, where it is installed, for tracebacks that are not drawn here: 5 MiB and half of its
 # import time. Hidden for that moment only; whoever draws with rich imports it as ever.
@@ -44,6 +47,7 @@ _QUIET = {"pymodbus.logging": logging.CRITICAL}
 """Loggers that report every expected failure: it is told once, by whoever watches the line."""
 
 _SECRET = re.compile(r"password|passwd|secret|token|credential", re.IGNORECASE)
+_PLATE = re.compile(r"(?<![a-z])(?:plate|licen[cs]e)", re.IGNORECASE)
 _USERINFO = re.compile(r"://[^/\s@]+@")
 _PARAMETER = re.compile(r"((?:password|passwd|secret|token)=)[^&\s'\"]+", re.IGNORECASE)
 _FROM = "from"
@@ -247,14 +251,24 @@ def _tame(key: object, value: object, depth: int = _DEPTH) -> object:
     if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, Mapping | list | tuple | set | frozenset):
-        return _opened(value, depth - 1) if depth else "…"
-    return value[: _TEXT // 2].hex() if isinstance(value, bytes | bytearray) else _masked(str(value))
+        return _opened(key, value, depth - 1) if depth else "…"
+    if _PLATE.search(str(key)):
+        return masked(_masked(str(value)))
+    return _hex(bytes(value)) if isinstance(value, bytes | bytearray) else _masked(str(value))
 
 
-def _opened(value: Mapping[Any, Any] | Collection[Any], depth: int) -> object:
+def _hex(data: bytes) -> str:
+    """Bytes for people to compare; not those in which a plate can be read."""
+    text = data.decode("utf-8", "replace")
+    return data[: _TEXT // 2].hex() if without_plates(text) == text else f"({len(data)} bytes)"
+
+
+def _opened(key: object, value: Mapping[Any, Any] | Collection[Any], depth: int) -> object:
     if isinstance(value, Mapping):
-        return {str(name)[:_TEXT]: _tame(name, item, depth) for name, item in islice(value.items(), _ITEMS)}
-    return [_tame("", item, depth) for item in islice(value, _ITEMS)]
+        return {
+            without_plates(str(name)[:_TEXT]): _tame(name, item, depth) for name, item in islice(value.items(), _ITEMS)
+        }
+    return [_tame(key, item, depth) for item in islice(value, _ITEMS)]
 
 
 def _masked(text: str, room: int | None = None) -> str:
@@ -263,4 +277,4 @@ def _masked(text: str, room: int | None = None) -> str:
         text = _USERINFO.sub(f"://{_MASK}@", text)
     if "=" in text:
         text = _PARAMETER.sub(rf"\g<1>{_MASK}", text)
-    return text
+    return without_plates(text)

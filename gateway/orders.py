@@ -41,6 +41,9 @@ class Orders:
         if self._group is None:
             self._waiting.append(order)
             return
+        if order.device not in self._line_of:
+            self._end(order, "refused")
+            return
         key = order.device, order.point
         earlier = self._under_way.get(key)
         if earlier is not None and earlier[1].cancel():

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from drivers.modbus.settings import LineSettings
 from gateway.cloud.link import Broker
 from gateway.model import Stream
 from gateway.site.settings import SiteSettings
 
 if TYPE_CHECKING:
-    from drivers.modbus.settings import LineSettings
+    from gateway.cameras import CameraUse
+    from gateway.cloud.claims import KeyFile
+    from gateway.lists import ListSettings
+    from gateway.loss import OnLoss
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Settings:
     site_id: str
     gateway_id: str
     site: SiteSettings
-    lines: "tuple[LineSettings, ...]"
+    lines: tuple[LineSettings, ...]
     deadbands: Mapping[str, Mapping[str, float]]
     """The smallest change worth telling, by device and point."""
     broker: Broker
@@ -56,6 +60,19 @@ class Settings:
     """Writable points that are not written by hand, and what uses them."""
     urgent: Mapping[str, frozenset[str]]
     """The points of the alarm lane, by device."""
+    keys: "tuple[KeyFile, ...]" = ()
+    """Who may send commands; none: nobody."""
+    alive_timed: bool = False
+    """The relay `self.alive` has a timed pulse of the module's own."""
+    losses: "tuple[OnLoss, ...]" = ()
+    """Outputs whose module is told to open when this gateway falls silent."""
+    cameras: "tuple[CameraUse, ...]" = ()
+    camera_listen: Listen | None = None
+    """Where cameras push to."""
+    camera_max_body: int = 4 << 20
+    """Bytes of one push."""
+    lists: "ListSettings | None" = None
+    """Of plates; None: no camera tells of any."""
     status: Listen | None = None
     """Where people and machines look on."""
     simulated: bool = False

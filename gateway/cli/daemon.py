@@ -15,25 +15,45 @@ def run(site: Path) -> int:
     \b
     Example: site-gateway run /etc/site-gateway/site.yaml
     """
-    from gateway.prepare import Preparation
+    import gc
 
-    preparation = Preparation(site)
+    from gateway.prepare import begin, on_trial
+
+    if on_trial(site):
+        from gateway.reconfigure import Reconfiguration
+
+        file = Reconfiguration(site)
+        file.begin()
+        preparation = begin(site)
+    else:
+        # The usual start: what reading the file needs is loaded beside what running needs.
+        preparation = begin(site)
+        from gateway.reconfigure import Reconfiguration
+
+        file = Reconfiguration(site)
+        file.begin()
+    gc.disable()  # nothing of what is loaded now is ever garbage
     from gateway import log
     from gateway.app import run as run_site
     from gateway.errors import GatewayError
+    from gateway.reconfigure import reexecute
 
     log.configure()
     logger = log.logger("gateway")
     prepared = preparation.result()
+    gc.freeze()
+    gc.enable()
     for level, text in prepared.problems:
         (logger.error if level == "error" else logger.warning)(text)
     if prepared.settings is None:
         return WRONG_FILE
     try:
-        run_site(prepared.settings)
+        anew = run_site(prepared.settings, file=file)
     except (GatewayError, OSError) as error:
         logger.error("cannot start", error=str(error))  # noqa: TRY400 - expected: its text is the message
         return CANNOT
+    if anew:
+        reexecute()
     return 0
 
 

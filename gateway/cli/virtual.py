@@ -32,7 +32,8 @@ def simulate(site: Path, scenario: Path | None, out: Path | None, broker: str) -
 
 @commands.command()
 @click.option("--for", "seconds", metavar="DURATION", help="End after this time, such as 30s.")
-def demo(seconds: str | None) -> int:
+@click.option("--scenario", metavar="NAME", default="demo", show_default=True, help="What happens: config/scenarios.")
+def demo(seconds: str | None, scenario: str) -> int:
     r"""Run the example site whole: virtual devices, broker, gateway; a fire breaks out after some seconds.
 
     \b
@@ -47,7 +48,7 @@ def demo(seconds: str | None) -> int:
     except ValueError as error:
         raise click.BadParameter(f"{seconds!r}: {error}", param_hint="--for") from error
     try:
-        run_demo(limit)
+        run_demo(limit, scenario)
     except (GatewayError, OSError) as error:
         click.echo(str(error), err=True)
         return CANNOT

@@ -23,9 +23,12 @@ _SITE = Path("/etc/site-gateway/site.yaml")
 
 @commands.command()
 @SITE
-@click.option("--latency", default="50ms", show_default=True, help="The longest time that a device takes to answer.")
+@click.option(
+    "--latency",
+    help="The longest time that a device takes to answer; else what the running daemon has measured, or 50ms.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print {lines, alarms}.")
-def plan(site: Path, latency: str, *, as_json: bool) -> int:
+def plan(site: Path, latency: str | None, *, as_json: bool) -> int:
     r"""Reckon the load of each line and how late each alarm can be, with no and with one dead device.
 
     \b
@@ -33,15 +36,17 @@ def plan(site: Path, latency: str, *, as_json: bool) -> int:
     """
     from gateway.config.units import duration
     from gateway.errors import ConfigError
+    from gateway.field.bound import LATENCY
     from gateway.technician import plan as planning
 
     try:
-        answer_time = duration(latency)
+        answer_time = LATENCY if latency is None else duration(latency)
     except ValueError as error:
         raise click.BadParameter(f"{latency!r}: {error}", param_hint="--latency") from error
     loaded, file = load_good(site)
+    measured = planning.measured_by_daemon(file) if latency is None else {}
     try:
-        plans = planning.plan_lines(file, answer_time)
+        plans = planning.plan_lines(file, answer_time, measured)
     except ConfigError as error:
         click.echo(f"{site}: {error}", err=True)
         return WRONG_FILE
@@ -53,7 +58,7 @@ def plan(site: Path, latency: str, *, as_json: bool) -> int:
         from gateway.technician.sheets import plan_sheets
 
         show(plan_sheets(plans))
-        click.echo(planning.assumptions(answer_time))
+        click.echo(planning.assumptions(answer_time, len(measured)))
     for problem in timed.problems:
         if problem in loaded.problems:
             continue

@@ -1,4 +1,4 @@
-"""What the technician's tools may ask of the running daemon over its control socket: write, watch, frames."""
+"""What people may look at, or do to a single point, by the control socket of the running daemon."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -35,7 +35,28 @@ class Asks:
 
     def table(self) -> dict[str, Ask]:
         """The answers by the name of the question."""
-        return {"write": self._write, "watch": self._watch, "frames": self._frames}
+        return {
+            "read": self._read,
+            "status": self._status,
+            "alarms": self._standing,
+            "write": self._write,
+            "watch": self._watch,
+            "frames": self._frames,
+        }
+
+    async def _read(self, request: Mapping[str, Any]) -> Json:
+        """`{device, points}`: fresh readings; without `points` of all."""
+        device, points = str(request["device"]), request.get("points")
+        owner = self._settings.site.devices.get(device)
+        if owner is None:
+            raise ConfigError(f"there is no device {device}")
+        return events.readings_data(await self._lines[owner.line].fetch(device, tuple(points) if points else None))
+
+    async def _status(self, _request: Mapping[str, Any]) -> Json:
+        return self._health()
+
+    async def _standing(self, _request: Mapping[str, Any]) -> Json:
+        return self._alarms()
 
     async def _write(self, request: Mapping[str, Any]) -> Json:
         """`{device, point, value}`: written once, then read back; gives the reading."""
@@ -55,7 +76,10 @@ class Asks:
         return events.readings_data(await line.fetch(device, (point,)))
 
     async def _watch(self, _request: Mapping[str, Any]) -> Json:
-        """Everything that stands, with each reading's age and what each device costs on the wire."""
+        """Everything that stands, with each reading's age and what each device costs on the wire.
+
+        `longest_answers`: by device, seconds beyond the wire time.
+        """
         now = self._clock.now()
         return {
             **self._health(),
@@ -63,6 +87,9 @@ class Asks:
             "gateway": self._settings.gateway_id,
             "alarms": self._alarms(),
             "wire": {device: cost for poller in self._pollers.values() for device, cost in _wire(poller).items()},
+            "longest_answers": {
+                device: seconds for line in self._lines.values() for device, seconds in line.longest_answers().items()
+            },
             "readings": {
                 device: {point: _reading(reading, now) for point, reading in readings.items()}
                 for line in self._lines.values()

@@ -18,6 +18,7 @@ from gateway.errors import DeviceError, GatewayError, LineDown
 from gateway.local.control import NAME
 from gateway.technician import ports
 from gateway.technician.broker import reach
+from gateway.technician.on_loss import outputs
 from gateway.technician.trace import Exchange, exchanges
 from gateway.technician.watch import heard, state
 from gateway.technician.wiring import LOADS, Sign, diagnose
@@ -41,7 +42,14 @@ def examine(file: SiteFile) -> list[Sign]:
     signs = [Sign("gateway", "good", "runs; asking it" if daemon else "does not run; asking the lines directly")]
     for name in build.modbus_lines(file):
         signs += _line(file, name, daemon, path)
-    return [*signs, *_store(file), *_clock(), *_broker(file, daemon), *_not_looked_at(file)]
+    return [
+        *signs,
+        *_store(file),
+        *_clock(),
+        *_broker(file, daemon),
+        *outputs(file, runs=daemon is not None),
+        *_not_looked_at(file),
+    ]
 
 
 def _line(file: SiteFile, name: str, daemon: Mapping[str, Any] | None, path: Path) -> Iterator[Sign]:
@@ -180,8 +188,5 @@ def _broker(file: SiteFile, daemon: Mapping[str, Any] | None) -> Iterator[Sign]:
 
 def _not_looked_at(file: SiteFile) -> Iterator[Sign]:
     """What this version cannot judge; said only where it matters."""
-    if file.gates:
-        what = "what the gates' outputs do when the gateway falls silent is not looked at by this version"
-        yield Sign("gates", "doubt", what, "stop the gateway and look at each output")
     if file.cameras:
         yield Sign("cameras", "doubt", "are not looked at by this version", "open each one's page in a browser")

@@ -63,7 +63,7 @@ def test_a_command_that_the_gateway_takes(keys: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     key = read_key(KeyFile("k", keys / "commands.pub.pem", None))
     clock = Clock(synced=lambda: False)
-    result = Verifier([key], SOURCE, clock.now, lambda: ("n",), 0.0).verify(done.stdout.strip().encode())
+    result = Verifier([key], SOURCE, clock.now, lambda: ("n",), lambda: 0.0).verify(done.stdout.strip().encode())
     assert isinstance(result, Command)
     assert (result.jti, result.iss, result.sub, result.kid) == ("one", "desk", "zhang", "k")
     assert (result.cmd, result.args) == ("gate.open", {"gate": "north", "reason": "试"})

@@ -112,8 +112,8 @@ def test_a_number_that_moves_does_not_end_the_process_for_ever(tmp_path: Path) -
     assert seen(poison, answer(temperature=20.4, smoke=1)) == [{"smoke": 1}]
 
 
-def test_an_alarm_point_is_refused_by_value_only(tmp_path: Path) -> None:
-    for value in range(10, 20):
+def test_an_alarm_point_is_refused_by_value_until_it_has_been_many(tmp_path: Path) -> None:
+    for value in range(10, 17):
         for _ in range(2):
             started(tmp_path).blame(answer(smoke=value))
     poison = started(tmp_path)

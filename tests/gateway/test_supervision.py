@@ -1,14 +1,16 @@
 """The gateway's look at itself: each change said once, in time, and no storm."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from gateway.cloud.journal import Journal
-from gateway.model import Emit, OwnHealth, Stream
+from gateway.model import Emit, OwnHealth, SetAside, Stream
 from gateway.supervision import CLOCK, NOT_DELIVERED, STORE, Supervision
 from tests.cloud.journaling import Hands, accepted, emit, journal, taken, until
+from tests.cloud.test_journal_faults import backlog, garble
 
 
 class World:
@@ -18,7 +20,14 @@ class World:
         self.store = store
         self.hands = hands
         self.said: list[OwnHealth] = []
-        self.supervision = Supervision(store, self.said.append)
+        self.aside: list[str] = []
+        self.supervision = Supervision(store, self.tell)
+
+    def tell(self, item: OwnHealth | SetAside) -> None:
+        if isinstance(item, SetAside):
+            self.aside.append(item.file)
+        else:
+            self.said.append(item)
 
     def begin(self, *, fires: bool = False, untold: bool = False) -> None:
         self.supervision.begin(self.hands.now(), fires=fires, untold=untold)
@@ -144,6 +153,26 @@ async def test_a_store_that_is_lost_and_back(tmp_path: Path) -> None:
         assert world.changes(STORE) == [False], "not said to be well before it has been so for a while"
         world.wait(5)
         assert world.changes(STORE) == [False, True]
+
+
+async def test_a_store_that_breaks_while_in_use_is_told_once_as_set_aside(tmp_path: Path) -> None:
+    before = await backlog(tmp_path, 4000)
+    hands = Hands()
+    async with journal(tmp_path, hands) as store:
+        world = World(store, hands)
+        world.begin()
+        garble(tmp_path / "journal.db", list(range(120, 140)))
+        store.rewind()
+        ready = asyncio.Event()
+        store.on_ready = ready.set
+        async with asyncio.timeout(20.0):
+            while store.quarantined_file is None:
+                ready.clear()
+                if store.take(Stream.ALARM) is None and store.quarantined_file is None:
+                    await ready.wait()
+        world.wait(30)
+        assert world.aside == [store.quarantined_file.name]
+        assert before
 
 
 async def test_a_store_that_was_set_aside(tmp_path: Path) -> None:

@@ -1,0 +1,274 @@
+"""The entrance for cameras: a push is handed in, its pictures get ids and wait until the site has said what to keep.
+
+entrance = Entrance(hand_in, journal.picture, shrink, clock, photograph=…)
+Listener(…, entrance.take, clock, tell=entrance.tell)
+entrance.keep(act)              # KeepPictures of a step, after its commit
+await entrance.run()            # in a task group
+
+Bounded: 64 passages and 24 MiB of pictures at once; what is too much goes, the oldest first, and is counted.
+"""
+
+import asyncio
+import os
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from gateway.clock import Clock
+from gateway.cloud.events import event_id
+from gateway.driver import Push, Snapshot
+from gateway.errors import ConfigError, GatewayError, NotDone
+from gateway.log import logger
+from gateway.model import Instant, Json, KeepPictures, Passage, Perform, PictureRef, Way
+
+_log = logger(__name__)
+
+PASSAGES = 64
+"""Handed in at once; as many may wait, and as many have pictures that wait for a verdict."""
+PICTURES = 24 << 20
+"""Bytes of pictures that are held."""
+UNDECIDED = 5.0
+"""Seconds after its acceptance that a passage's pictures wait for `keep`: the site says nothing of a repeat."""
+_LOOKS = 2
+"""Cameras that are photographed at once."""
+
+HandIn = Callable[[Passage], Awaitable[None]]
+"""Into the inbox; returns once the step is committed and what it wants done has been begun."""
+StorePicture = Callable[[str, str | None, str, Instant, bytes, str], None]
+"""camera, passage, kind, when it was taken, the JPEG, the event's id."""
+Shrink = Callable[[bytes], bytes]
+"""Any picture -> a small clean JPEG; takes its time. Raises GatewayError: it is none."""
+Photograph = Callable[[str], Awaitable[bytes]]
+"""The camera's picture of this moment. Raises DeviceSilent, DeviceRefused, ConfigError."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraUse:
+    """A camera of the site file. Secrets are read each time they are needed (raises ConfigError)."""
+
+    id: str
+    driver: str
+    address: str
+    mode: Literal["push", "pull"] | None = None
+    """None: it gives pictures only."""
+    way: Way | None = None
+    """Where its cars go; None: by what it says, see `ways`."""
+    ways: Mapping[Literal["forward", "reverse"], Way] = field(default_factory=dict)
+    utc_offset: float | None = None
+    """Seconds east of UTC."""
+    username: str | None = None
+    password: Callable[[], str] | None = None
+    token: Callable[[], str] | None = None
+    snapshot: str | None = None
+    relay: tuple[int, float] | None = None
+    """`io` and length of the pulse in seconds, if its own relay is a gate's `open`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A picture that becomes an event."""
+
+    camera: str
+    passage: str | None
+    at: Instant
+    id: str
+    shot: Snapshot
+
+
+class Entrance:
+    """Takes pushes, and knows their pictures until the site has said which of them are kept."""
+
+    def __init__(
+        self,
+        hand_in: HandIn,
+        store_picture: StorePicture,
+        shrink: Shrink,
+        clock: Clock,
+        *,
+        photograph: Photograph | None = None,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._hand_in = hand_in
+        self._store = store_picture
+        self._shrink = shrink
+        self._clock = clock
+        self._photograph = photograph
+        self._random = random
+        self._group: asyncio.TaskGroup | None = None
+        self._under_way = 0
+        self._waiting: deque[tuple[Passage, asyncio.Event]] = deque()
+        self._held: dict[str, dict[str, Snapshot]] = {}
+        """By the first id of each passage, the oldest first."""
+        self._first: dict[str, str] = {}
+        """The first id of its passage, by id."""
+        self._kept: deque[_Kept] = deque()
+        self._filled = asyncio.Event()
+        self._bytes = 0
+        self._down: dict[str, float] = {}
+        self._looks = asyncio.Semaphore(_LOOKS)
+        self._worker = ThreadPoolExecutor(1, "pictures")
+        self.counts: Counter[str] = Counter()
+        """passages, passages_shed, pictures_shed, pictures_kept, pictures_unusable."""
+
+    def snapshot(self) -> Mapping[str, int]:
+        """For health."""
+        return {**self.counts, "waiting": len(self._waiting) + self._under_way, "picture_bytes": self._bytes}
+
+    async def run(self) -> None:
+        """Hand in, and make pictures small, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                self._begin_waiting()
+                await self._store_kept()
+        finally:
+            self._group = None
+            self._worker.shutdown(wait=False, cancel_futures=True)
+
+    # ---- a push -----------------------------------------------------------------------------------
+
+    async def take(self, push: Push) -> None:
+        """Hand one push in; returns once it is accepted. Cancelled or not, it is taken."""
+        passage = self._with_pictures(push)
+        accepted = asyncio.Event()
+        self.counts["passages"] += 1
+        if len(self._waiting) >= PASSAGES:
+            oldest, given_up = self._waiting.popleft()
+            self.counts["passages_shed"] += 1
+            self._drop([one.id for one in oldest.pictures])
+            given_up.set()
+        self._waiting.append((passage, accepted))
+        self._begin_waiting()
+        await accepted.wait()
+
+    def _begin_waiting(self) -> None:
+        while self._waiting and self._group is not None and self._under_way < PASSAGES:
+            passage, accepted = self._waiting.popleft()
+            self._under_way += 1
+            self._group.create_task(self._handed_in(passage, accepted), name=f"passage {passage.camera}")
+
+    async def _handed_in(self, passage: Passage, accepted: asyncio.Event) -> None:
+        try:
+            await self._hand_in(passage)
+        finally:
+            self._under_way -= 1
+            accepted.set()
+        self._begin_waiting()
+        ids = [one.id for one in passage.pictures]
+        if any(one in self._first for one in ids):
+            asyncio.get_running_loop().call_later(UNDECIDED, self._drop, ids)
+
+    # ---- its pictures -------------------------------------------------------------------------------
+
+    def _with_pictures(self, push: Push) -> Passage:
+        """The passage with ids for its pictures, which are held under them."""
+        passage, shots = push
+        if not shots:
+            return passage
+        named = {self._id(passage.at): shot for shot in shots}
+        first = next(iter(named))
+        self._held[first] = named
+        self._first.update(dict.fromkeys(named, first))
+        self._bytes += sum(len(shot.data) for shot in shots)
+        self._make_room()
+        refs = tuple(PictureRef(id_, shot.role) for id_, shot in named.items())
+        return replace(passage, pictures=refs)
+
+    def keep(self, act: KeepPictures) -> None:
+        """Make events of those that are to be kept; forget the others."""
+        for id_ in act.ids:
+            shot = self._taken_out(id_)
+            if shot is None:
+                self.counts["pictures_shed"] += 1
+            else:
+                self._bytes += len(shot.data)
+                self._kept.append(_Kept(act.camera, act.passage, act.at, id_, shot))
+        self._drop(act.drop)
+        self._make_room()
+        self._filled.set()
+
+    async def _store_kept(self) -> None:
+        """One after the other, in one thread: pictures are never in a hurry."""
+        loop = asyncio.get_running_loop()
+        while True:
+            while not self._kept:
+                self._filled.clear()
+                await self._filled.wait()
+            one = self._kept.popleft()
+            begun = loop.time()
+            try:
+                await self._stored(one)
+            except GatewayError as error:
+                self.counts["pictures_unusable"] += 1
+                _log.debug("a picture cannot be used", camera=one.camera, why=str(error))
+            finally:
+                self._bytes -= len(one.shot.data)
+            await asyncio.sleep(loop.time() - begun)  # half of a core at most: barriers come first
+
+    async def _stored(self, one: _Kept) -> None:
+        """Raises GatewayError: it is no picture."""
+        jpeg = await asyncio.get_running_loop().run_in_executor(self._worker, self._shrink, one.shot.data)
+        self._store(one.camera, one.passage, one.shot.role, one.at, jpeg, one.id)
+        self.counts["pictures_kept"] += 1
+
+    def _make_room(self) -> None:
+        """The oldest go: those that have had their verdict came before those that have not."""
+        while self._bytes > PICTURES and self._kept:
+            self._bytes -= len(self._kept.popleft().shot.data)
+            self.counts["pictures_shed"] += 1
+        while len(self._held) > PASSAGES or (self._bytes > PICTURES and self._held):
+            oldest = list(next(iter(self._held.values())))
+            self.counts["pictures_shed"] += len(oldest)
+            self._drop(oldest)
+
+    def _drop(self, ids: Collection[str]) -> None:
+        for id_ in ids:
+            self._taken_out(id_)
+
+    def _taken_out(self, id_: str) -> Snapshot | None:
+        first = self._first.pop(id_, None)
+        if first is None:
+            return None
+        shots = self._held[first]
+        shot = shots.pop(id_)
+        if not shots:
+            del self._held[first]
+        self._bytes -= len(shot.data)
+        return shot
+
+    # ---- a picture that was asked for ---------------------------------------------------------------
+
+    async def fetch(self, camera: str) -> str:
+        """Have the camera photograph; the id of the event. Raises DeviceSilent, DeviceRefused, ConfigError, NotDone."""
+        if self._photograph is None:
+            raise ConfigError(f"camera {camera} gives no pictures")
+        async with self._looks:
+            data = await self._photograph(camera)
+            at = self._clock.now()
+            one = _Kept(camera, None, at, self._id(at), Snapshot("scene", data))
+            try:
+                await self._stored(one)
+            except GatewayError as error:
+                raise NotDone("refused-by-device", f"camera {camera}: no picture that can be used: {error}") from error
+        return one.id
+
+    async def picture(self, act: Perform) -> Json:
+        """The errand `picture`. Raises as `fetch`."""
+        return {"picture": await self.fetch(str(act.args["camera"]))}
+
+    # ---- cameras that come and go -------------------------------------------------------------------
+
+    def tell(self, who: str, well: bool, why: str) -> None:
+        """One line when a camera or the listener goes down, one when it is back."""
+        now = self._clock.now().mono
+        since = self._down.pop(who, None)
+        if not well:
+            self._down[who] = now if since is None else since
+            _log.warning("camera down", camera=who, why=why)
+        elif since is not None:
+            _log.info("camera back", camera=who, after_s=round(now - since, 1))
+
+    def _id(self, at: Instant) -> str:
+        return event_id(at.wall, int.from_bytes(self._random(10), "big"))

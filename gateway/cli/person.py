@@ -1,0 +1,76 @@
+"""What people on site do at the gateway, in their own name."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.cli.group import CANNOT, NOT_RUNNING, SITE, commands, load_good, print_json
+
+_PATIENCE = 65.0
+"""Seconds: a reset waits for its device."""
+
+
+@commands.command()
+@SITE
+@click.argument("command", metavar="COMMAND")
+@click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--by", required=True, metavar="NAME", help="Who asks: it stands in the audit.")
+@click.option("--role", type=click.Choice(["guard", "steward", "technician"]), default="guard", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the whole reply.")
+def do(site: Path, command: str, arguments: tuple[str, ...], *, by: str, role: str, as_json: bool) -> int:
+    r"""Do something at the site through the running daemon, as a person who is there.
+
+    Open, hold and release gates, also those held after a fire; acknowledge, verify, reset and shelve alarms; confirm a
+    fire. A technician also disables devices and tests zones. Exit status: 0 done, 2 refused, 3 no daemon runs.
+
+    \b
+    Example: site-gateway do site.yaml gate.release gate=north-in reason='fire is out' --by zhang
+    Example: site-gateway do site.yaml zone.test zone=building-3 for=30m --by li --role technician
+    """
+    from gateway.errors import GatewayError
+    from gateway.local.control import NAME, ask
+
+    request: dict[str, Any] = {"ask": "do", "cmd": command, "args": _read(arguments), "by": by, "role": role}
+    _, file = load_good(site)
+    try:
+        reply: Any = ask(Path(file.store.path) / NAME, request, _PATIENCE)
+    except ConnectionError as error:
+        click.echo(str(error), err=True)
+        sys.exit(NOT_RUNNING)
+    except GatewayError as error:
+        click.echo(str(error), err=True)
+        return CANNOT
+    if as_json:
+        print_json(reply)
+    elif not reply["ok"]:
+        click.echo(f"{command}: {reply['error']['code']}: {reply['error']['message']}", err=True)
+    else:
+        result = reply["result"] if isinstance(reply["result"], dict) else {}
+        click.echo(" ".join(["done", *(f"{key}={_word(value)}" for key, value in result.items())]))
+    return 0 if reply["ok"] else CANNOT
+
+
+def _read(arguments: tuple[str, ...]) -> dict[str, Any]:
+    """`key=value` each; a value that is JSON (true, 3, "3") is taken as that, everything else as text."""
+    import orjson
+
+    args: dict[str, Any] = {}
+    for one in arguments:
+        key, sign, text = one.partition("=")
+        if not sign or not key:
+            raise click.BadParameter(f"found {one!r}; KEY=VALUE, such as gate=north-in", param_hint="KEY=VALUE")
+        if key in args:
+            raise click.BadParameter(f"found {key!r} twice", param_hint="KEY=VALUE")
+        try:
+            args[key] = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            args[key] = text
+    return args
+
+
+def _word(value: object) -> str:
+    import orjson
+
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

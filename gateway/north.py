@@ -1,0 +1,178 @@
+"""Everything between the site and the broker, wired: uplink, commands in, replies out, replay, another site file.
+
+broker ─▶ Exchange ─▶ inbox        Reply ─▶ Exchange ─▶ broker        Perform ─▶ Errands ─▶ inbox
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, NamedTuple
+
+from gateway import __version__
+from gateway.clock import Clock
+from gateway.cloud.exchange import Exchange, Judge, no_keys
+from gateway.cloud.journal import Journal
+from gateway.cloud.link import Delivery
+from gateway.cloud.replay import Replay
+from gateway.cloud.uplink import Callbacks, Uplink
+from gateway.cloud.uplink import Settings as UplinkSettings
+from gateway.errands import Errand, Errands, of_configuration, of_history
+from gateway.field.lines import Line
+from gateway.log import logger
+from gateway.model import Emit, Input, Perform, Remember, Reply, Stream
+from gateway.reconfigure import Reconfiguration
+from gateway.settings import Settings
+from gateway.supervision import Supervision
+
+_log = logger(__name__)
+
+_LOOK = 0.25
+_REPLIES_LEAVE = 1.0
+"""Seconds that a reply may take to the broker before the process begins anew."""
+
+
+class Task(NamedTuple):
+    """What runs as long as the gateway does."""
+
+    name: str
+    run: Callable[[], Coroutine[Any, Any, None]]
+
+
+class North:
+    """`put`: the inbox. Without `takes_commands` none is read in this life, without `file` it cannot be changed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        journal: Journal,
+        clock: Clock,
+        supervision: Supervision,
+        put: Callable[[Input], Awaitable[None]],
+        *,
+        takes_commands: bool,
+        file: Reconfiguration | None,
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._clock = clock
+        self._supervision = supervision
+        self._put = put
+        self._takes_commands = takes_commands
+        self._file = file
+        shared = UplinkSettings(
+            broker=settings.broker,
+            root=settings.topics,
+            source=settings.source,
+            boot=journal.boot,
+            version=__version__,
+            simulated=settings.simulated,
+        )
+        self.uplink = Uplink(
+            shared,
+            journal,
+            clock,
+            os.urandom,
+            Callbacks(self._commanded, self._refused, supervision.unheard, supervision.link, supervision.heard),
+        )
+        self._exchange = Exchange(shared, self._judge(), clock, os.urandom, put=put, send=self.uplink.reply)
+        self._replay = Replay(journal.history, self.uplink.wake)
+        self.uplink.replay_from(self._replay.take)
+        self._errands = Errands(clock, put, {})
+        self._lines: Mapping[str, Line] = {}
+        self._interlocked: Callable[[], str | None] = lambda: None
+
+    def wire(
+        self, lines: Mapping[str, Line], interlocked: Callable[[], str | None], errands: Mapping[str, Errand]
+    ) -> None:
+        """What only exists later. `interlocked`: why the configuration may not change now; `errands`: the south's."""
+        self._lines = lines
+        self._interlocked = interlocked
+        table = {**errands, **of_history(self._replay)}
+        if self._file is not None:
+            table |= of_configuration(self._file, self._answering, interlocked)
+        self._errands = Errands(self._clock, self._put, table)
+
+    def recall(self) -> None:
+        """Before the first step: a trial of the site file whose outcome is in the journal is over."""
+        if self._file is not None:
+            self._file.recall(self._journal.memory)
+
+    def tasks(self) -> list[Task]:
+        """What is to run beside the uplink."""
+        tasks = [Task("errands", self._errands.run), Task("replay", self._replay.run)]
+        if self._takes_commands:
+            tasks.append(Task("exchange", self._exchange.run))
+        return tasks
+
+    def reply(self, act: Reply) -> None:
+        """Answer a command."""
+        self._exchange.reply(act)
+
+    def perform(self, act: Perform) -> None:
+        """Do what the site asks to have done outside of it."""
+        self._errands.perform(act)
+
+    # ---- another site file ------------------------------------------------------------------------
+
+    async def until_restart_due(self) -> None:
+        """See a site file on trial to its end; returns when the process is to begin anew, and may."""
+        file = self._file
+        if file is None:
+            await asyncio.get_running_loop().create_future()
+            return
+        await file.watch(
+            self._clock, [*self._lines], self._answering, lambda: self.uplink.snapshot().connected, self._tell
+        )
+        while True:
+            await asyncio.sleep(_LOOK)
+            if file.restart_due and self._interlocked() is None:
+                await asyncio.sleep(_REPLIES_LEAVE)
+                if self._interlocked() is None:
+                    return
+
+    def stopped(self) -> None:
+        """Somebody asked us to stop."""
+        if self._file is not None:
+            self._file.stopped()
+
+    def _answering(self) -> set[str]:
+        """Lines on which something answers."""
+        states = {name: line.snapshot() for name, line in self._lines.items()}
+        return {
+            name for name, state in states.items() if state.up and any(one.answering for one in state.devices.values())
+        }
+
+    async def _tell(self, effects: list[Emit | Remember]) -> None:
+        accepted = asyncio.Event()
+        self._journal.append(effects, then=accepted.set)
+        await accepted.wait()
+
+    # ---- commands ---------------------------------------------------------------------------------
+
+    def _judge(self) -> Judge:
+        """Who may command: the library for signatures is loaded only where somebody may."""
+        if not self._settings.keys or not self._takes_commands:
+            return no_keys(self._clock.now)
+        from gateway.cloud.commands import Verifier, read_keys
+
+        keys, wrong = read_keys(self._settings.keys)
+        for text in wrong:
+            _log.error("a key that cannot be used", why=text)
+        return Verifier(keys, self._settings.source, self._clock.now, self._nonces, lambda: self._journal.born).verify
+
+    def _nonces(self) -> tuple[str, ...]:
+        return self.uplink.nonces()
+
+    def _commanded(self, topic: str, payload: bytes, delivery: Delivery) -> None:
+        if self._takes_commands:
+            self._exchange.arrived(topic, payload, delivery)
+            return
+        _log.warning("command refused: commands are off", topic=topic, size=delivery.size)
+        delivery.acknowledge()
+
+    def _refused(self, stream: Stream, code: int | None) -> None:
+        if code is None:
+            _log.info("stream flows again", stream=stream.value)
+        else:
+            _log.error("the broker refuses a stream", stream=stream.value, code=code)
+        self._supervision.refused(stream, code, self._clock.now())

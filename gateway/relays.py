@@ -1,0 +1,50 @@
+"""Orders for the relay of a camera: they leave in the answer to a push of that camera, and in nothing else.
+
+So only a pulse is possible, and only by a plate: no hold, no order that a fire or a command gives. An order that
+missed the answer to its own car ends: the next car at the camera is another one.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from gateway.clock import Clock
+from gateway.driver import Push
+from gateway.model import Input, Operate, Outcome
+
+LONGEST = 0.15
+"""Seconds that an order waits for the answer that it leaves with."""
+
+
+class Relays:
+    """One order waits for each camera. `tell` hands an outcome to the site and never waits."""
+
+    def __init__(self, clock: Clock, tell: Callable[[Input], None]) -> None:
+        self._clock = clock
+        self._tell = tell
+        self._waiting: dict[str, tuple[Operate, asyncio.TimerHandle]] = {}
+
+    def operate(self, order: Operate) -> None:
+        """`value` is the length of the pulse in seconds; False withdraws what waits; True is refused."""
+        self._end(order.device, "withdrawn")
+        if isinstance(order.value, bool | str):
+            self._told(order, "" if order.value is False else "refused")
+            return
+        left = LONGEST if order.expires is None else min(LONGEST, order.expires - self._clock.now().mono)
+        timer = asyncio.get_running_loop().call_later(max(0.0, left), self._end, order.device, "expired")
+        self._waiting[order.device] = order, timer
+
+    async def verdict(self, push: Push) -> bool:
+        """True: an order waits for this camera, and leaves with the answer to this push."""
+        return self._end(push.passage.camera, "")
+
+    def _end(self, camera: str, detail: str) -> bool:
+        waited = self._waiting.pop(camera, None)
+        if waited is None:
+            return False
+        order, timer = waited
+        timer.cancel()
+        self._told(order, detail)
+        return True
+
+    def _told(self, order: Operate, detail: str) -> None:
+        self._tell(Outcome(order.order, not detail, detail, None, self._clock.now()))

@@ -1,0 +1,80 @@
+"""What the outputs of gates would do if the gateway fell silent: read from their modules. Writes nothing."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from gateway import build
+from gateway.config.site import SiteFile
+from gateway.errors import GatewayError
+from gateway.local.control import NAME, ask
+from gateway.loss import OnLoss, safe_name, wanted, watchdog_name
+from gateway.loss_uses import losses
+from gateway.model import Lane, Value
+from gateway.technician.wiring import Sign
+
+_TRY = "stop the gateway and look at each output"
+
+
+def outputs(file: SiteFile, *, runs: bool) -> Iterator[Sign]:
+    """A sign for each gate whose module can be asked, one for all others. `runs`: the gateway does."""
+    opening, keeping = list(losses(file)), list(losses(file, "keep"))
+    for one in opening:
+        yield _opens(one, _read(file, one), runs=runs)
+    for one in keeping:
+        yield _keeps(one, _read(file, one))
+    rest = file.gates.keys() - {one.gate for one in (*opening, *keeping)}
+    if rest:
+        what = f"what the outputs of {', '.join(sorted(rest))} do when the gateway falls silent cannot be asked"
+        yield Sign("gates", "doubt", what, _TRY)
+
+
+def _opens(one: OnLoss, read: Mapping[str, Value | None] | str, *, runs: bool) -> Sign:
+    about, output = f"gate {one.gate}", ".".join(one.output)
+    if isinstance(read, str):
+        return Sign(about, "wrong", f"the module of {output} does not say what it would do: {read}", _TRY)
+    wrong = [name for name, value in wanted(one).items() if read.get(name) != value]
+    if not wrong:
+        return Sign(about, "good", f"{output} goes on {one.after:g} s after the gateway falls silent")
+    what = f"{output} would not go on if the gateway fell silent: " + ", ".join(
+        f"{name} holds {read.get(name)}, not {wanted(one)[name]}" for name in wrong
+    )
+    if not runs:
+        return Sign(about, "doubt", what, "the gateway tells the module when it runs; ask again then")
+    return Sign(about, "wrong", what, "compare `loss` with the module's manual; its log says what was refused")
+
+
+def _keeps(one: OnLoss, read: Mapping[str, Value | None] | str) -> Sign:
+    about, output = f"gate {one.gate}", ".".join(one.output)
+    if isinstance(read, str):
+        return Sign(about, "doubt", f"the module of {output} does not say what it would do: {read}", _TRY)
+    if not read.get(watchdog_name(one.output.point)):
+        return Sign(about, "good", f"{output} stays as it is when the gateway falls silent: the watchdog is off")
+    goes = "on" if read.get(safe_name(one.output.point)) == one.safe else "off"
+    what = f"{output} goes {goes} when the gateway falls silent: the module's watchdog is on, and `on_loss` is keep"
+    return Sign(about, "wrong", what, "switch the watchdog off with the maker's tool, or `on_loss: open`")
+
+
+def _read(file: SiteFile, one: OnLoss) -> Mapping[str, Value | None] | str:
+    """What both settings hold, or why that is not known."""
+    device, names = one.output.device, [*wanted(one)]
+    try:
+        told = ask(Path(file.store.path) / NAME, {"ask": "read", "device": device, "points": names})
+    except ConnectionError:
+        try:
+            return asyncio.run(_directly(file, device, names))
+        except GatewayError as error:
+            return str(error)
+    except GatewayError as error:
+        return str(error)
+    return {name: reading["value"] for name, reading in cast("dict[str, dict[str, Any]]", told).items()}
+
+
+async def _directly(file: SiteFile, device: str, names: list[str]) -> Mapping[str, Value | None]:
+    found: dict[str, Value | None] = {}
+    async with build.poller(file, file.devices[device].line) as line:
+        for block in line.block_for(device, names, Lane.NORMAL):
+            raw = await line.read(block, line.timing(device).ceiling)
+            found |= {name: decoded.value for name, decoded in line.decode(block, raw).items()}
+    return found

@@ -1,0 +1,163 @@
+"""The walk through a zone: each initiating device is made to report, and ticked off as its fire arrives.
+
+What is known of it comes from the running daemon: the alarms that stand. The record is what an acceptance is filed
+with: who walked, when, each device with its time of fire and of clear, and what was not tested.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from gateway import __version__
+from gateway.config.site import SiteFile
+
+Alarm = Mapping[str, Any]
+"""Data of a standing alarm."""
+
+_SITE = "site"
+_NOTICE = (
+    "This record says what reached site-gateway. It is not a fire alarm control unit and replaces no test of one.",
+    "本记录仅说明信号到达网关的情况;本产品不是火灾报警控制器,不替代法定消防设施的检测。",
+)
+
+
+@dataclass(slots=True)
+class Walked:
+    """One initiating device of the zone. Times are RFC 3339 in UTC; None: it has not happened."""
+
+    device: str
+    kind: str
+    place: str | None
+    alarm: str | None = None
+    """The occurrence that its fire raised."""
+    fire: str | None = None
+    clear: str | None = None
+    reset: bool = False
+    """The occurrence was ended by us."""
+
+    @property
+    def by_hand(self) -> bool:
+        """A call point ends the test and counts."""
+        return self.kind == "call-point"
+
+    @property
+    def result(self) -> str:
+        """`passed`, `fire stands` or `not tested`."""
+        if self.fire is None:
+            return "not tested"
+        return "fire stands" if self.clear is None else "passed"
+
+
+class Walk:
+    """What has reported so far. `before`: occurrences that stood when the test began, which are none of it."""
+
+    def __init__(self, devices: Iterable[Walked], before: Collection[str]) -> None:
+        self.devices = {one.device: one for one in devices}
+        self._before = frozenset(before)
+
+    def see(self, standing: Iterable[Alarm]) -> list[Walked]:
+        """The alarms that stand now; gives the devices about which there is something new."""
+        news = []
+        fires = {str(one["alarm"]): one for one in standing if one["kind"] == "fire"}
+        for alarm, data in fires.items():
+            device = self.devices.get(str(data["device"]))
+            if device is not None and device.fire is None and alarm not in self._before:
+                device.alarm, device.fire = alarm, str(data["raised_at"])
+                news.append(device)
+        for device in self.devices.values():
+            shown = fires.get(device.alarm or "")
+            if device.clear is None and shown is not None and not shown["active"]:
+                device.clear = str(shown["cleared_at"])
+                news.append(device)
+        return [one for number, one in enumerate(news) if one not in news[:number]]
+
+    def ended(self, device: Walked, at: str) -> None:
+        """Its occurrence was reset, for which its condition had to be gone."""
+        device.reset, device.clear = True, device.clear or at
+
+    @property
+    def to_reset(self) -> list[Walked]:
+        """Those whose fire is over and whose occurrence still stands; that of a call point is a person's to end."""
+        return [one for one in self.devices.values() if one.clear is not None and not one.reset and not one.by_hand]
+
+    @property
+    def burning(self) -> list[Walked]:
+        """Those that still show their fire: the end of the test would make it a real one."""
+        return [one for one in self.devices.values() if one.result == "fire stands"]
+
+    @property
+    def is_real(self) -> bool:
+        """A call point was pressed: the test is over."""
+        return any(one.by_hand and one.fire is not None for one in self.devices.values())
+
+    @property
+    def is_tested(self) -> bool:
+        """All that can be tested without a call point was."""
+        return all(one.result == "passed" for one in self.devices.values() if not one.by_hand)
+
+    @property
+    def is_done(self) -> bool:
+        """Every device has reported, and shows nothing any more."""
+        passed = all(one.result == "passed" for one in self.devices.values())
+        return passed and not self.to_reset
+
+
+def initiating(file: SiteFile, zone: str) -> list[Walked]:
+    """The devices of a zone that can call a fire, call points last, because one ends the test."""
+    found = [
+        Walked(name, device.kind, device.place)
+        for name, device in file.devices.items()
+        if (device.zone or _SITE) == zone
+        and any(alarm.kind == "fire" for point in device.points.values() for alarm in point.alarms.values())
+    ]
+    return sorted(found, key=lambda one: one.by_hand)
+
+
+def record(walk: Walk, file: SiteFile, zone: str, **about: str) -> dict[str, Any]:
+    """The acceptance record. `about`: by, begun, ended, why."""
+    devices = [
+        {key: value for key, value in asdict(one).items() if key != "alarm"} | {"result": one.result}
+        for one in walk.devices.values()
+    ]
+    known = file.zones.get(zone)
+    return {
+        "record": "walk",
+        "site": file.site.id,
+        "site_name": file.site.name,
+        "gateway": file.gateway,
+        "version": __version__,
+        "zone": zone,
+        "zone_name": None if known is None else known.name,
+        **about,
+        "devices": devices,
+        "passed": sum(one["result"] == "passed" for one in devices),
+        "not_tested": [one["device"] for one in devices if one["result"] == "not tested"],
+        "notice": [*_NOTICE],
+    }
+
+
+def as_text(record: Mapping[str, Any], timezone: str) -> str:
+    """The record to be printed and signed."""
+    place = f"{record['site_name'] or record['site']}, {record['zone_name'] or record['zone']}"
+    lines = [
+        f"Walk through zone {record['zone']}: {place}",
+        f"Gateway {record['gateway']}, version {record['version']}",
+        f"By {record['by']}, {local(record['begun'], timezone)} to {local(record['ended'], timezone)} ({timezone})",
+        f"Ended: {record['why']}",
+        "",
+        f"{'device':24} {'fire':8} {'clear':8} {'result':12} place",
+    ]
+    for one in record["devices"]:
+        fire, clear = (local(one[key], timezone)[11:] for key in ("fire", "clear"))
+        lines.append(f"{one['device']:24} {fire:8} {clear:8} {one['result']:12} {one['place'] or ''}".rstrip())
+    lines += ["", f"{record['passed']} of {len(record['devices'])} passed.", *record["notice"], "", "Signed:", ""]
+    return "\n".join(lines)
+
+
+def local(at: str | None, timezone: str) -> str:
+    """A time as it stands on the wall of the guard room, to the second; `-` for none."""
+    if at is None:
+        return f"{'':11}-"
+    return datetime.fromisoformat(at).astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d %H:%M:%S")

@@ -47,18 +47,18 @@ _SHARE = 1000
 """Commands of one key that are remembered at once: a key that only reads must not stop another, nor fill memory."""
 _SHARE_URGENT = 10_000
 """The same for what opens gates and confirms fires, which never waits for the rest."""
-_LONGEST_RESULT = 16_384
+_LONGEST_RESULT = 4096
 _LONGEST_REFUSED = 4096
 _READ_BACK = 2.0
-_COMMIT = 1.0
+_COMMIT = 0.25
 """Seconds that the commit of a step may take; its order leaves after that, and the device's time runs from then."""
 
 _MOVING = frozenset({"gate.open", "gate.hold", "gate.release", "fire.confirm", "write"})
 """Remembered for a day: a clock that is set back must not make one of them valid again."""
 
 _URGENT = _MOVING - {"write"}
-_TOLD_ONCE = frozenset({"read", "config.get", "picture", "access.export"})
-"""What they told is not kept for repeats: it is large, or of a plate, and can be asked for again."""
+_TOLD_ONCE = frozenset({"access.export"})
+"""What is kept of a plate is told, and not kept once more for repeats."""
 _NOT_BUILT = frozenset({"inspection.run", "inspection.cancel", "panel.duty"})
 
 _GUARD = frozenset({
@@ -323,7 +323,8 @@ class Commands:
         if not pending.replied:
             yield from self._reply(pending, answer)
         elif isinstance(pending.who, Command):
-            yield from self._keep(pending.who, answer, None)
+            key = f"{_MEMORY}{pending.who.kid}/{pending.who.jti}"
+            yield self._remember(key, {**self._known.get(key, {}), "audit": None})
 
     def _reply(self, pending: _Pending, answer: Done | No, *, last: bool = True) -> Iterator[Effect]:
         """Answer, and keep the answer for repeats. Not `last`: the audit has still to tell what became of it."""
@@ -336,7 +337,7 @@ class Commands:
         yield Reply(who.jti, who.reply_to, reply(who.jti, who.cmd, answer))
 
     def _keep(self, who: Command, answer: Done | No, audit: Mapping[str, Json] | None) -> Iterator[Effect]:
-        """Keep what a repeat is told: what became of it, as far as that is known."""
+        """Keep the reply: a repeat gets it again."""
         key = f"{_MEMORY}{who.kid}/{who.jti}"
         if key not in self._known:
             return

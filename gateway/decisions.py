@@ -152,7 +152,7 @@ class Decisions:
             if effects:
                 self._act(effects, now)
             self._wind(now)
-        except Exception:
+        except Exception:  # of any kind: written down, then raised on
             self._poison.blame(item)
             raise
 

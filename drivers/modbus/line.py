@@ -86,7 +86,7 @@ class ModbusLine:
                 await self._connect(wire)
             else:
                 await self._open(wire, self._settings.serial)
-        except BaseException:
+        except BaseException:  # a cancelled connect too leaves no open port behind
             wire.fail("not connected")
             raise
         self._wire = wire

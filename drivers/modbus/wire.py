@@ -5,6 +5,7 @@ own account.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import cast
 
@@ -21,7 +22,7 @@ _HOLDS = 4.0
 """So long nothing has to be heard at all before nobody is waited for on that account, in seconds."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, ABC):
     """An asyncio protocol that can be awaited: `opened` and `closed` are futures."""
 
     def __init__(self, frames: Frames) -> None:
@@ -51,9 +52,9 @@ class Connection(asyncio.Protocol):
         if not self.closed.done():
             self.closed.set_result(None)
 
+    @abstractmethod
     def interrupt(self, error: LineDown) -> None:
         """End whatever is under way with `error`."""
-        raise NotImplementedError
 
     def writer(self) -> asyncio.Transport:
         """Where to send. Raises LineDown once the connection is lost."""

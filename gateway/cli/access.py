@@ -1,11 +1,10 @@
 """Lists of plates and who is inside: `site-gateway access …`."""
 
-import sys
 from pathlib import Path
 
 import click
 
-from gateway.cli.group import CANNOT, NOT_RUNNING, SITE, WRONG_FILE, commands, load_good, print_json
+from gateway.cli.group import CANNOT, SITE, WRONG_FILE, asking, commands, load_good, print_json
 
 
 @commands.group()
@@ -98,19 +97,12 @@ def who(site: Path, *, as_json: bool) -> int:
     \b
     Example: site-gateway access who site.yaml
     """
-    from gateway.errors import GatewayError
     from gateway.model import rfc3339
     from gateway.technician.access import inside
 
     _, file = load_good(site)
-    try:
+    with asking():
         found = inside(file)
-    except ConnectionError as error:
-        click.echo(str(error), err=True)
-        sys.exit(NOT_RUNNING)
-    except GatewayError as error:
-        click.echo(str(error), err=True)
-        return CANNOT
     if as_json:
         print_json(found)
         return 0

@@ -1,6 +1,8 @@
 """The group that every command belongs to, and what commands share."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,16 +56,28 @@ def load_good(site: Path) -> "tuple[Loaded, SiteFile]":
     return loaded, loaded.site
 
 
+@contextmanager
+def asking() -> Iterator[None]:
+    """While the running daemon is asked: none runs, or it says no, is said in a line and ends the command."""
+    from gateway.errors import GatewayError
+
+    try:
+        yield
+    except ConnectionError as error:
+        click.echo(str(error), err=True)
+        sys.exit(NOT_RUNNING)
+    except GatewayError as error:
+        click.echo(str(error), err=True)
+        sys.exit(CANNOT)
+
+
 def ask_daemon(site: Path, what: str) -> Any:
     """Ask the running daemon of this site file, or say that none runs and end."""
     from gateway.local.control import NAME, ask
 
     _, file = load_good(site)
-    try:
+    with asking():
         return ask(Path(file.store.path) / NAME, {"ask": what})
-    except ConnectionError as error:
-        click.echo(str(error), err=True)
-        sys.exit(NOT_RUNNING)
 
 
 def print_json(value: Any) -> None:

@@ -1,12 +1,11 @@
 """What people on site do at the gateway, in their own name."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gateway.cli.group import CANNOT, NOT_RUNNING, SITE, commands, load_good, print_json
+from gateway.cli.group import CANNOT, SITE, asking, commands, load_good, print_json
 
 _PATIENCE = 65.0
 """Seconds: a reset waits for its device."""
@@ -29,19 +28,12 @@ def do(site: Path, command: str, arguments: tuple[str, ...], *, by: str, role: s
     Example: site-gateway do site.yaml gate.release gate=north-in reason='fire is out' --by zhang
     Example: site-gateway do site.yaml zone.test zone=building-3 for=30m --by li --role technician
     """
-    from gateway.errors import GatewayError
     from gateway.local.control import NAME, ask
 
     request: dict[str, Any] = {"ask": "do", "cmd": command, "args": _read(arguments), "by": by, "role": role}
     _, file = load_good(site)
-    try:
+    with asking():
         reply: Any = ask(Path(file.store.path) / NAME, request, _PATIENCE)
-    except ConnectionError as error:
-        click.echo(str(error), err=True)
-        sys.exit(NOT_RUNNING)
-    except GatewayError as error:
-        click.echo(str(error), err=True)
-        return CANNOT
     if as_json:
         print_json(reply)
     elif not reply["ok"]:

@@ -2,7 +2,6 @@
 
 import getpass
 import select
-import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.group import CANNOT, NOT_RUNNING, SITE, commands, load_good
+from gateway.cli.group import CANNOT, SITE, asking, commands, load_good
 
 if TYPE_CHECKING:
     from gateway.config.site import SiteFile
@@ -40,7 +39,6 @@ def walk(site: Path, zone: str, by: str | None, out: Path | None) -> int:
     \b
     Example: site-gateway walk site.yaml --zone building-3 --by zhang
     """
-    from gateway.errors import GatewayError
     from gateway.technician.walk import initiating
 
     _, file = load_good(site)
@@ -51,14 +49,8 @@ def walk(site: Path, zone: str, by: str | None, out: Path | None) -> int:
     if not devices:
         click.echo(f"no device of zone {zone} can call a fire", err=True)
         return CANNOT
-    try:
+    with asking():
         return _Round(file, zone, by or getpass.getuser(), out).run(devices)
-    except ConnectionError as error:
-        click.echo(str(error), err=True)
-        sys.exit(NOT_RUNNING)
-    except GatewayError as error:
-        click.echo(str(error), err=True)
-        return CANNOT
 
 
 class _Round:

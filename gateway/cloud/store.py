@@ -184,7 +184,7 @@ class Store:
         try:
             yield
             self.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # whatever ends the block: a transaction left open would take the next one in
             connection = self._connection
             if connection is not None and connection.in_transaction:
                 with suppress(sqlite3.Error):

@@ -147,7 +147,7 @@ def connect(host: str, port: int, *, timeout: float, silence: float, tls: TlsFil
             if context is not None:
                 sock = _shake_hands(sock, context, host, deadline)
             sock.setblocking(False)
-        except BaseException:
+        except BaseException:  # whatever it is: no socket stays open
             sock.close()
             raise
     except (OSError, ValueError) as error:  # ValueError: a host name that is none, a file that is no PEM
@@ -230,7 +230,7 @@ def _shake_hands(sock: socket.socket, context: ssl.SSLContext, host: str, deadli
     try:
         wrapped.settimeout(max(0.01, deadline - time.monotonic()))
         wrapped.do_handshake()
-    except BaseException:
+    except BaseException:  # wrapping took the socket over: the caller holds an empty one
         wrapped.close()
         raise
     return wrapped

@@ -39,7 +39,7 @@ class Maker:
 
     def push(self, sight: Sight, *, history: bool, opened: bool) -> Post:
         """The capture; `history`: out of the memory; `opened`: the camera let the car in by itself."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} gives pictures only")  # nothing makes it see a car
 
     def alive(self) -> Post | None:
         """The heart-beat."""

@@ -77,7 +77,7 @@ async def running(site: Path, command: Sequence[str] = RUN) -> AsyncIterator[Gat
     await process.start()
     try:
         yield process
-    except BaseException:
+    except BaseException:  # a failed assertion and a time-out alike: shown, then raised on
         sys.stderr.write(process.log.read_text(errors="replace"))
         raise
     finally:

@@ -130,7 +130,7 @@ async def world(folder: Path, **options: object) -> AsyncIterator[World]:
         it = World(served, broker, cloud, site, store)
         try:
             yield it
-        except BaseException:
+        except BaseException:  # a failed assertion and a time-out alike: shown, then raised on
             sys.stderr.write(it.log.read_text(errors="replace") if it.log.exists() else "")
             raise
         listening.cancel()

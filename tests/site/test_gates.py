@@ -121,7 +121,7 @@ def test_an_opening_that_was_never_committed_moves_nothing() -> None:
     site.crash()
     site.wait(5)
 
-    assert True not in site.writes("board.do3")
+    assert not any(site.writes("board.do3"))
 
 
 def test_the_modules_own_timed_pulse_is_used_where_it_exists() -> None:
@@ -219,7 +219,7 @@ def test_a_gate_whose_device_is_silent_answers_silent_and_the_order_dies_with_it
     site.come_back("board")
     site.wait(10)
 
-    assert True not in site.writes("board.do3")
+    assert not any(site.writes("board.do3"))
     assert site.told("command.refused")[-1].data["error"]["code"] == "silent"  # type: ignore[index,call-overload]
 
 
@@ -357,7 +357,7 @@ def test_a_hold_by_command_that_was_never_written_dies_with_its_command() -> Non
     site.wait(10)
 
     assert not site.on("board.do3")
-    assert True not in site.writes("board.do3")
+    assert not any(site.writes("board.do3"))
 
 
 def test_a_hold_by_command_that_was_written_lasts() -> None:
@@ -417,7 +417,7 @@ def test_hold_by_repeat_gives_an_edge_again_and_again() -> None:
     site.wire.clear()
     site.wait(30)
 
-    assert True not in site.writes("board.do3")
+    assert not any(site.writes("board.do3"))
     assert not site.on("board.do3")
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
@@ -27,6 +29,15 @@ def bus(count: int = 4, every: float = 0.5) -> Wire:
     wire = Wire(things, [Block(n, ("p",), Lane.NORMAL, every, WIRE, None) for n in names], timing=SLOW)
     wire.quiet = 0.9
     return wire
+
+
+@asynccontextmanager
+async def one_falls_silent(wire: Wire) -> AsyncIterator[Bench]:
+    """A bus at work, of which d3 answers no more."""
+    async with running(wire, virtual_time.clock()) as bench:
+        await asyncio.sleep(2.0)
+        wire.things["d3"].silent = True
+        yield bench
 
 
 async def ordered(bench: Bench, device: str, value: int) -> float:
@@ -73,9 +84,7 @@ def test_who_comes_back_is_found_however_many_orders_there_are(delay: float, pau
 
     async def main() -> None:
         wire = bus()
-        async with running(wire, virtual_time.clock()) as bench, asyncio.TaskGroup() as group:
-            await asyncio.sleep(2.0)
-            wire.things["d3"].silent = True
+        async with one_falls_silent(wire) as bench, asyncio.TaskGroup() as group:
 
             async def orders() -> None:
                 while True:
@@ -98,9 +107,7 @@ def test_an_order_goes_before_a_confirm_read_that_waits_for_a_late_answer() -> N
 
     async def main() -> None:
         wire = bus()
-        async with running(wire, virtual_time.clock()) as bench:
-            await asyncio.sleep(2.0)
-            wire.things["d3"].silent = True
+        async with one_falls_silent(wire) as bench:
             await bench.until(lambda: wire.asked("d3") and not wire.asked("d3")[-1].answered, within=5)
             bench.line.read_now("d1", ("p",))
             bench.line.read_now("d0", ("out",))
@@ -114,9 +121,7 @@ def test_an_order_goes_before_a_confirm_read_that_waits_for_a_late_answer() -> N
 def test_a_probe_that_gave_way_is_no_miss_and_the_probes_stay_as_rare() -> None:
     async def main() -> None:
         wire = bus()
-        async with running(wire, virtual_time.clock()) as bench:
-            await asyncio.sleep(2.0)
-            wire.things["d3"].silent = True
+        async with one_falls_silent(wire) as bench:
             await bench.until(lambda: ("d3", False) in bench.device_health, within=20)
             silent = asyncio.get_running_loop().time()
             timeouts = bench.line.snapshot().devices["d3"].timeouts
@@ -135,9 +140,7 @@ def test_a_probe_that_gave_way_is_no_miss_and_the_probes_stay_as_rare() -> None:
 def test_an_order_for_the_device_that_is_probed_waits_for_the_probe() -> None:
     async def main() -> None:
         wire = bus()
-        async with running(wire, virtual_time.clock()) as bench:
-            await asyncio.sleep(2.0)
-            wire.things["d3"].silent = True
+        async with one_falls_silent(wire) as bench:
             await bench.until(lambda: ("d3", False) in bench.device_health, within=20)
             await bench.until(lambda: wire.asking == "d3", within=60)
             wire.things["d3"].silent = False
@@ -154,9 +157,7 @@ def test_an_order_for_the_device_that_is_probed_waits_for_the_probe() -> None:
 def test_an_order_to_a_dead_device_does_not_hold_up_one_to_a_living() -> None:
     async def main() -> None:
         wire = bus()
-        async with running(wire, virtual_time.clock()) as bench, asyncio.TaskGroup() as group:
-            await asyncio.sleep(2.0)
-            wire.things["d3"].silent = True
+        async with one_falls_silent(wire) as bench, asyncio.TaskGroup() as group:
             await bench.until(lambda: ("d3", False) in bench.device_health, within=20)
             loop = asyncio.get_running_loop()
             first = group.create_task(bench.line.order("d3", "out", 5, loop.time() + 60.0), name="to the dead")

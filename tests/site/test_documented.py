@@ -1,4 +1,4 @@
-"""docs/site.md and docs/safety.md name the test that holds each sentence: every one of them exists."""
+"""What the pages for the fire officer must say, and must not; docs/site.md holds each sentence with a test."""
 
 import re
 from pathlib import Path
@@ -7,18 +7,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NOTICE = "本产品不是火灾报警控制器、消防联动控制器或用户信息传输装置,不替代法定消防设施、值班、巡查和119报警。"
-
-
-@pytest.mark.parametrize(("page", "least"), [("site.md", 150), ("safety.md", 0)])
-def test_every_test_that_the_page_names_exists(page: str, least: int) -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / page).read_text()))
-    written = {
-        name
-        for path in (ROOT / "tests").rglob("test_*.py")
-        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE)
-    }
-    assert len(named) >= least
-    assert named <= written, named - written
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/safety.md"])

@@ -16,7 +16,7 @@ from typing import Self
 
 from pymodbus.framer import FramerRTU, FramerSocket
 from pymodbus.pdu import DecodePDU
-from pymodbus.transport.serialtransport import create_serial_connection
+from pymodbus.transport.serialtransport import SerialTransport
 
 from drivers.modbus.bus import BusWire
 from drivers.modbus.decode import compile_point
@@ -189,12 +189,22 @@ class ModbusLine:
     async def _open(self, wire: TcpWire | BusWire, path: str) -> None:
         line = self._settings
         try:
-            await create_serial_connection(
-                wire.loop, lambda: wire, path, line.baudrate, 8, _PARITY[line.parity], line.stopbits, 0
-            )
+            port = _Port(wire.loop, wire, path, line.baudrate, 8, _PARITY[line.parity], line.stopbits, 0)
+            port.setup()
         except (OSError, ValueError, termios.error) as error:
             raise LineDown(f"{path}: {_reason(error, line)}") from error
         await wire.opened
+
+
+class _Port(SerialTransport):
+    """A serial port that sends at once what it can: a turn of the loop later the silence would be longer than legal."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send it, or leave it to the loop while the port takes no more."""
+        idle = not self.intern_write_buffer
+        super().write(data)
+        if idle:
+            self.intern_write_ready()
 
 
 def _tune(connection: socket.socket) -> None:

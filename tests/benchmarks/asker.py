@@ -188,18 +188,21 @@ def ask_raw(spec: Spec) -> Cost:
     tty.setraw(port)
     frames = [rtu(unit, bytes((3, 0, 0, 0, spec.registers))) for unit in spec.units]
     size, reads, meter = 5 + 2 * spec.registers, 0, Meter(spec)
+    answered: dict[int, list[float]] = {unit: [] for unit in spec.units}
     end = time.monotonic() + spec.seconds
     while time.monotonic() < end:
         os.write(port, frames[reads % len(frames)])
         got = 0
         while got < size:
             got += len(os.read(port, size - got))
-        silent = time.monotonic() + times.silence
+        heard = time.monotonic()
+        answered[spec.units[reads % len(frames)]].append(heard)
+        silent = heard + times.silence
         while (left := silent - time.monotonic()) > 0:
             select.select([], [], [], left)
         reads += 1
     os.close(port)
-    return meter.cost(reads, {})
+    return meter.cost(reads, answered)
 
 
 def main(how: str, text: str) -> None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.camera_uses import access_settings, camera_uses, list_settings
 from gateway.cloud.claims import KeyFile
-from gateway.cloud.link import Broker
-from gateway.cloud.wire import TlsFiles
+from gateway.cloud.link import Broker, TlsFiles
 from gateway.config.device import Device as DeviceFile
 from gateway.config.device import ResetPoint
 from gateway.config.gates import Gate, Repeat

@@ -4,14 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gateway.cameras import CameraUse
 from gateway.config.access import Access
 from gateway.config.cameras import Camera, Direction
 from gateway.config.gates import CameraRelay
 from gateway.config.site import SiteFile
 from gateway.config.units import Secret
-from gateway.lists import ListSettings
 from gateway.secret import SecretPlace
+from gateway.settings import CameraUse, ListSettings
 from gateway.site.settings import AccessSettings, Rule
 
 

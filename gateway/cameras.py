@@ -13,15 +13,14 @@ import os
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from gateway.clock import Clock
 from gateway.cloud.events import event_id
 from gateway.driver import Push, Snapshot
 from gateway.errors import ConfigError, GatewayError, NotDone
 from gateway.log import logger
-from gateway.model import Instant, Json, KeepPictures, Passage, Perform, PictureRef, Way
+from gateway.model import Instant, Json, KeepPictures, Passage, Perform, PictureRef
 
 _log = logger(__name__)
 
@@ -42,28 +41,6 @@ Shrink = Callable[[bytes], bytes]
 """Any picture -> a small clean JPEG; takes its time. Raises GatewayError: it is none."""
 Photograph = Callable[[str], Awaitable[bytes]]
 """The camera's picture of this moment. Raises DeviceSilent, DeviceRefused, ConfigError."""
-
-
-@dataclass(frozen=True, slots=True)
-class CameraUse:
-    """A camera of the site file. Secrets are read each time they are needed (raises ConfigError)."""
-
-    id: str
-    driver: str
-    address: str
-    mode: Literal["push", "pull"] | None = None
-    """None: it gives pictures only."""
-    way: Way | None = None
-    """Where its cars go; None: by what it says, see `ways`."""
-    ways: Mapping[Literal["forward", "reverse"], Way] = field(default_factory=dict)
-    utc_offset: float | None = None
-    """Seconds east of UTC."""
-    username: str | None = None
-    password: Callable[[], str] | None = None
-    token: Callable[[], str] | None = None
-    snapshot: str | None = None
-    relay: tuple[int, float] | None = None
-    """`io` and length of the pulse in seconds, if its own relay is a gate's `open`."""
 
 
 @dataclass(frozen=True, slots=True)

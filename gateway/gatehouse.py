@@ -19,7 +19,7 @@ from drivers.anpr.vzenith import Opening
 from drivers.pictures.account import Account, Login
 from drivers.pictures.jpeg import shrink
 from drivers.pictures.snapshot import Snapshots
-from gateway.cameras import CameraUse, Entrance, HandIn, StorePicture
+from gateway.cameras import Entrance, HandIn, StorePicture
 from gateway.clock import Clock
 from gateway.driver import Listener as Driver
 from gateway.errands import Errand
@@ -27,6 +27,7 @@ from gateway.errors import ConfigError
 from gateway.lists import Erase, Naming, PlateLists
 from gateway.model import Input, Json
 from gateway.relays import Relays
+from gateway.settings import CameraUse
 
 _NEVER_BASIC = frozenset({"hikvision", "dahua"})
 """Makers whose cameras know a digest."""

@@ -12,7 +12,6 @@ dies by the time of its arrival, and a fire waits for nothing.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import tzinfo
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from gateway.errors import ConfigError, NotDone, StoreError
 from gateway.list_folder import ListFolder
 from gateway.log import logger
 from gateway.model import Input, Json, ListReady, OwnHealth, Passage, Perform
+from gateway.settings import ListSettings
 from gateway.site.list_csv import Problem, entry_reader, fingerprint, read
 from gateway.site.list_update import Change, Refusal, Updates, Waiting
 from gateway.site.lists import PlateList, Version, changed
@@ -51,15 +51,6 @@ Erase = Callable[[str], Awaitable[Erased]]
 """Takes a plate out of every event. Raises StoreError."""
 Naming = Callable[[str], Awaitable[Sequence[bytes]]]
 """The access events that contain a text. Raises StoreError."""
-
-
-class ListSettings(NamedTuple):
-    """Where lists lie and how they are read. `csv`: those of the site file, named by their stems."""
-
-    folder: Path
-    csv: tuple[Path, ...]
-    zone: tzinfo
-    gates: frozenset[str]
 
 
 class Loaded(NamedTuple):

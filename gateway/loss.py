@@ -7,14 +7,14 @@ with the wrong safe value would do harm, and the memory behind such registers we
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from gateway.clock import Clock
 from gateway.errors import ConfigError, DeviceRefused, GatewayError
 from gateway.field.lines import Line
 from gateway.log import logger
 from gateway.model import OwnHealth, Reading, Value
-from gateway.site.settings import ON_LOSS, Ref
+from gateway.settings import OnLoss, safe_name, watchdog_name
+from gateway.site.settings import ON_LOSS
 
 _log = logger(__name__)
 
@@ -23,29 +23,6 @@ _LOOK = 1.0
 _AGAIN = 60.0
 _TROUBLED, _TROUBLED_LAST = 10.0, 3600.0
 """Told again after that, each time twice as long: a register that takes nothing is not worn out."""
-
-
-class OnLoss(NamedTuple):
-    """A gate's output, and what its module is told."""
-
-    gate: str
-    output: Ref
-    safe: Value
-    """What `safe_name` holds: on."""
-    watchdog: Value
-    """What `watchdog_name` holds while the watchdog runs."""
-    after: float
-    """Seconds of our silence."""
-
-
-def safe_name(point: str) -> str:
-    """The setting that says what this output does when we fall silent. No point of a site file has such a name."""
-    return f"{point}/safe"
-
-
-def watchdog_name(point: str) -> str:
-    """The setting that says after what time it does so."""
-    return f"{point}/watchdog"
 
 
 def wanted(one: OnLoss) -> Mapping[str, Value]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from gateway.config.points import At, Point
 from gateway.config.site import SiteFile
-from gateway.loss import OnLoss, safe_name, watchdog_name
 from gateway.model import Value
+from gateway.settings import OnLoss, safe_name, watchdog_name
 from gateway.site.settings import Ref
 
 

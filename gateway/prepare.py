@@ -8,7 +8,6 @@ import gc
 import os
 import pickle
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +92,8 @@ def _read_and_end(site: Path, write: int) -> None:
             stream.write(answer)
         status = 0
     except BaseException:  # noqa: BLE001 - a copy of the caller must not go on as the caller
+        import traceback  # hardly ever needed
+
         traceback.print_exc()
         sys.stderr.flush()
     finally:

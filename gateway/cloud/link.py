@@ -2,12 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
-
-from gateway.cloud.wire import TlsFiles
 
 MAX_COMMAND = 256 << 10
 """A command over this many bytes is reported, but not handed on."""
+
+
+class TlsFiles(NamedTuple):
+    """PEM files of the TLS connection; None: the system's authorities, no client certificate."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ import selectors
 import socket
 import ssl
 import time
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
+from gateway.cloud.link import TlsFiles
 from gateway.errors import UplinkDown
 
 MAX_PACKET = 1 << 20
@@ -26,14 +26,6 @@ _ATTEMPTS = 16
 _STAGGER = 0.7
 _NOT_YET_VALID = 9
 """X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL."""
-
-
-class TlsFiles(NamedTuple):
-    """PEM files of the TLS connection; None: the system's authorities, no client certificate."""
-
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
 
 
 class Wire:

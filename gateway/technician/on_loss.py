@@ -9,9 +9,10 @@ from gateway import build
 from gateway.config.site import SiteFile
 from gateway.errors import GatewayError
 from gateway.local.control import NAME, ask
-from gateway.loss import OnLoss, safe_name, wanted, watchdog_name
+from gateway.loss import wanted
 from gateway.loss_uses import losses
 from gateway.model import Lane, Value
+from gateway.settings import OnLoss, safe_name, watchdog_name
 from gateway.technician.wiring import Sign
 
 _TRY = "stop the gateway and look at each output"

@@ -8,7 +8,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from gateway.list_folder import ListFolder
-from gateway.lists import Desk, ListSettings
+from gateway.lists import Desk
+from gateway.settings import ListSettings
 from tests.benchmarks.measure import resident_mib
 
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.clock import Clock
 from gateway.cloud.journal import Journal
 from gateway.errors import NotDone
-from gateway.lists import ListSettings, PlateLists
+from gateway.lists import PlateLists
 from gateway.model import (
     Command,
     Effect,
@@ -29,6 +29,7 @@ from gateway.model import (
     Started,
     Stream,
 )
+from gateway.settings import ListSettings
 from gateway.site.settings import AccessSettings, DeviceSettings, GateSettings, Ref, SiteSettings
 from gateway.site.site import Site
 from tests.cloud.journaling import accepted, all_of, event

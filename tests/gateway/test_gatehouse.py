@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gateway.cameras import CameraUse
 from gateway.clock import Clock
 from gateway.errors import ConfigError
 from gateway.gatehouse import Gatehouse
 from gateway.model import Input, KeepPictures, Operate, Outcome, Passage
+from gateway.settings import CameraUse
 from simulators.cameras.camera import VirtualCamera
 from simulators.cameras.model import CameraSetup
 

@@ -17,8 +17,9 @@ from gateway.clock import Clock
 from gateway.cloud.eraser import Erased
 from gateway.errors import ConfigError, NotDone, StoreError
 from gateway.list_folder import ListFolder
-from gateway.lists import LISTS, ListSettings, PlateLists
+from gateway.lists import LISTS, PlateLists
 from gateway.model import Input, Instant, ListReady, OwnHealth, Passage, Perform
+from gateway.settings import ListSettings
 from gateway.site.list_file import decode, encode, file_name, peek
 from gateway.site.lists import ALWAYS, Entry, PlateList, make
 

@@ -12,9 +12,10 @@ from gateway.config.load import load
 from gateway.config.points import Point
 from gateway.config.site import SiteFile
 from gateway.errors import DeviceRefused, DeviceSilent
-from gateway.loss import Losses, OnLoss, amiss, wanted
+from gateway.loss import Losses, amiss, wanted
 from gateway.loss_uses import losses, settings_used
 from gateway.model import Instant, OwnHealth, Quality, Reading, Value
+from gateway.settings import OnLoss
 from gateway.site.settings import Ref
 from gateway.technician.plan import findings
 from tests.technician.yard import HEAD

@@ -200,6 +200,9 @@ class BusWire(Connection):
         self._longest = max(self._longest, ceiling)
         await self._turn(ask, silence)
         transport = self.writer()
+        if transport.get_write_buffer_size():  # nothing is lined up: an order must not leave when it is long forgotten
+            await asyncio.sleep(timeout)
+            raise DeviceSilent("the port has not taken what was sent before")
         self._input, self._overdue, self._patient, self._in_haste = b"", None, True, False
         self._mine, self._unheard = ask.frame, False
         answer: asyncio.Future[Answer] = self.loop.create_future()

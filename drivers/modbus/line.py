@@ -7,10 +7,12 @@ the answer to a write.
 
 import asyncio
 import logging
+import os
 import socket
 import termios
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -200,11 +202,16 @@ class _Port(SerialTransport):
     """A serial port that sends at once what it can: a turn of the loop later the silence would be longer than legal."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send it, or leave it to the loop while the port takes no more."""
-        idle = not self.intern_write_buffer
-        super().write(data)
-        if idle:
-            self.intern_write_ready()
+        """Send it; the loop sends what the port does not take now, and finds out what is wrong with it.
+
+        Past pyserial, whose write that may not wait does not return before the port takes all.
+        """
+        sent = 0
+        if not self.intern_write_buffer:
+            with suppress(OSError):
+                sent = os.write(self.sync_serial.fileno(), data)
+        if sent < len(data):
+            super().write(data[sent:])
 
 
 def _tune(connection: socket.socket) -> None:

@@ -20,6 +20,8 @@ _HOLD = 3.0
 """So long a converter may wait for a unit on its own bus, in seconds: the longest of what they are shipped with."""
 _HOLDS = 4.0
 """So long nothing has to be heard at all before nobody is waited for on that account, in seconds."""
+_DEAD = 2
+"""A unit that was given up so many times in a row is not waited for."""
 
 
 class Connection(asyncio.Protocol, ABC):
@@ -106,6 +108,8 @@ class TcpWire(Connection):
         self._held_most = 0.0
         self._held_by = 0
         """The unit that was given up last."""
+        self._in_vain: dict[int, int] = {}
+        """By unit, how many requests in a row were given up."""
 
     async def ask(self, ask: Ask, timeout: float, silence: float | None) -> Answer:
         """The answer to one request. `silence`: seconds since the last byte that the device wants.
@@ -129,6 +133,7 @@ class TcpWire(Connection):
             found = await answer
             if not held:  # else nobody knows when its turn came; the last one's stands
                 self.latency = loop.time() - sent
+            self._in_vain.pop(ask.unit, None)
             return found
         except DeviceSilent:
             self._hold(ask.unit, sent)
@@ -160,14 +165,19 @@ class TcpWire(Connection):
                 answer.set_exception(error)
 
     def _over(self, unit: int, timeout: float, answer: asyncio.Future[Answer]) -> None:
-        """The time of a request is over, unless a converter can hardly have come to it yet."""
-        if self._held_until > self.loop.time() and self._held_by != unit and not answer.done():
+        """The time of a request is over, unless a converter can hardly have come to it yet.
+
+        Who was asked in vain before is not waited for: several dead units would hold up the living for each other.
+        """
+        is_well = self._held_by != unit and self._in_vain.get(unit, 0) < _DEAD
+        if self._held_until > self.loop.time() and is_well and not answer.done():
             self.loop.call_at(self._held_until + timeout, self.expire, answer)
         else:
             self.expire(answer)
 
     def _hold(self, unit: int, sent: float) -> None:
         """A request was given up: who is asked next may have to wait behind it."""
+        self._in_vain[unit] = self._in_vain.get(unit, 0) + 1
         if self._last >= sent:
             return
         if not self._held_until:

@@ -11,6 +11,11 @@ Both hold on any load, too much for the line included, whatever the phases are, 
 A block of a shorter period or of an earlier lane is read at most 2 + ceil(W / period) times while B waits W: one
 turn that is under way or waiting, one that was due up to a period ago, and those that fall due meanwhile.
 
+Where nothing but blocks of one period stands in the lane of B and before it, and every device answers, the turns
+come in file: nothing moves a due time, so the same blocks go ahead of B in each period. If all of them, and all that
+may disturb them, fit into one period, B's next turn is late by what disturbs, and by what those ahead of it take longer
+than the last time: their latencies.
+
 From the contact closing just after one read has begun: that read's period, the longest request of a later lane,
 the turns above, B itself; then for each confirm read the longest request of any lane and the read.
 
@@ -214,6 +219,7 @@ def _line(load: LineLoad) -> _Line:
             block.lane,
             min(block.every, load.life) if block is quickest[block.device] else block.every,
             block.wire + _device(load, block.device).latency + load.turn,
+            _device(load, block.device).latency + load.turn,
         )
         for block in load.blocks
     )

@@ -31,6 +31,8 @@ class Turn(NamedTuple):
     every: float
     cost: float
     """Wire, latency and this machine."""
+    varies: float = 0.0
+    """That much of it is not there each time."""
 
 
 class Dead(NamedTuple):
@@ -93,6 +95,8 @@ def gap_of(turns: Sequence[Turn], mine: Turn, in_flight: int) -> Gap:
     quick = [turn for turn in same if not alone or turn.every < mine.every]
     all_once = sum(turn.cost for turn in same) + mine.cost
     before, meanwhile = _by_period(earlier), _by_period([*earlier, *quick])
+    in_file = alone and not earlier and all(turn.every == mine.every for turn in same)
+    varies = sum(turn.varies for turn in same)
     yielded = _yielded(turns, same, mine) if earlier else None
 
     def gap(extra: float, dead: Dead = NOBODY) -> float:
@@ -104,6 +108,11 @@ def gap_of(turns: Sequence[Turn], mine: Turn, in_flight: int) -> Gap:
         in_time = min(_window(slow_once + extra, meanwhile, pushed), mine.every + past_deadline)
         if yielded is not None and not quick:
             in_time = min(in_time, _window(slow_once + extra + yielded(dead), {}, pushed))
+        if in_file and dead is NOBODY:
+            disturbed = extra + pushed.within(mine.every)
+            if all_once + disturbed <= mine.every:
+                in_time = min(in_time, disturbed + varies + mine.cost)
+                return mine.every + in_time
         return mine.every + max(in_time, mine.cost + past_deadline)
 
     return cache(gap)

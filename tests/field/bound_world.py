@@ -123,7 +123,7 @@ class World:
         self.host = host
         self.open: dict[str, Contact] = {}
         self.silent: dict[str, float] = {}
-        clock = Clock(mono=lambda: self.bus.now, wall=lambda: self.bus.now, synced=lambda: True)
+        self.clock = clock = Clock(mono=lambda: self.bus.now, wall=lambda: self.bus.now, synced=lambda: True)
         points = [p.name.partition(".") for b in load.blocks for p in b.points]
         watched = {d: frozenset(p for device, _, p in points if device == d) for d, _, _ in points}
         self.asking = Asking(

@@ -207,12 +207,44 @@ def test_so_it_is_with_one_dead_device(name: str) -> None:
     assert max(alarm.worst_one_dead for alarm in bounds(load).values()) <= most * max(measured.values())
 
 
+def afterwards(load: LineLoad, seed: int, count: int, *, bus: bool, host: float) -> None:
+    """Contacts that close when all is well again: devices were dead at odd times, or the line has just been opened."""
+    alarms = bounds(load)
+    rng = random.Random(seed)  # noqa: S311 - chance, not secrets
+    for number in range(count):
+        world = World(load, rng.randrange(1 << 30), bus=bus, host=host)
+        for victim in rng.sample(sorted(load.devices), k=rng.randrange(min(3, len(load.devices)) + 1)):
+            world.run(world.bus.now + rng.random())
+            world.bus.dead = victim
+            world.run(world.bus.now + 8 * rng.random())
+            world.bus.dead = ""
+        while any(device.silent or device.misses for device in world.asking.devices.values()):
+            world.run(world.bus.now + 1)
+        world.run(world.bus.now + 2 * max(b.every for b in load.blocks))
+        if rng.random() < 0.5:
+            world.asking.begin(world.clock.now())
+        name = list(alarms)[number % len(alarms)]
+        for _ in range(3):
+            _read_begins(world, name)
+            took = world.wait_for(world.close(name, world.bus.last_read[name] + 1e-9), 3 * alarms[name].worst + 60)
+            assert took <= alarms[name].worst, (name, number)
+            world.reopen()
+            world.run(world.bus.now + 2 * max(b.every for b in load.blocks))
+
+
+@pytest.mark.parametrize("name", REALISTIC)
+def test_the_bound_holds_in_whatever_phases_deaths_and_a_new_opening_leave(name: str) -> None:
+    load, bus = REALISTIC[name]
+    afterwards(load, 1, 100, bus=bus, host=load.host)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("name", REALISTIC)
 @pytest.mark.parametrize("seed", range(4))
 def test_the_bound_holds_in_thousands_of_phases(name: str, seed: int) -> None:
     load, bus = REALISTIC[name]
     trials(load, seed, 5000, bus=bus, host=load.host)
+    afterwards(load, seed, 200, bus=bus, host=load.host)
     deaths(load, seed, 5000, bus=bus, host=load.host)
 
 
@@ -272,6 +304,7 @@ def test_the_bound_holds_on_any_load(load: LineLoad, seed: int, bus: bool) -> No
     blocks = tuple(replace(b, points=tuple(p for p in b.points if found[p.name].worst < inf)) for b in load.blocks)
     if any(b.points for b in blocks):
         trials(replace(load, blocks=blocks), seed, 6, bus=bus, host=load.host)
+        afterwards(replace(load, blocks=blocks), seed, 2, bus=bus, host=load.host)
 
 
 @settings(max_examples=30, deadline=None)

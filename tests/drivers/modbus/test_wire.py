@@ -169,7 +169,7 @@ async def test_an_answer_that_lies_unread_after_a_lag_of_the_loop_is_no_miss() -
 class Converter:
     """Takes one request after the other to its bus, and waits there for `hold` seconds for a unit that is dead."""
 
-    def __init__(self, dead: int, hold: float, *, refuses: bool) -> None:
+    def __init__(self, *dead: int, hold: float, refuses: bool) -> None:
         self.dead = dead
         self.hold = hold
         self.refuses = refuses
@@ -192,7 +192,7 @@ class Converter:
             while True:
                 ask = await reader.readexactly(12)
                 count = 2 * ask[11]
-                if ask[6] != self.dead:
+                if ask[6] not in self.dead:
                     writer.write(ask[:4] + (3 + count).to_bytes(2, "big") + ask[6:8] + bytes((count, *bytes(count))))
                     continue
                 await asyncio.sleep(self.hold)
@@ -203,7 +203,7 @@ class Converter:
 
 @pytest.mark.parametrize("refuses", [True, False])
 async def test_the_living_are_not_missed_behind_a_dead_unit_that_a_converter_waits_for(refuses: bool) -> None:
-    async with Converter(1, 0.4, refuses=refuses).serving() as converter:
+    async with Converter(1, hold=0.4, refuses=refuses).serving() as converter:
         devices = [unit(number, *holding(0)) for number in (1, 2, 3)]
         async with tcp(converter.port, *devices) as line:
             dead, second, third = line.blocks()
@@ -221,7 +221,7 @@ async def test_the_living_are_not_missed_behind_a_dead_unit_that_a_converter_wai
 
 async def test_nobody_is_waited_for_behind_its_own_lost_request() -> None:
     async with (
-        Converter(1, 60.0, refuses=False).serving() as converter,
+        Converter(1, hold=60.0, refuses=False).serving() as converter,
         tcp(converter.port, unit(1, *holding(0))) as line,
     ):
         (dead,) = line.blocks()
@@ -231,3 +231,20 @@ async def test_nobody_is_waited_for_behind_its_own_lost_request() -> None:
             with pytest.raises(DeviceSilent):
                 await line.read(dead, 0.05)
         assert loop.time() - began < 1.0
+
+
+async def test_the_dead_are_not_waited_for_behind_one_another() -> None:
+    """A device with a connection of its own for several units: the others answer at once all the time."""
+    async with (
+        Converter(1, 2, 3, hold=0.0, refuses=False).serving() as converter,
+        tcp(converter.port, *(unit(number, *holding(0)) for number in (1, 2, 3, 4))) as line,
+    ):
+        *dead, living = line.blocks()
+        loop = asyncio.get_running_loop()
+        for _ in range(3):
+            await line.read(living, 0.05)
+            began = loop.time()
+            for one in dead:
+                with pytest.raises(DeviceSilent):
+                    await line.read(one, 0.05)
+    assert loop.time() - began < 1.0, "the third time"

@@ -200,9 +200,6 @@ class BusWire(Connection):
         self._longest = max(self._longest, ceiling)
         await self._turn(ask, silence)
         transport = self.writer()
-        if transport.get_write_buffer_size():  # nothing is lined up: an order must not leave when it is long forgotten
-            await asyncio.sleep(timeout)
-            raise DeviceSilent("the port has not taken what was sent before")
         self._input, self._overdue, self._patient, self._in_haste = b"", None, True, False
         self._mine, self._unheard = ask.frame, False
         answer: asyncio.Future[Answer] = self.loop.create_future()
@@ -218,6 +215,8 @@ class BusWire(Connection):
         except (DeviceSilent, asyncio.CancelledError):
             if answer.cancelled() or answer.exception() is not None:
                 self._missed(ask, ceiling)
+                if transport.get_write_buffer_size():  # else it would leave when it is long forgotten
+                    self.fail("the port does not take what is sent")
             if self._in_haste and not answer.cancelled() and isinstance(answer.exception(), DeviceSilent):
                 raise GaveWay(sent=True) from None
             raise

@@ -213,6 +213,21 @@ class _Port(SerialTransport):
         if sent < len(data):
             super().write(data[sent:])
 
+    def intern_write_ready(self) -> None:
+        """The port takes more."""
+        data = b"".join(self.intern_write_buffer)
+        try:
+            sent = os.write(self.sync_serial.fileno(), data)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self.close(exc=error)
+            return
+        if sent < len(data):
+            self.intern_write_buffer = [data[sent:]]
+        else:
+            self.flush()
+
 
 def _tune(connection: socket.socket) -> None:
     """Small requests at once; a peer that is gone is noticed, idle or not."""

@@ -20,6 +20,8 @@ _HOLD = 3.0
 """So long a converter may wait for a unit on its own bus, in seconds: the longest of what they are shipped with."""
 _HOLDS = 4.0
 """So long nothing has to be heard at all before nobody is waited for on that account, in seconds."""
+_EXCEPTION = 0x80
+"""Set in the function of an exception (MODBUS Application Protocol V1.1b3, 7)."""
 _DEAD = 2
 """A unit that was given up so many times in a row is not waited for."""
 
@@ -126,14 +128,13 @@ class TcpWire(Connection):
         self._pending[number] = ask, answer
         sent = loop.time()
         held = self._held_until > sent
-        timer = loop.call_at(sent + timeout, self._over, ask.unit, timeout, answer)
+        timer = loop.call_at(sent + timeout, self._over, ask, timeout, answer)
         transport.write(frame)
         self.frames.append((">", sent, frame))
         try:
             found = await answer
             if not held:  # else nobody knows when its turn came; the last one's stands
                 self.latency = loop.time() - sent
-            self._in_vain.pop(ask.unit, None)
             return found
         except DeviceSilent:
             self._hold(ask.unit, sent)
@@ -164,13 +165,15 @@ class TcpWire(Connection):
             if not answer.done():
                 answer.set_exception(error)
 
-    def _over(self, unit: int, timeout: float, answer: asyncio.Future[Answer]) -> None:
+    def _over(self, ask: Ask, timeout: float, answer: asyncio.Future[Answer]) -> None:
         """The time of a request is over, unless a converter can hardly have come to it yet.
 
-        Who was asked in vain before is not waited for: several dead units would hold up the living for each other.
+        Who was asked in vain before is not waited for: several dead units would hold up the living for each other. A
+        write is: given up while the converter has it still, it would be done twice.
         """
-        is_well = self._held_by != unit and self._in_vain.get(unit, 0) < _DEAD
-        if self._held_until > self.loop.time() and is_well and not answer.done():
+        may_live = not ask.is_read or self._in_vain.get(ask.unit, 0) < _DEAD
+        behind = self._held_until > self.loop.time() and self._held_by != ask.unit
+        if behind and may_live and not answer.done():
             self.loop.call_at(self._held_until + timeout, self.expire, answer)
         else:
             self.expire(answer)
@@ -186,6 +189,8 @@ class TcpWire(Connection):
         self._held_by = unit
 
     def _answered(self, data: bytes, start: int, end: int) -> None:
+        if data[start + 7] < _EXCEPTION:  # in time or not, the unit lives; an exception may be the converter's
+            self._in_vain.pop(data[start + 6], None)
         pending = self._pending.get(data[start] << 8 | data[start + 1])
         if pending is None:
             return

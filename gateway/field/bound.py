@@ -13,8 +13,9 @@ turn that is under way or waiting, one that was due up to a period ago, and thos
 
 Where nothing but blocks of one period stands in the lane of B and before it, and every device answers, the turns
 come in file: nothing moves a due time, so the same blocks go ahead of B in each period. If all of them, and all that
-may disturb them, fit into one period, B's next turn is late by what disturbs, and by what those ahead of it take longer
-than the last time: their latencies.
+may disturb them, fit into one period, B's next turn is late by what disturbs, by what
+those ahead of it take longer than the last time (their latencies), and by one of them that cost nothing then: a silence
+that a device wants before a request, or a block that was refused and is tried again.
 
 From the contact closing just after one read has begun: that read's period, the longest request of a later lane,
 the turns above, B itself; then for each confirm read the longest request of any lane and the read.
@@ -24,7 +25,8 @@ reads take one part in twenty and the one under way; and where the earlier lanes
 normal read is reckoned from these turns alone.
 
 What is assumed: answers take no longer than `latency`, and none is lost on the wire; `others` points, of devices that
-answer, are confirmed at the same time; no writes, and no reads by hand or by rounds longer than the periodic ones.
+answer, are confirmed at the same time; no writes; no reads by hand or by rounds that are longer than the periodic ones,
+and where the turns come in file none at all.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

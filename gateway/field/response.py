@@ -95,8 +95,9 @@ def gap_of(turns: Sequence[Turn], mine: Turn, in_flight: int) -> Gap:
     quick = [turn for turn in same if not alone or turn.every < mine.every]
     all_once = sum(turn.cost for turn in same) + mine.cost
     before, meanwhile = _by_period(earlier), _by_period([*earlier, *quick])
-    in_file = alone and not earlier and all(turn.every == mine.every for turn in same)
+    in_file = alone and mine.lane is Lane.ALARM and all(turn.every == mine.every for turn in same)
     varies = sum(turn.varies for turn in same)
+    most = max((turn.cost for turn in same), default=0.0)
     yielded = _yielded(turns, same, mine) if earlier else None
 
     def gap(extra: float, dead: Dead = NOBODY) -> float:
@@ -111,7 +112,8 @@ def gap_of(turns: Sequence[Turn], mine: Turn, in_flight: int) -> Gap:
         if in_file and dead is NOBODY:
             disturbed = extra + pushed.within(mine.every)
             if all_once + disturbed <= mine.every:
-                in_time = min(in_time, disturbed + varies + mine.cost)
+                # `most`: one of them cost nothing the last time.
+                in_time = min(in_time, disturbed + varies + most + mine.cost)
                 return mine.every + in_time
         return mine.every + max(in_time, mine.cost + past_deadline)
 

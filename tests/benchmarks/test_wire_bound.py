@@ -143,4 +143,7 @@ async def test_no_alarm_is_later_than_its_bound(name: str, line: dict[str, Any],
     )
     assert len(took) >= FLIPS // 2, "a machine that can measure"
     assert max(took) <= worst
+    assert (
+        max((seconds - late for flipper in flippers.values() for _, seconds, late in flipper.took), default=0) <= worst
+    )
     assert FLIPS < 2000 or worst <= 2 * max(took)

@@ -11,7 +11,7 @@ from drivers.modbus.line import ModbusLine
 from gateway.driver import Block
 from gateway.errors import DeviceSilent, LineDown
 from tests.drivers.modbus.lines import CEILING, COIL, REGISTER, WIDE, expected, holding, tcp, unit, values
-from tests.drivers.modbus.responder import Responder, instead, late, tcp_port
+from tests.drivers.modbus.responder import Responder, instead, late, normal, silent, tcp_port
 
 
 async def test_four_in_flight_overlap() -> None:
@@ -248,3 +248,37 @@ async def test_the_dead_are_not_waited_for_behind_one_another() -> None:
                 with pytest.raises(DeviceSilent):
                     await line.read(one, 0.05)
     assert loop.time() - began < 1.0, "the third time"
+
+
+async def test_a_write_behind_a_dead_unit_is_waited_for_whoever_was_asked_in_vain() -> None:
+    """Given up while the converter has it still, it would be done twice."""
+    responder = Responder(rtu=False, units=(1, 2, 3))
+    responder.knobs.extend([silent, silent, normal, silent, late(0.3)])
+    devices = unit(1, *holding(0)), unit(2, COIL), unit(3, *holding(0))
+    async with tcp_port(responder) as served, tcp(served.port, *devices) as line:
+        dead, asked_in_vain, heard = line.blocks()
+        for _ in range(2):
+            with pytest.raises(DeviceSilent):
+                await line.read(asked_in_vain, 0.05)
+        await line.read(heard, 0.05)
+        with pytest.raises(DeviceSilent):
+            await line.read(dead, 0.05)
+        await line.write("d2", "out", 1, 0.05)
+
+    assert [pdu[0] for pdu in responder.pdus()].count(5) == 1
+
+
+async def test_who_answered_late_was_not_asked_in_vain() -> None:
+    responder = Responder(rtu=False, units=(1, 2))
+    responder.knobs.extend([late(0.1), late(0.1), silent, late(0.3)])
+    devices = unit(1, *holding(0)), unit(2, *holding(0))
+    async with tcp_port(responder) as served, tcp(served.port, *devices) as line:
+        dead, living = line.blocks()
+        for _ in range(2):
+            with pytest.raises(DeviceSilent):
+                await line.read(living, 0.05)
+            await asyncio.sleep(0.15)
+        with pytest.raises(DeviceSilent):
+            await line.read(dead, 0.05)
+
+        assert await values(line, living, 0.05) == expected(living)

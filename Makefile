@@ -42,7 +42,7 @@ soak:
 	@.ci/setup dev
 	@$(BIN)/pytest -o addopts= -p no:xdist -s --timeout=0 -m soak
 
-LOCK = uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 \
+LOCK = uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-annotate --python-version 3.11 \
 	--custom-compile-command "make lock" pyproject.toml
 
 lock:

@@ -34,7 +34,11 @@ class DeviceError(GatewayError):
 
 
 class DeviceSilent(DeviceError):
-    """No valid answer within the time-out."""
+    """No valid answer within the time-out; `code`: the exception by which a converter said so for it (10, 11)."""
+
+    def __init__(self, detail: str = "", code: int | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
 
 
 class GaveWay(DeviceSilent):

@@ -1,8 +1,7 @@
 """The vocabulary: what happens at a site and what is decided about it.
 
-Every type here is immutable and imports nothing of ours. Times are `Instant`s, durations are seconds
-(float), ids are text. What flows to the right (`Answer`, `LineHealth`, …) is an *input* of `Site.step`,
-what it returns (`Emit`, `Remember`, …) is an *effect*.
+Every type is immutable and imports nothing of ours. Times are `Instant`s, durations seconds (float), ids text. What
+`Site.step` is given (`Answer`, `LineHealth`, …) is an *input*, what it returns (`Emit`, …) is an *effect*.
 """
 
 from collections.abc import Mapping, Sequence
@@ -115,11 +114,7 @@ class Stopping:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A device answered something new, or answered what `ReadNow` asked for (then also unchanged).
-
-    `readings` holds only points that the site has asked to see. A device that was lost answers
-    with BAD readings.
-    """
+    """What is new of the points that the site asked to see, or what `ReadNow` asked for; BAD if the device is lost."""
 
     device: str
     readings: Mapping[str, Reading]
@@ -142,6 +137,16 @@ class DeviceHealth:
 
     device: str
     answering: bool
+    detail: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceBlind:
+    """Alarm points of a device had no value for 100 s though it shows life (`DEVICE/blind`); or all have one again."""
+
+    device: str
+    blind: bool
     detail: str
     at: Instant
 
@@ -183,7 +188,7 @@ class Outcome:
     detail: str
     """`silent`, `refused`, `expired`, `withdrawn` (a later order for the same point came first); empty if `ok`."""
     value: Value | None
-    """What was read back after the write, if the line did so."""
+    """Read back after the write, if the line did so."""
     at: Instant
 
 
@@ -226,10 +231,9 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody on site asks, on the page or the control socket; logged in as `by`."""
+    """Somebody on site asks, on the page or the control socket; logged in as `by`. `ask` names the `Reply`."""
 
     ask: str
-    """Names the `Reply`."""
     by: str
     role: str
     """`guard`, `steward` or `technician`."""
@@ -251,9 +255,8 @@ class Passage:
 
     camera: str
     plate_raw: str | None
-    """As the camera sent it; None: it says that it read none."""
+    """As the camera sent it; None: it says that it read none. `at`: when the last byte arrived."""
     at: Instant
-    """When the last byte of it arrived."""
     key: str
     """The same for every sending of the same capture; empty: the camera sends nothing that tells it."""
     direction: Way | None = None
@@ -300,7 +303,7 @@ class Performed:
 
 
 Input = (
-    Started | Stopping | Answer | LineHealth | DeviceHealth | OwnHealth | SetAside | Tick
+    Started | Stopping | Answer | LineHealth | DeviceHealth | DeviceBlind | OwnHealth | SetAside | Tick
     | Outcome | Command | Refused | Person | Passage | ListReady | Performed
 )  # fmt: skip
 
@@ -346,10 +349,9 @@ class ReadNow:
 
 @dataclass(frozen=True, slots=True)
 class Operate:
-    """Write one point ahead of all reads, and answer with an `Outcome`.
+    """Write one point ahead of all reads, and answer with an `Outcome`; an earlier one for it is withdrawn unless sent.
 
-    A later order for the same point withdraws this one, unless it is on the wire already. A float for a
-    point with `pulse` is the length of the module's own pulse in seconds.
+    A float for a point with `pulse` is the length of the module's own pulse in seconds.
     """
 
     order: str
@@ -374,16 +376,14 @@ class Perform:
 
 @dataclass(frozen=True, slots=True)
 class KeepPictures:
-    """These pictures of a passage become `picture.taken` events, after the commit; its other ones are dropped."""
+    """These pictures of an event's `passage` become `picture.taken` events after the commit; its others are dropped."""
 
     passage: str
-    """The event's `passage`."""
     camera: str
     ids: tuple[str, ...]
     """Also the events' ids; empty: drop them all."""
     at: Instant
     drop: tuple[str, ...] = ()
-    """The ids of its other ones."""
 
 
 @dataclass(frozen=True, slots=True)

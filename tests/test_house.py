@@ -36,6 +36,7 @@ PURE = [
     "gateway/field/changes.py",
     "gateway/field/readings.py",
     "gateway/field/schedule.py",
+    "gateway/field/sight.py",
     "gateway/field/timing.py",
     "gateway/kinds.py",
     "gateway/model.py",

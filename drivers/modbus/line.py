@@ -36,9 +36,10 @@ _KEPT_BUS, _KEPT_TCP = 1000, 200
 _UNANSWERED_MS = 10_000
 _PARITY = {"none": "N", "even": "E", "odd": "O"}
 
-# An exception that says "not now" is no refusal: asking again later is right (MODBUS Application Protocol
+# An exception that says "not now" is no refusal of a write: giving it again later is right (MODBUS Application Protocol
 # V1.1b3, 7). 5 acknowledge, 6 busy, 10 gateway path unavailable, 11 gateway target failed to respond.
 _NOT_NOW = frozenset((5, 6, 10, 11))
+_NOBODY = frozenset((10, 11))
 
 _RTU = FramerRTU(DecodePDU(is_server=False))
 _MBAP = FramerSocket(DecodePDU(is_server=False))
@@ -107,7 +108,7 @@ class ModbusLine:
         """Ask once; the data of the answer, without its byte count.
 
         `timeout`: seconds from the last byte sent to the first one received (beyond the wire time).
-        Exceptions 5, 6, 10 and 11 ("not now") are DeviceSilent, all others DeviceRefused.
+        Exceptions 10 and 11, by which a converter says that nobody answers it, are DeviceSilent, others DeviceRefused.
         """
         request = block.request
         if not isinstance(request, Request):
@@ -119,7 +120,7 @@ class ModbusLine:
         else:
             answer = await self._ask(request.ask, device, timeout)
         if isinstance(answer, int):
-            raise _refusal(answer)
+            raise DeviceSilent(f"exception {answer}", answer) if answer in _NOBODY else DeviceRefused(answer)
         return answer
 
     def decode(self, block: Block, raw: bytes) -> Mapping[str, Decoded]:

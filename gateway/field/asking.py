@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from gateway.clock import Clock
 from gateway.driver import Block
 from gateway.errors import DeviceError, DeviceRefused, GaveWay, LineDown
-from gateway.field.device import Device
+from gateway.field.device import NARROW, Device
 from gateway.field.guard import Guarded
 from gateway.field.orders import Orders
-from gateway.field.parts import NARROW, reunite, split
+from gateway.field.parts import reunite, split
 from gateway.field.readings import STALE_AFTER
 from gateway.field.requests import Confirm, Fetch, Order, answerable, drop, fail
 from gateway.field.schedule import Job, Schedule
@@ -20,13 +20,11 @@ from gateway.model import Input, Instant, Lane, Quality, Reading, Reason, Value
 
 _log = logger(__name__)
 
-_TARGET_SILENT = 11
-"""Gateway target device failed to respond: the converter speaks, the device does not."""
-_REFUSED_AGAIN = 60.0
+_TARGET_SILENT = (10, 11)
+"""The converter speaks, the device does not."""
 _MISSED_AGAIN = 3.0
 """A miss is looked into within that time, however long the period, so that a fault is told within 100 s."""
-_REOPEN_AFTER = 10.0
-_SWEEP_AGAIN = 0.05
+_REOPEN_AFTER, _SWEEP_AGAIN = 10.0, 0.05
 _FETCHES = 64
 """Callers who may wait for reads of one line at once."""
 
@@ -55,6 +53,7 @@ class Asking:
         self.devices: dict[str, Device] = {}
         self.opened = 0.0
         """When the line was opened the last time (monotonic seconds)."""
+        self._is_open = False
         self.schedule = Schedule((), 0.0)
         self.shortest = life
         """The shortest period on this line, in seconds."""
@@ -81,14 +80,16 @@ class Asking:
     def begin(self, at: Instant) -> None:
         """The line has been opened: all devices are due at once, misses count from nothing."""
         self.opened = at.mono
+        self._is_open = True
         for device in self.devices.values():
-            device.forget()
+            device.forget(at.mono)
         self.schedule.restart(at.mono)
 
     async def lose(self, at: Instant) -> None:
         """The line is down: every point of every device is BAD."""
+        self._is_open = False
         for device in tuple(self.devices.values()):
-            device.forget()
+            device.forget(at.mono)
             await self._telling.changed(device, device.table.lost(Reason.LINE_DOWN, at), at)
 
     async def sweep(self, at: Instant) -> float:
@@ -96,7 +97,8 @@ class Asking:
         again = at.mono + STALE_AFTER * self.shortest
         for device in tuple(self.devices.values()):
             await self._telling.changed(device, device.table.stale(at), at)
-            again = min(again, device.table.stale_at())
+            await self._telling.sight(device, at, line_up=self._is_open)
+            again = min(again, device.table.stale_at(), device.sight.due())
         return max(again, at.mono + _SWEEP_AGAIN)
 
     async def do(self, job: Job, now: float) -> float:
@@ -113,9 +115,10 @@ class Asking:
             at = self._clock.now()
             if isinstance(error, GaveWay) and not (error.sent and device.tried and not device.silent):
                 self._gave_way(device, job, block, error, at.mono)
-            elif isinstance(error, DeviceRefused) and error.code != _TARGET_SILENT:
+            elif isinstance(error, DeviceRefused) and error.code not in _TARGET_SILENT:
                 await self._refused(device, job, block, error, at)
             else:
+                device.code = getattr(error, "code", None)
                 await self._missed(device, job, block, at)
             return self._clock.now().mono
         at = self._clock.now()
@@ -130,7 +133,9 @@ class Asking:
             ended = self._clock.now().mono
         device.overruns += self.schedule.done(job, at.mono)
         if device.barred and block in device.barred:
-            reunite(device, self.schedule, at)
+            reunite(device, block, self.schedule, at)
+        if device.sight.told is not False:
+            await self._telling.sight(device, at, line_up=True)
         return ended
 
     def confirm(self, device: str, points: tuple[str, ...], now: float) -> None:
@@ -190,8 +195,6 @@ class Asking:
             if isinstance(item, Order | Fetch):
                 fail(item.done, error)
 
-    # ---- consequences ---------------------------------------------------------------------------------
-
     def _gave_way(self, device: Device, job: Job, block: Block, error: GaveWay, now: float) -> None:
         """An order went first: that is neither a miss nor an answer. What was not sent keeps its turn."""
         if not error.sent:
@@ -242,33 +245,38 @@ class Asking:
 
     async def _heard(self, device: Device, at: Instant) -> None:
         """The device answers (again)."""
-        device.misses = device.cuts = 0
         device.heard = True
+        self._shows_life(device, at)
+        await self._telling.answering(device, at)
+
+    def _shows_life(self, device: Device, at: Instant) -> None:
+        device.returned = at.mono
+        device.misses = device.cuts = 0
         device.probe.reset()
         if device.silent:
             device.silent = False
             self.schedule.restore(device.name, at.mono)
-        await self._telling.answering(device, at)
 
     async def _refused(self, device: Device, job: Job, block: Block, error: DeviceRefused, at: Instant) -> None:
-        """An exception: the device lives, but does not give this block."""
+        """An exception: it shows life, but does not give this block. Silence that was told ends by an answer."""
         device.refused += 1
-        await self._heard(device, at)
+        device.code = error.code
+        if device.answering is not False:
+            device.heard = True
+            await self._telling.answering(device, at)
+        if device.misses or device.silent or device.table.answers(block):
+            self._shows_life(device, at)
         if job.gone:
             return
-        pause = None
-        if error.code in NARROW:
-            if parts := split(device, block, self.poller, self.schedule, at):
-                _log.info("block split", line=self.line, device=device.name, code=error.code, parts=parts)
-                return
-            pause = max(_REFUSED_AGAIN, block.every)
-        device.overruns += self.schedule.done(job, at.mono, pause)
+        if error.code in NARROW and (parts := split(device, block, self.poller, self.schedule, at)):
+            _log.info("block split", line=self.line, device=device.name, code=error.code, parts=parts)
+            return
+        device.overruns += self.schedule.done(job, at.mono, device.ask_again(block, error.code, at.mono))
         await self._telling.changed(device, device.table.failed(block, Reason.REFUSED, at), at)
+        await self._telling.sight(device, at, line_up=True)
 
     def _nobody_answers(self) -> bool:
         return all(device.silent for device in self.devices.values() if self.schedule.blocks(device.name))
-
-    # ---- what was asked for once ----------------------------------------------------------------------
 
     async def _once(self, item: object, now: float) -> float:
         match item:

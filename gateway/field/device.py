@@ -4,12 +4,23 @@ from collections.abc import Mapping, Sequence
 
 from gateway.driver import Block, Timing
 from gateway.field.readings import Table
+from gateway.field.sight import Sight
 from gateway.field.status import DeviceStatus
 from gateway.field.timing import AnswerTime, ProbeWait
-from gateway.model import Instant, Reading
+from gateway.model import Instant, Lane, Reading
 
 MISSES = 3
 """Misses in a row after which a device is silent."""
+NARROW = (1, 2, 3)
+"""Illegal function, address, value (MODBUS Application Protocol V1.1b3, 7): asking for less may help."""
+_BUSY = (5, 6)
+"""Acknowledge (a long job is under way), busy."""
+_STARTING = 60.0
+"""So long after its return a device may refuse because it is only starting, in seconds."""
+_ASKED_AGAIN = 1.0
+_REFUSED_AGAIN = 5.0
+_NO_ALARM_AGAIN = 60.0
+"""Seconds until a refused request is made again: that of the moment; for good; where no alarm hangs on it."""
 _HASTE = 0.15
 """The longest that an order waits for the answer of another device that is hardly there, in seconds."""
 _CUTS_SILENT, _CUTS = 4, 1
@@ -21,9 +32,9 @@ class Device:
     """State of one device: its readings, its answer time, its misses."""
 
     __slots__ = (
-        "answering", "barred", "blocks", "cuts", "heard", "lone", "misses", "name", "overruns", "owed", "probe",
-        "quiet_until", "refused", "requests", "settled", "silent", "since", "table", "time", "timeouts", "watched",
-        "wire",
+        "answering", "barred", "blocks", "code", "cuts", "heard", "lone", "misses", "name", "overruns", "owed", "probe",
+        "quiet_until", "refused", "requests", "returned", "settled", "sight", "silent", "since", "table", "time",
+        "timeouts", "turn", "watched", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -32,11 +43,18 @@ class Device:
         self.name = name
         self.blocks = tuple(blocks)
         """The requests that read it, as the driver has planned them."""
-        self.barred: set[Block] = set()
-        """Requests that it refuses and that have no parts."""
+        self.barred: dict[Block, int] = {}
+        """Requests that it refuses and that have no parts (or need none), with the last exception of each."""
+        self.code: int | None = None
+        """The last exception it gave; None: its last miss came without one."""
+        self.returned = at.mono
+        """When it began to show life again: it may still be starting (monotonic seconds)."""
+        self.turn = 0.0
+        """When the last of its refused requests is asked again (monotonic seconds)."""
         self.table = Table(blocks, at)
         self.time = AnswerTime(timing)
         self.watched = watched
+        self.sight = Sight(_lanes(blocks), watched)
         self.wire = max((block.wire for block in blocks), default=0.0)
         self.probe = ProbeWait()
         self.since = at.mono
@@ -129,8 +147,30 @@ class Device:
             return None
         return next((block for block in blocks if block is not self.lone), None)
 
-    def forget(self) -> None:
-        """The line is (re)opened: misses count from nothing."""
+    def ask_again(self, block: Block, code: int, now: float) -> float | None:
+        """It refused this request: seconds until it is asked again; None: at its own period.
+
+        Who is busy, or has only just come back, is asked each second for what may be an alarm; of several requests one
+        each second, in turn. One that refuses for good is asked every 5 s, for what is no alarm each minute.
+        """
+        starting = code in _BUSY or now - self.returned < _STARTING
+        if not starting and code not in NARROW:
+            return None
+        self.barred[block] = code
+        if self.watched.isdisjoint(block.points):
+            return max(_ASKED_AGAIN if starting else _NO_ALARM_AGAIN, block.every)
+        self.turn = max(now + (_ASKED_AGAIN if starting else _REFUSED_AGAIN), self.turn + _ASKED_AGAIN)
+        return self.turn - now
+
+    @property
+    def shows_life(self) -> bool:
+        """It answers, or its refusals come, if only from a converter."""
+        return not self.silent or self.code is not None
+
+    def forget(self, now: float) -> None:
+        """The line is (re)opened, or lost: misses count from nothing."""
+        self.returned = now
+        self.turn = 0.0
         self.silent = False
         self.heard = False
         self.misses = 0
@@ -154,3 +194,11 @@ class Device:
             answer_p95=self.time.p95,
             timeout=self.time.timeout,
         )
+
+
+def _lanes(blocks: Sequence[Block]) -> dict[str, Lane]:
+    """The most urgent lane in which each point is read."""
+    lanes: dict[str, Lane] = {}
+    for block in blocks:
+        lanes.update({point: min(block.lane, lanes.get(point, block.lane)) for point in block.points})
+    return lanes

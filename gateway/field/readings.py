@@ -121,6 +121,16 @@ class Table:
         self._reads = {block: _Read(block) for block in blocks}
         self.untried = len(self._reads)
 
+    @property
+    def readings(self) -> Mapping[str, Reading]:
+        """All points as they were last told."""
+        return self._readings
+
+    def answers(self, block: Block) -> bool:
+        """True if the last read of the block was answered."""
+        read = self._reads.get(block)
+        return read is not None and read.at is not None
+
     def picture(self) -> dict[str, Reading]:
         """All points, each with the time of the last answer that carried it."""
         picture = dict(self._readings)

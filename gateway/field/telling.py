@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from gateway.field.device import Device
 from gateway.field.telemetry import Telemetry
 from gateway.log import logger
-from gateway.model import Answer, DeviceHealth, Input, Instant, Reading
+from gateway.model import Answer, DeviceBlind, DeviceHealth, Input, Instant, Reading
 
 _log = logger(__name__)
 
@@ -44,6 +44,17 @@ class Telling:
         if not device.settled and not device.table.untried:
             device.settled = True
             self._telemetry.ready(device.name)
+
+    async def sight(self, device: Device, at: Instant, *, line_up: bool) -> None:
+        """Whether an alarm point of it cannot be seen though it shows life; told once."""
+        readings = device.table.readings
+        blind = device.sight.look(readings, at, alive=line_up and device.shows_life)
+        if blind is None:
+            return
+        detail = device.sight.detail(readings, device.code) if blind else ""
+        if blind:
+            _log.warning("device blind", line=self._line, device=device.name, detail=detail)
+        await self._put(DeviceBlind(device.name, blind, detail, at))
 
     async def silent(self, device: Device, at: Instant) -> None:
         """The device answers no more; told once."""

@@ -82,7 +82,8 @@ def _wirings(settings: SiteSettings) -> dict[Ref, Wiring]:
 def _rules(settings: SiteSettings) -> list[AlarmRule]:
     rules = [rule for device in settings.devices.values() for rule in device.rules]
     for device in settings.devices:
-        rules += [built_in(f"{device}/silent"), built_in(f"{device}/disabled", "disabled")]
+        rules += [built_in(f"{device}/{name}") for name in ("silent", "blind")]
+        rules.append(built_in(f"{device}/disabled", "disabled"))
     rules += [built_in(f"{line}/down") for line in settings.lines]
     for gate in settings.gates:
         rules += [built_in(f"{gate}/{name}", "gate") for name in ("gate-stuck", "held-unknown")]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from gateway.model import (
     Answer,
     Command,
+    DeviceBlind,
     DeviceHealth,
     Effect,
     Emit,
@@ -110,7 +111,7 @@ class Site:
         match item:
             case Answer():
                 yield from self._answer(item, now)
-            case DeviceHealth() | LineHealth() | OwnHealth():
+            case DeviceHealth() | DeviceBlind() | LineHealth() | OwnHealth():
                 yield from self._health(item, now)
             case Outcome():
                 yield from self._outcome(item, now)
@@ -162,7 +163,7 @@ class Site:
             yield from parts.resetting.outcome(item.order, ok=item.ok, now=now)
             yield from parts.commands.outcome(item, now)
 
-    def _health(self, item: DeviceHealth | LineHealth | OwnHealth, now: Instant) -> Iterator[Effect]:
+    def _health(self, item: DeviceHealth | DeviceBlind | LineHealth | OwnHealth, now: Instant) -> Iterator[Effect]:
         known = self._parts.alarms
         match item:
             case OwnHealth(alarm, True):
@@ -179,6 +180,10 @@ class Site:
                 if self._settings.devices[device].line not in self._down:
                     yield from known.begin(built_in(f"{device}/silent"), detail, now)
                 yield from self._reach([device], now)
+            case DeviceBlind(device, True, detail):
+                yield from known.begin(built_in(f"{device}/blind"), detail, now)
+            case DeviceBlind(device, False):
+                yield from known.end(f"{device}/blind", now)
             case LineHealth(line, True):
                 self._down.discard(line)
                 yield from known.end(f"{line}/down", now)

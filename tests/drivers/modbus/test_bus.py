@@ -226,14 +226,18 @@ async def test_a_refusal_tells_its_code(kind: str, code: int) -> None:
         assert len(responder.asked) == 2
 
 
-@pytest.mark.parametrize("code", [5, 6, 10, 11])
-async def test_not_now_is_silence_and_no_refusal(code: int) -> None:
+@pytest.mark.parametrize(
+    ("code", "error"), [(5, DeviceRefused), (6, DeviceRefused), (10, DeviceSilent), (11, DeviceSilent)]
+)
+async def test_a_read_that_is_refused_tells_its_code(code: int, error: type[DeviceRefused | DeviceSilent]) -> None:
+    """Who is busy shows life; a converter that refuses for a unit says that it does not."""
     responder = Responder(rtu=True)
     async with bus("pty", responder, unit(1, *holding(0))) as line:
         (block,) = line.blocks()
         responder.knobs.append(instead(framed(f"01 83 {code:02x}")))
-        with pytest.raises(DeviceSilent, match=str(code)):
+        with pytest.raises(error, match=str(code)) as raised:
             await line.read(block, CEILING)
+        assert getattr(raised.value, "code", None) == code
 
 
 @both

@@ -73,6 +73,10 @@ class Capture:
     trigger: str | None = None
     lane: str | None = None
     pictures: tuple[Picture, ...] = ()
+    blanks: str = ""
+    """What this maker writes within a plate for a character that was not read."""
+    also: tuple[str, ...] = ()
+    """Other plates of the same car, as sent."""
     url: str | None = None
     """Where the camera keeps the scene, as it says. Never fetched from anywhere but its configured address."""
 
@@ -136,4 +140,6 @@ def passage(
         history=capture.history,
         trigger=capture.trigger,
         pictures=pictures,
+        blanks=capture.blanks,
+        also=capture.also,
     )

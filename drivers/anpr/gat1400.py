@@ -80,7 +80,7 @@ def _vehicles(root: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
 def _capture(vehicle: Mapping[str, Any], settings: CameraSettings) -> tuple[Capture, list[str]]:
     """A vehicle, and the names of its pictures that are not taken."""
     raw = text(vehicle.get("plateno"))
-    if not raw and text(vehicle.get("hasplate")).lower() in ("0", "2", "false"):
+    if text(vehicle.get("hasplate")).lower() in ("0", "2", "false"):
         raw = ""
     taken = text(first(vehicle, "passtime", "appeartime", "marktime"))
     which = text(vehicle.get("motorvehicleid"))
@@ -98,6 +98,7 @@ def _capture(vehicle: Mapping[str, Any], settings: CameraSettings) -> tuple[Capt
         turn_raw=text(vehicle.get("direction")) or None,
         seen=times.seen(taken, settings.utc_offset),
         lane=text(vehicle.get("laneno")) or None,
+        blanks="-",
         pictures=pictures,
     )
     return capture, refused

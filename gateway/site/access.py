@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from gateway.model import Instant, Json, Passage, Way
 from gateway.site.lists import Entry, Lists
-from gateway.site.plates import Plate, classify
+from gateway.site.plates import UNREAD, Plate, classify
 from gateway.site.settings import AccessSettings, Verdict
 
 OLD = 60.0
@@ -19,8 +19,6 @@ EPOCH = 1_577_836_800.0
 """2020: a camera whose clock stands before it has lost it; such a time says nothing."""
 KEPT = 256
 """Passages of one camera that are remembered, so that no sending of them is taken for a new one."""
-UNREAD = 1.0
-"""Seconds in which a camera without keys, that reads no plate, tells of one car."""
 PREFIX = "passage:"
 
 
@@ -31,7 +29,7 @@ class Decision:
     decision: Literal["opened", "denied", "held-open", "no-gate"]
     reason: str
     """fire; special; blocked; listed; near-miss; unknown, expired, not-yet, other-gate (the rule for the unknown);
-    no-plate, low-confidence, no-confidence, other-kind (the rule for no plate); late."""
+    no-plate, unread, low-confidence, no-confidence, other-kind (the rule for no plate); late."""
     plate: Plate | None = None
     """As it was read."""
     listed: str | None = None
@@ -70,15 +68,16 @@ def decide(sight: Sight, lists: Lists, settings: AccessSettings, *, held_by_fire
 
 def _judge(sight: Sight, lists: Lists, settings: AccessSettings) -> tuple[Verdict, Decision]:
     plate, way = sight.plate, sight.direction
-    if plate is None:
-        return settings.no_plate.of(way), _because("no-plate", None)
+    if plate is None or UNREAD in plate.text:
+        return settings.no_plate.of(way), _because("no-plate" if plate is None else "unread", plate)
     lines = lists.find(plate.text)
     blocked = next((line for line in lines if line[1].kind == "blocked" and _counts(line[1], sight)), None)
     if sight.confidence is not None and sight.confidence < settings.min_confidence:
         if blocked is not None and settings.blocked.of(way) == "deny":
             return "deny", _because("blocked", plate, blocked)
         return settings.no_plate.of(way), _because("low-confidence", plate)
-    special = settings.special_verdict(plate.kind) if sight.confidence is not None and plate.sure else None
+    known = sight.confidence is not None and plate.sure and plate.whole
+    special = settings.special_verdict(plate.kind) if known else None
     if special == "open" or (special == "deny" and way != "out"):
         return special, _because("special", plate, next(iter(lines), None))
     if blocked is not None:
@@ -93,7 +92,7 @@ def _judge(sight: Sight, lists: Lists, settings: AccessSettings) -> tuple[Verdic
 
 def _near(sight: Sight, plate: Plate, lists: Lists) -> tuple[str, Entry] | None:
     """The one line that a single confusable character leads to: valid now at this gate, and not of a blocked plate."""
-    if sight.confidence is None or plate.kind == "other":
+    if sight.confidence is None or plate.kind == "other" or not plate.whole:
         return None
     candidates = lists.near(plate.text)
     if len(candidates) != 1:
@@ -206,7 +205,6 @@ class Access:
     def take(self, passage: Passage, wall: float, *, held_by_fire: bool = False) -> Taken:
         """A passage. `wall`: the time by which windows are judged; `held_by_fire`: its gate is."""
         camera = self._cameras.setdefault(passage.camera, _Camera())
-        plate = classify(passage.plate_raw, passage.colour, passage.kind)
         late = passage.history or self._is_old(camera, passage)
         if passage.key and passage.key in camera.keys:
             return Taken(None, ignored="retry")
@@ -214,9 +212,9 @@ class Access:
             usable = _usable(passage)
             is_right = usable is not None and abs(passage.at.wall - usable) <= OLD
             camera.live = (passage.at.mono, passage.at.wall) if is_right else None
-        name = plate.text if plate is not None else ""
-        sight = Sight(plate, passage.confidence, passage.direction, self._settings.cameras.get(passage.camera), wall)
-        decision = decide(sight, self.lists, self._settings, held_by_fire=held_by_fire)
+        decision = self._decide(passage, wall, held_by_fire=held_by_fire)
+        plate = decision.plate
+        name = plate.text if plate is not None and plate.whole else ""
         known = decision.listed or name
         if self._is_repeat(camera, name, passage, decision, late=late) or (
             not late and known != name and self._is_repeat(camera, known, passage, decision, late=False)
@@ -228,6 +226,24 @@ class Access:
         if not late:
             (camera.shut.add if decision.decision == "denied" else camera.shut.discard)(known)
         return Taken(decision, remember)
+
+    def _decide(self, passage: Passage, wall: float, *, held_by_fire: bool) -> Decision:
+        """Of a car with several plates each is tried: one that is blocked counts first, then one that opens."""
+        plates = [classify(passage.plate_raw, passage.colour, passage.kind, blanks=passage.blanks)]
+        plates += [classify(one, blanks=passage.blanks) for one in passage.also]
+        gate = self._settings.cameras.get(passage.camera)
+        found = [
+            decide(
+                Sight(plate, passage.confidence, passage.direction, gate, wall),
+                self.lists, self._settings, held_by_fire=held_by_fire,
+            )
+            for plate in plates
+            if plate is not None or len(plates) == 1
+        ]  # fmt: skip
+        if not found:
+            return self._decide(replace(passage, plate_raw=None, also=()), wall, held_by_fire=held_by_fire)
+        blocked = next((one for one in found if one.list_kind == "blocked"), None)
+        return blocked or next((one for one in found if one.decision != "denied"), found[0])
 
     def opened_nothing(self, camera: str, plate: str | None) -> None:
         """The opening for this plate came to nothing: the same plate may try again at once."""
@@ -270,12 +286,12 @@ class Access:
     def _is_repeat(self, camera: _Camera, plate: str, passage: Passage, decision: Decision, *, late: bool) -> bool:
         """The same plate before the same camera within `dedup`; of a late record by the camera's own times.
 
-        Whoever was not let in may try again: it is a repeat only as long as it would be denied again. Cars whose
-        plates were not read are told apart by the maker's keys; where there are none, by `UNREAD`.
+        Whoever was not let in may try again: it is a repeat only as long as it would be denied again. A car whose
+        plate was not read, or not all of it, is never the repeat of another.
         """
-        if not plate and passage.key:
+        if not plate:
             return False
-        window = self._settings.dedup if plate else min(UNREAD, self._settings.dedup)
+        window = self._settings.dedup
         if not late:
             again = passage.at.mono - camera.last.get(plate, float("-inf")) < window
             return again and (plate not in camera.shut or decision.decision == "denied")

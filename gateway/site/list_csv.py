@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from gateway.model import Json
 from gateway.site.lists import ALWAYS, KINDS, Builder, Entry, PlateList
-from gateway.site.plates import LONGEST, kind_of, normalise
+from gateway.site.plates import LONGEST, UNREAD, kind_of, normalise
 
 COLUMNS: Final = ("plate", "kind", "from", "until", "gates", "note")
 PROBLEMS = 200
@@ -118,6 +118,8 @@ class _Entries:
             raise BadEntry("plate", "found no plate")
         if len(plate) > LONGEST:
             raise BadEntry("plate", f"found {len(plate)} characters; at most {LONGEST}")
+        if UNREAD in plate:
+            raise BadEntry("plate", "found a sign or a gap where a letter or digit stands; write the plate without it")
         who = self._kinds.get((kind, gates)) or self._kind(kind, gates)
         window = self._windows.get((since, until)) or self._window(since, until)
         return Entry(plate, who[0], window[0], window[1], who[1], " ".join(note.split())[:_NOTE] if note else "")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from gateway.model import Json
 from gateway.site.list_csv import BadEntry
 from gateway.site.lists import Entry, PlateList, Version, changed, make
-from gateway.site.plates import normalise
+from gateway.site.plates import UNREAD, normalise
 
 ENTRIES = 2_000
 """Of one command, `put` and `drop` together."""
@@ -186,4 +186,6 @@ def _plate(place: int, said: Json) -> str:
     plate = normalise(said) if isinstance(said, str) else ""
     if not plate:
         raise BadEntry(f"drop[{place}]", "found no plate")
+    if UNREAD in plate:
+        raise BadEntry(f"drop[{place}]", "found a sign or a gap where a letter or digit stands")
     return plate

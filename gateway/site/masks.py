@@ -6,7 +6,7 @@ _PROVINCE = "[京津冀晋蒙辽吉黑沪苏浙皖闽赣鲁豫鄂湘粤桂琼渝
 _SEPARATOR = r"[ ·•・‧∙⋅●.\-]{0,2}"
 _MARKS = "警学挂港澳领使應应急試试超"
 _PLATE = re.compile(
-    rf"{_PROVINCE}{_SEPARATOR}[A-Z]{_SEPARATOR}[0-9A-Z]{{3,7}}[{_MARKS}]{{0,2}}"
+    rf"{_PROVINCE}{_SEPARATOR}[A-Z?*_#-]{_SEPARATOR}[0-9A-Z?*_#-]{{3,7}}[{_MARKS}]{{0,2}}"
     rf"|W{_SEPARATOR}J{_SEPARATOR}{_PROVINCE}?{_SEPARATOR}[0-9A-Z]{{4,6}}"
     rf"|(?:使|民航){_SEPARATOR}[0-9A-Z]{{5,6}}"
     r"|(?-i:(?<![0-9A-Za-z-])[A-Z]{2}-?[0-9]{5}(?![0-9A-Za-z]))",

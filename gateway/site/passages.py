@@ -310,7 +310,8 @@ def _kept(changes: Change) -> Iterator[Effect]:
 
 
 def _car(item: Passage, gate: str | None, decision: Decision) -> _Car:
-    plate = decision.listed or (None if decision.plate is None else decision.plate.text)
+    seen = decision.plate
+    plate = decision.listed or (seen.text if seen is not None and seen.whole else None)
     return _Car(gate, plate, item.direction, decision.list_kind)
 
 

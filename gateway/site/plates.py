@@ -2,6 +2,9 @@
 
 A kind is a shape first; colour, and what the camera calls it, can only speak against it. Shapes without a
 Chinese mark of their own (military) are `sure` only where colour or camera confirm them.
+
+A separator is dropped only where GA 36 places it: one, before the serial. Whatever else stands between or beside
+letters and digits stands for a character that was not read: it becomes `UNREAD`, and no such text is a plate of a list.
 """
 
 import re
@@ -19,19 +22,40 @@ LONGEST = 16
 
 NO_PLATE: Mapping[str, frozenset[str]] = {
     "vzenith": frozenset({"_无_", "无牌车", "无牌", "无"}),
-    "hikvision": frozenset({"unknown", "车牌", "无车牌", "未识别"}),
-    "dahua": frozenset({"unknown", "no plate", "<unknown>", "noplate", "unrecognised", "unrecognized"}),
-    "others": frozenset({"none", "null", "nil", "n/a", "-", "--", "无号牌", "未知", "未悬挂", "0", "00000000"}),
-}
-"""What makers write where they read nothing; compared without case and without blanks at the ends."""
+    "hikvision": frozenset({"unknown", "车牌", "无车牌", "未识别", "unlicensed", "noplate", "未识别车牌", "未知车牌"}),
+    "dahua": frozenset({
+        "unknown", "no plate", "<unknown>", "noplate", "unrecognised", "unrecognized", "unlicensed", "no license",
+        "unlicensed car", "no_plate",
+    }),
+    "gat1400": frozenset({"无车牌", "未识别", "未识别车牌", "无号牌", "未悬挂号牌", "无牌车辆"}),
+    "others": frozenset({
+        "none", "null", "nil", "n/a", "-", "--", "无号牌", "未知", "未悬挂", "0", "00000000", "无法识别", "未上牌",
+        "没有车牌", "识别失败", "unidentified", "not recognized", "unlicensed vehicle", "no number plate",
+        "no licence plate", "no license plate", "empty",
+    }),
+}  # fmt: skip
+"""What makers write where they read nothing; compared without case, and by letters, digits and signs alone."""
 
-_NOTHING = frozenset(word.replace(" ", "") for words in NO_PLATE.values() for word in words)
-_DROPPED = re.compile(r"[\s·•・‧∙⋅●.,:;_\-‐‑‒–—―/\\|'\"`^~*()\[\]{}<>°。、，：；]+")
+UNREAD = "?"
+"""Stands in a compared form for a character that was not read."""
+
+
+def _letters(word: str) -> str:
+    return "".join(one for one in word.casefold() if one.isalnum())
+
+
+_NOTHING = frozenset(_letters(word) for words in NO_PLATE.values() for word in words)
+_SEPARATOR = re.compile(r" *[·•・‧∙⋅●.\-‐‑‒–—] *| +")
+"""What GA 36 (a dot), makers and people write between the head of a plate and its serial."""
+_BLANKS = re.compile(r"\s+")
+_COVERED = re.compile("X{3,}")
+"""No serial has three X in a row that was read: recognisers write them for what they did not read."""
+_DOUBTED = "XX"
 _PLAIN = str.maketrans(
     "雲貴魯蘇陝寧粵贛滬晉瓊遼領學掛應臺晥",
     "云贵鲁苏陕宁粤赣沪晋琼辽领学挂应台皖",
 )
-_SHADE = re.compile(rf"(?:黄绿|渐变绿|[蓝黄白黑绿])(?:牌|色)?(?=[{PROVINCES}])")
+_SHADE = re.compile(rf"(?:黄绿|渐变绿|[蓝黄白黑绿])(?:牌|色)?(?= ?[{PROVINCES}])")
 _SHADES: Mapping[str, str] = {
     "黄绿": "yellow-green", "渐": "green", "蓝": "blue", "黄": "yellow", "白": "white", "黑": "black", "绿": "green",
 }  # fmt: skip
@@ -96,6 +120,8 @@ class Plate(NamedTuple):
     colour: str | None = None
     sure: bool = True
     """The kind is shown by more than Latin letters and digits."""
+    whole: bool = True
+    """Every character was read. If not, it is no plate of a list, no near miss and no repeat of another passage."""
 
 
 def normalise(raw: str) -> str:
@@ -103,18 +129,26 @@ def normalise(raw: str) -> str:
     return _normalise(raw[: 4 * LONGEST])[0]
 
 
-def classify(raw: str | None, colour: str | None = None, told: str | None = None) -> Plate | None:
-    """The plate and its kind; None: no plate was read. `told`: the kind as the camera sees it."""
+def classify(raw: str | None, colour: str | None = None, told: str | None = None, *, blanks: str = "") -> Plate | None:
+    """The plate and its kind; None: no plate was read.
+
+    `told`: the kind as the camera sees it. `blanks`: what its maker writes for a character that was not read, besides
+    what nobody takes for a separator.
+    """
     if raw is None or told == "none":
         return None
-    text, shade = _normalise(raw[: 4 * LONGEST])
+    raw = raw[: 4 * LONGEST]
+    if blanks:
+        raw = raw.translate(dict.fromkeys(map(ord, blanks), UNREAD))
+    text, shade = _normalise(raw)
     if not text:
         return None
     colour = colour or shade
     kind = kind_of(text)
     if told == "fake" or (colour is not None and kind != "other" and colour not in _COLOURS[kind]):
         kind = "other"
-    return Plate(text, kind, colour, kind != "other" and (not text.isascii() or colour == "white" or told == kind))
+    sure = kind != "other" and (not text.isascii() or colour == "white" or told == kind)
+    return Plate(text, kind, colour, sure, UNREAD not in text and _DOUBTED not in text)
 
 
 def kind_of(text: str) -> str:
@@ -134,24 +168,53 @@ _SERIAL = str.maketrans("IO", "10")
 
 def _normalise(raw: str) -> tuple[str, str | None]:
     """The compared form and the colour that stood before it."""
-    plain = raw.replace("·", "").upper()
+    plain = raw.upper()
+    if plain[2:3] == "·":
+        plain = plain[:2] + plain[3:]
     found = _SHAPE.fullmatch(plain)
-    if found is not None:
+    if found is not None and (plain is raw or _KINDS[found.lastgroup or ""][1] == 2) and "XXX" not in plain:
         return _righted(plain, found), None
-    said = unicodedata.normalize("NFKC", raw).strip()
-    if said.casefold().replace(" ", "") in _NOTHING:
+    said = _plain(raw)
+    if not any(map(str.isalnum, said)) or _letters(said) in _NOTHING:
         return "", None
-    text = _DROPPED.sub("", said).upper().translate(_PLAIN)
-    text = "".join(one for one in text if one.isalnum())[: 2 * LONGEST]
-    if text.casefold() in _NOTHING:
-        return "", None
-    shade = _SHADE.match(text)
+    said = said.upper().translate(_PLAIN)
+    shade = _SHADE.match(said)
     colour = None
     if shade is not None:
-        colour = next(name for word, name in _SHADES.items() if text.startswith(word))
-        text = text[shade.end() :]
+        colour = next(name for word, name in _SHADES.items() if said.startswith(word))
+        said = said[shade.end() :].lstrip()
+    said = _without_separator(said)
+    text = "".join(one if one.isalnum() else UNREAD for one in said)[: 2 * LONGEST]
+    text = _COVERED.sub(lambda run: UNREAD * len(run[0]), text)
+    if not text.strip(UNREAD):
+        return "", None
     found = _SHAPE.fullmatch(text)
     return (text if found is None else _righted(text, found)), colour
+
+
+def _plain(raw: str) -> str:
+    """In usual width, without blanks at the ends and without signs that nobody sees; a gap is one blank."""
+    said = unicodedata.normalize("NFKC", raw)
+    if not said.isprintable():
+        said = "".join(one for one in said if unicodedata.category(one) != "Cf")
+    return _BLANKS.sub(" ", said).strip()
+
+
+def _without_separator(said: str) -> str:
+    """Without the one separator before the serial of a whole plate; unchanged if there is none, or anything else."""
+    gap = _SEPARATOR.search(said)
+    if gap is None:
+        return said
+    text = said[: gap.start()] + said[gap.end() :]
+    found = _SHAPE.fullmatch(text)
+    if found is None:
+        return said
+    kind, start = _KINDS[found.lastgroup or ""]
+    places = {start}
+    if "·" in gap[0]:
+        # The dot of a plate of emergency vehicles stands behind the province, of WJ behind its province sign too.
+        places |= {1} if kind == "emergency" else {3} if kind == "wj" and text[2] in PROVINCES else set()
+    return text if gap.start() in places else said
 
 
 def _righted(text: str, shape: re.Match[str]) -> str:

@@ -203,6 +203,7 @@ def test_masked() -> None:
     [
         ("passage of 沪A12345 at north", "passage of 沪A***** at north"),
         ("沪AD12345,沪A·12345;京A1234警", "沪A******,沪A******;京A*****"),
+        ("沪AD1?345 沪A-D1345 沪AD1-345,沪?12345", "沪A****** 沪A****** 沪A******,沪?*****"),
         ("KeyError: '\\u6caaA12345'", "KeyError: '沪A*****'"),
         ("粤Z1234港 WJ京12345 使123456 VA12345", "粤Z***** WJ****** 使1***** VA*****"),
         ("smoke-3-2f holding 12345 on COM3, 0x0100", "smoke-3-2f holding 12345 on COM3, 0x0100"),

@@ -94,11 +94,20 @@ def test_cars_whose_plates_are_not_read_are_told_apart() -> None:
     assert house.opens(None, "k2", direction="out")
     assert judged(house.see(None, "k2", direction="out")) == ("retry", None)
     house.wait(3)
-    assert house.opens(None, direction="out")
-    house.wait(0.5)
-    assert judged(house.see(None, direction="out")) == ("repeat", None)
-    house.wait(1)
-    assert house.opens(None, direction="out")
+    for said in (None, "unlicensed", "无车牌", "沪AD1-345", "沪AD1-345", "沪A?????", "沪A?????"):
+        assert house.opens(said, direction="out")
+        house.wait(0.2)
+
+
+def test_a_plate_that_was_not_read_whole_opens_for_nobody() -> None:
+    """Neither as the listed plate without the gap, nor as its neighbour; in a list no such plate can stand."""
+    house = Gatehouse(listed("沪AD1345"), listed("沪A12345"))
+    for said in ("沪AD1-345", "沪AD1 345", "沪A1234-5", "沪A1?345", "沪A_2345", "沪A12*45", "沪A123#5", "沪A1XXX5"):
+        decision = house.see(said).decision
+        assert decision is not None
+        assert (decision.decision, decision.reason, decision.listed) == ("denied", "unread", None)
+        house.wait(1)
+    assert house.opens("沪A·D1345")
 
 
 def test_who_was_denied_passes_as_soon_as_he_may() -> None:

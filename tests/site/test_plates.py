@@ -10,6 +10,7 @@ from gateway.site.plates import (
     KINDS,
     NO_PLATE,
     PROVINCES,
+    UNREAD,
     classify,
     kind_of,
     normalise,
@@ -21,7 +22,34 @@ from gateway.site.plates import (
     ("raw", "text", "kind"),
     [
         ("鄂A·12345", "鄂A12345", "ordinary"),
-        ("鄂a-1 2.3—4·5", "鄂A12345", "ordinary"),
+        ("鄂a-12345", "鄂A12345", "ordinary"),
+        ("鄂A . 12345", "鄂A12345", "ordinary"),
+        ("沪A·D1345", "沪AD1345", "ordinary"),
+        ("沪A D1345", "沪AD1345", "ordinary"),
+        ("沪A-12345", "沪A12345", "ordinary"),
+        ("蓝 沪A·12345", "沪A12345", "ordinary"),
+        ("粤Z·9065澳", "粤Z9065澳", "macau"),
+        ("WJ京·12345", "WJ京12345", "wj"),
+        ("WJ·京12345", "WJ京12345", "wj"),
+        ("VA·12345", "VA12345", "military"),
+        ("民航·A1234", "民航A1234", "civil-aviation"),
+        ("京·X1234应急", "京X1234应急", "emergency"),
+        ("沪AD1-345", "沪AD1?345", "other"),
+        ("沪AD1·345", "沪AD1?345", "other"),
+        ("沪AD1 345", "沪AD1?345", "other"),
+        ("沪A--12345", "沪A??12345", "other"),
+        ("沪A?12345", "沪A?12345", "other"),
+        ("沪A_12345", "沪A?12345", "other"),
+        ("沪A*D1345", "沪A?D1345", "other"),
+        ("沪A#12345", "沪A?12345", "other"),
+        ("沪A12345-", "沪A12345?", "other"),
+        ("-沪A12345", "?沪A12345", "other"),
+        ("沪·A12345", "沪?A12345", "other"),
+        ("沪A·123·45", "沪A?123?45", "other"),
+        ("沪A1234?警", "沪A1234?警", "other"),
+        ("沪AXXX45", "沪A???45", "other"),
+        ("沪A12\u200b345", "沪A12345", "ordinary"),
+        ("沪A12\ufffd45", "沪A12?45", "other"),
         ("鄂Ａ１２３４５", "鄂A12345", "ordinary"),
         ("鄂A1O3I5", "鄂A10315", "ordinary"),
         ("鄂O12345", "鄂O12345", "ordinary"),
@@ -64,7 +92,7 @@ from gateway.site.plates import (
         ("京X123应急", "京X123应急", "other"),
         ("1AB2345", "1AB2345", "other"),
         ("IO", "IO", "other"),
-        ("2026-11-22 08:00:01 CAM 01", "20261122080001CAM01", "other"),
+        ("2026-11-22 08:00:01 CAM 01", "2026?11?22?08?00?01?CAM?01", "other"),
         ("停车场", "停车场", "other"),
     ],
 )
@@ -139,14 +167,54 @@ shaped = st.builds(
 )
 
 
-@given(shaped, st.sampled_from(["·", " ", "-", "．", ""]), st.booleans())
+@given(
+    shaped.filter(lambda plate: kind_of(normalise(plate)) != "other"),
+    st.sampled_from(["·", " ", "-", "．", ""]),
+    st.booleans(),
+)
 @settings(max_examples=500)
 def test_dress_changes_nothing(plate: str, separator: str, wide: bool) -> None:
-    dressed = separator.join(plate.lower())
+    dressed = f"{plate[:2]}{separator}{plate[2:]}".lower()
     if wide:
         dressed = "".join(chr(ord(one) + 0xFEE0) if "!" <= one <= "~" else one for one in dressed)
     assert normalise(dressed) == normalise(plate)
     assert classify(dressed) == classify(plate)
+
+
+marks = st.sampled_from(
+    ["?", "_", "*", "#", "-", "？", "＊", "－", "　", "·", " ", ".", "/", "|", "\ufffd", "□", "--", "??"]
+)
+
+
+@given(shaped, marks, st.integers(0, 9), st.booleans())
+@settings(max_examples=1000)
+def test_a_sign_for_an_unread_character_is_never_dropped(plate: str, mark: str, place: int, instead: bool) -> None:
+    """Whether it stands in place of a character or between two; but for the one place of a separator."""
+    place = min(place, len(plate))
+    said = plate[:place] + mark + plate[place + instead :]
+    if not said.strip() or said.strip() != said or "XXX" in plate:
+        return
+    is_separator = mark in ("-", "－", "　", "·", " ", ".") and (place == 2 or (place == 1 and mark == "·"))
+    found = classify(said)
+    assert found is not None
+    if is_separator and UNREAD not in found.text:
+        assert found.text == normalise(said[:place] + said[place + 1 :])
+        return
+    assert UNREAD in found.text
+    assert not found.whole
+    assert found.kind == "other"
+
+
+def test_a_maker_may_say_what_it_writes_for_an_unread_character() -> None:
+    found = classify("沪A-12345", blanks="-")
+    assert found is not None
+    assert (found.text, found.whole) == ("沪A?12345", False)
+
+
+def test_two_x_in_a_row_are_doubted() -> None:
+    found = classify("沪AXX345")
+    assert found is not None
+    assert (found.text, found.kind, found.whole) == ("沪AXX345", "ordinary", False)
 
 
 @given(shaped)

@@ -273,10 +273,8 @@ class Passage:
     """The maker's mark of a record from the camera's memory."""
     trigger: str | None = None
     pictures: tuple[PictureRef, ...] = ()
-    blanks: str = ""
-    """What this camera's maker writes within a plate for a character that was not read."""
-    also: tuple[str, ...] = ()
-    """Other plates of the same car, as sent (one car may carry those of three regions)."""
+    blanks: str = ""  # what the maker writes for a character that was not read
+    also: tuple[str, ...] = ()  # other plates of the same car, as sent
 
 
 @dataclass(frozen=True, slots=True)

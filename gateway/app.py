@@ -28,7 +28,7 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.field.lines import SERIAL_BACK_OFF, TCP_BACK_OFF, Line
 from gateway.field.telemetry import Telemetry
 from gateway.inbox import Inbox
-from gateway.local.control import NAME, Control
+from gateway.local.control import Control, places
 from gateway.log import logger
 from gateway.loss import Losses
 from gateway.model import Instant, Json, KeepPictures, Operate, Outcome, Perform, Reading, ReadNow, Remember, Reply
@@ -42,7 +42,7 @@ from gateway.settings import Settings
 from gateway.site.alarms import MEMORY
 from gateway.site.site import Site
 from gateway.supervision import CRASHES, NOT_DELIVERED, POISON, Supervision
-from gateway.technician.asks import Asks
+from gateway.technician.asks import LEAST_ROLES, Asks
 from gateway.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -370,7 +370,7 @@ class Gateway:
         table = {**asks.table(), "do": self._people.ask}
         if self._gatehouse is not None and self._gatehouse.lists is not None:
             table["access.import"] = self._gatehouse.lists.imported
-        return Control(self._folder / NAME, table)
+        return Control(places(self._folder), table, least=LEAST_ROLES, people=self._settings.people, store=self._folder)
 
     def _alarms(self) -> list[Json]:
         return [*self._decisions.standing.values()]

@@ -44,6 +44,8 @@ MAX_CSV = 64 << 20
 EXPORTED = 500
 """Events of one plate that are told, the newest; the others are counted."""
 _NAMED = 3
+_ABOUT_WHO = frozenset({"ask", "by", "role", "account", "store"})
+"""What a question of the control socket says beside the arguments."""
 """Mistakes of a file that an alarm names; the log has them all."""
 
 Put = Callable[[Input], Awaitable[None]]
@@ -137,9 +139,9 @@ class PlateLists:
 
     async def imported(self, request: Mapping[str, Any]) -> Json:
         """A part of a list from somebody on site: `{by, list, version, put, part, parts}`, as in `access.update`."""
-        args = {name: value for name, value in request.items() if name not in ("ask", "by")}
+        args = {name: value for name, value in request.items() if name not in _ABOUT_WHO}
         try:
-            return await self._taken({**args, "full": True}, str(request["by"])[:200], "")
+            return await self._taken({**args, "full": True}, _by(request), "")
         except NotDone as no:
             raise ConfigError(str(no)) from no
 
@@ -295,6 +297,12 @@ class Desk:
 
 def _told(event: Mapping[str, Json]) -> Json:
     return {"type": event["type"], "time": event["time"], "data": event["data"]}
+
+
+def _by(request: Mapping[str, Any]) -> str:
+    """The name that is claimed, and the account where that is another one."""
+    by, account = str(request["by"])[:200], request.get("account")
+    return by if account in (None, by) else f"{by} ({account})"
 
 
 def mistake(problem: Problem) -> str:

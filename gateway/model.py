@@ -231,7 +231,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody on site asks, on the page or the control socket; logged in as `by`. `ask` names the `Reply`."""
+    """Somebody on site asks: `by` as they call themselves, `account` as the machine knows it; `ask` names the reply."""
 
     ask: str
     by: str
@@ -240,6 +240,7 @@ class Person:
     cmd: str
     args: Mapping[str, Json]
     at: Instant
+    account: str = ""
 
 
 class PictureRef(NamedTuple):

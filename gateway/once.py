@@ -1,7 +1,6 @@
 """Read a device once from the wire: through the running daemon if it runs, else directly."""
 
 import asyncio
-from pathlib import Path
 from typing import Any, cast
 
 from gateway import build
@@ -9,7 +8,7 @@ from gateway.clock import Clock
 from gateway.cloud import events
 from gateway.config.site import SiteFile
 from gateway.errors import ConfigError, DeviceRefused
-from gateway.local.control import NAME, ask
+from gateway.local.control import Daemon
 from gateway.model import Lane, Quality, Reading, Reason
 
 Readings = dict[str, dict[str, Any]]
@@ -21,7 +20,7 @@ def read_once(file: SiteFile, what: str) -> Readings:
     _check(file, device, point)
     points = [point] if point else None
     try:
-        answer = ask(Path(file.store.path) / NAME, {"ask": "read", "device": device, "points": points})
+        answer = Daemon(file.store.path).ask({"ask": "read", "device": device, "points": points})
     except ConnectionError:
         return asyncio.run(_directly(file, device, points))
     return cast("Readings", answer)

@@ -32,11 +32,12 @@ class People:
         self._waiting: dict[str, asyncio.Future[Mapping[str, Json]]] = {}
 
     async def ask(self, request: Mapping[str, Any]) -> Json:
-        """`{cmd, args, by, role}` as data of `command.reply`. Raises ConfigError for what is no request at all.
+        """`{cmd, args, by, role, account}` as data of `command.reply`. Raises ConfigError for what is no request.
 
-        Whoever calls knows who it is that asks: the name is taken as it comes.
+        `by` is the name that is claimed, `account` the one that asked; the audit has both.
         """
         cmd, args, by, role = (request.get(key) for key in ("cmd", "args", "by", "role"))
+        account = str(request.get("account") or "")
         if not isinstance(cmd, str) or not isinstance(args, dict):
             raise ConfigError("cmd: the name of a command; args: an object")
         if not isinstance(by, str) or not 0 < len(by.strip()) <= _NAME:
@@ -48,7 +49,7 @@ class People:
         ask = f"person-{next(self._numbers)}"
         answer = self._waiting[ask] = asyncio.get_running_loop().create_future()
         try:
-            await self._put(Person(ask, by.strip(), role, cmd, args, self._clock.now()))
+            await self._put(Person(ask, by.strip(), role, cmd, args, self._clock.now(), account))
             async with asyncio.timeout(_PATIENCE):
                 said: Json = await answer
                 return said

@@ -127,4 +127,6 @@ class Settings:
     """Of plates; None: no camera tells of any."""
     status: Listen | None = None
     """Where people and machines look on."""
+    people: Mapping[str, str] = field(default_factory=dict)
+    """The roles of accounts and `@groups` of this machine."""
     simulated: bool = False

@@ -1,9 +1,12 @@
 """The unit, its users, directories, modules and udev rules, judged by systemd's own tools."""
 
+import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,10 +98,90 @@ def test_the_user_may_open_serial_lines(tmp_path: Path) -> None:
     assert re.search(r"^dialout:x:\d+:site-gateway$", groups, re.MULTILINE)
 
 
-def test_the_configuration_is_writable_and_not_for_all() -> None:
+def test_the_service_writes_in_folders_of_its_own_only() -> None:
     lines = [line.split() for line in (SYSTEMD / "site-gateway.tmpfiles").read_text().splitlines() if line[0] != "#"]
-    assert lines == [["d", "/etc/site-gateway", "2770", "root", "site-gateway", "-"]]
-    assert settings(UNIT)["ReadWritePaths"] == ["/etc/site-gateway"]
+    assert ["d", "/etc/site-gateway", "0750", "root", "site-gateway", "-"] in lines
+    assert all(line[2:5] == ["0700", "site-gateway", "site-gateway"] for line in lines if line[1].endswith("/site"))
+    told = settings(UNIT)
+    assert "ReadWritePaths" not in told
+    assert told["ProtectSystem"] == ["strict"]
+    assert (told["RuntimeDirectory"], told["RuntimeDirectoryMode"]) == (["site-gateway"], ["0750"])
+
+
+def test_the_accounts_that_ask_are_seen_as_they_are() -> None:
+    assert "PrivateUsers" not in settings(UNIT), "the peer of the control socket would always be nobody"
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [("version: 1\n", 1), ("", 1), (None, 1)],
+    ids=["wrong", "empty", "missing"],
+)
+def test_a_wrong_file_is_not_started_again_and_again(tmp_path: Path, text: str | None, status: int) -> None:
+    site = tmp_path / "site.yaml"
+    if text is not None:
+        site.write_text(text)
+    assert run(sys.executable, "-m", "gateway", "run", site).returncode == status
+    assert str(status) in settings(UNIT)["RestartPreventExitStatus"][0].split()
+
+
+def test_a_wrong_file_on_trial_is_started_again_to_be_put_back(tmp_path: Path) -> None:
+    old, new = "version: 1\n# as it was\n", "version: 1\n# from afar, and it does not do\n"
+    site = tmp_path / "site.yaml"
+    site.write_text(new)
+    site.with_name("site.yaml.previous").write_text(old)
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in (("new", new), ("old", old))}
+    note = {"id": "1", "phase": "trial", "trial": 60.0, "lines": [], "by": "cloud", "starts": 0, "reason": None}
+    site.with_name("site.yaml.trial").write_text(json.dumps(note | digests))
+    prevented = settings(UNIT)["RestartPreventExitStatus"][0].split()
+    for _ in range(3):
+        status = run(sys.executable, "-m", "gateway", "run", site).returncode
+        if site.read_text() == old:
+            break
+        assert str(status) not in prevented
+    assert site.read_text() == old
+
+
+_STUBS = {
+    "systemctl": 'echo "systemctl $@" >> "$ROOT/said"',
+    "udevadm": 'echo "udevadm $@" >> "$ROOT/said"',
+    "systemd-sysusers": '/usr/bin/systemd-sysusers --root="$ROOT" "$@"; echo systemd-sysusers "$@" >> "$ROOT/said"',
+    "systemd-tmpfiles": 'echo "systemd-tmpfiles $@" >> "$ROOT/said"',
+    "python3": """case "$1 $2" in
+"-m venv") mkdir -p "$3/bin"; cp "$STUBS/pip" "$STUBS/site-gateway" "$3/bin";;
+*) exec "$PYTHON" "$@";;
+esac""",
+    "pip": 'for word in "$@"; do case "$word" in */*|*.whl) test -e "$word" || exit 9;; esac; done\n'
+    'echo "pip $@" >> "$ROOT/said"',
+    "site-gateway": 'echo "site-gateway $1" >> "$ROOT/said"; cd "$CHECKOUT" && exec "$PYTHON" -m gateway "$@"',
+}
+
+
+def test_the_steps_at_the_head_of_the_unit_work_as_they_stand(tmp_path: Path) -> None:
+    wheel = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(wheel, cwd=SYSTEMD.parent, check=True, capture_output=True, timeout=60)
+    root, stubs = tmp_path / "root", tmp_path / "stubs"
+    stubs.mkdir()
+    (root / "etc" / "site-gateway").mkdir(parents=True)
+    shutil.copy(SYSTEMD.parent / "config" / "minimal.yaml", root / "etc" / "site-gateway" / "site.yaml")
+    for name, text in _STUBS.items():
+        (stubs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (stubs / name).chmod(0o755)
+    head = UNIT.read_text().partition("[Unit]")[0].partition("# Who may ask")[0]
+    steps = [line.removeprefix("#   ") for line in head.splitlines() if line.startswith("#   ")]
+    script = re.sub(r"(?<= )/(?=etc|opt)|^/(?=opt)", f"{root}/", "\n".join(steps), flags=re.MULTILINE)
+    there = {"ROOT": str(root), "STUBS": str(stubs), "PYTHON": sys.executable, "CHECKOUT": str(SYSTEMD.parent)}
+    environment = {**os.environ, **there, "PATH": f"{stubs}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = (root / "said").read_text().splitlines()
+    assert said[0].startswith("pip install --require-hashes -r")
+    assert said[1].startswith("pip install --no-deps")
+    assert said.index("site-gateway check") < said.index("systemctl enable --now site-gateway")
+    assert (root / "etc/systemd/system" / UNIT.name).read_text() == UNIT.read_text()
+    assert "site-gateway" in (root / "etc/passwd").read_text()
 
 
 def test_each_kind_of_adapter_has_its_module_before_the_unit_starts() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.group import CANNOT, SITE, WRONG_FILE, ask_daemon, commands, load_good, load_timed, print_json
+from gateway.cli.group import BUG, CANNOT, SITE, WRONG_FILE, ask_daemon, commands, load_good, load_timed, print_json
 
 
 @commands.command()
@@ -15,6 +15,16 @@ def run(site: Path) -> int:
     \b
     Example: site-gateway run /etc/site-gateway/site.yaml
     """
+    try:
+        return _run(site)
+    except Exception:  # noqa: BLE001 - status 1 says that the file is wrong, and is not started again
+        import traceback
+
+        traceback.print_exc()
+        return BUG
+
+
+def _run(site: Path) -> int:
     import gc
 
     from gateway.prepare import begin, on_trial
@@ -40,13 +50,18 @@ def run(site: Path) -> int:
 
     log.configure()
     logger = log.logger("gateway")
-    prepared = preparation.result()
+    try:
+        prepared = preparation.result()
+    except OSError as error:
+        logger.error("cannot start", error=str(error))  # noqa: TRY400 - expected: its text is the message
+        return CANNOT
     gc.freeze()
     gc.enable()
     for level, text in prepared.problems:
         (logger.error if level == "error" else logger.warning)(text)
     if prepared.settings is None:
-        return WRONG_FILE
+        # Status 1 ends it for good. Not so a file on trial, which the next start puts back, or a disk that fails now.
+        return CANNOT if file.pending is not None or not _readable(site) else WRONG_FILE
     try:
         anew = run_site(prepared.settings, file=file)
     except (GatewayError, OSError) as error:
@@ -55,6 +70,14 @@ def run(site: Path) -> int:
     if anew:
         reexecute()
     return 0
+
+
+def _readable(site: Path) -> bool:
+    try:
+        site.read_bytes()
+    except OSError as error:
+        return isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError)
+    return True
 
 
 @commands.command()

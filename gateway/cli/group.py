@@ -18,6 +18,8 @@ WRONG_FILE = 1
 CANNOT = 2
 NOT_RUNNING = 3
 USAGE = 64
+BUG = 70
+"""EX_SOFTWARE of sysexits.h."""
 
 SITE = click.argument("site", type=click.Path(path_type=Path), metavar="SITE.yaml")
 
@@ -73,11 +75,11 @@ def asking() -> Iterator[None]:
 
 def ask_daemon(site: Path, what: str) -> Any:
     """Ask the running daemon of this site file, or say that none runs and end."""
-    from gateway.local.control import NAME, ask
+    from gateway.local.control import Daemon
 
     _, file = load_good(site)
     with asking():
-        return ask(Path(file.store.path) / NAME, {"ask": what})
+        return Daemon(file.store.path).ask({"ask": what})
 
 
 def print_json(value: Any) -> None:

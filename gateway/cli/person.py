@@ -28,12 +28,12 @@ def do(site: Path, command: str, arguments: tuple[str, ...], *, by: str, role: s
     Example: site-gateway do site.yaml gate.release gate=north-in reason='fire is out' --by zhang
     Example: site-gateway do site.yaml zone.test zone=building-3 for=30m --by li --role technician
     """
-    from gateway.local.control import NAME, ask
+    from gateway.local.control import Daemon
 
     request: dict[str, Any] = {"ask": "do", "cmd": command, "args": _read(arguments), "by": by, "role": role}
     _, file = load_good(site)
     with asking():
-        reply: Any = ask(Path(file.store.path) / NAME, request, _PATIENCE)
+        reply: Any = Daemon(file.store.path).ask(request, _PATIENCE)
     if as_json:
         print_json(reply)
     elif not reply["ok"]:

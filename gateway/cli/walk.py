@@ -57,13 +57,13 @@ class _Round:
     """One walk, from the beginning of the test to the record."""
 
     def __init__(self, file: "SiteFile", zone: str, by: str, out: Path | None) -> None:
-        from gateway.local.control import NAME
+        from gateway.local.control import Daemon
 
         self._file = file
         self._zone = zone
         self._by = by
         self._out = out
-        self._socket = Path(file.store.path) / NAME
+        self._daemon = Daemon(file.store.path)
         self._tells: dict[str, float] = {}
 
     def run(self, devices: "list[Walked]") -> int:
@@ -146,12 +146,10 @@ class _Round:
 
     def _ask(self, request: dict[str, Any]) -> Any:
         """Ask the daemon; while it starts anew, wait for it. Raises ConnectionError, GatewayError."""
-        from gateway.local.control import ask
-
         until = time.monotonic() + (_AWAY if self._tells.get("") else 0.0)
         while True:
             try:
-                answer = ask(self._socket, request, _PATIENCE)
+                answer = self._daemon.ask(request, _PATIENCE)
             except ConnectionError:
                 if time.monotonic() >= until:
                     raise

@@ -174,12 +174,12 @@ def watch(site: Path, socket: Path | None, frames: str | None, *, once: bool, du
     Example: site-gateway watch site.yaml --frames fire-loop
     """
     from gateway.errors import GatewayError
-    from gateway.local.control import NAME
+    from gateway.local.control import Daemon
     from gateway.technician import watch as watching
 
     if dump and frames is None:
         raise click.UsageError("--dump goes with --frames LINE")
-    path = socket if socket is not None else Path(load_good(site)[1].store.path) / NAME
+    path = Daemon("", socket) if socket is not None else Daemon(load_good(site)[1].store.path)
     try:
         if frames is not None:
             watching.frames(path, frames, dump=dump, say=click.echo)

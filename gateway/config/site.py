@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BeforeValidator, Field, StrictBool, WithJsonSchema
+from pydantic import BeforeValidator, Field, StrictBool, StringConstraints, WithJsonSchema
 
 from gateway.config.access import Access, CameraListener, Http, InOut, StatusPage, User
 from gateway.config.cameras import Camera
@@ -56,6 +56,11 @@ class Zone(Strict):
     name: Text | None = None
 
 
+AccountName = Annotated[str, StringConstraints(pattern=r"^@?[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$")]
+"""An account of the machine, or `@` and a group of it."""
+Role = Literal["guard", "steward", "technician"]
+
+
 class SiteFile(Strict):
     """The site file."""
 
@@ -72,6 +77,8 @@ class SiteFile(Strict):
     gates: dict[Id, Gate] = Field(default_factory=dict)
     cameras: dict[Id, Camera] = Field(default_factory=dict)
     http: Http | None = None
+    people: dict[AccountName, Role] = Field(default_factory=dict)
+    """Who of the machine's accounts may do what by the command line: `{zhang: guard, "@property": steward}`."""
     access: Access | None = None
     linkage: dict[Id, Linkage] = Field(default_factory=dict)
     annunciator: Annunciator | None = None

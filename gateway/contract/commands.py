@@ -142,6 +142,7 @@ COMMAND: Final = record(
         "jti": maybe(text()),
         "iss": maybe(text()),
         "sub": maybe(text()),
+        "account": maybe(text("`on-site` only: the account of the machine that asked; `sub` is the name it gave")),
         "kid": maybe(text("The key that signed, or was said to")),
         "cmd": maybe(text()),
         "args": maybe({"type": "object"}),

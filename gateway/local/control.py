@@ -2,62 +2,110 @@
 
 A Unix socket (mode 0660) that takes one JSON object a line, `{"ask": NAME, …}`, and answers each with one
 line: `{"ok": true, "result": …}` or `{"ok": false, "error": TEXT}`.
+
+It lies in the folder that the service manager gives (`RUNTIME_DIRECTORY`), so that a full or read-only disk does not
+take it away, else in the store. Who asks is taken from the kernel (see `accounts`), never from what the request says:
+every question has a least role, and a role that is claimed must not be above that of the account.
 """
 
 import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from gateway.errors import GatewayError
+from gateway.local.accounts import ROLES, Account, account_of
 from gateway.log import logger
 from gateway.model import Json
 
 _log = logger(__name__)
 
 NAME = "control.sock"
-_LINE = 64 * 1024
-_CLIENTS = 8
-_PATIENCE = 30.0
-_AGAIN = 10.0
+SERVICE_FOLDER = Path("/run/site-gateway")
+"""`RuntimeDirectory=` of the unit."""
+_LINE_BYTES = 64 * 1024
+_CLIENTS = 16
+_CLIENTS_OF_ONE = 6
+_QUIET_S = 10.0
+"""For a whole question to arrive."""
+_TAKE_S = 5.0
+"""For an answer to be taken."""
+_RETRY_S = 10.0
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[Json]]
 
 
-class Control:
-    """Serves `asks` on the socket until cancelled; at most 8 clients, 64 KiB a line, 30 s of silence."""
+def places(store: Path) -> list[Path]:
+    """Where the socket of the gateway with this store may be, the first choice first."""
+    folders = [folder for folder in os.environ.get("RUNTIME_DIRECTORY", "").split(":") if folder]
+    return [*(Path(folder) / NAME for folder in folders[:1]), store / NAME]
 
-    def __init__(self, path: Path, asks: Mapping[str, Ask]) -> None:
-        self._path = path
+
+@dataclass(eq=False, slots=True)
+class _Client:
+    writer: asyncio.StreamWriter
+    account: Account
+    busy: bool = False
+    """A question of it is being answered; else it is waited for."""
+    since: float = field(default_factory=time.monotonic)
+
+
+class Control:
+    """Serves `asks` on the first of `sockets` that can be made, until cancelled.
+
+    Bounded: 16 clients, 6 of one account, 64 KiB a question, 10 s for it to arrive, 5 s for the answer to be taken.
+    Where there is no room the client of the same account that has waited longest is closed, so that connections
+    which only stand there keep nobody out; root always finds room.
+
+    `least`: the lowest role for a question, where an account without a role may not ask it. `people`: the roles of
+    accounts and `@groups`. `store`: who asks for another one is told so.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[Path],
+        asks: Mapping[str, Ask],
+        *,
+        least: Mapping[str, str] | None = None,
+        people: Mapping[str, str] | None = None,
+        store: Path | None = None,
+    ) -> None:
+        self._sockets = sockets
         self._asks = asks
-        self._clients = 0
+        self._least = least or {}
+        self._people = people or {}
+        self._store = None if store is None else str(Path(store).resolve())
+        self._clients: list[_Client] = []
         self.tried = asyncio.Event()
         """It listens, or could not be made to."""
 
     async def run(self) -> None:
-        """Listen until cancelled; where the socket cannot be made (the store is gone), try again now and then."""
+        """Listen until cancelled; where no socket can be made (the disk is full), try again now and then."""
         told = False
         while True:
-            try:
-                await self._serve()
-            except OSError as error:
-                if not told:
-                    _log.warning("no control socket", path=str(self._path), why=str(error))
-                    told = True
-                self.tried.set()
-                await asyncio.sleep(_AGAIN)
+            for path in self._sockets:
+                try:
+                    await self._serve(path)
+                except OSError as error:
+                    if not told:
+                        _log.warning("no control socket", path=str(path), why=str(error))
+            told = True
+            self.tried.set()
+            await asyncio.sleep(_RETRY_S)
 
-    async def _serve(self) -> None:
+    async def _serve(self, path: Path) -> None:
         """Listen until cancelled. A socket file that a dead process left is replaced. Raises OSError."""
-        self._path.unlink(missing_ok=True)
+        _remove(path)
         mask = os.umask(0o117)
         try:
-            server = await asyncio.start_unix_server(self._client, self._path, limit=_LINE)
+            server = await asyncio.start_unix_server(self._client, path, limit=_LINE_BYTES)
         finally:
             os.umask(mask)
         self.tried.set()
@@ -66,40 +114,129 @@ class Control:
                 await server.serve_forever()
         finally:
             with contextlib.suppress(OSError):
-                self._path.unlink()
+                _remove(path)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._clients += 1
+        writer.transport.set_write_buffer_limits(0)  # `drain` waits until all is taken
         try:
-            while self._clients <= _CLIENTS:
-                async with asyncio.timeout(_PATIENCE):
-                    line = await reader.readline()
-                if not line:
-                    break
-                writer.write(orjson.dumps(await self._answer(line)) + b"\n")
-                await writer.drain()
+            account = await account_of(writer.get_extra_info("socket"), self._people)
+        except OSError:
+            writer.transport.abort()
+            return
+        client = _Client(writer, account)
+        try:
+            if self._admit(client):
+                await self._converse(reader, client)
         except (TimeoutError, ValueError, OSError):
             pass  # too slow, too long a line, gone: closing is the answer
         finally:
-            self._clients -= 1
-            writer.close()
+            if client in self._clients:
+                self._clients.remove(client)
+            writer.transport.abort()
 
-    async def _answer(self, line: bytes) -> Mapping[str, Json]:
+    def _admit(self, client: _Client) -> bool:
+        """Make room for it by closing one that only waits; False: there is none."""
+        mine = [one for one in self._clients if one.account.uid == client.account.uid]
+        if len(mine) >= _CLIENTS_OF_ONE or len(self._clients) >= _CLIENTS:
+            yielding = [one for one in mine if not one.busy]
+            if client.account.uid == 0:
+                yielding = yielding or mine or self._clients
+            if not yielding:
+                return False
+            oldest = min(yielding, key=lambda one: one.since)
+            self._clients.remove(oldest)
+            oldest.writer.transport.abort()
+        self._clients.append(client)
+        return True
+
+    async def _converse(self, reader: asyncio.StreamReader, client: _Client) -> None:
+        while True:
+            async with asyncio.timeout(_QUIET_S):
+                line = await reader.readline()
+            if not line:
+                return
+            client.busy = True
+            answer = await self._answer(line, client.account)
+            client.busy, client.since = False, time.monotonic()
+            client.writer.write(orjson.dumps(answer) + b"\n")
+            async with asyncio.timeout(_TAKE_S):
+                await client.writer.drain()
+
+    async def _answer(self, line: bytes, account: Account) -> Mapping[str, Json]:
         try:
             request = orjson.loads(line)
-            ask = self._asks[request["ask"]]
+            name = request["ask"]
+            ask = self._asks[name]
+            refusal = self._refusal(name, request, account)
         except (orjson.JSONDecodeError, KeyError, TypeError):
             return {"ok": False, "error": f"an object with ask: {' | '.join(self._asks)}"}
+        if refusal:
+            return {"ok": False, **refusal}
+        role = request.get("role") or account.role
         try:
-            return {"ok": True, "result": await ask(request)}
+            return {"ok": True, "result": await ask({**request, "role": role, "account": account.name})}
         except GatewayError as error:
             return {"ok": False, "error": str(error)}
         except (KeyError, TypeError, ValueError) as error:
             return {"ok": False, "error": f"bad request: {error}"}
 
+    def _refusal(self, name: str, request: Mapping[str, Any], account: Account) -> Mapping[str, Json]:
+        wanted = request.get("store")
+        if self._store is not None and wanted not in (None, self._store):
+            return {"error": f"this gateway has its store in {self._store}", "elsewhere": True}
+        least = self._least.get(name)
+        if least is not None and not account.may(least):
+            has = f"has the role {account.role}" if account.role else "has no role in `people` of the site file"
+            return {"error": f"not-allowed: {name} needs the role {least}; the account {account.name} {has}"}
+        claimed = request.get("role")
+        if claimed in ROLES and not account.may(claimed):
+            has = account.role or "no role"
+            return {"error": f"not-allowed: the account {account.name} is {has} here, not {claimed}"}
+        return {}
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+# ---- who asks ---------------------------------------------------------------------------------------
+
+
+class NotAnswering(GatewayError):
+    """A daemon runs and cannot be asked: it is busy, or we may not. Not the same as that none runs."""
+
+
+class Daemon:
+    """The running gateway of a store, wherever its socket is; or the one behind `socket`."""
+
+    def __init__(self, store: str | Path, socket: Path | None = None) -> None:
+        self._store = str(Path(store).resolve())
+        self._sockets = [socket] if socket is not None else _where(Path(store))
+        self._said = {} if socket is not None else {"store": self._store}
+
+    def ask(self, request: Mapping[str, Json], timeout: float = 15.0) -> Json:
+        """Raises ConnectionError (none runs), NotAnswering (one does), GatewayError (it said no)."""
+        none: ConnectionError | None = None
+        for path in self._sockets:
+            try:
+                return ask(path, {**request, **self._said}, timeout)
+            except _Elsewhere:
+                continue
+            except ConnectionError as error:
+                none = error
+        raise none or ConnectionError(f"no daemon answers for the store {self._store}")
+
+
+def _where(store: Path) -> Iterable[Path]:
+    return list(dict.fromkeys([*places(store)[:-1], SERVICE_FOLDER / NAME, store / NAME]))
+
+
+class _Elsewhere(GatewayError):
+    """It is the gateway of another store."""
+
 
 def ask(path: Path, request: Mapping[str, Json], timeout: float = 15.0) -> Json:
-    """Ask the daemon that listens at `path`. Raises ConnectionError (none runs), GatewayError (it said no)."""
+    """Ask the daemon that listens at `path`. Raises as `Daemon.ask`."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(timeout)
         try:
@@ -107,11 +244,18 @@ def ask(path: Path, request: Mapping[str, Json], timeout: float = 15.0) -> Json:
             client.sendall(orjson.dumps(request) + b"\n")
             with client.makefile("rb") as stream:
                 line = stream.readline()
+        except PermissionError as error:
+            todo = "run it with sudo, or as a member of the group that the socket belongs to"
+            raise NotAnswering(f"{path}: this account may not ask the gateway; {todo}") from error
+        except (TimeoutError, BlockingIOError) as error:
+            raise NotAnswering(f"the daemon at {path} does not answer within {timeout:g} s") from error
         except OSError as error:
             raise ConnectionError(f"no daemon answers at {path}: {error}") from error
     if not line:
         raise ConnectionError(f"the daemon at {path} closed the connection")
     answer = orjson.loads(line)
+    if answer.get("elsewhere"):
+        raise _Elsewhere(answer["error"])
     if not answer["ok"]:
         raise GatewayError(answer["error"])
     result: Json = answer["result"]

@@ -363,7 +363,8 @@ class Commands:
         who = pending.who
         args = arguments.brief({} if who.cmd == "access.forget" else who.args)
         if isinstance(who, Person):
-            return {"jti": None, "iss": "on-site", "sub": who.by, "kid": None, "cmd": who.cmd[:64], "args": args}
+            told: dict[str, Json] = {"jti": None, "iss": "on-site", "sub": who.by, "account": who.account or None}
+            return {**told, "kid": None, "cmd": who.cmd[:64], "args": args}
         return {"jti": who.jti, "iss": who.iss, "sub": who.sub, "kid": who.kid, "cmd": who.cmd[:64], "args": args}
 
 

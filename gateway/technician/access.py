@@ -19,7 +19,7 @@ from gateway.config.site import SiteFile
 from gateway.errors import GatewayError
 from gateway.list_folder import ListFolder
 from gateway.lists import Desk, mistake
-from gateway.local.control import NAME, ask
+from gateway.local.control import Daemon
 from gateway.model import Json
 from gateway.site.access import Sight, decide
 from gateway.site.list_csv import Reading, fingerprint, read
@@ -56,7 +56,7 @@ def problems(csv: Path, reading: Reading) -> list[str]:
 
 def bring_in(file: SiteFile, name: str, new: PlateList) -> str:
     """The list is in force in the running gateway, or stored for the next one: in words. Raises GatewayError."""
-    place = Path(file.store.path)
+    daemon = Daemon(file.store.path)
     try:
         parts = [*_parts(new)]
         for number, put in enumerate(parts, 1):
@@ -69,7 +69,7 @@ def bring_in(file: SiteFile, name: str, new: PlateList) -> str:
                 "part": number,
                 "parts": len(parts),
             }
-            ask(place / NAME, question, timeout=60.0)
+            daemon.ask(question, timeout=60.0)
     except ConnectionError:
         return _store(file, name, new)
     return f"{name}: {len(new)} lines are in force"
@@ -94,8 +94,8 @@ def inside(file: SiteFile) -> dict[str, Any]:
 
 def person(file: SiteFile, cmd: str, args: dict[str, Json]) -> dict[str, Any]:
     """Ask the running gateway as whoever is at the keyboard. Raises ConnectionError, GatewayError with its refusal."""
-    question: dict[str, Json] = {"ask": "do", "cmd": cmd, "args": args, "by": who(), "role": "technician"}
-    said = cast("dict[str, Any]", ask(Path(file.store.path) / NAME, question, timeout=60.0))
+    question: dict[str, Json] = {"ask": "do", "cmd": cmd, "args": args, "by": who()}
+    said = cast("dict[str, Any]", Daemon(file.store.path).ask(question, timeout=60.0))
     if not said["ok"]:
         raise GatewayError(f"{said['error']['code']}: {said['error']['message']}")
     return dict(said["result"] or {})

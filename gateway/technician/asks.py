@@ -12,6 +12,9 @@ from gateway.local.control import Ask
 from gateway.model import Instant, Json, Reading, Value
 from gateway.settings import Settings
 
+LEAST_ROLES = {"read": "guard", "write": "technician", "do": "guard", "access.import": "steward"}
+"""The lowest role that may ask; every account may look on."""
+
 
 class Asks:
     """Answers from the lines of a gateway. `health` and `alarms` give what the daemon tells anyhow."""

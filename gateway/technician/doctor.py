@@ -15,7 +15,7 @@ from gateway.clock import kernel_synced
 from gateway.config.site import ModbusLine, SiteFile
 from gateway.driver import Poller, Traced
 from gateway.errors import DeviceError, GatewayError, LineDown
-from gateway.local.control import NAME
+from gateway.local.control import Daemon
 from gateway.technician import ports
 from gateway.technician.broker import reach
 from gateway.technician.on_loss import outputs
@@ -33,7 +33,7 @@ _MISSES = 0.02
 
 def examine(file: SiteFile) -> list[Sign]:
     """Every sign, of lines, store, clock and broker; through the running daemon where it runs."""
-    path = Path(file.store.path) / NAME
+    path = Daemon(file.store.path)
     daemon: Mapping[str, Any] | None
     try:
         daemon = state(path)
@@ -52,7 +52,7 @@ def examine(file: SiteFile) -> list[Sign]:
     ]
 
 
-def _line(file: SiteFile, name: str, daemon: Mapping[str, Any] | None, path: Path) -> Iterator[Sign]:
+def _line(file: SiteFile, name: str, daemon: Mapping[str, Any] | None, path: Daemon) -> Iterator[Sign]:
     line = file.lines[name]
     if not isinstance(line, ModbusLine):
         return
@@ -96,7 +96,7 @@ def _adapter(about: str, port: str) -> Iterator[Sign]:
 
 
 def _running(
-    name: str, about: str, daemon: Mapping[str, Any], devices: Mapping[int, str], path: Path
+    name: str, about: str, daemon: Mapping[str, Any], devices: Mapping[int, str], path: Daemon
 ) -> Iterator[Sign]:
     """What the daemon knows of a line."""
     line = daemon["lines"].get(name)

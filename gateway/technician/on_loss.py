@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, cast
 
 from gateway import build
 from gateway.config.site import SiteFile
 from gateway.errors import GatewayError
-from gateway.local.control import NAME, ask
+from gateway.local.control import Daemon
 from gateway.loss import wanted
 from gateway.loss_uses import losses
 from gateway.model import Lane, Value
@@ -61,7 +60,7 @@ def _read(file: SiteFile, one: OnLoss) -> Mapping[str, Value | None] | str:
     """What both settings hold, or why that is not known."""
     device, names = one.output.device, [*wanted(one)]
     try:
-        told = ask(Path(file.store.path) / NAME, {"ask": "read", "device": device, "points": names})
+        told = Daemon(file.store.path).ask({"ask": "read", "device": device, "points": names})
     except ConnectionError:
         try:
             return asyncio.run(_directly(file, device, names))

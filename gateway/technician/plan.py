@@ -69,11 +69,11 @@ def plan_lines(
 
 def measured_by_daemon(file: SiteFile) -> Mapping[str, float]:
     """The longest answer of late of each device that a running gateway asks; nothing if none runs."""
-    from gateway.local.control import NAME
+    from gateway.local.control import Daemon
     from gateway.technician.watch import state
 
     try:
-        told = state(Path(file.store.path) / NAME)
+        told = state(Daemon(file.store.path))
     except (ConnectionError, GatewayError):
         return {}
     return {name: float(took) for name, took in told.get("longest_answers", {}).items() if name in file.devices}

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-from gateway.local.control import ask
+from gateway.local.control import Daemon, ask
+from gateway.model import Json
 from gateway.technician.trace import Exchange, Piece, exchanges, question, reply
 
 _EVERY = 1.0
@@ -15,36 +16,43 @@ _FRAMES_EVERY = 0.2
 _SETTLED = 2.0
 """Seconds after which a request without an answer is shown as such: no time-out of a bus is longer by default."""
 
+Where = Daemon | Path
+"""The daemon of a store, or a socket."""
 
-def picture(path: Path) -> None:
+
+def picture(where: Where) -> None:
     """Print one picture. Raises ConnectionError, GatewayError."""
     from gateway.technician.screen import show
     from gateway.technician.sheets import watch_sheets
 
-    show(watch_sheets(state(path)))
+    show(watch_sheets(state(where)))
 
 
-def live(path: Path) -> None:
+def live(where: Where) -> None:
     """Draw it every second until interrupted. Raises ConnectionError when the daemon ends."""
     from gateway.technician import screen
     from gateway.technician.sheets import watch_sheets
 
-    first = state(path)
+    first = state(where)
     with screen.live() as draw:
         draw(watch_sheets(first))
         while True:
             _pause(_EVERY)
-            draw(watch_sheets(state(path)))
+            draw(watch_sheets(state(where)))
 
 
-def state(path: Path) -> Mapping[str, Any]:
+def state(where: Where) -> Mapping[str, Any]:
     """What the daemon answers to `watch`."""
-    return cast("Mapping[str, Any]", ask(path, {"ask": "watch"}))
+    return cast("Mapping[str, Any]", _ask(where, {"ask": "watch"}))
 
 
-def frames(path: Path, line: str, *, dump: bool, say: Callable[[str], None]) -> None:
+def _ask(where: Where, request: Mapping[str, Json]) -> Json:
+    return ask(where, request) if isinstance(where, Path) else where.ask(request)
+
+
+def frames(where: Where, line: str, *, dump: bool, say: Callable[[str], None]) -> None:
     """Print the conversation on a line: all that is remembered (`dump`), or what follows, until interrupted."""
-    remembered = heard(path, line)
+    remembered = heard(where, line)
     if dump:
         for exchange in remembered.exchanges:
             say(describe(exchange, remembered.offset))
@@ -52,7 +60,7 @@ def frames(path: Path, line: str, *, dump: bool, say: Callable[[str], None]) -> 
     shown = max((exchange.sent for exchange in remembered.exchanges), default=0.0)
     while True:
         _pause(_FRAMES_EVERY)
-        now = heard(path, line, since=shown)
+        now = heard(where, line, since=shown)
         for exchange in now.exchanges:
             if exchange.answer is None and now.mono - exchange.sent < _SETTLED:
                 break  # its answer may be under way
@@ -70,9 +78,9 @@ class Heard:
         self.exchanges = exchanges(pieces, bus=answer["bus"])
 
 
-def heard(path: Path, line: str, since: float = 0.0) -> Heard:
+def heard(where: Where, line: str, since: float = 0.0) -> Heard:
     """What went over a line after `since` (monotonic seconds). Raises ConnectionError, GatewayError."""
-    return Heard(cast("Mapping[str, Any]", ask(path, {"ask": "frames", "line": line, "since": since})))
+    return Heard(cast("Mapping[str, Any]", _ask(where, {"ask": "frames", "line": line, "since": since})))
 
 
 def describe(exchange: Exchange, offset: float) -> str:

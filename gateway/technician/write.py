@@ -2,7 +2,6 @@
 
 import asyncio
 from math import isfinite
-from pathlib import Path
 from typing import Any, cast
 
 from gateway import build
@@ -11,7 +10,7 @@ from gateway.cloud import events
 from gateway.config.points import Point
 from gateway.config.site import SiteFile
 from gateway.errors import ConfigError
-from gateway.local.control import NAME, ask
+from gateway.local.control import Daemon
 from gateway.model import Lane, Reading, Value
 from gateway.technician.interlock import must_fit, writable_point
 
@@ -27,7 +26,7 @@ def write_once(file: SiteFile, what: str, text: str) -> tuple[Value, dict[str, A
     must_fit(settings, value)
     request = {"ask": "write", "device": device, "point": point, "value": value}
     try:
-        readings = ask(Path(file.store.path) / NAME, request)
+        readings = Daemon(file.store.path).ask(request)
     except ConnectionError:
         readings = asyncio.run(_directly(file, device, point, value))
     return value, cast("dict[str, dict[str, Any]]", readings)[point]

@@ -184,7 +184,7 @@ async def daemon(site: Path) -> AsyncIterator[Daemon]:
 
     asks = {"do": person, "access.import": running.lists.imported}
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(Control(path, asks).run(), name="control")
+        task = group.create_task(Control([path], asks).run(), name="control")
         while not path.is_socket():
             await asyncio.sleep(0.001)
         yield running

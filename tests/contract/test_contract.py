@@ -55,7 +55,7 @@ FIELDS = {
     "gate.held": "gate cause by passage alarm commanded actual verified",
     "inspection.finished": "round run trigger started_at finished_at items",
     "finding.opened": "finding round item opened_at cured_at respond_by resolve_by",
-    "command.refused": "jti iss sub kid cmd args ok error count",
+    "command.refused": "jti iss sub account kid cmd args ok error count",
     "telemetry.readings": "device full readings",
     "stream.shed": "stream first last count reason",
     "gateway.status": "online nonce version",

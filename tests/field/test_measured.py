@@ -50,7 +50,7 @@ async def daemon(folder: Path, answers: Mapping[str, float]) -> AsyncIterator[No
         return {"longest_answers": dict(answers)}
 
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(Control(folder / NAME, {"watch": watch}).run(), name="control")
+        task = group.create_task(Control([folder / NAME], {"watch": watch}).run(), name="control")
         async with asyncio.timeout(5):
             while not (folder / NAME).exists():
                 await asyncio.sleep(0.005)

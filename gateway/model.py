@@ -200,15 +200,15 @@ class Command:
     iss: str
     sub: str
     kid: str
-    allow: frozenset[str]
-    """What the key may ask for: names of commands, `fire.reset`, `fire.release`."""
+    allow: frozenset[str]  # what the key may ask for: names of commands, `fire.reset`, `fire.release`
     cmd: str
     args: Mapping[str, Json]
     exp: float
     """Wall seconds. While the clock is not synced: the time of arrival plus the life that the command gave itself."""
-    reply_to: str | None
-    """The response topic; None: only `T/reply`."""
+    reply_to: str | None  # the response topic; None: only `T/reply`
     at: Instant
+    signed_exp: float | None = None  # as it was signed
+    fresh: bool = False  # a nonce of this process shows that it was not recorded before
 
 
 @dataclass(frozen=True, slots=True)

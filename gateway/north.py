@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from gateway import __version__
 from gateway.clock import Clock
+from gateway.cloud.command_time import MEMORY as COMMAND_TIME
+from gateway.cloud.command_time import CommandTime
 from gateway.cloud.exchange import Exchange, Judge, no_keys
 from gateway.cloud.journal import Journal
 from gateway.cloud.link import Delivery
@@ -27,6 +29,7 @@ from gateway.supervision import Supervision
 _log = logger(__name__)
 
 _LOOK = 0.25
+_KEEP_TIME_S = 10.0
 _REPLIES_LEAVE = 1.0
 """Seconds that a reply may take to the broker before the process begins anew."""
 
@@ -80,6 +83,7 @@ class North:
         self._errands = Errands(clock, put, {})
         self._lines: Mapping[str, Line] = {}
         self._interlocked: Callable[[], str | None] = lambda: None
+        self._time = self._command_time()
 
     def wire(
         self, lines: Mapping[str, Line], interlocked: Callable[[], str | None], errands: Mapping[str, Errand]
@@ -99,7 +103,11 @@ class North:
 
     def tasks(self) -> list[Task]:
         """What is to run beside the uplink."""
-        tasks = [Task("errands", self._errands.run), Task("replay", self._replay.run)]
+        tasks = [
+            Task("errands", self._errands.run),
+            Task("replay", self._replay.run),
+            Task("command time", self._keep_time),
+        ]
         if self._takes_commands:
             tasks.append(Task("exchange", self._exchange.run))
         return tasks
@@ -158,7 +166,33 @@ class North:
         keys, wrong = read_keys(self._settings.keys)
         for text in wrong:
             _log.error("a key that cannot be used", why=text)
-        return Verifier(keys, self._settings.source, self._clock.now, self._nonces, lambda: self._journal.born).verify
+        return Verifier(
+            keys,
+            self._settings.source,
+            self._clock.now,
+            self._nonces,
+            born=lambda: self._time.born(self._clock.now()),
+            floor=lambda: self._time.floor(self._clock.now()),
+        ).verify
+
+    def _command_time(self) -> CommandTime:
+        """By which time commands are judged; a file that was set aside was written while the clock showed its time."""
+        journal, now = self._journal, self._clock.now()
+        newest, aside = journal.newest or 0.0, journal.quarantined_file
+        if aside is not None:
+            try:
+                newest = max(newest, aside.stat().st_mtime)
+            except OSError as error:
+                _log.warning("the damaged store does not say when it was written", why=str(error))
+        return CommandTime(lambda: journal.born, newest, journal.memory.get(COMMAND_TIME), now)
+
+    async def _keep_time(self) -> None:
+        """Remember what no later clock may undo."""
+        while True:
+            changed = self._time.changed(self._clock.now())
+            if changed is not None:
+                self._journal.append([changed])
+            await asyncio.sleep(_KEEP_TIME_S)
 
     def _nonces(self) -> tuple[str, ...]:
         return self.uplink.nonces()

@@ -1,14 +1,13 @@
 """Who may ask for what, and until when: the claims of a command whose signature has verified. Pure.
 
-Two words of the page are read so: a nonce is
-needed only for what moves something and only while our clock is unsynced, but whoever sends a right one then is
-believed to be fresh, whatever the command; without one, other commands are judged by the clock as it is (it never
-reads earlier than the newest time in the journal, so what expired before that stays expired).
+A nonce is needed only for what moves something and only while our clock is unsynced, but whoever sends a right one
+then is believed to be fresh, whatever the command; so is who sends one while our clock reads earlier than the newest
+time in the journal, or than the birth of the store. Without one, commands are judged by the clock, which for this never
+reads earlier than that newest time: what expired before stays expired.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from math import floor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +16,7 @@ from gateway.model import Instant, Json
 
 LEEWAY = 30.0
 """Seconds that the clocks of sender and gateway may differ."""
-GATES = frozenset({"gate.open", "gate.hold", "gate.release"})
-MOVING = GATES | {"fire.confirm", "write"}
+MOVING = frozenset({"gate.open", "gate.hold", "gate.release", "fire.confirm", "write"})
 """What moves something: such a command is short-lived, and needs a nonce while the clock is unsynced."""
 DEFAULT_ALLOW = frozenset({
     "gate.open", "gate.hold", "gate.release", "fire.confirm", "alarm.acknowledge", "alarm.verify", "alarm.reset",
@@ -71,8 +69,12 @@ class Granted(NamedTuple):
     cmd: str
     args: Mapping[str, Json]
     exp: float
-    """Wall seconds until which it may be carried out. While the clock is unsynced: arrival plus the life that the
-    command gave itself; where it is past `exp` already, but within the leeway: the end of that."""
+    """Wall seconds until which it may be carried out, by our clock. While that is unsynced: arrival plus the life that
+    the command gave itself; where it is past `exp` already, but within the leeway: the end of that."""
+    signed_exp: float
+    """`exp` as it was signed."""
+    fresh: bool
+    """A nonce of this process shows that it was not recorded before."""
 
 
 def said(claims: object) -> Said:
@@ -99,10 +101,12 @@ def judge(
     nonces: Sequence[str],
     born: float,
     retained: bool,
+    floor: float = 0.0,
 ) -> Granted:
     """The command in these claims, if it may be carried out now. Raises Rejection.
 
     `born`: wall time at which the store was begun; what a store before it has carried out is not remembered.
+    `floor`: wall time before which it cannot be, whatever the clock says.
     """
     if claims.get("aud") not in (audience, [audience]):  # RFC 7519, 4.1.3: one, or a list
         raise Rejection("wrong-audience", f"aud: this is {audience}")
@@ -110,13 +114,14 @@ def judge(
         raise Rejection("retained", "commands are never retained")
     cmd = said(claims).cmd
     iat, exp = (_time(claims, name) for name in ("iat", "exp"))
-    fresh = not now.synced and _has_nonce(claims, nonces)
+    proven = _has_nonce(claims, nonces)
+    wall = max(now.wall, floor)
+    fresh = proven and (not now.synced or now.wall + LEEWAY < max(floor, born))
     if cmd in MOVING and not now.synced and not fresh:
         raise Rejection("expired", "nonce: the clock here is not synced; `data.nonce` of the retained status is needed")
-    _judge_times(claims, iat, exp, now, fresh=fresh)
-    # A store that was begun "later than now" was begun by a wrong clock: it says nothing.
+    _judge_times(claims, iat, exp, wall, fresh=fresh)
     # Who signs may count in whole seconds (RFC 7519, 2): within the first one both are taken for equal.
-    if cmd in GATES and not fresh and iat < floor(born) <= now.wall + LEEWAY:
+    if not fresh and iat < math.floor(born):
         raise Rejection("expired", "iat: before the store here was begun, which remembers what was carried out")
     if cmd is None:
         raise Rejection("bad-args", "cmd: the name of a command")
@@ -132,22 +137,22 @@ def judge(
     names = said(claims)
     if names.jti is None or names.iss is None or names.sub is None:
         raise Rejection("bad-args", f"jti, iss, sub: text of 1-{_JTI}, 1-{_PERSON}, 1-{_PERSON} characters")
-    until = exp if exp > now.wall else exp + LEEWAY
-    if not now.synced:
-        until = now.wall + life
-    return Granted(names.jti, names.iss, names.sub, cmd, args, until)
+    left = (exp if exp > wall else exp + LEEWAY) - wall
+    if fresh or not now.synced:
+        left = life
+    return Granted(names.jti, names.iss, names.sub, cmd, args, now.wall + left, exp, proven)
 
 
-def _judge_times(claims: Mapping[str, object], iat: float, exp: float, now: Instant, *, fresh: bool) -> None:
+def _judge_times(claims: Mapping[str, object], iat: float, exp: float, wall: float, *, fresh: bool) -> None:
     if exp < iat:
         raise Rejection("expired", "exp: before iat")
     if fresh:
         return
-    if now.wall > exp + LEEWAY:
-        raise Rejection("expired", f"exp: {now.wall - exp:.0f} s ago")
+    if wall > exp + LEEWAY:
+        raise Rejection("expired", f"exp: {wall - exp:.0f} s ago")
     begins = max(iat, _time(claims, "nbf") if "nbf" in claims else iat)
-    if now.wall < begins - LEEWAY:
-        raise Rejection("expired", f"iat: not valid for another {begins - now.wall:.0f} s")
+    if wall < begins - LEEWAY:
+        raise Rejection("expired", f"iat: not valid for another {begins - wall:.0f} s")
 
 
 def _has_nonce(claims: Mapping[str, object], nonces: Sequence[str]) -> bool:

@@ -11,7 +11,6 @@ the loop instead of 3 (the tests hold both against each other).
 import json
 import re
 from base64 import urlsafe_b64decode
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from gateway.cloud.claims import DEFAULT_ALLOW, LEEWAY, Granted, KeyFile, Rejection, Said, judge, said
+from gateway.cloud.claims import DEFAULT_ALLOW, KeyFile, Rejection, Said, judge, said
 from gateway.cloud.link import MAX_COMMAND
 from gateway.errors import ConfigError
 from gateway.model import Command, Instant, Refused
@@ -31,7 +30,6 @@ _COMPACT = re.compile(rb"([A-Za-z0-9_-]{4,1024})\.([A-Za-z0-9_-]*)\.([A-Za-z0-9_
 """RFC 7515, 7.1, with a signature of 64 bytes whose last character has no bits to spare (RFC 4648, 3.5)."""
 _NAMELESS = "?"
 """The `cmd` of a signed command that names none: its reply must name one."""
-_SEEN = 4096
 _MAX_PEM = 16 << 10
 _TOLD_UNSIGNED = 8 << 10
 """Characters of claims that are looked into though nobody signed them, to tell what they say."""
@@ -71,7 +69,10 @@ def read_keys(places: Iterable[KeyFile]) -> tuple[list[Key], list[str]]:
 
 
 class Verifier:
-    """Judges payloads. `audience`: our CloudEvents source; `born`: when the memory was begun (wall seconds)."""
+    """Judges payloads. `audience`: our CloudEvents source; `born`: when the memory was begun (wall seconds).
+
+    `floor`: wall time before which it cannot be, whatever the clock says.
+    """
 
     def __init__(
         self,
@@ -80,14 +81,14 @@ class Verifier:
         now: Callable[[], Instant],
         nonces: Callable[[], tuple[str, ...]],
         born: Callable[[], float],
+        floor: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._keys = {key.id: key for key in keys}
         self._audience = audience
         self._now = now
         self._nonces = nonces
         self._born = born
-        self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
-        """Until when (monotonic) what was taken could still be good."""
+        self._floor = floor
 
     def verify(
         self, payload: bytes, *, size: int | None = None, retained: bool = False, reply_to: str | None = None
@@ -116,27 +117,15 @@ class Verifier:
                 nonces=self._nonces(),
                 born=self._born(),
                 retained=retained,
+                floor=self._floor(),
             )
-            self._once(key.id, granted, at)
         except Rejection as no:
             return Refused(
                 no.code, no.message, at, known.jti, known.iss, known.sub, kid, known.cmd, signed,
                 reply_to if signed else None, _args_or_none(claims),
             )  # fmt: skip
-        jti, iss, sub, cmd, args, exp = granted
-        return Command(jti, iss, sub, key.id, key.allow, cmd, args, exp, reply_to, at)
-
-    def _once(self, kid: str, granted: Granted, at: Instant) -> None:
-        """What had its time must not come to life again when the clock is set back. Raises Rejection.
-
-        The site remembers what it carried out for as long as it is good by the clock of that moment.
-        """
-        name = kid, granted.jti
-        until = self._seen.setdefault(name, at.mono + max(0.0, granted.exp - at.wall) + LEEWAY)
-        if at.mono > until:
-            raise Rejection("expired", "it was taken before, when the clock was later than now")
-        if len(self._seen) > _SEEN:
-            self._seen.popitem(last=False)
+        jti, iss, sub, cmd, args, exp, signed_exp, fresh = granted
+        return Command(jti, iss, sub, key.id, key.allow, cmd, args, exp, reply_to, at, signed_exp, fresh)
 
     def _key(self, kid: str | None) -> Key:
         key = None if kid is None else self._keys.get(kid)

@@ -4,7 +4,6 @@ What was asked is remembered in the step that moves something, so that a repeat,
 nothing. The audit tells of a command once, when it is known what became of it.
 """
 
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -12,7 +11,6 @@ from gateway.model import (
     Command,
     Effect,
     Emit,
-    Forget,
     Instant,
     Json,
     Outcome,
@@ -21,7 +19,6 @@ from gateway.model import (
     Quality,
     Reading,
     Refused,
-    Remember,
     Reply,
     Stream,
 )
@@ -33,30 +30,18 @@ from gateway.site.gates import Settled
 from gateway.site.ids import Ids
 from gateway.site.masks import without_plates
 from gateway.site.refusals import Refusals
+from gateway.site.repeats import Repeats
 from gateway.site.resetting import Ended
 from gateway.site.settings import Ref
 from gateway.site.timers import Timers
 
 PART = "reply"
-JTI = "jti/"
-"""Deadline of the memory of a command."""
-_MEMORY = "command/"
-_LEEWAY = 30.0
-_DAY = 24 * 3600.0
-_SHARE = 1000
-"""Commands of one key that are remembered at once: a key that only reads must not stop another, nor fill memory."""
-_SHARE_URGENT = 10_000
-"""The same for what opens gates and confirms fires, which never waits for the rest."""
 _LONGEST_RESULT = 4096
 _LONGEST_REFUSED = 4096
 _READ_BACK = 2.0
 _COMMIT = 0.25
 """Seconds that the commit of a step may take; its order leaves after that, and the device's time runs from then."""
 
-_MOVING = frozenset({"gate.open", "gate.hold", "gate.release", "fire.confirm", "write"})
-"""Remembered for a day: a clock that is set back must not make one of them valid again."""
-
-_URGENT = _MOVING - {"write"}
 _TOLD_ONCE = frozenset({"access.export"})
 """What is kept of a plate is told, and not kept once more for repeats."""
 _NOT_BUILT = frozenset({"inspection.run", "inspection.cancel", "panel.duty"})
@@ -102,27 +87,21 @@ class Commands:
     ) -> None:
         self._acts = acts
         self._table = acts.table()
-        self._deadlines = deadlines
+        self._repeats = Repeats(deadlines)
         self._ids = ids
         self._timers = timers
         self._performed = performed
         self._interlocked = interlocked
         self._refusals = Refusals(ids, timers)
-        self._known: dict[str, Mapping[str, Json]] = {}
-        self._shares: Counter[tuple[str, bool]] = Counter()
-        """What `_known` has, by key and urgency."""
         self._pending: dict[str, _Pending] = {}
 
     def restore(self, memory: Mapping[str, Json]) -> None:
         """Take up what was asked before."""
-        for key, value in memory.items():
-            if key.startswith(_MEMORY) and isinstance(value, Mapping):
-                self._known[key] = value
-                self._shares[_share(key, value)] += 1
+        self._repeats.restore(memory)
 
     def start(self, now: Instant) -> Iterator[Effect]:
         """What was under way when the process ended is told now; nothing of it is done again."""
-        for key, value in tuple(self._known.items()):
+        for kid, jti, value in self._repeats.all():
             audit = value.get("audit")
             if isinstance(audit, Mapping):
                 answer = No("silent", "the gateway ended before it was known what became of it")
@@ -130,30 +109,25 @@ class Commands:
                 data: dict[str, Json] = {**audit, "ok": False, "error": error, "count": None}
                 yield Emit(Stream.AUDIT, "command.refused", None, data, self._ids.new(now), now)
                 said = value.get("reply") or reply(str(audit.get("jti")), str(audit.get("cmd")), answer)
-                yield self._remember(key, {"reply": said, "audit": None})
+                yield from self._repeats.keep(kid, jti, {"reply": said, "audit": None})
 
     def take(self, item: Command, now: Instant) -> Iterator[Effect]:
         """A verified command."""
-        key = f"{_MEMORY}{item.kid}/{item.jti}"
-        known = self._known.get(key)
+        known = self._repeats.find(item.kid, item.jti)
         if known is not None:
             audit = self._audit(_Pending(item, Asker("", item.sub, False)))
             yield from self._repeated(item.jti, item.reply_to, known, audit, now)
             return
         left = item.exp - now.wall
         asker = Asker(self._ids.order(), item.sub, False, item.allow, now.mono + left, kid=item.kid)
-        if left <= 0:
-            yield from self._answer(_Pending(item, asker), No("expired", "it expired on its way"), now)
-            return
-        urgent = item.cmd in _URGENT
-        if self._shares[item.kid, urgent] >= (_SHARE_URGENT if urgent else _SHARE):
+        refusal = self._too_late(item, left)
+        if refusal is None and self._repeats.is_full(item):
             text = "too many commands of this key are remembered; until they expire it gets no more"
-            yield from self._answer(_Pending(item, asker), No("interlocked", text), now)
+            refusal = No("interlocked", text)
+        if refusal is not None:
+            yield from self._answer(_Pending(item, asker), refusal, now)
             return
-        long = item.cmd in _MOVING or not now.synced
-        yield from self._deadlines.set(JTI + key, _DAY if long else left + _LEEWAY, now, by_age=True)
-        self._known[key] = {"urgent": True} if urgent else {}
-        self._shares[item.kid, urgent] += 1
+        yield from self._repeats.begin(item, now)
         allowed = item.cmd in item.allow
         yield from self._do(_Pending(item, asker), "" if allowed else f"the key may not ask for {item.cmd[:40]}", now)
 
@@ -166,7 +140,7 @@ class Commands:
     def refuse(self, item: Refused, now: Instant) -> Iterator[Effect]:
         """A command that failed verification. One that was taken before is a repeat, whatever time it is now."""
         args = None if item.args is None or item.cmd == "access.forget" else _brief(item.args)
-        known = self._known.get(f"{_MEMORY}{item.kid}/{item.jti}") if item.signed and item.code == "expired" else None
+        known = self._repeats.find(item.kid, item.jti) if item.signed and item.code == "expired" else None
         if known is not None and item.jti is not None:
             audit: dict[str, Json] = {
                 "jti": item.jti, "iss": item.iss, "sub": item.sub, "kid": item.kid, "cmd": item.cmd, "args": args,
@@ -183,11 +157,15 @@ class Commands:
             yield Reply(item.jti, item.reply_to, reply(item.jti, item.cmd or "", No(item.code, item.message)))
 
     def forget(self, key: str) -> Iterator[Effect]:
-        """A command has expired for good."""
-        known = self._known.pop(key, None)
-        if known is not None:
-            self._shares[_share(key, known)] -= 1
-            yield Forget(key)
+        """A command has expired."""
+        yield from self._repeats.forget(key)
+
+    def _too_late(self, item: Command, left: float) -> No | None:
+        if left <= 0:
+            return No("expired", "it expired on its way")
+        if self._repeats.may_be_one(item):
+            return No("expired", "its time was over before: the clock here, or where it was signed, was set back")
+        return None
 
     # ---- what comes back ------------------------------------------------------------------------
 
@@ -264,8 +242,7 @@ class Commands:
         token = pending.asker.token
         self._pending[token] = pending
         if isinstance(who, Command):
-            key = f"{_MEMORY}{who.kid}/{who.jti}"
-            yield self._remember(key, {"reply": None, "audit": self._audit(pending)})
+            yield from self._repeats.keep(who.kid, who.jti, {"reply": None, "audit": self._audit(pending)})
         if answer.within is not None:
             self._timers.set((PART, f"{token}/"), now.mono + answer.within + self._commit(who))
 
@@ -323,8 +300,8 @@ class Commands:
         if not pending.replied:
             yield from self._reply(pending, answer)
         elif isinstance(pending.who, Command):
-            key = f"{_MEMORY}{pending.who.kid}/{pending.who.jti}"
-            yield self._remember(key, {**self._known.get(key, {}), "audit": None})
+            kid, jti = pending.who.kid, pending.who.jti
+            yield from self._repeats.keep(kid, jti, {**(self._repeats.find(kid, jti) or {}), "audit": None})
 
     def _reply(self, pending: _Pending, answer: Done | No, *, last: bool = True) -> Iterator[Effect]:
         """Answer, and keep the answer for repeats. Not `last`: the audit has still to tell what became of it."""
@@ -338,13 +315,10 @@ class Commands:
 
     def _keep(self, who: Command, answer: Done | No, audit: Mapping[str, Json] | None) -> Iterator[Effect]:
         """Keep the reply: a repeat gets it again."""
-        key = f"{_MEMORY}{who.kid}/{who.jti}"
-        if key not in self._known:
-            return
         kept = reply(who.jti, who.cmd, answer)
         if isinstance(answer, Done) and (who.cmd in _TOLD_ONCE or len(repr(kept)) > _LONGEST_RESULT):
             kept = reply(who.jti, who.cmd, Done())
-        yield self._remember(key, {"reply": kept, "audit": audit})
+        yield from self._repeats.keep(who.kid, who.jti, {"reply": kept, "audit": audit})
 
     def _read_back(self, token: str, pending: _Pending, value: Json, now: Instant) -> Iterator[Effect]:
         wanted = pending.who.args["value"]
@@ -353,12 +327,6 @@ class Commands:
         else:
             yield from self._ended(token, Done({"point": str(pending.written), "value": value}), now)
 
-    def _remember(self, key: str, value: Mapping[str, Json]) -> Remember:
-        if self._known.get(key, {}).get("urgent"):
-            value = {**value, "urgent": True}
-        self._known[key] = value
-        return Remember(key, value)
-
     def _audit(self, pending: _Pending) -> dict[str, Json]:
         who = pending.who
         args = arguments.brief({} if who.cmd == "access.forget" else who.args)
@@ -366,11 +334,6 @@ class Commands:
             told: dict[str, Json] = {"jti": None, "iss": "on-site", "sub": who.by, "account": who.account or None}
             return {**told, "kid": None, "cmd": who.cmd[:64], "args": args}
         return {"jti": who.jti, "iss": who.iss, "sub": who.sub, "kid": who.kid, "cmd": who.cmd[:64], "args": args}
-
-
-def _share(key: str, known: Mapping[str, Json]) -> tuple[str, bool]:
-    """Whose share of the memory it is in: `command/KID/JTI`."""
-    return key.removeprefix(_MEMORY).partition("/")[0], bool(known.get("urgent"))
 
 
 def _brief(args: Mapping[str, Json]) -> dict[str, Json]:

@@ -33,7 +33,7 @@ from gateway.model import (
     Stream,
     rfc3339,
 )
-from gateway.site import alarms, commands, deadlines, gates, outputs, overdue, refusals, resetting, taken_out
+from gateway.site import alarms, commands, deadlines, gates, outputs, overdue, refusals, repeats, resetting, taken_out
 from gateway.site.ids import Ids
 from gateway.site.parts import Parts
 from gateway.site.settings import ON_LOSS, Ref, SiteSettings, built_in
@@ -269,8 +269,8 @@ class Site:
             yield from parts.overdue.due(name.removeprefix(overdue.CLOCK), now)
         elif name.startswith(gates.HOLD):
             yield from parts.gates.hold_died(name.removeprefix(gates.HOLD), now)
-        elif name.startswith(commands.JTI):
-            yield from parts.commands.forget(name.removeprefix(commands.JTI))
+        elif name.startswith(repeats.JTI):
+            yield from parts.commands.forget(name.removeprefix(repeats.JTI))
         elif name.startswith((taken_out.SHELF, taken_out.DISABLED, taken_out.TEST)):
             yield from parts.acts.due(name, now)
 

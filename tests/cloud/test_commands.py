@@ -324,16 +324,47 @@ def test_no_nonce_yet() -> None:
     assert refused(bare.verify(sign(claims(nonce="")))) == "expired"
 
 
-def test_a_new_store_remembers_nothing_of_before() -> None:
+@pytest.mark.parametrize(
+    ("cmd", "args"),
+    [
+        ("gate.open", {"gate": "g"}),
+        ("alarm.acknowledge", {"alarm": "a"}),
+        ("alarm.shelve", {"device": "d", "for": "1h"}),
+        ("read", {"device": "d"}),
+    ],
+)
+def test_a_new_store_remembers_nothing_of_before(cmd: str, args: dict[str, Any]) -> None:
     young = verifier(born=WALL - 10.0)
-    assert refused(young.verify(sign(claims(iat=WALL - 11)))) == "expired"
-    taken(young.verify(sign(claims(iat=WALL - 10))))
-    taken(verifier(born=WALL - 9.5).verify(sign(claims(jti="whole seconds", iat=WALL - 10))))
-    taken(young.verify(sign(claims(cmd="alarm.acknowledge", args={"alarm": "a"}, iat=WALL - 11))))
+    assert refused(young.verify(sign(claims(cmd=cmd, args=args, iat=WALL - 11)))) == "expired"
+    taken(young.verify(sign(claims(cmd=cmd, args=args, iat=WALL - 10))))
+    taken(verifier(born=WALL - 9.5).verify(sign(claims(cmd=cmd, args=args, jti="whole seconds", iat=WALL - 10))))
 
 
-def test_a_store_begun_by_a_wrong_clock_says_nothing() -> None:
-    taken(verifier(born=WALL + 3e8).verify(sign(claims())))
+def test_a_store_begun_by_a_clock_that_ran_ahead_takes_what_has_a_nonce() -> None:
+    """Whether that clock was wrong, or the present one is: who sends a nonce is asked for no time."""
+    ahead = verifier(born=WALL + 3e8)
+    assert refused(ahead.verify(sign(claims()))) == "expired"
+    assert refused(ahead.verify(sign(claims(nonce="older")))) == "expired"
+    taken(ahead.verify(sign(claims(nonce=NONCES[1]))))
+
+
+# ---- a clock that is set back -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("synced", [True, False])
+def test_the_time_that_judges_never_reads_earlier_than_the_newest_known(*, synced: bool) -> None:
+    back = Hands(wall=WALL - 3600, synced=synced)
+    judge = Verifier(KEYS, SOURCE, back.now, lambda: NONCES, lambda: 0.0, lambda: WALL)
+    old = claims(cmd="alarm.acknowledge", args={"alarm": "a"}, iat=WALL - 3600, exp=WALL - 3000)
+    assert refused(judge.verify(sign(old))) == "expired"
+    now = taken(judge.verify(sign(claims(cmd="alarm.acknowledge", args={"alarm": "a"}))))
+    assert now.exp == back.wall + 60.0, "what is left of its life is told by our clock"
+
+
+def test_with_a_nonce_a_time_that_was_wrong_before_locks_nobody_out() -> None:
+    ran_ahead = Verifier(KEYS, SOURCE, Hands().now, lambda: NONCES, lambda: 0.0, lambda: WALL + 3e8)
+    assert refused(ran_ahead.verify(sign(claims()))) == "expired"
+    taken(ran_ahead.verify(sign(claims(nonce=NONCES[0]))))
 
 
 # ---- keys -------------------------------------------------------------------------------------------

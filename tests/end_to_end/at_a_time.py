@@ -1,8 +1,12 @@
-"""`site-gateway run SITE.yaml` on a machine whose kernel says, or does not say, that the clock is right."""
+"""`site-gateway run SITE.yaml` on a machine whose kernel says, or does not say, that the clock is right.
+
+python at_a_time.py synced|unsynced [SECONDS] SITE.yaml      SECONDS: what the clock is off by
+"""
 
 import asyncio
 import signal
 import sys
+import time
 from pathlib import Path
 
 from gateway import log
@@ -15,7 +19,12 @@ SYNCED = (__file__, "synced")
 UNSYNCED = (__file__, "unsynced")
 
 
-async def main(site: Path, *, synced: bool) -> None:
+def off_by(seconds: float) -> tuple[str, ...]:
+    """A machine whose clock is wrong, though its time server says that it is right."""
+    return (__file__, "synced", str(seconds))
+
+
+async def main(site: Path, off_by: float, *, synced: bool) -> None:
     """Until SIGTERM."""
     file = Reconfiguration(site)
     file.begin()
@@ -23,9 +32,10 @@ async def main(site: Path, *, synced: bool) -> None:
     assert settings is not None
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await serve(settings, stop, clock=Clock(synced=lambda: synced), file=file)
+    await serve(settings, stop, clock=Clock(wall=lambda: time.time() + off_by, synced=lambda: synced), file=file)
 
 
 if __name__ == "__main__":
     log.configure()
-    asyncio.run(main(Path(sys.argv[2]), synced=sys.argv[1] == "synced"))
+    _, state, *shift, path = sys.argv
+    asyncio.run(main(Path(path), float(shift[0]) if shift else 0.0, synced=state == "synced"))

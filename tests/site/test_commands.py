@@ -84,9 +84,29 @@ def test_what_was_asked_is_remembered_in_the_step_that_moves() -> None:
     assert "command/k1/j" in site.memory
 
 
+@pytest.mark.parametrize(
+    ("cmd", "args"),
+    [
+        ("zone.test", {"zone": "garage", "for": "0s"}),
+        ("device.disable", {"device": "tank", "for": "1h"}),
+        ("fire.confirm", {"zone": "garage"}),
+        ("alarm.shelve", {"device": "gauge", "for": "0s"}),
+        ("write", {"point": "board.do7", "value": True}),
+        ("gate.open", {"gate": "south"}),
+    ],
+)
+def test_what_moves_something_or_quiets_a_fire_is_remembered_for_a_day(cmd: str, args: dict[str, Json]) -> None:
+    site = Compound()
+    site.feed(replace(command(site, cmd), args=args))
+    site.wait(24 * 3600 - 60)
+    assert "command/k1/j" in site.memory
+    site.wait(120)
+    assert "command/k1/j" not in site.memory
+
+
 def test_a_command_is_forgotten_after_its_expiry_and_the_leeway() -> None:
     site = Compound()
-    site.command("alarm.shelve", jti="j", life=60, device="gauge", for_="0s")
+    site.command("alarm.acknowledge", jti="j", life=60, alarm="x")
     site.command("gate.open", jti="g", life=60, gate="south")
     site.wait(85)
     assert "command/k1/j" in site.memory

@@ -1,0 +1,87 @@
+"""By which time commands are judged, and since when it is known what was carried out. Pure.
+
+A token that was recorded must not run once more, whatever the clock shows later: the clock of a gateway is set by
+whoever answers for the time server. So the time that judges commands never reads earlier than the newest time in the
+journal, nor than it read before in this process, synced or not. A wall clock that jumps ahead by more than a day is
+followed, but becomes a lower bound only after it has stayed there for a day: one wrong answer of a time server must
+not lock everybody out until that day comes.
+
+On a store begun anew nothing is known of what was carried out before. If its birth was read off a clock that nobody
+had set, it is corrected: by steps of that clock, and for good once the clock is synced.
+"""
+
+from collections.abc import Callable, Mapping
+
+from gateway.model import Instant, Json, Remember
+
+MEMORY = "commands/time"
+"""Its key in the memory of the journal."""
+STEP_S = 30.0
+"""A wall clock that moves more than this against the monotonic clock was set."""
+JUMP_S = 24 * 3600.0
+"""A jump ahead by more than this is believed after it has stayed for as long."""
+SAVE_EVERY_S = 600.0
+
+
+class CommandTime:
+    """`born`: the beginning of the store by its own record, 0: not known. `now`: when this process began.
+
+    `newest`: the newest wall time that is known from before; `kept`: what `changed` gave, from the memory.
+    """
+
+    def __init__(self, born: Callable[[], float], newest: float, kept: Json, now: Instant) -> None:
+        self._record = born
+        self._begun = now
+        self._recorded = self._born = born()
+        self._certain = True
+        self._saved = 0.0
+        self._dirty = True
+        match kept:
+            case {
+                "recorded": int() | float() as recorded, "born": int() | float() as wall, "synced": bool() as synced,
+                "floor": int() | float() as floor,
+            } if recorded == self._recorded:  # fmt: skip
+                self._born, self._certain, self._saved, self._dirty = float(wall), synced, float(floor), False
+            case _ if not 0.0 < self._recorded < now.wall - STEP_S:
+                self._born, self._certain = now.wall, now.synced  # it was begun just now, or it cannot be read
+        self._floor = max(newest, self._saved, self._born), now.mono
+        self._ahead_since: float | None = None
+
+    def floor(self, now: Instant) -> float:
+        """The earliest wall time that may be shown at `now`."""
+        wall, mono = self._floor
+        floor = wall + now.mono - mono
+        if now.wall <= floor + JUMP_S:
+            self._ahead_since = None
+            floor = max(floor, now.wall)
+        elif self._ahead_since is None:
+            self._ahead_since = now.mono
+        elif now.mono - self._ahead_since >= JUMP_S:
+            floor = now.wall
+        self._floor = floor, now.mono
+        return floor
+
+    def born(self, now: Instant) -> float:
+        """Wall time before which nothing is known of what was carried out."""
+        recorded = self._record()
+        if recorded != self._recorded:  # what was remembered has been set aside
+            self._recorded = self._born = recorded
+            self._certain, self._dirty = now.synced, True
+        if not self._certain:
+            start = now.wall - (now.mono - self._begun.mono)
+            if now.synced:
+                self._born, self._certain, self._dirty = start, True, True
+            elif start - self._begun.wall > STEP_S:
+                self._born = max(self._born, start)
+        return self._born
+
+    def changed(self, now: Instant) -> Remember | None:
+        """What is to be remembered, if that has changed enough since it was asked for."""
+        floor, born = self.floor(now), self.born(now)
+        if not self._dirty and floor - self._saved < SAVE_EVERY_S:
+            return None
+        self._dirty, self._saved = False, floor
+        kept: Mapping[str, Json] = {
+            "recorded": self._recorded, "born": born, "synced": self._certain, "floor": floor,
+        }  # fmt: skip
+        return Remember(MEMORY, kept)

@@ -1,0 +1,110 @@
+"""Commands that were taken, so that none runs twice, over restarts and whatever the clock shows.
+
+Each is remembered for as long as its token may be good by a clock that runs on: what moves something or quiets a fire
+for a day. When one is forgotten, everything of its key that was signed to end no later is taken no more: it may be
+the same one, sent again after the clock was set back.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from gateway.model import Command, Effect, Forget, Instant, Json, Remember
+from gateway.site.deadlines import Deadlines
+
+JTI = "jti/"
+"""Deadline of the memory of a command."""
+URGENT = frozenset({"gate.open", "gate.hold", "gate.release", "fire.confirm"})
+
+_MEMORY = "command/"
+_FORGOTTEN = "commands-forgotten/"
+"""By key: the latest signed `exp` of the commands that were forgotten."""
+_LONG = URGENT | {"write", "zone.test", "device.disable", "alarm.shelve"}
+_LEEWAY_S = 30.0
+_DAY_S = 24 * 3600.0
+_SHARE = 1000
+"""Commands of one key that are remembered at once: a key that only reads must not stop another, nor fill memory."""
+_SHARE_URGENT = 10_000
+"""The same for what opens gates and confirms fires, which never waits for the rest."""
+
+
+class Repeats:
+    """What was taken, by the key and the `jti` of the command, and what is kept of each."""
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self._deadlines = deadlines
+        self._known: dict[str, Mapping[str, Json]] = {}
+        self._shares: Counter[tuple[str, bool]] = Counter()
+        """What `_known` has, by key and urgency."""
+        self._forgotten: dict[str, float] = {}
+
+    def restore(self, memory: Mapping[str, Json]) -> None:
+        """Take up what was taken before."""
+        for key, value in memory.items():
+            if key.startswith(_MEMORY) and isinstance(value, Mapping):
+                self._known[key] = value
+                self._shares[_share(key, value)] += 1
+            elif key.startswith(_FORGOTTEN) and isinstance(value, int | float):
+                self._forgotten[key.removeprefix(_FORGOTTEN)] = float(value)
+
+    def find(self, kid: str | None, jti: str | None) -> Mapping[str, Json] | None:
+        """What is kept of a command, if it was taken."""
+        return self._known.get(f"{_MEMORY}{kid}/{jti}")
+
+    def all(self) -> list[tuple[str, str, Mapping[str, Json]]]:
+        """Key, `jti` and what is kept of each."""
+        return [(*_names(key), value) for key, value in self._known.items()]
+
+    def is_full(self, item: Command) -> bool:
+        """So many commands of this key are remembered that it gets no more."""
+        urgent = item.cmd in URGENT
+        return self._shares[item.kid, urgent] >= (_SHARE_URGENT if urgent else _SHARE)
+
+    def may_be_one(self, item: Command) -> bool:
+        """It is not known, but may have been forgotten. A nonce shows that it was not: as long as it is good, it is."""
+        if item.fresh or item.signed_exp is None:
+            return False
+        return item.signed_exp <= self._forgotten.get(item.kid, 0.0)
+
+    def begin(self, item: Command, now: Instant) -> Iterator[Effect]:
+        """A command is taken; to be kept with the first `keep`."""
+        key, urgent = f"{_MEMORY}{item.kid}/{item.jti}", item.cmd in URGENT
+        long = item.cmd in _LONG or item.fresh or not now.synced
+        seconds = _DAY_S if long else item.exp - now.wall + _LEEWAY_S
+        yield from self._deadlines.set(JTI + key, seconds, now, by_age=True)
+        self._known[key] = _marks({"urgent": urgent, "exp": item.signed_exp})
+        self._shares[item.kid, urgent] += 1
+
+    def keep(self, kid: str, jti: str, value: Mapping[str, Json]) -> Iterator[Effect]:
+        """What is known of one that was taken."""
+        key = f"{_MEMORY}{kid}/{jti}"
+        if key in self._known:
+            value = self._known[key] = {**value, **_marks(self._known[key])}
+            yield Remember(key, value)
+
+    def forget(self, key: str) -> Iterator[Effect]:
+        """The deadline `key` (without `JTI`) has come."""
+        known = self._known.pop(key, None)
+        if known is None:
+            return
+        kid, urgent = _share(key, known)
+        self._shares[kid, urgent] -= 1
+        yield Forget(key)
+        exp = known.get("exp")
+        if isinstance(exp, int | float) and exp > self._forgotten.get(kid, 0.0):
+            self._forgotten[kid] = float(exp)
+            yield Remember(_FORGOTTEN + kid, float(exp))
+
+
+def _names(key: str) -> tuple[str, str]:
+    kid, _, jti = key.removeprefix(_MEMORY).partition("/")
+    return kid, jti
+
+
+def _share(key: str, known: Mapping[str, Json]) -> tuple[str, bool]:
+    """Whose share of the memory it is in."""
+    return _names(key)[0], bool(known.get("urgent"))
+
+
+def _marks(known: Mapping[str, Json]) -> dict[str, Json]:
+    """What of a command is kept beside its reply."""
+    return {name: value for name in ("urgent", "exp") if (value := known.get(name))}

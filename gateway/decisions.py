@@ -5,6 +5,7 @@ An exception while an input is decided ends the process; the input is written do
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import orjson
 from gateway import __version__
 from gateway.clock import Clock
 from gateway.cloud.journal import Journal
-from gateway.inbox import Inbox
+from gateway.inbox import FROM_THE_FIELD, Inbox, Rank
 from gateway.log import logger
 from gateway.model import (
     Effect,
@@ -49,8 +50,15 @@ Brain = Callable[[SiteSettings, bytes], Site]
 Act = ReadNow | Operate | Perform | KeepPictures | Reply
 """What a step wants done."""
 
+Change = tuple[str, Mapping[str, Json] | None]
+"""Of the alarms that stand: the key in the memory and the alarm; None: it stands no more."""
+
 _ASIDE = 8
 """Memories that were set aside and are kept."""
+_TURN_S = 0.01
+"""Deciding gives way to the rest of the loop after that time: first of all to the writes that were ordered."""
+_ROOM_AGAIN_S = 0.1
+"""A command or a passage that waits for room in the journal is looked at again after that time."""
 
 
 class Decisions:
@@ -89,7 +97,7 @@ class Decisions:
         self.standing: dict[str, Mapping[str, Json]] = {}
         """The alarms that stand, as they are committed, by their key in the memory."""
         self.stepped = 0.0
-        """Monotonic time of the last step."""
+        """Monotonic time of the last step, or when `run` last saw that there was none to take."""
 
     def restore(self, folder: Path) -> None:
         """Take up what had to survive, and say that we are up. What cannot be taken up is set aside in `folder`."""
@@ -122,11 +130,27 @@ class Decisions:
         return self._site.interlocked()
 
     async def run(self) -> None:
-        """Decide until cancelled."""
+        """Decide until cancelled.
+
+        While the journal has no room, commands and passages wait. What comes from the field never does: it is decided
+        and acted on, and the journal sheds what counts least.
+        """
+        loop = asyncio.get_running_loop()
+        yielded = loop.time()
         while True:
-            item = await self._inbox.get()
-            await self._journal.room()
+            roomy = self._journal.roomy
+            item = self._inbox.take(tuple(Rank) if roomy else FROM_THE_FIELD)
+            if item is None:
+                self.stepped = self._clock.now().mono
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if roomy else _ROOM_AGAIN_S):
+                        await self._inbox.news()
+                yielded = loop.time()
+                continue
             self.take(item)
+            if loop.time() - yielded >= _TURN_S:
+                await asyncio.sleep(0)
+                yielded = loop.time()
 
     async def hand_in(self, passage: Passage) -> None:
         """Have a passage decided; returns once its step is committed and what it wants done was begun."""
@@ -184,30 +208,26 @@ class Decisions:
             upto = self._journal.last(Stream.ALARM) + sum(
                 isinstance(effect, Emit) and effect.stream is Stream.ALARM for effect in kept
             )
-            self._journal.append(kept, then=partial(self._accepted, kept, later, upto))
+            self._journal.append(kept, then=partial(self._accepted, _changes(kept), later, upto))
         for act in acts:
             if isinstance(act, Operate):
                 self._newest[act.device, act.point] = act.order
             if _at_once(act):
                 self._do(act)
 
-    def _accepted(self, kept: Sequence[Emit | Remember | Forget], acts: Sequence[Act], upto: int) -> None:
+    def _accepted(self, changes: Sequence[Change], acts: Sequence[Act], upto: int) -> None:
         """The step is committed: what stands now may be told, what it wants done is done."""
         for act in acts:
             if isinstance(act, Operate) and self._newest.get((act.device, act.point)) != act.order:
                 self._inbox.remind(Outcome(act.order, False, "withdrawn", None, self._clock.now()))
             else:
                 self._do(act)
-        changed = False
-        for effect in kept:
-            match effect:
-                case Remember(key, value) if key.startswith(MEMORY) and isinstance(value, Mapping):
-                    self.standing[key] = value
-                    changed = True
-                case Forget(key) if key.startswith(MEMORY):
-                    self.standing.pop(key, None)
-                    changed = True
-        if changed:
+        for key, alarm in changes:
+            if alarm is None:
+                self.standing.pop(key, None)
+            else:
+                self.standing[key] = alarm
+        if changes:
             self._tell_standing(upto)
 
     def _tell_standing(self, upto: int) -> None:
@@ -244,6 +264,18 @@ class Decisions:
         except (OSError, TypeError) as error:
             return f"not kept: {error}"
         return str(place)
+
+
+def _changes(kept: Sequence[Emit | Remember | Forget]) -> list[Change]:
+    """Which alarms stand otherwise after this step."""
+    changes: list[Change] = []
+    for effect in kept:
+        match effect:
+            case Remember(key, value) if key.startswith(MEMORY) and isinstance(value, Mapping):
+                changes.append((key, value))
+            case Forget(key) if key.startswith(MEMORY):
+                changes.append((key, None))
+    return changes
 
 
 def _at_once(act: Act) -> bool:

@@ -1,7 +1,7 @@
-"""The one way into the site: a bounded queue, served by class.
+"""The one way into the site: a queue served by class.
 
-When the room of a class is used up, `put` of that class waits, so a line waits before its next request; the
-other classes go on, and nothing is dropped. Within a class: first come, first served.
+Inputs of class `AT_ONCE` never wait for room: who hands one in lets the site go first, and goes on. When the room of
+another class is used up, `put` of that class waits, and nothing is dropped. Within a class: first come, first served.
 """
 
 import asyncio
@@ -36,8 +36,12 @@ _RANKS: Mapping[type, Rank] = {
 """Everything else is served at once; answers find their class by their points."""
 
 
+FROM_THE_FIELD: Collection[Rank] = (Rank.AT_ONCE, Rank.REST)
+"""What is decided whatever else is full: a line that had to wait for the store would read no alarm point either."""
+
+
 class Inbox:
-    """Bounded, one reader, many writers. `urgent`: the points of the alarm lane, by device."""
+    """One reader, many writers. `urgent`: the points of the alarm lane, by device; `room`: inputs of a class."""
 
     def __init__(self, urgent: Mapping[str, Collection[str]] | None = None, *, room: int = _ROOM) -> None:
         self._urgent = urgent or {}
@@ -50,7 +54,7 @@ class Inbox:
         return sum(map(len, self._queues))
 
     async def put(self, item: Input) -> None:
-        """Hand in one input; waits while its class is full.
+        """Hand in one input; waits while its class is full, unless that is `AT_ONCE`.
 
         An answer that carries points of two classes is parted, so that the answers of one point keep their order.
         """
@@ -69,20 +73,25 @@ class Inbox:
             await self._put(Answer(item.device, rest, item.at), Rank.REST)
 
     def remind(self, item: Input) -> None:
-        """Hand in what must not wait for room: a tick or the gateway's own health, of which there are few."""
+        """Hand in an input of class `AT_ONCE` without a turn of the loop: a tick, an outcome, the gateway's health."""
         self._queues[Rank.AT_ONCE].append(item)
         self._filled.set()
 
     async def get(self) -> Input:
         """The next input; waits while there is none."""
         while (item := self.take()) is None:
-            self._filled.clear()
-            await self._filled.wait()
+            await self.news()
         return item
 
-    def take(self) -> Input | None:
-        """The next input, if there is one."""
-        for queue, drained in zip(self._queues, self._drained, strict=True):
+    async def news(self) -> None:
+        """Wait until something is handed in."""
+        self._filled.clear()
+        await self._filled.wait()
+
+    def take(self, ranks: Collection[Rank] = tuple(Rank)) -> Input | None:
+        """The next input of these classes, if there is one."""
+        for rank in ranks:
+            queue, drained = self._queues[rank], self._drained[rank]
             if queue:
                 item = queue.popleft()
                 if len(queue) < self._room:
@@ -92,6 +101,11 @@ class Inbox:
 
     async def _put(self, item: Input, rank: Rank) -> None:
         queue, drained = self._queues[rank], self._drained[rank]
+        if rank is Rank.AT_ONCE:
+            self.remind(item)
+            if len(queue) > self._room:
+                await asyncio.sleep(0)  # the site decides many in its turn; whoever writes adds one
+            return
         while len(queue) >= self._room:
             drained.clear()
             await drained.wait()

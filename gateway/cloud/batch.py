@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from gateway.cloud.outbox import Row
-from gateway.model import Stream
+from gateway.model import Json, Stream
+
+ENTRY_BYTES = 1024
+"""What an event takes up in memory beside its bytes: its objects and its places in the queue and the outbox.
+
+Rounded up; tests/cloud/test_commits.py measures it.
+"""
+KEY_BYTES = 256
+"""The same of a remembered key."""
 
 
 class State(IntEnum):
@@ -14,6 +22,40 @@ class State(IntEnum):
     WAITING = 0
     ASIDE = 1
     """Quarantined: kept, offered again at each connection."""
+
+
+class Worth(IntEnum):
+    """What goes first when neither the disk nor the broker takes anything and the memory is full."""
+
+    DELIVERED_BULK = 0
+    """Pictures and telemetry that the broker has."""
+    DELIVERED = 1
+    PICTURE = 2
+    TELEMETRY = 3
+    TRANSITION = 4
+    """Alarms below fire and gas that come and go, movements of a gate: of each point the last one stays."""
+    FIRE = 5
+    """The same of fire and gas."""
+    FIRM = 6
+    """Never goes: passages, commands, what people did. Who asks for more of it waits at the door."""
+
+
+_COMES_AND_GOES = frozenset((
+    "alarm.raised", "alarm.updated", "alarm.cleared", "alarm.overdue", "gate.moved", "gate.stuck", "stream.shed",
+    "panel.operation", "panel.unknown",
+))  # fmt: skip
+
+
+def worth_of(stream: Stream, type_: str, data: Mapping[str, Json] | bytes | None) -> Worth:
+    """What an event that was not delivered is worth."""
+    if stream is Stream.PICTURE:
+        return Worth.PICTURE
+    if stream is Stream.TELEMETRY:
+        return Worth.TELEMETRY
+    if type_ not in _COMES_AND_GOES:
+        return Worth.FIRM
+    grave = stream is Stream.ALARM and isinstance(data, Mapping) and data.get("kind") in ("fire", "gas")
+    return Worth.FIRE if grave else Worth.TRANSITION
 
 
 @dataclass(slots=True)
@@ -32,6 +74,14 @@ class Entry:
     """`take` may give it, or gave it, before its commit."""
     acked: bool = False
     """The broker has it already: it goes straight to history."""
+    worth: Worth = Worth.FIRM
+    about: str = ""
+    """The point, the gate or the stream that it is about."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that it takes up."""
+        return self.row.size + ENTRY_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +93,11 @@ class Shed:
     last: int
     count: int
     reason: str
+
+    def and_(self, other: "Shed") -> "Shed":
+        """Both in one; of the same stream and reason."""
+        first, last = min(self.first, other.first), max(self.last, other.last)
+        return Shed(self.stream, first, last, self.count + other.count, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +126,9 @@ class Batch:
     """Gaps up to this number are told by an event of this batch."""
     thens: list[Callable[[], None]] = field(default_factory=list)
     size: int = 0
-    """Bytes of events and memory."""
+    """Bytes of memory that events and remembered keys take up."""
+    firm: int = 0
+    """The part of it that never goes."""
     marks: Marks | None = None
 
     def __bool__(self) -> bool:
@@ -82,32 +139,48 @@ class Batch:
     def add(self, entry: Entry) -> None:
         """Take in one event."""
         self.entries[entry.row.n] = entry
-        self.size += entry.row.size
+        self.size += entry.size
+        if entry.worth is Worth.FIRM:
+            self.firm += entry.size
 
     def remember(self, key: str, value: bytes | None) -> None:
         """Take in one key of the memory; the last value wins."""
-        self.size += len(key) + len(value or b"") - self._held(key)
+        self.size -= self._held(key)
         self.memory[key] = value
+        self.size += self._held(key)
 
     def remove(self, n: int) -> None:
         """Let go of an event that need not be written any more."""
-        self.size -= self.entries.pop(n).row.size
+        entry = self.entries.pop(n)
+        self.size -= entry.size
+        if entry.worth is Worth.FIRM:
+            self.firm -= entry.size
+
+    def shed(self, shed: Shed) -> None:
+        """Note a gap, together with others of its kind."""
+        for place, other in enumerate(self.sheds):
+            if (other.stream, other.reason) == (shed.stream, shed.reason):
+                self.sheds[place] = other.and_(shed)
+                return
+        self.sheds.append(shed)
 
     def absorb(self, later: "Batch") -> None:
         """Append a later batch, so that both go into one transaction."""
         self.entries.update(later.entries)
         self.size += later.size
+        self.firm += later.firm
         for key, value in later.memory.items():
             self.size -= self._held(key)
             self.memory[key] = value
         self.acks += later.acks
         self.aside += later.aside
         self.frozen += later.frozen
-        self.sheds += later.sheds
+        for shed in later.sheds:
+            self.shed(shed)
         self.named += later.named
         self.thens += later.thens
 
     def _held(self, key: str) -> int:
         if key not in self.memory:
             return 0
-        return len(key) + len(self.memory[key] or b"")
+        return len(key) + len(self.memory[key] or b"") + KEY_BYTES

@@ -1,28 +1,30 @@
 """The commit queue: what waits for the writer, and what is with it. Loop thread only."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from gateway.cloud import events
-from gateway.cloud.batch import Batch, Entry, Marks, Shed
+from gateway.cloud.batch import Batch, Entry, Marks, Shed, Worth
 from gateway.cloud.delivery import Delivery
 from gateway.cloud.outbox import Row
 from gateway.model import Instant, Stream
 
 QUEUE_BYTES = 16 << 20
+"""Of memory, with everything that hangs on it."""
 
-_SHEDDABLE = (Stream.PICTURE, Stream.TELEMETRY)
-"""What may be lost, in this order."""
+_BULK = (Stream.PICTURE, Stream.TELEMETRY)
 
 
 class CommitQueue:
-    """16 MiB of events and memory. `waiting` is the next transaction."""
+    """`most` bytes of memory for what is not committed. `waiting` is the next transaction."""
 
-    def __init__(self, delivery: Delivery, tell: Callable[[list[Shed]], None]) -> None:
+    def __init__(self, delivery: Delivery, tell: Callable[[list[Shed]], None], most: int = QUEUE_BYTES) -> None:
         self._delivery = delivery
         self._tell = tell
+        self._most = most
+        self._look_at = 0
         self._flying: Batch | None = None
-        self._room = asyncio.Event()
         self.waiting = Batch()
         self.lost = False
         """The store cannot be written: everything is accepted in memory."""
@@ -31,7 +33,7 @@ class CommitQueue:
 
     @property
     def size(self) -> int:
-        """Bytes that are not committed."""
+        """Bytes of memory that what is not committed takes up."""
         return self.waiting.size + (self._flying.size if self._flying else 0)
 
     # ---- to the writer and back -------------------------------------------------------------------
@@ -46,6 +48,7 @@ class CommitQueue:
     def landed(self, *, written: bool) -> Batch:
         """The writer is done with it. Not written: nothing of it is in the file, it waits again, first of all."""
         batch, self._flying = self._flying, None
+        self._look_at = 0
         if batch is None:
             raise RuntimeError("a batch came back that was never sent")
         if not written:
@@ -71,52 +74,56 @@ class CommitQueue:
 
     # ---- bounds -----------------------------------------------------------------------------------
 
-    async def room(self) -> None:
-        """Wait while 16 MiB or more are not committed."""
-        while not self.shrink():
-            self._room.clear()
-            await self._room.wait()
+    @property
+    def roomy(self) -> bool:
+        """There is room for what may wait at the door: it may fill half of the queue with what never goes."""
+        firm = self.waiting.firm + (self._flying.firm if self._flying else 0)
+        return self.size < self._most and firm < self._most // 2
 
-    def roomier(self) -> None:
-        """Something left the queue."""
-        if self.size < QUEUE_BYTES or (self.lost and not self._room.is_set() and self.shrink()):
-            self._room.set()
-
-    def shrink(self) -> bool:
-        """Let go of what may go if there is too much: what the broker has, then pictures, then telemetry.
-
-        True if it fits.
-        """
-        if self.size < QUEUE_BYTES:
-            return True
-        if self.lost:
-            for stream in (*_SHEDDABLE, *Stream):
-                self._drop(stream, acked=True)
-        for stream in _SHEDDABLE:
-            self._drop(stream, acked=False)
-        return self.size < QUEUE_BYTES
-
-    def _drop(self, stream: Stream, *, acked: bool) -> None:
-        """Drop such entries, oldest first, until a quarter of the queue is free."""
-        if self.size < QUEUE_BYTES * 3 // 4:
+    def shrink(self) -> None:
+        """Let go of what is worth least if there is too much, down to three quarters of the room; never waits."""
+        if self.size < max(self._most, self._look_at):
             return
-        gone: list[int] = []
-        for n, entry in list(self.waiting.entries.items()):
-            if self.size < QUEUE_BYTES * 3 // 4:
+        gone: dict[Stream, list[int]] = {}
+        for n in self._least():
+            if self.size < self._most * 3 // 4:
                 break
-            row = entry.row
-            if row.stream is not stream or entry.acked is not acked:
-                continue
+            entry = self.waiting.entries[n]
+            stream = entry.row.stream
             if not entry.acked:
-                if not self._delivery.window(stream).drop(n):
+                if not self._delivery.window(stream, entry.state).drop(n):
                     continue  # it is with the broker at this moment
-                gone.append(row.sequence)
+                gone.setdefault(stream, []).append(entry.row.sequence)
             self.waiting.remove(n)
-        if gone:
-            shed = Shed(stream, gone[0], gone[-1], len(gone), "memory")
+        # A look costs time: what could not go stays until there is a good deal more.
+        self._look_at = self.size + max(self._most // 16, self.size // 8)
+        sheds = [Shed(stream, min(of), max(of), len(of), "memory") for stream, of in gone.items()]
+        for shed in sheds:
             self.shed += shed.count
-            self.waiting.sheds.append(shed)
-            self._tell([shed])
+            self.waiting.shed(shed)
+        if sheds:
+            self._tell(sheds)
+
+    def _least(self) -> list[int]:
+        """What may go, by `n`, in the order in which it goes.
+
+        Of what comes and goes the last transition of each point stays, and the point with the most goes first: who
+        chatters pays for it.
+        """
+        places: list[tuple[Worth, int, int]] = []
+        newer: Counter[tuple[Worth, Stream, str]] = Counter()
+        for n, entry in reversed(self.waiting.entries.items()):
+            worth, stream = entry.worth, entry.row.stream
+            if entry.acked:
+                places.append((Worth.DELIVERED_BULK if stream in _BULK else Worth.DELIVERED, 0, n))
+            elif stream in _BULK:
+                places.append((worth, 0, n))
+            elif worth is not Worth.FIRM:
+                key = worth, stream, entry.about
+                if newer[key]:
+                    places.append((worth, -newer[key], n))
+                newer[key] += 1
+        return [n for _, _, n in sorted(places)]
 
     # ---- times of events born unsynced ------------------------------------------------------------
 

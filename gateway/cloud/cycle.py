@@ -295,7 +295,6 @@ class Cycle:
         counters.reserve = committed.reserve
         self.chores.checkpoint = committed.checkpoint
         self.chores.make_room = self.chores.make_room or committed.crowded
-        self._queue.roomier()
         if batch.entries or batch.frozen:
             self._ready()
 

@@ -1,12 +1,16 @@
-"""What is missing in a stream, told as `stream.shed`: the first gap at once, then together every 10 s."""
+"""What is missing in a stream, told as `stream.shed`: the first gap at once, then together, ever more seldom."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 
 from gateway.cloud.batch import Shed
+from gateway.log import logger
 from gateway.model import Emit, Instant, Json, Stream
 
-_SECONDS = 10.0
+_log = logger(__name__)
+
+_EVERY_S = (10.0, 600.0)
+"""While gaps go on, they are told together after the first, and then after twice the time, up to the second."""
 
 
 class Gaps:
@@ -22,6 +26,7 @@ class Gaps:
         self._new_id = new_id
         self._tell = tell
         self._unnamed: dict[tuple[Stream, str], Shed] = {}
+        self._every = _EVERY_S[0]
         self._timer: asyncio.TimerHandle | None = None
 
     def name(self, sheds: Sequence[Shed]) -> None:
@@ -29,11 +34,7 @@ class Gaps:
         for shed in sheds:
             key = shed.stream, shed.reason
             before = self._unnamed.get(key)
-            first, count = (before.first, before.count) if before else (shed.first, 0)
-            self._unnamed[key] = Shed(
-                shed.stream, min(first, shed.first), max(before.last if before else 0, shed.last),
-                count + shed.count, shed.reason,
-            )  # fmt: skip
+            self._unnamed[key] = before.and_(shed) if before else shed
         if self._timer is None:
             self._name_now()
 
@@ -48,11 +49,15 @@ class Gaps:
     def _name_now(self) -> None:
         self._timer = None
         if not self._unnamed:
+            self._every = _EVERY_S[0]
             return
         now = self._now()
         sheds, self._unnamed = list(self._unnamed.values()), {}
+        for shed in sheds:
+            _log.warning("events were shed", stream=shed.stream.value, count=shed.count, reason=shed.reason)
         self._tell([self._event(shed, now) for shed in sheds], sheds)
-        self._timer = asyncio.get_running_loop().call_later(_SECONDS, self._name_now)
+        self._timer = asyncio.get_running_loop().call_later(self._every, self._name_now)
+        self._every = min(2 * self._every, _EVERY_S[1])
 
     def _event(self, shed: Shed, now: Instant) -> Emit:
         stream = shed.stream.value

@@ -20,7 +20,7 @@ from gateway.cloud import events
 from gateway.cloud.ballast import Ballast
 from gateway.cloud.batch import Entry, Shed
 from gateway.cloud.clerk import Clerk
-from gateway.cloud.commits import CommitQueue
+from gateway.cloud.commits import QUEUE_BYTES, CommitQueue
 from gateway.cloud.cycle import Cycle
 from gateway.cloud.delivery import Delivery
 from gateway.cloud.eraser import Erased, Eraser, Erasure
@@ -64,7 +64,7 @@ _MEMORY_BASE = 1 << 62
 class Journal:
     """The outbox of the uplink (`Outbox`) and the memory of the site, in one file."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the site file says of the store
         self,
         folder: Path,
         *,
@@ -75,6 +75,7 @@ class Journal:
         alarm_reserve: int = 64 << 20,
         simulated: bool = False,
         boot: str | None = None,
+        queue_bytes: int = QUEUE_BYTES,
     ) -> None:
         self._now = now
         self._keep = {**KEEP, **keep}
@@ -95,7 +96,7 @@ class Journal:
         self._numbering = Numbering(source, self.boot, simulated=simulated)
         self._delivery = Delivery()
         self._gaps = Gaps(now, self._numbering.new_id, self._tell_gaps)
-        self._queue = CommitQueue(self._delivery, self._gaps.name)
+        self._queue = CommitQueue(self._delivery, self._gaps.name, queue_bytes)
         forgotten = frozenset(stream for stream, age in self._keep.items() if age <= 0)
         ledger = Ledger(self._store, self.boot, forgotten)
         self._clerk = Clerk(self._store, ledger, Space(self._store, self._keep), self._ballast)
@@ -215,6 +216,7 @@ class Journal:
             self._queue.accept(waiting, entries)
             self.on_ready()
         else:
+            self._queue.shrink()
             self._cycle.due()
 
     def telemetry(self, device: str, data: Mapping[str, Json] | bytes, at: Instant) -> None:
@@ -279,9 +281,10 @@ class Journal:
         """The last sequence number given in the stream; 0 before the first."""
         return self._numbering.last[stream]
 
-    async def room(self) -> None:
-        """Wait while 16 MiB or more are not committed. To be awaited before the next step of an alarm's input."""
-        await self._queue.room()
+    @property
+    def roomy(self) -> bool:
+        """There is room for what may wait. All else is taken anyhow, and what is worth least goes (`stream.shed`)."""
+        return self._queue.roomy
 
     def clock_synced(self, now: Instant) -> None:
         """The clock is trusted from `now` on: events of this boot that were never sent get their true time."""
@@ -314,7 +317,6 @@ class Journal:
         waiting = self._queue.waiting
         if not self._delivery.acknowledge(row, waiting, keep=self._keep[row.stream] > 0):
             return
-        self._queue.roomier()
         if len(waiting.acks) >= _ACKS:
             self._cycle.due()
         elif waiting.acks:

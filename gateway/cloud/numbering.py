@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gateway.cloud import events
-from gateway.cloud.batch import Entry, Marks
+from gateway.cloud.batch import Entry, Marks, worth_of
 from gateway.cloud.ledger import BLOCK
 from gateway.cloud.outbox import Row
 from gateway.model import Instant, Json, Stream
@@ -88,7 +88,14 @@ class Numbering:
         self.n += 1
         if self.newest is None or wall > self.newest:
             self.newest = wall
-        return Entry(Row(self.n, stream, sequence, payload, jpeg), self.journal, wall, None if final else mono)
+        return Entry(
+            Row(self.n, stream, sequence, payload, jpeg),
+            self.journal,
+            wall,
+            None if final else mono,
+            worth=worth_of(stream, name, data),
+            about=subject or "",
+        )
 
     def synced(self, now: Instant) -> None:
         """The clock is trusted from now on. What it said before does not bind it."""

@@ -1,4 +1,4 @@
-"""The inbox: bounded, by class, in order within a class, nothing dropped."""
+"""The inbox: by class, in order within a class, nothing dropped; what is urgent waits for no room."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.inbox import Inbox
+from gateway.inbox import FROM_THE_FIELD, Inbox
 from gateway.model import Answer, Command, Input, Instant, LineHealth, Passage, Person, Quality, Reading, Refused, Tick
 
 URGENT: Mapping[str, frozenset[str]] = {"smoke": frozenset({"fire"})}
@@ -39,7 +39,7 @@ async def test_a_full_class_makes_its_writer_wait_and_drops_nothing() -> None:
 
     async def write() -> None:
         for number in range(100):
-            await inbox.put(tick(number))
+            await inbox.put(answer("meter", number, "power"))
 
     async with asyncio.TaskGroup() as group:
         writer = group.create_task(write(), name="writer")
@@ -50,15 +50,38 @@ async def test_a_full_class_makes_its_writer_wait_and_drops_nothing() -> None:
             assert len(inbox) <= 2
             got.append(await inbox.get())
 
-    assert got == [tick(number) for number in range(100)]
+    assert got == [answer("meter", number, "power") for number in range(100)]
 
 
-async def test_a_tick_does_not_wait_for_room() -> None:
-    inbox = Inbox(room=1)
-    await inbox.put(tick(0))
+async def test_what_is_urgent_waits_for_no_room_but_lets_the_site_go_first() -> None:
+    inbox = Inbox(URGENT, room=1)
+    decided: list[Input] = []
 
-    inbox.remind(tick(1))
+    async def decide() -> None:
+        while len(decided) < 50:
+            decided.append(await inbox.get())
+            await asyncio.sleep(0)
 
+    async with asyncio.TaskGroup() as group:
+        group.create_task(decide(), name="site")
+        async with asyncio.timeout(1.0):
+            for number in range(50):
+                await inbox.put(answer("smoke", number, "fire"))
+                assert len(inbox) <= 3
+    assert decided == [answer("smoke", number, "fire") for number in range(50)]
+
+
+async def test_where_nothing_may_be_taken_but_from_the_field_the_rest_stays() -> None:
+    inbox = Inbox(URGENT)
+    at = Instant(1.0, 0.0, synced=True)
+    await inbox.put(Passage("gate", "沪A12345", at, "key"))
+    await inbox.put(Refused("expired", "too late", at))
+    await inbox.put(answer("meter", 0, "power"))
+    await inbox.put(answer("smoke", 0, "fire"))
+
+    got = [inbox.take(FROM_THE_FIELD) for _ in range(3)]
+
+    assert got == [answer("smoke", 0, "fire"), answer("meter", 0, "power"), None]
     assert len(inbox) == 2
 
 

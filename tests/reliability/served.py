@@ -1,7 +1,7 @@
 """A Modbus TCP server that notes what it really served, and when.
 
-Holding registers of one unit. `log` has a line for each register of an answer whose value is not the one that this
-connection was given before; the first answer of a connection gives a line for each.
+Holding registers of one unit, and coils that are written. `log` has a line for each register of an answer whose value
+is not the one that this connection was given before; the first answer of a connection gives a line for each.
 """
 
 import asyncio
@@ -11,6 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+_WRITE_COIL, _WRITE_REGISTER = 5, 6
+_ON = 0xFF00
 
 
 class Served(NamedTuple):
@@ -32,6 +35,8 @@ class Registers:
     log: list[Served] = field(default_factory=list)
     asked: dict[int, list[float]] = field(default_factory=dict)
     """Wall times of the requests of each connection: the master was alive then."""
+    coils: dict[int, list[tuple[float, bool]]] = field(default_factory=dict)
+    """Writes of each coil: wall time and value."""
     requests: int = 0
     connections: int = 0
 
@@ -49,7 +54,11 @@ class Registers:
                 head = await reader.readexactly(7)
                 number, _, length, unit = struct.unpack(">HHHB", head)
                 pdu = await reader.readexactly(length - 1)
-                function, first, count = struct.unpack(">BHH", pdu)
+                function, first, count = struct.unpack(">BHH", pdu[:5])
+                if function in (1, 2, 5, 6):
+                    writer.write(self._bits(function, first, count, number, unit, pdu))
+                    await writer.drain()
+                    continue
                 words = [self.values.get(address, 0) for address in range(first, first + count)]
                 body = struct.pack(">BB", function, 2 * count) + struct.pack(f">{count}H", *words)
                 now = time.time()
@@ -65,6 +74,16 @@ class Registers:
             pass  # the master is gone, or was killed
         finally:
             writer.close()
+
+    def _bits(self, function: int, first: int, count: int, number: int, unit: int, pdu: bytes) -> bytes:
+        """A write of one coil, echoed and noted (a register: echoed), or coils and inputs as they are."""
+        if function == _WRITE_COIL:
+            self.coils.setdefault(first, []).append((time.time(), count == _ON))
+        if function in (_WRITE_COIL, _WRITE_REGISTER):
+            return struct.pack(">HHHB", number, 0, len(pdu) + 1, unit) + pdu
+        on = [function == 1 and bool(self.coils.get(first + n, [(0.0, False)])[-1][1]) for n in range(count)]
+        packed = sum(bit << place for place, bit in enumerate(on)).to_bytes((count + 7) // 8, "little")
+        return struct.pack(">HHHBBB", number, 0, len(packed) + 3, unit, function, len(packed)) + packed
 
 
 @asynccontextmanager

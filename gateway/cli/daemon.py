@@ -1,5 +1,7 @@
 """The daemon and its file: run, check, read, status, alarms, schema."""
 
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -62,6 +64,12 @@ def _run(site: Path) -> int:
     if prepared.settings is None:
         # Status 1 ends it for good. Not so a file on trial, which the next start puts back, or a disk that fails now.
         return CANNOT if file.pending is not None or not _readable(site) else WRONG_FILE
+    from gateway.safe_write import owner_of
+
+    if os.geteuid() == 0 and sys.stderr.isatty() and owner_of(prepared.settings.store.path) is not None:
+        store = prepared.settings.store.path
+        logger.error("root has no business in the store of a service", store=str(store), todo="systemctl start it")
+        return CANNOT
     try:
         anew = run_site(prepared.settings, file=file)
     except (GatewayError, OSError) as error:

@@ -31,6 +31,8 @@ class Loaded:
     problems: tuple[Problem, ...]
     path: Path
     text: str = ""
+    beside: Path | None = None
+    """In whose folder relative paths and profiles are, where that is not its own."""
 
     def with_findings(self, findings: Iterable[Finding]) -> "Loaded":
         """The same with what was found afterwards, each in its place of the file; `site` is gone after an error."""
@@ -39,23 +41,26 @@ class Loaded:
             return self
         # The places are found by reading the text again: a daemon would keep them for years for nothing.
         file = os.fspath(self.path)
-        source, shelf = read(self.text.encode(), file), Shelf(file)
+        source, shelf = read(self.text.encode(), file), Shelf(os.fspath(self.beside or file))
         used = {name: shelf.find(device.profile) for name, device in self.site.devices.items() if device.profile}
         problems = _sorted([*self.problems, *(_placed(finding, source, used) for finding in more)], file)
         failed = any(problem.level == "error" for problem in problems)
         return replace(self, site=None if failed else self.site, problems=problems)
 
 
-def load(path: str | os.PathLike[str]) -> Loaded:
-    """Read and check a site file. Never raises for what the file is or holds; touches no hardware, no network."""
+def load(path: str | os.PathLike[str], beside: Path | None = None) -> Loaded:
+    """Read and check a site file; relative paths are as in the folder of `beside`, which is itself if absent.
+
+    Never raises for what the file is or holds; touches no hardware, no network.
+    """
     file = os.fspath(path)
     try:
         data = read_file(file)
         source = read(data, file)
     except SourceError as error:
         return Loaded(None, (error.problem,), Path(file))
-    shelf = Shelf(file)
-    base = str(Path(file).parent.absolute())
+    shelf = Shelf(os.fspath(beside or file))
+    base = str(Path(beside or file).parent.absolute())
     done = assemble(source.tree, shelf, base)
     facts = _facts(done.parts, source.tree)
     findings = [
@@ -66,7 +71,7 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     problems = _sorted([_placed(finding, source, done.sheets) for finding in findings] + shelf.problems, file)
     if any(problem.level == "error" for problem in problems):
         return Loaded(None, problems, Path(file))
-    return Loaded(_site(done.parts), problems, Path(file), data.decode())
+    return Loaded(_site(done.parts), problems, Path(file), data.decode(), beside)
 
 
 def schema(kind: Literal["site", "profile"]) -> dict[str, Any]:

@@ -103,6 +103,7 @@ HEALTH: Final = record(
                 "crashes": count("Of late"),
                 "refused": some(text(), "Digests of inputs that ended the process, refused since"),
                 "refusals": count(),
+                "untold": count("Messages of telemetry that could not be told, by an error of our own"),
             }
         ),
         "machine": record(

@@ -16,6 +16,7 @@ from gateway.cloud.clerk import Clerk, Committed, Known, Revived
 from gateway.cloud.commits import CommitQueue, run_thens
 from gateway.cloud.counters import Counters
 from gateway.cloud.delivery import Delivery
+from gateway.cloud.highwater import Loss
 from gateway.cloud.ledger import Chunk
 from gateway.cloud.numbering import Numbering
 from gateway.cloud.space import Tidied
@@ -78,6 +79,7 @@ class Cycle:
         """What the site remembers, as it will be when everything is committed."""
         self.counters = Counters()
         self.quarantined: Path | None = None
+        self.loss: Loss | None = None
 
     # ---- what the journal asks --------------------------------------------------------------------
 
@@ -262,6 +264,7 @@ class Cycle:
             self._fail(_error(result))
             return
         self.quarantined = result.quarantined or self.quarantined
+        self.loss = result.loss or self.loss
         committed = result.committed
         batch = self._queue.landed(written=committed.error is None)
         self._shed(committed.tidied)

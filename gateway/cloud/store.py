@@ -82,7 +82,7 @@ class Store:
                 self.set(_BORN)
             self.set(_SETTINGS)
             if check and version:
-                self._check()
+                self.check("quick_check(1)", CHECK_SECONDS)
             self._migrate(version)
             # After it: a file that is at its limit, or over one that was lowered, must be brought up to date too.
             self.execute(f"PRAGMA max_page_count={self.max_pages}")
@@ -250,13 +250,16 @@ class Store:
             if read and read[0][0] != value:
                 raise StoreError(f"{self.path}: {name} is {read[0][0]}, not {value}")
 
-    def _check(self) -> None:
-        """quick_check, 2 s at most; unfinished is not a fault. Raises StoreDamaged."""
+    def check(self, how: str, seconds: float) -> None:
+        """Have SQLite check the file by `quick_check(1)` or `integrity_check(1)`; unfinished in time is no fault.
+
+        Raises StoreDamaged.
+        """
         connection = self._open_connection()
-        deadline = time.monotonic() + CHECK_SECONDS
+        deadline = time.monotonic() + seconds
         connection.set_progress_handler(lambda: time.monotonic() > deadline, 20_000)
         try:
-            found = connection.execute("PRAGMA quick_check(1)").fetchall()
+            found = connection.execute(f"PRAGMA {how}").fetchall()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
                 raise _translated(error) from error

@@ -74,6 +74,8 @@ _UPLINK: Final = record(
         "no_listener": count("Accepted, but nobody was subscribed (0x10)"),
         "replies_lost": count(),
         "refused": keyed(count(), "Streams that stand still, with the broker's reason code"),
+        "commands": maybe(text("What is wrong with the subscription to commands")),
+        "dropped": keyed(count(), "Messages from the broker that were acknowledged and not taken, by reason"),
     }
 )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from gateway.config.assemble import assemble
+from gateway.config.assemble import Assembly, assemble
 from gateway.config.checks import check
 from gateway.config.disk import missing_files, read_file, read_secret
 from gateway.config.facts import Facts
@@ -62,7 +62,7 @@ def load(path: str | os.PathLike[str], beside: Path | None = None) -> Loaded:
     shelf = Shelf(os.fspath(beside or file))
     base = str(Path(beside or file).parent.absolute())
     done = assemble(source.tree, shelf, base)
-    facts = _facts(done.parts, source.tree)
+    facts = _facts(done, source.tree)
     findings = [
         *done.findings,
         *_enough(check(facts, tuple(source.tree))),
@@ -98,12 +98,15 @@ def _enough(findings: Iterable[Finding]) -> Iterator[Finding]:
             return
 
 
-def _facts(parts: Mapping[str, Any], tree: Mapping[str, Any]) -> Facts:
+def _facts(done: Assembly, tree: Mapping[str, Any]) -> Facts:
+    parts = done.parts
+    profiles = {name: sheet.profile for name, sheet in done.sheets.items()}
     return Facts(
         written={key: tuple(value) for key, value in tree.items() if isinstance(value, dict)},
         uplink=parts.get("uplink"),
         lines=parts.get("lines", {}),
         devices=parts.get("devices", {}),
+        shipped={name: one.line for name, one in profiles.items() if one is not None and one.line is not None},
         gates=parts.get("gates", {}),
         cameras=parts.get("cameras", {}),
         linkage=parts.get("linkage", {}),

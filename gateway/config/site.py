@@ -34,9 +34,22 @@ def _timezone(value: object) -> str:
             pass
         else:
             return value
-    raise ValueError(
-        "a time zone of the IANA database, such as Asia/Shanghai or UTC" + near(value, available_timezones())
-    )
+    known = available_timezones()
+    capital = _CAPITALS.get(str(value).strip().casefold())
+    hint = f"; for all of China it is '{capital}'" if capital else near(value, sorted(known))
+    raise ValueError("a time zone of the IANA database, such as Asia/Shanghai or UTC" + hint)
+
+
+_CHINA = "Asia/Shanghai"
+_CAPITALS = dict.fromkeys(
+    (
+        "asia/beijing", "asia/peking", "beijing", "peking", "china", "asia/china", "shanghai", "cst", "china/beijing",
+        "utc+8", "utc+08:00", "gmt+8", "gmt+08:00", "+8", "+08:00", "8", "asia/shenzhen", "asia/guangzhou",
+        "asia/tianjin", "asia/hangzhou", "asia/nanjing", "北京", "北京时间", "上海", "中国", "中国标准时间",
+    ),
+    _CHINA,
+)  # fmt: skip
+"""What people write for the one time zone of China, which is named after Shanghai."""
 
 
 TimeZone = Annotated[str, BeforeValidator(_timezone), WithJsonSchema({"type": "string"})]

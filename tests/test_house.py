@@ -107,7 +107,7 @@ OURS = {
 LIBRARY = {
     "aiohttp": ("drivers/anpr/listener.py", "drivers/pictures/account.py", "gateway/local/http.py", "simulators/"),
     "aiomqtt": ("simulators/",),
-    "cryptography": ("gateway/cloud/commands.py", "simulators/"),
+    "cryptography": ("gateway/cloud/commands.py", "gateway/config/contents.py", "simulators/"),
     "jwt": ("simulators/",),
     "PIL": ("drivers/pictures/", "simulators/"),
     "paho": ("simulators/",),

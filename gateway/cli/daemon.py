@@ -92,22 +92,25 @@ def _readable(site: Path) -> bool:
 @SITE
 @click.option("--json", "as_json", is_flag=True, help="Print a list of {file, line, col, key, level, text}.")
 def check(site: Path, *, as_json: bool) -> int:
-    r"""Print every error and warning of a site file; touches no hardware and no network.
+    r"""Print every error and warning of a site file, and of the lists, keys and certificates that it names.
+
+    Touches no hardware and no network. Warnings that say the same of many entries are printed once, with a count.
 
     \b
     Example: site-gateway check site.yaml
     """
-    loaded = load_timed(site)
+    loaded = load_timed(site, contents=True)
     if as_json:
         import dataclasses
 
         print_json([dataclasses.asdict(problem) for problem in loaded.problems])
     else:
-        for problem in loaded.problems:
+        from gateway.config.problems import folded
+
+        for problem in folded(loaded.problems):
             click.echo(str(problem))
-        if loaded.site is not None:
-            warnings = len(loaded.problems)
-            click.echo(f"{site}: good: {len(loaded.site.devices)} devices, {warnings} warnings", err=True)
+        errors = sum(problem.level == "error" for problem in loaded.problems)
+        click.echo(f"{errors} errors, {len(loaded.problems) - errors} warnings")
     return WRONG_FILE if loaded.site is None else 0
 
 

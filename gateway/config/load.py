@@ -48,10 +48,11 @@ class Loaded:
         return replace(self, site=None if failed else self.site, problems=problems)
 
 
-def load(path: str | os.PathLike[str], beside: Path | None = None) -> Loaded:
+def load(path: str | os.PathLike[str], beside: Path | None = None, *, contents: bool = False) -> Loaded:
     """Read and check a site file; relative paths are as in the folder of `beside`, which is itself if absent.
 
-    Never raises for what the file is or holds; touches no hardware, no network.
+    Never raises for what the file is or holds; touches no hardware, no network. `contents`: look also into the lists,
+    keys and certificates that it names.
     """
     file = os.fspath(path)
     try:
@@ -68,7 +69,14 @@ def load(path: str | os.PathLike[str], beside: Path | None = None) -> Loaded:
         *_enough(check(facts, tuple(source.tree))),
         *missing_files(_places_of_files(done.parts)),
     ]
-    problems = _sorted([_placed(finding, source, done.sheets) for finding in findings] + shelf.problems, file)
+    problems_of_files: list[Problem] = []
+    if contents:
+        from gateway.config.contents import look_into  # noqa: PLC0415 (loads the library for certificates)
+
+        more, problems_of_files = look_into(done.parts)
+        findings += more
+    placed = [_placed(finding, source, done.sheets) for finding in findings]
+    problems = _sorted([*placed, *shelf.problems, *problems_of_files], file)
     if any(problem.level == "error" for problem in problems):
         return Loaded(None, problems, Path(file))
     return Loaded(_site(done.parts), problems, Path(file), data.decode(), beside)

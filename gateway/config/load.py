@@ -140,6 +140,10 @@ def _placed(finding: Finding, source: Source, sheets: Mapping[str, Sheet | None]
     if len(path) > 2 and path[0] == "devices" and path[2] not in ("line", "profile"):
         sheet = sheets.get(str(path[1]))
         below = path[2:]
+        if sheet is not None and sheet.profile is not None:
+            over = ("profiles", sheet.profile.profile, *below)
+            if source.depth(over) - 2 > max(source.depth(path) - 2, 0):
+                return place(source, Finding(over, finding.text, finding.level, finding.at_key))
         if sheet is not None and sheet.source is not None and sheet.source.depth(below) > source.depth(path) - 2:
             return place(sheet.source, Finding(below, finding.text, finding.level, finding.at_key))
     return place(source, finding)

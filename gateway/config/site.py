@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, StrictBool, StringConstraints, With
 
 from gateway.config.access import Access, CameraListener, Http, InOut, StatusPage, User
 from gateway.config.cameras import Camera
-from gateway.config.device import Device
+from gateway.config.device import Device, ProfileOverride
 from gateway.config.gates import CameraRelay, Gate
 from gateway.config.lines import Line, ModbusLine, PanelLine
 from gateway.config.linkage import Annunciator, Linkage, Own
@@ -86,6 +86,7 @@ class SiteFile(Strict):
     commands: Commands | None = None
     lines: dict[Id, Line] = Field(json_schema_extra={"minProperties": 1})
     zones: dict[Id, Zone] = Field(default_factory=dict)
+    profiles: dict[Id, ProfileOverride] = Field(default_factory=dict)
     devices: dict[Id, Device] = Field(json_schema_extra={"minProperties": 1})
     gates: dict[Id, Gate] = Field(default_factory=dict)
     cameras: dict[Id, Camera] = Field(default_factory=dict)

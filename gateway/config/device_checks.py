@@ -112,7 +112,7 @@ def _same_unit(facts: Facts, device: Device, owner: str, at_unit: Path) -> Findi
 
 
 def _shipped_otherwise(facts: Facts) -> Iterator[Finding]:
-    """Devices that leave the factory with another speed or parity than their line has; once for each profile and line."""
+    """Devices shipped with another speed or parity than their line has; once for each profile and line."""
     told: set[tuple[str, str | None]] = set()
     for name, device in facts.devices.items():
         line, shipped = facts.lines.get(device.line), facts.shipped.get(name)

@@ -19,7 +19,8 @@ _STEM = 5
 """Letters that the beginning of a name must have to stand for it."""
 WIDE = {
     "：": "':' and a blank", "，": "','", "；": "','", "（": "'('", "）": "')'", "［": "'['", "］": "']'", "｛": "'{'",
-    "｝": "'}'", "【": "'['", "】": "']'", "“": "'\"'", "”": "'\"'", "‘": "\"'\"", "’": "\"'\"", "＃": "'#'", "－": "'-'",
+    "｝": "'}'", "【": "'['", "】": "']'", "“": "'\"'", "”": "'\"'", "‘": "\"'\"", "’": "\"'\"", "＃": "'#'",
+    "－": "'-'",
     "、": "','", "\u3000": "a space", "\u00a0": "a space",
 }  # fmt: skip
 """Characters of a Chinese keyboard that look like those of YAML, and what stands for them."""
@@ -62,7 +63,7 @@ class Problem:
 
 
 def folded(problems: Iterable[Problem], most: int = 3) -> list[Problem]:
-    """The same, but of more than `most` warnings that say the same of different entries only the first, with a count."""
+    """The same, but of more than `most` warnings that say the same of several entries the first, with a count."""
     kinds: dict[str, list[Problem]] = {}
     kept: list[Problem] = []
     for problem in problems:
@@ -156,7 +157,7 @@ def near(word: object, names: Iterable[str]) -> str:
 
 
 def nearest(word: object, names: Iterable[str]) -> str | None:
-    """The name that `word` was meant to be; None unless it is alike but for case, width or a slip or two, or begins it."""
+    """The name that `word` was meant to be: alike but for case, width and a slip or two, or begun by it; else None."""
     if not isinstance(word, str) or not word.strip() or len(word) > _LONGEST_KEY:
         return None
     meant = _folded(word)
@@ -187,7 +188,7 @@ def _slips(word: str) -> int:
 
 
 def edits(one: str, other: str) -> int:
-    """Letters to put in, take out, change or swap with the next (optimal string alignment) from one word to the other."""
+    """Letters to put in, take out, change or swap with the next, from one word to the other (string alignment)."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for number, left in enumerate(one):

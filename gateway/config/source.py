@@ -338,7 +338,7 @@ def _bare(line: str) -> str:
 
 
 def wide_character(line: str) -> tuple[int, str] | None:
-    """The column (from 1) and the name of the first character of a Chinese keyboard that YAML does not know as its own."""
+    """Column (from 1) and name of the first character of a Chinese keyboard that only looks like one of YAML."""
     for column, char in enumerate(_bare(line), 1):
         if char in WIDE:
             return column, f"found {wide_name(char)}; {WIDE[char]}"
@@ -346,7 +346,7 @@ def wide_character(line: str) -> tuple[int, str] | None:
 
 
 def _cause(lines: list[str], at: int) -> tuple[Place, str] | None:
-    """Why the text is no YAML, where that can be seen: a wrong character, a tab, an indentation; libyaml stopped at line `at`."""
+    """Why the text is no YAML, where that can be seen: a character, a tab, an indentation. libyaml stopped at `at`."""
     for number in range(min(at, len(lines)), max(0, at - 1 - _LINES_BEFORE), -1):
         line = lines[number - 1]
         indent = line[: len(line) - len(line.lstrip(" \t\u3000\u00a0"))]

@@ -75,21 +75,40 @@ def test_good_files_are_silent(folder: Path) -> None:
     assert said(folder) == []
 
 
+def other_key(key: EllipticCurvePrivateKey) -> bytes:
+    del key
+    return private(generate_private_key(SECP256R1()))
+
+
+def private_command_key(key: EllipticCurvePrivateKey) -> bytes:
+    del key
+    return private(Ed25519PrivateKey.generate())
+
+
+def locked(key: EllipticCurvePrivateKey) -> bytes:
+    return private(key, BestAvailableEncryption(b"hunter2"))
+
+
+def dated(begins: int, ends: int) -> Callable[[EllipticCurvePrivateKey], bytes]:
+    """A certificate whose days are counted from today."""
+    return lambda key: certificate(key, begins=timedelta(days=begins), ends=timedelta(days=ends))
+
+
 @pytest.mark.parametrize(
     ("name", "make", "text"),
     [
-        ("key.pem", lambda key: private(Ed25519PrivateKey.generate()), "found a PRIVATE key in key.pem: who has this file"),
-        ("key.pem", lambda key: public(key), "found no public key of Ed25519 in key.pem"),
-        ("key.pem", lambda key: b"hello", "found no public key of Ed25519 in key.pem"),
-        ("ca.pem", lambda key: public(key), "found no certificate in ca.pem"),
-        ("gw.pem", lambda key: certificate(key, begins=timedelta(-9), ends=timedelta(-1)), "that ended on"),
-        ("gw.pem", lambda key: certificate(key, begins=timedelta(-9), ends=timedelta(9)), "warning: found a certificate in gw.pem that ends on"),
-        ("ca.pem", lambda key: certificate(key, begins=timedelta(9), ends=timedelta(99)), "warning: found a certificate in ca.pem that begins on"),
-        ("gw.key", lambda key: private(generate_private_key(SECP256R1())), "does not belong to the certificate in cert"),
-        ("gw.key", lambda key: private(key, BestAvailableEncryption(b"hunter2")), "that a password protects"),
-        ("gw.key", lambda key: public(key), "found no private key in gw.key"),
+        ("key.pem", private_command_key, "found a PRIVATE key in key.pem: who has this file opens the gates"),
+        ("key.pem", public, "found no public key of Ed25519 in key.pem"),
+        ("key.pem", dated(-1, 99), "found no public key of Ed25519 in key.pem"),
+        ("ca.pem", public, "found no certificate in ca.pem"),
+        ("gw.pem", dated(-9, -1), "found a certificate in gw.pem that ended on"),
+        ("gw.pem", dated(-9, 9), "warning: found a certificate in gw.pem that ends on"),
+        ("ca.pem", dated(9, 99), "warning: found a certificate in ca.pem that begins on"),
+        ("gw.key", other_key, "does not belong to the certificate in cert"),
+        ("gw.key", locked, "that a password protects"),
+        ("gw.key", public, "found no private key in gw.key"),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_is_wrong_is_named(
     folder: Path, key: EllipticCurvePrivateKey, name: str, make: Callable[[EllipticCurvePrivateKey], bytes], text: str
 ) -> None:
@@ -102,19 +121,23 @@ def test_a_file_that_is_wrong_is_named(
 
 
 @pytest.mark.parametrize(
-    ("data", "expected"),
+    ("text", "encoding", "expected"),
     [
-        (b"", "residents.csv:1:1: warning: has no plate: nobody is let in by this list"),
-        ("plate,kind\n沪A12345,resident\n".encode("gbk"), "residents.csv:2:1: is not UTF-8; save it as “CSV UTF-8”"),
-        ("plate;kind\n沪A12345;resident\n".encode(), "residents.csv:1:1: found values separated by ';'; commas"),
-        ("plate，kind\n".encode(), "residents.csv:1:1: found values separated by '，'; commas"),
-        ("plate,kind,gates\n沪A12345,resident,north\n".encode(), "residents.csv:2:1: gates: found 'north'; a gate of the site"),
-        ("plate,kind\n沪A12345,resident\n沪A·12345,visitor\n".encode(), "residents.csv:3:1: plate: warning: stands in line 2 already; both count"),
+        ("", "utf-8", "1:1: warning: has no plate: nobody is let in by this list"),
+        ("plate,kind\n沪A12345,resident\n", "gbk", "2:1: is not UTF-8; save it as “CSV UTF-8”"),
+        ("plate;kind\n沪A12345;resident\n", "utf-8", "1:1: found values separated by ';'; commas"),
+        ("plate，kind\n", "utf-8", "1:1: found values separated by '，'; commas"),
+        ("plate,kind,gates\n沪A12345,resident,north\n", "utf-8", "2:1: gates: found 'north'; a gate of the site"),
+        (
+            "plate,kind\n沪A12345,resident\n沪A·12345,visitor\n",
+            "utf-8",
+            "3:1: plate: warning: stands in line 2 already; both count",
+        ),
     ],
-)  # fmt: skip
-def test_a_list_is_read(folder: Path, data: bytes, expected: str) -> None:
-    (folder / "residents.csv").write_bytes(data)
-    assert said(folder) == [expected]
+)
+def test_a_list_is_read(folder: Path, text: str, encoding: str, expected: str) -> None:
+    (folder / "residents.csv").write_bytes(text.encode(encoding))
+    assert said(folder) == [f"residents.csv:{expected}"]
 
 
 def test_lists_are_read_beside_other_errors(folder: Path) -> None:

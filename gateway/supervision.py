@@ -144,9 +144,12 @@ class Supervision:
         journal = self._journal
         if journal.lost:
             return "the store cannot be written: events are kept in memory"
+        loss = self._loss is not None and now - self._loss[1] < _ASIDE_FOR and self._loss[0]
+        if loss and loss.witness == "files":
+            return "the files of the store were deleted or replaced: it was begun anew"
         if self._aside is not None and now - self._aside[1] < _ASIDE_FOR:
             return f"a damaged store was set aside as {self._aside[0]}"
-        if self._loss is not None and now - self._loss[1] < _ASIDE_FOR:
+        if loss:
             return "the store went back in time: committed events are missing in it"
         if self._no_reserve(now):
             return "the disk is full: the room kept for alarms is in use"

@@ -13,7 +13,7 @@ from gateway.cloud.ledger import Chunk, Ledger, Opened
 from gateway.cloud.outbox import Row
 from gateway.cloud.space import Space, Tidied
 from gateway.cloud.store import PAGE, Store
-from gateway.errors import StoreDamaged, StoreError, StoreFull
+from gateway.errors import StoreError, StoreFull
 from gateway.model import Instant, Stream
 
 _RELIEF_SLICES = 100
@@ -97,6 +97,7 @@ class Clerk:
         begun = time.monotonic()
         try:
             self._write(batch, wall, done, again=again)
+            self._store.check_files()
         except StoreError as error:
             done.error = error
             return done
@@ -117,9 +118,8 @@ class Clerk:
         wall = now.wall if now.synced else None
         revived = Revived(Committed(), known.journal, 0, {}, [], None)
         if not (store.writable and isinstance(trouble, StoreFull)):
-            damaged = store.writable and isinstance(trouble, StoreDamaged)
             opened = self._ledger.begin(
-                fresh, now.wall, self._water.read(), check=not self._checked, ours=known.journal, damaged=damaged
+                fresh, now.wall, self._water.read(), check=not self._checked, ours=known.journal, trouble=trouble
             )
             self._checked = True
             if opened.quarantined is not None or opened.loss is not None:
@@ -168,7 +168,11 @@ class Clerk:
         return done
 
     def vacuum(self) -> bool:
-        """One slice of giving room back; False when done. Raises StoreError."""
+        """A look whether the files are still there, and one slice of giving room back; False when done.
+
+        Raises StoreError.
+        """
+        self._store.check_files()
         return self._space.vacuum()
 
     def restore_reserve(self) -> None:

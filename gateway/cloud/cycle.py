@@ -22,7 +22,7 @@ from gateway.cloud.numbering import Numbering
 from gateway.cloud.space import Tidied
 from gateway.cloud.window import Window
 from gateway.cloud.writer import Done, Work, Writer
-from gateway.errors import StoreDamaged, StoreError
+from gateway.errors import StoreDamaged, StoreError, StoreGone
 from gateway.model import Instant
 
 STALL_SECONDS = 2.0
@@ -265,6 +265,8 @@ class Cycle:
             return
         self.quarantined = result.quarantined or self.quarantined
         self.loss = result.loss or self.loss
+        if result.quarantined is not None or result.loss is not None:
+            self.counters.begun_anew = self._now().mono
         committed = result.committed
         batch = self._queue.landed(written=committed.error is None)
         self._shed(committed.tidied)
@@ -353,7 +355,7 @@ class Cycle:
         """The store cannot be used: go on in memory, try again later."""
         first = self._trouble is None
         self._trouble = error
-        delay = 0.0 if first and isinstance(error, StoreDamaged) else self._retry_delay
+        delay = 0.0 if first and isinstance(error, StoreDamaged | StoreGone) else self._retry_delay
         self._retry_delay = min(2 * self._retry_delay, _RETRY_SECONDS[1])
         self._loop.call_later(delay, self._try_again)
         if first:

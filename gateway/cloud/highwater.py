@@ -64,7 +64,7 @@ class Loss:
     """The last numbers that the store knows of."""
     missing: tuple[Shed, ...]
     witness: str
-    """What gave it away: `high-water` (this file), `salvage`, `alarm/active`."""
+    """What gave it away: `high-water` (this file), `salvage`, `files` (gone while in use), `alarm/active`."""
 
     def data(self) -> dict[str, Json]:
         """Data of `store.rolled-back`."""

@@ -180,6 +180,8 @@ class Journal:
         self._cycle.memory = opened.memory
         self._cycle.quarantined = opened.quarantined
         self._cycle.loss = opened.loss
+        if opened.quarantined is not None or opened.loss is not None:
+            self._cycle.counters.begun_anew = self._now().mono
         self._delivery.opened(opened.counts)
         reborn = self.memory.get(REBORN)
         if isinstance(reborn, int | float):
@@ -354,7 +356,7 @@ class Journal:
 
     def stats(self) -> Stats:
         """How it stands."""
-        return snapshot(self._cycle.counters, self._queue, self._delivery, self._now().wall)
+        return snapshot(self._cycle.counters, self._queue, self._delivery, self._now())
 
     def _tell_gaps(self, events: Sequence[Emit], sheds: Sequence[Shed]) -> None:
         self._queue.waiting.named += [(shed.stream, shed.last) for shed in sheds]

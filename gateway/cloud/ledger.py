@@ -1,7 +1,7 @@
 """What stands in the tables of the journal. Runs on the writer's thread."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from gateway.cloud.batch import Batch, Entry, Marks, Shed, State
 from gateway.cloud.highwater import REASON, Loss, Mark, behind
 from gateway.cloud.outbox import Row
 from gateway.cloud.store import Store
-from gateway.errors import StoreDamaged, StoreError
+from gateway.errors import StoreDamaged, StoreError, StoreGone
 from gateway.model import Instant, Stream
 
 BLOCK = 1024
@@ -80,6 +80,9 @@ class Ledger:
         self._epochs: dict[str, int] = {}
         self.mark: Mark | None = None
         """Where the present journal stands in the file; None: not known."""
+        self._gone = False
+        """The files were deleted or replaced, and no new one is begun yet."""
+        self._saved: salvage.Saved | None = None
 
     # ---- opening ----------------------------------------------------------------------------------
 
@@ -91,30 +94,52 @@ class Ledger:
         *,
         check: bool,
         ours: str | None = None,
-        damaged: bool = False,
+        trouble: StoreError | None = None,
     ) -> Opened:
         """Open the file, or begin a new one under the name `fresh`; a damaged one is set aside and salvaged.
 
         One that stands before its mark `water` goes on under the name `fresh`. `check`: look for damage first. `ours`:
-        the journal that this process has written so far, whose numbering goes on. Raises StoreNewer, StoreError.
+        the journal that this process has written so far, whose numbering goes on; `trouble`: what befell it.
+        Raises StoreNewer, StoreError.
         """
         store = self._store
+        aside = replaced = None
         try:
-            aside = store.set_aside(wall) if damaged else None
+            if store.writable and isinstance(trouble, StoreDamaged):
+                aside = store.set_aside(wall)
+            elif store.writable and isinstance(trouble, StoreGone):
+                replaced = self._rescue(wall)
             if aside is None:
                 store.close()
                 try:
                     store.open(check=check)
                     if ours is not None:
                         store.fold()
-                    return self._found(fresh, wall, water, ours, None)
+                    opened = self._found(fresh, wall, water, ours, None)
                 except StoreDamaged:
                     aside = store.set_aside(wall)
-            store.open(check=False)
-            return self._found(fresh, wall, water, None, aside)
+            if aside is not None:
+                store.open(check=False)
+                opened = self._found(fresh, wall, water, None, aside)
         except StoreError:
             store.close()
             raise
+        store.drop_copies()
+        return replace(opened, quarantined=aside or replaced)
+
+    def _rescue(self, wall: float) -> Path | None:
+        """Save what the files that are gone hold; what stands in their place is set aside as the file returned."""
+        store = self._store
+        self._gone = True
+        if store.in_place:
+            with suppress(StoreError):
+                store.fold()  # the log is gone from its folder, but it is still open: now all is in the file
+                return None
+        self._saved = salvage.still_open(store)
+        if store.path.exists():
+            return store.set_aside(wall)
+        store.drop_tails()
+        return None
 
     def begin_readonly(self, fresh: str) -> Opened:
         """What a store that cannot be written still says. Numbering begins anew. Raises StoreNewer, StoreError."""
@@ -125,20 +150,35 @@ class Ledger:
         store = self._store
         self._epochs.clear()
         with store.transaction():
-            loss = self._went_back(water) if aside is None else salvage.into(store, aside, water)
+            loss = self._lost(water, aside)
             present = store.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1")
-            if not present or aside is not None or loss is not None:
+            begun = not present or aside is not None or loss is not None
+            if begun:
                 store.execute("INSERT INTO journal (id, born) VALUES (?, ?)", (fresh, wall))
                 store.execute("DELETE FROM stream")
                 store.execute("DELETE FROM shed")  # of numbers that are named with all that is missing
-            if not present or present[0][0] != ours:
+            if begun or present[0][0] != ours:
                 self._settle_gap()
                 store.execute("UPDATE event SET mono = NULL, boot = NULL WHERE mono IS NOT NULL AND boot IS NOT ?",
                               (self._boot,))  # fmt: skip
         found = replace(self._read(None, aside), loss=loss)
         if aside is None and len(found.memory) < store.number("SELECT count(*) FROM memory"):
             raise StoreDamaged(f"{store.path}: what is remembered is garbled")
+        self._gone, self._saved = False, None
         return found
+
+    def _lost(self, water: Mark | None, aside: Path | None) -> Loss | None:
+        """What the file that was opened has lost; what was saved of others is written into it."""
+        if aside is not None:
+            return salvage.into(self._store, aside, water)
+        if not self._gone:
+            return self._went_back(water)
+        # What was given beyond the last commit is in the memory of this process: nothing of it is missing.
+        water = water and replace(water, streams={stream: (last, last) for stream, last in water.lasts().items()})
+        loss = None if self._saved is None else salvage.write(self._store, self._saved, water)
+        if loss is None and water is not None:
+            loss = Loss(water.journal, water.lasts(), water.lasts(), (), "files")
+        return None if loss is None else replace(loss, witness="files")
 
     def _went_back(self, water: Mark | None) -> Loss | None:
         """What is missing in the file by its mark. Raises StoreDamaged if what is left does not fit together."""

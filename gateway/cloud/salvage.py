@@ -78,6 +78,32 @@ def into(store: Store, aside: Path, water: Mark | None) -> Loss | None:
     """
     numbers = Numbers()
     memory, found = _read(aside, numbers)
+    return write(store, Saved(memory, found, numbers), water)
+
+
+def still_open(store: Store) -> "Saved":
+    """Read what `store` still has open, though its files were deleted or replaced."""
+    memory: dict[str, bytes] = {}
+    numbers = Numbers()
+    for key, value in _memory(store):
+        memory.setdefault(key, value)
+    _numbers(store, numbers)
+    found = {row[0]: row for row in _waiting(store, numbers)}
+    return Saved(memory, [found[n] for n in sorted(found)], numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What could be read."""
+
+    memory: dict[str, bytes]
+    events: list[Found]
+    numbers: Numbers
+
+
+def write(store: Store, saved: Saved, water: Mark | None) -> Loss | None:
+    """Write what was saved into the open transaction of `store`; what is missing. Raises StoreError."""
+    memory, found = saved.memory, saved.events
     journals = {row[2] for row in found}
     store.many("INSERT OR IGNORE INTO journal (id, born) VALUES (?, 0)", ((journal,) for journal in sorted(journals)))
     epochs = {journal: epoch for epoch, journal in store.execute("SELECT epoch, id FROM journal")}
@@ -93,7 +119,7 @@ def into(store: Store, aside: Path, water: Mark | None) -> Loss | None:
     )
     pictures = ((row[0], row[7]) for row in found if row[7] is not None)
     store.many("INSERT OR IGNORE INTO picture (n, jpeg) VALUES (?, ?)", pictures)
-    return numbers.loss(water)
+    return saved.numbers.loss(water)
 
 
 def _read(aside: Path, numbers: Numbers) -> tuple[dict[str, bytes], list[Found]]:

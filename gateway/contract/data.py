@@ -167,8 +167,9 @@ ROLLED_BACK: Final = record(
     {
         "journal": text("The journal that has ended"),
         "witness": choice(
-            ("high-water", "salvage", "alarm/active"),
-            "What gave it away: the mark beside the store, the copy of a damaged one, our own retained message",
+            ("high-water", "salvage", "files", "alarm/active"),
+            "What gave it away: the mark beside the store, the copy of a damaged one, files that went while in use, "
+            "our own retained message",
         ),
         "from": {**_LASTS, "description": "The last number of each stream that the witness knows of; 0: none"},
         "to": {**_LASTS, "description": "The last one that the store still knows of"},

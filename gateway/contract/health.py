@@ -42,7 +42,11 @@ _DEVICE: Final = record(
 
 _JOURNAL: Final = record(
     {
-        "store": choice(("ok", "lost"), "lost: it cannot be written, events flow from memory"),
+        "store": choice(
+            ("ok", "lost", "begun-anew"),
+            "lost: it cannot be written, events flow from memory; begun-anew, for ten minutes: it had been damaged, "
+            "deleted, or put back in time",
+        ),
         "losses": count(),
         "commits": count(),
         "rows": count(),

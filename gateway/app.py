@@ -172,7 +172,6 @@ class Gateway:
             decisions=self._decisions,
             uplink=self._north.uplink,
             lines=self._lines,
-            telemetry=self._telemetry,
             cameras=self._gatehouse.health if self._gatehouse is not None else None,
         )
         self._bug: BaseException | None = None
@@ -369,6 +368,8 @@ class Gateway:
             self._settings, self._lines, self._pollers, self._clock, health=self._vitals.health, alarms=self._alarms
         )
         table = {**asks.table(), "do": self._people.ask}
+        if self._gatehouse is not None:
+            table["camera.last"] = self._gatehouse.last
         if self._gatehouse is not None and self._gatehouse.lists is not None:
             table["access.import"] = self._gatehouse.lists.imported
         return Control(places(self._folder), table, least=LEAST_ROLES, people=self._settings.people, store=self._folder)

@@ -11,6 +11,7 @@ from gateway.config.site import SiteFile
 from gateway.config.units import Secret
 from gateway.secret import SecretPlace
 from gateway.settings import CameraUse, ListSettings
+from gateway.site.confidence import SCALES
 from gateway.site.settings import AccessSettings, Rule
 
 
@@ -36,6 +37,7 @@ def access_settings(file: SiteFile) -> AccessSettings:
         special=dict(said.special),
         pictures=said.pictures,
         cameras={name: camera.gate for name, camera in file.cameras.items() if camera.mode is not None},
+        scales={name: scale for name, camera in file.cameras.items() if (scale := _scale(camera)) is not None},
     )
 
 
@@ -48,6 +50,13 @@ def list_settings(file: SiteFile) -> ListSettings:
         ZoneInfo(file.site.timezone),
         frozenset(file.gates),
     )
+
+
+def _scale(camera: Camera) -> float | None:
+    """The top of its confidence; None: learnt."""
+    if camera.confidence is not None:
+        return SCALES[camera.confidence]
+    return SCALES["0-1"] if camera.driver == "platerecognizer" else None
 
 
 def _use(name: str, camera: Camera, relay: tuple[int, float] | None) -> CameraUse:
@@ -66,6 +75,7 @@ def _use(name: str, camera: Camera, relay: tuple[int, float] | None) -> CameraUs
         token=_reader(camera.token),
         snapshot=camera.snapshot,
         relay=relay,
+        channel=camera.channel,
     )
 
 

@@ -8,8 +8,10 @@ gatehouse.errands(journal.erase, journal.history.naming)    # picture, access.up
 """
 
 import asyncio
+import base64
 import random
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from drivers.anpr.capture import CameraSettings
 from drivers.anpr.doors import Camera
@@ -25,7 +27,7 @@ from gateway.driver import Listener as Driver
 from gateway.errands import Errand
 from gateway.errors import ConfigError
 from gateway.lists import Erase, Naming, PlateLists
-from gateway.model import Input, Json
+from gateway.model import Input, Json, OwnHealth, rfc3339
 from gateway.relays import Relays
 from gateway.settings import CameraUse
 
@@ -71,6 +73,7 @@ class Gatehouse:
                 *listen, pushing, self.entrance.take, clock,
                 max_body=max_body, tell=self.entrance.tell, verdict=self.relays.verdict,
             )  # fmt: skip
+            self.listener.alarm = lambda alarm, well, why: tell(OwnHealth(alarm, well, why, clock.now()))
             self._drivers["cameras"] = self.listener
 
     async def run(self) -> None:
@@ -96,6 +99,20 @@ class Gatehouse:
             raise ConfigError(f"there is no camera {camera}")
         return await found.take()
 
+    async def last(self, request: Mapping[str, Any]) -> Json:
+        """`{camera}`: the last push of it that could not be read; null: there is none. Raises ConfigError."""
+        camera = str(request["camera"])
+        if camera not in self.cameras:
+            raise ConfigError(f"there is no camera {camera}; {', '.join(sorted(self.cameras))}")
+        for driver in self._drivers.values():
+            found = driver.unreadable(camera) if isinstance(driver, Listener | Puller) else None
+            if found is not None:
+                return {
+                    "time": rfc3339(found.wall), "why": found.why, "path": found.path, "size": found.size,
+                    "content_type": found.content_type, "body_base64": base64.b64encode(found.body).decode(),
+                }  # fmt: skip
+        return None
+
     def health(self) -> dict[str, Json]:
         """By camera what its driver counts; `entrance` and `strangers` for all."""
         cameras: dict[str, Json] = {}
@@ -112,4 +129,4 @@ def _login(use: CameraUse) -> Login:
 def _camera(use: CameraUse) -> Camera:
     settings = CameraSettings(use.utc_offset, use.way, use.ways)
     opening = None if use.relay is None else Opening(*use.relay)
-    return Camera(use.id, use.driver, use.address, settings, use.token, opening)
+    return Camera(use.id, use.driver, use.address, settings, use.token, opening, use.channel)

@@ -173,16 +173,6 @@ class SetAside:
 
 
 @dataclass(frozen=True, slots=True)
-class WentBack:
-    """The store lost committed steps (`told`: data of `store.rolled-back`), or the cloud shows more than it knows."""
-
-    told: Mapping[str, Json] | None
-    alarms: Sequence[Mapping[str, Json]]
-    """Data of occurrences that the cloud shows as standing: those that are not known here are ended."""
-    at: Instant
-
-
-@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed: sent when `Site.deadline()` is reached."""
 
@@ -272,7 +262,7 @@ class Passage:
     """The same for every sending of the same capture; empty: the camera sends nothing that tells it."""
     direction: Way | None = None
     confidence: float | None = None
-    """0-100; None: the camera gives none."""
+    """On the camera's own scale; None: it gives none."""
     colour: str | None = None
     kind: str | None = None
     """The plate's kind, as far as the camera tells."""
@@ -316,7 +306,7 @@ class Performed:
 
 
 Input = (
-    Started | Stopping | Answer | LineHealth | DeviceHealth | DeviceBlind | OwnHealth | SetAside | WentBack | Tick
+    Started | Stopping | Answer | LineHealth | DeviceHealth | DeviceBlind | OwnHealth | SetAside | Tick
     | Outcome | Command | Refused | Person | Passage | ListReady | Performed
 )  # fmt: skip
 

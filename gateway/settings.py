@@ -57,6 +57,8 @@ class CameraUse:
     snapshot: str | None = None
     relay: tuple[int, float] | None = None
     """`io` and length of the pulse in seconds, if its own relay is a gate's `open`."""
+    channel: int | None = None
+    """Of the recorder at its address."""
 
 
 class ListSettings(NamedTuple):

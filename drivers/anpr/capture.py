@@ -60,7 +60,7 @@ class Capture:
     key: str
     """The same for every sending of the same capture, live or from the camera's memory; empty: nothing tells it."""
     confidence: float | None = None
-    """0-100, whatever the maker's scale."""
+    """On the camera's own scale."""
     colour: str | None = None
     """Of the plate: blue, yellow, white, black, green, yellow-green."""
     kind: str | None = None
@@ -115,6 +115,8 @@ class Report:
     """Of refused parts, at most twelve."""
     device: str | None = None
     """The serial number or id that the camera calls itself by; never a proof of anything."""
+    channel: int | None = None
+    """Of a recorder, that the push is of; None: it does not say."""
     record: int | None = None
     """The number that the answer has to name (VZenith)."""
     events: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from drivers.anpr.codes import by_word
 from drivers.anpr.jsontree import decode, objects, parse_object, small
 from drivers.anpr.multipart import Part, is_multipart, parts
 from drivers.anpr.pieces import chosen, is_person, named, sort
-from drivers.anpr.texts import at, colour, first, image, items, key, mapping, number, percent, picture, text, whole
+from drivers.anpr.texts import at, certainty, colour, first, image, items, key, mapping, number, picture, text, whole
 
 ACCEPTED = Reply(b'{"Result": true, "Message": "success"}', JSON_TYPE)
 SNAP_MANAGER = (
@@ -112,7 +112,7 @@ def _traffic(event: Mapping[str, Any], settings: CameraSettings) -> Capture:
     return Capture(
         plate_raw=raw or None,
         key=key("dahua", raw, *which) if any(which) else "",
-        confidence=percent(thing.get("confidence")) if is_plate else percent(car.get("confidence")),
+        confidence=certainty(thing.get("confidence")) if is_plate else certainty(car.get("confidence")),
         colour=colour(car.get("platecolor")),
         kind=by_word(text(car.get("platetype"))),
         turn=TURNS.get(said.lower()),
@@ -171,7 +171,7 @@ def _tollgate(root: Mapping[str, Any], holder: Mapping[str, Any], settings: Came
     return Capture(
         plate_raw=raw or None,
         key=key("dahua", raw, name, taken) if name or taken else "",
-        confidence=percent(plate.get("confidence")),
+        confidence=certainty(plate.get("confidence")),
         colour=colour(plate.get("platecolor")),
         kind=by_word(text(plate.get("platetype"))),
         turn=TURNS.get(said.lower()),

@@ -30,6 +30,8 @@ class Camera:
     """Reads what the push URL must carry (raises ConfigError); None: the address alone is asked for."""
     opening: Opening | None = None
     """Its own relay is a gate's `open`: the answer to a push may open it (VZenith only)."""
+    channel: int | None = None
+    """Of the recorder at its address; None: the address has one camera."""
 
 
 def checked(cameras: Iterable[Camera]) -> tuple[Camera, ...]:
@@ -95,6 +97,26 @@ class Doors:
         """Some camera has this address."""
         return (literal(source) or source) in self._by_address
 
+    def only(self, source: str) -> Camera | None:
+        """The camera of this address, if it has one."""
+        mine = self._by_address.get(literal(source) or source, ())
+        return mine[0] if len(mine) == 1 else None
+
+    def of_channel(self, camera: Camera, channel: int) -> Camera | None:
+        """Of the cameras of this one's recorder the one of a channel; None: the file has none.
+
+        Without channels in the file a camera is the first of its device.
+        """
+        if camera.channel is None:
+            return camera if channel <= 1 else None
+        if camera.channel == channel:
+            return camera
+        alike = (
+            one for one in self._cameras.values()
+            if one.driver == camera.driver and self._hosts[one.id] == self._hosts[camera.id]
+        )  # fmt: skip
+        return next((one for one in alike if one.channel == channel), None)
+
     def find(self, path: str, source: str) -> tuple[Camera, str] | Refusal:
         """The camera, and the path as its maker knows it. Who is no camera learns nothing of what paths there are."""
         mine = self._by_address.get(literal(source) or source, ())
@@ -106,9 +128,9 @@ class Doors:
             if camera is None:
                 return "path"
             return (camera, slash + rest or "/") if camera in mine else "other-camera"
-        makers = {driver for driver, begins in FIXED_PATHS.items() if path.startswith(begins)}
+        makers = {driver for driver, begins in FIXED_PATHS.items() if path.lower().startswith(begins)}
         fitting = [one for one in mine if one.driver in makers]
-        if len(fitting) == 1:
+        if len(fitting) == 1 or (fitting and len({one.channel for one in fitting} - {None}) == len(fitting)):
             return fitting[0], path
         return "ambiguous" if fitting else "path"
 

@@ -10,7 +10,7 @@ from drivers.anpr.capture import CameraSettings, Capture, Picture, Reply, Report
 from drivers.anpr.codes import GAT, GAT_COLOURS
 from drivers.anpr.jsontree import objects, parse_object, small
 from drivers.anpr.pieces import chosen, named
-from drivers.anpr.texts import first, image, items, key, mapping, percent, picture, text, weakest, whole
+from drivers.anpr.texts import certainty, first, image, items, key, mapping, picture, text, weakest, whole
 
 TYPE = "application/VIID+JSON"
 _SCENES = frozenset({1, 8, 9, 14})
@@ -84,7 +84,7 @@ def _capture(vehicle: Mapping[str, Any], settings: CameraSettings) -> tuple[Capt
         raw = ""
     taken = text(first(vehicle, "passtime", "appeartime", "marktime"))
     which = text(vehicle.get("motorvehicleid"))
-    confidence = percent(vehicle.get("platereliability"))
+    confidence = certainty(vehicle.get("platereliability"))
     if confidence is None:
         characters = text(vehicle.get("platecharreliability"), 256).replace("，", ",").split(",")
         confidence = weakest(one.rpartition("-")[2] for one in characters)

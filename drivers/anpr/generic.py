@@ -17,7 +17,7 @@ from drivers.anpr.jsontree import parse as parse_json
 from drivers.anpr.jsontree import small
 from drivers.anpr.multipart import is_multipart, parts
 from drivers.anpr.pieces import chosen, named, sort
-from drivers.anpr.texts import colour, first, image, items, key, percent, picture, text
+from drivers.anpr.texts import certainty, colour, first, image, items, key, picture, text
 
 ACCEPTED = Reply(b'{"ok":true}', JSON_TYPE)
 TURNS: Mapping[str, Turn] = {"forward": "forward", "reverse": "reverse", "approach": "forward", "leave": "reverse"}
@@ -69,7 +69,7 @@ def _capture(one: Mapping[str, Any], settings: CameraSettings) -> Capture:
     return Capture(
         plate_raw=raw or None,
         key=key("generic", raw, which, text(when)) if which or when is not None else "",
-        confidence=percent(one.get("confidence")),
+        confidence=certainty(one.get("confidence")),
         colour=colour(first(one, "colour", "color")),
         kind=text(one.get("kind")) or None,
         turn=TURNS.get(said.lower()),

@@ -12,7 +12,7 @@ from drivers.anpr.codes import GAT, by_word
 from drivers.anpr.jsontree import objects, parse_object
 from drivers.anpr.multipart import Part, is_multipart, parts
 from drivers.anpr.pieces import Pieces, chosen, named, sort
-from drivers.anpr.texts import colour, is_image, key, percent, picture, text, weakest, whole
+from drivers.anpr.texts import certainty, colour, is_image, key, picture, text, weakest, whole
 from drivers.anpr.xmltree import Node
 from drivers.anpr.xmltree import parse as parse_xml
 
@@ -123,7 +123,7 @@ def _capture(event: Fields, anpr: Fields, gat: Fields, stamp: str, settings: Cam
     """Out of the texts of the event, of its `ANPR`, of `VehicleGATInfo` and the picture's own time."""
     raw = next((text(anpr[name]) for name in _PLATE if anpr.get(name)), "")
     written = event.get("datetime", "") or anpr.get("datetime", "")
-    confidence = percent(anpr.get("confidencelevel"))
+    confidence = certainty(anpr.get("confidencelevel"))
     if confidence is None:
         confidence = weakest(text(anpr.get("platecharbelieve"), 256).split(","))
     said = anpr.get("direction", "").strip().lower()
@@ -157,7 +157,7 @@ def _record(plate: Fields, settings: CameraSettings) -> Capture:
     return Capture(
         plate_raw=raw or None,
         key=key("hikvision", raw, name, written) if name or written else "",
-        confidence=percent(plate.get("confidencelevel")),
+        confidence=certainty(plate.get("confidencelevel")),
         turn=TURNS.get(said),
         turn_raw=text(said) or None,
         seen=times.seen(written, settings.utc_offset),

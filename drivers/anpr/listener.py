@@ -1,8 +1,9 @@
-"""The port that cameras push to. The only importer of aiohttp here.
+"""The port that cameras push to.
 
 Whoever is no camera gets 403, a wrong path 404, a wrong token 401, a body too large or too slow 413 or 408. A camera
 gets its maker's answer when its push is accepted, and 150 ms after the last byte at the latest, whatever is wrong
-with the push or with us: makers differ in whether they ever send again.
+with the push or with us: makers differ in whether they ever send again. Each request is counted once, whatever comes
+of it: with its camera, or, if that cannot be told, in `strangers`.
 """
 
 import asyncio
@@ -11,18 +12,20 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
-
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 from drivers.anpr import vzenith
 from drivers.anpr.capture import Reply, Report, Unreadable
+from drivers.anpr.crowd import Crowd
 from drivers.anpr.doors import Camera, Doors, checked, push_of
+from drivers.anpr.guesses import ALARM as GUESSED
+from drivers.anpr.guesses import AT_ONCE, Guesses
+from drivers.anpr.http import Head, Refused, Wire, inflated
 from drivers.anpr.makers import accepted, parse
 from drivers.anpr.room import Room
-from drivers.anpr.tally import Tally, Tell
+from drivers.anpr.tally import UNREADABLE, Last, Tally, Tell
 from gateway.clock import Clock
 from gateway.driver import Push, Take
 from gateway.errors import ConfigError
@@ -35,27 +38,33 @@ ANSWER_WITHIN = 0.15
 BODY_WITHIN = 10.0
 """Seconds for the whole body, and for waiting until there is room for it."""
 MAX_BODY = 4 << 20
+MOST_PASSAGES = 8
+"""Passages of one push; no car park sends more at once, and who does would shed those of other cameras."""
+UNREAD = "camera-unreadable"
+"""The alarm of a camera whose last three pushes could not be read."""
+_AT_ONCE = 64 << 10
+"""Bytes of a body that is understood at once; more is understood beside the loop."""
+_LARGE = 1 << 20
+"""Larger than any camera's push: understood apart from those of the others."""
 _ALL_BODIES = 64 << 20
-CONNECTIONS = 256
-_IDLE = 75.0
-_LINGER = 0.5
+_SILENT = 75.0
+_IDLE = 2 * 3600.0
+"""Seconds that a camera may be silent on an open connection."""
 _AGAIN = 10.0
 _RESOLVE_EVERY = 60.0
 _RESOLVE_SOON = 5.0
-_LINE = 8 << 10
-_HEADERS = 64
-_SERVER = {"Server": "site-gateway"}
+_BACKLOG = 128
 
+T = TypeVar("T")
 Verdict = Callable[[Push], Awaitable[bool]]
 """True: the answer to this push opens the camera's own relay. Asked once the push is accepted, within its 150 ms."""
-
-_Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Listener:
     """Listens at `host:port` (0: any free port, see `port`) until cancelled. Raises ConfigError: no such maker.
 
-    `take` is given every passage; a `verdict`, if there is one, is asked for cameras with an `opening`.
+    `take` is given every passage; a `verdict`, if there is one, is asked for cameras with an `opening`. `alarm` may be
+    set: it is told `CAMERA/camera-unreadable` and `CAMERA/camera-token`.
     """
 
     def __init__(
@@ -85,19 +94,33 @@ class Listener:
         self._room = Room(max(max_body, min(4 * max_body, _ALL_BODIES)))
         self._turn = asyncio.Lock()
         self._tallies = {one.id: Tally() for one in self._cameras}
-        self._server: _Server | None = None
+        self.alarm: Tell = _untold
+        self._guesses = {one.id: Guesses(self._guessed(one.id)) for one in self._cameras}
+        self._unread: dict[str, bool] = {}
+        """What was last said of each camera's alarm; not yet: nothing."""
+        self._crowd = Crowd()
+        self._group: asyncio.TaskGroup | None = None
+        self._workers = [ThreadPoolExecutor(1, name) for name in ("camera pushes", "large camera pushes")]
         self._unread_tokens: set[str] = set()
         self._bugs: set[type[BaseException]] = set()
+
+    def _guessed(self, camera: str) -> Callable[[bool, str], None]:
+        return lambda well, why: self.alarm(f"{camera}/{GUESSED}", well, why)
 
     def snapshot(self) -> Mapping[str, Mapping[str, int | float | str | bool | None]]:
         """For health, by camera."""
         wall = self._clock.now().wall
         return {id_: tally.told(wall) for id_, tally in self._tallies.items()}
 
+    def unreadable(self, camera: str) -> Last | None:
+        """The last push of this camera that could not be read."""
+        found = self._tallies.get(camera)
+        return None if found is None else found.unreadable
+
     @property
     def connections(self) -> int:
         """Open now."""
-        return self._server.count if self._server is not None else 0
+        return self._crowd.count
 
     @property
     def reading(self) -> int:
@@ -106,18 +129,12 @@ class Listener:
 
     async def run(self) -> None:
         """Listen until cancelled. A port that is taken is tried again."""
-        library = logging.getLogger("aiohttp.cameras")
-        library.addFilter(_is_ours)
-        server = _Server(
-            self._answer, logger=library, access_log=None, auto_decompress=False, keepalive_timeout=_IDLE,
-            lingering_time=_LINGER, max_line_size=_LINE, max_field_size=_LINE, max_headers=_HEADERS,
-        )  # fmt: skip
-        self._server = server
         try:
             async with asyncio.TaskGroup() as group:
+                self._group = group
                 if self._doors.names:
                     group.create_task(self._resolve(), name="camera names")
-                port = await self._listen(server)
+                port = await self._listen()
                 try:
                     self.port = port.sockets[0].getsockname()[1]
                     self.listening.set()
@@ -126,14 +143,15 @@ class Listener:
                     self.listening.clear()
                     port.close()
         finally:
-            server.pre_shutdown()
-            await server.shutdown(0.1)
+            self._group = None
+            for worker in self._workers:
+                worker.shutdown(wait=False, cancel_futures=True)
 
-    async def _listen(self, server: "_Server") -> asyncio.Server:
+    async def _listen(self) -> asyncio.Server:
         told = False
         while True:
             try:
-                port = await asyncio.get_running_loop().create_server(server, self._host, self.port, backlog=128)
+                port = await asyncio.start_server(self._connected, self._host, self.port, backlog=_BACKLOG)
             except OSError as error:
                 if not told:
                     self._tell("http.cameras", False, f"cannot listen at {self._host}:{self.port}: {error.strerror}")
@@ -158,35 +176,111 @@ class Listener:
                 self._doors.resolved(name, [str(one[4][0]) for one in found])
             await asyncio.sleep(_RESOLVE_EVERY if known == self._doors.names else _RESOLVE_SOON)
 
-    # ---- one request ------------------------------------------------------------------------------
+    # ---- one connection ---------------------------------------------------------------------------
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        found = self._doors.find(request.path, request.remote or "")
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._group is None:
+            writer.transport.abort()
+            return
+        self._group.create_task(self._serve(Wire(reader, writer)), name="camera connection")
+
+    async def _serve(self, wire: Wire) -> None:
+        """Its requests, one after the other."""
+        idle = _SILENT
+        try:
+            if not self._crowd.enter(wire):
+                wire.abort()
+                return
+            while await self._one(wire, idle):
+                idle = _IDLE
+                self._crowd.idle(wire)
+            self._crowd.leaving(wire)
+            await wire.linger()
+        except (OSError, TimeoutError):
+            pass  # gone, or does not read its answers
+        except Exception as bug:  # noqa: BLE001 - one connection must not cost the others
+            self._log_bug("a connection", bug)
+        finally:
+            self._crowd.leave(wire)
+            wire.close()
+
+    async def _one(self, wire: Wire, idle: float) -> bool:
+        """One request; False: there is none, or the connection ends with it. Raises OSError, TimeoutError."""
+        try:
+            head = await wire.head(idle)
+        except Refused as no:
+            self._count(self._doors.only(wire.remote), no.why if self._doors.knows(wire.remote) else "stranger")
+            return await wire.answer(no.status, b"", "", keeps=False)
+        if head is None:
+            return False
+        self._crowd.busy(wire)
+        found = self._doors.find(head.path, wire.remote)
         if isinstance(found, str):
             self.strangers[found] += 1
-            return _refusal(403 if found in ("stranger", "other-camera") else 404)
+            status = 403 if found in ("stranger", "other-camera") else 404
+            return await wire.answer(status, b"", "", keeps=False)
         camera, path = found
         try:
-            refused = self._refused(camera, request)
-            if refused is None:
-                return await self._push(camera, path, request)
-            status, why = refused
-        except TimeoutError:
-            status, why = 408, "slow"
-        except (RequestPayloadError, ConnectionError):
-            status, why = 400, "broken"
-        self._tallies[camera.id].counts[f"!{why}"] += 1
-        return _refusal(status)
+            reply = await self._push(wire, camera, path, head)
+        except Refused as no:
+            self._count(camera, no.why)
+            return await wire.answer(no.status, b"", "", keeps=False)
+        return await wire.answer(reply.status, reply.body, reply.content_type, keeps=head.keeps)
 
-    def _refused(self, camera: Camera, request: web.BaseRequest) -> tuple[int, str] | None:
-        """Why this request is not read at all."""
-        if not self._may(camera, request.query.get("token", "")):
-            return 401, "token"
-        if request.method not in ("POST", "PUT", "GET"):
-            return 405, "method"
-        if (request.content_length or 0) > self._max_body:
-            return 413, "size"
-        return None
+    def _count(self, camera: Camera | None, why: str) -> None:
+        """A refused request, with the camera that it is of."""
+        if camera is None:
+            self.strangers[why] += 1
+        else:
+            self._tallies[camera.id].refused(why)
+
+    # ---- one request ------------------------------------------------------------------------------
+
+    async def _push(self, wire: Wire, camera: Camera, path: str, head: Head) -> Reply:
+        """Read it, hand it over; the answer. Raises Refused."""
+        if not self._may(camera, head.query.get("token", "")):
+            await self._guess(wire, camera)
+            raise Refused(401, "token")
+        if head.method not in ("POST", "PUT", "GET"):
+            raise Refused(405, "method")
+        if (head.length or 0) > self._max_body:
+            raise Refused(413, "size")
+        content_type = head.headers.get("content-type", "")
+
+        async def is_whole(body: bytes) -> bool:
+            return await self._is_whole(camera, path, body, content_type)
+
+        size = self._max_body if head.length is None and head.method != "GET" else head.length or 0
+        try:
+            async with asyncio.timeout(BODY_WITHIN) as patience:
+                async with self._room.reserved(camera.id, size):
+                    if head.headers.get("expect", "").lower() == "100-continue":
+                        await wire.go_on()
+                    payload = await wire.body(head, self._max_body, is_whole)
+                    patience.reschedule(None)
+                    return await self._said(camera, path, payload, head)
+        except TimeoutError as error:
+            raise Refused(408, "slow") from error
+        except ConnectionError as error:
+            raise Refused(400, "broken") from error
+
+    async def _guess(self, wire: Wire, camera: Camera) -> None:
+        """A wrong token. Raises ConnectionError: too many wait for their answer already."""
+        guesses = self._guesses[camera.id]
+        loop = asyncio.get_running_loop()
+        delay = guesses.wrong(loop.time())
+        self._crowd.leaving(wire)
+        if not delay:
+            return
+        loop.call_later(61.0, lambda: guesses.look(loop.time()))
+        if guesses.waiting >= AT_ONCE:
+            wire.abort()
+            return
+        guesses.waiting += 1
+        try:
+            await asyncio.sleep(delay)
+        finally:
+            guesses.waiting -= 1
 
     def _may(self, camera: Camera, token: str) -> bool:
         if camera.token is None:
@@ -203,68 +297,91 @@ class Listener:
             self._tell(camera.id, True, "")
         return hmac.compare_digest(token.encode("utf-8", "surrogatepass"), wanted.encode())
 
-    async def _push(self, camera: Camera, path: str, request: web.BaseRequest) -> web.StreamResponse:
-        """Read it, hand it over, answer. Raises TimeoutError, RequestPayloadError, ConnectionError."""
-        length = request.content_length
-        async with asyncio.timeout(BODY_WITHIN) as patience:
-            async with self._room.reserved(camera.id, self._max_body if length is None else length):
-                if request.headers.get("Expect", "").lower() == "100-continue":
-                    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                payload = await self._read(request)
-                patience.reschedule(None)
-                if payload is None:
-                    self._tallies[camera.id].counts["!size"] += 1
-                    return _refusal(413)
-                reply = await self._said(camera, path, payload, request.headers.get("Content-Type", ""))
-        headers = {**_SERVER, "Content-Type": reply.content_type}
-        return web.Response(status=reply.status, body=reply.body, headers=headers)
+    async def _beside(self, body: bytes, work: Callable[[], T]) -> T:
+        """Work on a body beside the loop. Raises what the work raises."""
+        return await asyncio.get_running_loop().run_in_executor(self._workers[len(body) > _LARGE], work)
 
-    async def _read(self, request: web.BaseRequest) -> bytes | None:
-        """The body; None if it is too large. As it came: what is compressed stays so, and is not understood."""
-        pieces: list[bytes] = []
-        size = 0
-        while piece := await request.content.readany():
-            size += len(piece)
-            if size > self._max_body:
-                return None
-            pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    async def _said(self, camera: Camera, path: str, payload: bytes, content_type: str) -> Reply:
-        """What the camera hears. Raises nothing: our own trouble is not the camera's."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + ANSWER_WITHIN
-        at = self._clock.now()
+    async def _read(self, camera: Camera, path: str, payload: bytes, content_type: str) -> Report:
+        """What the push says. Raises Unreadable."""
+        if len(payload) > _AT_ONCE:
+            return await self._beside(
+                payload, lambda: parse(camera.driver, payload, content_type, path, camera.settings)
+            )
         # One push is understood, then everybody else of this process has a turn: a flood delays no fire.
         await self._turn.acquire()
-        loop.call_soon(self._turn.release)
+        asyncio.get_running_loop().call_soon(self._turn.release)
+        return parse(camera.driver, payload, content_type, path, camera.settings)
+
+    async def _is_whole(self, camera: Camera, path: str, payload: bytes, content_type: str) -> bool:
+        """A body that ends as its form wants, and can be read."""
+        if not payload.rstrip().endswith((b">", b"}", b"]", b"--")):
+            return False
         try:
-            report = self._parsed(camera, path, payload, content_type, at)
-            if report is None:
-                return accepted(camera.driver, path)
-            return await self._handed_over(camera, report, at, until)
+            await self._read(camera, path, payload, content_type)
+        except Unreadable:
+            return False
+        return True
+
+    async def _said(self, camera: Camera, path: str, payload: bytes, head: Head) -> Reply:
+        """What the camera hears. Raises Refused; our own trouble is not the camera's."""
+        at = self._clock.now()
+        until = asyncio.get_running_loop().time() + ANSWER_WITHIN
+        tally = self._tallies[camera.id]
+        content_type, coding = head.headers.get("content-type", ""), head.headers.get("content-encoding", "")
+        try:
+            if coding:
+                payload = await self._beside(payload, partial(inflated, payload, coding, self._max_body))
+            report = await self._read(camera, path, payload, content_type)
+        except Unreadable as error:
+            tally.unread(str(error), at.wall, payload, path, content_type)
+            self._say_unread(camera.id, tally)
+            return accepted(camera.driver, path)
         except Exception as bug:  # noqa: BLE001 - a camera must not learn of it by silence, nor others suffer
-            self._tallies[camera.id].counts["bugs"] += 1
-            if type(bug) not in self._bugs:
-                self._bugs.add(type(bug))
-                _log.exception("error of our own in a push of %s", camera.id)
+            tally.unread("error of our own", at.wall, payload, path, content_type)
+            self._bug(camera, bug)
+            return accepted(camera.driver, path)
+        camera = self._of_channel(camera, report, head.query.get("token", ""))
+        tally = self._tallies[camera.id]
+        tally.heard(report, at.wall)
+        self._say_unread(camera.id, tally)
+        try:
+            return await self._handed_over(camera, report, at, until)
+        except Exception as bug:  # noqa: BLE001 - as above
+            self._bug(camera, bug)
             return accepted(camera.driver, path)
 
-    def _parsed(self, camera: Camera, path: str, payload: bytes, content_type: str, at: Instant) -> Report | None:
-        """What the push says; None: that cannot be understood. At once: even the largest takes some milliseconds."""
-        tally = self._tallies[camera.id]
-        try:
-            report = parse(camera.driver, payload, content_type, path, camera.settings)
-        except Unreadable:
-            tally.last = at.wall
-            tally.counts["unreadable"] += 1
-            return None
-        tally.heard(report, at.wall)
-        return report
+    def _bug(self, camera: Camera, bug: Exception) -> None:
+        self._tallies[camera.id].counts["bugs"] += 1
+        self._log_bug(f"a push of {camera.id}", bug)
+
+    def _log_bug(self, where: str, bug: Exception) -> None:
+        """Once a kind."""
+        if type(bug) not in self._bugs:
+            self._bugs.add(type(bug))
+            _log.error("error of our own in %s", where, exc_info=bug)
+
+    def _say_unread(self, camera: str, tally: Tally) -> None:
+        """The alarm, when it changes; and once that all is well, for one that stood before a restart."""
+        well = tally.in_a_row < UNREADABLE
+        if self._unread.get(camera) is well or (well and tally.in_a_row):
+            return
+        self._unread[camera] = well
+        why = "" if tally.unreadable is None else tally.unreadable.why
+        self.alarm(f"{camera}/{UNREAD}", well, "" if well else f"{UNREADABLE} pushes could not be read: {why}")
+
+    def _of_channel(self, camera: Camera, report: Report, token: str) -> Camera:
+        """The camera whose channel of a recorder it is. Raises Refused: none of the file's."""
+        channel = report.channel
+        found = camera if channel is None else self._doors.of_channel(camera, channel)
+        if found is None or (found is not camera and not self._may(found, token)):
+            raise Refused(403, "channel")
+        return found
 
     async def _handed_over(self, camera: Camera, report: Report, at: Instant, until: float) -> Reply:
         opens = False
-        for capture in report.captures:
+        tally = self._tallies[camera.id]
+        tally.counts["cut"] += max(0, len(report.captures) - MOST_PASSAGES)
+        for capture in report.captures[:MOST_PASSAGES]:
             push = push_of(camera, capture, at)
             try:
                 async with asyncio.timeout_at(until):
@@ -272,73 +389,11 @@ class Listener:
                     if camera.opening is not None and self._verdict is not None and not capture.history:
                         opens = await self._verdict(push)
             except TimeoutError:
-                self._tallies[camera.id].counts["late"] += 1
+                tally.counts["late"] += 1
         if opens and len(report.captures) == 1:
             return vzenith.reply(report.record, camera.opening)
         return report.reply
 
 
-class _Server(web.Server):
-    """Keeps the number of connections down: who never knocked as a camera goes first, then who is idle longest."""
-
-    def __init__(self, answer: _Answer, **options: Any) -> None:
-        super().__init__(self._one, **options)
-        self._answering = answer
-        self._unknown: dict[RequestHandler, None] = {}
-        """Connected, and silent so far."""
-        self._leaving: dict[RequestHandler, None] = {}
-        """Refused."""
-        self._idle: dict[RequestHandler, None] = {}
-        """Cameras between two pushes, the longest idle first."""
-        self._busy: dict[RequestHandler, None] = {}
-
-    @property
-    def count(self) -> int:
-        """Connections that are open."""
-        return len(self._unknown) + len(self._leaving) + len(self._idle) + len(self._busy)
-
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """One more."""
-        super().connection_made(handler, transport)
-        self._unknown[handler] = None
-        if self.count > CONNECTIONS:
-            group = next(group for group in (self._unknown, self._leaving, self._idle) if group)
-            victim = next(iter(group))
-            del group[victim]
-            victim.force_close()
-
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """One less."""
-        super().connection_lost(handler, exc)
-        for group in (self._unknown, self._leaving, self._idle, self._busy):
-            group.pop(handler, None)
-
-    async def _one(self, request: web.BaseRequest) -> web.StreamResponse:
-        handler = request.protocol
-        for group in (self._unknown, self._idle, self._leaving):
-            group.pop(handler, None)
-        self._busy[handler] = None
-        response: web.StreamResponse | None = None
-        try:
-            response = await self._answering(request)
-            return response
-        finally:
-            if handler in self._busy:
-                del self._busy[handler]
-                (self._idle if response is not None and response.status < 400 else self._leaving)[handler] = None
-
-
-def _refusal(status: int) -> web.Response:
-    """Says no more than the number, and ends the connection."""
-    response = web.Response(status=status, headers=_SERVER)
-    response.force_close()
-    return response
-
-
 def _untold(_who: str, _well: bool, _why: str) -> None:
     """Nobody wants to know."""
-
-
-def _is_ours(record: logging.LogRecord) -> bool:
-    """False for the traceback that the library logs of each malformed request."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

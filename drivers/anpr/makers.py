@@ -30,11 +30,12 @@ PARSERS: Mapping[str, Parse] = {
 """By the `driver` of the site file."""
 
 FIXED_PATHS: Mapping[str, tuple[str, ...]] = {
-    "dahua": ("/NotificationInfo/",),
-    "gat1400": ("/VIID/",),
-    "uniview": ("/LAPI/",),
+    "dahua": ("/notificationinfo/", "/cgi-bin/notifyevent", "/eventhttpupload", "/picturehttpupload"),
+    "gat1400": ("/viid/",),
+    "uniview": ("/lapi/",),
+    "vzenith": ("/devicemanagement/php/", "/cgi-bin/plateresult.cgi", "/cgi-bin/receivedeviceinfo.cgi"),
 }
-"""Where a maker's firmware cannot be told another path; the camera is known by its address."""
+"""Where a maker's firmware cannot be told another path; the camera is known by its address. In small letters."""
 
 
 def parse(driver: str, payload: bytes, content_type: str, path: str, settings: CameraSettings) -> Report:

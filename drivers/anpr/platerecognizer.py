@@ -9,7 +9,7 @@ from drivers.anpr.capture import OK, CameraSettings, Capture, Report, Turn, Unre
 from drivers.anpr.jsontree import parse_object
 from drivers.anpr.multipart import is_multipart, parts
 from drivers.anpr.pieces import chosen, named, sort
-from drivers.anpr.texts import at, first, items, key, mapping, number, text
+from drivers.anpr.texts import at, certainty, first, items, key, mapping, number, text
 
 ACCEPTED = OK
 _TOWARDS = (225.0, 315.0)
@@ -53,7 +53,7 @@ def _capture(result: Mapping[str, Any], written: str, name: str, device: str, se
     return Capture(
         plate_raw=raw or None,
         key=key("platerecognizer", device, name, raw, written) if name or written else "",
-        confidence=_score(score),
+        confidence=certainty(score),
         turn=_turn(result),
         turn_raw=text(said) or None,
         seen=times.seen(written, settings.utc_offset),
@@ -68,12 +68,6 @@ def _plate(result: Mapping[str, Any]) -> tuple[str, object]:
     ranked = at(plate, "props", "plate")
     best = mapping(next(iter(items(ranked)), None))
     return text(first(best, "value", "plate")), first(best, "score") or first(plate, "score")
-
-
-def _score(score: object) -> float | None:
-    """0-1."""
-    found = number(score)
-    return None if found is None or not 0 <= found <= 1 else round(found * 100, 2)
 
 
 def _turn(result: Mapping[str, Any]) -> Turn | None:

@@ -18,7 +18,7 @@ from drivers.anpr.doors import Camera, push_of
 from drivers.anpr.joining import JOIN_WITHIN, Joiner, Read
 from drivers.anpr.multipart import Part, boundary_of
 from drivers.anpr.stream import PartStream
-from drivers.anpr.tally import Tally, Tell
+from drivers.anpr.tally import Last, Tally, Tell
 from gateway.clock import Clock
 from gateway.driver import Take
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
@@ -113,6 +113,10 @@ class Puller:
         told = self._tally.told(self._clock.now().wall)
         return {self._camera.id: {**told, "reachable": self._is_up, "locked": self._account.locked}}
 
+    def unreadable(self, camera: str) -> Last | None:
+        """The last part of this camera's stream that could not be read."""
+        return self._tally.unreadable if camera == self._camera.id else None
+
     async def run(self) -> None:
         """Listen until cancelled; a camera that is away is tried again, one that refused the login is not."""
         async with asyncio.TaskGroup() as group:
@@ -183,8 +187,8 @@ class Puller:
         """The captures that are complete by this part."""
         try:
             report, done = joiner.take(part)
-        except Unreadable:
-            self._tally.counts["unreadable"] += 1
+        except Unreadable as error:
+            self._tally.unread(str(error), self._clock.now().wall, part.body, "", part.content_type)
             return ()
         except Exception:  # noqa: BLE001 - one part that we cannot cope with must not cost the next
             self._tally.counts["bugs"] += 1
@@ -207,7 +211,7 @@ class Puller:
             async with asyncio.timeout(_QUERY_WITHIN):
                 found = await self._kept(since)
         except (DeviceRefused, DeviceSilent, ConfigError, Unreadable, TimeoutError):
-            self._tally.counts["!catch_up"] += 1
+            self._tally.refused("catch_up")
             return
         for capture in found:
             self._tally.counts["passages"] += 1

@@ -1,5 +1,6 @@
-"""What is counted of one camera. Pure."""
+"""What became of a camera's pushes: each is counted once. Pure."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,42 +11,103 @@ Tell = Callable[[str, bool, str], None]
 """(who, well, why): something went down, or is back; for a log line and an alarm."""
 SILENT_AFTER = 300.0
 """Seconds: a camera that used to send heart-beats and has not for so long is not reachable."""
+UNREADABLE = 3
+"""Pushes in a row that could not be read, then it is an alarm."""
+LAST = 64 << 10
+"""Bytes of the last push that could not be read, kept for people."""
+_ENDS = ("passage", "heartbeat", "ignored", "unreadable", "refused")
+_KINDS = 16
+"""Kinds and reasons that are told apart; the rest is `more`."""
+_ODD = re.compile(r"[^A-Za-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The last push that could not be read."""
+
+    wall: float
+    why: str
+    path: str
+    content_type: str
+    size: int
+    body: bytes = field(repr=False)
+    """Its first `LAST` bytes."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counters since the start; `last` in wall seconds."""
+    """Counters since the start; `last` in wall seconds.
+
+    Every push ends as one of `passage`, `heartbeat`, `ignored`, `unreadable`, `refused`; `pushes` is their sum.
+    """
 
     last: float | None = None
+    unreadable: Last | None = None
+    in_a_row: int = 0
+    """Pushes that could not be read, since one could."""
     counts: Counter[str] = field(default_factory=Counter)
+    ends: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in _ENDS})
+    """How pushes ended, by kind or reason."""
 
     def heard(self, report: Report, wall: float) -> None:
         """A word of the camera that was understood."""
         self.last = wall
-        self.counts[report.kind] += 1
+        self.in_a_row = 0
         self.counts["passages"] += len(report.captures)
         self.counts["faces"] += report.refused
+        match report.kind:
+            case "captures":
+                self._end("passage", "passage")
+            case "heartbeat":
+                self._end("heartbeat", "heartbeat")
+            case "other":
+                self._end("ignored", report.events[0] if report.events else "other")
+            case kind:
+                self._end("ignored", kind)
+
+    def unread(self, why: str, wall: float, payload: bytes = b"", path: str = "", content_type: str = "") -> None:
+        """A push that could not be understood."""
+        self.last = wall
+        self.in_a_row += 1
+        self.unreadable = Last(wall, why, path, content_type[:200], len(payload), payload[:LAST])
+        self._end("unreadable", why)
+
+    def refused(self, why: str) -> None:
+        """A request that was not read to its end, or not taken."""
+        self._end("refused", why)
+
+    def _end(self, end: str, word: str) -> None:
+        found = self.ends[end]
+        word = _ODD.sub("_", word).strip("_").lower()[:32] or "other"
+        found[word if word in found or len(found) < _KINDS else "more"] += 1
 
     def told(self, wall: float) -> dict[str, int | float | str | bool | None]:
         """For health. `reachable` is None where silence means nothing: the camera sends no heart-beats."""
+        sums = {end: found.total() for end, found in self.ends.items()}
         reachable: bool | None = None
         if self.last is not None:
             is_late = wall - self.last > SILENT_AFTER
-            reachable = True if not is_late else (False if self.counts["heartbeat"] else None)
+            reachable = True if not is_late else (False if sums["heartbeat"] else None)
         counts = self.counts
-        refused = {f"refused_{name[1:]}": count for name, count in sorted(counts.items()) if name.startswith("!")}
+        words = {
+            f"{end}_{word}": count
+            for end in ("ignored", "unreadable", "refused")
+            for word, count in sorted(self.ends[end].items())
+        }
         return {
             "reachable": reachable,
             "last": self.last,
-            "received": sum(counts[kind] for kind in _KINDS),
+            "pushes": sum(sums.values()),
+            "received": sums["passage"] + sums["heartbeat"] + sums["ignored"],
+            "passage_pushes": sums["passage"],
             "passages": counts["passages"],
-            "heartbeats": counts["heartbeat"],
-            "unreadable": counts["unreadable"],
+            "passages_cut": counts["cut"],
+            "heartbeats": sums["heartbeat"],
+            "ignored": sums["ignored"],
+            "unreadable": sums["unreadable"],
+            "refused": sums["refused"],
             "pictures_refused": counts["faces"],
             "late_answers": counts["late"],
             "bugs": counts["bugs"],
-            **refused,
+            **words,
         }
-
-
-_KINDS = ("captures", "heartbeat", "registration", "test", "pictures", "other")

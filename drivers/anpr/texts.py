@@ -98,21 +98,15 @@ def first(value: Mapping[str, Any], *names: str) -> Any:
     return None
 
 
-def percent(value: object) -> float | None:
-    """A confidence of any scale as 0-100: 0-1 (below 1, or written `1.0`), 0-100, 0-255; None: there is none."""
+def certainty(value: object) -> float | None:
+    """A confidence on the camera's own scale, which is at most 0-255; None: there is none."""
     found = number(value)
-    if found is None or found < 0 or found > 255:
-        return None
-    if found < 1 or (found == 1 and (isinstance(value, float) or (isinstance(value, str) and "." in value))):
-        found *= 100
-    elif found > 100:
-        found = found / 255 * 100
-    return round(found, 2)
+    return None if found is None or not 0 <= found <= 255 else found
 
 
 def weakest(values: Iterable[object]) -> float | None:
     """The lowest of the confidences of single characters."""
-    found = [one for one in map(percent, values) if one is not None]
+    found = [one for one in map(certainty, values) if one is not None]
     return min(found, default=None)
 
 

@@ -16,7 +16,7 @@ from drivers.anpr.codes import by_word
 from drivers.anpr.jsontree import objects, parse_object
 from drivers.anpr.multipart import is_multipart, parts
 from drivers.anpr.pieces import chosen, named, sort
-from drivers.anpr.texts import at, colour, first, image, items, key, mapping, number, percent, picture, text, whole
+from drivers.anpr.texts import at, certainty, colour, first, image, items, key, mapping, number, picture, text, whole
 
 _FACES = ("faceinfolist", "personinfolist")
 _PLATE = ("plateno", "platenumber", "licenseplate", "platetext")
@@ -101,7 +101,7 @@ def _capture(
     return Capture(
         plate_raw=raw or None,
         key=key("uniview", raw, *which) if which[1] or written else "",
-        confidence=percent(first(plate, "plateconfidence", "confidence", "platereliability")),
+        confidence=certainty(first(plate, "plateconfidence", "confidence", "platereliability")),
         colour=colour(first(plate, "color", "platecolor")),
         kind=by_word(text(first(plate, "type", "platetype"))),
         turn="forward" if head == 1 else None,

@@ -16,7 +16,7 @@ from drivers.anpr.capture import JSON_TYPE, CameraSettings, Capture, Reply, Repo
 from drivers.anpr.jsontree import decode, parse_object
 from drivers.anpr.multipart import is_multipart, parts
 from drivers.anpr.pieces import chosen, named, sort
-from drivers.anpr.texts import at, colour, first, image, key, mapping, number, percent, picture, text, whole
+from drivers.anpr.texts import at, certainty, colour, first, image, key, mapping, number, picture, text, whole
 
 ALIVE = Reply(b'{"status":"ok"}', JSON_TYPE)
 ACCEPTED = Reply(b'{"Response_AlarmInfoPlate":{}}', JSON_TYPE)
@@ -143,7 +143,7 @@ def _capture(result: Mapping[str, Any], device: str, settings: CameraSettings) -
     return Capture(
         plate_raw=raw or None,
         key=key("vzenith", device, raw, *which) if any(which) else "",
-        confidence=percent(result.get("confidence")),
+        confidence=certainty(result.get("confidence")),
         colour=COLOURS.get(whole(shade) or 0) or colour(shade),
         kind="fake" if fake else KINDS.get(kind or 0),
         turn=TURNS.get(said or 0),

@@ -19,7 +19,7 @@ def main() -> NoReturn:
         begin_early(sys.argv[2:])
     import click
 
-    from gateway.cli import access, daemon, person, token, virtual, walk, wire  # noqa: F401 - each brings its commands
+    from gateway.cli import access, camera, daemon, person, token, virtual, walk, wire  # noqa: F401 - each brings its commands
     from gateway.cli.group import USAGE, commands
 
     try:

@@ -39,6 +39,10 @@ class Camera(Strict):
     password: Secret | None = None
     token: Secret | None = None
     utc_offset: Annotated[str, StringConstraints(pattern=r"^[+-](0\d|1[0-4]):[0-5]\d$")] | None = None
+    channel: Annotated[int, Field(ge=1, le=512)] | None = None
+    """Of the recorder at this address, which pushes for several cameras; each has an entry of its own."""
+    confidence: Literal["0-1", "0-100", "0-255"] | None = None
+    """The scale of its confidence; None: learnt from what it sends."""
     snapshot: WebUrl | None = None
     """Where its picture is; None: the maker's own path."""
 

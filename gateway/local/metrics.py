@@ -1,6 +1,6 @@
 """The gateway's state for Prometheus: the numbers that `gateway.health` tells. The only importer of its library.
 
-Labels are streams, lines and severities; never a point or a device, which a site has hundreds of.
+Labels are streams, lines, cameras and severities; never a point or a device, which a site has hundreds of.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -73,6 +73,7 @@ class Metrics(Collector):
         yield from _uplink(health["uplink"])
         yield from _lines(health["lines"])
         yield from _devices(health["devices"])
+        yield from _cameras(health)
         standing = self._standing()
         counts = {severity: standing.count(severity) for severity in SEVERITIES}
         yield _gauge("alarms_standing", "Alarms that stand", counts, "severity")
@@ -114,7 +115,7 @@ def _journal(journal: Mapping[str, Any]) -> Iterator[Metric]:
         yield _counter(f"journal_{key}", text, journal[key])
     for key, text in _JOURNAL_GAUGES.items():
         yield _gauge(f"journal_{key}", text, journal[key])
-    yield _gauge("journal_ok", "The store can be written", journal["store"] != "lost")
+    yield _gauge("journal_ok", "The store can be written", journal["store"] == "ok")
 
 
 def _uplink(uplink: Mapping[str, Any]) -> Iterator[Metric]:
@@ -149,6 +150,25 @@ def _devices(devices: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
         for device in devices.values():
             sums[device["line"]] += device[key]
         yield _counter(f"line_{key}", text, sums, "line")
+
+
+_ENDS = {"passage_pushes": "passage", "heartbeats": "heartbeat", "ignored": "ignored", "unreadable": "unreadable",
+         "refused": "refused"}  # fmt: skip
+
+
+def _cameras(health: Mapping[str, Any]) -> Iterator[Metric]:
+    """What became of the pushes of each camera, and of requests that belong to none."""
+    cameras = health.get("cameras")
+    if not cameras:
+        return
+    family = CounterMetricFamily(_PREFIX + "camera_pushes", "Pushes by what became of them", labels=["camera", "end"])
+    for name, told in cameras.items():
+        for key, end in _ENDS.items():
+            family.add_metric([name, end], told.get(key, 0))
+    yield family
+    passages = {name: told.get("passages", 0) for name, told in cameras.items()}
+    yield _counter("camera_passages", "Cars that cameras told of", passages, "camera")
+    yield _counter("camera_strangers", "Requests that belong to no camera", health.get("strangers") or {}, "reason")
 
 
 def _machine(machine: Mapping[str, Any]) -> Iterator[Metric]:

@@ -9,17 +9,18 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from gateway.model import Instant, Json, Passage, Way
+from gateway.site.camera_clock import OLD, CameraClock
+from gateway.site.confidence import Scale
 from gateway.site.lists import Entry, Lists
-from gateway.site.plates import UNREAD, Plate, classify
+from gateway.site.plates import PROVINCES, UNREAD, Plate, classify
 from gateway.site.settings import AccessSettings, Verdict
 
-OLD = 60.0
-"""Seconds: a time older than this may be a record from the camera's memory."""
-EPOCH = 1_577_836_800.0
-"""2020: a camera whose clock stands before it has lost it; such a time says nothing."""
+_LONGEST_PLATE = 8
 KEPT = 256
 """Passages of one camera that are remembered, so that no sending of them is taken for a new one."""
 PREFIX = "passage:"
+STATE = "camera:"
+"""Key of what is remembered of each camera: its clock and its scale of confidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def decide(sight: Sight, lists: Lists, settings: AccessSettings, *, held_by_fire
 def _judge(sight: Sight, lists: Lists, settings: AccessSettings) -> tuple[Verdict, Decision]:
     plate, way = sight.plate, sight.direction
     if plate is None or UNREAD in plate.text:
-        return settings.no_plate.of(way), _because("no-plate" if plate is None else "unread", plate)
+        return settings.no_plate.of(way), _because(_why_none(plate), plate)
     lines = lists.find(plate.text)
     blocked = next((line for line in lines if line[1].kind == "blocked" and _counts(line[1], sight)), None)
     if sight.confidence is not None and sight.confidence < settings.min_confidence:
@@ -88,6 +89,14 @@ def _judge(sight: Sight, lists: Lists, settings: AccessSettings) -> tuple[Verdic
     if not lines and (near := _near(sight, plate, lists)) is not None:
         return "open", _because("near-miss", plate, near)
     return _unknown(sight, plate, lines, settings)
+
+
+def _why_none(plate: Plate | None) -> str:
+    """No plate, one that was read in part, or words out of the picture."""
+    if plate is None:
+        return "no-plate"
+    is_words = len(plate.text) > _LONGEST_PLATE and plate.text[0] not in PROVINCES + UNREAD
+    return "other-kind" if is_words else "unread"
 
 
 def _near(sight: Sight, plate: Plate, lists: Lists) -> tuple[str, Entry] | None:
@@ -161,8 +170,12 @@ class _Camera:
     shut: set[str] = field(default_factory=set)
     """Plates whose last passage opened nothing; not known after a restart."""
     next: int = 0
-    live: tuple[float, float] | None = None
-    """mono and wall of the last live push, if the camera's time was then right; None: it was not, or there was none."""
+    clock: CameraClock = field(default_factory=CameraClock)
+    scale: Scale = field(default_factory=Scale)
+    state: Json = None
+    """As it was last remembered."""
+    clock_told: str | None = None
+    """What the alarm of its clock said last; None: nothing yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +187,10 @@ class Taken:
     remember: Mapping[str, Json] = field(default_factory=dict)
     """To be kept in the commit of the step."""
     ignored: Literal["retry", "repeat"] | None = None
+    passage: Passage | None = None
+    """As it was judged: its confidence in percent, without a time that is not used."""
+    clock: str | None = None
+    """The alarm of the camera's clock changes to this; empty: it is right."""
 
 
 class Access:
@@ -186,6 +203,9 @@ class Access:
 
     def restore(self, memory: Mapping[str, Json], now: Instant) -> None:
         """What was remembered before the process ended."""
+        for name in memory:
+            if name.startswith(STATE):
+                self._camera(name.removeprefix(STATE))
         for name, value in memory.items():
             camera, _, place = name.removeprefix(PREFIX).rpartition(":")
             if not name.startswith(PREFIX) or not place.isdigit() or not isinstance(value, list) or len(value) != 6:
@@ -196,22 +216,58 @@ class Access:
             if isinstance(key, str) and isinstance(plate, str | None) and isinstance(wall, int | float):
                 mono = now.mono - max(0.0, now.wall - wall)
                 when = float(seen) if isinstance(seen, int | float) else None
-                known = self._cameras.setdefault(camera, _Camera())
+                known = self._camera(camera)
                 _keep(known, int(place) % KEPT, _Kept(key, plate, mono, float(wall), when, bool(late), number))
-        for known in self._cameras.values():
+        for name, known in self._cameras.items():
+            self._restore_state(known, memory.get(STATE + name))
             # Counted, not told by the time: a clock that was set back must not make an old one the newest.
-            known.next = max(one.number for one in known.kept.values()) + 1
+            known.next = max((one.number for one in known.kept.values()), default=-1) + 1
+
+    def _restore_state(self, known: _Camera, value: Json) -> None:
+        """Its clock and scale; of a memory without them what the newest live passage shows."""
+        known.state = value
+        if isinstance(value, list) and len(value) == 2:
+            known.clock.restore(value[0])
+            known.scale.learnt = float(value[1]) if isinstance(value[1], int | float) and value[1] > 0 else None
+            return
+        timed = [one for one in known.kept.values() if one.seen is not None and not one.late]
+        newest = max(timed, key=lambda one: one.number, default=None)
+        if newest is not None and newest.seen is not None and abs(newest.wall - newest.seen) <= OLD:
+            known.clock.delay = 0.0
 
     def take(self, passage: Passage, wall: float, *, held_by_fire: bool = False) -> Taken:
         """A passage. `wall`: the time by which windows are judged; `held_by_fire`: its gate is."""
-        camera = self._cameras.setdefault(passage.camera, _Camera())
-        late = passage.history or self._is_old(camera, passage)
+        camera = self._camera(passage.camera)
         if passage.key and passage.key in camera.keys:
             return Taken(None, ignored="retry")
-        if not late:
-            usable = _usable(passage)
-            is_right = usable is not None and abs(passage.at.wall - usable) <= OLD
-            camera.live = (passage.at.mono, passage.at.wall) if is_right else None
+        late = passage.history or camera.clock.late(passage.seen if passage.seen_firm else None, passage.at)
+        passage = replace(passage, confidence=camera.scale.percent(passage.confidence))
+        if not late and camera.clock.is_wrong:
+            passage = replace(passage, seen=None)
+        state = self._state(passage.camera, camera)
+        taken = self._judged(camera, passage, wall, late=late, held_by_fire=held_by_fire)
+        clock = camera.clock.why()
+        is_news = (clock == "") != (camera.clock_told == "") if camera.clock_told is not None else True
+        if not is_news or (clock and not passage.at.synced):
+            return replace(taken, remember={**taken.remember, **state}, passage=passage)
+        camera.clock_told = clock
+        return replace(taken, remember={**taken.remember, **state}, passage=passage, clock=clock)
+
+    def _camera(self, name: str) -> _Camera:
+        known = self._cameras.get(name)
+        if known is None:
+            known = self._cameras[name] = _Camera(scale=Scale(self._settings.scales.get(name)))
+        return known
+
+    def _state(self, name: str, camera: _Camera) -> Mapping[str, Json]:
+        """What is to be kept of it, if it changed."""
+        state: Json = [camera.clock.told(), camera.scale.learnt]
+        if state == camera.state:
+            return {}
+        camera.state = state
+        return {STATE + name: state}
+
+    def _judged(self, camera: _Camera, passage: Passage, wall: float, *, late: bool, held_by_fire: bool) -> Taken:
         decision = self._decide(passage, wall, held_by_fire=held_by_fire)
         plate = decision.plate
         name = plate.text if plate is not None and plate.whole else ""
@@ -272,17 +328,6 @@ class Access:
             if one.plate == plate
         ]
 
-    def _is_old(self, camera: _Camera, passage: Passage) -> bool:
-        """A time over 60 s old from a camera whose last live push was within 60 s of its arrival.
-
-        Arrival is measured from that push on by monotonic time: a step of our own clock makes nothing late.
-        """
-        seen = _usable(passage)
-        if seen is None or camera.live is None:
-            return False
-        mono, wall = camera.live
-        return wall + (passage.at.mono - mono) - seen > OLD
-
     def _is_repeat(self, camera: _Camera, plate: str, passage: Passage, decision: Decision, *, late: bool) -> bool:
         """The same plate before the same camera within `dedup`; of a late record by the camera's own times.
 
@@ -308,11 +353,6 @@ class Access:
         camera.next, place = number + 1, number % KEPT
         _keep(camera, place, _Kept(passage.key, plate, passage.at.mono, passage.at.wall, passage.seen, late, number))
         return {f"{PREFIX}{passage.camera}:{place}": [passage.key, plate, passage.at.wall, passage.seen, late, number]}
-
-
-def _usable(passage: Passage) -> float | None:
-    """The camera's time, if it can be judged by."""
-    return passage.seen if passage.seen is not None and passage.seen_firm and passage.seen >= EPOCH else None
 
 
 def _keep(camera: _Camera, place: int, new: _Kept) -> None:

@@ -15,7 +15,7 @@ from gateway.site.linkage import Linkage
 from gateway.site.outputs import Outputs, Wiring
 from gateway.site.overdue import Overdue
 from gateway.site.resetting import Resetting
-from gateway.site.settings import ON_LOSS, OWN_ALARMS, AlarmRule, Condition, Ref, SiteSettings, built_in
+from gateway.site.settings import CAMERA_ALARMS, ON_LOSS, OWN_ALARMS, AlarmRule, Condition, Ref, SiteSettings, built_in
 from gateway.site.taken_out import TakenOut
 from gateway.site.timers import Timers
 
@@ -57,7 +57,7 @@ class Parts:
         from gateway.site.access_acts import AccessActs  # noqa: PLC0415
         from gateway.site.passages import Passages  # noqa: PLC0415
 
-        self.passages = Passages(settings.access, self.gates, ids)
+        self.passages = Passages(settings.access, self.gates, ids, self.alarms)
         self.acts.access = AccessActs(self.passages, self.gates, ids)
 
     def interlocked(self) -> str | None:
@@ -89,6 +89,7 @@ def _rules(settings: SiteSettings) -> list[AlarmRule]:
         rules += [built_in(f"{gate}/{name}", "gate") for name in ("gate-stuck", "held-unknown")]
     rules += [built_in(f"{gate.id}/{ON_LOSS}") for gate in settings.gates.values() if gate.on_loss == "open"]
     rules += [built_in(subject, "gateway") for subject in OWN_ALARMS]
+    rules += [built_in(f"{camera}/{name}", "gateway") for camera in settings.access.cameras for name in CAMERA_ALARMS]
     for ref, name, kind in ((settings.own.mains, "mains", "power"), (settings.own.battery, "battery", "battery")):
         if ref is not None:
             severity, service_class, latch = ALARM_KINDS[kind]

@@ -21,7 +21,8 @@ from gateway.model import (
     Stream,
     rfc3339,
 )
-from gateway.site.access import PREFIX, Access, Decision, Sight, decide
+from gateway.site.access import PREFIX, STATE, Access, Decision, Sight, decide
+from gateway.site.alarms import Alarms
 from gateway.site.gates import Gates, Settled
 from gateway.site.ids import Ids
 from gateway.site.lists import PlateList
@@ -29,7 +30,7 @@ from gateway.site.masks import without_plates
 from gateway.site.plates import LONGEST, classify, normalise
 from gateway.site.presence import PREFIX as INSIDE
 from gateway.site.presence import Presence
-from gateway.site.settings import AccessSettings
+from gateway.site.settings import AccessSettings, built_in
 
 LIFE = 5.0
 """An order whose device is silent dies so many seconds after the plate arrived."""
@@ -73,12 +74,13 @@ class _Car:
 class Passages:
     """Takes passages and lists of plates in. `access.lists` are the lists in force."""
 
-    def __init__(self, settings: AccessSettings, gates: Gates, ids: Ids) -> None:
+    def __init__(self, settings: AccessSettings, gates: Gates, ids: Ids, alarms: Alarms) -> None:
         self.access = Access(settings)
         self.presence = Presence()
         self._settings = settings
         self._gates = gates
         self._ids = ids
+        self._alarms = alarms
         self._memory: Change = {}
         self._passing: dict[str, _Passing] = {}
         self._denied: dict[str, _Car] = {}
@@ -86,7 +88,7 @@ class Passages:
 
     def restore(self, memory: Change) -> None:
         """Take up what had to survive; it counts from `start` on."""
-        mine = (PREFIX, INSIDE, _MEMORY)
+        mine = (PREFIX, STATE, INSIDE, _MEMORY)
         self._memory = {key: value for key, value in memory.items() if key.startswith(mine)}
 
     def start(self, now: Instant) -> Iterator[Effect]:
@@ -106,6 +108,8 @@ class Passages:
         by_fire = gate is not None and self._gates.get(gate).by_fire
         taken = self.access.take(item, now.wall, held_by_fire=by_fire)
         yield from _kept(taken.remember)
+        yield from self._clock(item.camera, taken.clock, now)
+        item = taken.passage or item
         decision = taken.decision
         if decision is None:
             if item.pictures:
@@ -129,6 +133,14 @@ class Passages:
         elif not decision.late:
             yield from self._moved(car, now)
         yield self._event(data, item.at, now)
+
+    def _clock(self, camera: str, why: str | None, now: Instant) -> Iterator[Effect]:
+        """The alarm of a camera's clock; None: nothing new."""
+        alarm = f"{camera}/camera-clock"
+        if why:
+            yield from self._alarms.begin(built_in(alarm, "gateway"), why, now)
+        elif why is not None:
+            yield from self._alarms.end(alarm, now)
 
     # ---- its order ------------------------------------------------------------------------------
 

@@ -8,22 +8,13 @@ from gateway.kinds import ALARM_KINDS
 from gateway.model import Quality, Reading, Stream, Value, Way
 
 OWN_ALARMS = (
-    *(
-        f"gateway/{name}"
-        for name in (
-            "clock",
-            "commands-dropped",
-            "commands-refused",
-            "crashes",
-            "lists",
-            "not-delivered",
-            "poison",
-            "store",
-        )
-    ),
+    *(f"gateway/{name}" for name in ("clock", "crashes", "lists", "not-delivered", "poison", "store")),
     *(f"{stream}/refused" for stream in Stream),
 )
 """Subjects of the built-in alarms about the gateway itself, kind gateway; `OwnHealth` raises and clears them."""
+
+CAMERA_ALARMS = ("camera-unreadable", "camera-token", "camera-clock")
+"""Names of the alarms of a plate camera, kind gateway."""
 
 ON_LOSS = "on-loss"
 """Name of a gate's alarm, kind fault: its module does not know what to do when the gateway falls silent."""
@@ -252,6 +243,8 @@ class AccessSettings:
     pictures: Literal["plate", "scene", "none"] = "plate"
     cameras: Mapping[str, str | None] = field(default_factory=dict)
     """The gate of each plate camera; None: it only looks on."""
+    scales: Mapping[str, float] = field(default_factory=dict)
+    """The top of a camera's scale of confidence, where it is known; else it is learnt."""
 
     def special_verdict(self, kind: str) -> Verdict | None:
         """What a kind of plate is due, whoever it is. An emergency vehicle passes unless the file denies it."""

@@ -12,7 +12,13 @@ from gateway.local.control import Ask
 from gateway.model import Instant, Json, Reading, Value
 from gateway.settings import Settings
 
-LEAST_ROLES = {"read": "guard", "write": "technician", "do": "guard", "access.import": "steward"}
+LEAST_ROLES = {
+    "read": "guard",
+    "write": "technician",
+    "do": "guard",
+    "access.import": "steward",
+    "camera.last": "technician",
+}
 """The lowest role that may ask; every account may look on."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cloud.journal import Journal
-from gateway.model import Emit, OwnHealth, SetAside, Stream, WentBack
+from gateway.model import Emit, OwnHealth, SetAside, Stream
 from gateway.supervision import CLOCK, NOT_DELIVERED, STORE, Supervision
 from tests.cloud.journaling import Hands, accepted, emit, journal, taken, until
 from tests.cloud.test_journal_faults import backlog, garble
@@ -23,10 +23,10 @@ class World:
         self.aside: list[str] = []
         self.supervision = Supervision(store, self.tell)
 
-    def tell(self, item: OwnHealth | SetAside | WentBack) -> None:
+    def tell(self, item: OwnHealth | SetAside) -> None:
         if isinstance(item, SetAside):
             self.aside.append(item.file)
-        elif isinstance(item, OwnHealth):
+        else:
             self.said.append(item)
 
     def begin(self, *, fires: bool = False, untold: bool = False) -> None:

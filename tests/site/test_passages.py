@@ -34,10 +34,13 @@ class Gatehouse:
         self.memory: dict[str, Json] = {}
         self.mono = 1000.0
         self.offset = WALL
+        self.rules = RULES
+        self.clock = ""
+        """What the alarm of the camera's clock says."""
         self.restart()
 
     def restart(self) -> None:
-        self.access = Access(RULES, lists(*self.entries))
+        self.access = Access(self.rules, lists(*self.entries))
         self.access.restore(self.memory, self.now)
 
     @property
@@ -49,6 +52,7 @@ class Gatehouse:
         passage = Passage("lpr", plate, self.now, key, "in", 95.0, seen=seen, seen_firm=True)
         taken = self.access.take(replace(passage, **more), self.now.wall)  # type: ignore[arg-type]
         self.memory.update(taken.remember)
+        self.clock = self.clock if taken.clock is None else taken.clock
         return taken
 
     def opens(self, plate: str | None = "京A12345", key: str = "", age: float | None = 0.5, **more: object) -> bool:
@@ -198,6 +202,123 @@ def test_an_old_time_is_late_only_from_a_camera_whose_clock_was_right() -> None:
     assert house.opens(key="k5", age=59)
 
 
+def test_a_clock_that_jumped_back_makes_no_car_late_for_ever() -> None:
+    """Its first car is taken for a record, as one might be; then it is the clock, which is told until it is right."""
+    house = Gatehouse()
+    assert house.opens(key="k0")
+    assert house.clock == ""
+    behind = 2 * 3600.0
+    late = house.see("京B12345", key="k1", age=behind).decision
+    assert late is not None
+    assert late.late
+    for number in range(2, 9):
+        house.wait(15)
+        assert house.opens(key=f"k{number}", age=behind + number % 2)
+        assert "7200 s behind" in house.clock or "7201 s behind" in house.clock
+    house.wait(15)
+    taken = house.see(key="none", age=None)
+    assert taken.decision is not None
+    assert taken.decision.decision == "opened", "a push without a time is live, and clears nothing"
+    assert house.clock != ""
+    house.restart()
+    house.wait(15)
+    assert house.opens(key="after", age=behind), "and so it is after a restart"
+    record = house.see("京B12345", key="old", age=behind + 300).decision
+    assert record is not None
+    assert record.late, "a record from the memory of a camera with a wrong clock is one all the same"
+    house.wait(15)
+    assert house.opens(key="right")
+    assert house.clock == ""
+
+
+def test_a_time_that_is_not_used_is_not_told() -> None:
+    house = Gatehouse()
+    for number in range(3):
+        house.wait(15)
+        taken = house.see(key=f"k{number}", age=900)
+    assert taken.passage is not None
+    assert taken.passage.seen is None
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("pace", [0.02, 0.5, 1.0, 3.0])
+def test_a_queue_of_old_records_opens_nothing(pace: float, *, restarts: bool) -> None:
+    """However fast the camera sends it, before and after a restart; cars pass a gate every few seconds at most."""
+    house = Gatehouse()
+    assert house.opens(key="k0")
+    house.wait(3600)
+    if restarts:
+        house.restart()
+    ages = [3000.0 - 7.3 * number + pace * number for number in range(60)]
+    for number, age in enumerate(ages):
+        decision = house.see("京B12345" if number % 2 else "京A12345", key=f"r{number}", age=age).decision
+        assert decision is None or decision.late
+        house.wait(pace)
+    assert house.opens(key="live"), "and the live one between them does"
+
+
+def test_at_first_contact_the_first_counts_and_a_queue_does_not() -> None:
+    house = Gatehouse()
+    house.see(key="k0", age=4000)
+    for number in range(1, 20):
+        house.wait(0.5)
+        decision = house.see(key=f"k{number}", age=4000 - 30.0 * number).decision
+        assert decision is None or decision.late
+
+
+def test_a_lost_clock_is_told_and_decides_nothing() -> None:
+    house = Gatehouse()
+    assert house.opens(key="k0")
+    house.wait(15)
+    assert house.opens(key="k1", age=house.now.wall - 1000.0)
+    assert "lost" in house.clock
+
+
+@given(
+    st.floats(-1e6, 1e6).filter(lambda off: abs(off) > 65), st.lists(st.floats(10.1, 600), min_size=3, max_size=12),
+    st.floats(0, 1.4),
+)  # fmt: skip
+def test_a_wrong_clock_costs_one_car_at_most(off: float, gaps: list[float], jitter: float) -> None:
+    house = Gatehouse()
+    assert house.opens(key="right")
+    late = 0
+    for number, gap in enumerate(gaps):
+        house.wait(gap)
+        decision = house.see(key=f"k{number}", age=off + jitter * (number % 2)).decision
+        late += decision is not None and decision.late
+    assert late <= 1
+
+
+def test_a_scale_is_learnt_from_what_a_camera_sends_and_kept() -> None:
+    house = Gatehouse()
+    said = [(1, 100.0), (0.93, 93.0), (97, 97.0), (1, 1.0), (240, 94.12), (97, 38.04)]
+    for number, (value, percent) in enumerate(said):
+        house.wait(15)
+        taken = house.see(key=f"k{number}", confidence=float(value))
+        assert taken.passage is not None
+        assert taken.passage.confidence == percent
+    house.restart()
+    taken = house.see(key="after", confidence=97.0)
+    assert taken.passage is not None
+    assert taken.passage.confidence == 38.04
+    house.wait(15)
+    taken = house.see(key="none", confidence=None)
+    assert taken.passage is not None
+    assert taken.passage.confidence is None
+
+
+@pytest.mark.parametrize(
+    ("top", "value", "percent"), [(100.0, 1.0, 1.0), (1.0, 0.5, 50.0), (255.0, 51.0, 20.0), (1.0, 93.0, None)]
+)
+def test_a_scale_of_the_file_is_not_learnt(top: float, value: float, percent: float | None) -> None:
+    house = Gatehouse()
+    house.rules = replace(RULES, scales={"lpr": top})
+    house.restart()
+    taken = house.see(confidence=value)
+    assert taken.passage is not None
+    assert taken.passage.confidence == percent
+
+
 @pytest.mark.parametrize(("age", "firm"), [(None, True), (500.0, False), (WALL - 946_684_800.0, True), (-3.2, True)])
 def test_no_mark_and_no_usable_time_is_live(age: float | None, firm: bool) -> None:
     house = Gatehouse()
@@ -231,7 +352,7 @@ def test_what_is_remembered_is_bounded_and_can_be_forgotten() -> None:
     house = Gatehouse()
     for number in range(1000):
         house.see(f"京C{number:05}", f"k{number}")
-    assert len(house.memory) == 256
+    assert len(house.memory) == 256 + 1, "and the camera's clock"
     assert len(house.access.known("京C00999")) == 1
     kept = house.access.forget("京C00999")
     assert [name for name, value in house.memory.items() if "京C00999" in str(value)] == [*kept]

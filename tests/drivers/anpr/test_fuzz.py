@@ -27,7 +27,7 @@ def is_sound(report: Report) -> None:
     for one in report.captures:
         for text in (one.plate_raw, one.turn_raw, one.trigger, one.lane, one.url, report.device):
             assert text is None or (text.encode() and text.isprintable() and len(text) <= 256)
-        assert one.confidence is None or 0 <= one.confidence <= 100
+        assert one.confidence is None or 0 <= one.confidence <= 255
         assert one.seen is None or (isfinite(one.seen.wall) and one.seen.wall > 0)
         assert len(one.pictures) <= 3
     assert len(report.captures) <= 256

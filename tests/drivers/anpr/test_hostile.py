@@ -84,15 +84,15 @@ def test_json_that_is_taken_as_it_can_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "percent"),
+    ("said", "found"),
     [
-        (97, 97.0), ("97", 97.0), (92.5, 92.5), ("92.50", 92.5), (0.97, 97.0), ("0.97", 97.0), (1, 1.0), ("1", 1.0),
-        (1.0, 100.0), ("1.00", 100.0), (0, 0.0), (100, 100.0), (255, 100.0), (204, 80.0), (256, None), (-1, None),
+        (97, 97.0), ("97", 97.0), (92.5, 92.5), ("92.50", 92.5), (0.97, 0.97), ("0.97", 0.97), (1, 1.0), ("1.00", 1.0),
+        (0, 0.0), (100, 100.0), (255, 255.0), (204, 204.0), (256, None), (-1, None), ("95.3%", 95.3),
         ("", None), (None, None), ("high", None), (float("nan"), None), (True, None), ("1_0", None), ("٩٧", None),
     ],
 )  # fmt: skip
-def test_confidences_of_every_scale(said: object, percent: float | None) -> None:
-    assert texts.percent(said) == percent
+def test_a_confidence_is_taken_on_the_cameras_own_scale(said: object, found: float | None) -> None:
+    assert texts.certainty(said) == found
 
 
 EAST = 28800.0

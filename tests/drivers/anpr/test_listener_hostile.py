@@ -12,7 +12,8 @@ import zlib
 import pytest
 
 from drivers.anpr import listener as subject
-from drivers.anpr.listener import CONNECTIONS, Listener
+from drivers.anpr.crowd import CONNECTIONS
+from drivers.anpr.listener import Listener
 from drivers.anpr.makers import PARSERS
 from drivers.anpr.room import PER_CAMERA, Room
 from tests.drivers.anpr.case import CASES, all_cases

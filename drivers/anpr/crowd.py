@@ -1,0 +1,58 @@
+"""Keeps the number of connections down: who never knocked as a camera goes first, then who is idle longest."""
+
+from drivers.anpr.http import Wire
+
+CONNECTIONS = 256
+
+
+class Crowd:
+    """The connections that are open, by what they are about."""
+
+    def __init__(self) -> None:
+        self._unknown: dict[Wire, None] = {}
+        """Connected, and silent so far."""
+        self._leaving: dict[Wire, None] = {}
+        """Refused."""
+        self._idle: dict[Wire, None] = {}
+        """Cameras between two pushes, the longest idle first."""
+        self._busy: dict[Wire, None] = {}
+
+    @property
+    def count(self) -> int:
+        """Connections that are open."""
+        return len(self._unknown) + len(self._leaving) + len(self._idle) + len(self._busy)
+
+    def enter(self, wire: Wire) -> bool:
+        """One more; False: there is no room, because all are busy."""
+        self._unknown[wire] = None
+        if self.count <= CONNECTIONS:
+            return True
+        for group in (self._unknown, self._leaving, self._idle):
+            victim = next((one for one in group if one is not wire), None)
+            if victim is not None:
+                del group[victim]
+                victim.abort()
+                return True
+        del self._unknown[wire]
+        return False
+
+    def busy(self, wire: Wire) -> None:
+        """A request of it is under way."""
+        self._put(wire, self._busy)
+
+    def idle(self, wire: Wire) -> None:
+        """It was answered as a camera."""
+        self._put(wire, self._idle)
+
+    def leaving(self, wire: Wire) -> None:
+        """It is refused."""
+        self._put(wire, self._leaving)
+
+    def leave(self, wire: Wire) -> None:
+        """It is gone."""
+        for group in (self._unknown, self._leaving, self._idle, self._busy):
+            group.pop(wire, None)
+
+    def _put(self, wire: Wire, group: dict[Wire, None]) -> None:
+        self.leave(wire)
+        group[wire] = None

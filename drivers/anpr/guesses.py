@@ -1,0 +1,41 @@
+"""Wrong tokens: who tries many waits for each answer, and it is told. Pure but for the clock that is handed in."""
+
+from collections import deque
+from collections.abc import Callable
+
+ALARM = "camera-token"
+MANY = 20
+"""Wrong tokens within `WITHIN_S`: an alarm."""
+WITHIN_S = 60.0
+FREE = 10
+"""So many are answered at once."""
+_STEP_S, _LONGEST_S = 0.1, 2.0
+AT_ONCE = 4
+"""Guesses that wait for their answer; more are hung up on."""
+
+
+class Guesses:
+    """Those at one camera's token."""
+
+    def __init__(self, tell: Callable[[bool, str], None]) -> None:
+        self._tell = tell
+        self._times: deque[float] = deque(maxlen=MANY)
+        self._is_told = False
+        self.waiting = 0
+
+    def wrong(self, now: float) -> float:
+        """One more; seconds that its answer waits."""
+        self.look(now)
+        self._times.append(now)
+        if len(self._times) == MANY and not self._is_told:
+            self._is_told = True
+            self._tell(False, f"{MANY} wrong tokens within {WITHIN_S:.0f} s")
+        return min(_LONGEST_S, max(0, len(self._times) - FREE) * _STEP_S)
+
+    def look(self, now: float) -> None:
+        """What is over is forgotten."""
+        while self._times and now - self._times[0] >= WITHIN_S:
+            self._times.popleft()
+        if self._is_told and not self._times:
+            self._is_told = False
+            self._tell(True, "")

@@ -1,0 +1,335 @@
+"""HTTP/1.1 as the firmware of cameras writes it: read leniently where the meaning is certain, refused where it is not.
+
+wire = Wire(reader, writer)
+while (head := await wire.head(IDLE)) is not None:      # raises Refused
+    body = await wire.body(head, most, is_whole)        # raises Refused
+    await wire.answer(200, b"{}", "application/json", head.keeps)
+
+Taken (beside RFC 9112): LF for CRLF, blanks at the end of the request line, empty lines before it, no Host, folded
+headers, blanks around a header's colon, equal lengths said twice, a length that is up to `MISSING` bytes too large, no
+length at all, deflate and gzip. Refused: two lengths that differ, a length beside chunks, any coding but chunks, a
+control character in the head. Bounds: `HEAD` bytes and `LINES` lines of a head, `CHUNKS` chunks, the caller's `most`.
+"""
+
+import asyncio
+import re
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+from urllib.parse import parse_qsl, unquote
+
+from drivers.anpr.capture import Unreadable
+
+HEAD = 16 << 10
+LINE = 8 << 10
+LINES = 64
+CHUNKS = 8 << 10
+MISSING = 16
+"""A body may be so many bytes shorter than its told length, if it is whole by its own form."""
+SILENT_S = 0.5
+"""So long nothing more comes, then a body that is whole is taken."""
+HEAD_WITHIN_S = 10.0
+ANSWER_WITHIN_S = 10.0
+LINGER_S = 0.5
+PIECE = 64 << 10
+_BLANK_LINES = 8
+_ASKED = 3
+"""Times that a body which is short is looked at."""
+_TURN = 64
+"""Chunks that are read in one turn of the loop."""
+_REQUEST = re.compile(rb"([A-Za-z]{1,16})[ \t]+(\S{1,8192})[ \t]+HTTP/1\.([01])[ \t]*")
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
+_CHUNK = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]{0,200})?")
+_SLASHES = re.compile(r"/{2,}")
+_SERVER = "site-gateway"
+_ZLIB, _GZIP, _RAW = 15, 31, -15
+
+
+class Refused(Exception):
+    """A request that is not taken: the status of the answer, and the word that it is counted by."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What stands before a body."""
+
+    method: str
+    path: str
+    """Decoded, with single slashes."""
+    query: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
+    """Names in small letters; of several the first counts."""
+    length: int | None
+    """Bytes of the body; None: chunks, or nothing is said."""
+    chunked: bool
+    keeps: bool
+    """The connection stays open."""
+
+
+def parse_head(lines: list[bytes]) -> Head:
+    """The head out of its lines, without their ends. Raises Refused."""
+    found = _REQUEST.fullmatch(lines[0])
+    if found is None or _CONTROL.search(lines[0]):
+        raise Refused(400, "request-line")
+    method, target, minor = found[1].decode().upper(), found[2].decode("utf-8", "replace"), found[3]
+    many = _headers(lines[1:])
+    headers = {name: values[0] for name, values in many.items()}
+    length, chunked = _framing(many)
+    tokens = {one.strip().lower() for value in many.get("connection", ()) for one in value.split(",")}
+    path, _, query = _origin(target).partition("?")
+    return Head(
+        method,
+        _SLASHES.sub("/", unquote(path)),
+        _query(query),
+        headers,
+        length,
+        chunked,
+        "close" not in tokens and (minor == b"1" or "keep-alive" in tokens),
+    )
+
+
+def _origin(target: str) -> str:
+    """The path of `http://host/path`, which proxies and some cameras write."""
+    if target[:7].lower() == "http://":
+        return "/" + target[7:].partition("/")[2]
+    return target
+
+
+def _query(query: str) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    try:
+        for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=LINES):
+            found.setdefault(name, value)
+    except ValueError as error:
+        raise Refused(400, "request-line") from error
+    return found
+
+
+def _headers(lines: list[bytes]) -> dict[str, list[str]]:
+    """The values of each header; a line that begins with a blank goes on with the one before."""
+    found: dict[str, list[str]] = {}
+    values: list[str] | None = None
+    for line in lines:
+        if _CONTROL.search(line):
+            raise Refused(400, "header")
+        if line[:1] in (b" ", b"\t"):
+            if values is None:
+                raise Refused(400, "header")
+            values[-1] = f"{values[-1]} {line.strip().decode('utf-8', 'replace')}".strip()
+            continue
+        name, colon, value = line.partition(b":")
+        name = name.rstrip(b" \t")
+        if not colon or _NAME.fullmatch(name) is None:
+            raise Refused(400, "header")
+        values = found.setdefault(name.decode().lower(), [])
+        values.append(value.strip().decode("utf-8", "replace"))
+    return found
+
+
+def _framing(many: Mapping[str, list[str]]) -> tuple[int | None, bool]:
+    """Where the body ends: by its length, or by chunks. Raises Refused where two readers could differ."""
+    codings, lengths = many.get("transfer-encoding"), many.get("content-length")
+    if codings is not None:
+        if lengths is not None or [one.lower() for one in codings] != ["chunked"]:
+            raise Refused(400, "framing")
+        return None, True
+    if lengths is None:
+        return None, False
+    said = {one.strip() for value in lengths for one in value.split(",")}
+    text = said.pop()
+    if said or not text.isascii() or not text.isdigit():
+        raise Refused(400, "framing")
+    if len(text) > 12:
+        raise Refused(413, "size")
+    return int(text), False
+
+
+def inflated(body: bytes, coding: str, most: int) -> bytes:
+    """A body without its `Content-Encoding`. Raises Unreadable: another coding, spoilt, or over `most` bytes."""
+    coding = coding.strip().lower()
+    if coding in ("", "identity"):
+        return body
+    if coding not in ("deflate", "gzip", "x-gzip"):
+        raise Unreadable("another content coding")
+    # `deflate` means zlib; some write the bare stream.
+    for kind in (_ZLIB, _RAW) if coding == "deflate" else (_GZIP,):
+        unpacker = zlib.decompressobj(kind)
+        try:
+            found = unpacker.decompress(body, most + 1)
+        except zlib.error:
+            continue
+        if len(found) > most:
+            raise Unreadable("too large unpacked")
+        if unpacker.eof:
+            return found
+    raise Unreadable("spoilt content coding")
+
+
+class Wire:
+    """One connection: requests in, answers out."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = writer.get_extra_info("peername")
+        self.remote = str(peer[0]) if peer else ""
+        self._reader = reader
+        self._writer = writer
+        self._fresh = True
+        """Nothing has come since the last answer."""
+        self._spent = False
+        """No further request is read."""
+
+    @property
+    def began(self) -> bool:
+        """A request is under way."""
+        return not self._fresh
+
+    def abort(self) -> None:
+        """Hang up at once."""
+        self._writer.transport.abort()
+
+    async def head(self, idle_s: float) -> Head | None:
+        """The next head; None: the connection ended, or nothing came for `idle_s`. Raises Refused."""
+        self._fresh = True
+        lines: list[bytes] = []
+        size = blanks = 0
+        try:
+            async with asyncio.timeout(idle_s) as patience:
+                first = await self._reader.read(1)
+                if not first:
+                    return None
+                self._fresh = False
+                patience.reschedule(asyncio.get_running_loop().time() + HEAD_WITHIN_S)
+                while True:
+                    line = first + await self._line() if first != b"\n" else first
+                    first = b""
+                    size += len(line)
+                    text = line.rstrip(b"\r\n")
+                    if not line.endswith(b"\n") or size > HEAD or len(lines) > LINES:
+                        raise Refused(400, "head")
+                    if text:
+                        lines.append(text)
+                    elif lines:
+                        return parse_head(lines)
+                    elif (blanks := blanks + 1) > _BLANK_LINES:
+                        raise Refused(400, "head")
+        except TimeoutError as error:
+            if self._fresh:
+                return None
+            raise Refused(408, "slow") from error
+
+    async def _line(self) -> bytes:
+        """Up to the next LF, or the end. Raises Refused: too long."""
+        try:
+            return await self._reader.readuntil(b"\n")
+        except asyncio.IncompleteReadError as error:
+            return error.partial
+        except asyncio.LimitOverrunError as error:
+            raise Refused(400, "head") from error
+
+    async def body(self, head: Head, most: int, is_whole: Callable[[bytes], Awaitable[bool]]) -> bytes:
+        """The body as it came. Raises Refused: over `most` bytes, broken off, or no body of HTTP.
+
+        `is_whole`: asked about a body that is a few bytes short, or has no told length, when nothing more comes.
+        """
+        if head.chunked:
+            return await self._chunks(most)
+        if head.length is None and (head.method == "GET" or "content-type" not in head.headers):
+            return b""
+        pieces: list[bytes] = []
+        left = most + 1 if head.length is None else head.length
+        asked = 0
+        while left:
+            may_be_short = (head.length is None or left <= MISSING) and asked < _ASKED
+            try:
+                async with asyncio.timeout(SILENT_S if may_be_short else None):
+                    piece = await self._reader.read(min(left, PIECE))
+            except TimeoutError:
+                piece = None
+            if not piece:
+                asked += 1
+                if may_be_short and await self._is_all(head, b"".join(pieces), is_whole):
+                    return b"".join(pieces)
+                if piece is not None:
+                    raise Refused(400, "broken")
+                continue
+            pieces.append(piece)
+            left -= len(piece)
+        if head.length is None:
+            raise Refused(413, "size")
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _is_all(self, head: Head, body: bytes, is_whole: Callable[[bytes], Awaitable[bool]]) -> bool:
+        """Nothing more comes, and this is a body. What may come behind it is not read as another request."""
+        found = (head.length is None and not body) or (bool(body) and await is_whole(body))
+        self._spent = self._spent or found
+        return found
+
+    async def _chunks(self, most: int) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        for number in range(CHUNKS):
+            found = _CHUNK.fullmatch((await self._line()).rstrip(b"\r\n"))
+            if found is None:
+                raise Refused(400, "broken")
+            length = int(found[1], 16)
+            if not length:
+                await self._trailers()
+                return b"".join(pieces)
+            size += length
+            if size > most:
+                raise Refused(413, "size")
+            try:
+                pieces.append(await self._reader.readexactly(length))
+            except asyncio.IncompleteReadError as error:
+                raise Refused(400, "broken") from error
+            if (await self._line()).rstrip(b"\r\n"):
+                raise Refused(400, "broken")
+            if number % _TURN == _TURN - 1:
+                await asyncio.sleep(0)
+        raise Refused(413, "size")
+
+    async def _trailers(self) -> None:
+        for _ in range(LINES):
+            if not (await self._line()).rstrip(b"\r\n"):
+                return
+        raise Refused(400, "broken")
+
+    async def go_on(self) -> None:
+        """The camera asked whether it may send its body (`Expect: 100-continue`)."""
+        self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    async def answer(self, status: int, body: bytes, content_type: str, *, keeps: bool) -> bool:
+        """Say it. True: the connection goes on; else it is closed, once the other side has read the answer."""
+        keeps = keeps and not self._spent and not self._reader.at_eof()
+        phrase = HTTPStatus(status).phrase
+        head = f"HTTP/1.1 {status} {phrase}\r\nServer: {_SERVER}\r\nDate: {formatdate(usegmt=True)}\r\n"
+        if content_type:
+            head += f"Content-Type: {content_type}\r\n"
+        head += f"Content-Length: {len(body)}\r\n" + ("" if keeps else "Connection: close\r\n")
+        self._writer.write(head.encode() + b"\r\n" + body)
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            await self._writer.drain()
+        return keeps
+
+    async def linger(self) -> None:
+        """Read on for a moment what nobody wants: else the answer is lost with the reset of the connection."""
+        try:
+            async with asyncio.timeout(LINGER_S):
+                if self._writer.can_write_eof():
+                    self._writer.write_eof()
+                while await self._reader.read(PIECE):
+                    pass
+        except (TimeoutError, OSError):
+            return
+
+    def close(self) -> None:
+        """Close it."""
+        self._writer.close()

@@ -172,6 +172,7 @@ class Gateway:
             decisions=self._decisions,
             uplink=self._north.uplink,
             lines=self._lines,
+            telemetry=self._telemetry,
             cameras=self._gatehouse.health if self._gatehouse is not None else None,
         )
         self._bug: BaseException | None = None

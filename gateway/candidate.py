@@ -1,7 +1,7 @@
 """Looks at a site file that came from afar, in a process of its own: `python -m gateway.candidate SITE CANDIDATE`.
 
 stdin: the text of the file in force. stdout: `{errors: [...], differs: [...]}`: the lines of `check`, and what may
-only be changed on site. Relative paths are those of SITE's folder, where CANDIDATE lies too.
+only be changed on site. Relative paths are those of SITE's folder, wherever CANDIDATE lies.
 """
 
 import sys
@@ -28,7 +28,7 @@ def look(site: Path, candidate: Path, running: bytes) -> dict[str, list[str]]:
     """Errors of the candidate; if there are none, the places in which it differs where it must not."""
     errors = [
         str(problem).replace(str(candidate), site.name, 1)[:_LINE]
-        for problem in load_timed(candidate).problems
+        for problem in load_timed(candidate, beside=site).problems
         if problem.level == "error"
     ]
     if len(errors) > _LINES:

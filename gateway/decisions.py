@@ -36,6 +36,7 @@ from gateway.model import (
     Stopping,
     Stream,
     Tick,
+    WentBack,
 )
 from gateway.poison import Poison
 from gateway.site.alarms import MEMORY
@@ -124,6 +125,8 @@ class Decisions:
         self.step(Started(now, __version__, blind_from, damaged.name if damaged else None))
         if aside is not None:
             self.step(SetAside(aside, now))
+        if journal.loss is not None:
+            self.step(WentBack(journal.loss.data(), (), now))
 
     def interlocked(self) -> str | None:
         """Why nothing about the configuration may change now; None: nothing forbids it."""

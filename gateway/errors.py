@@ -11,7 +11,8 @@ GatewayError
 │   ├── StoreNewer       the file was written by a newer version: stop, never touch it
 │   ├── StoreBusy        another process has the folder: stop
 │   ├── StoreFull        no room: shed by policy, then try again
-│   └── StoreDamaged     the file is not sound: set it aside, begin a new one
+│   ├── StoreDamaged     the file is not sound: set it aside, begin a new one
+│   └── StoreGone        its files were deleted or replaced: save what is still open, begin a new one
 ├── UplinkDown           no connection to the broker: wait (back-off), connect again
 └── NotDone              what was asked is refused: tell whoever asked; `code` is one of the contract
 """
@@ -75,6 +76,10 @@ class StoreFull(StoreError):
 
 class StoreDamaged(StoreError):
     """The file is not a sound journal."""
+
+
+class StoreGone(StoreError):
+    """The files were deleted or replaced while they were in use."""
 
 
 class UplinkDown(GatewayError):

@@ -4,13 +4,13 @@ A file is written beside its place, fsynced and renamed, so that there is a whol
 is kept beside it. What is damaged is set aside, one file at most.
 """
 
-import os
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from gateway.safe_write import replace_file
 from gateway.site.list_file import LONGEST_HEAD, Head, decode, encode, file_name, file_prefix, peek
 from gateway.site.lists import PlateList
 
@@ -65,24 +65,11 @@ class ListFolder:
 
     def save(self, new: PlateList, csv: str | None, by: str | None = None) -> Head:
         """Keep a list; durable when this returns. Raises OSError, and then all is as it was."""
-        if not self._folder.is_dir():
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _give(self._folder, self._folder.parent)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         places = self._places(new.name)
         number = max((place.head.number for place in places if place.head.version != ""), default=0) + 1
         path = self._folder / file_name(new.name, new.version)
-        part = path.with_name(path.name + _PART)
-        try:
-            _write(part, encode(new, number, csv, by))
-            part.replace(path)
-        finally:
-            with suppress(OSError):
-                part.unlink()
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(path, encode(new, number, csv, by))
         self._drop([place.path for place in places if place.path != path][_KEPT - 1 :])
         return Head(new.name, new.version, number, csv, by)
 
@@ -125,24 +112,6 @@ class ListFolder:
         for path in paths:
             with suppress(OSError):
                 path.unlink()
-
-
-def _write(path: Path, data: bytes) -> None:
-    handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb", closefd=False) as stream:
-            stream.write(data)
-        os.fsync(handle)
-        _give(handle, path.parent)
-    finally:
-        os.close(handle)
-
-
-def _give(what: int | Path, like: Path) -> None:
-    """What root writes belongs to whom the folder belongs, who has to read it."""
-    if os.geteuid() == 0:
-        owner = like.stat()
-        os.chown(what, owner.st_uid, owner.st_gid)
 
 
 def _head(path: Path) -> Head | None:

@@ -173,6 +173,16 @@ class SetAside:
 
 
 @dataclass(frozen=True, slots=True)
+class WentBack:
+    """The store lost committed steps (`told`: data of `store.rolled-back`), or the cloud shows more than it knows."""
+
+    told: Mapping[str, Json] | None
+    alarms: Sequence[Mapping[str, Json]]
+    """Data of occurrences that the cloud shows as standing: those that are not known here are ended."""
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed: sent when `Site.deadline()` is reached."""
 
@@ -306,7 +316,7 @@ class Performed:
 
 
 Input = (
-    Started | Stopping | Answer | LineHealth | DeviceHealth | DeviceBlind | OwnHealth | SetAside | Tick
+    Started | Stopping | Answer | LineHealth | DeviceHealth | DeviceBlind | OwnHealth | SetAside | WentBack | Tick
     | Outcome | Command | Refused | Person | Passage | ListReady | Performed
 )  # fmt: skip
 

@@ -62,6 +62,7 @@ class North:
         self._put = put
         self._takes_commands = takes_commands
         self._file = file
+        self._turned_away = 0
         shared = UplinkSettings(
             broker=settings.broker,
             root=settings.topics,
@@ -69,13 +70,16 @@ class North:
             boot=journal.boot,
             version=__version__,
             simulated=settings.simulated,
+            commands=bool(settings.keys),
         )
         self.uplink = Uplink(
             shared,
             journal,
             clock,
             os.urandom,
-            Callbacks(self._commanded, self._refused, supervision.unheard, supervision.link, supervision.heard),
+            Callbacks(
+                self._commanded, self._refused, supervision.unheard, supervision.link, supervision.heard, self._trouble
+            ),
         )
         self._exchange = Exchange(shared, self._judge(), clock, os.urandom, put=put, send=self.uplink.reply)
         self._replay = Replay(journal.history, self.uplink.wake)
@@ -197,12 +201,17 @@ class North:
     def _nonces(self) -> tuple[str, ...]:
         return self.uplink.nonces()
 
-    def _commanded(self, topic: str, payload: bytes, delivery: Delivery) -> None:
+    def _commanded(self, topic: str, payload: bytes, delivery: Delivery) -> bool:
         if self._takes_commands:
-            self._exchange.arrived(topic, payload, delivery)
-            return
-        _log.warning("command refused: commands are off", topic=topic, size=delivery.size)
+            return self._exchange.arrived(topic, payload, delivery)
+        if not self._turned_away:
+            _log.warning("commands are off: what comes is acknowledged and not read", topic=topic)
+        self._turned_away += 1
         delivery.acknowledge()
+        return True
+
+    def _trouble(self, name: str, text: str) -> None:
+        self._supervision.say(f"gateway/{name}", text, self._clock.now())
 
     def _refused(self, stream: Stream, code: int | None) -> None:
         if code is None:

@@ -27,6 +27,7 @@ from gateway.cloud.events import event_id
 from gateway.errors import NotDone
 from gateway.log import logger
 from gateway.model import Emit, Instant, Json, Remember, Stream
+from gateway.safe_write import replace_file, sync_folder
 from gateway.trial import STARTS, Pending, Phase, Step, Trial, Verdict, step
 
 _log = logger(__name__)
@@ -56,37 +57,23 @@ class Disk:
 
     def write(self, path: Path, content: bytes, mode: int = 0o600) -> None:
         """Make or replace a file durably. Raises OSError."""
-        part = path.with_name(f"{path.name}.part")
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "wb") as stream:
-            os.fchmod(handle, mode)
-            stream.write(content)
-            stream.flush()
-            os.fsync(handle)
-        part.replace(path)
-        self._sync(path.parent)
+        replace_file(path, content, mode)
 
     def remove(self, path: Path) -> None:
         """Remove a file durably, if it is there. Raises OSError."""
         path.unlink(missing_ok=True)
-        self._sync(path.parent)
+        sync_folder(path.parent)
 
     def mode(self, path: Path) -> int:
         """Its permissions. Raises OSError."""
         return path.stat().st_mode & 0o777
-
-    def _sync(self, folder: Path) -> None:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 class Reconfiguration:
     """The site file in force and what is on trial. `site`: the path that `run` was given."""
 
     def __init__(self, site: Path, disk: Disk | None = None, check: Check | None = None) -> None:
+        self._given = site
         self._site = site
         self._disk = disk or Disk()
         self._check = check or check_apart
@@ -271,7 +258,7 @@ class Reconfiguration:
         candidate = self._beside("candidate")
         try:
             await asyncio.to_thread(self._disk.write, candidate, content)
-            await self._check(self._site, candidate, running)
+            await self._check(self._given, candidate, running)
         finally:
             await asyncio.to_thread(self._disk.remove, candidate)
         _refuse(interlock())

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
+from gateway.cloud.highwater import Loss
 from gateway.cloud.journal import Journal
 from gateway.cloud.lane import HUNG_UP
 from gateway.cloud.outbox import Row
-from gateway.model import Effect, Emit, Instant, OwnHealth, SetAside, Stream
+from gateway.model import Effect, Emit, Instant, OwnHealth, SetAside, Stream, WentBack
 
 STORE, CLOCK, NOT_DELIVERED = "gateway/store", "gateway/clock", "gateway/not-delivered"
 CRASHES, POISON = "gateway/crashes", "gateway/poison"
@@ -31,7 +32,7 @@ _WAITING_FOR_TIME = "waiting for time"
 class Supervision:
     """`tell` takes the inputs; it must not wait."""
 
-    def __init__(self, journal: Journal, tell: Callable[[OwnHealth | SetAside], None]) -> None:
+    def __init__(self, journal: Journal, tell: Callable[[OwnHealth | SetAside | WentBack], None]) -> None:
         self._journal = journal
         self._tell = tell
         self._said: dict[str, bool] = {}
@@ -45,6 +46,7 @@ class Supervision:
         """Nobody has set the clock since then."""
         self._early = False
         self._aside: tuple[str, float] | None = None
+        self._loss: tuple[Loss, float] | None = None
         self._bare: tuple[float, int] | None = None
         self._well_since: float | None = None
         self._stats_at = float("-inf")
@@ -61,6 +63,8 @@ class Supervision:
         aside = self._journal.quarantined_file
         if aside is not None:
             self._aside = aside.name, now.mono  # `Started` tells of it
+        if self._journal.loss is not None:
+            self._loss = self._journal.loss, now.mono  # told at the start, too
         self.look(now)
 
     # ---- what happens ------------------------------------------------------------------------------
@@ -140,8 +144,13 @@ class Supervision:
         journal = self._journal
         if journal.lost:
             return "the store cannot be written: events are kept in memory"
+        loss = self._loss is not None and now - self._loss[1] < _ASIDE_FOR and self._loss[0]
+        if loss and loss.witness == "files":
+            return "the files of the store were deleted or replaced: it was begun anew"
         if self._aside is not None and now - self._aside[1] < _ASIDE_FOR:
             return f"a damaged store was set aside as {self._aside[0]}"
+        if loss:
+            return "the store went back in time: committed events are missing in it"
         if self._no_reserve(now):
             return "the disk is full: the room kept for alarms is in use"
         return ""
@@ -152,6 +161,10 @@ class Supervision:
         if aside is not None and (self._aside is None or self._aside[0] != aside.name):
             self._aside = aside.name, now.mono
             self._tell(SetAside(aside.name, now))
+        loss = self._journal.loss
+        if loss is not None and (self._loss is None or self._loss[0] is not loss):
+            self._loss = loss, now.mono
+            self._tell(WentBack(loss.data(), (), now))
 
     def _no_reserve(self, now: float) -> bool:
         """The reserve was missing in two commits a minute apart (it is made, and looked at, beside the commits)."""

@@ -11,6 +11,7 @@ from gateway.cloud.uplink import Uplink
 from gateway.crashes import WITHIN, Crashes
 from gateway.decisions import Decisions
 from gateway.field.lines import Line
+from gateway.field.telemetry import Telemetry
 from gateway.inbox import Inbox
 from gateway.log import logger
 from gateway.model import Json
@@ -42,6 +43,7 @@ class Vitals:
         decisions: Decisions,
         uplink: Uplink,
         lines: Mapping[str, Line],
+        telemetry: Telemetry,
         cameras: Callable[[], Mapping[str, Json]] | None,
     ) -> None:
         self._folder = folder
@@ -54,6 +56,7 @@ class Vitals:
         self._decisions = decisions
         self._uplink = uplink
         self._lines = lines
+        self._telemetry = telemetry
         self._cameras = cameras
 
     def tasks(self) -> list[Task]:
@@ -75,6 +78,7 @@ class Vitals:
             "crashes": self._crashes.recent,
             "refused": [*self._poison.refused],
             "refusals": self._poison.refusals,
+            "untold": self._telemetry.failures,
         }
         return data
 

@@ -345,7 +345,7 @@ class _Connection(asyncio.Protocol):
         if self._connect is None:
             return
         whole = packets.publish(message, self._connect.version)
-        if len(whole) <= self._connect.packet_limit:
+        if len(whole) <= self._connect.packet_limit or self._broker.faults.oversize:
             self._send(whole)
         elif self._session is not None:  # 3.1.2.11.4: as if it had been sent
             self._session.unanswered.pop(message.mid, None)

@@ -34,3 +34,5 @@ class Faults:
     """Answer CONNECT with this reason code."""
     authorise: Callable[[Connect], int] | None = None
     """Reason code for a CONNECT."""
+    oversize: bool = False
+    """Send packets over the client's Maximum Packet Size too."""

@@ -49,7 +49,7 @@ def rewritten(
     composed = yaml.compose(source.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     if not isinstance(composed, MappingNode):
         raise ValueError(f"{source} is no site file")  # noqa: TRY004 - the text is wrong, not a type
-    base = source.resolve().parent
+    base = source.absolute().parent
     root = copy.copy(composed)
     root.value = [(copy.copy(name), _alone(value, base, str(name.value))) for name, value in _unmerged(composed)]
     for line, address in addresses.items():

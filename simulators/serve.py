@@ -7,6 +7,7 @@ from pathlib import Path
 from gateway.config.load import Loaded
 from gateway.config.site import SiteFile
 from gateway.errors import ConfigError
+from gateway.safe_write import as_owner
 from simulators import scenario as scenarios
 from simulators.site import VirtualSite
 
@@ -28,7 +29,8 @@ async def _simulate(loaded: Loaded, file: SiteFile, scenario: Path | None, out: 
             raise ConfigError("\n".join(wrong))
         if out is not None:
             store = out.with_suffix(".store")
-            site.write_site(loaded.path, out, broker_url=broker, store_path=store)
+            with as_owner(out):
+                site.write_site(loaded.path, out, broker_url=broker, store_path=store)
         for name, address in site.addresses.items():
             say(f"line {name}: {address}")
         for name, camera in site.cameras.items():

@@ -23,6 +23,8 @@ FORMATS: Mapping[str, str] = {
 """The letter of struct for each type of register value."""
 
 
+LEAST, MOST = -(2**63), 2**64 - 1
+"""Whole numbers beyond these cannot be said in the events (RFC 8259, 6 leaves the limit to who reads them)."""
 _GOOD = Quality.GOOD
 
 
@@ -91,6 +93,8 @@ def _number(point: Point, raw: Raw, at: int) -> Decode:
     plain = (point.scale, point.offset) == (1.0, 0.0)
     factor, addend, divisor = ratio(point.scale, point.offset)
     low, high = point.valid or (-inf, inf)
+    if not uncertain and divisor == 1 and not plain:
+        low, high = max(low, LEAST), min(high, MOST)
     none = _none(point, at)
     invalid, outside = _bad(unit, Reason.INVALID), _bad(unit, Reason.OUT_OF_RANGE)
 
@@ -99,9 +103,12 @@ def _number(point: Point, raw: Raw, at: int) -> Decode:
         if (uncertain and not isfinite(value)) or (none and none(data)):
             return invalid
         if not plain:
-            value = (value * factor + addend) / divisor if divisor > 1 else value * factor + addend
+            try:
+                value = (value * factor + addend) / divisor if divisor > 1 else value * factor + addend
+            except OverflowError:
+                return outside
             if uncertain and not isfinite(value):
-                return invalid
+                return outside
         if not low <= value <= high:
             return outside
         if values is None:

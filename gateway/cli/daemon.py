@@ -1,5 +1,7 @@
 """The daemon and its file: run, check, read, status, alarms, schema."""
 
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -62,6 +64,12 @@ def _run(site: Path) -> int:
     if prepared.settings is None:
         # Status 1 ends it for good. Not so a file on trial, which the next start puts back, or a disk that fails now.
         return CANNOT if file.pending is not None or not _readable(site) else WRONG_FILE
+    from gateway.safe_write import owner_of
+
+    if os.geteuid() == 0 and sys.stderr.isatty() and owner_of(prepared.settings.store.path) is not None:
+        store = prepared.settings.store.path
+        logger.error("root has no business in the store of a service", store=str(store), todo="systemctl start it")
+        return CANNOT
     try:
         anew = run_site(prepared.settings, file=file)
     except (GatewayError, OSError) as error:
@@ -84,22 +92,25 @@ def _readable(site: Path) -> bool:
 @SITE
 @click.option("--json", "as_json", is_flag=True, help="Print a list of {file, line, col, key, level, text}.")
 def check(site: Path, *, as_json: bool) -> int:
-    r"""Print every error and warning of a site file; touches no hardware and no network.
+    r"""Print every error and warning of a site file, and of the lists, keys and certificates that it names.
+
+    Touches no hardware and no network. Warnings that say the same of many entries are printed once, with a count.
 
     \b
     Example: site-gateway check site.yaml
     """
-    loaded = load_timed(site)
+    loaded = load_timed(site, contents=True)
     if as_json:
         import dataclasses
 
         print_json([dataclasses.asdict(problem) for problem in loaded.problems])
     else:
-        for problem in loaded.problems:
+        from gateway.config.problems import folded
+
+        for problem in folded(loaded.problems):
             click.echo(str(problem))
-        if loaded.site is not None:
-            warnings = len(loaded.problems)
-            click.echo(f"{site}: good: {len(loaded.site.devices)} devices, {warnings} warnings", err=True)
+        errors = sum(problem.level == "error" for problem in loaded.problems)
+        click.echo(f"{errors} errors, {len(loaded.problems) - errors} warnings")
     return WRONG_FILE if loaded.site is None else 0
 
 

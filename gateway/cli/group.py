@@ -41,11 +41,11 @@ def load_site(site: Path) -> "Loaded":
     return load(site)
 
 
-def load_timed(site: Path) -> "Loaded":
-    """The file with every problem in it, also what its lines are too slow for."""
+def load_timed(site: Path, *, contents: bool = False) -> "Loaded":
+    """The file with every problem in it, also those of its lines' time, and (`contents`) of the files it names."""
     from gateway.technician.plan import load_timed as load_it
 
-    return load_it(site)
+    return load_it(site, contents=contents)
 
 
 def load_good(site: Path) -> "tuple[Loaded, SiteFile]":

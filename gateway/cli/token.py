@@ -101,6 +101,11 @@ def sign(  # noqa: PLR0913 - the claims of the contract
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:
     """Raises FileExistsError, OSError."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
+    from gateway.safe_write import as_owner
+
+    with (
+        as_owner(path),
+        os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream,
+    ):
         stream.write(content)
     click.echo(str(path))

@@ -81,7 +81,11 @@ class _Round:
         finally:
             with suppress(ConnectionError):
                 self._test("0s")
-        self._write(walk, begun, why)
+        try:
+            self._write(walk, begun, why)
+        except OSError as error:
+            click.echo(f"the record cannot be written: {error}; it stands above", err=True)
+            return CANNOT
         return 0
 
     def _until_over(self, walk: "Walk") -> str:
@@ -159,6 +163,7 @@ class _Round:
                 return answer
 
     def _write(self, walk: "Walk", begun: str, why: str) -> None:
+        from gateway.safe_write import as_owner, replace_file
         from gateway.technician.walk import as_text, record
 
         written = record(walk, self._file, self._zone, by=self._by, begun=begun, ended=_now(), why=why)
@@ -167,9 +172,12 @@ class _Round:
         import orjson
 
         text = as_text(written, self._file.site.timezone)
-        base.with_name(f"{base.name}.json").write_bytes(orjson.dumps(written, option=orjson.OPT_INDENT_2) + b"\n")
-        base.with_name(f"{base.name}.txt").write_text(text, encoding="utf-8")
         click.echo(text)
+        files = {"json": orjson.dumps(written, option=orjson.OPT_INDENT_2) + b"\n", "txt": text.encode()}
+        for kind, data in files.items():
+            place = base.with_name(f"{base.name}.{kind}")
+            with as_owner(place):
+                replace_file(place, data, 0o644)
         click.echo(f"record: {base}.txt, {base}.json", err=True)
 
 

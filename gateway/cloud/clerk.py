@@ -8,11 +8,12 @@ from pathlib import Path
 
 from gateway.cloud.ballast import Ballast
 from gateway.cloud.batch import Batch, Shed, State
+from gateway.cloud.highwater import HighWater, Loss
 from gateway.cloud.ledger import Chunk, Ledger, Opened
 from gateway.cloud.outbox import Row
 from gateway.cloud.space import Space, Tidied
 from gateway.cloud.store import PAGE, Store
-from gateway.errors import StoreDamaged, StoreError, StoreFull
+from gateway.errors import StoreError, StoreFull
 from gateway.model import Instant, Stream
 
 _RELIEF_SLICES = 100
@@ -55,28 +56,32 @@ class Revived:
     counts: dict[tuple[Stream, State], int]
     sheds: list[Shed]
     quarantined: Path | None
+    loss: Loss | None = None
 
 
 class Clerk:
     """Puts batches into the file, pages out of it, and keeps it within its size."""
 
-    def __init__(self, store: Store, ledger: Ledger, space: Space, ballast: Ballast) -> None:
+    def __init__(self, store: Store, ledger: Ledger, space: Space, ballast: Ballast, water: HighWater) -> None:
         self._store = store
         self._ledger = ledger
         self._space = space
         self._ballast = ballast
+        self._water = water
         self._written = 0
         self._checked = False
 
     def begin(self, fresh: str, wall: float) -> Opened:
         """Open for the first time. Raises StoreNewer, StoreBusy, StoreError."""
+        water = self._water.read()
         try:
-            opened = self._ledger.begin(fresh, wall, check=True)
+            opened = self._ledger.begin(fresh, wall, water, check=True)
         except StoreFull:
             if not self._ballast.give_up():
                 raise
-            opened = self._ledger.begin(fresh, wall, check=True)
+            opened = self._ledger.begin(fresh, wall, water, check=True)
         self._checked = True
+        self._rise()
         return opened
 
     def begin_readonly(self, fresh: str) -> Opened:
@@ -92,9 +97,11 @@ class Clerk:
         begun = time.monotonic()
         try:
             self._write(batch, wall, done, again=again)
+            self._store.check_files()
         except StoreError as error:
             done.error = error
             return done
+        self._rise()
         done.seconds = time.monotonic() - begun
         self._written += _PAGES_PER_COMMIT + batch.size * 3 // (2 * PAGE)
         done.checkpoint = self._written >= _CHECKPOINT_PAGES
@@ -111,13 +118,15 @@ class Clerk:
         wall = now.wall if now.synced else None
         revived = Revived(Committed(), known.journal, 0, {}, [], None)
         if not (store.writable and isinstance(trouble, StoreFull)):
-            damaged = store.writable and isinstance(trouble, StoreDamaged)
-            opened = self._ledger.begin(fresh, now.wall, check=not self._checked, ours=known.journal, damaged=damaged)
+            opened = self._ledger.begin(
+                fresh, now.wall, self._water.read(), check=not self._checked, ours=known.journal, trouble=trouble
+            )
             self._checked = True
-            if opened.quarantined is not None:
+            if opened.quarantined is not None or opened.loss is not None:
                 revived.journal = opened.journal
                 revived.reserved = opened.reserved
                 revived.quarantined = opened.quarantined
+                revived.loss = opened.loss
             if opened.journal != known.journal:
                 self._ledger.adopt(revived.journal, known.memory, known.rows, also=known.journal)
             revived.sheds = opened.sheds
@@ -159,7 +168,11 @@ class Clerk:
         return done
 
     def vacuum(self) -> bool:
-        """One slice of giving room back; False when done. Raises StoreError."""
+        """A look whether the files are still there, and one slice of giving room back; False when done.
+
+        Raises StoreError.
+        """
+        self._store.check_files()
         return self._space.vacuum()
 
     def restore_reserve(self) -> None:
@@ -170,6 +183,12 @@ class Clerk:
         """Close the file (which moves the -wal into it) and let go of the folder."""
         self._store.close()
         self._store.release()
+        self._water.close()
+
+    def _rise(self) -> None:
+        """The mark follows what is committed."""
+        if self._ledger.mark is not None:
+            self._water.write(self._ledger.mark)
 
     def _write(self, batch: Batch, wall: float | None, done: Committed, *, again: bool) -> None:
         try:

@@ -19,6 +19,8 @@ class Counters:
     """Seconds of the last commits."""
     shed: int = 0
     losses: int = 0
+    begun_anew: float | None = None
+    """When the store was set aside, or found to have lost something; monotonic seconds."""
     file_bytes: int = 0
     reserve: bool = False
     """The ballast is there."""

@@ -16,12 +16,13 @@ from gateway.cloud.clerk import Clerk, Committed, Known, Revived
 from gateway.cloud.commits import CommitQueue, run_thens
 from gateway.cloud.counters import Counters
 from gateway.cloud.delivery import Delivery
+from gateway.cloud.highwater import Loss
 from gateway.cloud.ledger import Chunk
 from gateway.cloud.numbering import Numbering
 from gateway.cloud.space import Tidied
 from gateway.cloud.window import Window
 from gateway.cloud.writer import Done, Work, Writer
-from gateway.errors import StoreDamaged, StoreError
+from gateway.errors import StoreDamaged, StoreError, StoreGone
 from gateway.model import Instant
 
 STALL_SECONDS = 2.0
@@ -78,6 +79,7 @@ class Cycle:
         """What the site remembers, as it will be when everything is committed."""
         self.counters = Counters()
         self.quarantined: Path | None = None
+        self.loss: Loss | None = None
 
     # ---- what the journal asks --------------------------------------------------------------------
 
@@ -262,6 +264,9 @@ class Cycle:
             self._fail(_error(result))
             return
         self.quarantined = result.quarantined or self.quarantined
+        self.loss = result.loss or self.loss
+        if result.quarantined is not None or result.loss is not None:
+            self.counters.begun_anew = self._now().mono
         committed = result.committed
         batch = self._queue.landed(written=committed.error is None)
         self._shed(committed.tidied)
@@ -350,7 +355,7 @@ class Cycle:
         """The store cannot be used: go on in memory, try again later."""
         first = self._trouble is None
         self._trouble = error
-        delay = 0.0 if first and isinstance(error, StoreDamaged) else self._retry_delay
+        delay = 0.0 if first and isinstance(error, StoreDamaged | StoreGone) else self._retry_delay
         self._retry_delay = min(2 * self._retry_delay, _RETRY_SECONDS[1])
         self._loop.call_later(delay, self._try_again)
         if first:

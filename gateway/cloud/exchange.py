@@ -74,11 +74,13 @@ class Exchange:
         """Commands that were not judged yet."""
         return len(self._arrivals)
 
-    def arrived(self, _topic: str, payload: bytes, delivery: Delivery) -> None:
-        """`Callbacks.on_command` of the uplink. What comes while 64 wait is not taken: the broker has it still."""
-        if len(self._arrivals) < _WAITING:
-            self._arrivals.append(_Arrival(payload, delivery))
-            self._filled.set()
+    def arrived(self, _topic: str, payload: bytes, delivery: Delivery) -> bool:
+        """`Callbacks.on_command` of the uplink: False if 64 wait already, then this one is not taken."""
+        if len(self._arrivals) >= _WAITING:
+            return False
+        self._arrivals.append(_Arrival(payload, delivery))
+        self._filled.set()
+        return True
 
     async def run(self) -> None:
         """Judge and hand on, one after the other, until cancelled."""

@@ -25,6 +25,7 @@ from gateway.cloud.cycle import Cycle
 from gateway.cloud.delivery import Delivery
 from gateway.cloud.eraser import Erased, Eraser, Erasure
 from gateway.cloud.gaps import Gaps
+from gateway.cloud.highwater import HighWater, Loss
 from gateway.cloud.history import History, Shelf
 from gateway.cloud.ledger import Ledger, Opened
 from gateway.cloud.numbering import Draft, Numbering
@@ -99,7 +100,8 @@ class Journal:
         self._queue = CommitQueue(self._delivery, self._gaps.name, queue_bytes)
         forgotten = frozenset(stream for stream, age in self._keep.items() if age <= 0)
         ledger = Ledger(self._store, self.boot, forgotten)
-        self._clerk = Clerk(self._store, ledger, Space(self._store, self._keep), self._ballast)
+        water = HighWater(folder / "high-water")
+        self._clerk = Clerk(self._store, ledger, Space(self._store, self._keep), self._ballast, water)
         self._cycle = Cycle(
             self._clerk, self._queue, self._delivery, self._numbering, now, self._gaps.name, self._ready
         )
@@ -115,6 +117,11 @@ class Journal:
     def quarantined_file(self) -> Path | None:
         """Where a damaged file was set aside in this run."""
         return self._cycle.quarantined
+
+    @property
+    def loss(self) -> Loss | None:
+        """What the store was found to have lost in this run, the latest."""
+        return self._cycle.loss
 
     @property
     def lost(self) -> bool:
@@ -172,6 +179,9 @@ class Journal:
         self.memory = {key: orjson.loads(value) for key, value in opened.memory.items()}
         self._cycle.memory = opened.memory
         self._cycle.quarantined = opened.quarantined
+        self._cycle.loss = opened.loss
+        if opened.quarantined is not None or opened.loss is not None:
+            self._cycle.counters.begun_anew = self._now().mono
         self._delivery.opened(opened.counts)
         reborn = self.memory.get(REBORN)
         if isinstance(reborn, int | float):
@@ -346,7 +356,7 @@ class Journal:
 
     def stats(self) -> Stats:
         """How it stands."""
-        return snapshot(self._cycle.counters, self._queue, self._delivery, self._now().wall)
+        return snapshot(self._cycle.counters, self._queue, self._delivery, self._now())
 
     def _tell_gaps(self, events: Sequence[Emit], sheds: Sequence[Shed]) -> None:
         self._queue.waiting.named += [(shed.stream, shed.last) for shed in sheds]

@@ -1,8 +1,8 @@
 """What stands in the tables of the journal. Runs on the writer's thread."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,9 +10,10 @@ import orjson
 
 from gateway.cloud import events, salvage
 from gateway.cloud.batch import Batch, Entry, Marks, Shed, State
+from gateway.cloud.highwater import REASON, Loss, Mark, behind
 from gateway.cloud.outbox import Row
 from gateway.cloud.store import Store
-from gateway.errors import StoreDamaged, StoreError
+from gateway.errors import StoreDamaged, StoreError, StoreGone
 from gateway.model import Instant, Stream
 
 BLOCK = 1024
@@ -22,6 +23,7 @@ NUMBER = {stream: number for number, stream in enumerate(Stream)}
 BROKER = 0
 """The outbox's destination of this ledger."""
 
+_CHECK_SECONDS = 5.0
 _CHUNK_ROWS = 256
 _CHUNK_BYTES = 1 << 20
 _CHUNK_PICTURES = 256 << 10
@@ -63,6 +65,8 @@ class Opened:
     """Gaps that are not named yet."""
     quarantined: Path | None
     writable: bool
+    loss: Loss | None = None
+    """What the store has lost, where that is known."""
 
 
 class Ledger:
@@ -74,55 +78,141 @@ class Ledger:
         self._forgotten = forgotten
         """Streams that leave no history."""
         self._epochs: dict[str, int] = {}
+        self.mark: Mark | None = None
+        """Where the present journal stands in the file; None: not known."""
+        self._gone = False
+        """The files were deleted or replaced, and no new one is begun yet."""
+        self._saved: salvage.Saved | None = None
 
     # ---- opening ----------------------------------------------------------------------------------
 
-    def begin(self, fresh: str, wall: float, *, check: bool, ours: str | None = None, damaged: bool = False) -> Opened:
+    def begin(
+        self,
+        fresh: str,
+        wall: float,
+        water: Mark | None,
+        *,
+        check: bool,
+        ours: str | None = None,
+        trouble: StoreError | None = None,
+    ) -> Opened:
         """Open the file, or begin a new one under the name `fresh`; a damaged one is set aside and salvaged.
 
-        `check`: look for damage first. `ours`: the journal that this process has written so far, whose
-        numbering goes on. Raises StoreNewer, StoreError.
+        One that stands before its mark `water` goes on under the name `fresh`. `check`: look for damage first. `ours`:
+        the journal that this process has written so far, whose numbering goes on; `trouble`: what befell it.
+        Raises StoreNewer, StoreError.
         """
         store = self._store
+        aside = replaced = None
         try:
-            aside = store.set_aside(wall) if damaged else None
+            if store.writable and isinstance(trouble, StoreDamaged):
+                aside = store.set_aside(wall)
+            elif store.writable and isinstance(trouble, StoreGone):
+                replaced = self._rescue(wall)
             if aside is None:
                 store.close()
                 try:
                     store.open(check=check)
                     if ours is not None:
                         store.fold()
-                    return self._found(fresh, wall, ours, None)
+                    opened = self._found(fresh, wall, water, ours, None)
                 except StoreDamaged:
                     aside = store.set_aside(wall)
-            store.open(check=False)
-            return self._found(fresh, wall, None, aside)
+            if aside is not None:
+                store.open(check=False)
+                opened = self._found(fresh, wall, water, None, aside)
         except StoreError:
             store.close()
             raise
+        store.drop_copies()
+        return replace(opened, quarantined=aside or replaced)
+
+    def _rescue(self, wall: float) -> Path | None:
+        """Save what the files that are gone hold; what stands in their place is set aside as the file returned."""
+        store = self._store
+        self._gone = True
+        if store.in_place:
+            with suppress(StoreError):
+                store.fold()  # the log is gone from its folder, but it is still open: now all is in the file
+                return None
+        self._saved = salvage.still_open(store)
+        if store.path.exists():
+            return store.set_aside(wall)
+        store.drop_tails()
+        return None
 
     def begin_readonly(self, fresh: str) -> Opened:
         """What a store that cannot be written still says. Numbering begins anew. Raises StoreNewer, StoreError."""
         self._store.open_readonly()
         return self._read(fresh, None)
 
-    def _found(self, fresh: str, wall: float, ours: str | None, aside: Path | None) -> Opened:
+    def _found(self, fresh: str, wall: float, water: Mark | None, ours: str | None, aside: Path | None) -> Opened:
         store = self._store
         self._epochs.clear()
         with store.transaction():
-            if aside is not None:
-                salvage.into(store, aside)
+            loss = self._lost(water, aside)
             present = store.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1")
-            if not present or aside is not None:
+            begun = not present or aside is not None or loss is not None
+            if begun:
                 store.execute("INSERT INTO journal (id, born) VALUES (?, ?)", (fresh, wall))
-            if not present or present[0][0] != ours:
+                store.execute("DELETE FROM stream")
+                store.execute("DELETE FROM shed")  # of numbers that are named with all that is missing
+            if begun or present[0][0] != ours:
                 self._settle_gap()
                 store.execute("UPDATE event SET mono = NULL, boot = NULL WHERE mono IS NOT NULL AND boot IS NOT ?",
                               (self._boot,))  # fmt: skip
-        found = self._read(None, aside)
+        found = replace(self._read(None, aside), loss=loss)
         if aside is None and len(found.memory) < store.number("SELECT count(*) FROM memory"):
             raise StoreDamaged(f"{store.path}: what is remembered is garbled")
+        self._gone, self._saved = False, None
         return found
+
+    def _lost(self, water: Mark | None, aside: Path | None) -> Loss | None:
+        """What the file that was opened has lost; what was saved of others is written into it."""
+        if aside is not None:
+            return salvage.into(self._store, aside, water)
+        if not self._gone:
+            return self._went_back(water)
+        # What was given beyond the last commit is in the memory of this process: nothing of it is missing.
+        water = water and replace(water, streams={stream: (last, last) for stream, last in water.lasts().items()})
+        loss = None if self._saved is None else salvage.write(self._store, self._saved, water)
+        if loss is None and water is not None:
+            loss = Loss(water.journal, water.lasts(), water.lasts(), (), "files")
+        return None if loss is None else replace(loss, witness="files")
+
+    def _went_back(self, water: Mark | None) -> Loss | None:
+        """What is missing in the file by its mark. Raises StoreDamaged if what is left does not fit together."""
+        if water is None:
+            return None
+        store = self._store
+        found = self._standing()
+        if found is not None and found.journal == water.journal:
+            if not water.beyond(found):
+                return None
+            # A garbled -wal shows old pages beside newer ones of the file.
+            store.check("integrity_check(1)", _CHECK_SECONDS)
+            loss = behind(water, found)
+        elif store.number("SELECT count(*) FROM journal WHERE id = ?", (water.journal,)):
+            return None  # a journal was begun after it, and the mark of that was never written
+        else:
+            loss = behind(water, None)
+        unnamed = (replace(gap, reason=REASON) for gap in self._unnamed() if found and found.journal == water.journal)
+        return replace(loss, missing=(*unnamed, *loss.missing))
+
+    def _standing(self) -> Mark | None:
+        """Where the present journal stands in the file."""
+        store = self._store
+        for journal, commits in store.execute("SELECT id, commits FROM journal ORDER BY epoch DESC LIMIT 1"):
+            rows = store.execute("SELECT stream, last, reserved FROM stream")
+            return Mark(journal, commits, {_STREAMS[number]: (last, reserved) for number, last, reserved in rows})
+        return None
+
+    def _unnamed(self) -> list[Shed]:
+        """Gaps that no event names yet."""
+        rows = self._store.execute(
+            "SELECT stream, min(first), max(last), sum(count), reason FROM shed GROUP BY stream, reason"
+        )
+        return [Shed(_STREAMS[number], *rest) for number, *rest in rows]
 
     def _settle_gap(self) -> None:
         """Name the numbers that an unclean end swallowed; reserve the next ones."""
@@ -149,12 +239,8 @@ class Ledger:
                 last[_STREAMS[number]] = given
                 if _STREAMS[number] is Stream.TELEMETRY:
                     reserved = upto
-            sheds = [
-                Shed(_STREAMS[number], *rest)
-                for number, *rest in store.execute(
-                    "SELECT stream, min(first), max(last), sum(count), reason FROM shed GROUP BY stream, reason"
-                )
-            ]
+            sheds = self._unnamed()
+            self.mark = self._standing()
         return Opened(
             journal=fresh or present,
             born=born,
@@ -195,6 +281,7 @@ class Ledger:
                 ),
                 "OR IGNORE ",
             )
+        self.mark = self._standing()
 
     def counts(self) -> dict[tuple[Stream, State], int]:
         """How many rows wait, by stream and state."""
@@ -220,8 +307,8 @@ class Ledger:
             if batch.named:
                 store.many("DELETE FROM shed WHERE stream = ? AND last <= ?",
                            ((NUMBER[stream], last) for stream, last in batch.named))  # fmt: skip
-            if batch.marks is not None:
-                self._mark(batch.marks)
+            mark = None if batch.marks is None else self._mark(batch, batch.marks)
+        self.mark = mark or self.mark
 
     def _insert(self, entries: Iterable[Entry], how: str) -> None:
         rows = []
@@ -257,12 +344,16 @@ class Ledger:
         if batch.frozen:
             store.many("UPDATE event SET mono = NULL, boot = NULL WHERE n = ?", ((n,) for _, n in batch.frozen))
 
-    def _mark(self, marks: Marks) -> None:
-        epoch = self._epoch(marks.journal)
-        if epoch != self._store.number("SELECT max(epoch) FROM journal"):
-            return  # the numbering of a journal that has ended
-        self._store.execute("UPDATE journal SET newest = ? WHERE epoch = ?", (marks.newest, epoch))
+    def _mark(self, batch: Batch, marks: Marks) -> Mark | None:
+        """Note where the numbering stands; what stands then. None: the numbering of a journal that has ended."""
+        mark = self.mark
+        if mark is None or mark.journal != marks.journal:
+            return None
+        commits = mark.commits + (1 if batch.entries or batch.memory else 0)
+        self._store.execute("UPDATE journal SET newest = ?, commits = ? WHERE epoch = ?",
+                            (marks.newest, commits, self._epoch(marks.journal)))  # fmt: skip
         self._store.many(_STREAM, ((NUMBER[stream], *rest) for stream, rest in marks.streams.items()))
+        return Mark(marks.journal, commits, {**mark.streams, **marks.streams})
 
     def _shed(self, sheds: Iterable[Shed]) -> None:
         self._store.many(

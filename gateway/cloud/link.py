@@ -1,12 +1,16 @@
-"""What the uplink and one of its connections say to each other."""
+"""What the uplink and its owner, and the uplink and one of its connections, say to each other."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from gateway.cloud.outbox import Row
+from gateway.cloud.sending import Limits
+from gateway.model import Stream
+
 MAX_COMMAND = 256 << 10
-"""A command over this many bytes is reported, but not handed on."""
+"""A payload over this many bytes is reported, but not handed on (nor is any in a packet over `mqtt.MAX_PACKET`)."""
 
 
 class TlsFiles(NamedTuple):
@@ -46,6 +50,10 @@ class Ending(NamedTuple):
     """Its certificate begins later than our clock says it is."""
     hung_up: bool = False
     """The other side ended it."""
+    garbled: bool = False
+    """What the broker sent could not be understood."""
+    code: int = 0
+    """The broker's reason code; 0: it gave none."""
 
 
 class Terms(NamedTuple):
@@ -79,4 +87,67 @@ class Events(NamedTuple):
     """PUBACKs of one burst: (message id, reason code)."""
     subscribed: Callable[[int], None]
     """SUBACK with its reason code."""
-    arrived: Callable[[str, bytes, Delivery], None]
+    arrived: Callable[[str | None, bytes, Delivery], None]
+
+
+COMMANDS_REFUSED, COMMANDS_DROPPED = "commands-refused", "commands-dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where to send and as whom."""
+
+    broker: Broker
+    root: str
+    """`T`: what every topic begins with."""
+    source: str
+    """The CloudEvents source of this gateway."""
+    boot: str
+    version: str
+    simulated: bool = False
+    commands: bool = True
+    """Somebody may command: without, nothing is subscribed."""
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What the uplink tells; all on the loop's thread, and they must not wait."""
+
+    on_command: Callable[[str, bytes, Delivery], bool]
+    """Topic, payload (empty if larger than a command may be: see `Delivery.size`) and what came along. False: it was
+    not taken for lack of room; then it is acknowledged and counted here."""
+    on_refused: Callable[[Stream, int | None], None]
+    """A stream stands still because of this reason code (0x87, 0x90, 0x99); None: it flows again."""
+    on_unheard: Callable[[Row], None]
+    """The broker took the row, but nobody is subscribed (0x10)."""
+    on_link: Callable[[bool, str], None]
+    """Connected, or lost and why."""
+    on_heard: Callable[[Row], None] = lambda _row: None
+    """The broker took the row, and did not say that nobody is subscribed."""
+    on_trouble: Callable[[str, str], None] = lambda _name, _text: None
+    """COMMANDS_REFUSED or COMMANDS_DROPPED, and what is wrong; empty: it is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of the uplink for health and metrics. Times in seconds, `since` monotonic."""
+
+    connected: bool
+    since: float
+    reconnects: int
+    in_flight: int
+    error: str | None
+    """Why the last connection or attempt ended."""
+    latency_p50: float | None
+    latency_p99: float | None
+    """Publish to PUBACK, over the last 512."""
+    accepted: int
+    no_listener: int
+    replies_lost: int
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """Streams that stand still, with the reason code."""
+    commands: str | None = None
+    """What is wrong with the subscription to commands."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Messages from the broker that were not taken, by reason."""

@@ -1,17 +1,21 @@
 """Saves what can be read of a damaged journal: the site's memory and the events that still wait.
 
 Delivered history stays in the copy that was set aside. Rows keep their number and their bytes, so their
-ids do not change. Nothing here raises because of what the copy holds.
+ids do not change. What cannot be read is named. Nothing here raises because of what the copy holds.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from gateway.cloud.batch import Shed
+from gateway.cloud.highwater import REASON, Loss, Mark
 from gateway.cloud.store import Store
 from gateway.errors import StoreError
 from gateway.model import Stream
@@ -20,19 +24,86 @@ _SECONDS = 5.0
 _STREAMS = tuple(Stream)
 _SHED = (Stream.TELEMETRY, Stream.PICTURE)
 
-_OUTBOX = "SELECT n, state FROM outbox ORDER BY destination, state, stream, n"
-_OUTBOX_BACKWARDS = "SELECT n, state FROM outbox ORDER BY destination DESC, state DESC, stream DESC, n DESC"
+_OUTBOX = "SELECT n, state, stream FROM outbox ORDER BY destination, state, stream, n"
+_OUTBOX_BACKWARDS = "SELECT n, state, stream FROM outbox ORDER BY destination DESC, state DESC, stream DESC, n DESC"
 
 Found = tuple[int, int, str, int, float, bytes, int, bytes | None]
 """n, stream, journal, sequence, at, payload, state, the bytes of a picture."""
 
 
-def into(store: Store, aside: Path) -> None:
-    """Read the copy at `aside` and write what is sound into the open transaction of `store`.
+@dataclass(slots=True)
+class Numbers:
+    """Which numbers of each journal and stream could be read, as runs without a gap; what the copy says of itself."""
 
-    Raises StoreError only for `store`.
+    runs: dict[tuple[str, Stream], list[tuple[int, int]]] = field(default_factory=dict)
+    journal: str | None = None
+    lasts: dict[Stream, int] = field(default_factory=dict)
+    lost: set[Stream] = field(default_factory=set)
+    """Streams of which not every event that waits could be read."""
+
+    def add(self, journal: str, stream: Stream, sequence: int) -> None:
+        """One more that could be read; they come in their order."""
+        runs = self.runs.setdefault((journal, stream), [])
+        if runs and runs[-1][1] == sequence - 1:
+            runs[-1] = (runs[-1][0], sequence)
+        elif not runs or runs[-1][1] < sequence:
+            runs.append((sequence, sequence))
+
+    def loss(self, water: Mark | None) -> Loss | None:
+        """What is missing of the latest journal: gaps between what could be read, and all up to its mark."""
+        journal = water.journal if water is not None else self.journal
+        if journal is None:
+            return None
+        own = self.lasts if journal == self.journal else {}
+        stood, stands, missing = {}, {}, []
+        for stream in Stream:
+            runs = self.runs.get((journal, stream), [])
+            high = max(water.streams.get(stream, (0, 0))) if water is not None else 0
+            end = max(own.get(stream, 0), runs[-1][1] if runs else 0)
+            stood[stream], stands[stream] = max(high, end), end
+            if stream in self.lost:
+                edges = [(0, 0), *runs, (end + 1, end + 1)]
+                gaps = [(before[1] + 1, after[0] - 1) for before, after in pairwise(edges) if before[1] + 1 < after[0]]
+                count = sum(last - first + 1 for first, last in gaps)
+                missing += [Shed(stream, gaps[0][0], gaps[-1][1], count, REASON)] if gaps else []
+            if end < high:
+                missing.append(Shed(stream, end + 1, high, high - end, REASON))
+        return Loss(journal, stood, stands, tuple(missing), "salvage") if missing else None
+
+
+def into(store: Store, aside: Path, water: Mark | None) -> Loss | None:
+    """Read the copy at `aside` and write what is sound into the open transaction of `store`; what is missing then.
+
+    `water`: the copy's mark. Raises StoreError only for `store`.
     """
-    memory, found = _read(aside)
+    numbers = Numbers()
+    memory, found = _read(aside, numbers)
+    return write(store, Saved(memory, found, numbers), water)
+
+
+def still_open(store: Store) -> "Saved":
+    """Read what `store` still has open, though its files were deleted or replaced."""
+    memory: dict[str, bytes] = {}
+    numbers = Numbers()
+    for key, value in _memory(store):
+        memory.setdefault(key, value)
+    _numbers(store, numbers)
+    found = {row[0]: row for row in _waiting(store, numbers)}
+    return Saved(memory, [found[n] for n in sorted(found)], numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What could be read."""
+
+    memory: dict[str, bytes]
+    events: list[Found]
+    numbers: Numbers
+
+
+def write(store: Store, saved: Saved, water: Mark | None) -> Loss | None:
+    """Write what was saved into the open transaction of `store`; what is missing. Raises StoreError."""
+    memory, found = saved.memory, saved.events
     journals = {row[2] for row in found}
     store.many("INSERT OR IGNORE INTO journal (id, born) VALUES (?, 0)", ((journal,) for journal in sorted(journals)))
     epochs = {journal: epoch for epoch, journal in store.execute("SELECT epoch, id FROM journal")}
@@ -48,9 +119,10 @@ def into(store: Store, aside: Path) -> None:
     )
     pictures = ((row[0], row[7]) for row in found if row[7] is not None)
     store.many("INSERT OR IGNORE INTO picture (n, jpeg) VALUES (?, ?)", pictures)
+    return saved.numbers.loss(water)
 
 
-def _read(aside: Path) -> tuple[dict[str, bytes], list[Found]]:
+def _read(aside: Path, numbers: Numbers) -> tuple[dict[str, bytes], list[Found]]:
     """Both ways of opening are tried: with its -wal, and the bare file if the -wal is what is broken."""
     memory: dict[str, bytes] = {}
     found: dict[int, Found] = {}
@@ -63,7 +135,8 @@ def _read(aside: Path) -> tuple[dict[str, bytes], list[Found]]:
             copy.connect(mode)
             for key, value in _memory(copy):
                 memory.setdefault(key, value)
-            for row in _waiting(copy):
+            _numbers(copy, numbers)
+            for row in _waiting(copy, numbers):
                 found.setdefault(row[0], row)
         except StoreError:
             continue
@@ -83,21 +156,39 @@ def _memory(copy: Store) -> Iterator[tuple[str, bytes]]:
                     yield key, value
 
 
-def _waiting(copy: Store) -> Iterator[Found]:
+def _numbers(copy: Store, numbers: Numbers) -> None:
+    """The copy's present journal and how far it says it had come."""
+    with suppress(StoreError):
+        for (journal,) in copy.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1"):
+            numbers.journal = journal if isinstance(journal, str) else None
+    with suppress(StoreError):
+        for number, last in copy.each("SELECT stream, last FROM stream"):
+            if isinstance(number, int) and isinstance(last, int) and 0 <= number < len(_STREAMS):
+                numbers.lasts[_STREAMS[number]] = last
+
+
+def _waiting(copy: Store, numbers: Numbers) -> Iterator[Found]:
     """The events that wait; if it cannot be read which, every one that must not be lost."""
     states: dict[int, int] = {}
+    streams: dict[int, int] = {}
     sound = True
     for sql in (_OUTBOX, _OUTBOX_BACKWARDS):
         try:
-            states.update(copy.each(sql))
+            for n, state, stream in copy.each(sql):
+                if state in (0, 1) and stream in range(len(_STREAMS)):
+                    states[n], streams[n] = state, stream
         except StoreError:
             sound = False
     for row in _events(copy):
         kept = _sound(row)
+        if kept is not None:
+            numbers.add(kept[2], _STREAMS[kept[1]], kept[3])
         if kept is not None and (kept[0] in states or (not sound and _STREAMS[kept[1]] not in _SHED)):
             jpeg = _jpeg(copy, kept[0]) if _STREAMS[kept[1]] is Stream.PICTURE else None
             if jpeg is not None or _STREAMS[kept[1]] is not Stream.PICTURE:
                 yield (*kept, states.get(kept[0], 0), jpeg)
+                streams.pop(kept[0], None)
+    numbers.lost |= {_STREAMS[number] for number in streams.values()} if sound else set(Stream)
 
 
 def _jpeg(copy: Store, n: int) -> bytes | None:

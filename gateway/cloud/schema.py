@@ -28,6 +28,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE picture (
             n INTEGER PRIMARY KEY REFERENCES event (n) ON DELETE CASCADE, jpeg BLOB NOT NULL)""",
     ),
+    (
+        # How many commits of this epoch wrote events or memory: a file that was put back in time shows it.
+        "ALTER TABLE journal ADD COLUMN commits INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 
 VERSION = len(STEPS)

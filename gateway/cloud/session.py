@@ -1,116 +1,62 @@
-"""One MQTT connection, from the dialling to its end; never used twice. The only importer of paho.
+"""One MQTT connection, from the dialling to its end; never used twice.
 
-paho frames and parses; it has no thread, no queue and no reconnection here. A worker thread dials (name, TCP,
-TLS, reading of files), then the event loop owns the socket: nothing wakes a second thread for each message,
-and a message's id is known before its PUBACK can be looked at. paho's callbacks only note what came; what
-they noted is told when the burst has been read, so that no code of ours runs inside paho's locks.
+A worker thread dials (name, TCP, TLS, reading of files), then the event loop owns the socket: nothing wakes a second
+thread for each message, and a message's id is known before its PUBACK can be looked at. A turn of the loop takes in a
+bounded number of bytes and packets, whatever the broker sends. What is no MQTT ends the connection and nothing else.
 """
 
 import asyncio
-import struct
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.exception import MQTTException
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
-
+from gateway.cloud import mqtt, packets
 from gateway.cloud.link import MAX_COMMAND, Broker, Delivery, Ending, Events, Terms
-from gateway.cloud.wire import MAX_PACKET, Wire, connect, not_yet_valid
+from gateway.cloud.mqtt import Connack, Disconnect, Malformed, Parser, Puback, Publish, Suback
+from gateway.cloud.packets import Will
+from gateway.cloud.wire import Wire, connect, not_yet_valid
 from gateway.errors import GatewayError, UplinkDown
 
 CONTENT_TYPE = "application/cloudevents+json"
-_SESSION_EXPIRY = 3600
+_SESSION_EXPIRY_S = 3600
 _COMMANDS_AT_ONCE = 16
-_MAX_WINDOW = 65535
-_GARBAGE = (MQTTException, ValueError, LookupError, struct.error, OSError)
-"""What paho raises on bytes that are no MQTT."""
+_READS = 8
+"""Pieces of at most 64 KiB that one turn of the loop takes from the socket."""
+_PACKETS = 256
+"""Packets that one turn takes in."""
+_LONGEST = 0xFFFF
+"""Bytes that a text may have in MQTT (1.5.4)."""
+_MIDS = 0xFFFF
 
-SESSION_TAKEN_OVER = 0x8E
-
-
-class _Client(Client):
-    """paho's client on a wire that is connected already."""
-
-    wire: Wire | None = None
-    answered: list[tuple[int, int]]
-    """PUBACKs that came: message id and reason code."""
-
-    def _create_socket(self) -> Wire:
-        if self.wire is None:
-            raise ConnectionError("not dialled")
-        return self.wire
-
-    def _handle_pubackcomp(self, cmd: str) -> MQTTErrorCode:
-        # paho builds tables of all properties and reason codes for each PUBACK: more work than all the rest.
-        packet = self._in_packet["packet"]
-        if cmd != "PUBACK" or len(packet) < 2:
-            return MQTTErrorCode.MQTT_ERR_PROTOCOL
-        mid = packet[0] << 8 | packet[1]
-        with self._out_message_mutex:
-            if self._out_messages.pop(mid, None) is not None:
-                self.answered.append((mid, packet[2] if len(packet) > 2 else 0))
-        return MQTTErrorCode.MQTT_ERR_SUCCESS
-
-    def _send_pubrec(self, mid: int) -> MQTTErrorCode:
-        # QoS 2 was never subscribed; paho would keep such messages without a bound.
-        del mid
-        return MQTTErrorCode.MQTT_ERR_PROTOCOL
-
-
-def _properties(packet: int, **values: object) -> Properties:
-    properties = Properties(packet)  # type: ignore[no-untyped-call]
-    for name, value in values.items():
-        setattr(properties, name, value)
-    return properties
-
-
-_PACKED: bytes = _properties(PacketTypes.PUBLISH, ContentType=CONTENT_TYPE).pack()  # type: ignore[no-untyped-call]
-
-
-class _CloudEvent(Properties):
-    """The properties that every PUBLISH of ours carries; paho would pack them anew for each."""
-
-    def pack(self) -> bytes:
-        return _PACKED
-
-
-_CLOUD_EVENT = _CloudEvent(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-_REPLAYED = _properties(PacketTypes.PUBLISH, ContentType=CONTENT_TYPE, UserProperty=[("replay", "1")])
+_CLOUD_EVENT = packets.properties(CONTENT_TYPE)
+_REPLAYED = packets.properties(CONTENT_TYPE, user=("replay", "1"))
 
 
 def overhead(topic: str) -> int:
     """Bytes that a PUBLISH takes at most beside its payload (MQTT 5, 3.3; a length field of 4 bytes)."""
-    return 1 + 4 + 2 + len(topic.encode()) + 2 + len(_PACKED)
-
-
-@dataclass(slots=True)
-class _Noted:
-    """What paho's callbacks noted since the last report."""
-
-    terms: Terms | None = None
-    refusal: Ending | None = None
-    granted: int | None = None
-    arrivals: list[MQTTMessage] = field(default_factory=list)
+    return 1 + 4 + 2 + len(topic.encode()) + 2 + len(_CLOUD_EVENT)
 
 
 class Session:
     """One connection. `open`, then `publish` … until `ended` is done; `abort` or `close` ends it from our side."""
 
-    def __init__(self, broker: Broker, will: tuple[str, bytes], events: Events) -> None:
+    def __init__(self, broker: Broker, will: Will | None, events: Events, *, clean: bool = False) -> None:
         self._broker = broker
         self._will = will
         self._events = events
+        self._clean = clean
         self._loop = asyncio.get_running_loop()
-        self._client = self._make_client()
+        self._parser = Parser(broker.protocol)
         self._wire: Wire | None = None
-        self._noted = _Noted()
+        self._mid = 0
+        self._unanswered: set[int] = set()
+        self._subscribing: int | None = None
+        """Message id of the SUBSCRIBE that has no answer yet."""
+        self._keepalive = float(_keepalive(broker))
+        self._sent_at = self._heard_at = self._loop.time()
+        self._pinged_at: float | None = None
+        self._reading_on = False
+        """The next turn of the loop goes on with what has come already."""
         self._flushing = False
         self._writing = False
         self._opened: asyncio.Future[Terms] = self._loop.create_future()
@@ -126,43 +72,61 @@ class Session:
         self, topic: str, payload: bytes, *, retain: bool = False, correlation: bytes | None = None, again: bool = False
     ) -> int | None:
         """Send one message at QoS 1; its message id, or None if the connection is over. `again`: it is a replay."""
-        properties: Properties | None = _REPLAYED if again else _CLOUD_EVENT
-        if self._broker.protocol != MQTTProtocolVersion.MQTTv5:
-            properties = None
-        elif correlation is not None:
-            properties = _properties(PacketTypes.PUBLISH, ContentType=CONTENT_TYPE, CorrelationData=correlation)
-        info = self._client.publish(topic, payload, 1, retain, properties)
-        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            self._finish(Ending(f"a message could not be sent: {info.rc.name}"))
+        if self.ended.done():
             return None
-        return info.mid
+        if self._broker.protocol != mqtt.V5:
+            properties = b""
+        elif correlation is not None:
+            properties = packets.properties(CONTENT_TYPE, correlation=correlation)
+        else:
+            properties = _REPLAYED if again else _CLOUD_EVENT
+        mid = self._next_mid()
+        self._send(packets.publish(topic, payload, mid, retain=retain, properties=properties))
+        return mid
 
     def subscribe(self, topic: str) -> None:
         """Ask for `topic` at QoS 1, retained messages marked as such."""
-        if self._broker.protocol == MQTTProtocolVersion.MQTTv5:
-            self._client.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
-        else:
-            self._client.subscribe(topic, qos=1)
+        if not self.ended.done():
+            self._subscribing = self._next_mid()
+            self._unanswered.discard(self._subscribing)
+            self._send(packets.subscribe(self._broker.protocol, topic, self._subscribing))
 
-    def check(self) -> None:
-        """To be called about once a second: keep-alive."""
-        if self._wire is not None and not self.ended.done():
-            self._client.loop_misc()
-            if self._client.socket() is None:
+    def check(self) -> float | None:
+        """Keep alive; to be called again in so many seconds (None: the connection is over)."""
+        if self._wire is None or self.ended.done():
+            return None
+        now, keepalive = self._loop.time(), self._keepalive
+        if not self._opened.done() or not keepalive:
+            return 1.0
+        if self._pinged_at is not None:
+            left = max(self._pinged_at, self._heard_at) + keepalive - now
+            if left > 0:
+                return left
+            if not self._unanswered:
                 self._finish(Ending("no answer to a ping"))
+                return None
+            return 1.0  # whether what is under way takes too long is the owner's to say
+        left = min(self._sent_at, self._heard_at) + 0.75 * keepalive - now
+        if left <= 0:
+            self._pinged_at = now
+            self._send(packets.PING)
+        return max(left, 0.1)
 
     def close(self) -> None:
         """Say goodbye (the Will is dropped) and end when the broker hangs up; `abort` after a while."""
         if self._wire is None or self.ended.done():
             self.abort("closed")
             return
-        self._client.disconnect()
+        self._send(packets.GOODBYE)
         self._flush()
-        if not self._writing:
+        if not self._writing and not self.ended.done():
             self._wire.half_close()
 
-    def abort(self, why: str) -> None:
-        """End at once."""
+    def abort(self, why: str, *, goodbye: bool = False) -> None:
+        """End at once; with a `goodbye` the broker drops the Will, if it still hears us."""
+        if goodbye and self._wire is not None and not self.ended.done():
+            self._wire.send(packets.GOODBYE)
+            self._wire.flush()
         self._finish(Ending(why))
 
     def guarded(self, work: Callable[..., None], *arguments: object) -> None:
@@ -172,31 +136,6 @@ class Session:
         except Exception as error:  # noqa: BLE001  # handed on whole
             self._fail(error)
 
-    def _make_client(self) -> _Client:
-        broker = self._broker
-        five = broker.protocol == MQTTProtocolVersion.MQTTv5
-        client = _Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=broker.client_id,
-            clean_session=None if five else False,
-            protocol=MQTTProtocolVersion(broker.protocol),
-            reconnect_on_failure=False,
-            manual_ack=True,
-        )
-        client.answered = []
-        # 0: paho keeps no queue and does not look through all messages at each PUBACK. The window is ours.
-        client.max_inflight_messages_set(0)
-        client.max_queued_messages_set(_MAX_WINDOW)
-        client.on_connect = self._on_connect
-        client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
-        client.on_disconnect = self._on_disconnect
-        client.on_socket_register_write = self._on_something_to_write
-        about = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=broker.will_delay, ContentType=CONTENT_TYPE)
-        topic, payload = self._will
-        client.will_set(topic, payload, qos=1, retain=True, properties=about if five else None)
-        return client
-
     # ---- in the worker thread
 
     def _dial(self) -> None:
@@ -205,6 +144,8 @@ class Session:
         wire: Wire | None = None
         try:
             password = None if broker.password is None else broker.password()
+            if password is not None and len(password.encode()) > _LONGEST:
+                raise ValueError("longer than MQTT allows")  # noqa: TRY301  # told as one that cannot be read
             silence = 2 * broker.keepalive
             wire = connect(broker.host, broker.port, timeout=broker.connect_timeout, silence=silence, tls=broker.tls)
             outcome = (wire, password)
@@ -235,7 +176,7 @@ class Session:
         if self.ended.done():
             wire.shut()
             return
-        self._wire = self._client.wire = wire
+        self._wire = wire
         self._loop.add_reader(wire.fileno(), self._readable)
         self._loop.call_later(self._broker.connect_timeout, self._too_late)
         self.guarded(self._greet, password)
@@ -246,77 +187,136 @@ class Session:
 
     def _greet(self, password: str | None) -> None:
         broker = self._broker
-        if broker.username is not None or password is not None:
-            self._client.username_pw_set(broker.username, password)
-        # A ping waits for its answer as long as for its turn; the owner looks once a second.
-        keepalive = max(1, int(broker.keepalive) - 1)
-        if broker.protocol == MQTTProtocolVersion.MQTTv5:
-            properties = _properties(
-                PacketTypes.CONNECT,
-                SessionExpiryInterval=_SESSION_EXPIRY,
-                ReceiveMaximum=_COMMANDS_AT_ONCE,
-                MaximumPacketSize=MAX_PACKET,
-            )
-            self._client.connect(broker.host, broker.port, keepalive, clean_start=False, properties=properties)
-        else:
-            self._client.connect(broker.host, broker.port, keepalive)
+        greeting = packets.Greeting(
+            broker.client_id,
+            _keepalive(broker),
+            self._clean,
+            broker.username,
+            password,
+            _SESSION_EXPIRY_S,
+            _COMMANDS_AT_ONCE,
+        )
+        self._send(packets.connect(broker.protocol, greeting, self._will))
+
+    def _next_mid(self) -> int:
+        self._mid = self._mid % _MIDS + 1
+        while self._mid in self._unanswered or self._mid == self._subscribing:
+            self._mid = self._mid % _MIDS + 1
+        self._unanswered.add(self._mid)
+        return self._mid
 
     def _readable(self) -> None:
+        if not self._reading_on:
+            self.guarded(self._take_in)
+
+    def _read_on(self) -> None:
+        self._reading_on = False
         self.guarded(self._take_in)
 
     def _writable(self) -> None:
         self.guarded(self._flush)
 
     def _take_in(self) -> None:
-        if self._wire is None or self.ended.done():
-            return
+        """Read and understand as much as one turn of the loop may."""
         wire = self._wire
-        wire.fill()
-        why = ""
+        if wire is None or self.ended.done():
+            return
+        acks: list[tuple[int, int]] = []
+        ending: Ending | None = None
+        left = _PACKETS
+        reads = _READS
         try:
-            while (wire.held or wire.ended is not None) and self._client.socket() is not None:
-                if self._client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            while left and not self.ended.done():
+                packet = self._parser.next()
+                if packet is not None:
+                    left -= 1
+                    ending = self._understand(packet, acks)
+                elif reads and (chunk := wire.read()):
+                    reads -= 1
+                    self._heard_at = self._loop.time()
+                    self._parser.feed(chunk)
+                else:
                     break
-        except _GARBAGE as error:
-            why = f"what the broker sent is not MQTT: {error}"
-        self._report()
-        if why or self._noted.refusal is not None or self._client.socket() is None:
-            self._finish(
-                self._noted.refusal or Ending(why or wire.ended or "the broker broke the protocol", hung_up=not why)
-            )
-        elif wire.decrypted:
-            self._loop.call_soon(self._readable)
-
-    def _report(self) -> None:
-        noted = self._noted
-        if noted.terms is not None:
-            if not self._opened.done():
-                self._opened.set_result(noted.terms)
-            noted.terms = None
-        if noted.granted is not None:
-            granted, noted.granted = noted.granted, None
-            self._events.subscribed(granted)
-        for message in noted.arrivals:
-            self._deliver(message)
-        noted.arrivals.clear()
-        if self._client.answered:
-            acks, self._client.answered = self._client.answered, []
+                if ending is not None:
+                    break
+        except Malformed as error:
+            ending = Ending(f"what the broker sent is not MQTT: {error}", garbled=True)
+        if acks:
             self._events.acknowledged(acks)
+        if ending is None and left and wire.ended is not None:
+            ending = Ending(self._hung_up(wire.ended), hung_up=True)
+        if ending is not None:
+            self._finish(ending)
+        elif (not left or wire.decrypted) and not self._reading_on:
+            self._reading_on = True
+            self._loop.call_soon(self._read_on)
 
-    def _deliver(self, message: MQTTMessage) -> None:
+    def _understand(self, packet: mqtt.Packet, acks: list[tuple[int, int]]) -> Ending | None:
+        """Act on one packet; an Ending if it is the last."""
+        if isinstance(packet, Connack):
+            return self._greeted(packet)
+        if isinstance(packet, Disconnect):
+            return self._dismissed(packet.code)
+        if isinstance(packet, Puback):
+            if packet.mid in self._unanswered:
+                self._unanswered.discard(packet.mid)
+                acks.append(packet)
+        elif isinstance(packet, Publish):
+            self._deliver(packet)
+        elif isinstance(packet, Suback):
+            if packet.mid == self._subscribing:
+                self._subscribing = None
+                self._events.subscribed(packet.code)
+        else:
+            self._pinged_at = None
+        return None
+
+    def _greeted(self, answer: Connack) -> Ending | None:
+        if self._opened.done():
+            raise Malformed("a second answer to CONNECT")
+        broker = self._broker
+        if answer.code == mqtt.NOT_SUPPORTED:
+            mine, other = ("5", "3.1.1") if broker.protocol == mqtt.V5 else ("3.1.1", "5")
+            text = f"the broker refused us: it does not speak MQTT {mine}: try `protocol: {other}` in `uplink`"
+            return Ending(text, refused=True, code=answer.code)
+        if answer.code:
+            return Ending(f"the broker refused us: {mqtt.reason(answer.code)}", refused=True, code=answer.code)
+        if answer.qos < 1:
+            return Ending("the broker takes no QoS 1", refused=True)
+        if answer.keepalive is not None:
+            self._keepalive = float(answer.keepalive)
+        self._opened.set_result(Terms(answer.receive_maximum, answer.packet_limit, answer.retain))
+        return None
+
+    def _dismissed(self, code: int) -> Ending:
+        taken = code == mqtt.SESSION_TAKEN_OVER
+        text = f"the broker hung up: {mqtt.reason(code)}"
+        if taken:
+            text += ": another client uses this id"
+        return Ending(text, refused=taken, hung_up=not taken, code=code)
+
+    def _hung_up(self, how: str) -> str:
+        """The other side ended it; before it has answered CONNECT the reason can only be guessed."""
+        if self._opened.done():
+            return how
+        mine = "5" if self._broker.protocol == mqtt.V5 else "3.1.1"
+        return f"{how} instead of an answer to CONNECT: client id, user or password, or MQTT {mine} (see `protocol:`)"
+
+    def _deliver(self, message: Publish) -> None:
         def acknowledge() -> None:
             if not self.ended.done() and message.qos:
-                self._client.ack(message.mid, message.qos)
+                self._send(packets.puback(message.mid))
 
-        size = len(message.payload)
-        payload = bytes(message.payload) if size <= MAX_COMMAND else b""
-        response = getattr(message.properties, "ResponseTopic", None)
-        correlation = getattr(message.properties, "CorrelationData", None)
-        delivery = Delivery(size, message.retain, response, acknowledge, correlation)
+        payload = message.payload if message.size <= MAX_COMMAND else b""
+        delivery = Delivery(message.size, message.retain, message.response_topic, acknowledge, message.correlation)
         self._events.arrived(message.topic, payload, delivery)
 
-    def _on_something_to_write(self, _client: Client, _data: object, _sock: object) -> None:
-        # All that is published in this turn of the loop leaves together.
+    def _send(self, data: bytes) -> None:
+        """All that is sent in this turn of the loop leaves together."""
+        if self._wire is None:
+            return
+        self._wire.send(data)
+        self._sent_at = self._loop.time()
         if not self._flushing and not self._writing:
             self._flushing = True
             self._loop.call_soon(self._writable)
@@ -325,8 +325,6 @@ class Session:
         self._flushing = False
         if self._wire is None or self.ended.done():
             return
-        if self._client.socket() is not None:
-            self._client.loop_write()
         rest = not self._wire.flush()
         if rest and not self._writing:
             self._loop.add_writer(self._wire.fileno(), self._writable)
@@ -334,7 +332,9 @@ class Session:
             self._loop.remove_writer(self._wire.fileno())
         self._writing = rest
         if self._wire.ended is not None:
-            self._finish(Ending(self._wire.ended, hung_up=True))
+            # What the broker said before it hung up is read first: it may be the reason.
+            self._take_in()
+            self._finish(Ending(self._hung_up(self._wire.ended), hung_up=True))
 
     def _finish(self, ending: Ending) -> None:
         if self.ended.done():
@@ -353,37 +353,7 @@ class Session:
             self._loop.remove_writer(self._wire.fileno())
             self._wire.shut()
 
-    # ---- paho's callbacks: they only note
 
-    def _on_connect(
-        self, _client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
-    ) -> None:
-        if reason.is_failure:
-            self._noted.refusal = Ending(f"the broker refused us: {reason}", refused=True)
-            return
-        if getattr(properties, "MaximumQoS", 1) < 1:
-            self._noted.refusal = Ending("the broker takes no QoS 1", refused=True)
-            return
-        receive_maximum = getattr(properties, "ReceiveMaximum", _MAX_WINDOW)
-        self._noted.terms = Terms(
-            receive_maximum,
-            getattr(properties, "MaximumPacketSize", None),
-            bool(getattr(properties, "RetainAvailable", 1)),
-        )
-
-    def _on_subscribe(
-        self, _client: Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: Properties
-    ) -> None:
-        self._noted.granted = max((reason.value for reason in reasons), default=0)
-
-    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
-        self._noted.arrivals.append(message)
-
-    def _on_disconnect(
-        self, _client: Client, _data: object, flags: DisconnectFlags, reason: ReasonCode, _properties: Properties | None
-    ) -> None:
-        if flags.is_disconnect_packet_from_server and self._noted.refusal is None:
-            taken = reason.value == SESSION_TAKEN_OVER
-            self._noted.refusal = Ending(
-                f"the broker hung up: {reason} (0x{reason.value:02x})", refused=taken, hung_up=not taken
-            )
+def _keepalive(broker: Broker) -> int:
+    """As the site file has it, in whole seconds (3.1.2.10)."""
+    return max(1, round(broker.keepalive))

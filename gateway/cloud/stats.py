@@ -7,7 +7,9 @@ from gateway.cloud.batch import State
 from gateway.cloud.commits import CommitQueue
 from gateway.cloud.counters import Counters
 from gateway.cloud.delivery import Delivery
-from gateway.model import Stream
+from gateway.model import Instant, Stream
+
+_ANEW_FOR_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Stats:
 
     streams: Mapping[Stream, StreamStats]
     store: str
-    """`ok` or `lost`."""
+    """`ok`, `lost`, or for ten minutes `begun-anew`: it had been damaged, deleted, or put back in time."""
     losses: int
     commits: int
     rows: int
@@ -43,20 +45,21 @@ class Stats:
     file_bytes: int
 
 
-def snapshot(counters: Counters, queue: CommitQueue, delivery: Delivery, wall: float) -> Stats:
-    """As of `wall`, seconds since 1970."""
+def snapshot(counters: Counters, queue: CommitQueue, delivery: Delivery, now: Instant) -> Stats:
+    """As of `now`."""
     streams = {}
     for stream in Stream:
         oldest = delivery.oldest(stream)
         streams[stream] = StreamStats(
             delivery.window(stream).waiting,
             delivery.window(stream, State.ASIDE).waiting,
-            None if oldest is None else max(0.0, wall - oldest),
+            None if oldest is None else max(0.0, now.wall - oldest),
         )
     recent = sorted(counters.recent)
+    anew = counters.begun_anew is not None and now.mono - counters.begun_anew < _ANEW_FOR_S
     return Stats(
         streams=streams,
-        store="lost" if queue.lost else "ok",
+        store="lost" if queue.lost else "begun-anew" if anew else "ok",
         losses=counters.losses,
         commits=counters.commits,
         rows=counters.rows,

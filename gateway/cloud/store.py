@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from gateway.cloud.schema import STEPS, VERSION
-from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, StoreNewer
+from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, StoreGone, StoreNewer
 
 PAGE = 4096
 CHECK_SECONDS = 2.0
 _NAME = "journal.db"
 _TAILS = ("", "-wal", "-shm")
+_COPIES = 2
+_COPIES_SHARE = 0.25
+"""Damaged copies that are kept: how many, and how much of `max_size` together."""
 _BORN = (("page_size", PAGE), ("auto_vacuum", 2))
 """Set when the file is made; `auto_vacuum` 2 is INCREMENTAL."""
 _SETTINGS: tuple[tuple[str, int | str], ...] = (
@@ -53,6 +56,8 @@ class Store:
         self.writable = False
         self._connection: sqlite3.Connection | None = None
         self._lock: int | None = None
+        self._files: dict[Path, tuple[int, int]] = {}
+        """The files that SQLite has open: device and inode."""
 
     @property
     def is_open(self) -> bool:
@@ -82,7 +87,7 @@ class Store:
                 self.set(_BORN)
             self.set(_SETTINGS)
             if check and version:
-                self._check()
+                self.check("quick_check(1)", CHECK_SECONDS)
             self._migrate(version)
             # After it: a file that is at its limit, or over one that was lowered, must be brought up to date too.
             self.execute(f"PRAGMA max_page_count={self.max_pages}")
@@ -95,6 +100,8 @@ class Store:
             raise
         if made:
             _sync_folder(self.folder)
+        paths = (Path(f"{self.path}{tail}") for tail in _TAILS)
+        self._files = {path: found for path in paths if (found := _identity(path)) is not None}
         self.writable = True
 
     def open_readonly(self) -> None:
@@ -125,6 +132,46 @@ class Store:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def check_files(self) -> None:
+        """Raises StoreGone if one of the files that SQLite has open is not at its place any more."""
+        for path, file in self._files.items():
+            if _identity(path) != file:
+                raise StoreGone(f"{path}: deleted or replaced while in use")
+
+    @property
+    def in_place(self) -> bool:
+        """The database at its path is the one that is open."""
+        return self.path in self._files and _identity(self.path) == self._files[self.path]
+
+    def drop_tails(self) -> None:
+        """Close, and delete the -wal and the -shm of a database that was deleted. Raises StoreError."""
+        files = self._files
+        self.close()
+        for path, file in files.items():
+            if path != self.path and _identity(path) == file:
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise StoreError(f"{path}: {error.strerror}") from error
+
+    def drop_copies(self) -> None:
+        """Keep two damaged copies at most, and 25 % of `max_size`: the oldest go."""
+        copies: dict[str, list[os.stat_result]] = {}
+        paths: dict[str, list[Path]] = {}
+        for path in self.folder.glob(f"{_NAME}.damaged-*"):
+            stem = path.name.removesuffix("-wal").removesuffix("-shm")
+            with suppress(OSError):
+                copies.setdefault(stem, []).append(path.lstat())
+                paths.setdefault(stem, []).append(path)
+        order = sorted(copies, key=lambda stem: max(one.st_ctime_ns for one in copies[stem]), reverse=True)
+        room = self._most * PAGE * _COPIES_SHARE
+        for place, stem in enumerate(order):
+            room -= sum(one.st_size for one in copies[stem])
+            if place >= _COPIES or room < 0:
+                for path in paths[stem]:
+                    with suppress(OSError):
+                        path.unlink()
 
     def set_aside(self, wall: float) -> Path:
         """Rename the file, its -wal and -shm; nothing is deleted. `wall` names the copy. Raises StoreError.
@@ -250,13 +297,16 @@ class Store:
             if read and read[0][0] != value:
                 raise StoreError(f"{self.path}: {name} is {read[0][0]}, not {value}")
 
-    def _check(self) -> None:
-        """quick_check, 2 s at most; unfinished is not a fault. Raises StoreDamaged."""
+    def check(self, how: str, seconds: float) -> None:
+        """Have SQLite check the file by `quick_check(1)` or `integrity_check(1)`; unfinished in time is no fault.
+
+        Raises StoreDamaged.
+        """
         connection = self._open_connection()
-        deadline = time.monotonic() + CHECK_SECONDS
+        deadline = time.monotonic() + seconds
         connection.set_progress_handler(lambda: time.monotonic() > deadline, 20_000)
         try:
-            found = connection.execute("PRAGMA quick_check(1)").fetchall()
+            found = connection.execute(f"PRAGMA {how}").fetchall()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
                 raise _translated(error) from error
@@ -280,7 +330,10 @@ class Store:
     def _lock_folder(self) -> None:
         """Only one process may write here (two writers can corrupt a WAL file). Raises StoreBusy, OSError."""
         if self._lock is not None:
-            return
+            about = os.fstat(self._lock)
+            if _identity(self.folder) == (about.st_dev, about.st_ino):
+                return
+            self.release()  # the folder itself is another one now
         lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -307,6 +360,15 @@ def _make_file(path: Path) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what stands there; None: nothing that can be seen."""
+    try:
+        about = path.lstat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
 
 
 def _sync_folder(folder: Path) -> None:

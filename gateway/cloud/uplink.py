@@ -8,77 +8,36 @@ What goes next is decided in `sending`, when to try again in `reconnection`, MQT
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from gateway.clock import Clock
-from gateway.cloud.events import SYNCED, UNSYNCED, encode, envelope, event_id, timestamp, type_name
-from gateway.cloud.lane import HASTY, REFUSED
-from gateway.cloud.link import Broker, Delivery, Ending, Events, Terms
-from gateway.cloud.outbox import Outbox, Row
+from gateway.cloud.board import Board
+from gateway.cloud.intake import Intake
+from gateway.cloud.lane import HASTY
+from gateway.cloud.link import (
+    COMMANDS_DROPPED,
+    COMMANDS_REFUSED,
+    Callbacks,
+    Delivery,
+    Ending,
+    Events,
+    Settings,
+    Snapshot,
+    Terms,
+)
+from gateway.cloud.outbox import Outbox
+from gateway.cloud.packets import Will
 from gateway.cloud.reconnection import Reconnection
-from gateway.cloud.retained import Slot, active_data
-from gateway.cloud.sending import Again, Limits, Message, Sending
-from gateway.cloud.session import Session, overhead
+from gateway.cloud.sending import Again, Message, Sending
+from gateway.cloud.session import CONTENT_TYPE, Session, overhead
+from gateway.cloud.subscription import Subscription
 from gateway.log import logger
-from gateway.model import Instant, Json, Stream
+from gateway.model import Json, Stream
+
+__all__ = ["Callbacks", "Settings", "Snapshot", "Uplink"]
 
 _log = logger(__name__)
 _BEAT = 1.0
-_NONCE_EVERY = 60.0
-_NONCE_BYTES = 16
-_ACTIVE_EVERY = 1.0
 _AT_ONCE = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Where to send and as whom."""
-
-    broker: Broker
-    root: str
-    """`T`: what every topic begins with."""
-    source: str
-    """The CloudEvents source of this gateway."""
-    boot: str
-    version: str
-    simulated: bool = False
-    limits: Limits = field(default_factory=Limits)
-
-
-@dataclass(frozen=True, slots=True)
-class Callbacks:
-    """What the uplink tells; all on the loop's thread, and they must not wait."""
-
-    on_command: Callable[[str, bytes, Delivery], None]
-    """Topic, payload (empty if larger than a command may be: see `Delivery.size`) and what came along."""
-    on_refused: Callable[[Stream, int | None], None]
-    """A stream stands still because of this reason code (0x87, 0x90, 0x99); None: it flows again."""
-    on_unheard: Callable[[Row], None]
-    """The broker took the row, but nobody is subscribed (0x10)."""
-    on_link: Callable[[bool, str], None]
-    """Connected, or lost and why."""
-    on_heard: Callable[[Row], None] = lambda _row: None
-    """The broker took the row, and did not say that nobody is subscribed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The state of the uplink for health and metrics. Times in seconds, `since` monotonic."""
-
-    connected: bool
-    since: float
-    reconnects: int
-    in_flight: int
-    error: str | None
-    """Why the last connection or attempt ended."""
-    latency_p50: float | None
-    latency_p99: float | None
-    """Publish to PUBACK, over the last 512."""
-    accepted: int
-    no_listener: int
-    replies_lost: int
-    refused: Mapping[str, int] = field(default_factory=dict)
-    """Streams that stand still, with the reason code."""
 
 
 class Uplink:
@@ -95,13 +54,11 @@ class Uplink:
         self._random = random
         self._callbacks = callbacks
         root = settings.root
-        self._active = Slot(f"{root}/alarm/active", every=_ACTIVE_EVERY)
-        self._status = Slot(f"{root}/status")
-        self._health = Slot(f"{root}/health")
+        self._board = Board(settings, clock, random)
         self._sending = Sending(
             outbox,
             root,
-            (self._active, self._status, self._health),
+            self._board.slots,
             limits=settings.limits,
             overhead=overhead,
             chance=self._chance,
@@ -110,19 +67,19 @@ class Uplink:
         )
         self._sending.tell_heard = callbacks.on_heard
         self._reconnection = Reconnection(self._chance)
+        self._subscription = Subscription(wanted=settings.commands)
+        self._intake = Intake(f"{root}/command", callbacks.on_command, self._tell_dropped)
         self._session: Session | None = None
         self._retains = True
         self._live = False
-        self._subscribed = False
         self._scheduled = False
         self._leaving = False
         self._later: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
-        self._nonces: tuple[str, ...] = ()
-        self._nonce_at = float("-inf")
         self._since = 0.0
         self._connections = 0
         self._error: str | None = None
+        self._commands_told = ""
 
     async def run(self) -> None:
         """Keep the connection until cancelled (or until `farewell`); raises only for a fault of the program."""
@@ -152,17 +109,15 @@ class Uplink:
         To be called before `run` too: until then nothing is said of them. The alarms' data must not be
         changed afterwards.
         """
-        standing, at = tuple(alarms.values()), self._clock.now()
-        self._active.put(lambda limit: self._event("alarm.active", active_data(standing, upto, limit), at))
+        now = self._board.set_standing(alarms, upto)
         self._schedule()
-        due = self._active.due()
-        if self._live and due is not None and due > at.mono and self._later is None:
-            self._later = asyncio.get_running_loop().call_later(due - at.mono, self._tell_active)
+        due = self._board.active.due()
+        if self._live and due is not None and due > now and self._later is None:
+            self._later = asyncio.get_running_loop().call_later(due - now, self._tell_active)
 
     def set_health(self, data: Mapping[str, Json]) -> None:
         """The health as of now; the data must not be changed afterwards."""
-        at = self._clock.now()
-        self._health.put(lambda _limit: self._event("gateway.health", data, at))
+        self._board.set_health(data)
         self._schedule()
 
     def reply(self, topic: str, payload: bytes, correlation: bytes | None = None) -> None:
@@ -181,7 +136,7 @@ class Uplink:
 
     def nonces(self) -> tuple[str, ...]:
         """The nonces that a command may name: the present one and the one before."""
-        return self._nonces
+        return self._board.nonces
 
     async def farewell(self, timeout: float) -> None:
         """Await what is in flight, say `online: false`, disconnect cleanly; within `timeout` seconds. Ends `run`."""
@@ -214,14 +169,17 @@ class Uplink:
             no_listener=counts.no_listener,
             replies_lost=counts.replies_lost,
             refused={lane.stream.value: lane.code for lane in self._sending.lanes if lane.code is not None},
+            commands=self._subscription.trouble or None,
+            dropped=dict(self._intake.dropped),
         )
 
     # ---- one connection
 
     async def _connect_once(self) -> Ending:
-        will = self._event("gateway.status", self._status_data(nonce=None, online=False), None)
-        events = Events(self._acknowledged, self._got_subscribed, self._callbacks.on_command)
-        session = self._session = Session(self._settings.broker, (self._status.topic, will), events)
+        broker = self._settings.broker
+        events = Events(self._acknowledged, self._got_subscribed, self._arrived)
+        last_words = Will(self._board.status.topic, self._board.will(), CONTENT_TYPE, delay=broker.will_delay)
+        session = self._session = Session(broker, last_words, events, clean=self._intake.begin())
         opened = session.open()
         while not (opened.done() or session.ended.done()):
             self._live_on()
@@ -237,22 +195,26 @@ class Uplink:
         now = self._clock.now().mono
         self._connections += 1
         self._retains = terms.retain
-        self._status.clear()
+        self._board.status.clear()
         self._sending.connected(terms.receive_maximum, terms.packet_limit)
         self._reconnection.connected(now)
         _log.info("uplink.connected", after_s=round(now - self._since, 1), attempt=self._connections)
         self._live, self._since, self._error = True, now, None
         self._pump()
-        session.subscribe(f"{self._settings.root}/command")
+        self._subscription.connected(now)
+        self._listen(session, now)
+        if self._subscription.settled:
+            self._tell_online()
+            self._pump()
         self._callbacks.on_link(True, "")
 
     async def _hold(self, session: Session) -> None:
         while not session.ended.done():
             now = self._live_on()
+            self._listen(session, now)
             due = self._sending.due(now)
             left = _BEAT if due is None else min(_BEAT, due - now)
-            await asyncio.wait((session.ended,), timeout=left)
-            session.check()
+            await asyncio.wait((session.ended,), timeout=min(left, session.check() or _BEAT))
             dead_at = self._sending.dead_at()
             if dead_at is not None and self._clock.now().mono >= dead_at:
                 session.abort("the broker acknowledges nothing")
@@ -274,8 +236,11 @@ class Uplink:
         if text != self._error:
             self._error = text
             self._callbacks.on_link(False, text)
-        self._subscribed = False
-        self._sending.disconnected(now.mono, lived, hung_up=ending.hung_up)
+        at_subscribe = self._subscription.asked and ending.hung_up
+        self._subscription.ended(now.mono, hung_up=ending.hung_up)
+        self._tell_commands()
+        self._intake.ended(ending)
+        self._sending.disconnected(now.mono, lived, hung_up=ending.hung_up and not at_subscribe)
         self._reconnection.failed(now.mono, refused=ending.refused)
 
     async def _pause(self, ending: Ending) -> None:
@@ -299,11 +264,10 @@ class Uplink:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout / 2):
                 await self._all_answered()
-        now = self._clock.now()
-        payload = self._event("gateway.status", self._status_data(nonce=None, online=False), now)
-        mid = session.publish(self._status.topic, payload, retain=self._retains)
+        status, payload = self._board.status, self._board.farewell()
+        mid = session.publish(status.topic, payload, retain=self._retains)
         if mid is not None:
-            self._sending.sent(mid, Message(self._status.topic, payload, slot=self._status), now.mono)
+            self._sending.sent(mid, Message(status.topic, payload, slot=status), self._clock.now().mono)
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout / 4):
                     await self._all_answered()
@@ -326,12 +290,37 @@ class Uplink:
         self._pump()
 
     def _got_subscribed(self, code: int) -> None:
-        if code >= REFUSED:
-            self._error = f"the broker refuses the subscription to commands: 0x{code:02x}"
-            _log.error("uplink.no-commands", code=code)
-        self._subscribed = True
+        self._subscription.answered(code, self._clock.now().mono)
+        self._tell_commands()
         self._tell_online()
         self._pump()
+
+    def _arrived(self, topic: str | None, payload: bytes, delivery: Delivery) -> None:
+        ours = self._intake.arrived(topic, payload, delivery, self._clock.now().mono)
+        if not ours and self._session is not None:
+            self._session.abort("a message on a topic that was never subscribed", goodbye=True)
+
+    def _listen(self, session: Session, now: float) -> None:
+        """Look after the subscription to commands."""
+        self._intake.look(now)
+        self._subscription.look(now)
+        self._tell_commands()
+        if self._subscription.due(now):
+            self._subscription.ask(now)
+            session.subscribe(f"{self._settings.root}/command")
+
+    def _tell_commands(self) -> None:
+        trouble = self._subscription.trouble
+        if trouble != self._commands_told:
+            self._commands_told = trouble
+            if trouble:
+                _log.error("uplink.no-commands", why=trouble)
+            self._callbacks.on_trouble(COMMANDS_REFUSED, trouble)
+
+    def _tell_dropped(self, trouble: str) -> None:
+        if trouble:
+            _log.warning("uplink.dropped", why=trouble)
+        self._callbacks.on_trouble(COMMANDS_DROPPED, trouble)
 
     # ---- sending
 
@@ -367,34 +356,13 @@ class Uplink:
         """The heartbeat of `run`: note that it is alive, renew the nonce."""
         now = self._clock.now().mono
         self.beat = now
-        if now - self._nonce_at >= _NONCE_EVERY:
-            self._nonce_at = now
-            self._nonces = (self._random(_NONCE_BYTES).hex(), *self._nonces[:1])
+        if self._board.renew(now):
             self._tell_online()
         return now
 
     def _tell_online(self) -> None:
-        if self._subscribed and not self._leaving:
-            at, data = self._clock.now(), self._status_data(self._nonces[0], online=True)
-            self._status.put(lambda _limit: self._event("gateway.status", data, at))
-
-    def _status_data(self, nonce: str | None, *, online: bool) -> bytes:
-        return encode({"online": online, "nonce": nonce, "version": self._settings.version})
-
-    def _event(self, name: str, data: Mapping[str, Json] | bytes, at: Instant | None) -> bytes:
-        """A retained CloudEvent; the Will has no `time`: who knows when it will be true."""
-        now = self._clock.now() if at is None else at
-        return envelope(
-            id_=event_id(now.wall, int.from_bytes(self._random(10), "big")),
-            source=self._settings.source,
-            type_=type_name(name),
-            subject=None,
-            time=None if at is None else timestamp(at.wall),
-            clock=SYNCED if now.synced else UNSYNCED,
-            boot=self._settings.boot,
-            data=data,
-            simulated=self._settings.simulated,
-        )
+        if self._live and self._subscription.settled and not self._leaving:
+            self._board.tell_online()
 
     def _chance(self) -> float:
         return int.from_bytes(self._random(4), "big") / (1 << 32)

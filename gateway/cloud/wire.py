@@ -1,8 +1,6 @@
-"""The way to the broker below MQTT: name, TCP and TLS, and a buffer at each side of the socket.
+"""The way to the broker below MQTT: name, TCP and TLS, and a buffer for what waits to be sent.
 
-`connect` blocks and belongs into a worker thread. From then on the socket is non-blocking and the `Wire`
-stands between it and the MQTT library, which would otherwise ask the kernel for single bytes and hand it
-single packets.
+`connect` blocks and belongs into a worker thread. From then on the socket is non-blocking.
 """
 
 import errno
@@ -16,11 +14,7 @@ from typing import Any, cast
 from gateway.cloud.link import TlsFiles
 from gateway.errors import UplinkDown
 
-MAX_PACKET = 1 << 20
-"""The largest packet that is taken from the broker (announced in CONNECT), bytes."""
-
 _CHUNK = 1 << 16
-_READS = 8
 _ADDRESSES = 8
 _ATTEMPTS = 16
 _STAGGER = 0.7
@@ -29,64 +23,35 @@ _NOT_YET_VALID = 9
 
 
 class Wire:
-    """A connected, non-blocking socket with buffers; has the methods that a socket has for its user.
-
-    `recv` and `send` touch the buffers only, `fill` and `flush` the kernel.
-    """
+    """A connected, non-blocking socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._held = b""
-        self._at = 0
         self._waiting = bytearray()
         self.ended: str | None = None
         """Why nothing more will come or go."""
-
-    @property
-    def held(self) -> bool:
-        """True while bytes from the broker wait to be taken."""
-        return self._at < len(self._held)
 
     @property
     def decrypted(self) -> bool:
         """True if TLS holds bytes that the kernel would not announce again."""
         return isinstance(self._sock, ssl.SSLSocket) and self.ended is None and self._sock.pending() > 0
 
-    def fill(self) -> None:
-        """Fetch what has arrived, a bounded amount at a time."""
-        for _ in range(_READS):
-            try:
-                chunk = self._sock.recv(_CHUNK)
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return
-            except OSError as error:
-                self.ended = _explain(error)
-                return
-            if not chunk:
-                self.ended = "closed by the broker"
-                return
-            self._held = self._held[self._at :] + chunk
-            self._at = 0
-            if not self.decrypted:
-                return
-
-    def recv(self, size: int, /) -> bytes:
-        """At most `size` bytes that were fetched. Raises BlockingIOError if there are none yet."""
-        if size > MAX_PACKET:
-            self.ended = f"a packet of over {size} bytes from the broker"
-            raise ConnectionAbortedError(self.ended)
-        if not self.held:
-            if self.ended is not None:
-                return b""
-            raise BlockingIOError
-        chunk = self._held[self._at : self._at + size]
-        self._at += len(chunk)
+    def read(self) -> bytes:
+        """What has arrived, at most 64 KiB; empty: nothing now, or the connection has `ended`."""
+        try:
+            chunk = self._sock.recv(_CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return b""
+        except OSError as error:
+            self.ended = _explain(error)
+            return b""
+        if not chunk:
+            self.ended = "closed by the broker"
         return chunk
 
-    def send(self, data: bytes | bytearray, /) -> int:
-        """Put `data` in line for `flush`; all of it is taken."""
+    def send(self, data: bytes) -> None:
+        """Put `data` in line for `flush`."""
         self._waiting += data
-        return len(data)
 
     def flush(self) -> bool:
         """Hand over to the kernel what it takes; True if nothing is left."""
@@ -105,19 +70,12 @@ class Wire:
         """The descriptor to watch."""
         return self._sock.fileno()
 
-    def setblocking(self, flag: bool, /) -> None:
-        """As of a socket."""
-        self._sock.setblocking(flag)
-
     def half_close(self) -> None:
         """Say that nothing more will be sent; what the broker still says can be fetched."""
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError as error:
             self.ended = self.ended or _explain(error)
-
-    def close(self) -> None:
-        """Part of being a socket for the MQTT library; the owner ends the connection with `shut`."""
 
     def shut(self) -> None:
         """End the connection."""

@@ -55,7 +55,10 @@ class _Work:
         names = {info.alias or name: name for name, info in SiteFile.model_fields.items()}
         for key in islice((key for key in self._tree if key not in names), MOST):
             self._say(unknown_key((key,), list(names)))
+        self._profiles()
         for key, name in names.items():
+            if key == "profiles":
+                continue
             if key in self._tree and (key,) not in self._empty:
                 self._part(key, name)
             elif SiteFile.model_fields[name].is_required() and key not in self._tree:
@@ -63,6 +66,22 @@ class _Work:
 
     def _say(self, finding: Finding) -> None:
         self.done.findings.append(finding)
+
+    def _profiles(self) -> None:
+        """What the site lays over profiles, before any device is built from one."""
+        written = self._tree.get("profiles", {})
+        if not isinstance(written, Mapping):
+            self._say(Finding(("profiles",), f"{found(written)}; a mapping, PROFILE: {{points: …}}"))
+            return
+        for name, keys in islice(written.items(), MOST):
+            path = ("profiles", name)
+            if path in self._empty:
+                continue
+            if not isinstance(keys, Mapping):
+                self._say(Finding(path, f"{found(keys)}; a mapping, {{points: …}}"))
+                continue
+            for finding in self._shelf.override(name, keys, self._context["base"]):
+                self._say(Finding((*path, *finding.path), finding.text, finding.level, finding.at_key))
 
     def _part(self, key: str, name: str) -> None:
         kind = _kind(name)

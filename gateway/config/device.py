@@ -126,6 +126,12 @@ class Profile(DeviceKeys):
     line: ProfileLine | None = None
 
 
+class ProfileOverride(DeviceKeys):
+    """What a site lays over a profile, by key, for each of its devices that has this profile."""
+
+    line: ProfileLine | None = None
+
+
 class Component(NamedTuple):
     """A row of a panel's CSV: where one component is."""
 

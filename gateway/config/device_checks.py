@@ -85,7 +85,7 @@ def check_devices(facts: Facts) -> Iterator[Finding]:
             yield from facts.named("zones", device.zone, (*path, "zone"))
         line = facts.lines.get(device.line)
         if isinstance(line, ModbusLine):
-            yield from _modbus_device(device, line, path, units)
+            yield from _modbus_device(facts, device, line, path, units)
         elif isinstance(line, PanelLine):
             yield from _panel_device(device, path, panels)
         yield from _overlaps(device, path)
@@ -96,16 +96,45 @@ def check_devices(facts: Facts) -> Iterator[Finding]:
             unverified.add(device.profile or name)
             text = f"the register table is unverified ({device.source.text}); compare it with the device's manual"
             yield Finding((*path, "profile") if device.profile else (*path, "source"), text, "warning")
+    yield from _shipped_otherwise(facts)
+
+
+def _same_unit(facts: Facts, device: Device, owner: str, at_unit: Path) -> Finding:
+    """Two devices of a line with one unit id: often because none was written."""
+    if "unit" not in device.model_fields_set:
+        text = f"is missing; without it unit 1 is meant, which is also {owner}'s on line {device.line}; unit: 1-247"
+        return Finding(at_unit, text, at_key=True)
+    other = facts.devices.get(owner)
+    implied = other is not None and "unit" not in other.model_fields_set
+    remark = f" ({owner} has no `unit`: 1 is meant)" if implied else ""
+    text = f"found unit {device.unit} on line {device.line}, which is also {owner}'s{remark}; a unit id of its own"
+    return Finding(at_unit, text)
+
+
+def _shipped_otherwise(facts: Facts) -> Iterator[Finding]:
+    """Devices shipped with another speed or parity than their line has; once for each profile and line."""
+    told: set[tuple[str, str | None]] = set()
+    for name, device in facts.devices.items():
+        line, shipped = facts.lines.get(device.line), facts.shipped.get(name)
+        if shipped is None or not isinstance(line, ModbusLine) or not line.is_bus:
+            continue
+        if (device.line, device.profile) in told:
+            continue
+        told.add((device.line, device.profile))
+        has = f"{line.baudrate} baud, parity {line.parity}, stop bits {line.stopbits}"
+        leaves = f"{shipped.baudrate} baud, parity {shipped.parity}, stop bits {shipped.stopbits}"
+        if has != leaves:
+            text = f"is shipped with {leaves}, and line {device.line} has {has}; set the device, or the line"
+            yield Finding(("devices", name, "profile"), text, "warning")
 
 
 def _modbus_device(
-    device: Device, line: ModbusLine, path: Path, units: dict[tuple[str, int], str]
+    facts: Facts, device: Device, line: ModbusLine, path: Path, units: dict[tuple[str, int], str]
 ) -> Iterator[Finding]:
     at_unit = (*path, "unit")
     owner = units.setdefault((device.line, device.unit), str(path[1]))
     if owner != path[1]:
-        text = f"found unit {device.unit} on line {device.line}, which is also {owner}'s; a unit id of its own"
-        yield Finding(at_unit, text)
+        yield _same_unit(facts, device, owner, at_unit)
     if line.is_bus and device.unit == 0:
         yield Finding(at_unit, "found 0, which every device of a bus obeys; 1-247")
     elif line.is_bus and device.unit > 247:

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from gateway.config.access import Access, Http
 from gateway.config.cameras import Camera
-from gateway.config.device import Device
+from gateway.config.device import Device, ProfileLine
 from gateway.config.gates import Gate
 from gateway.config.lines import ModbusLine, PanelLine
 from gateway.config.linkage import Annunciator, Linkage, Own
 from gateway.config.points import Point
-from gateway.config.problems import Finding, Path, listed, near, plain, unknown_name
+from gateway.config.problems import Finding, Path, listed, near, nearest, plain, unknown_name
 from gateway.config.rounds import Round
 from gateway.config.uplink import Uplink
 
@@ -24,6 +23,8 @@ class Facts:
     uplink: Uplink | None
     lines: Mapping[str, ModbusLine | PanelLine]
     devices: Mapping[str, Device]
+    shipped: Mapping[str, ProfileLine]
+    """Serial settings with which a device leaves the factory, as far as its profile says."""
     gates: Mapping[str, Gate]
     cameras: Mapping[str, Camera]
     linkage: Mapping[str, Linkage]
@@ -50,7 +51,7 @@ class Facts:
         device, _, name = ref.partition(".")
         names = self.written.get("devices", ())
         if device not in names:
-            close = next(iter(get_close_matches(device, names, n=1, cutoff=0.6)), None)
+            close = nearest(device, names)
             known = f"devices are: {listed(names, 12)}" if names else "no device is defined"
             hint = "" if close is None else f"; did you mean '{close}.{name}'?"
             text = f"found '{plain(ref)}', and there is no device '{plain(device)}'; {known}{hint}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from gateway.config.assemble import assemble
+from gateway.config.assemble import Assembly, assemble
 from gateway.config.checks import check
 from gateway.config.disk import missing_files, read_file, read_secret
 from gateway.config.facts import Facts
@@ -31,6 +31,8 @@ class Loaded:
     problems: tuple[Problem, ...]
     path: Path
     text: str = ""
+    beside: Path | None = None
+    """In whose folder relative paths and profiles are, where that is not its own."""
 
     def with_findings(self, findings: Iterable[Finding]) -> "Loaded":
         """The same with what was found afterwards, each in its place of the file; `site` is gone after an error."""
@@ -39,34 +41,45 @@ class Loaded:
             return self
         # The places are found by reading the text again: a daemon would keep them for years for nothing.
         file = os.fspath(self.path)
-        source, shelf = read(self.text.encode(), file), Shelf(file)
+        source, shelf = read(self.text.encode(), file), Shelf(os.fspath(self.beside or file))
         used = {name: shelf.find(device.profile) for name, device in self.site.devices.items() if device.profile}
         problems = _sorted([*self.problems, *(_placed(finding, source, used) for finding in more)], file)
         failed = any(problem.level == "error" for problem in problems)
         return replace(self, site=None if failed else self.site, problems=problems)
 
 
-def load(path: str | os.PathLike[str]) -> Loaded:
-    """Read and check a site file. Never raises for what the file is or holds; touches no hardware, no network."""
+def load(path: str | os.PathLike[str], beside: Path | None = None, *, contents: bool = False) -> Loaded:
+    """Read and check a site file; relative paths are as in the folder of `beside`, which is itself if absent.
+
+    Never raises for what the file is or holds; touches no hardware, no network. `contents`: look also into the lists,
+    keys and certificates that it names.
+    """
     file = os.fspath(path)
     try:
         data = read_file(file)
         source = read(data, file)
     except SourceError as error:
         return Loaded(None, (error.problem,), Path(file))
-    shelf = Shelf(file)
-    base = str(Path(file).parent.absolute())
+    shelf = Shelf(os.fspath(beside or file))
+    base = str(Path(beside or file).parent.absolute())
     done = assemble(source.tree, shelf, base)
-    facts = _facts(done.parts, source.tree)
+    facts = _facts(done, source.tree)
     findings = [
         *done.findings,
         *_enough(check(facts, tuple(source.tree))),
         *missing_files(_places_of_files(done.parts)),
     ]
-    problems = _sorted([_placed(finding, source, done.sheets) for finding in findings] + shelf.problems, file)
+    problems_of_files: list[Problem] = []
+    if contents:
+        from gateway.config.contents import look_into  # noqa: PLC0415 (loads the library for certificates)
+
+        more, problems_of_files = look_into(done.parts)
+        findings += more
+    placed = [_placed(finding, source, done.sheets) for finding in findings]
+    problems = _sorted([*placed, *shelf.problems, *problems_of_files], file)
     if any(problem.level == "error" for problem in problems):
         return Loaded(None, problems, Path(file))
-    return Loaded(_site(done.parts), problems, Path(file), data.decode())
+    return Loaded(_site(done.parts), problems, Path(file), data.decode(), beside)
 
 
 def schema(kind: Literal["site", "profile"]) -> dict[str, Any]:
@@ -93,12 +106,15 @@ def _enough(findings: Iterable[Finding]) -> Iterator[Finding]:
             return
 
 
-def _facts(parts: Mapping[str, Any], tree: Mapping[str, Any]) -> Facts:
+def _facts(done: Assembly, tree: Mapping[str, Any]) -> Facts:
+    parts = done.parts
+    profiles = {name: sheet.profile for name, sheet in done.sheets.items()}
     return Facts(
         written={key: tuple(value) for key, value in tree.items() if isinstance(value, dict)},
         uplink=parts.get("uplink"),
         lines=parts.get("lines", {}),
         devices=parts.get("devices", {}),
+        shipped={name: one.line for name, one in profiles.items() if one is not None and one.line is not None},
         gates=parts.get("gates", {}),
         cameras=parts.get("cameras", {}),
         linkage=parts.get("linkage", {}),
@@ -124,6 +140,10 @@ def _placed(finding: Finding, source: Source, sheets: Mapping[str, Sheet | None]
     if len(path) > 2 and path[0] == "devices" and path[2] not in ("line", "profile"):
         sheet = sheets.get(str(path[1]))
         below = path[2:]
+        if sheet is not None and sheet.profile is not None:
+            over = ("profiles", sheet.profile.profile, *below)
+            if source.depth(over) - 2 > max(source.depth(path) - 2, 0):
+                return place(source, Finding(over, finding.text, finding.level, finding.at_key))
         if sheet is not None and sheet.source is not None and sheet.source.depth(below) > source.depth(path) - 2:
             return place(sheet.source, Finding(below, finding.text, finding.level, finding.at_key))
     return place(source, finding)

@@ -1,8 +1,9 @@
 """What is wrong with a file, as lines for people; and the translation of pydantic's errors into them. Pure."""
 
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Key = str | int
@@ -14,7 +15,31 @@ SECRETS = frozenset({"password", "token"})
 _SHOWN = 40
 _LONGEST_KEY = 64
 _MANY_NAMES = 1000
-_MISTYPED = 12
+_STEM = 5
+"""Letters that the beginning of a name must have to stand for it."""
+WIDE = {
+    "：": "':' and a blank", "，": "','", "；": "','", "（": "'('", "）": "')'", "［": "'['", "］": "']'", "｛": "'{'",
+    "｝": "'}'", "【": "'['", "】": "']'", "“": "'\"'", "”": "'\"'", "‘": "\"'\"", "’": "\"'\"", "＃": "'#'",
+    "－": "'-'",
+    "、": "','", "\u3000": "a space", "\u00a0": "a space",
+}  # fmt: skip
+"""Characters of a Chinese keyboard that look like those of YAML, and what stands for them."""
+_BLANKS = {"\u3000": "a full-width blank (U+3000)", "\u00a0": "a blank that does not break (U+00A0)"}
+_SAFETY_CHOICES = {
+    "trigger": "two-devices: two detectors of one zone must be in fire; any: one detector is enough",
+    "call_point": "alone: one call point is enough; counts-as-one: it counts as one detector",
+    "on_loss": "keep: the output stays as it is; open: the gate opens if the gateway dies",
+    "unknown": "deny: the gate stays closed; open: it opens",
+    "no_plate": "deny: the gate stays closed; open: it opens",
+    "blocked": "deny: the gate stays closed; open: it opens",
+    "special": "deny: the gate stays closed; open: it opens",
+}
+"""What each word of a choice does that moves gates: nobody is led from one to the other by a likeness of spelling."""
+_MEANT = {
+    "and": "two-devices", "both": "two-devices", "two": "two-devices", "2": "two-devices", "double": "two-devices",
+    "or": "any", "one": "any", "1": "any", "single": "any", "either": "any",
+}  # fmt: skip
+"""Words that people write for a trigger, and what the file calls it."""
 MOST = 500
 """Findings after which nobody reads on: no more are looked for."""
 
@@ -35,6 +60,30 @@ class Problem:
         key = f"{self.key}: " if self.key else ""
         mark = "warning: " if self.level == "warning" else ""
         return f"{self.file}:{self.line}:{self.col}: {key}{mark}{self.text}"
+
+
+def folded(problems: Iterable[Problem], most: int = 3) -> list[Problem]:
+    """The same, but of more than `most` warnings that say the same of several entries the first, with a count."""
+    kinds: dict[str, list[Problem]] = {}
+    kept: list[Problem] = []
+    for problem in problems:
+        if problem.level == "error":
+            kept.append(problem)
+        else:
+            kinds.setdefault(_NAMED.sub("…", problem.text), []).append(problem)
+    for alike in kinds.values():
+        if len(alike) <= most:
+            kept += alike
+            continue
+        places = ", ".join(dict.fromkeys(str(one.line) for one in alike[1:]))
+        places = places if len(places) <= _LONGEST_KEY else places[: _LONGEST_KEY - 1].rpartition(",")[0] + ", …"
+        kept.append(replace(alike[0], text=f"{alike[0].text}; the same {len(alike) - 1} times more (lines {places})"))
+    order = {id(problem): number for number, problem in enumerate(kept)}
+    return sorted(kept, key=lambda one: (one.file != kept[0].file, one.file, one.line, one.col, order[id(one)]))
+
+
+_NAMED = re.compile(r"'[^']*'|\([^)]*\)|\d+(?:\.\d+)?")
+"""What differs between warnings of one kind: names, remarks in brackets, numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +119,17 @@ def is_secret(path: Iterable[Key]) -> bool:
     return any(key in SECRETS for key in path)
 
 
+def wide_name(char: str) -> str:
+    """What to call a character of WIDE."""
+    return _BLANKS.get(char) or f"the full-width '{char}'"
+
+
+def _remark(text: str) -> str:
+    """` (with …)` where a word has a character of a Chinese keyboard in it, which is easily overlooked."""
+    wide = next((char for char in text if char in WIDE), None)
+    return f" (with {wide_name(wide)})" if wide else ""
+
+
 def found(value: object) -> str:
     """A value as the file has it, short."""
     if value is None:
@@ -79,7 +139,7 @@ def found(value: object) -> str:
     if isinstance(value, int | float):
         return f"found {value}"
     if isinstance(value, str):
-        return f"found '{plain(_without_login(value), _SHOWN)}'"
+        return f"found '{plain(_without_login(value), _SHOWN)}'{_remark(value)}"
     return "found a mapping" if isinstance(value, Mapping) else "found a list"
 
 
@@ -91,14 +151,54 @@ def _without_login(text: str) -> str:
 
 
 def near(word: object, names: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or nothing."""
-    if not isinstance(word, str) or not word or len(word) > _LONGEST_KEY:
-        return ""
-    known = [name for name in names if abs(len(name) - len(word)) <= _MISTYPED][:_MANY_NAMES]
-    match = get_close_matches(word, known, n=1, cutoff=0.6)
-    if not match and (folded := [name for name in known if name.lower() == word.strip().lower()]):
-        match = folded[:1]
-    return f"; did you mean '{match[0]}'?" if match else ""
+    """`; did you mean 'x'?`, or nothing: only for what is a slip of the fingers, by the length of the word."""
+    close = nearest(word, names)
+    return f"; did you mean '{close}'?" if close else ""
+
+
+def nearest(word: object, names: Iterable[str]) -> str | None:
+    """The name that `word` was meant to be: alike but for case, width and a slip or two, or begun by it; else None."""
+    if not isinstance(word, str) or not word.strip() or len(word) > _LONGEST_KEY:
+        return None
+    meant = _folded(word)
+    allowed = _slips(meant)
+    best: tuple[int, str] | None = None
+    known = list(names)[:_MANY_NAMES]
+    longer = [name for name in known if len(meant) >= _STEM and _folded(name).startswith(f"{meant}-")]
+    if len(longer) == 1:
+        return longer[0]
+    for name in known:
+        folded = _folded(name)
+        if abs(len(folded) - len(meant)) > allowed:
+            continue
+        slips = 0 if folded == meant else edits(meant, folded)
+        if slips <= allowed and (best is None or slips < best[0]):
+            best = slips, name
+    return best[1] if best else None
+
+
+def _folded(word: str) -> str:
+    """Without the differences of case, of full width, and of - and _."""
+    return unicodedata.normalize("NFKC", word).strip().casefold().replace("_", "-")
+
+
+def _slips(word: str) -> int:
+    """Slips of the fingers that a word of this length may have: a short one with another letter is another word."""
+    return 0 if len(word) < 4 else 1 if len(word) < 6 else 2 if len(word) < 10 else 3
+
+
+def edits(one: str, other: str) -> int:
+    """Letters to put in, take out, change or swap with the next, from one word to the other (string alignment)."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for number, left in enumerate(one):
+        earlier, before, row = before, row, [number + 1]
+        for at, right in enumerate(other):
+            cost = min(before[at + 1] + 1, row[at] + 1, before[at] + (left != right))
+            if number and at and left == other[at - 1] and one[number - 1] == right:
+                cost = min(cost, earlier[at - 1] + 1)
+            row.append(cost)
+    return row[-1]
 
 
 def listed(names: Iterable[str], most: int = 30) -> str:
@@ -111,7 +211,7 @@ def listed(names: Iterable[str], most: int = 30) -> str:
 def unknown_name(what: str, word: str, names: Sequence[str]) -> str:
     """The text for a reference that leads nowhere."""
     allowed = listed(names, 12) if names else "none is defined"
-    return f"found '{plain(word, _SHOWN)}', which is no {what}; {what}s are: {allowed}{near(word, names)}"
+    return f"{found(word)}, which is no {what}; {what}s are: {allowed}{near(word, names)}"
 
 
 def resolve(tree: object, loc: Sequence[Key]) -> Path:
@@ -199,8 +299,17 @@ def translate(error: Mapping[str, Any], tree: object, names: Sequence[str]) -> F
     allowed = form or _allowed(kind, ctx, value) or str(error["msg"])
     if is_secret(path):
         return Finding(path, f"found something that is not shown; {allowed}")
+    if (choice := next((str(key) for key in reversed(path) if key in _SAFETY_CHOICES), None)) is not None:
+        return Finding(path, f"{found(value)}; {allowed}{_explained(choice, value)}")
     close = near(value, _choices(ctx)) if kind == "literal_error" else ""
     return Finding(path, f"{found(value)}; {allowed}{close}")
+
+
+def _explained(choice: str, value: object) -> str:
+    """What the allowed words do; and which of them is meant, where the word that was found has one meaning."""
+    meant = _MEANT.get(_folded(str(value))) if choice == "trigger" else None
+    hint = f"; '{plain(str(value))}' is written {meant} here" if meant else ""
+    return f" ({_SAFETY_CHOICES[choice]}){hint}"
 
 
 def _at(tree: object, path: Path, otherwise: object) -> object:
@@ -215,7 +324,7 @@ def unknown_key(path: Path, names: Sequence[str]) -> Finding:
     if is_secret(path[:-1]):
         return Finding(path, f"found an unknown key; allowed: {listed(names)}", at_key=True)
     word = str(path[-1])
-    text = f"found the unknown key '{plain(word)}'; allowed: {listed(names)}{near(word, names)}"
+    text = f"found the unknown key '{plain(word)}'{_remark(word)}; allowed: {listed(names)}{near(word, names)}"
     return Finding(path, text, at_key=True)
 
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Sheet:
 
     source: Source | None
     profile: Profile | None
+    tree: Mapping[str, Any] = field(default_factory=dict)
+    """What it says, with what the site file lays over it."""
 
 
 class Shelf:
@@ -78,11 +80,35 @@ class Shelf:
             found = error.errors(include_url=False)
             findings = [translate(one, source.tree, names_at(Profile, one["loc"])) for one in found]
             self.problems += [place(source, finding) for finding in findings]
-            return Sheet(source, None)
+            return Sheet(source, None, source.tree)
         if profile.profile != name:
             text = f"found '{profile.profile}'; '{name}', the name of the file"
             self.problems.append(place(source, Finding(("profile",), text)))
-        return Sheet(source, profile)
+        return Sheet(source, profile, source.tree)
+
+    def override(self, name: str, written: Mapping[str, Any], base: str) -> list[Finding]:
+        """Lay the site's own keys over a profile, for every device that has it. What is wrong, below `profiles.NAME`.
+
+        `written`: a mapping of the site file. `base`: the folder that relative paths start from.
+        """
+        sheet = self.find(name)
+        if sheet is None:
+            return [Finding((), self.unknown(name), at_key=True)]
+        if sheet.profile is None:
+            return []
+        findings = [
+            Finding((key,), f"found {key}, which names the profile itself; leave it out", at_key=True)
+            for key in written
+            if key == "profile"
+        ]
+        merged = _merged(sheet.tree, {key: value for key, value in written.items() if key != "profile"})
+        try:
+            profile = Profile.model_validate(merged, context={"base": base}, by_alias=True, by_name=False)
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+            return findings + [translate(one, merged, names_at(Profile, one["loc"])) for one in found]
+        self._sheets[name] = Sheet(sheet.source, profile, merged)
+        return findings
 
 
 def place(source: Source, finding: Finding) -> Problem:
@@ -96,8 +122,7 @@ def lay_over(sheet: Sheet, written: Mapping[str, Any]) -> dict[str, Any]:
 
     Points that the device does not touch are taken as they were built, once for all devices of the profile.
     """
-    tree = sheet.source.tree if sheet.source is not None else {}
-    base = {key: value for key, value in tree.items() if key not in _NOT_MERGED}
+    base = {key: value for key, value in sheet.tree.items() if key not in _NOT_MERGED}
     result = _merged(base, written)
     points, own = result.get("points"), written.get("points", {})
     if sheet.profile is not None and isinstance(points, dict) and isinstance(own, Mapping):

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, StrictBool, StringConstraints, With
 
 from gateway.config.access import Access, CameraListener, Http, InOut, StatusPage, User
 from gateway.config.cameras import Camera
-from gateway.config.device import Device
+from gateway.config.device import Device, ProfileOverride
 from gateway.config.gates import CameraRelay, Gate
 from gateway.config.lines import Line, ModbusLine, PanelLine
 from gateway.config.linkage import Annunciator, Linkage, Own
@@ -34,9 +34,22 @@ def _timezone(value: object) -> str:
             pass
         else:
             return value
-    raise ValueError(
-        "a time zone of the IANA database, such as Asia/Shanghai or UTC" + near(value, available_timezones())
-    )
+    known = available_timezones()
+    capital = _CAPITALS.get(str(value).strip().casefold())
+    hint = f"; for all of China it is '{capital}'" if capital else near(value, sorted(known))
+    raise ValueError("a time zone of the IANA database, such as Asia/Shanghai or UTC" + hint)
+
+
+_CHINA = "Asia/Shanghai"
+_CAPITALS = dict.fromkeys(
+    (
+        "asia/beijing", "asia/peking", "beijing", "peking", "china", "asia/china", "shanghai", "cst", "china/beijing",
+        "utc+8", "utc+08:00", "gmt+8", "gmt+08:00", "+8", "+08:00", "8", "asia/shenzhen", "asia/guangzhou",
+        "asia/tianjin", "asia/hangzhou", "asia/nanjing", "北京", "北京时间", "上海", "中国", "中国标准时间",
+    ),
+    _CHINA,
+)  # fmt: skip
+"""What people write for the one time zone of China, which is named after Shanghai."""
 
 
 TimeZone = Annotated[str, BeforeValidator(_timezone), WithJsonSchema({"type": "string"})]
@@ -73,6 +86,7 @@ class SiteFile(Strict):
     commands: Commands | None = None
     lines: dict[Id, Line] = Field(json_schema_extra={"minProperties": 1})
     zones: dict[Id, Zone] = Field(default_factory=dict)
+    profiles: dict[Id, ProfileOverride] = Field(default_factory=dict)
     devices: dict[Id, Device] = Field(json_schema_extra={"minProperties": 1})
     gates: dict[Id, Gate] = Field(default_factory=dict)
     cameras: dict[Id, Camera] = Field(default_factory=dict)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from gateway.config.problems import Key, Path, Problem, dotted, is_secret, plain
+from gateway.config.problems import WIDE, Key, Path, Problem, dotted, is_secret, plain, wide_name
 
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 64
@@ -316,10 +316,74 @@ class _Builder:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         said = str(getattr(error, "problem", None) or "no valid YAML")
-        lines = text.split("\n", place[0])
-        line = lines[place[0] - 1] if len(lines) >= place[0] else ""
-        if "\t" in line[: place[1]] and "cannot start any token" in said:
-            return self._wrong(place, "found a tab; spaces for indentation")
+        cause = _cause(text.split("\n"), place[0])
+        if cause is not None:
+            return self._wrong(*cause)
         context = getattr(error, "context", None)
         while_doing = f" {context}" if context else ""
         return self._wrong(place, f"is no valid YAML: {said}{while_doing}; look for a missing quote, bracket or space")
+
+
+_BARE = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*'|(?:^|(?<=\s))#.*")
+"""What is quoted, and remarks: there any character may stand."""
+_TIGHT = re.compile(r"(\s*(?:- )?[A-Za-z0-9_-]+):(?=[^\s:/])")
+"""A key whose value stands right behind the colon: YAML takes both for one word."""
+_LINES_BEFORE = 3
+"""libyaml finds out some lines after the mistake."""
+
+
+def _bare(line: str) -> str:
+    """The line with all that is quoted or a remark replaced by blanks."""
+    return _BARE.sub(lambda match: " " * len(match[0]), line)
+
+
+def wide_character(line: str) -> tuple[int, str] | None:
+    """Column (from 1) and name of the first character of a Chinese keyboard that only looks like one of YAML."""
+    for column, char in enumerate(_bare(line), 1):
+        if char in WIDE:
+            return column, f"found {wide_name(char)}; {WIDE[char]}"
+    return None
+
+
+def _cause(lines: list[str], at: int) -> tuple[Place, str] | None:
+    """Why the text is no YAML, where that can be seen: a character, a tab, an indentation. libyaml stopped at `at`."""
+    for number in range(min(at, len(lines)), max(0, at - 1 - _LINES_BEFORE), -1):
+        line = lines[number - 1]
+        indent = line[: len(line) - len(line.lstrip(" \t\u3000\u00a0"))]
+        if "\t" in indent:
+            return (number, indent.index("\t") + 1), "found a tab; spaces for indentation"
+        wide = wide_character(line)
+        if wide is not None:
+            return (number, wide[0]), wide[1]
+        tight = _TIGHT.match(line)
+        if tight is not None and not tight[1].endswith(("http", "https", "mqtt", "mqtts")):
+            return (number, tight.end() + 1), f"found no blank behind '{plain(tight[1].strip())}:'; KEY: VALUE"
+    return _indentation(lines, at)
+
+
+def _indentation(lines: list[str], at: int) -> tuple[Place, str] | None:
+    """A line that begins in a column where none of the mappings above it does."""
+    for number in range(min(at, len(lines)), max(0, at - 1 - _LINES_BEFORE), -1):
+        line = lines[number - 1]
+        if not _bare(line).strip():
+            continue
+        indent = len(line) - len(line.lstrip(" "))
+        open_columns: list[int] = []
+        for above in range(number - 1, 0, -1):
+            if not _bare(lines[above - 1]).strip():
+                continue
+            column = len(lines[above - 1]) - len(lines[above - 1].lstrip(" "))
+            if not open_columns or column < open_columns[-1]:
+                open_columns.append(column)
+            if column == 0:
+                break
+        if open_columns and indent not in open_columns and (indent < open_columns[0] or _has_value(lines, number)):
+            columns = " or ".join(str(column) for column in reversed(open_columns))
+            return (number, indent + 1), f"found an indentation of {indent}; {columns} spaces, as the lines above have"
+    return None
+
+
+def _has_value(lines: list[str], number: int) -> bool:
+    """True if the last line above that says something is a key with its value: nothing may stand below it."""
+    above = next((line for line in reversed(lines[: number - 1]) if _bare(line).strip()), "")
+    return not _bare(above).rstrip().endswith((":", "-", "|", ">", ",", "{", "["))

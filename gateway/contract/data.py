@@ -161,6 +161,31 @@ CONFIG: Final = record(
 
 QUARANTINED: Final = record({"file": text("Where the damaged store was set aside")})
 
+_LASTS: Final = record({stream.value: count() for stream in Stream})
+
+ROLLED_BACK: Final = record(
+    {
+        "journal": text("The journal that has ended"),
+        "witness": choice(
+            ("high-water", "salvage", "files", "alarm/active"),
+            "What gave it away: the mark beside the store, the copy of a damaged one, files that went while in use, "
+            "our own retained message",
+        ),
+        "from": {**_LASTS, "description": "The last number of each stream that the witness knows of; 0: none"},
+        "to": {**_LASTS, "description": "The last one that the store still knows of"},
+        "missing": some(
+            record(
+                {
+                    "stream": choice(stream.value for stream in Stream),
+                    "first": count("Sequence, in the journal that has ended, of the first that is missing", minimum=1),
+                    "last": count("… and of the last one; between them others may be there", minimum=1),
+                    "count": count("How many are missing at most: some may have been delivered before", minimum=1),
+                }
+            )
+        ),
+    }
+)
+
 SHED: Final = record(
     {
         "stream": choice(stream.value for stream in Stream),

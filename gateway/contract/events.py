@@ -117,6 +117,10 @@ _AUDIT: Final = [
         Stream.AUDIT, "quarantined", data.QUARANTINED, "maybe",
         {"store.quarantined": "A damaged store was set aside; `journal` is a new one."},
     ),
+    *_streamed(
+        Stream.AUDIT, "rolled-back", data.ROLLED_BACK, "maybe",
+        {"store.rolled-back": "The store had lost committed events; `journal` is a new one."},
+    ),
     *_streamed(Stream.AUDIT, "shed", data.SHED, "maybe", {"stream.shed": "A gap in a stream, and why."}),
     *_streamed(
         Stream.AUDIT, "panel", data.PANEL, "maybe",

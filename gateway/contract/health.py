@@ -42,7 +42,11 @@ _DEVICE: Final = record(
 
 _JOURNAL: Final = record(
     {
-        "store": choice(("ok", "lost"), "lost: it cannot be written, events flow from memory"),
+        "store": choice(
+            ("ok", "lost", "begun-anew"),
+            "lost: it cannot be written, events flow from memory; begun-anew, for ten minutes: it had been damaged, "
+            "deleted, or put back in time",
+        ),
         "losses": count(),
         "commits": count(),
         "rows": count(),
@@ -74,6 +78,8 @@ _UPLINK: Final = record(
         "no_listener": count("Accepted, but nobody was subscribed (0x10)"),
         "replies_lost": count(),
         "refused": keyed(count(), "Streams that stand still, with the broker's reason code"),
+        "commands": maybe(text("What is wrong with the subscription to commands")),
+        "dropped": keyed(count(), "Messages from the broker that were acknowledged and not taken, by reason"),
     }
 )
 
@@ -103,6 +109,7 @@ HEALTH: Final = record(
                 "crashes": count("Of late"),
                 "refused": some(text(), "Digests of inputs that ended the process, refused since"),
                 "refusals": count(),
+                "untold": count("Messages of telemetry that could not be told, by an error of our own"),
             }
         ),
         "machine": record(

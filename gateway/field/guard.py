@@ -1,12 +1,17 @@
 """A poller whose bugs cannot get further than its own line."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 from gateway.driver import Block, Decoded, Poller, Timing, Yielding
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, LineDown
-from gateway.model import Lane, Value
+from gateway.model import Lane, Quality, Reason, Value
+
+_LEAST, _MOST = -(2**63), 2**64 - 1
+"""Whole numbers that JSON as we write it can say."""
+_LARGEST = sys.float_info.max
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -84,8 +89,26 @@ class Guarded:
         return _call(self._poller.timing, device)
 
     def decode(self, block: Block, raw: bytes) -> Mapping[str, Decoded]:
-        """See Poller."""
-        return _call(self._poller.decode, block, raw)
+        """See Poller; a value that no event can tell is BAD, out of range."""
+        return _call(self._decode, block, raw)
+
+    def _decode(self, block: Block, raw: bytes) -> Mapping[str, Decoded]:
+        decoded = self._poller.decode(block, raw)
+        strange = []
+        for point, new in decoded.items():
+            value = new[0]
+            if value.__class__ is float:
+                if not -_LARGEST <= value <= _LARGEST:  # infinite, or no number
+                    strange.append(point)
+            elif value.__class__ is int:
+                if not _LEAST <= value <= _MOST:
+                    strange.append(point)
+            elif value.__class__ is str:
+                value.encode()  # raises on what is no text
+        if not strange:
+            return decoded
+        bad = {point: Decoded(None, None, decoded[point].unit, Quality.BAD, Reason.OUT_OF_RANGE) for point in strange}
+        return {**decoded, **bad}
 
     def narrow(self, block: Block) -> Sequence[Block]:
         """See Poller."""

@@ -1,4 +1,7 @@
-"""Tells the cloud's side what changed, device by device: few messages, none late, no task per device."""
+"""Tells the cloud's side what changed, device by device: few messages, none late, no task per device.
+
+What goes wrong with a message costs that message: telemetry never ends the process, nor the line that brought it.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -7,10 +10,13 @@ from typing import Self
 
 from gateway.clock import Clock
 from gateway.field.changes import Changes
+from gateway.log import logger
 from gateway.model import Instant, Reading
 
+_log = logger(__name__)
+
 Publish = Callable[[str, bool, Mapping[str, Reading], Instant], None]
-"""Takes (device, full, readings, at). Must not wait and must not raise."""
+"""Takes (device, full, readings, at). Must not wait."""
 
 _GOLDEN = 0.6180339887498949
 """Multiples of it, without their whole part, lie spread over [0, 1) however many there are."""
@@ -52,6 +58,9 @@ class Telemetry:
         self._deadbands = deadbands or {}
         self._outlets: dict[str, _Outlet] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._told: set[str] = set()
+        self.failures = 0
+        """Messages that could not be told, by an error of our own."""
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -96,14 +105,23 @@ class Telemetry:
     def _send(self, outlet: _Outlet) -> None:
         outlet.flush = None
         at = self._clock.now()
-        self._publish(outlet.device, False, outlet.changes.take(at.mono), at)
+        self._tell(outlet.device, False, outlet.changes.take(at.mono), at)
 
     def _send_full(self, outlet: _Outlet) -> None:
         if outlet.flush is not None:
             outlet.flush.cancel()
             outlet.flush = None
         at = self._clock.now()
-        self._publish(outlet.device, True, outlet.changes.full(outlet.picture(), at.mono), at)
+        self._tell(outlet.device, True, outlet.changes.full(outlet.picture(), at.mono), at)
+
+    def _tell(self, device: str, full: bool, readings: Mapping[str, Reading], at: Instant) -> None:
+        try:
+            self._publish(device, full, readings, at)
+        except Exception:  # noqa: BLE001 - whatever it is: alarms go on, and so do other devices
+            self.failures += 1
+            if device not in self._told:
+                self._told.add(device)
+                _log.exception("telemetry of a device cannot be told", device=device)
 
     def _arm_full(self, outlet: _Outlet, wait: float) -> None:
         if self._loop is not None:

@@ -115,7 +115,7 @@ def _journal(journal: Mapping[str, Any]) -> Iterator[Metric]:
         yield _counter(f"journal_{key}", text, journal[key])
     for key, text in _JOURNAL_GAUGES.items():
         yield _gauge(f"journal_{key}", text, journal[key])
-    yield _gauge("journal_ok", "The store can be written", journal["store"] == "ok")
+    yield _gauge("journal_ok", "The store can be written", journal["store"] != "lost")
 
 
 def _uplink(uplink: Mapping[str, Any]) -> Iterator[Metric]:

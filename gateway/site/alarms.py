@@ -200,12 +200,20 @@ class Alarms:
         """End an occurrence whose device, point or alarm is no longer in the site file."""
         data = dict(orphan)
         subject = str(data.pop("subject"))
-        latched = bool(data.get("latched"))
-        data |= {"active": False, "state": "normal", "text": "no longer in the site file", "value": None}
-        data["cleared_at"] = data.get("cleared_at") or now.rfc3339()
-        kind = "alarm.reset" if latched else "alarm.cleared"
-        yield Emit(Stream.ALARM, kind, subject, data, self.ids.new(now), now)
+        yield self._ended(subject, data, "no longer in the site file", now)
         yield Forget(MEMORY + subject)
+
+    def disown(self, alarm: Mapping[str, Json], now: Instant) -> Iterator[Effect]:
+        """End an occurrence that the cloud shows, if it is not known here: the store has lost it."""
+        if str(alarm["alarm"]) not in self._by_id:
+            subject = occurrence.subject_of(alarm)
+            yield self._ended(subject, alarm, "unknown to the gateway: its store went back in time", now)
+
+    def _ended(self, subject: str, alarm: Mapping[str, Json], why: str, now: Instant) -> Emit:
+        data = {**alarm, "active": False, "state": "normal", "text": why, "value": None}
+        data["cleared_at"] = data.get("cleared_at") or now.rfc3339()
+        kind = "alarm.reset" if data.get("latched") else "alarm.cleared"
+        return Emit(Stream.ALARM, kind, subject, data, self.ids.new(now), now)
 
     # ---- one rule -------------------------------------------------------------------------------
 

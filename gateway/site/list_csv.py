@@ -53,16 +53,24 @@ class BadEntry(ValueError):
         self.key = key
 
 
-def read(name: str, data: bytes, zone: tzinfo, gates: Iterable[str] | None = None) -> Reading:
-    """A file as a list whose version is the hash of its bytes. `gates`: those of the site; None: not checked."""
+def read(name: str, data: bytes, zone: tzinfo, gates: Iterable[str] | None = None, *, doubts: bool = False) -> Reading:
+    """A file as a list whose version is the hash of its bytes.
+
+    `gates`: those of the site; None: not checked. `doubts`: warn of plates that stand twice.
+    """
     problems: list[Problem] = []
     builder = Builder()
     entries = _Entries(zone, gates)
+    first: dict[str, int] = {}
+    """The line in which each plate stood first."""
     try:
         for line, row in _rows(data, problems):
             try:
                 one = entries.of(row)
                 builder.add(one)
+                if doubts and first.setdefault(one.plate, line) != line:
+                    text = f"stands in line {first[one.plate]} already; both count"
+                    problems.append(Problem(line, "plate", text, warning=True))
                 if one.plate.isascii() and kind_of(one.plate) == "other":
                     problems.append(Problem(line, "plate", "fits no kind of plate", warning=True))
             except BadEntry as error:
@@ -171,7 +179,7 @@ def _rows(data: bytes, problems: list[Problem]) -> Iterator[tuple[int, Sequence[
             continue
         if places is None:
             header = [cell.strip().lower() for cell in row]
-            if len(row) == 1 and (found := next((sign for sign in ";\t" if sign in row[0]), None)):
+            if len(row) == 1 and (found := next((sign for sign in ";\t，；" if sign in row[0]), None)):
                 problems.append(Problem(line, "", f"found values separated by {found!r}; commas"))
                 return
             if "plate" in header:

@@ -64,6 +64,11 @@ def rule_of(subject: str, data: Mapping[str, Json]) -> AlarmRule:
     )  # fmt: skip
 
 
+def subject_of(data: Mapping[str, Json]) -> str:
+    """The subject of an occurrence of which only the data is there; of a line's alarm that does not tell the line."""
+    return "/".join(str(part) for part in (data.get("device") or "gateway", data.get("point"), data["name"]) if part)
+
+
 def zone_of(rule: AlarmRule, device: DeviceSettings | None) -> str | None:
     """The zone that an alarm belongs to."""
     return rule.zone or (device.zone if device else None)

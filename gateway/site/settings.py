@@ -8,7 +8,19 @@ from gateway.kinds import ALARM_KINDS
 from gateway.model import Quality, Reading, Stream, Value, Way
 
 OWN_ALARMS = (
-    *(f"gateway/{name}" for name in ("clock", "crashes", "lists", "not-delivered", "poison", "store")),
+    *(
+        f"gateway/{name}"
+        for name in (
+            "clock",
+            "commands-dropped",
+            "commands-refused",
+            "crashes",
+            "lists",
+            "not-delivered",
+            "poison",
+            "store",
+        )
+    ),
     *(f"{stream}/refused" for stream in Stream),
 )
 """Subjects of the built-in alarms about the gateway itself, kind gateway; `OwnHealth` raises and clears them."""

@@ -31,6 +31,7 @@ from gateway.model import (
     Started,
     Stopping,
     Stream,
+    WentBack,
     rfc3339,
 )
 from gateway.site import alarms, commands, deadlines, gates, outputs, overdue, refusals, repeats, resetting, taken_out
@@ -127,7 +128,7 @@ class Site:
                 yield from self._parts.passages.take(item, now)
             case ListReady() if self._parts.passages is not None:
                 yield from self._parts.passages.list_ready(item, now)
-            case Started() | Stopping() | SetAside():
+            case Started() | Stopping() | SetAside() | WentBack():
                 yield from self._own(item, now)
 
     def _answer(self, item: Answer, now: Instant) -> Iterator[Effect]:
@@ -201,7 +202,7 @@ class Site:
             if well:
                 yield from self._parts.outputs.kick(device, now)
 
-    def _own(self, item: Started | Stopping | SetAside, now: Instant) -> Iterator[Effect]:
+    def _own(self, item: Started | Stopping | SetAside | WentBack, now: Instant) -> Iterator[Effect]:
         match item:
             case Started():
                 yield from self._started(item, now)
@@ -211,6 +212,11 @@ class Site:
                 yield self._audit("gateway.stopping", {"reason": item.reason}, now)
             case SetAside(file):
                 yield self._audit("store.quarantined", {"file": file}, now)
+            case WentBack(told, alarms):
+                if told is not None:
+                    yield self._audit("store.rolled-back", told, now)
+                for alarm in alarms:
+                    yield from self._parts.alarms.disown(alarm, now)
 
     def _started(self, item: Started, now: Instant) -> Iterator[Effect]:
         parts = self._parts

@@ -21,6 +21,7 @@ from gateway.list_folder import ListFolder
 from gateway.lists import Desk, mistake
 from gateway.local.control import Daemon
 from gateway.model import Json
+from gateway.safe_write import as_owner
 from gateway.site.access import Sight, decide
 from gateway.site.list_csv import Reading, fingerprint, read
 from gateway.site.lists import Entry, Lists, PlateList
@@ -113,12 +114,14 @@ def _store(file: SiteFile, name: str, new: PlateList) -> str:
     """No gateway runs: the next one finds it, and tells the audit."""
     place = list_settings(file)
     folder = ListFolder(place.folder)
-    csv = folder.csv_of(name)
     named = next((path for path in place.csv if path.stem == name), None)
     try:
+        with as_owner(place.folder):
+            csv = folder.csv_of(name)
         if csv is None and named is not None and named.is_file():
             csv = fingerprint(named.read_bytes())
-        folder.save(new, csv, who())
+        with as_owner(place.folder):
+            folder.save(new, csv, who())
     except OSError as error:
         raise GatewayError(f"{place.folder}: {error.strerror}") from error
     return f"{name}: {len(new)} lines are stored; they are in force from the next start on"

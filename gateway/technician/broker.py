@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.cloud.link import Broker, Events
+from gateway.cloud.packets import Will
 from gateway.cloud.session import Session
 
 _GOODBYE = 1.0
@@ -17,7 +18,7 @@ async def reach(broker: Broker, topic: str) -> str | None:
     """
     guest = replace(broker, client_id=f"{broker.client_id}-doctor")
     events = Events(lambda _acks: None, lambda _code: None, lambda _topic, _payload, _delivery: None)
-    session = Session(guest, (topic, b""), events)
+    session = Session(guest, Will(topic, b""), events)
     opened = session.open()
     either: list[asyncio.Future[Any]] = [opened, session.ended]
     await asyncio.wait(either, timeout=3 * broker.connect_timeout, return_when="FIRST_COMPLETED")

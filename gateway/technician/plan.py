@@ -51,9 +51,9 @@ class LinePlan:
         return sum(block.wire for block in self.load.blocks)
 
 
-def load_timed(site: Path) -> Loaded:
-    """The site file with every problem in it, also those of its lines' time."""
-    loaded = load(site)
+def load_timed(site: Path, beside: Path | None = None, *, contents: bool = False) -> Loaded:
+    """The site file with every problem in it, also those of its lines' time. `beside` and `contents` as in `load`."""
+    loaded = load(site, beside, contents=contents)
     return loaded if loaded.site is None else loaded.with_findings(findings(loaded.site))
 
 

@@ -52,7 +52,7 @@ async def send(folder: Path, port: int, *, drain: bool) -> None:
     clock = Clock()
     async with journal(folder) as store:
         callbacks = Callbacks(
-            on_command=lambda _topic, _payload, _about: None,
+            on_command=lambda _topic, _payload, _about: True,
             on_refused=lambda _stream, _code: None,
             on_unheard=lambda _row: None,
             on_link=lambda up, _why: connected.set() if up else None,

@@ -60,8 +60,28 @@ def test_check_of_a_good_file(tmp_path: Path) -> None:
 
     done = command("check", "site.yaml", cwd=tmp_path)
 
-    assert (done.returncode, done.stdout) == (0, "")
-    assert "good" in done.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 errors, 0 warnings\n", "")
+
+
+def test_check_folds_what_it_would_say_of_forty_devices(tmp_path: Path) -> None:
+    """Forty detectors of one profile: one line of each kind of doubt, with a count; `--json` has them all."""
+    devices = "\n".join(
+        f"  smoke-{n}: {{profile: jdrk-rs-yg-n01, line: bus, unit: {n}, points: {{smoke: {{every: 8s}}}}}}"
+        for n in range(1, 41)
+    )
+    lines = "lines: {bus: {driver: modbus, serial: /dev/rs485-fire, baudrate: 4800}}"
+    head = MINIMAL.partition("lines:")[0]
+    (tmp_path / "site.yaml").write_text(f"{head}{lines}\ndevices:\n{devices}\n")
+
+    done = command("check", "site.yaml", cwd=tmp_path)
+    found = json.loads(command("check", "site.yaml", "--json", cwd=tmp_path).stdout)
+
+    certified = [line for line in done.stdout.splitlines() if "is no certified fire detector" in line]
+    assert len(certified) == 1
+    assert "; the same 39 times more (lines 8, 9, " in certified[0]
+    assert done.stdout.splitlines()[-1] == f"0 errors, {len(found)} warnings"
+    assert len(done.stdout.splitlines()) < 10
+    assert len(found) >= 41
 
 
 def test_check_of_a_bad_file_as_lines_and_as_json(tmp_path: Path) -> None:
@@ -74,7 +94,9 @@ def test_check_of_a_bad_file_as_lines_and_as_json(tmp_path: Path) -> None:
     problems = json.loads(as_json.stdout)
     assert {frozenset(problem) for problem in problems} == {frozenset(("file", "line", "col", "key", "level", "text"))}
     marks = {"error": "", "warning": "warning: "}
-    assert lines.stdout.splitlines() == [
+    *shown, last = lines.stdout.splitlines()
+    assert last == "3 errors, 1 warnings"
+    assert shown == [
         "{file}:{line}:{col}: {key}: ".format(**problem) + marks[problem["level"]] + problem["text"]
         for problem in problems
     ]

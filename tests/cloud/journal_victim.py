@@ -1,6 +1,7 @@
 """A process that is made to be killed: appends steps for ever and says on stdout what was accepted and sent.
 
-`B step`: begun after it; `A step`: accepted; `S stream sequence id`: given to the broker.
+`B step`: begun after it; `A step run`: accepted; `S stream sequence id [journal]`: given to the broker, and with its
+journal: acknowledged by it.
 """
 
 import asyncio
@@ -41,13 +42,15 @@ async def main(folder: Path) -> None:
                 Remember("step", step),
                 Remember(f"of-{step % 7}", run),
             ]
-            journal.append(effects, then=partial(say, "A", step))
+            journal.append(effects, then=partial(say, "A", step, run))
             journal.telemetry("d", {"step": step}, at)
             for stream in Stream:
                 row = journal.take(stream)
                 if row is not None:
-                    say("S", stream.value, row.sequence, orjson.loads(row.payload)["id"])
-                    if row.sequence % 3:
+                    sent = orjson.loads(row.payload)
+                    acknowledged = (sent["journal"],) if row.sequence % 3 else ()
+                    say("S", stream.value, row.sequence, sent["id"], *acknowledged)
+                    if acknowledged:
                         journal.acknowledge(row)
             await asyncio.sleep(0 if step % 5 else 0.002)
 

@@ -29,13 +29,23 @@ class Told:
     refused: list[tuple[Stream, int | None]] = field(default_factory=list)
     unheard: list[Row] = field(default_factory=list)
     link: list[tuple[bool, str]] = field(default_factory=list)
+    troubles: list[tuple[str, str]] = field(default_factory=list)
+    room: int = 1000
+    """Commands that are taken at most."""
+
+    def take(self, topic: str, payload: bytes, about: Delivery) -> bool:
+        if len(self.commands) >= self.room:
+            return False
+        self.commands.append((topic, payload, about))
+        return True
 
     def callbacks(self) -> Callbacks:
         return Callbacks(
-            on_command=lambda topic, payload, about: self.commands.append((topic, payload, about)),
+            on_command=self.take,
             on_refused=lambda stream, code: self.refused.append((stream, code)),
             on_unheard=self.unheard.append,
             on_link=lambda up, text: self.link.append((up, text)),
+            on_trouble=lambda name, text: self.troubles.append((name, text)),
         )
 
 

@@ -252,7 +252,7 @@ def test_a_replay_that_the_broker_refuses_does_not_stop_the_next() -> None:
 
 async def test_over_a_broker(tmp_path: Path) -> None:
     calls = Callbacks(
-        on_command=lambda _topic, _payload, _about: None,
+        on_command=lambda _topic, _payload, _about: True,
         on_refused=lambda _stream, _code: None,
         on_unheard=lambda _row: None,
         on_link=lambda _up, _text: None,

@@ -9,8 +9,8 @@ import aiomqtt
 import pytest
 
 from gateway.clock import Clock
+from gateway.cloud.mqtt import MAX_PACKET
 from gateway.cloud.uplink import Uplink
-from gateway.cloud.wire import MAX_PACKET
 from gateway.model import Refused
 from simulators.broker import Broker
 from tests.cloud.memory_outbox import MemoryOutbox
@@ -75,4 +75,4 @@ def test_a_write_lives_no_longer_than_a_gate_command(life: int, code: str | None
 
 
 def test_the_limit_that_is_announced() -> None:
-    assert MAX_PACKET == 1 << 20
+    assert MAX_PACKET == 256 << 10

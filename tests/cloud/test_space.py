@@ -25,7 +25,7 @@ class Bench:
         self.store = Store(folder, ROOM)
         self.ledger = Ledger(self.store, "boot-1", frozenset())
         self.space = Space(self.store, KEEP)
-        self.ledger.begin("j", WALL, check=True)
+        self.ledger.begin("j", WALL, None, check=True)
         self.n = 0
 
     def add(self, stream: Stream, count: int, *, acked: bool, age: float = 0.0, size: int = 1000) -> None:

@@ -380,3 +380,27 @@ def test_a_secret_is_never_shown(tmp_path: Path) -> None:
         said = errors(tmp_path, text + "devices: {a: {profile: xy-md02, line: bus}}\n")
         assert said
         assert "hunter2" not in "".join(said), text
+
+
+def test_a_site_lays_its_own_keys_over_a_profile_for_all_its_devices(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text("""
+version: 1
+site: {id: here}
+gateway: box
+uplink: {url: "mqtt://127.0.0.1"}
+lines: {bus: {driver: modbus, serial: /dev/rs485-bus, baudrate: 4800}}
+profiles:
+  jdrk-rs-yg-n01: {points: {smoke: {every: 500ms}}, limits: {timeout: 700ms}}
+devices:
+  one: {profile: jdrk-rs-yg-n01, line: bus, unit: 1}
+  two: {profile: jdrk-rs-yg-n01, line: bus, unit: 2, points: {smoke: {every: 300ms}}}
+  other: {profile: generic-heat-detector, line: bus, unit: 3}
+""")
+    loaded = load(site).site
+    assert loaded is not None
+    one, two, other = loaded.devices.values()
+    assert (one.points["smoke"].every, two.points["smoke"].every) == (0.5, 0.3)
+    assert one.limits.timeout == two.limits.timeout == pytest.approx(0.7)
+    assert other.limits.timeout != one.limits.timeout
+    assert one.points["smoke"].alarms["fire"].kind == "fire"

@@ -163,7 +163,7 @@ async def picture(folder: Path) -> list[Message]:
     async with mosquitto(folder) as broker, recording(broker.port) as recorder, Journal(
         folder / "store", source=SOURCE, now=clock.now, alarm_reserve=0, simulated=True
     ) as journal:  # fmt: skip
-        callbacks = Callbacks(_nothing, _nothing, _nothing, _nothing)
+        callbacks = Callbacks(lambda *_: True, _nothing, _nothing, _nothing)
         settings = Settings(Broker("127.0.0.1", broker.port, "gw"), ROOT, SOURCE, journal.boot, "1", simulated=True)
         uplink = Uplink(settings, journal, clock, os.urandom, callbacks)
         async with asyncio.TaskGroup() as group:

@@ -32,7 +32,7 @@ TOPICS = {
     "inspection": "inspection.started inspection.finished inspection.missed finding.opened finding.cured",
     "audit": (
         "command.done command.refused config.applied config.rolled-back gateway.started gateway.stopping "
-        "store.quarantined stream.shed panel.operation panel.unknown person.viewed"
+        "store.quarantined store.rolled-back stream.shed panel.operation panel.unknown person.viewed"
     ),
     "telemetry": "telemetry.readings",
     "picture": "picture.taken",

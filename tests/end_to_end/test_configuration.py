@@ -76,3 +76,26 @@ async def refused(it: Compound, text: str) -> None:
     assert (await it.person("gate.release", gate="north"))["ok"]
     await asyncio.sleep(0)
     assert it.site.read_text() == text
+
+
+async def test_a_file_in_a_folder_of_its_own_is_replaced_there_and_its_paths_count_from_the_link(
+    tmp_path: Path,
+) -> None:
+    """The one arrangement in which the service may write its site file, and nothing else of the configuration."""
+    async with compound(tmp_path, SITE) as it:
+        own = tmp_path / "state" / "site.yaml"
+        own.parent.mkdir()
+        first = it.site.read_text().replace(f"{tmp_path}/cloud.pub.pem", "cloud.pub.pem")
+        assert "cloud.pub.pem" in first
+        assert f"{tmp_path}/cloud.pub.pem" not in first
+        own.write_text(first)
+        it.site.unlink()
+        it.site.symlink_to(own)
+        async with running(it.site):
+            await it.cloud.until(lambda seen: bool(seen.of("telemetry.readings")))
+            second = first.replace("b3: {}", "b3: {name: three}")
+            await apply(it, second, "20s")
+            await it.cloud.until(lambda seen: bool(seen.of("config.applied")))
+        assert it.site.is_symlink()
+        assert own.read_text() == second
+        assert {one.name for one in own.parent.iterdir()} == {"site.yaml", "site.yaml.previous"}

@@ -1,13 +1,16 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.driver import Block, Timing
+from gateway.driver import Block, Decoded, Timing
 from gateway.errors import DeviceRefused, DeviceSilent, LineDown
 from gateway.field.guard import DriverBug, Guarded
-from gateway.model import Lane
+from gateway.model import Lane, Quality, Reason, Value
 from tests.field.wire import Thing, Wire
 
 BLOCK = Block("d", ("p",), Lane.NORMAL, 1.0, 0.0, None)
@@ -75,3 +78,37 @@ async def test_a_bug_while_closing_is_a_bug_but_never_hides_a_cancellation() -> 
     with pytest.raises(asyncio.CancelledError):
         async with Guarded(leaky):
             raise asyncio.CancelledError
+
+
+class Wild(Wire):
+    """Decodes to whatever it was told to."""
+
+    decoded: dict[str, Decoded]
+
+    def decode(self, block: Block, raw: bytes) -> dict[str, Decoded]:
+        del block, raw
+        return self.decoded
+
+
+WILD = st.one_of(
+    st.integers(), st.floats(), st.text(), st.none(), st.booleans(), st.sampled_from((2**64, -(2**63) - 1, "\ud800"))
+)
+
+
+@given(values=st.dictionaries(st.text(min_size=1), WILD))
+def test_whatever_a_driver_makes_of_bytes_can_be_told_or_is_its_own_trouble(values: Mapping[str, Value]) -> None:
+    poller = Wild({"d": Thing({"p": 1})}, [BLOCK], timing=Timing(floor=0.01, ceiling=0.01))
+    poller.decoded = {point: Decoded(value, None, "V", Quality.GOOD, None) for point, value in values.items()}
+    guarded = Guarded(poller)
+    try:
+        decoded = guarded.decode(BLOCK, b"")
+    except DriverBug:
+        assert "\ud800" in values.values() or any("\ud800" <= c <= "\udfff" for c in "".join(values))
+        return
+    assert decoded.keys() == values.keys()
+    for point, new in decoded.items():
+        if new.quality is Quality.GOOD:
+            assert orjson.loads(orjson.dumps(new.value)) == new.value
+        else:
+            assert (new.value, new.unit, new.reason) == (None, "V", Reason.OUT_OF_RANGE)
+            assert isinstance(values[point], int | float)

@@ -2,6 +2,8 @@ import asyncio
 from collections.abc import Mapping
 from itertools import pairwise
 
+import orjson
+
 from gateway.field.telemetry import Telemetry
 from gateway.model import Instant, Quality, Reading
 from tests import virtual_time
@@ -93,5 +95,29 @@ def test_leaving_sends_what_waits_and_stops_every_timer() -> None:
         assert cloud.got[-1][2:] == (False, {"p": 1})
         await asyncio.sleep(10)
         assert len(cloud.got) == 2
+
+    virtual_time.run(main())
+
+
+def test_a_message_that_cannot_be_told_costs_neither_the_line_nor_other_messages() -> None:
+    """What stands behind cannot say a number of more than 64 bits."""
+
+    async def main() -> None:
+        told: list[bytes] = []
+
+        def publish(device: str, full: bool, readings: Mapping[str, Reading], _at: Instant) -> None:
+            told.append(orjson.dumps([device, full, {point: reading.value for point, reading in readings.items()}]))
+
+        async with Telemetry(publish, virtual_time.clock(), every=100.0) as telemetry:
+            for device, values in (("mad", {"p": reading(2**70)}), ("well", {"p": reading(1)})):
+                telemetry.add(device, lambda values=values: values)  # type: ignore[misc]
+                telemetry.ready(device)
+            await asyncio.sleep(1)
+            telemetry.changed("mad", {"p": reading(2**71)})
+            telemetry.changed("mad", {"p": reading(7)})
+            telemetry.changed("well", {"p": reading(2)})
+            await asyncio.sleep(1)
+        assert told == [b'["well",true,{"p":1}]', b'["well",false,{"p":2}]', b'["mad",false,{"p":7}]']
+        assert telemetry.failures == 2
 
     virtual_time.run(main())

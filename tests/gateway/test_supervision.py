@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cloud.journal import Journal
-from gateway.model import Emit, OwnHealth, SetAside, Stream
+from gateway.model import Emit, OwnHealth, SetAside, Stream, WentBack
 from gateway.supervision import CLOCK, NOT_DELIVERED, STORE, Supervision
 from tests.cloud.journaling import Hands, accepted, emit, journal, taken, until
 from tests.cloud.test_journal_faults import backlog, garble
@@ -23,10 +23,10 @@ class World:
         self.aside: list[str] = []
         self.supervision = Supervision(store, self.tell)
 
-    def tell(self, item: OwnHealth | SetAside) -> None:
+    def tell(self, item: OwnHealth | SetAside | WentBack) -> None:
         if isinstance(item, SetAside):
             self.aside.append(item.file)
-        else:
+        elif isinstance(item, OwnHealth):
             self.said.append(item)
 
     def begin(self, *, fires: bool = False, untold: bool = False) -> None:

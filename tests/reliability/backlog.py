@@ -50,7 +50,7 @@ async def main(folder: Path, port: int, count: int) -> None:
     clock = Clock()
     async with Journal(folder, source="/sites/s/gateways/g", now=clock.now, alarm_reserve=0) as journal:
         callbacks = Callbacks(
-            on_command=lambda _topic, _payload, _about: None,
+            on_command=lambda _topic, _payload, _about: True,
             on_refused=lambda stream, code: say(event="refused", stream=stream, code=code),
             on_unheard=lambda _row: None,
             on_link=lambda up, why: say(event="link", up=up, why=why, at=time.monotonic()),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.model import OwnHealth, SetAside
+from gateway.model import Json, OwnHealth, SetAside, WentBack
 from gateway.site.settings import OWN_ALARMS, GateSettings, Ref
 from tests.site.world import World, settings
 
@@ -54,3 +54,22 @@ def test_a_memory_that_was_set_aside_is_told() -> None:
     world = World()
     world.feed(SetAside("/store/memory-1.json", world.instant()))
     assert (world.events[-1].type, world.last()) == ("store.quarantined", {"file": "/store/memory-1.json"})
+
+
+def test_a_store_that_went_back_is_told_and_what_only_the_cloud_knows_is_ended_by_its_id() -> None:
+    world = World()
+    tell(world, OWN_ALARMS[0], well=False, detail="disk gone")
+    known = world.last()
+    lost = {**known, "alarm": "0199-lost", "device": "smoke-1", "point": "smoke", "name": "fire", "latched": True}
+    told: dict[str, Json] = {"journal": "j", "witness": "high-water", "from": {}, "to": {}, "missing": []}
+    before = len(world.events)
+    world.feed(WentBack(told, [known, lost], world.instant()))
+
+    assert [(one.type, one.subject) for one in world.events[before:]] == [
+        ("store.rolled-back", None),
+        ("alarm.reset", "smoke-1/smoke/fire"),
+    ]
+    ended = world.last()
+    assert (ended["alarm"], ended["state"], ended["active"]) == ("0199-lost", "normal", False)
+    tell(world, OWN_ALARMS[0], well=True)
+    assert world.last()["alarm"] == known["alarm"], "what is known goes on"

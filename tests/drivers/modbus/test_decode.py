@@ -2,6 +2,7 @@ import math
 import struct
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -184,3 +185,49 @@ def test_text() -> None:
 def test_text_is_read_back(text: str, order: Order) -> None:
     keys = {"type": "text:20", "order": order, "write": Write()}
     assert decode(to_words(point(**keys), text), **keys) == good(text)
+
+
+# ---- whatever a register holds ----------------------------------------------------------------------
+
+SCALES = st.one_of(
+    st.sampled_from((1.0, 10.0, 0.1, -1.0, 1e12, 1e-12, 2.0, 1e300, 1e-300)),
+    st.floats(allow_nan=False, allow_infinity=False).filter(bool),
+)
+OFFSETS = st.one_of(st.sampled_from((0.0, -40.0, 1e12)), st.floats(allow_nan=False, allow_infinity=False))
+EXTREMES = st.sampled_from((b"\xff" * 8, b"\x7f" + b"\xff" * 7, b"\x80" + b"\x00" * 7, b"\x7f\xef" + b"\xff" * 6))
+
+
+@given(kind=types, order=orders, scale=SCALES, offset=OFFSETS, data=st.one_of(EXTREMES, st.binary(min_size=8)))
+def test_any_value_of_any_type_scale_and_offset_can_be_told_or_is_bad(
+    *, kind: str, order: Order, scale: float, offset: float, data: bytes
+) -> None:
+    decoded = decode(data[:8], type=kind, order=order, scale=scale, offset=offset)
+    if decoded.quality is Quality.GOOD:
+        assert isinstance(decoded.value, bool | int | float)
+        assert math.isfinite(decoded.value)
+        assert orjson.loads(orjson.dumps(decoded.value)) == decoded.value
+    else:
+        assert decoded.value is None
+        assert decoded.reason in (Reason.INVALID, Reason.OUT_OF_RANGE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "scale", "offset"),
+    [
+        ("uint64", b"\xff" * 8, 10.0, 0.0),
+        ("uint64", b"\xff" * 8, 1.0, 1.0),
+        ("int64", b"\x80" + b"\0" * 7, 2.0, 0.0),
+        ("uint64", b"\xff" * 8, 1e300, 0.0),
+        ("uint64", b"\xff" * 8, -1.0, 0.0),
+        ("float64", struct.pack(">d", 1e308), 10.0, 0.0),
+        ("float64", struct.pack(">d", 1e308), 1e308, 0.5),
+    ],
+)
+def test_a_number_that_nobody_can_be_told_is_out_of_range(kind: str, data: bytes, scale: float, offset: float) -> None:
+    assert decode(data, type=kind, scale=scale, offset=offset) == bad(Reason.OUT_OF_RANGE)
+
+
+def test_the_whole_width_can_be_told() -> None:
+    assert decode(b"\xff" * 8, type="uint64") == good(2**64 - 1)
+    assert decode(b"\x80" + b"\0" * 7, type="int64") == good(-(2**63))
+    assert decode(b"\x0f" + b"\xff" * 7, type="uint64", scale=10.0, offset=5.0) == good((2**60 - 1) * 10 + 5)

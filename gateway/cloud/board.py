@@ -1,0 +1,83 @@
+"""What stands on the retained topics: the alarms that stand, the status with its nonce, the health."""
+
+from collections.abc import Callable, Mapping
+
+from gateway.clock import Clock
+from gateway.cloud.events import SYNCED, UNSYNCED, encode, envelope, event_id, timestamp, type_name
+from gateway.cloud.link import Settings
+from gateway.cloud.retained import Slot, active_data
+from gateway.model import Instant, Json
+
+_NONCE_EVERY_S = 60.0
+_NONCE_BYTES = 16
+_ACTIVE_EVERY_S = 1.0
+
+
+class Board:
+    """Three slots and what is written into them."""
+
+    def __init__(self, settings: Settings, clock: Clock, random: Callable[[int], bytes]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._random = random
+        root = settings.root
+        self.active = Slot(f"{root}/alarm/active", every=_ACTIVE_EVERY_S)
+        self.status = Slot(f"{root}/status")
+        self.health = Slot(f"{root}/health")
+        self.nonces: tuple[str, ...] = ()
+        """The present one and the one before."""
+        self._nonce_at = float("-inf")
+
+    @property
+    def slots(self) -> tuple[Slot, Slot, Slot]:
+        """In the order in which they go."""
+        return self.active, self.status, self.health
+
+    def set_standing(self, alarms: Mapping[str, Mapping[str, Json]], upto: int) -> float:
+        """The alarms that stand and the last alarm event in them; the monotonic time of now."""
+        standing, at = tuple(alarms.values()), self._clock.now()
+        self.active.put(lambda limit: self._event("alarm.active", active_data(standing, upto, limit), at))
+        return at.mono
+
+    def set_health(self, data: Mapping[str, Json]) -> None:
+        """The health as of now; the data must not be changed afterwards."""
+        at = self._clock.now()
+        self.health.put(lambda _limit: self._event("gateway.health", data, at))
+
+    def renew(self, now: float) -> bool:
+        """Replace the nonce if it is old enough; True if it was replaced."""
+        if now - self._nonce_at < _NONCE_EVERY_S:
+            return False
+        self._nonce_at = now
+        self.nonces = (self._random(_NONCE_BYTES).hex(), *self.nonces[:1])
+        return True
+
+    def tell_online(self) -> None:
+        """The status: online, with the nonce."""
+        at, data = self._clock.now(), self._status(self.nonces[0], online=True)
+        self.status.put(lambda _limit: self._event("gateway.status", data, at))
+
+    def farewell(self) -> bytes:
+        """The status as a goodbye says it."""
+        return self._event("gateway.status", self._status(nonce=None, online=False), self._clock.now())
+
+    def will(self) -> bytes:
+        """The status as the broker is to say it when we are gone: without time, who knows when it will be true."""
+        return self._event("gateway.status", self._status(nonce=None, online=False), None)
+
+    def _status(self, nonce: str | None, *, online: bool) -> bytes:
+        return encode({"online": online, "nonce": nonce, "version": self._settings.version})
+
+    def _event(self, name: str, data: Mapping[str, Json] | bytes, at: Instant | None) -> bytes:
+        now = self._clock.now() if at is None else at
+        return envelope(
+            id_=event_id(now.wall, int.from_bytes(self._random(10), "big")),
+            source=self._settings.source,
+            type_=type_name(name),
+            subject=None,
+            time=None if at is None else timestamp(at.wall),
+            clock=SYNCED if now.synced else UNSYNCED,
+            boot=self._settings.boot,
+            data=data,
+            simulated=self._settings.simulated,
+        )

@@ -1,0 +1,101 @@
+"""The longest turn of the event loop while foreign bytes are read, for each parser at its size limit: at most 50 ms.
+
+A row is a context manager in `ROWS` that prepares a reader and gives a function; what that function awaits is the
+reading from the first byte to the end. The bytes come in pieces of 64 KiB. Beside each figure stands its floor: the
+longest turn of the same loop in the same run while nobody sends. Counted is the time that the loop's thread runs on a
+processor, so that a machine that is busy with other things makes no turn longer.
+"""
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+
+from simulators import packets
+from tests.cloud.raw_broker import Raw, message, pair, raw_broker
+from tests.cloud.running import ROOT, eventually, running
+
+BUDGET_S = 0.05
+FLOOR_FOR_S = 0.5
+PIECE = 64 << 10
+
+Row = Callable[[], AbstractAsyncContextManager[Callable[[], Coroutine[None, None, None]]]]
+
+
+async def longest_turn(work: Coroutine[None, None, None]) -> float:
+    """The longest turn of the loop until `work` is done, seconds."""
+    longest = 0.0
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work, name="work")
+        gc.collect()
+        before = time.thread_time()
+        while not task.done():
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            longest, before = max(longest, now - before), now
+    return longest
+
+
+# ---- MQTT
+
+COMMAND = f"{ROOT}/command".encode()
+LIMIT = 256 << 10
+LAST = 65535
+
+
+async def pour(raw: Raw, data: bytes) -> None:
+    """Send from the broker, a piece at a time."""
+    writer = raw.writer
+    assert writer is not None
+    for at in range(0, len(data), PIECE):
+        writer.write(data[at : at + PIECE])
+        await writer.drain()
+
+
+def mqtt(data: bytes, protocol: int = 5) -> Row:
+    """The uplink reads `data` from a broker, and then one more command."""
+    last = message(COMMAND, b"", b"" if protocol == 5 else None, mid=LAST)
+
+    @asynccontextmanager
+    async def row() -> AsyncIterator[Callable[[], Coroutine[None, None, None]]]:
+        async with raw_broker() as raw, running(raw.port, protocol=protocol) as run:
+            await eventually(lambda: any(one.topic.endswith("/status") for one in raw.published))
+            run.told.room = 0  # all that is understood is acknowledged, and dropped
+
+            async def work() -> None:
+                await pour(raw, data + last)
+                await eventually(lambda: raw.acknowledged[-1:] == [LAST], 60.0)
+
+            yield work
+
+    return row
+
+
+def many(one: bytes, size: int) -> bytes:
+    """As many of `one` as fit into `size`."""
+    return one * (size // len(one))
+
+
+ROWS: dict[str, Row] = {
+    "mqtt: properties up to the limit": mqtt(message(COMMAND, b"x", many(pair(b"", b""), LIMIT - 64))),
+    "mqtt: 8 MiB of properties": mqtt(message(COMMAND, b"x", many(pair(b"a", b"b"), 8 << 20))),
+    "mqtt: payload up to the limit": mqtt(message(COMMAND, b"x" * (LIMIT - 64), b"")),
+    "mqtt: payloads up to the limit, 3.1.1": mqtt(many(message(COMMAND, b"x" * (LIMIT - 64), None), 8 << 20), 4),
+    "mqtt: 16 MiB in one message, 3.1.1": mqtt(message(COMMAND, b"x" * (16 << 20), None), 4),
+    "mqtt: small messages": mqtt(many(message(COMMAND, b"x", b""), 512 << 10)),
+    "mqtt: answers to pings": mqtt(many(b"\xd0\x00", 1 << 20)),
+    "mqtt: answers to nothing": mqtt(many(packets.puback(5, 0x7777, 0x87), 1 << 20)),
+    "mqtt: answers with long reasons": mqtt(many(packets.packet(4, b"\x77\x77\x87" + bytes(120 << 10)), 4 << 20)),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+async def test_a_turn_of_the_loop_is_short(name: str) -> None:
+    async with ROWS[name]() as work:
+        floor = await longest_turn(asyncio.sleep(FLOOR_FOR_S))
+        worst = await longest_turn(work())
+    print(f"\n{name}: longest turn {worst * 1000:.1f} ms, floor {floor * 1000:.1f} ms")  # noqa: T201
+    assert worst <= BUDGET_S

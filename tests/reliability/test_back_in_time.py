@@ -1,0 +1,223 @@
+"""A store that went back in time: its -wal deleted, cut or flipped at rest, an older copy put back, a file lost.
+
+Whatever was committed is delivered, or still waits, or is named as missing under a new journal; no number has two ids.
+"""
+
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import pytest
+
+from gateway.cloud.highwater import HighWater, Mark
+from gateway.model import Remember, Stream
+from tests.cloud.journaling import Hands, accepted, all_of, emit, event, journal, look
+from tests.cloud.test_journal_kill import run_and_kill
+from tests.reliability.compound import BATTERY, World, world
+
+TRIALS = 50
+Key = tuple[str, str, int]
+"""Journal, stream, sequence."""
+
+
+@dataclass
+class Lives:
+    """A store after some lives that were killed: as it was after an earlier one, as it is, and what left it."""
+
+    earlier: Path
+    latest: Path
+    delivered: set[str]
+    """Ids of events that the broker acknowledged."""
+    committed: dict[Key, str]
+    """What was accepted, or sent before that."""
+
+
+@pytest.fixture(scope="module")
+def lives(tmp_path_factory: pytest.TempPathFactory) -> Lives:
+    folder = tmp_path_factory.mktemp("lives")
+    store, earlier = folder / "store", folder / "earlier"
+    said = run_and_kill(store, 0.15)
+    shutil.copytree(store, earlier)
+    said += run_and_kill(store, 0.2) + run_and_kill(store, 0.25)
+    delivered = {words[3] for words in said if words[0] == "S" and len(words) == 5}
+    accepted = {f"{one}-{words[2]}" for words in said if words[0] == "A" for one in "abc"}
+    known = accepted | {words[3] for words in said if words[0] == "S"}
+    committed = {key: id_ for key, id_ in events(store, folder / "read").items() if id_ in known}
+    assert accepted <= set(committed.values())
+    return Lives(earlier, store, delivered, committed)
+
+
+def events(store: Path, copy: Path) -> dict[Key, str]:
+    """All committed events; read in a copy, so that the store itself stays as the kill left it."""
+    shutil.copytree(store, copy)
+    with closing(sqlite3.connect(copy / "journal.db")) as file:
+        rows = [orjson.loads(row[0]) for row in file.execute("SELECT payload FROM event")]
+    return {(one["journal"], one["stream"], int(one["sequence"])): one["id"] for one in rows}
+
+
+def wal(store: Path) -> Path:
+    return store / "journal.db-wal"
+
+
+def deleted(store: Path, _earlier: Path, _chance: random.Random) -> None:
+    wal(store).unlink()
+
+
+def cut(store: Path, _earlier: Path, chance: random.Random) -> None:
+    whole = wal(store).read_bytes()
+    wal(store).write_bytes(whole[: chance.randrange(len(whole))])
+
+
+def flipped(store: Path, _earlier: Path, chance: random.Random) -> None:
+    whole = bytearray(wal(store).read_bytes())
+    whole[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+    wal(store).write_bytes(whole)
+
+
+def older(store: Path, earlier: Path, _chance: random.Random) -> None:
+    for path in store.glob("journal.db*"):
+        path.unlink()
+    for path in earlier.glob("journal.db*"):
+        shutil.copy(path, store)
+
+
+def lost(store: Path, _earlier: Path, _chance: random.Random) -> None:
+    for path in store.glob("journal.db*"):
+        path.unlink()
+
+
+def garbled(store: Path, _earlier: Path, chance: random.Random) -> None:
+    whole = bytearray((store / "journal.db").read_bytes())
+    for _ in range(3):
+        page = chance.randrange(1, len(whole) // 4096) * 4096
+        whole[page : page + 4096] = chance.randbytes(4096)
+    (store / "journal.db").write_bytes(whole)
+
+
+def trials() -> Iterator[tuple[Callable[[Path, Path, random.Random], None], int]]:
+    for number in range(TRIALS):
+        yield (deleted, cut, flipped, garbled)[number % 4], number
+    yield older, 0
+    yield lost, 0
+
+
+@pytest.mark.parametrize(("harm", "seed"), list(trials()))
+async def test_what_was_committed_is_delivered_or_named(
+    lives: Lives, tmp_path: Path, harm: Callable[[Path, Path, random.Random], None], seed: int
+) -> None:
+    folder = tmp_path / "store"
+    shutil.copytree(lives.latest, folder)
+    (folder / "journal.db-shm").unlink()
+    harm(folder, lives.earlier, random.Random(seed))  # noqa: S311 - repeatable
+    async with journal(folder, Hands(), boot=None) as store:
+        await accepted(store, [emit(Stream.ALARM), emit(Stream.AUDIT), Remember("step", 1)])
+        rows = [row for stream in Stream for row in await all_of(store, stream)]
+        left = {event(row)["id"] for row in rows}
+        named = set()
+        if store.loss is not None:
+            assert store.journal_id != store.loss.journal
+            for gap in store.loss.missing:
+                named |= {(store.loss.journal, gap.stream.value, one) for one in range(gap.first, gap.last + 1)}
+        unknown = {key: id_ for key, id_ in lives.committed.items() if id_ not in lives.delivered | left}
+        assert set(unknown) <= named
+        assert not store.lost
+    numbers = dict(lives.committed)
+    for (payload,) in look(folder, "SELECT payload FROM event"):
+        one = orjson.loads(payload)
+        key = one["journal"], one["stream"], int(one["sequence"])
+        assert numbers.setdefault(key, one["id"]) == one["id"], "a number with two ids"
+    assert look(folder, "PRAGMA integrity_check") == [("ok",)]
+    async with journal(folder, Hands()) as store:
+        assert store.loss is None, "told once"
+
+
+async def test_an_untouched_store_goes_on_under_its_journal(lives: Lives, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    shutil.copytree(lives.latest, folder)
+    (folder / "journal.db-shm").unlink()
+    async with journal(folder) as store:
+        assert store.loss is None
+        assert (store.journal_id, "alarm", 1) in lives.committed
+
+
+@pytest.mark.parametrize("harm", ["first slot", "second slot", "both", "deleted", "link", "folder"])
+async def test_a_mark_that_cannot_be_read_is_no_fault_of_the_store(tmp_path: Path, harm: str) -> None:
+    folder = tmp_path / "store"
+    async with journal(folder) as store:
+        for _ in range(3):
+            await accepted(store, [emit(), Remember("k", 1)])
+        name = store.journal_id
+    file = folder / "high-water"
+    whole = bytearray(file.read_bytes())
+    if harm in ("first slot", "both"):
+        whole[20] ^= 1
+    if harm in ("second slot", "both"):
+        whole[4096 + 20] ^= 1
+    file.write_bytes(whole)
+    if harm in ("deleted", "link", "folder"):
+        file.unlink()
+    if harm == "link":
+        (tmp_path / "target").write_bytes(b"x")
+        file.symlink_to(tmp_path / "target")
+    if harm == "folder":
+        file.mkdir()
+    async with journal(folder) as store:
+        assert store.loss is None
+        assert store.journal_id == name
+        await accepted(store, [emit()])
+        assert not store.lost
+    if harm == "link":
+        assert (tmp_path / "target").read_bytes() == b"x"
+    elif harm != "folder":
+        mark = HighWater(file).read()
+        assert isinstance(mark, Mark)
+        assert (mark.journal, mark.streams[Stream.ALARM][0]) == (name, 4)
+
+
+async def test_memory_alone_that_went_back_is_noticed(tmp_path: Path) -> None:
+    async with journal(tmp_path) as store:
+        await accepted(store, [emit(), Remember("k", 1)])
+    before = (tmp_path / "journal.db").read_bytes()
+    async with journal(tmp_path) as store:
+        await accepted(store, [Remember("k", 2)])
+        name = store.journal_id
+    (tmp_path / "journal.db").write_bytes(before)
+    async with journal(tmp_path) as store:
+        assert store.loss is not None
+        assert store.loss.journal == name
+        assert store.journal_id != name
+
+
+async def told_once(it: World) -> dict[str, object]:
+    await it.cloud.until(lambda seen: bool(seen.of("store.rolled-back")))
+    (told,) = it.cloud.of("store.rolled-back")
+    data: dict[str, object] = told["data"]
+    assert told["journal"] != data["journal"]
+    return data
+
+
+async def test_the_cloud_is_told(tmp_path: Path) -> None:
+    """The whole gateway: killed, its -wal deleted, started again."""
+    async with world(tmp_path) as it:
+        async with it.running() as gateway:
+            await it.flip(3)
+            await gateway.kill()
+        wal(it.store).unlink()
+        async with it.running() as gateway:
+            await it.flip()
+            data = await told_once(it)
+            assert "back in time" in (await it.until_told("alarm.raised", "gateway/store"))["data"]["text"]
+            assert (await gateway.stop())[0] == 0
+        assert data["witness"] == "high-water"
+        missing = {gap["stream"]: gap for gap in data["missing"]}  # type: ignore[attr-defined]
+        assert missing["alarm"]["last"] >= 6
+        numbers: dict[tuple[str, str, str], str] = {}
+        for one in it.cloud.events:
+            if "sequence" in one:
+                assert numbers.setdefault((one["journal"], one["stream"], one["sequence"]), one["id"]) == one["id"]
+        assert len(it.cloud.of("alarm.raised", BATTERY)) == 4

@@ -53,6 +53,10 @@ ALARM: Final = record(
         "verify_by": maybe(moment("A fire: verified by a person")),
         "shelved_until": maybe(moment()),
         "overdue": flag("A service clock has run out"),
+        "chattering": maybe(
+            flag("It changes more than 10 times a minute: told as active, summed once a minute; else absent")
+        ),
+        "count": maybe(count("Of one that is chattering: how often its condition came or went since the last event")),
         "device_time": maybe(moment("What a fire panel's own clock said; other devices have none")),
     }
 )

@@ -7,7 +7,8 @@
                   latched-unack         latched-ack         takes the acknowledgement back
 
 BAD quality neither raises nor clears. One occurrence has one id from its raise to its end, over restarts.
-Over 20 alarms in 10 s or not, every one is recorded, and fire is never folded, delayed or shed.
+Over 20 alarms in 10 s or not, every one is recorded. One that changes too often is summed (see `chatter`), but never
+fire, gas, and what people do.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 from gateway.model import Effect, Emit, Forget, Instant, Json, Reading, ReadNow, Remember, Stream
 from gateway.site import occurrence
+from gateway.site.chatter import MINUTE_S, Chatter
 from gateway.site.ids import Ids
 from gateway.site.settings import AlarmRule, DeviceSettings, ServiceClock
 from gateway.site.taken_out import TakenOut
@@ -24,7 +26,10 @@ from gateway.site.timers import Timers
 PART = "alarm"
 MEMORY = "alarm/"
 """Keys of standing alarms in the memory: `alarm/SUBJECT` -> the data of the last event of the occurrence."""
+CHATTER = "chatter"
+"""Timer of a chattering alarm."""
 _STAND_ON = ("fire", "gas")
+_NEVER_FOLDED = (*_STAND_ON, "disabled")
 _TESTED = "tested/"
 """Keys of occurrences that are part of a test."""
 
@@ -50,11 +55,17 @@ class Watch:
     """The last reading that did."""
     left: bool = False
     """Its rule is no longer in the site file: nothing is read for it, a person on site ends it."""
+    chatter: Chatter = field(default_factory=Chatter)
 
     @property
     def active(self) -> bool:
         """The condition holds, as far as has been told."""
         return self.standing is not None and bool(self.standing["active"])
+
+    @property
+    def holds(self) -> bool:
+        """The condition holds, told or not."""
+        return self.active and self.chatter.gone_at is None
 
 
 class Change(NamedTuple):
@@ -89,9 +100,9 @@ class Alarms:
             self._by_point.setdefault((rule.device, rule.point), []).append(watch)
 
     def standing(self, subject: str) -> bool:
-        """True while an occurrence stands under this subject."""
+        """True while an occurrence stands under this subject, and not only because it is chattering."""
         watch = self._watches.get(subject)
-        return watch is not None and watch.standing is not None
+        return watch is not None and watch.standing is not None and watch.chatter.gone_at is None
 
     def find(self, alarm: str) -> Watch | None:
         """The occurrence of this id, while it stands."""
@@ -115,6 +126,7 @@ class Alarms:
                 self._watches[subject] = Watch(occurrence.rule_of(subject, value), left=True)
             if watch := self._watches.get(subject):
                 watch.test = bool(memory.get(_TESTED + subject))
+                watch.chatter.on = bool(value.get("chattering"))
                 self._keep(watch, dict(value))
             else:
                 orphans.append({"subject": subject, **value})
@@ -124,6 +136,8 @@ class Alarms:
         """What stands has the severity and the place that the file gives it now."""
         for watch in self.all_standing():
             device = self._device(watch)
+            if watch.chatter.on:
+                self.timers.set((CHATTER, watch.rule.subject), now.mono + MINUTE_S)
             if watch.left and watch.active and not self.out.tests(watch.rule, device):
                 yield from self.make_real(watch, now)
             if watch.standing is None or device is None or not watch.rule.point:
@@ -158,14 +172,32 @@ class Alarms:
         if watch.standing is None:
             watch.rule = rule
             yield from self._raise(watch, now, text)
-        elif not watch.active:
-            yield from self._tell(watch, "alarm.updated", {**watch.standing, **occurrence.returned(None)}, now)
+        elif not watch.holds:
+            yield from self._change(watch, "alarm.updated", {**watch.standing, **occurrence.returned(None)}, now)
 
     def end(self, subject: str, now: Instant) -> Iterator[Effect]:
         """Clear a built-in alarm if it stands."""
         watch = self._watches.get(subject)
-        if watch is not None and watch.active:
+        if watch is not None and watch.holds:
             yield from self._clear(watch, now)
+
+    def sum_up(self, subject: str, now: Instant) -> Iterator[Effect]:
+        """A minute of a chattering alarm is over."""
+        watch = self._watches[subject]
+        count = watch.chatter.take()
+        if watch.chatter.minute(count):
+            self.timers.set((CHATTER, subject), now.mono + MINUTE_S)
+            if count and watch.standing is not None:
+                shown = occurrence.measured(watch.reading) if watch.reading else {}
+                yield from self._keep_told(watch, "alarm.updated", {**watch.standing, **shown, "count": count}, now)
+        elif watch.standing is not None:
+            gone_at, watch.chatter.gone_at = watch.chatter.gone_at, None
+            data = {**watch.standing, "chattering": False, "count": None}
+            if gone_at is None:
+                yield from self._keep_told(watch, "alarm.updated", data, now)
+            else:
+                data = {**occurrence.gone(data, watch.reading, now), "cleared_at": gone_at}
+                yield from self._tell(watch, "alarm.cleared", data, now)
 
     def tell(self, watch: Watch, type_: str, changes: Mapping[str, Json], now: Instant) -> Iterator[Effect]:
         """Something about a standing occurrence has changed."""
@@ -223,7 +255,7 @@ class Alarms:
         if not watch.good:
             return
         watch.reading = reading
-        if watch.rule.condition.holds(reading, standing=watch.active):
+        if watch.rule.condition.holds(reading, standing=watch.holds):
             watch.gone = None
             if watch.since is None:
                 watch.since, watch.seen = reading.at.mono, 0
@@ -244,7 +276,7 @@ class Alarms:
         self.timers.drop(key)
         if not watch.good:
             return
-        if watch.since is not None and not watch.active and watch.seen >= rule.confirm:
+        if watch.since is not None and not watch.holds and watch.seen >= rule.confirm:
             due = watch.since + rule.delay
             if due > now.mono:
                 self.timers.set(key, due)
@@ -255,8 +287,8 @@ class Alarms:
                     watch.test = False
                     yield Forget(_TESTED + rule.subject)
                 data = {**watch.standing, **occurrence.returned(watch.reading)}
-                yield from self._tell(watch, "alarm.updated", data, now)
-        elif watch.gone is not None and watch.active:
+                yield from self._change(watch, "alarm.updated", data, now)
+        elif watch.gone is not None and watch.holds:
             due = watch.gone + rule.clear_delay
             if due > now.mono:
                 self.timers.set(key, due)
@@ -281,17 +313,42 @@ class Alarms:
             shelved_until=self.out.shelved_until(rule),
             disabled=rule.name != "disabled" and self.out.disabled(rule.device),
         )
-        yield from self._tell(watch, "alarm.raised", data, now)
+        yield from self._change(watch, "alarm.raised", data, now)
 
     def _clear(self, watch: Watch, now: Instant) -> Iterator[Effect]:
         if watch.standing is not None:
-            yield from self._tell(watch, "alarm.cleared", occurrence.gone(watch.standing, watch.reading, now), now)
+            yield from self._change(watch, "alarm.cleared", occurrence.gone(watch.standing, watch.reading, now), now)
+
+    def _change(self, watch: Watch, type_: str, data: dict[str, Json], now: Instant) -> Iterator[Effect]:
+        """The condition came or went: told, or only counted."""
+        chatter, subject = watch.chatter, watch.rule.subject
+        if watch.rule.kind in _NEVER_FOLDED:
+            yield from self._tell(watch, type_, data, now)
+            return
+        begins = chatter.changed(now.mono)
+        if not chatter.on:
+            yield from self._tell(watch, type_, data, now)
+            return
+        watch.since, watch.seen, watch.gone = None, 0, None
+        chatter.gone_at = None if data["active"] else now.rfc3339()
+        if begins:
+            self.timers.set((CHATTER, subject), now.mono + MINUTE_S)
+        elif watch.standing is not None:
+            return
+        if not data["active"] and watch.standing is not None:
+            type_, data = "alarm.updated", dict(watch.standing)
+        yield from self._tell(watch, type_, {**data, "chattering": True, "count": chatter.take()}, now)
 
     def _tell(self, watch: Watch, type_: str, data: dict[str, Json], now: Instant) -> Iterator[Effect]:
-        subject = watch.rule.subject
-        test = watch.test
         if data["active"] is not watch.active:
             watch.since, watch.seen, watch.gone = None, 0, None
+        yield from self._keep_told(watch, type_, data, now)
+        self.changes.append(Change(type_, watch, data))
+
+    def _keep_told(self, watch: Watch, type_: str, data: dict[str, Json], now: Instant) -> Iterator[Effect]:
+        """Told and kept; of no consequence for anybody else."""
+        subject = watch.rule.subject
+        test = watch.test
         yield Emit(Stream.ALARM, type_, subject, data, self.ids.new(now), now, test)
         if data["state"] == "normal":
             self._drop(watch)
@@ -301,7 +358,6 @@ class Alarms:
         else:
             self._keep(watch, data)
             yield Remember(MEMORY + subject, data)
-        self.changes.append(Change(type_, watch, data))
 
     def _keep(self, watch: Watch, data: dict[str, Json]) -> None:
         if watch.standing is None:
@@ -314,7 +370,7 @@ class Alarms:
         if watch.standing is not None:
             self._in_zone[str(watch.standing["zone"] or "")] -= 1
             self._by_id.pop(str(watch.standing["alarm"]), None)
-        watch.standing, watch.test = None, False
+        watch.standing, watch.test, watch.chatter.gone_at = None, False, None
 
     def _device(self, watch: Watch) -> DeviceSettings | None:
         return self.devices.get(watch.rule.device)

@@ -122,8 +122,9 @@ def gone(data: Data, reading: Reading | None, now: Instant) -> Data:
 def reset(data: Data, by: str, now: Instant) -> Data:
     """A person has ended it, which acknowledges it as well."""
     known = {} if data["acknowledged"] else {"acknowledged_at": now.rfc3339(), "acknowledged_by": by}
+    told = {name: value for name, value in data.items() if name not in ("chattering", "count")}
     return {
-        **data,
+        **told,
         **known,
         "acknowledged": True,
         "state": "normal",

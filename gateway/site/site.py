@@ -252,6 +252,8 @@ class Site:
         match part:
             case alarms.PART:
                 yield from parts.alarms.tick(name, now)
+            case alarms.CHATTER:
+                yield from parts.alarms.sum_up(name, now)
             case outputs.PART:
                 yield from parts.outputs.tick(name, now)
             case gates.PART:

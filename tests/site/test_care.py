@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.model import Emit, OwnHealth, Person
-from gateway.site.settings import DeviceReset, Ref
+from gateway.site.settings import OWN_ALARMS, DeviceReset, Ref
 from tests.site.compound import Compound, with_reset
 
 FIRE = "smoke-1/fire/fire"
@@ -510,7 +510,7 @@ def test_a_fire_that_nobody_hears_of_sounds_again() -> None:
 def test_a_flood_is_recorded_in_full_and_a_fire_is_as_quick_as_ever() -> None:
     site = Compound()
     for n in range(60):
-        site.feed(OwnHealth("gateway/clock", n % 2 == 1, "x", site.instant()))
+        site.feed(OwnHealth(OWN_ALARMS[n // 6], n % 2 == 1, "x", site.instant()))
         site.wait(0.1)
     before = site.now
 

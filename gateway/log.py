@@ -24,6 +24,7 @@ from enum import Enum
 from itertools import islice
 from typing import Any, TextIO, cast
 
+from gateway.printable import harmless, harmless_json
 from gateway.site.masks import masked, without_plates
 
 # structlog loads rich, where it is installed, for tracebacks that are not drawn here: 5 MiB and half of its
@@ -196,7 +197,7 @@ def _wants_colour(stream: TextIO) -> bool:
 def _journal(event: _Event) -> str:
     prefix = f"<{_PRIORITY.get(event.pop('level', 'info'), 6)}>"
     trace = event.pop("exception", "").splitlines()
-    return "\n".join(prefix + line for line in (_text(event), *map(_visible, trace)))
+    return "\n".join(prefix + line for line in (_text(event), *map(harmless, trace)))
 
 
 def _terminal(event: _Event, *, colour: bool) -> str:
@@ -206,19 +207,19 @@ def _terminal(event: _Event, *, colour: bool) -> str:
     if colour:
         mark = f"\x1b[{_COLOUR.get(level, '0')}m{mark}\x1b[0m"
     at = datetime.now(UTC).astimezone()
-    return "\n".join((f"{at:%H:%M:%S}.{at.microsecond // 1000:03} {mark} {_text(event)}", *map(_visible, trace)))
+    return "\n".join((f"{at:%H:%M:%S}.{at.microsecond // 1000:03} {mark} {_text(event)}", *map(harmless, trace)))
 
 
 def _json(event: _Event) -> str:
     head = {"time": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")}
-    return json.dumps(head | dict(event), ensure_ascii=False)
+    return harmless_json(json.dumps(head | dict(event), ensure_ascii=False))
 
 
 def _text(event: _Event) -> str:
     """`what happened key=value key=value [logger]`, on one line."""
-    parts = [_visible(str(event.pop("event", "")))]
+    parts = [harmless(str(event.pop("event", "")))]
     name = event.pop(_FROM, None)
-    parts.extend(f"{_visible(key)}={_shown(value)}" for key, value in event.items())
+    parts.extend(f"{harmless(key)}={_shown(value)}" for key, value in event.items())
     if name:
         parts.append(f"[{name}]")
     return " ".join(parts)
@@ -228,14 +229,7 @@ def _shown(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if isinstance(value, str) and (not text or any(sign in text for sign in ' ="')):
         text = json.dumps(text, ensure_ascii=False)
-    return _visible(text)
-
-
-def _visible(text: str) -> str:
-    """No control character reaches a terminal or begins a line of its own."""
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    return harmless(text)
 
 
 def _tamed(_logger: object, _method: str, event: _Event) -> _Event:

@@ -7,6 +7,7 @@ from pathlib import Path
 from gateway.config.load import Loaded
 from gateway.config.site import SiteFile
 from gateway.errors import ConfigError
+from gateway.printable import harmless_lines
 from gateway.safe_write import as_owner
 from simulators import scenario as scenarios
 from simulators.site import VirtualSite
@@ -47,4 +48,4 @@ async def _simulate(loaded: Loaded, file: SiteFile, scenario: Path | None, out: 
 
 def say(text: str) -> None:
     """A line for the person at the terminal."""
-    print(text, flush=True)  # noqa: T201 - this is what the command is for
+    print(harmless_lines(text), flush=True)  # noqa: T201 - this is what the command is for

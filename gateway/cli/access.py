@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.group import CANNOT, SITE, WRONG_FILE, asking, commands, load_good, print_json
+from gateway.cli.group import CANNOT, SITE, WRONG_FILE, asking, commands, load_good, print_json, say, say_lines
 
 
 @commands.group()
@@ -37,12 +37,12 @@ def import_(site: Path, csv: Path, name: str | None, *, check: bool) -> int:
     try:
         name, reading = work.read_csv(file, csv, name)
         for line in work.problems(csv, reading):
-            click.echo(line, err=True)
+            say(line, err=True)
         if reading.list is None:
             return WRONG_FILE
-        click.echo(f"{csv}: good: {len(reading.list)} lines" if check else work.bring_in(file, name, reading.list))
+        say(f"{csv}: good: {len(reading.list)} lines" if check else work.bring_in(file, name, reading.list))
     except GatewayError as error:
-        click.echo(str(error), err=True)
+        say_lines(str(error), err=True)
         return CANNOT
     return 0
 
@@ -65,26 +65,26 @@ def show(site: Path, plate: str, gate: str | None, *, as_json: bool) -> int:
 
     _, file = load_good(site)
     if gate is not None and gate not in file.gates:
-        click.echo(f"--gate: there is no gate {gate!r}; {' | '.join(file.gates)}", err=True)
+        say(f"--gate: there is no gate {gate!r}; {' | '.join(file.gates)}", err=True)
         return CANNOT
     try:
         kept = look(file, plate, gate)
     except GatewayError as error:
-        click.echo(str(error), err=True)
+        say_lines(str(error), err=True)
         return CANNOT
     if as_json:
         print_json(kept)
         return 0
     if not kept["running"]:
-        click.echo("the gateway does not run: by its stored lists only", err=True)
+        say("the gateway does not run: by its stored lists only", err=True)
     for line in kept["lists"]:
-        click.echo(f"listed: {line['list']} {line['kind']} {line['note'] or ''}".rstrip())
+        say(f"listed: {line['list']} {line['kind']} {line['note'] or ''}".rstrip())
     if kept.get("inside"):
-        click.echo(f"inside since {kept['inside']['since']}")
+        say(f"inside since {kept['inside']['since']}")
     if kept.get("events"):
-        click.echo(f"events: {len(kept['events']) + kept['more']}; the last {kept['events'][-1]['time']}")
+        say(f"events: {len(kept['events']) + kept['more']}; the last {kept['events'][-1]['time']}")
     for one in kept["gates"]:
-        click.echo(f"{one['gate']} {one['direction']}: {one['decision']} ({one['reason']})")
+        say(f"{one['gate']} {one['direction']}: {one['decision']} ({one['reason']})")
     return 0
 
 
@@ -107,6 +107,6 @@ def who(site: Path, *, as_json: bool) -> int:
         print_json(found)
         return 0
     for car in found["inside"]:
-        click.echo(f"{rfc3339(car['since'])} {car['plate']} {car['kind']}")
-    click.echo(", ".join(f"{kind} {count}" for kind, count in sorted(found["counts"].items())) or "nobody is inside")
+        say(f"{rfc3339(car['since'])} {car['plate']} {car['kind']}")
+    say(", ".join(f"{kind} {count}" for kind, count in sorted(found["counts"].items())) or "nobody is inside")
     return 0

@@ -6,7 +6,19 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.group import BUG, CANNOT, SITE, WRONG_FILE, ask_daemon, commands, load_good, load_timed, print_json
+from gateway.cli.group import (
+    BUG,
+    CANNOT,
+    SITE,
+    WRONG_FILE,
+    ask_daemon,
+    commands,
+    load_good,
+    load_timed,
+    print_json,
+    say,
+    say_lines,
+)
 
 
 @commands.command()
@@ -22,7 +34,7 @@ def run(site: Path) -> int:
     except Exception:  # noqa: BLE001 - status 1 says that the file is wrong, and is not started again
         import traceback
 
-        traceback.print_exc()
+        say_lines(traceback.format_exc(), err=True)
         return BUG
 
 
@@ -108,9 +120,9 @@ def check(site: Path, *, as_json: bool) -> int:
         from gateway.config.problems import folded
 
         for problem in folded(loaded.problems):
-            click.echo(str(problem))
+            say(str(problem))
         errors = sum(problem.level == "error" for problem in loaded.problems)
-        click.echo(f"{errors} errors, {len(loaded.problems) - errors} warnings")
+        say(f"{errors} errors, {len(loaded.problems) - errors} warnings")
     return WRONG_FILE if loaded.site is None else 0
 
 
@@ -131,7 +143,7 @@ def read(site: Path, what: str, *, as_json: bool) -> int:
     try:
         readings = read_once(file, what)
     except GatewayError as error:
-        click.echo(f"{what}: {error}", err=True)
+        say_lines(f"{what}: {error}", err=True)
         return CANNOT
     if as_json:
         print_json(readings)
@@ -139,7 +151,7 @@ def read(site: Path, what: str, *, as_json: bool) -> int:
     for point, reading in readings.items():
         shown = reading["reason"] if reading["value"] is None else reading["value"]
         words = [str(word) for word in (shown, reading["unit"], reading["text"]) if word is not None]
-        click.echo(f"{point}: {' '.join(words)} ({reading['quality']})")
+        say(f"{point}: {' '.join(words)} ({reading['quality']})")
     return 0
 
 
@@ -157,12 +169,12 @@ def status(site: Path, *, as_json: bool) -> int:
         print_json(state)
         return 0
     for name, line in state["lines"].items():
-        click.echo(f"line {name}: {'up' if line['up'] else 'DOWN'}")
+        say(f"line {name}: {'up' if line['up'] else 'DOWN'}")
     for name, device in state["devices"].items():
-        click.echo(f"device {name}: {'answers' if device['answering'] else 'SILENT'}")
+        say(f"device {name}: {'answers' if device['answering'] else 'SILENT'}")
     uplink = state["uplink"]
-    click.echo(f"uplink: {'connected' if uplink['connected'] else 'NOT connected'}")
-    click.echo("waiting: " + ", ".join(f"{name} {count}" for name, count in state["journal"]["waiting"].items()))
+    say(f"uplink: {'connected' if uplink['connected'] else 'NOT connected'}")
+    say("waiting: " + ", ".join(f"{name} {count}" for name, count in state["journal"]["waiting"].items()))
     return 0
 
 
@@ -181,7 +193,7 @@ def alarms(site: Path, *, as_json: bool) -> int:
         return 0
     for alarm in standing:
         where = " ".join(str(alarm[key]) for key in ("zone", "place", "device", "point") if alarm[key])
-        click.echo(f"{alarm['raised_at']} {alarm['severity']} {alarm['kind']} {where} {alarm['state']}")
+        say(f"{alarm['raised_at']} {alarm['severity']} {alarm['kind']} {where} {alarm['state']}")
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway import __version__
+from gateway.printable import harmless, harmless_json, harmless_lines
 
 if TYPE_CHECKING:
     from gateway.config.load import Loaded
@@ -53,7 +54,7 @@ def load_good(site: Path) -> "tuple[Loaded, SiteFile]":
     loaded = load_site(site)
     if loaded.site is None:
         for problem in loaded.problems:
-            click.echo(str(problem), err=True)
+            say(str(problem), err=True)
         sys.exit(WRONG_FILE)
     return loaded, loaded.site
 
@@ -66,10 +67,10 @@ def asking() -> Iterator[None]:
     try:
         yield
     except ConnectionError as error:
-        click.echo(str(error), err=True)
+        say_lines(str(error), err=True)
         sys.exit(NOT_RUNNING)
     except GatewayError as error:
-        click.echo(str(error), err=True)
+        say_lines(str(error), err=True)
         sys.exit(CANNOT)
 
 
@@ -82,8 +83,19 @@ def ask_daemon(site: Path, what: str) -> Any:
         return Daemon(file.store.path).ask({"ask": what})
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print one line; what came from outside does nothing to the terminal."""
+    click.echo(harmless(text), err=err)
+
+
+def say_lines(text: str, *, err: bool = False) -> None:
+    """Print text that was put together of lines."""
+    click.echo(harmless_lines(text), err=err)
+
+
 def print_json(value: Any) -> None:
     """The answer of `--json`."""
     import orjson
 
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
+    click.echo(harmless_json(text))

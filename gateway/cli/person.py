@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from gateway.cli.group import CANNOT, SITE, asking, commands, load_good, print_json
+from gateway.cli.group import CANNOT, SITE, asking, commands, load_good, print_json, say
 
 _PATIENCE = 65.0
 """Seconds: a reset waits for its device."""
@@ -37,10 +37,10 @@ def do(site: Path, command: str, arguments: tuple[str, ...], *, by: str, role: s
     if as_json:
         print_json(reply)
     elif not reply["ok"]:
-        click.echo(f"{command}: {reply['error']['code']}: {reply['error']['message']}", err=True)
+        say(f"{command}: {reply['error']['code']}: {reply['error']['message']}", err=True)
     else:
         result = reply["result"] if isinstance(reply["result"], dict) else {}
-        click.echo(" ".join(["done", *(f"{key}={_word(value)}" for key, value in result.items())]))
+        say(" ".join(["done", *(f"{key}={_word(value)}" for key, value in result.items())]))
     return 0 if reply["ok"] else CANNOT
 
 

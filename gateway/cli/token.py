@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.group import CANNOT, commands
+from gateway.cli.group import CANNOT, commands, say, say_lines
 
 
 @commands.group()
@@ -38,7 +38,7 @@ def keygen(out: Path, name: str) -> int:
         _write_new(out / f"{name}.key.pem", secret, 0o600)
         _write_new(out / f"{name}.pub.pem", public, 0o644)
     except OSError as error:
-        click.echo(f"{error.filename}: {error.strerror}", err=True)
+        say(f"{error.filename}: {error.strerror}", err=True)
         return CANNOT
     return 0
 
@@ -92,10 +92,10 @@ def sign(  # noqa: PLR0913 - the claims of the contract
     try:
         signer = Signer(read_secret_key(key), kid, aud, iss, sub)
     except ConfigError as error:
-        click.echo(str(error), err=True)
+        say_lines(str(error), err=True)
         return CANNOT
     named = {} if jti is None else {"jti": jti}
-    click.echo(signer.sign(signer.claims(cmd, args, life=lasts, nonce=nonce, **named)))
+    say(signer.sign(signer.claims(cmd, args, life=lasts, nonce=nonce, **named)))
     return 0
 
 
@@ -108,4 +108,4 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
         os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream,
     ):
         stream.write(content)
-    click.echo(str(path))
+    say(str(path))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.group import CANNOT, SITE, commands, load_good
+from gateway.cli.group import CANNOT, SITE, commands, load_good, say_lines
 
 
 @commands.command()
@@ -25,7 +25,7 @@ def simulate(site: Path, scenario: Path | None, out: Path | None, broker: str) -
     try:
         serve(loaded, file, scenario, out, broker)
     except (GatewayError, OSError) as error:
-        click.echo(str(error), err=True)
+        say_lines(str(error), err=True)
         return CANNOT
     return 0
 
@@ -50,6 +50,6 @@ def demo(seconds: str | None, scenario: str) -> int:
     try:
         run_demo(limit, scenario)
     except (GatewayError, OSError) as error:
-        click.echo(str(error), err=True)
+        say_lines(str(error), err=True)
         return CANNOT
     return 0

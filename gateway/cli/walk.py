@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.group import CANNOT, SITE, asking, commands, load_good
+from gateway.cli.group import CANNOT, SITE, asking, commands, load_good, say, say_lines
 
 if TYPE_CHECKING:
     from gateway.config.site import SiteFile
@@ -43,11 +43,11 @@ def walk(site: Path, zone: str, by: str | None, out: Path | None) -> int:
 
     _, file = load_good(site)
     if zone != "site" and zone not in file.zones:
-        click.echo(f"there is no zone {zone}; {', '.join(file.zones) or 'none is defined'}", err=True)
+        say(f"there is no zone {zone}; {', '.join(file.zones) or 'none is defined'}", err=True)
         return CANNOT
     devices = initiating(file, zone)
     if not devices:
-        click.echo(f"no device of zone {zone} can call a fire", err=True)
+        say(f"no device of zone {zone} can call a fire", err=True)
         return CANNOT
     with asking():
         return _Round(file, zone, by or getpass.getuser(), out).run(devices)
@@ -73,7 +73,7 @@ class _Round:
         begun = _now()
         refusal = self._test(_LEASE)
         if refusal is not None:
-            click.echo(f"zone {self._zone} cannot be tested: {refusal}", err=True)
+            say(f"zone {self._zone} cannot be tested: {refusal}", err=True)
             return CANNOT
         walk = Walk(devices, before)
         try:
@@ -84,7 +84,7 @@ class _Round:
         try:
             self._write(walk, begun, why)
         except OSError as error:
-            click.echo(f"the record cannot be written: {error}; it stands above", err=True)
+            say(f"the record cannot be written: {error}; it stands above", err=True)
             return CANNOT
         return 0
 
@@ -112,14 +112,14 @@ class _Round:
                 if warned or not walk.burning:
                     return "interrupted"
                 names = ", ".join(one.device for one in walk.burning)
-                click.echo(f"still in fire: {names}. The end of the test makes that a real fire:", err=True)
-                click.echo("it ends by itself when they are clear; Ctrl-C again ends it now", err=True)
+                say(f"still in fire: {names}. The end of the test makes that a real fire:", err=True)
+                say("it ends by itself when they are clear; Ctrl-C again ends it now", err=True)
                 warned = True
 
     def _introduce(self, walk: "Walk") -> None:
-        click.echo(f"zone {self._zone} is in test mode. Still to be tested:", err=True)
+        say(f"zone {self._zone} is in test mode. Still to be tested:", err=True)
         for one in walk.devices.values():
-            click.echo(f"  [ ] {one.device} {one.place or ''} {_hint(one)}".rstrip(), err=True)
+            say(f"  [ ] {one.device} {one.place or ''} {_hint(one)}".rstrip(), err=True)
 
     def _look(self, walk: "Walk") -> str | None:
         """Tick off what is new. Why the test has ended, if it has."""
@@ -127,7 +127,7 @@ class _Round:
         for one in walk.see(self._ask({"ask": "alarms"})):
             done = sum(each.fire is not None for each in walk.devices.values())
             what = "fire" if one.clear is None else "clear"
-            click.echo(f"  [x] {one.device} {one.place or ''}: {what} ({done} of {len(walk.devices)})", err=True)
+            say(f"  [x] {one.device} {one.place or ''}: {what} ({done} of {len(walk.devices)})", err=True)
         if walk.is_real and not walk.is_tested:
             ended = "a call point ends it and counts"
         for one in walk.to_reset:
@@ -172,13 +172,13 @@ class _Round:
         import orjson
 
         text = as_text(written, self._file.site.timezone)
-        click.echo(text)
+        say_lines(text)
         files = {"json": orjson.dumps(written, option=orjson.OPT_INDENT_2) + b"\n", "txt": text.encode()}
         for kind, data in files.items():
             place = base.with_name(f"{base.name}.{kind}")
             with as_owner(place):
                 replace_file(place, data, 0o644)
-        click.echo(f"record: {base}.txt, {base}.json", err=True)
+        say(f"record: {base}.txt, {base}.json", err=True)
 
 
 def _pause() -> None:

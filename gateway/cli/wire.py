@@ -15,6 +15,8 @@ from gateway.cli.group import (
     commands,
     load_good,
     print_json,
+    say,
+    say_lines,
 )
 
 INTERRUPTED = 130
@@ -48,7 +50,7 @@ def plan(site: Path, latency: str | None, *, as_json: bool) -> int:
     try:
         plans = planning.plan_lines(file, answer_time, measured)
     except ConfigError as error:
-        click.echo(f"{site}: {error}", err=True)
+        say_lines(f"{site}: {error}", err=True)
         return WRONG_FILE
     timed = loaded.with_findings(planning.findings(file))
     if as_json:
@@ -58,11 +60,11 @@ def plan(site: Path, latency: str | None, *, as_json: bool) -> int:
         from gateway.technician.sheets import plan_sheets
 
         show(plan_sheets(plans))
-        click.echo(planning.assumptions(answer_time, len(measured)))
+        say_lines(planning.assumptions(answer_time, len(measured)))
     for problem in timed.problems:
         if problem in loaded.problems:
             continue
-        click.echo(str(problem), err=True)
+        say(str(problem), err=True)
     return WRONG_FILE if timed.site is None else 0
 
 
@@ -87,14 +89,14 @@ def write(site: Path, what: str, value: str) -> int:
     try:
         written, reading = write_once(file, what, value)
     except GatewayError as error:
-        click.echo(f"{what}: {error}", err=True)
+        say_lines(f"{what}: {error}", err=True)
         return CANNOT
     device, _, point = what.partition(".")
     shown = reading["reason"] if reading["value"] is None else reading["value"]
     unit = f" {reading['unit']}" if reading["unit"] else ""
-    click.echo(f"{what}: wrote {_word(written)}, reads back {_word(shown)}{unit} ({reading['quality']})")
+    say(f"{what}: wrote {_word(written)}, reads back {_word(shown)}{unit} ({reading['quality']})")
     if not agrees(file.devices[device].points[point], written, reading):
-        click.echo(f"{what}: the device took the write, but reads otherwise", err=True)
+        say(f"{what}: the device took the write, but reads otherwise", err=True)
         return CANNOT
     return 0
 
@@ -137,15 +139,15 @@ def scan(
         search = Search(target, settings, numbers, everything=everything, tell=tell, say=_say)
         failure, interrupted = search.run()
     for line in failure:
-        click.echo(line, err=True)
+        say(line, err=True)
     if not search.found and failure:
         return CANNOT
-    click.echo(search.fragment(), nl=False)
+    say_lines(search.fragment().rstrip("\n"))
     return INTERRUPTED if interrupted else CANNOT if failure else 0
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    say(text, err=True)
 
 
 @contextmanager
@@ -182,16 +184,16 @@ def watch(site: Path, socket: Path | None, frames: str | None, *, once: bool, du
     path = Daemon("", socket) if socket is not None else Daemon(load_good(site)[1].store.path)
     try:
         if frames is not None:
-            watching.frames(path, frames, dump=dump, say=click.echo)
+            watching.frames(path, frames, dump=dump, say=say_lines)
         elif once or not sys.stdout.isatty():
             watching.picture(path)
         else:
             watching.live(path)
     except ConnectionError as error:
-        click.echo(str(error), err=True)
+        say_lines(str(error), err=True)
         return NOT_RUNNING
     except GatewayError as error:
-        click.echo(str(error), err=True)
+        say_lines(str(error), err=True)
         return CANNOT
     except KeyboardInterrupt:
         return 0
@@ -217,7 +219,7 @@ def doctor(site: Path, *, as_json: bool) -> int:
         print_json([dataclasses.asdict(sign) for sign in signs])
     else:
         for sign in signs:
-            click.echo(f"{sign.level:5} {sign.about}: {sign.what}")
+            say(f"{sign.level:5} {sign.about}: {sign.what}")
             if sign.todo:
-                click.echo(f"      -> {sign.todo}")
+                say(f"      -> {sign.todo}")
     return 1 if any(sign.level == "wrong" for sign in signs) else 0

@@ -11,6 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
+from gateway.printable import harmless
+
 Row = Sequence[str]
 Tell = Callable[[int, int, str], None]
 """(done, of, what is being done)."""
@@ -51,17 +53,17 @@ def progress() -> Iterator[Tell]:
         task = bar.add_task("", total=None)
 
         def tell(done: int, of: int, doing: str) -> None:
-            bar.update(task, completed=done, total=of, description=doing)
+            bar.update(task, completed=done, total=of, description=harmless(doing))
 
         yield tell
 
 
 def _table(sheet: Sheet) -> Table:
-    # Text, not markup: names and values come from files and devices.
-    table = Table(title=Text(sheet.title), title_justify="left", box=None, pad_edge=False)
+    # Text, not markup, and harmless: names and values come from files and devices.
+    table = Table(title=Text(harmless(sheet.title)), title_justify="left", box=None, pad_edge=False)
     for head in sheet.heads:
         right = head.startswith(">")
         table.add_column(Text(head.removeprefix(">")), justify="right" if right else "left", overflow="fold")
     for row in sheet.rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(harmless(cell)) for cell in row))
     return table

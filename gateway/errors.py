@@ -2,6 +2,8 @@
 
 GatewayError
 ├── ConfigError          a person must mend the file or the settings; nothing was touched
+├── LineTaken            another program of this machine has it: nothing was sent; stop that, or ask through it
+├── NotAnswering         a daemon runs and cannot be asked: not the same as that none runs; tell the person
 ├── LineDown             the line cannot be used: close it, wait (back-off), open it again
 ├── DeviceError          one device did not give what was asked; the line is fine
 │   ├── DeviceSilent     no valid answer in time: count a miss
@@ -28,6 +30,14 @@ class ConfigError(GatewayError):
 
 class LineDown(GatewayError):
     """The line itself cannot be used (port gone, connection refused or lost)."""
+
+
+class LineTaken(GatewayError):
+    """Another program of this machine has the line; nothing was sent."""
+
+
+class NotAnswering(GatewayError):
+    """A daemon runs and cannot be asked: it is busy, or we may not."""
 
 
 class DeviceError(GatewayError):

@@ -10,18 +10,20 @@ from gateway.config.site import SiteFile
 from gateway.errors import ConfigError, DeviceRefused
 from gateway.local.control import Daemon
 from gateway.model import Lane, Quality, Reading, Reason
+from gateway.technician.taken import must_be_free
 
 Readings = dict[str, dict[str, Any]]
 
 
 def read_once(file: SiteFile, what: str) -> Readings:
-    """Fresh readings of `DEVICE` or `DEVICE.POINT` as JSON. Raises ConfigError, DeviceError, LineDown."""
+    """Fresh readings of `DEVICE` or `DEVICE.POINT` as JSON. Raises ConfigError, LineTaken, DeviceError, LineDown."""
     device, _, point = what.partition(".")
     _check(file, device, point)
     points = [point] if point else None
     try:
         answer = Daemon(file.store.path).ask({"ask": "read", "device": device, "points": points})
     except ConnectionError:
+        must_be_free(file, file.devices[device].line)
         return asyncio.run(_directly(file, device, points))
     return cast("Readings", answer)
 

@@ -214,9 +214,7 @@ def doctor(site: Path, *, as_json: bool) -> int:
     _, file = load_good(site)
     signs = examine(file)
     if as_json:
-        import dataclasses
-
-        print_json([dataclasses.asdict(sign) for sign in signs])
+        print_json([{key: getattr(sign, key) for key in ("about", "level", "what", "todo")} for sign in signs])
     else:
         for sign in signs:
             say(f"{sign.level:5} {sign.about}: {sign.what}")

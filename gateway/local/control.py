@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, NotAnswering
 from gateway.local.accounts import ROLES, Account, account_of
 from gateway.log import logger
 from gateway.model import Json
@@ -200,10 +200,6 @@ def _remove(path: Path) -> None:
 
 
 # ---- who asks ---------------------------------------------------------------------------------------
-
-
-class NotAnswering(GatewayError):
-    """A daemon runs and cannot be asked: it is busy, or we may not. Not the same as that none runs."""
 
 
 class Daemon:

@@ -51,6 +51,7 @@ class Asks:
             "write": self._write,
             "watch": self._watch,
             "frames": self._frames,
+            "lines": self._own_lines,
         }
 
     async def _read(self, request: Mapping[str, Any]) -> Json:
@@ -105,6 +106,13 @@ class Asks:
                 for device, readings in line.readings().items()
             },
         }
+
+    async def _own_lines(self, _request: Mapping[str, Any]) -> Json:
+        """Where each line leads: `{line, serial, tcp}`; who else would ask there disturbs it."""
+        return [
+            {"line": line.name, "serial": line.serial, "tcp": f"{line.host}:{line.port}" if line.host else None}
+            for line in self._settings.lines
+        ]
 
     async def _frames(self, request: Mapping[str, Any]) -> Json:
         """`{line, since}`: `[way, monotonic seconds, hex]` of all pieces after that time, and this moment."""

@@ -7,18 +7,22 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from gateway import build
 from gateway.clock import kernel_synced
 from gateway.config.site import ModbusLine, SiteFile
 from gateway.driver import Poller, Traced
-from gateway.errors import DeviceError, GatewayError, LineDown
+from gateway.errors import DeviceError, GatewayError, LineDown, LineTaken, NotAnswering
 from gateway.local.control import Daemon
-from gateway.technician import ports
+from gateway.safe_write import as_owner
+from gateway.technician import ports, taken
 from gateway.technician.broker import reach
 from gateway.technician.on_loss import outputs
+from gateway.technician.service_user import User, name_of, refusal, service_user
 from gateway.technician.trace import Exchange, exchanges
 from gateway.technician.watch import heard, state
 from gateway.technician.wiring import LOADS, Sign, diagnose
@@ -34,25 +38,39 @@ _MISSES = 0.02
 def examine(file: SiteFile) -> list[Sign]:
     """Every sign, of lines, store, clock and broker; through the running daemon where it runs."""
     path = Daemon(file.store.path)
-    daemon: Mapping[str, Any] | None
+    user = service_user(file)
+    daemon: Mapping[str, Any] | None = None
     try:
         daemon = state(path)
+        signs = [Sign("gateway", "good", "runs; asking it")]
+    except NotAnswering as error:
+        todo = "the lines are not asked directly meanwhile"
+        return [Sign("gateway", "doubt", f"runs, but cannot be asked: {error}", todo), *_apart(file, None, user)]
     except (ConnectionError, GatewayError):
-        daemon = None
-    signs = [Sign("gateway", "good", "runs; asking it" if daemon else "does not run; asking the lines directly")]
+        signs = [Sign("gateway", "good", "does not run; asking the lines directly")]
+    dead = set()
     for name in build.modbus_lines(file):
-        signs += _line(file, name, daemon, path)
-    return [
-        *signs,
-        *_store(file),
-        *_clock(),
-        *_broker(file, daemon),
-        *outputs(file, runs=daemon is not None),
-        *_not_looked_at(file),
-    ]
+        found = [*_line(file, name, daemon, path, user)]
+        signs += found
+        if any(sign.level == "wrong" and sign.of_all for sign in found):
+            dead.add(name)
+    return [*signs, *_apart(file, daemon, user), *outputs(file, runs=daemon is not None, dead=dead)]
 
 
-def _line(file: SiteFile, name: str, daemon: Mapping[str, Any] | None, path: Daemon) -> Iterator[Sign]:
+def _apart(file: SiteFile, daemon: Mapping[str, Any] | None, user: User | None) -> Iterator[Sign]:
+    """What is not on a line."""
+    if user is not None and user.uid != os.geteuid():
+        me = name_of(os.geteuid())
+        yield Sign("doctor", "good", f"runs as {me}, the gateway as {user.name}: rights are judged for {user.name}")
+    yield from _store(file, daemon, user)
+    yield from _clock(file, daemon)
+    yield from _broker(file, daemon)
+    yield from _not_looked_at(file)
+
+
+def _line(
+    file: SiteFile, name: str, daemon: Mapping[str, Any] | None, path: Daemon, user: User | None
+) -> Iterator[Sign]:
     line = file.lines[name]
     if not isinstance(line, ModbusLine):
         return
@@ -65,17 +83,24 @@ def _line(file: SiteFile, name: str, daemon: Mapping[str, Any] | None, path: Dae
         )
     if line.serial is not None:
         yield from _adapter(about, line.serial)
+        if user is not None and (refused := refusal(line.serial, user)):
+            yield Sign(about, "wrong", refused, f"usermod -aG dialout {user.name}, then restart the gateway")
     if daemon is not None:
         yield from _running(name, about, daemon, devices, path)
         return
     trouble = ports.trouble(line.serial) if line.serial is not None else None
     if trouble is not None:
-        yield Sign(about, "wrong", *trouble)
+        yield Sign(about, "wrong", *trouble, of_all=True)
         return
     try:
+        taken.must_be_free(file, name)
         talk = asyncio.run(_talk(build.poller(file, name), bus=line.is_bus))
+    except LineTaken as error:
+        yield Sign(about, "doubt", f"is not asked: {error}")
+        return
     except LineDown as error:
-        yield Sign(about, "wrong", str(error), "check the cable, the address and the port of the device or converter")
+        todo = "check the cable, the address and the port of the device or converter"
+        yield Sign(about, "wrong", str(error), todo, of_all=True)
         return
     yield from diagnose(name, devices, talk)
 
@@ -104,10 +129,13 @@ def _running(
         yield Sign(about, "doubt", "the running gateway does not know this line", "restart it with this file")
         return
     if not line["up"]:
-        yield Sign(about, "wrong", f"is down: {line['detail']}", "check the adapter, the cable, the address")
+        what = f"is down: {line['detail']}"
+        yield Sign(about, "wrong", what, "check the adapter, the cable, the address", of_all=True)
         return
     signs = diagnose(name, devices, heard(path, name).exchanges)
     yield from signs
+    if any(sign.of_all for sign in signs):
+        return  # that says it of every device
     for device, known in daemon["devices"].items():
         if known["line"] != name:
             continue
@@ -145,16 +173,27 @@ async def _talk(poller: Poller, *, bus: bool) -> list[Exchange]:
     return talk
 
 
-def _store(file: SiteFile) -> Iterator[Sign]:
+def _store(file: SiteFile, daemon: Mapping[str, Any] | None, user: User | None) -> Iterator[Sign]:
     path = Path(file.store.path)
-    there = next(folder for folder in (path, *path.parents) if folder.is_dir())
     try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
+        with as_owner(path):
+            there = next(folder for folder in (path, *path.parents) if folder.is_dir())
+            free = shutil.disk_usage(there).free
+            if daemon is None:
+                with tempfile.TemporaryFile(dir=there):
+                    pass
     except OSError as error:
-        yield Sign("store", "wrong", f"{there}: {error.strerror}", "give the gateway's user this folder")
+        if daemon is None and user is not None and os.geteuid() not in (0, user.uid):
+            yield Sign("store", "doubt", f"{path} is not for this user to look at", "run site-gateway doctor with sudo")
+            return
+        if daemon is None:
+            yield Sign("store", "wrong", f"{path}: {error.strerror}", "give the gateway's user this folder")
+            return
+        free = int(daemon["machine"]["disk_free"] or 0)
+    if daemon is not None and daemon["journal"]["store"] != "ok":
+        what = f"{path}: the running gateway says: {daemon['journal']['store']}"
+        yield Sign("store", "wrong", what, "free some space; look at its log: journalctl -u site-gateway")
         return
-    free = shutil.disk_usage(there).free
     wanted = file.store.max_size + file.store.alarm_reserve
     if free < _LEAST_FREE:
         yield Sign("store", "wrong", f"{free >> 20} MiB free", "free some space: events are kept in memory only")
@@ -162,14 +201,17 @@ def _store(file: SiteFile) -> Iterator[Sign]:
         what = f"{free >> 20} MiB free, `store` may take {wanted >> 20} MiB"
         yield Sign("store", "doubt", what, "free some space, or a smaller `max_size`")
     else:
-        yield Sign("store", "good", f"{there} can be written, {free >> 20} MiB free")
+        yield Sign("store", "good", f"{path} can be written, {free >> 20} MiB free")
 
 
-def _clock() -> Iterator[Sign]:
-    if kernel_synced():
-        yield Sign("clock", "good", "is synchronised")
+def _clock(file: SiteFile, daemon: Mapping[str, Any] | None) -> Iterator[Sign]:
+    told = datetime.now(UTC) if daemon is None else datetime.fromisoformat(daemon["clock"]["time"])
+    synced = kernel_synced() if daemon is None else bool(daemon["clock"]["synced"])
+    now = f"{told.astimezone(ZoneInfo(file.site.timezone)):%Y-%m-%d %H:%M:%S} ({file.site.timezone})"
+    if synced:
+        yield Sign("clock", "good", f"{now}, synchronised")
     else:
-        what = "nobody keeps it right: events leave as unsynced, gate commands need the nonce"
+        what = f"{now}; nobody keeps it right: events leave as unsynced, gate commands need the nonce"
         yield Sign("clock", "doubt", what, "timedatectl set-ntp true, and let UDP port 123 out; or chrony")
 
 
@@ -182,8 +224,9 @@ def _broker(file: SiteFile, daemon: Mapping[str, Any] | None) -> Iterator[Sign]:
         yield Sign("broker", "wrong", f"{where}: {why} (asked as {broker.client_id}-doctor)", todo)
     else:
         yield Sign("broker", "good", f"{where} lets us in")
-    if daemon is not None and not daemon["uplink"]["connected"]:
-        yield Sign("broker", "wrong", "the running gateway is not connected", "see its log: journalctl -u site-gateway")
+        if daemon is not None and not daemon["uplink"]["connected"]:
+            what = "the running gateway is not connected"
+            yield Sign("broker", "wrong", what, "see its log: journalctl -u site-gateway")
 
 
 def _not_looked_at(file: SiteFile) -> Iterator[Sign]:

@@ -1,7 +1,7 @@
 """What the outputs of gates would do if the gateway fell silent: read from their modules. Writes nothing."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
 from gateway import build
@@ -12,14 +12,22 @@ from gateway.loss import wanted
 from gateway.loss_uses import losses
 from gateway.model import Lane, Value
 from gateway.settings import OnLoss, safe_name, watchdog_name
+from gateway.technician.taken import must_be_free
 from gateway.technician.wiring import Sign
 
 _TRY = "stop the gateway and look at each output"
 
 
-def outputs(file: SiteFile, *, runs: bool) -> Iterator[Sign]:
-    """A sign for each gate whose module can be asked, one for all others. `runs`: the gateway does."""
-    opening, keeping = list(losses(file)), list(losses(file, "keep"))
+def outputs(file: SiteFile, *, runs: bool, dead: Collection[str] = ()) -> Iterator[Sign]:
+    """A sign for each gate whose module can be asked, one for all others.
+
+    `runs`: the gateway does; `dead`: lines that were told already, on which nobody is asked.
+    """
+
+    def asked(each: Iterator[OnLoss]) -> list[OnLoss]:
+        return [one for one in each if file.devices[one.output.device].line not in dead]
+
+    opening, keeping = asked(losses(file)), asked(losses(file, "keep"))
     for one in opening:
         yield _opens(one, _read(file, one), runs=runs)
     for one in keeping:
@@ -63,6 +71,7 @@ def _read(file: SiteFile, one: OnLoss) -> Mapping[str, Value | None] | str:
         told = Daemon(file.store.path).ask({"ask": "read", "device": device, "points": names})
     except ConnectionError:
         try:
+            must_be_free(file, file.devices[device].line)
             return asyncio.run(_directly(file, device, names))
         except GatewayError as error:
             return str(error)

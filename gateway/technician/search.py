@@ -7,7 +7,7 @@ from typing import Literal, cast, get_args
 from gateway.config.device import BAUDRATES
 from gateway.config.units import endpoint
 from gateway.errors import LineDown
-from gateway.technician import ports
+from gateway.technician import ports, taken
 from gateway.technician.fragment import fragment
 from gateway.technician.guess import Guesses, guess_all
 from gateway.technician.probe import Setting, Target
@@ -75,8 +75,10 @@ class Search:
         """Search; what failed, in lines, and whether somebody interrupted it. `found` holds in either case."""
         if self._target.serial is not None:
             trouble = ports.trouble(self._target.serial)
-            if trouble is not None:
-                return [trouble.what, trouble.todo], False
+        else:
+            trouble = taken.trouble(str(self._target.tcp))
+        if trouble is not None:
+            return [trouble.what, trouble.todo], False
         self._say(self._first)
         try:
             asyncio.run(self._scan.run())

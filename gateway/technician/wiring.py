@@ -27,6 +27,8 @@ class Sign:
     level: Level
     what: str
     todo: str = ""
+    of_all: bool = False
+    """Of every device of the line: nobody can be reached there."""
 
 
 @dataclass(slots=True)
@@ -104,6 +106,7 @@ def _nobody(about: str, talk: Sequence[Exchange]) -> Sign:
             "wrong",
             "no device answers, and not a byte comes back",
             "check the devices' supply, that A and B lead to this port, and the baud rate (site-gateway scan)",
+            of_all=True,
         )
     if is_inverted(noise):
         return Sign(
@@ -111,12 +114,14 @@ def _nobody(about: str, talk: Sequence[Exchange]) -> Sign:
             "wrong",
             f"{len(noise)} bytes come back, inverted or all 00 and ff: A and B are swapped",
             "swap the two wires at the adapter",
+            of_all=True,
         )
     return Sign(
         about,
         "wrong",
         f"{len(noise)} bytes come back, but no answer is whole: another baud rate or parity, or A and B swapped",
         "run site-gateway scan on this port; then swap A and B and run it again",
+        of_all=True,
     )
 
 

@@ -13,12 +13,13 @@ from gateway.errors import ConfigError
 from gateway.local.control import Daemon
 from gateway.model import Lane, Reading, Value
 from gateway.technician.interlock import must_fit, writable_point
+from gateway.technician.taken import must_be_free
 
 
 def write_once(file: SiteFile, what: str, text: str) -> tuple[Value, dict[str, Any]]:
     """What was written to `DEVICE.POINT`, and the reading after it.
 
-    Raises ConfigError (nothing was sent), DeviceError, LineDown.
+    Raises ConfigError, LineTaken (nothing was sent), DeviceError, LineDown.
     """
     device, _, point = what.partition(".")
     settings = writable_point(file, device, point)
@@ -28,6 +29,7 @@ def write_once(file: SiteFile, what: str, text: str) -> tuple[Value, dict[str, A
     try:
         readings = Daemon(file.store.path).ask(request)
     except ConnectionError:
+        must_be_free(file, file.devices[device].line)
         readings = asyncio.run(_directly(file, device, point, value))
     return value, cast("dict[str, dict[str, Any]]", readings)[point]
 

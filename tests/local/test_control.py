@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import DeviceSilent, GatewayError
+from gateway.errors import DeviceSilent, GatewayError, NotAnswering
 from gateway.local import control
-from gateway.local.control import NAME, Control, Daemon, NotAnswering, ask
+from gateway.local.control import NAME, Control, Daemon, ask
 from gateway.model import Json
 
 

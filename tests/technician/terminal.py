@@ -198,7 +198,7 @@ async def terminal(
         await process.wait()
 
 
-async def shown(*words: str | Path, **environment: str) -> tuple[int, Terminal]:
+async def shown(*words: str | Path) -> tuple[int, Terminal]:
     """Run it to its end: status and what it left on the screen."""
-    async with terminal(*words, **environment) as it:
+    async with terminal(*words) as it:
         return await it.end(), it

@@ -1,9 +1,13 @@
 """`doctor` on virtual sites with one thing wrong at a time."""
 
 import asyncio
+import os
+import pwd
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -140,3 +144,51 @@ async def test_what_is_not_looked_at_is_said_only_where_it_matters(tmp_path: Pat
     assert [level for level, _, _ in signs(ended, "gates")] == ["doubt"]
     assert signs(ended, "cameras") == []
     assert {level for level, _, _ in signs(ended, "store")} <= {"good", "doubt"}
+
+
+# ---- once, for whom, and when ------------------------------------------------------------------------
+
+
+async def test_a_dead_line_is_named_once(tmp_path: Path) -> None:
+    """Its devices and the gates on it say the same thing once more."""
+    async with watched(tmp_path, HEAD + BUS + GATES) as (path, site):
+        for device in ("smoke", "climate", "relay", "limit"):
+            site.silence(device)
+        async with asyncio.timeout(40):
+            while any(
+                one["answering"] is not False
+                for one in (await asyncio.to_thread(state, tmp_path / "store" / NAME))["devices"].values()
+            ):
+                await asyncio.sleep(0.1)
+        async with asyncio.timeout(40):  # until what it remembers of the line is silence only
+            while "no device answers" not in (ended := await site_gateway("doctor", path)).out:
+                pass
+    told = [line for line in ended.out.splitlines() if line.startswith(("wrong", "doubt"))]
+    assert [line for line in told if "line bus" in line or "bus" in line.partition(":")[0]] == [
+        line for line in told if "no device answers" in line
+    ]
+    assert "fell silent" not in ended.out
+    assert "does not say what it would do" not in ended.out
+
+
+async def test_the_clock_is_printed_in_the_time_of_the_site(tmp_path: Path) -> None:
+    text = (HEAD + BUS).replace("site: {id: yard}", "site: {id: yard, timezone: Asia/Shanghai}")
+    async with watched(tmp_path, text) as (path, _):
+        clock = signs(await site_gateway("doctor", path, "--json"), "clock")
+    ((_, what, _),) = clock
+    told = datetime.strptime(what[:19], "%Y-%m-%d %H:%M:%S").replace(tzinfo=ZoneInfo("Asia/Shanghai"))
+    assert abs((datetime.now(UTC) - told).total_seconds()) < 60
+    assert "(Asia/Shanghai)" in what
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a store away")
+async def test_rights_are_those_of_the_account_that_the_gateway_runs_as(tmp_path: Path) -> None:
+    async with with_broker(tmp_path) as (path, _):
+        store = tmp_path / "store"
+        store.mkdir()
+        nobody = pwd.getpwnam("nobody")
+        os.chown(store, nobody.pw_uid, nobody.pw_gid)
+        ended = await site_gateway("doctor", path)
+    assert "runs as root, the gateway as nobody" in ended.out
+    assert "the gateway's account nobody may not open it" in ended.out
+    assert ended.status == 1

@@ -22,7 +22,7 @@ from gateway.safe_write import as_owner
 from gateway.technician import ports, taken
 from gateway.technician.broker import reach
 from gateway.technician.on_loss import outputs
-from gateway.technician.service_user import User, name_of, refusal, service_user
+from gateway.technician.runs_as import User, name_of, refusal, service_user
 from gateway.technician.trace import Exchange, exchanges
 from gateway.technician.watch import heard, state
 from gateway.technician.wiring import LOADS, Sign, diagnose

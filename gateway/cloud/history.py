@@ -8,6 +8,7 @@ from typing import NamedTuple, cast
 from gateway.cloud.batch import State
 from gateway.cloud.events import with_picture
 from gateway.cloud.ledger import BROKER, NUMBER, jpeg
+from gateway.cloud.redaction import Redaction
 from gateway.cloud.store import Store
 from gateway.errors import StoreError
 from gateway.model import Stream
@@ -66,13 +67,14 @@ class Shelf:
                     break
         return piece
 
-    def naming(self, text: bytes, after: int) -> tuple[list[bytes], int | None]:
-        """Of some access events after `n` those that contain `text`, delivered or not, and where the next begin.
+    def naming(self, plate: Redaction, after: int) -> tuple[list[bytes], int | None]:
+        """Of some access events after `n` those that name the plate, delivered or not, and where the next begin.
 
         Raises StoreError.
         """
-        rows = self._store.execute(_NAMING, (text, after, NUMBER[Stream.ACCESS], _NAMING_ROWS))
-        return [row[1] for row in rows if row[1] is not None], rows[-1][0] if len(rows) == _NAMING_ROWS else None
+        rows = self._store.execute(_NAMING, (plate.needle, after, NUMBER[Stream.ACCESS], _NAMING_ROWS))
+        found = [row[1] for row in rows if row[1] is not None and plate.names(row[1])]
+        return found, rows[-1][0] if len(rows) == _NAMING_ROWS else None
 
     def _what(self, stream: Stream, journal: str, first: int, last: int) -> tuple[int, ...]:
         store, number = self._store, NUMBER[stream]
@@ -103,12 +105,13 @@ class History:
         work = partial(self._shelf.piece, stream, self._journal(), first, last)
         return cast("list[tuple[int, bytes]]", await self._read(work))
 
-    async def naming(self, text: str) -> list[bytes]:
-        """The access events of all journals that contain `text`, in the order of their arrival. Raises StoreError."""
+    async def naming(self, plate: str) -> list[bytes]:
+        """The access events of all journals that name this whole plate, in the order of arrival. Raises StoreError."""
+        redaction = Redaction(plate)
         found: list[bytes] = []
         after: int | None = 0
         while after is not None:
-            work = partial(self._shelf.naming, text.encode(), after)
+            work = partial(self._shelf.naming, redaction, after)
             piece, after = cast("tuple[list[bytes], int | None]", await self._read(work))
             found += piece
         return found

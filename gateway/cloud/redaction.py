@@ -41,6 +41,15 @@ class Redaction:
         changed = orjson.dumps(event)
         return None if changed == payload else (changed, passage)
 
+    def names(self, payload: bytes) -> bool:
+        """Whether the event names this plate, and not only a longer one that begins with it."""
+        return self.needle in payload and self._anywhere(orjson.loads(payload).get("data"))
+
+    def _anywhere(self, value: Json) -> bool:
+        if isinstance(value, dict):
+            return any(self._names(key) or self._anywhere(one) for key, one in value.items())
+        return any(map(self._anywhere, value)) if isinstance(value, list) else self._names(value)
+
     def _names(self, value: Json) -> bool:
         return isinstance(value, str) and self._within.search(value) is not None
 

@@ -126,3 +126,23 @@ def test_whatever_the_event_looks_like(data: dict[str, object]) -> None:
     assert Redaction(PLATE).of(payload if changed is None else changed[0]) is None
     if changed is None:
         assert PLATE.encode() not in payload
+
+
+LONGER = ("沪AD12345", "沪AD1234")
+"""A new-energy plate, and one that it begins with."""
+
+
+async def test_what_is_kept_of_a_plate_is_of_the_whole_plate(tmp_path: Path) -> None:
+    async with journal(tmp_path) as store:
+        await accepted(
+            store, [passage(1, LONGER[0], LONGER[0]), passage(2, LONGER[1], LONGER[1]), passage(3, OTHER, OTHER)]
+        )
+        for plate, ids in ((LONGER[0], ["p-1"]), (LONGER[1], ["p-2"]), ("沪AD123", []), ("D12345", []), ("沪", [])):
+            assert [orjson.loads(one)["id"] for one in await store.history.naming(plate)] == ids, plate
+
+
+@given(st.text("沪ABD0123456789警", min_size=1, max_size=9), st.text("ABD0123456789", min_size=1, max_size=3))
+def test_no_longer_plate_is_named_by_a_shorter_one(plate: str, more: str) -> None:
+    named = orjson.dumps({"data": {"plate": plate + more, "tried": [plate + more], "by": {plate + more: 1}}})
+    assert not Redaction(plate).names(named) or plate in more
+    assert Redaction(plate + more).names(named)

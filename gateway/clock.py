@@ -2,8 +2,9 @@
 
 *Synced* = the kernel says that its clock is disciplined (adjtimex(2): state not TIME_ERROR and
 STA_UNSYNC clear), or has said so in this boot less than 72 h ago. While it is not, the wall time given out
-runs on from the newest time in the journal if the clock reads earlier than that: a box without a battery-backed
-clock never goes back before what it has already told.
+runs on from the newest believed time in the journal if the clock reads earlier than that: a box without a
+battery-backed clock never goes back before what it has already told. What no synced clock has said is not believed
+(see `cloud.believed`), so a hardware clock that showed 2053 once binds nobody.
 """
 
 import ctypes

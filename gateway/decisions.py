@@ -121,7 +121,7 @@ class Decisions:
         now = self._clock.now()
         damaged = journal.quarantined_file
         # A clock that ran ahead before is no reason to say that the time was watched.
-        blind_from = None if journal.newest is None else min(journal.newest, now.wall)
+        blind_from = None if journal.told is None else min(journal.told, now.wall)
         self.step(Started(now, __version__, blind_from, damaged.name if damaged else None))
         if aside is not None:
             self.step(SetAside(aside, now))

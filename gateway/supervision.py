@@ -134,6 +134,8 @@ class Supervision:
             self._unsynced = None
         elif self._unsynced is None:
             self._unsynced = now.mono
+        if self._journal.clock_doubted:
+            return "the clock was set by more than a day: history does not age by it, and it is believed after a day"
         if self._early and not now.synced:
             return "the broker's certificate is not yet valid at the time of this clock"
         if self._unsynced is not None and now.mono - self._unsynced >= _UNSYNCED_FOR:

@@ -106,8 +106,15 @@ class Marks:
 
     journal: str
     newest: float | None
+    """The newest wall time that is believed."""
     streams: Mapping[Stream, tuple[int, int]]
     """The last number given, and up to where numbers are reserved."""
+    told: float | None = None
+    """Wall time of the last event."""
+    lived: float = 0.0
+    """Seconds that the box has lived through."""
+    top: int = 0
+    """The highest `n` given."""
 
 
 @dataclass(slots=True)

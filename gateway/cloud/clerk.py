@@ -88,15 +88,12 @@ class Clerk:
         """Read what cannot be written. Raises StoreNewer, StoreError."""
         return self._ledger.begin_readonly(fresh)
 
-    def commit(self, batch: Batch, wall: float | None, *, again: bool = False) -> Committed:
-        """One transaction; if there is no room, the ballast goes, then what the policy lets go.
-
-        `wall`: the trusted time, or None.
-        """
+    def commit(self, batch: Batch, *, again: bool = False) -> Committed:
+        """One transaction; if there is no room, the ballast goes, then what the policy lets go."""
         done = Committed()
         begun = time.monotonic()
         try:
-            self._write(batch, wall, done, again=again)
+            self._write(batch, done, again=again)
             self._store.check_files()
         except StoreError as error:
             done.error = error
@@ -115,7 +112,6 @@ class Clerk:
     def revive(self, batch: Batch, known: Known, fresh: str, now: Instant, trouble: StoreError | None) -> Revived:
         """Try to write again after `trouble`, with everything that was held in memory. Raises StoreError."""
         store = self._store
-        wall = now.wall if now.synced else None
         revived = Revived(Committed(), known.journal, 0, {}, [], None)
         if not (store.writable and isinstance(trouble, StoreFull)):
             opened = self._ledger.begin(
@@ -130,7 +126,7 @@ class Clerk:
             if opened.journal != known.journal:
                 self._ledger.adopt(revived.journal, known.memory, known.rows, also=known.journal)
             revived.sheds = opened.sheds
-        revived.committed = self.commit(batch, wall, again=True)
+        revived.committed = self.commit(batch, again=True)
         if revived.committed.error is None:
             revived.counts = self._ledger.counts()
         return revived
@@ -151,19 +147,19 @@ class Clerk:
         except StoreFull:
             self._give_way()
 
-    def make_room(self, wall: float | None) -> Tidied:
+    def make_room(self, lived: float) -> Tidied:
         """One slice of shedding. Raises StoreError."""
         try:
-            done = self._space.make_room(wall)
+            done = self._space.make_room(lived)
             self._written += done.removed
             return done
         except StoreFull:
             self._give_way()
             return Tidied()
 
-    def expire(self, wall: float) -> Tidied:
+    def expire(self, lived: float) -> Tidied:
         """One slice of what is too old. Raises StoreError."""
-        done = self._space.expire(wall)
+        done = self._space.expire(lived)
         self._written += done.removed
         return done
 
@@ -190,18 +186,19 @@ class Clerk:
         if self._ledger.mark is not None:
             self._water.write(self._ledger.mark)
 
-    def _write(self, batch: Batch, wall: float | None, done: Committed, *, again: bool) -> None:
+    def _write(self, batch: Batch, done: Committed, *, again: bool) -> None:
         try:
             self._ledger.write(batch, again=again)
             return
         except StoreFull:
             self._give_way()
+        lived = batch.marks.lived if batch.marks else 0.0
         for _ in range(_RELIEF_SLICES):
             try:
                 self._ledger.write(batch, again=again)
                 return
             except StoreFull:
-                part = self._space.relieve(wall)
+                part = self._space.relieve(lived)
                 done.tidied.add(part)
                 self._written += part.removed
                 if part.removed:

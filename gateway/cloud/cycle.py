@@ -184,8 +184,8 @@ class Cycle:
         return True
 
     def _submit_commit(self, *, release: bool) -> None:
-        batch = self._queue.launch(self._numbering.marks(whole=release, release=release))
-        self._submit(partial(self._clerk.commit, batch, self._trusted()), self._committed)
+        batch = self._queue.launch(self._numbering.marks(self._now().mono, whole=release, release=release))
+        self._submit(partial(self._clerk.commit, batch), self._committed)
 
     def _start_revival(self) -> bool:
         if not self._retry:
@@ -195,7 +195,7 @@ class Cycle:
         return True
 
     def _submit_revival(self, *, release: bool) -> None:
-        batch = self._queue.launch(self._numbering.marks(whole=True, release=release))
+        batch = self._queue.launch(self._numbering.marks(self._now().mono, whole=True, release=release))
         known = Known(self._numbering.journal, dict(self.memory), self._delivery.rows())
         self._submit(
             partial(self._clerk.revive, batch, known, uuid.uuid4().hex, self._now(), self._trouble), self._revived
@@ -212,7 +212,7 @@ class Cycle:
         return True
 
     def _start_chore(self) -> bool:
-        chores, wall, sync = self.chores, self._trusted(), self._numbering.sync
+        chores, lived, sync = self.chores, self._numbering.lived(self._now().mono), self._numbering.sync
         if chores.correct and sync is not None:
             self._submit(partial(self._clerk.correct, sync), self._corrected)
         elif chores.checkpoint:
@@ -220,10 +220,10 @@ class Cycle:
             self._submit(self._clerk.checkpoint, self._done)
         elif chores.make_room:
             chores.make_room = False
-            self._submit(partial(self._clerk.make_room, wall), self._made_room)
-        elif chores.expire and wall is not None:
+            self._submit(partial(self._clerk.make_room, lived), self._made_room)
+        elif chores.expire:
             chores.expire = False
-            self._submit(partial(self._clerk.expire, wall), self._expired)
+            self._submit(partial(self._clerk.expire, lived), self._expired)
         elif chores.vacuum:
             chores.vacuum = False
             self._submit(self._clerk.vacuum, self._done)
@@ -388,10 +388,6 @@ class Cycle:
         if self._trouble is None:
             self._clerk.restore_reserve()
         self.kick()
-
-    def _trusted(self) -> float | None:
-        now = self._now()
-        return now.wall if now.synced else None
 
 
 def _error(result: object) -> StoreError:

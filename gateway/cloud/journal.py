@@ -89,7 +89,9 @@ class Journal:
         self.memory: dict[str, Json] = {}
         """What the site remembered when the journal was opened."""
         self.newest: float | None = None
-        """Newest wall time in the journal when it was opened."""
+        """Newest wall time in the journal when it was opened that is believed: no later clock was right."""
+        self.told: float | None = None
+        """Wall time of the last event when it was opened, as the clock showed it then."""
         self.born = 0.0
         """Since when what was carried out is known (wall time): the beginning of this journal, or of its memory."""
         self.on_ready: Callable[[], None] = lambda: None
@@ -99,7 +101,8 @@ class Journal:
         self._gaps = Gaps(now, self._numbering.new_id, self._tell_gaps)
         self._queue = CommitQueue(self._delivery, self._gaps.name, queue_bytes)
         forgotten = frozenset(stream for stream, age in self._keep.items() if age <= 0)
-        ledger = Ledger(self._store, self.boot, forgotten)
+        shortest = min((age for age in self._keep.values() if age > 0), default=_DAY)
+        ledger = Ledger(self._store, self.boot, forgotten, min(shortest / 24, 3600.0))
         water = HighWater(folder / "high-water")
         self._clerk = Clerk(self._store, ledger, Space(self._store, self._keep), self._ballast, water)
         self._cycle = Cycle(
@@ -124,6 +127,11 @@ class Journal:
         return self._cycle.loss
 
     @property
+    def clock_doubted(self) -> bool:
+        """The clock was set by more than a day, and that is not believed yet."""
+        return self._numbering.believed.doubted
+
+    @property
     def lost(self) -> bool:
         """The store cannot be written; events flow from memory."""
         return self._queue.lost
@@ -136,6 +144,7 @@ class Journal:
         fresh = uuid.uuid4().hex
         opened, trouble = await self._open(fresh)
         self._numbering.begin(fresh, {}, 0)
+        self._numbering.live_on(0.0, None, self._now().mono)
         self._numbering.n = _MEMORY_BASE | uuid.uuid4().int & (1 << 61) - (1 << 32)
         if opened is not None:
             self._begin(opened)
@@ -174,7 +183,9 @@ class Journal:
     def _begin(self, opened: Opened) -> None:
         self._numbering.begin(opened.journal, opened.last, opened.reserved)
         self._numbering.n = opened.top
-        self._numbering.newest = self.newest = opened.newest
+        self._numbering.live_on(opened.lived, opened.newest, self._now().mono)
+        self.newest, self.told = opened.newest, opened.told
+        self._numbering.told = opened.told
         self.born = opened.born
         self.memory = {key: orjson.loads(value) for key, value in opened.memory.items()}
         self._cycle.memory = opened.memory

@@ -12,6 +12,7 @@ from gateway.cloud import events, salvage
 from gateway.cloud.batch import Batch, Entry, Marks, Shed, State
 from gateway.cloud.highwater import REASON, Loss, Mark, behind
 from gateway.cloud.outbox import Row
+from gateway.cloud.schema import AGED
 from gateway.cloud.store import Store
 from gateway.errors import StoreDamaged, StoreError, StoreGone
 from gateway.model import Instant, Stream
@@ -54,6 +55,11 @@ class Opened:
     journal: str
     born: float
     newest: float | None
+    """The newest wall time that was believed."""
+    told: float | None
+    """Wall time of the last event."""
+    lived: float
+    """Seconds that the box had lived through."""
     memory: dict[str, bytes]
     last: dict[Stream, int]
     reserved: int
@@ -72,7 +78,7 @@ class Opened:
 class Ledger:
     """Reads and writes the tables of one store."""
 
-    def __init__(self, store: Store, boot: str, forgotten: frozenset[Stream]) -> None:
+    def __init__(self, store: Store, boot: str, forgotten: frozenset[Stream], age_every: float = 3600.0) -> None:
         self._store = store
         self._boot = boot
         self._forgotten = forgotten
@@ -83,6 +89,11 @@ class Ledger:
         self._gone = False
         """The files were deleted or replaced, and no new one is begun yet."""
         self._saved: salvage.Saved | None = None
+        self._age_every = age_every
+        """Seconds between two marks of age."""
+        self._lived = 0.0
+        self._aged: float | None = None
+        """Seconds lived through at the last mark of age."""
 
     # ---- opening ----------------------------------------------------------------------------------
 
@@ -231,6 +242,8 @@ class Ledger:
             raise StoreError(f"{store.path}: nothing is in it yet")
         present, born = journals[0]
         newest = store.execute("SELECT newest FROM journal WHERE newest IS NOT NULL ORDER BY epoch DESC LIMIT 1")
+        told, lived, marked = self._times()
+        self._lived, self._aged = lived, None
         last: dict[Stream, int] = {}
         reserved = 0
         sheds: list[Shed] = []
@@ -245,11 +258,13 @@ class Ledger:
             journal=fresh or present,
             born=born,
             newest=newest[0][0] if newest else None,
+            told=told if told is not None or not newest else newest[0][0],
+            lived=lived,
             memory={key: value for key, value in store.execute("SELECT key, value FROM memory") if _is_json(value)},
             last=last,
             reserved=reserved,
             counts=self.counts(),
-            top=store.number("SELECT max(n) FROM event"),
+            top=max(store.number("SELECT max(n) FROM event"), marked),
             sheds=sheds,
             quarantined=aside,
             writable=store.writable,
@@ -261,10 +276,11 @@ class Ledger:
         `also`: the journal under which events of this process may still come.
         """
         store = self._store
-        found = [(row, state, orjson.loads(row.payload)) for row, state in rows]
+        found = list(rows)
         born = "INSERT OR IGNORE INTO journal (id, born) VALUES (?, ?)"
         with store.transaction():
-            store.many(born, ((event["journal"], 0.0) for _, _, event in found))
+            # Decoded one at a time, twice: an event takes up ten times its bytes then.
+            store.many(born, ((orjson.loads(row.payload)["journal"], 0.0) for row, _ in found))
             store.many(born, ((name, 0.0) for name in (also, journal)))
             epoch = store.number("SELECT max(epoch) FROM journal")
             # A journal begun a moment ago has no rows yet, so its number may still change.
@@ -274,13 +290,7 @@ class Ledger:
             store.execute(_STREAM, (NUMBER[Stream.TELEMETRY], 0, BLOCK))
             store.execute("DELETE FROM memory")
             store.many(_MEMORY, memory.items())
-            self._insert(
-                (
-                    Entry(row, event["journal"], events.wall_of(event["time"]), None, state)
-                    for row, state, event in found
-                ),
-                "OR IGNORE ",
-            )
+            self._insert((_entry(row, state) for row, state in found), "OR IGNORE ")
         self.mark = self._standing()
 
     def counts(self) -> dict[tuple[Stream, State], int]:
@@ -289,6 +299,15 @@ class Ledger:
             "SELECT stream, state, count(*) FROM outbox WHERE destination = ? GROUP BY state, stream", (BROKER,)
         )
         return {(_STREAMS[stream], State(state)): count for stream, state, count in rows}
+
+    def _times(self) -> tuple[float | None, float, int]:
+        """Wall time of the last event, seconds lived through, the highest `n` whose age is known."""
+        store = self._store
+        if store.number("PRAGMA user_version") < AGED:
+            return None, 0.0, 0  # an older version that is only read
+        told = store.execute("SELECT told FROM journal WHERE told IS NOT NULL ORDER BY epoch DESC LIMIT 1")
+        lived = store.execute("SELECT max(lived) FROM (SELECT lived FROM journal UNION SELECT lived FROM age)")
+        return told[0][0] if told else None, lived[0][0] or 0.0, store.number("SELECT max(n) FROM age")
 
     # ---- writing ----------------------------------------------------------------------------------
 
@@ -350,8 +369,13 @@ class Ledger:
         if mark is None or mark.journal != marks.journal:
             return None
         commits = mark.commits + (1 if batch.entries or batch.memory else 0)
-        self._store.execute("UPDATE journal SET newest = ?, commits = ? WHERE epoch = ?",
-                            (marks.newest, commits, self._epoch(marks.journal)))  # fmt: skip
+        # A life that could not read the file counts from nothing; what is older must not look younger for it.
+        lived = max(marks.lived, self._lived)
+        self._store.execute("UPDATE journal SET newest = ?, told = ?, lived = ?, commits = ? WHERE epoch = ?",
+                            (marks.newest, marks.told, lived, commits, self._epoch(marks.journal)))  # fmt: skip
+        if self._aged is None or lived - self._aged >= self._age_every:
+            self._aged = lived
+            self._store.execute("INSERT OR REPLACE INTO age (n, lived) VALUES (?, ?)", (marks.top, lived))
         self._store.many(_STREAM, ((NUMBER[stream], *rest) for stream, rest in marks.streams.items()))
         return Mark(marks.journal, commits, {**mark.streams, **marks.streams})
 
@@ -407,6 +431,11 @@ class Ledger:
         with store.transaction():
             store.many("UPDATE event SET payload = ?, at = ?, mono = NULL, boot = NULL WHERE n = ?", changed)
         return True
+
+
+def _entry(row: Row, state: State) -> Entry:
+    event = orjson.loads(row.payload)
+    return Entry(row, event["journal"], events.wall_of(event["time"]), None, state)
 
 
 def _is_json(text: object) -> bool:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gateway.cloud import events
 from gateway.cloud.batch import Entry, Marks, worth_of
+from gateway.cloud.believed import Believed
 from gateway.cloud.ledger import BLOCK
 from gateway.cloud.outbox import Row
 from gateway.model import Instant, Json, Stream
@@ -34,8 +35,11 @@ class Numbering:
         self._boot = boot
         self._simulated = simulated
         self.journal = ""
-        self.newest: float | None = None
-        """Newest wall time given to an event."""
+        self.believed = Believed(None, 0.0)
+        """The newest wall time that later lives may rely on."""
+        self.told: float | None = None
+        """Wall time given to the last event."""
+        self._lived = 0.0, 0.0
         self.n = 0
         self.last: dict[Stream, int] = dict.fromkeys(Stream, 0)
         self.reserved = 0
@@ -52,6 +56,16 @@ class Numbering:
     def low(self) -> bool:
         """The reservation is to be renewed."""
         return self.reserved - self.last[Stream.TELEMETRY] < BLOCK // 2
+
+    def live_on(self, lived: float, newest: float | None, mono: float) -> None:
+        """Seconds that the box had lived through, and the time that was believed, when the store was opened."""
+        self._lived = lived, mono
+        self.believed = Believed(newest, mono)
+
+    def lived(self, mono: float) -> float:
+        """Seconds that the box has lived through since its store was begun, by monotonic time over all lives."""
+        lived, since = self._lived
+        return lived + mono - since
 
     def begin(self, journal: str, last: Mapping[Stream, int], reserved: int) -> None:
         """Go on with a journal's numbers, or begin a new one."""
@@ -86,8 +100,9 @@ class Numbering:
         self.last[stream] = sequence
         self._moved.add(stream)
         self.n += 1
-        if self.newest is None or wall > self.newest:
-            self.newest = wall
+        self.told = wall
+        if clock is not events.CORRECTED:
+            self.believed.see(wall, at.mono, synced=at.synced)
         return Entry(
             Row(self.n, stream, sequence, payload, jpeg),
             self.journal,
@@ -98,9 +113,7 @@ class Numbering:
         )
 
     def synced(self, now: Instant) -> None:
-        """The clock is trusted from now on. What it said before does not bind it."""
-        if self.unsynced and self.newest is not None:
-            self.newest = now.wall
+        """The clock is trusted from now on."""
         self.sync = now
         self.unsynced = False
 
@@ -109,8 +122,8 @@ class Numbering:
         self._count += 1
         return events.event_id(wall, (self._count & 0xFFF) << 62 | (self._seed + self._count) & (1 << 62) - 1)
 
-    def marks(self, *, whole: bool, release: bool = False) -> Marks:
-        """Where the numbering stands. `whole`: of all streams; `release`: nothing stays reserved."""
+    def marks(self, mono: float, *, whole: bool, release: bool = False) -> Marks:
+        """Where the numbering stands at `mono`. `whole`: of all streams; `release`: nothing stays reserved."""
         streams = set(Stream) if whole else self._moved
         if self.low and not release:
             streams.add(Stream.TELEMETRY)
@@ -118,11 +131,14 @@ class Numbering:
         ahead = 0 if release else BLOCK
         return Marks(
             self.journal,
-            self.newest,
+            self.believed.value,
             {
                 stream: (self.last[stream], self.last[stream] + (ahead if stream is Stream.TELEMETRY else 0))
                 for stream in streams
             },
+            told=self.told,
+            lived=self.lived(mono),
+            top=self.n,
         )
 
     def committed(self, marks: Marks) -> None:

@@ -32,6 +32,16 @@ STEPS: tuple[tuple[str, ...], ...] = (
         # How many commits of this epoch wrote events or memory: a file that was put back in time shows it.
         "ALTER TABLE journal ADD COLUMN commits INTEGER NOT NULL DEFAULT 0",
     ),
+    (
+        # Seconds that the box has lived through when the event `n` was its last: a wall clock tells no age. About one
+        # row an hour.
+        "CREATE TABLE age (n INTEGER PRIMARY KEY, lived REAL NOT NULL)",
+        "ALTER TABLE journal ADD COLUMN lived REAL",
+        # The wall time of the last event; `newest` is the newest one that is believed.
+        "ALTER TABLE journal ADD COLUMN told REAL",
+    ),
 )
 
+AGED = 4
+"""The first version that knows the age of events."""
 VERSION = len(STEPS)

@@ -1,9 +1,11 @@
 """Who gives way when room runs short, and what has been kept long enough. Runs on the writer's thread.
 
-Delivered history goes first: pictures, telemetry, the rest by age beyond `keep`. Then undelivered pictures
-and telemetry, those that the broker would not take before those that wait, oldest first; their numbers are written
-down for `stream.shed` in the same transaction.
-Undelivered events of the other streams never go.
+Delivered history goes first, whatever `keep` says: pictures, telemetry, what is older than `keep`, then passages, audit
+and inspection, then alarms but for the last thousand. Then undelivered pictures and telemetry, those that the broker
+would not take before those that wait, oldest first; their numbers are written down for `stream.shed` in the same
+transaction. Then the last thousand alarms, which the broker has. Undelivered events of the other streams never go.
+
+Age is the time that the box has lived through since (`age` of the schema): no wall clock makes history old.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,8 +23,12 @@ _HIGH = 0.90
 _LOW = 0.85
 _VACUUM_PAGES = 256
 _SHEDDABLE = (Stream.PICTURE, Stream.TELEMETRY)
+_RECORDS = (Stream.ACCESS, Stream.AUDIT, Stream.INSPECTION)
+_ALARMS = 1000
+"""The last ones, which stay while anything else can go."""
+_ALL = (1 << 63) - 1
 
-_OLDEST = """SELECT n, at, epoch, sequence FROM event WHERE stream = ? AND (epoch, sequence) > (?, ?) AND n < ?
+_OLDEST = """SELECT n FROM event WHERE stream = ? AND n < ?
     AND NOT EXISTS (SELECT 1 FROM outbox AS o
         WHERE o.destination = ? AND o.state = ? AND o.stream = event.stream AND o.n = event.n)
     ORDER BY epoch, sequence LIMIT ?"""
@@ -54,33 +60,35 @@ class Space:
         """Over 90 % of `max_size` is used."""
         return self._share() > _HIGH
 
-    def make_room(self, wall: float | None) -> Tidied:
+    def make_room(self, lived: float) -> Tidied:
         """Remove up to 200 rows of those that go first, until 85 % of `max_size` is used.
 
-        `wall`: the trusted time, or None: then nothing goes because of its age.
+        `lived`: seconds that the box has lived through.
         """
         if self._share() <= _LOW:
             return Tidied()
-        for done in self._stages(wall):
+        for done in self._stages(lived):
             if done.removed:
                 done.more = True
                 return done
         return Tidied()
 
-    def relieve(self, wall: float | None) -> Tidied:
+    def relieve(self, lived: float) -> Tidied:
         """Remove up to 200 rows of those that go first, whatever the share."""
-        for done in self._stages(wall):
+        for done in self._stages(lived):
             if done.removed:
                 return done
         return Tidied()
 
-    def expire(self, wall: float) -> Tidied:
+    def expire(self, lived: float) -> Tidied:
         """Remove up to 200 delivered events of each stream that are older than `keep`."""
         done = Tidied()
         for stream in Stream:
-            part = self._history(stream, wall - self._keep[stream])
+            part = self._history(stream, self._old(lived - self._keep[stream]))
             done.add(part)
             done.more = done.more or part.more
+        longest = self._old(lived - max(self._keep.values()))
+        self._store.execute("DELETE FROM age WHERE n < ?", (longest,))
         return done
 
     def vacuum(self) -> bool:
@@ -95,35 +103,46 @@ class Space:
         pages, free = self._store.used()
         return (pages - free) / self._store.max_pages
 
-    def _stages(self, wall: float | None) -> Iterator[Tidied]:
+    def _stages(self, lived: float) -> Iterator[Tidied]:
         for stream in _SHEDDABLE:
-            yield self._history(stream, float("inf"))
-        if wall is not None:
-            yield self.expire(wall)
+            yield self._history(stream, _ALL)
+        yield self.expire(lived)
+        # The oldest first: of these streams the one with the oldest.
+        oldest = {stream: self._next(stream, _ALL, 1) for stream in _RECORDS}
+        for stream in sorted(_RECORDS, key=lambda stream: oldest[stream][:1] or [_ALL]):
+            yield self._history(stream, _ALL)
+        floor = self._store.number(
+            "SELECT n FROM event WHERE stream = ? ORDER BY epoch DESC, sequence DESC LIMIT 1 OFFSET ?",
+            (NUMBER[Stream.ALARM], _ALARMS),
+        )
+        yield self._history(Stream.ALARM, floor)
         for stream in _SHEDDABLE:
             for state in (State.ASIDE, State.WAITING):
                 yield self._undelivered(stream, state)
+        yield self._history(Stream.ALARM, _ALL)
 
-    def _history(self, stream: Stream, before: float) -> Tidied:
-        """Delivered events of the stream, oldest first, up to the first that is not older than `before`."""
-        store = self._store
-        number = NUMBER[stream]
-        waiting = store.execute(
-            "SELECT min(n) FROM outbox WHERE destination = ? AND state = ? AND stream = ?",
-            (BROKER, State.WAITING, number),
-        )[0][0]
-        limit = (1 << 63) - 1 if waiting is None else waiting
+    def _old(self, lived: float) -> int:
+        """The highest `n` of what was there when the box had lived through so many seconds."""
+        return self._store.number("SELECT max(n) FROM age WHERE lived <= ?", (lived,))
+
+    def _history(self, stream: Stream, upto: int) -> Tidied:
+        """Delivered events of the stream up to this `n`, oldest first."""
         most = _most(stream)
-        rows = store.execute(_OLDEST, (number, 0, 0, limit, BROKER, State.ASIDE, most))
-        old = []
-        for n, at, _, _ in rows:
-            if at >= before:
-                break
-            old.append((n,))
+        old = self._next(stream, upto, most)
         if old:
-            with store.transaction():
-                store.many("DELETE FROM event WHERE n = ?", old)
+            with self._store.transaction():
+                self._store.many("DELETE FROM event WHERE n = ?", ((n,) for n in old))
         return Tidied(removed=len(old), more=len(old) == most)
+
+    def _next(self, stream: Stream, upto: int, most: int) -> list[int]:
+        """The oldest delivered events of the stream."""
+        waiting = self._store.execute(
+            "SELECT min(n) FROM outbox WHERE destination = ? AND state = ? AND stream = ?",
+            (BROKER, State.WAITING, NUMBER[stream]),
+        )[0][0]
+        limit = _ALL if waiting is None else waiting
+        rows = self._store.execute(_OLDEST, (NUMBER[stream], limit, BROKER, State.ASIDE, most))
+        return [n for (n,) in rows if n <= upto]
 
     def _undelivered(self, stream: Stream, state: State) -> Tidied:
         store = self._store

@@ -4,9 +4,10 @@ The whole gateway, on a clock whose hands the test moves.
 """
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,10 @@ import pytest
 from gateway.app import serve
 from gateway.clock import Clock
 from gateway.cloud.events import wall_of
+from gateway.model import Stream
 from gateway.prepare import prepare
 from simulators.cloud import Event
+from tests.reliability import stored
 from tests.reliability.compound import BATTERY, World, world
 
 HOUR = 3600.0
@@ -92,6 +95,25 @@ async def test_a_step_neither_stalls_a_timer_nor_reorders(tmp_path: Path, step: 
         in_order(it)
         data = it.cloud.of("gateway.started")[1]["data"]
         assert wall_of(data["blind_from"]) <= wall_of(data["blind_until"])
+        with closing(sqlite3.connect(f"file:{it.store / 'journal.db'}?mode=ro", uri=True)) as file:
+            ((newest,),) = file.execute("SELECT newest FROM journal")
+        assert abs(newest - time.time()) < 2 * HOUR, "a jump of years is not believed, one of an hour is"
+
+
+@pytest.mark.soak
+async def test_ten_years_ahead_for_two_minutes_leave_the_history_alone(tmp_path: Path) -> None:
+    """One wrong answer of a time server; what is too old goes at the first full minute."""
+    hands = Hands()
+    async with world(tmp_path) as it:
+        async with gateway(it, hands):
+            await it.flip(20)
+            hands.wall += 10 * YEAR
+            begun = time.monotonic()
+            while time.monotonic() - begun < 130.0:
+                await it.flip()
+        it.must_be_whole()
+        kept = {event["id"] for event in stored.events(it.store, Stream.ALARM)}
+        assert {event["id"] for event in it.cloud.of("alarm")} <= kept
 
 
 async def test_1970_at_boot(tmp_path: Path) -> None:

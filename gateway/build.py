@@ -206,6 +206,7 @@ def modbus_line(file: SiteFile, name: str) -> "modbus.LineSettings":
         parity=line.parity,
         stopbits=line.stopbits,
         in_flight=line.in_flight,
+        strict=line.strict,
         devices=tuple(_modbus_device(key, device, used) for key, device in file.devices.items() if device.line == name),
     )
 

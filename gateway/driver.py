@@ -121,6 +121,16 @@ class Traced(Protocol):
     """`>` sent or `<` received, monotonic seconds, bytes; the oldest first."""
 
 
+@runtime_checkable
+class Tolerant(Protocol):
+    """A poller that counts what it puts up with."""
+
+    @property
+    def oddities(self) -> Mapping[str, int | str | None]:
+        """For health: strange bytes, answers that nobody asked for, how its devices name themselves."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A picture as a camera sent it: bytes that nobody has decoded yet."""

@@ -123,7 +123,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class LineHealth:
-    """A line went down or came back."""
+    """A line went down, or answers (again). `detail` of one that is up: it flaps, and its alarm stays."""
 
     line: str
     up: bool

@@ -17,14 +17,8 @@ READS = {"coil": READ_COILS, "discrete": READ_DISCRETE, "holding": READ_HOLDING,
 """The function that reads each table."""
 
 _PDU = Struct(">BHH")
-_MBAP = Struct(">HHH")
-_LONGEST_MBAP = 254
 _REFUSED = 0x80
 _READ_REQUEST = 8
-
-
-class NotModbusError(ValueError):
-    """What comes on the connection is not Modbus TCP: where the next frame begins cannot be known."""
 
 
 class Ask(NamedTuple):
@@ -140,17 +134,6 @@ def read_requests(buffer: bytes) -> list[Ask]:
 def _read_request(frame: bytes, count: int) -> Ask:
     size = (count + 7) // 8 if frame[1] <= READ_DISCRETE else 2 * count
     return Ask(frame[0], frame[1:-2], frame, bytes((frame[0], frame[1], size)), 3 + size, alike=False)
-
-
-def frame_end(data: bytes, start: int) -> int | None:
-    """Where the MBAP frame at `start` ends; None while it is incomplete. Raises NotModbusError."""
-    if len(data) - start < _MBAP.size:
-        return None
-    _, protocol, length = _MBAP.unpack_from(data, start)
-    if protocol or not 2 <= length <= _LONGEST_MBAP:
-        raise NotModbusError(f"no Modbus TCP frame: {data[start : start + 8].hex(' ')}")
-    end: int = start + _MBAP.size + length
-    return end if end <= len(data) else None
 
 
 def judge(data: bytes, start: int, end: int, ask: Ask) -> Answer | None:

@@ -10,7 +10,6 @@ import logging
 import os
 import socket
 import termios
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -26,7 +25,8 @@ from drivers.modbus.encode import encode
 from drivers.modbus.frames import Answer, Ask
 from drivers.modbus.requests import Request, Requests
 from drivers.modbus.settings import Device, LineSettings
-from drivers.modbus.wire import Frames, TcpWire
+from drivers.modbus.trace import Oddities, Trace
+from drivers.modbus.wire import TcpWire
 from gateway.driver import Block, Decoded, Timing
 from gateway.errors import DeviceRefused, DeviceSilent, LineDown
 from gateway.model import Lane, Value
@@ -61,14 +61,21 @@ class ModbusLine:
 
         Right after `read` returned it is that read's, also with several in flight.
         """
-        self.frames: Frames = deque(maxlen=_KEPT_BUS if settings.is_bus else _KEPT_TCP)
+        self.frames = Trace(_KEPT_BUS if settings.is_bus else _KEPT_TCP)
+        self._oddities = Oddities()
         self._settings = settings
         self._wire: TcpWire | BusWire | None = None
+        self._opening = asyncio.Lock()
 
     @property
     def echoes(self) -> bool | None:
         """Whether the adapter sends back what is sent; None: not known (yet)."""
         return self._wire.echoes if isinstance(self._wire, BusWire) else None
+
+    @property
+    def oddities(self) -> Mapping[str, int | str | None]:
+        """What the line put up with since the start, for health."""
+        return self._oddities.told()
 
     def blocks(self) -> Sequence[Block]:
         """All requests that read every point of every device."""
@@ -81,18 +88,9 @@ class ModbusLine:
     async def __aenter__(self) -> Self:
         """Connect. Raises LineDown."""
         try:
-            wire = self._new_wire()
+            self._wire = await self._opened()
         except OSError as error:
             raise LineDown(f"{self._settings.name}: {error}") from error
-        try:
-            if self._settings.serial is None:
-                await self._connect(wire)
-            else:
-                await self._open(wire, self._settings.serial)
-        except BaseException:  # a cancelled connect too leaves no open port behind
-            wire.fail("not connected")
-            raise
-        self._wire = wire
         return self
 
     async def __aexit__(
@@ -113,12 +111,7 @@ class ModbusLine:
         request = block.request
         if not isinstance(request, Request):
             raise TypeError("a block of another line's driver")
-        wire, device = self._wire, request.device
-        if isinstance(wire, TcpWire):  # the busiest path: no further call in between
-            answer = await wire.ask(request.ask, timeout, device.silence)
-            self.latency = wire.latency
-        else:
-            answer = await self._ask(request.ask, device, timeout)
+        answer = await self._ask(request.ask, request.device, timeout)
         if isinstance(answer, int):
             raise DeviceSilent(f"exception {answer}", answer) if answer in _NOBODY else DeviceRefused(answer)
         return answer
@@ -161,19 +154,60 @@ class ModbusLine:
             self._wire.give_way(haste)
 
     async def _ask(self, ask: Ask, device: Device, timeout: float) -> Answer:
-        wire = self._wire
-        if wire is None:
-            raise LineDown("not connected")
-        if isinstance(wire, TcpWire):
-            answer = await wire.ask(ask, timeout, device.silence)
-        else:
-            answer = await wire.ask(ask, timeout, device.silence or 0.0, max(timeout, device.timeout))
-        self.latency = wire.latency
-        return answer
+        """Ask once; once more if the other side closed the connection meanwhile, which some do after each answer."""
+        while True:
+            wire = self._wire
+            if wire is None:
+                raise LineDown("not connected")
+            if wire.is_lost:
+                wire = await self._reopened(wire)
+            try:
+                if isinstance(wire, TcpWire):
+                    answer = await wire.ask(ask, timeout, device.silence, device.timeout)
+                else:
+                    answer = await wire.ask(ask, timeout, device.silence or 0.0, max(timeout, device.timeout))
+            except LineDown:
+                if self._wire is not wire or not self._may_reopen(wire):
+                    raise
+                continue
+            self.latency = wire.latency
+            wire.answered = True
+            return answer
 
-    def _new_wire(self) -> TcpWire | BusWire:
+    def _may_reopen(self, wire: TcpWire | BusWire) -> bool:
+        """A connection that was of use, and was closed by the other side."""
+        return self._settings.serial is None and wire.answered and not wire.given_up
+
+    async def _reopened(self, lost: TcpWire | BusWire) -> TcpWire | BusWire:
+        """Another connection in place of a lost one. Raises LineDown."""
+        async with self._opening:
+            if self._wire is None or (self._wire is lost and not self._may_reopen(lost)):
+                lost.writer()  # says why
+                raise LineDown("not connected")
+            if self._wire is lost:
+                wire = await self._opened(lost)
+                self._oddities.reopened += 1
+                self._wire = wire
+            return self._wire
+
+    async def _opened(self, lost: TcpWire | BusWire | None = None) -> TcpWire | BusWire:
+        """A new connection, in place of a lost one if there was one. Raises LineDown, OSError."""
+        wire = self._new_wire(lost)
+        try:
+            if self._settings.serial is None:
+                await self._connect(wire)
+            else:
+                await self._open(wire, self._settings.serial)
+        except BaseException:  # a cancelled connect too leaves no open port behind
+            wire.fail("not connected")
+            raise
+        return wire
+
+    def _new_wire(self, lost: TcpWire | BusWire | None) -> TcpWire | BusWire:
         if not self._settings.is_bus:
-            return TcpWire(self.frames)
+            strict = self._settings.strict or self._settings.in_flight > 1
+            past = lost.past if isinstance(lost, TcpWire) else None
+            return TcpWire(self.frames, self._oddities, strict=strict, past=past)
         known: dict[int, list[Ask]] = {}
         for block in self._requests.blocks():
             if isinstance(block.request, Request):

@@ -139,6 +139,8 @@ class LineSettings:
     parity: Literal["none", "even", "odd"] = "none"
     stopbits: Literal[1, 2] = 1
     in_flight: int = 1
+    strict: bool = False
+    """On TCP: take only answers with the transaction id and unit of their question."""
     devices: tuple[Device, ...] = field(default=())
 
     @property
@@ -155,7 +157,7 @@ def problems(settings: LineSettings) -> list[str]:
         if device.id in seen:
             found.append(f"device {device.id}: given twice")
         seen.add(device.id)
-        found += [f"device {device.id}: {text}" for text in _device(device)]
+        found += [f"device {device.id}: {text}" for text in _device(device, is_bus=settings.is_bus)]
         names: set[str] = set()
         for point in (*device.points, *device.settings):
             if point.name in names:
@@ -187,9 +189,11 @@ def _line(line: LineSettings) -> Iterator[str]:
         yield f"in_flight {line.in_flight}: a bus carries one request at a time"
 
 
-def _device(device: Device) -> Iterator[str]:
-    if not 1 <= device.unit <= 255:
-        yield f"unit {device.unit}: 1-255 (0 is the broadcast, which nobody may answer)"
+def _device(device: Device, *, is_bus: bool) -> Iterator[str]:
+    if not 0 <= device.unit <= 255:
+        yield f"unit {device.unit}: 0-255"
+    elif is_bus and device.unit == 0:
+        yield "unit 0: 1-255 on a bus (0 is the broadcast, which nobody may answer)"
     if not 1 <= device.max_registers <= MAX_REGISTERS:
         yield f"max_registers {device.max_registers}: 1-{MAX_REGISTERS}"
     if not 1 <= device.max_bits <= MAX_BITS:

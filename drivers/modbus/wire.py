@@ -6,15 +6,15 @@ own account.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections import deque
+from dataclasses import dataclass, field
 from typing import cast
 
-from drivers.modbus.frames import Answer, Ask, NotModbusError, frame_end, judge
+from drivers.modbus.frames import Answer, Ask, judge
+from drivers.modbus.mbap import EXACT, HEADER, LONGEST, Hit, Style, find, frame_end, frames, tail
+from drivers.modbus.trace import Oddities, Trace
 from gateway.errors import DeviceSilent, LineDown
 
-Frames = deque[tuple[str, float, bytes]]
-"""The last bytes that went over a line: `>` sent or `<` received, monotonic seconds, bytes."""
-
+Frames = Trace
 
 _HOLD = 3.0
 """So long a converter may wait for a unit on its own bus, in seconds: the longest of what they are shipped with."""
@@ -24,20 +24,38 @@ _EXCEPTION = 0x80
 """Set in the function of an exception (MODBUS Application Protocol V1.1b3, 7)."""
 _DEAD = 2
 """A unit that was given up so many times in a row is not waited for."""
+_FLOOD_RATE, _FLOOD_MOST = 16 << 10, 64 << 10
+"""Bytes that nobody asked for: so many a second are passed over for as long as they come, and so many at once."""
+_FLOOD_PIECE = 64
+"""Each piece of them counts as so many bytes at least: it costs as much."""
+_SIFTED = 16 << 10
+"""Bytes of one piece in which an answer is looked for."""
+_LOOKED = 4 * LONGEST
+"""Bytes of what nobody asked for that are looked at for late answers."""
+_UNASKED_QUIET = 0.05
+"""Quiet after a frame that nobody asked for, before a question whose answer has no number of its own, in seconds."""
 
 
 class Connection(asyncio.Protocol, ABC):
     """An asyncio protocol that can be awaited: `opened` and `closed` are futures."""
 
-    def __init__(self, frames: Frames) -> None:
+    def __init__(self, frames: Trace, oddities: Oddities | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.frames = frames
         self.opened: asyncio.Future[None] = self.loop.create_future()
         self.closed: asyncio.Future[None] = self.loop.create_future()
         self.latency = 0.0
         """Seconds that the last answer took beyond its wire time."""
+        self.oddities = oddities if oddities is not None else Oddities()
+        self.answered = False
+        """Something that was asked over it was answered."""
+        self.given_up = False
+        """By us, for what came over it."""
         self._transport: asyncio.Transport | None = None
         self._down = "not connected"
+        self._flood = 0.0
+        """Bytes that nobody asked for, less what was allowed for since."""
+        self._flood_at = self.loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open; it is closed again if nobody waits for it any more."""
@@ -59,6 +77,21 @@ class Connection(asyncio.Protocol, ABC):
     @abstractmethod
     def interrupt(self, error: LineDown) -> None:
         """End whatever is under way with `error`."""
+
+    @property
+    def is_lost(self) -> bool:
+        """It was open, or never was, and is not."""
+        return self._transport is None
+
+    def not_asked_for(self, size: int) -> None:
+        """So many bytes came that nobody asked for: one that floods is given up."""
+        now = self.loop.time()
+        self._flood = max(0.0, self._flood - (now - self._flood_at) * _FLOOD_RATE) + max(size, _FLOOD_PIECE)
+        self._flood_at = now
+        if self._flood > _FLOOD_MOST and not self.given_up:
+            self.oddities.floods += 1
+            self.given_up = True
+            self.fail(f"it floods: more than {_FLOOD_RATE >> 10} KiB/s that nobody asked for")
 
     def writer(self) -> asyncio.Transport:
         """Where to send. Raises LineDown once the connection is lost."""
@@ -90,44 +123,96 @@ class Connection(asyncio.Protocol, ABC):
             answer.set_exception(DeviceSilent("no answer in time"))
 
 
+@dataclass(slots=True)
+class Past:
+    """What requests that were given up leave behind, also for the next connection. Times: seconds of the loop."""
+
+    number: int = 0
+    """The last transaction id."""
+    quiet_until: float = 0.0
+    """Until then an answer without a number of its own could be that to a lost request."""
+    held_until: float = 0.0
+    """A converter may be busy with what was given up until then; 0 once something was heard."""
+    in_vain: dict[int, int] = field(default_factory=dict)
+    """By unit, how many requests in a row were given up."""
+    _held_most: float = 0.0
+    _held_by: int = 0
+    """The unit that was given up last."""
+
+    def next_number(self) -> int:
+        """A transaction id that was not used of late."""
+        self.number = self.number % 0xFFFF + 1
+        return self.number
+
+    def lose(self, unit: int, sent: float, late_until: float, *, heard: bool) -> None:
+        """A request was given up: its answer may yet come, and who is asked next may have to wait behind it."""
+        self.next_number()  # whoever says one more than he was asked is not mistaken for the next
+        self.quiet_until = max(self.quiet_until, late_until)
+        self.in_vain[unit] = self.in_vain.get(unit, 0) + 1
+        if heard:
+            return
+        if not self.held_until:
+            self._held_most = sent + _HOLDS
+        self.held_until = min(max(sent, self.held_until) + _HOLD, self._held_most)
+        self._held_by = unit
+
+    def holds_up(self, ask: Ask, now: float) -> bool:
+        """True if a converter can hardly have come to this request yet.
+
+        Who was asked in vain before is not waited for: several dead units would hold up the living for each other. A
+        write is: given up while the converter has it still, it would be done twice.
+        """
+        may_live = not ask.is_read or self.in_vain.get(ask.unit, 0) < _DEAD
+        return self.held_until > now and self._held_by != ask.unit and may_live
+
+
 class TcpWire(Connection):
     """Modbus TCP: requests and answers are paired by transaction id, so several may be under way.
 
-    An answer to a request that was given up finds no partner and is passed over.
+    An answer to a request that was given up finds no partner and is passed over. What else comes is passed over too: an
+    answer is found wherever it begins. With one request under way a device may say transaction id 0, or one more than
+    ours, and unit 0 or 255, unless the line is `strict`; what its first answer said holds for the connection. One that
+    always says 0 gives no proof of the question: after a lost read the line is left alone for its longest answer time.
 
     A converter to a bus asks one unit after another, and may wait much longer than we for one that is dead. Until
     something is heard again the time of the *other* units does not run out behind such a request: they are well.
     """
 
-    def __init__(self, frames: Frames) -> None:
-        super().__init__(frames)
+    def __init__(
+        self, frames: Trace, oddities: Oddities | None = None, *, strict: bool = False, past: Past | None = None
+    ) -> None:
+        super().__init__(frames, oddities)
+        self.past = past if past is not None else Past()
+        """What is to be remembered from the connection before."""
+        self._strict = strict
+        self._style: Style | None = None
+        """How the device names what it answers; None: it has not answered yet."""
         self._pending: dict[int, tuple[Ask, asyncio.Future[Answer]]] = {}
-        self._transaction = 0
         self._rest = b""
         self._last = 0.0
-        self._held_until = 0.0
-        """A converter may be busy with what was given up until then; 0 once something was heard."""
-        self._held_most = 0.0
-        self._held_by = 0
-        """The unit that was given up last."""
-        self._in_vain: dict[int, int] = {}
-        """By unit, how many requests in a row were given up."""
+        self._heard_at = 0.0
+        """When the last sound frame came."""
 
-    async def ask(self, ask: Ask, timeout: float, silence: float | None) -> Answer:
+    async def ask(self, ask: Ask, timeout: float, silence: float | None, ceiling: float) -> Answer:
         """The answer to one request. `silence`: seconds since the last byte that the device wants.
 
-        Raises LineDown, DeviceSilent.
+        `ceiling`: its longest answer time, in seconds. Raises LineDown, DeviceSilent.
         """
-        if silence:
-            await asyncio.sleep(self._last + silence - self.loop.time())
-        transport = self.writer()
-        number = self._transaction = self._transaction % 0xFFFF + 1
-        frame = number.to_bytes(2, "big") + ask.frame
         loop = self.loop
+        if silence:
+            await asyncio.sleep(self._last + silence - loop.time())
+        if self._says_nothing() and ask.is_read and self._is_in_doubt():
+            await asyncio.sleep(self.past.quiet_until - loop.time())
+        transport = self.writer()
+        if not self._pending and self._rest:
+            self._pass_over(self._rest)
+            self._rest = b""
+        number = self.past.next_number()
+        frame = number.to_bytes(2, "big") + ask.frame
         answer: asyncio.Future[Answer] = loop.create_future()
         self._pending[number] = ask, answer
         sent = loop.time()
-        held = self._held_until > sent
+        held = self.past.held_until > sent
         timer = loop.call_at(sent + timeout, self._over, ask, timeout, answer)
         transport.write(frame)
         self.frames.append((">", sent, frame))
@@ -137,7 +222,7 @@ class TcpWire(Connection):
                 self.latency = loop.time() - sent
             return found
         except DeviceSilent:
-            self._hold(ask.unit, sent)
+            self.past.lose(ask.unit, sent, sent + max(ceiling, timeout), heard=self._heard_at >= sent)
             raise
         finally:
             timer.cancel()
@@ -146,18 +231,17 @@ class TcpWire(Connection):
     def data_received(self, data: bytes) -> None:
         """Bytes have come: hand the answers in them to those who wait."""
         self._last = self.loop.time()
-        self._held_until = 0.0
         self.frames.append(("<", self._last, data))
-        if self._rest:
-            data = self._rest + data
-        start = 0
-        try:
-            while (end := frame_end(data, start)) is not None:
-                self._answered(data, start, end)
-                start = end
-        except NotModbusError as error:
-            self.fail(str(error))
-        self._rest = data[start:]
+        if not self._rest and frame_end(data, 0) == len(data):  # the usual: one answer, whole
+            pending = self._pending.get(data[0] << 8 | data[1])
+            if pending is not None and self._style == EXACT:
+                ask, answer = pending
+                found = judge(data, HEADER, len(data), ask)
+                if found is not None and not answer.done():
+                    self._heard(data)
+                    answer.set_result(found)
+                    return
+        self._sift(self._rest + data if self._rest else data)
 
     def interrupt(self, error: LineDown) -> None:
         """End every request under way with `error`."""
@@ -165,36 +249,76 @@ class TcpWire(Connection):
             if not answer.done():
                 answer.set_exception(error)
 
-    def _over(self, ask: Ask, timeout: float, answer: asyncio.Future[Answer]) -> None:
-        """The time of a request is over, unless a converter can hardly have come to it yet.
+    def _sift(self, data: bytes) -> None:
+        """Find the answers among whatever came."""
+        while (hit := self._next(data[:_SIFTED])) is not None:
+            found, answer = hit
+            self._pass_over(data[: found.start])
+            self._heard(data[found.start : found.end])
+            self._style = self.oddities.style = found.style
+            self.answered = True
+            answer.set_result(found.answer)
+            data = data[found.end :]
+        last = data[-_LOOKED:]
+        for _, end in frames(last):
+            last = data[-_LOOKED:][end:]
+        self._rest = tail(last)
+        self._pass_over(data[: len(data) - len(self._rest)])
 
-        Who was asked in vain before is not waited for: several dead units would hold up the living for each other. A
-        write is: given up while the converter has it still, it would be done twice.
-        """
-        may_live = not ask.is_read or self._in_vain.get(ask.unit, 0) < _DEAD
-        behind = self._held_until > self.loop.time() and self._held_by != ask.unit
-        if behind and may_live and not answer.done():
-            self.loop.call_at(self._held_until + timeout, self.expire, answer)
+    def _next(self, data: bytes) -> tuple[Hit, asyncio.Future[Answer]] | None:
+        """The first answer to a request under way."""
+        styles = self._styles()
+        hits = [
+            (hit, answer)
+            for number, (ask, answer) in self._pending.items()
+            if not answer.done() and (hit := find(data, ask, number, styles)) is not None
+        ]
+        first = min(hits, key=lambda one: one[0].start, default=None)
+        if first is not None and self._style is None and first[0].style.number is None and self._is_in_doubt():
+            self._style = first[0].style  # it may answer a lost request: from now on those are waited for
+            return None
+        return first
+
+    def _styles(self) -> tuple[int | None, ...] | None:
+        """How far an answer may be off its question's transaction id; None: in nothing."""
+        if self._strict or len(self._pending) > 1:
+            return None
+        if self._style is None:
+            return 0, 1, None
+        return (0, None) if self._style.number is None else (self._style.number,)
+
+    def _is_in_doubt(self) -> bool:
+        """The answer to a lost request may still come."""
+        return self.past.quiet_until > self.loop.time()
+
+    def _says_nothing(self) -> bool:
+        """Its answers carry no number, so a late one could pass for another's."""
+        return self._style is not None and self._style.number is None
+
+    def _heard(self, frame: bytes) -> None:
+        """A sound frame came, in time or not: the unit lives; an exception may be the converter's."""
+        self._heard_at = self._last
+        self.past.held_until = 0.0
+        if frame[HEADER + 1] < _EXCEPTION:
+            self.past.in_vain.pop(frame[HEADER], None)
+
+    def _pass_over(self, data: bytes) -> None:
+        """Nobody asked for these bytes. Too many of them, and the connection is given up."""
+        if not data:
+            return
+        strange, last = len(data), data[-_LOOKED:]
+        for start, end in frames(last):
+            strange -= end - start
+            self.oddities.unasked += 1
+            self._heard(last[start:end])
+            if self._says_nothing():
+                self.past.quiet_until = max(self.past.quiet_until, self.loop.time() + _UNASKED_QUIET)
+        self.oddities.strange += strange
+        self.not_asked_for(len(data))
+
+    def _over(self, ask: Ask, timeout: float, answer: asyncio.Future[Answer]) -> None:
+        """The time of a request is over, unless a converter can hardly have come to it yet."""
+        if not answer.done() and self.past.holds_up(ask, self.loop.time()):
+            self.loop.call_at(self.past.held_until + timeout, self.expire, answer)
         else:
             self.expire(answer)
-
-    def _hold(self, unit: int, sent: float) -> None:
-        """A request was given up: who is asked next may have to wait behind it."""
-        self._in_vain[unit] = self._in_vain.get(unit, 0) + 1
-        if self._last >= sent:
-            return
-        if not self._held_until:
-            self._held_most = sent + _HOLDS
-        self._held_until = min(max(sent, self._held_until) + _HOLD, self._held_most)
-        self._held_by = unit
-
-    def _answered(self, data: bytes, start: int, end: int) -> None:
-        if data[start + 7] < _EXCEPTION:  # in time or not, the unit lives; an exception may be the converter's
-            self._in_vain.pop(data[start + 6], None)
-        pending = self._pending.get(data[start] << 8 | data[start + 1])
-        if pending is None:
-            return
-        ask, answer = pending
-        found = judge(data, start + 6, end, ask)
-        if found is not None and not answer.done():
-            answer.set_result(found)

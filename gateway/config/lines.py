@@ -23,6 +23,8 @@ class ModbusLine(Strict):
     parity: Parity = "none"
     stopbits: Literal[1, 2] = 1
     in_flight: int = Field(1, ge=1, le=16)
+    strict: bool = False
+    """On Modbus TCP: take only answers with the transaction id and unit of their question."""
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -50,6 +52,8 @@ class ModbusLine(Strict):
                     raise wrong(f"found {key} on a Modbus TCP line", "only with serial, or with framing: rtu", key)
         elif self.in_flight > 1:
             raise wrong(f"found {self.in_flight}", "1: a bus carries one request at a time", "in_flight")
+        elif "strict" in written:
+            raise wrong("found strict on a bus", "only on a Modbus TCP line: no RTU answer has a number", "strict")
         return self
 
 

@@ -13,15 +13,26 @@ def _by_stream(schema: dict[str, object]) -> dict[str, object]:
     return record({stream.value: schema for stream in Stream})
 
 
+_ODDITIES: Final = record(
+    {
+        "strange_bytes": count("On Modbus TCP: bytes that fit nothing"),
+        "unasked_frames": count("On Modbus TCP: frames that nobody asked for, late answers too"),
+        "floods": count("Connections given up because of too much of either"),
+        "reopened": count("Connections that the other side closed, and that were opened again at once"),
+        "identity": maybe(text("How its devices name what they answer, where that is not as the standard has it")),
+    }
+)
+
 _LINE: Final = record(
     {
         "up": flag(),
         "detail": {"type": "string", "description": "Why it is down; empty while it is up"},
         "down_for": _AGE,
-        "losses": count("How often it went down"),
+        "losses": count("How often it was lost"),
         "driver_bugs": count(),
         "busy": number("Share of the last seconds in which a request was under way", minimum=0, maximum=1),
         "overruns": count("Turns that were skipped because the line was late"),
+        "oddities": maybe(_ODDITIES | {"description": "What the line put up with on the wire"}),
     }
 )
 

@@ -53,6 +53,10 @@ class Asking:
         self.devices: dict[str, Device] = {}
         self.opened = 0.0
         """When the line was opened the last time (monotonic seconds)."""
+        self.answered = False
+        """True once anything on the line answered since it was opened."""
+        self.came_up: Callable[[Instant], Awaitable[None]] = _nobody
+        """Is told when `answered` becomes true, before anything else of that answer."""
         self._is_open = False
         self.schedule = Schedule((), 0.0)
         self.shortest = life
@@ -80,14 +84,18 @@ class Asking:
     def begin(self, at: Instant) -> None:
         """The line has been opened: all devices are due at once, misses count from nothing."""
         self.opened = at.mono
-        self._is_open = True
+        self._is_open, self.answered = True, False
         for device in self.devices.values():
             device.forget(at.mono)
         self.schedule.restart(at.mono)
 
+    def pause(self) -> None:
+        """The connection is gone, and is opened again: nobody can be said to answer, or not to."""
+        self._is_open = self.answered = False
+
     async def lose(self, at: Instant) -> None:
         """The line is down: every point of every device is BAD."""
-        self._is_open = False
+        self.pause()
         for device in tuple(self.devices.values()):
             device.forget(at.mono)
             await self._telling.changed(device, device.table.lost(Reason.LINE_DOWN, at), at)
@@ -119,6 +127,8 @@ class Asking:
                 await self._refused(device, job, block, error, at)
             else:
                 device.code = getattr(error, "code", None)
+                if device.code is not None:
+                    await self._lives(at)
                 await self._missed(device, job, block, at)
             return self._clock.now().mono
         at = self._clock.now()
@@ -245,9 +255,16 @@ class Asking:
 
     async def _heard(self, device: Device, at: Instant) -> None:
         """The device answers (again)."""
+        await self._lives(at)
         device.heard = True
         self._shows_life(device, at)
         await self._telling.answering(device, at)
+
+    async def _lives(self, at: Instant) -> None:
+        """Something on the line answers: it is up, before anything else is told of it."""
+        if not self.answered:
+            self.answered = True
+            await self.came_up(at)
 
     def _shows_life(self, device: Device, at: Instant) -> None:
         device.returned = at.mono
@@ -259,6 +276,7 @@ class Asking:
 
     async def _refused(self, device: Device, job: Job, block: Block, error: DeviceRefused, at: Instant) -> None:
         """An exception: it shows life, but does not give this block. Silence that was told ends by an answer."""
+        await self._lives(at)
         device.refused += 1
         device.code = error.code
         if device.answering is not False:
@@ -398,3 +416,7 @@ class Asking:
         device = self.devices[name] = Device(name, blocks, self.poller.timing(name), watched, at)
         self._telling.meet(device)
         return device
+
+
+async def _nobody(at: Instant) -> None:
+    """Nobody is to be told."""

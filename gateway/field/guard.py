@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from gateway.driver import Block, Decoded, Poller, Timing, Yielding
+from gateway.driver import Block, Decoded, Poller, Timing, Tolerant, Yielding
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, LineDown
 from gateway.model import Lane, Quality, Reason, Value
 
@@ -37,6 +37,12 @@ class Guarded:
     def latency(self) -> float:
         """See Poller."""
         return self._poller.latency
+
+    @property
+    def oddities(self) -> Mapping[str, int | str | None] | None:
+        """See Tolerant; None for a poller that does not count."""
+        poller = self._poller
+        return _call(lambda: poller.oddities) if isinstance(poller, Tolerant) else None
 
     async def __aenter__(self) -> Self:
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import traceback
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 
 from gateway.clock import Clock
@@ -15,7 +16,7 @@ from gateway.field.status import LineStatus
 from gateway.field.telemetry import Telemetry
 from gateway.field.timing import line_wait
 from gateway.log import logger
-from gateway.model import Input, LineHealth, Reading, Value
+from gateway.model import Input, Instant, LineHealth, Reading, Value
 
 _log = logger(__name__)
 
@@ -29,6 +30,12 @@ _LIFE = 20.0
 """Every device is asked at least that often: three misses later its silence is told, well within 100 s."""
 _STEADY = 30.0
 """A line that stayed up that long is opened again without the back-off of earlier losses."""
+_FLAP_WINDOW, _FLAPS = 600.0, 2
+"""A line that was lost so many times within so many seconds flaps: its alarm stays, with a count."""
+_FLAP_STEADY = 60.0
+"""Seconds without a loss after which the alarm of a line that flapped ends; its count is told as often."""
+_ALONE = 60.0
+"""A connection lost so long after the loss before is opened again before anybody is told, in seconds."""
 _KEEPS_UP = 60.0
 """Seconds without a skipped turn after which a line is said to keep up again."""
 _BUGS_TOLD = 16
@@ -69,6 +76,8 @@ class Line:
             life=_LIFE,
             may_hang=may_hang,
         )
+        self._asking.came_up = self._came_up
+        self._may_hang = may_hang
         self._put = put
         self._clock = clock
         self._rng = rng
@@ -76,6 +85,14 @@ class Line:
         self._turn = asyncio.Lock()
         self._waker: asyncio.Future[None] | None = None
         self._up: bool | None = None
+        """What was told: it answers, or cannot be used."""
+        self._is_open = False
+        self._is_lost = False
+        """It was lost, and nothing has answered since."""
+        self._lost_at: deque[float] = deque(maxlen=100)
+        self._flapping = ""
+        """What was told of how often it was lost of late; empty if it was not."""
+        self._flap_told = 0.0
         self._detail = "not opened yet"
         self._since = clock.now().mono
         self._losses = 0
@@ -113,16 +130,17 @@ class Line:
                     continue
                 except LineDown as error:
                     now = self._clock.now().mono
-                    attempt = 0 if self._up and now - self._asking.opened >= _STEADY else attempt + 1
+                    was_steady = self._asking.answered and now - self._asking.opened >= _STEADY
+                    attempt = 0 if was_steady else attempt + 1
                     await self._went_down(error)
                 await self._rest(now + line_wait(attempt, self._back_off, self._rng.random()))
         finally:
-            self._up = False
+            self._up = self._is_open = False
             self._asking.refuse(LineDown("the line was closed"))
 
     def read_now(self, device: str, points: tuple[str, ...]) -> None:
         """Read these points at once; the site gets the answer even if unchanged. On a line that is down: nothing."""
-        if not self._up:
+        if not (self._up or self._is_open):
             return
         try:
             self._asking.confirm(device, points, self._clock.now().mono)
@@ -149,7 +167,7 @@ class Line:
 
     @property
     def up(self) -> bool:
-        """The line is open."""
+        """The line is open, and something on it answered."""
         return bool(self._up)
 
     def snapshot(self) -> LineStatus:
@@ -163,6 +181,7 @@ class Line:
             driver_bugs=self._bugs,
             busy=self._busy_share if self._up else 0.0,
             overruns=self._asking.schedule.overruns,
+            oddities=self._poller.oddities,
             devices={name: device.status() for name, device in self._asking.devices.items()},
         )
 
@@ -179,7 +198,13 @@ class Line:
 
     async def _serve(self) -> None:
         """The line is open: ask until it is lost."""
-        await self._came_up()
+        at = self._clock.now()
+        self._asking.begin(at)
+        self._is_open = True
+        self._busy_from = at.mono
+        self._busy = 0.0
+        if not self._asking.devices:
+            await self._came_up(at)  # there is nobody whose answer could be waited for
         if self._poller.in_flight == 1:
             await self._ask()
             return
@@ -209,27 +234,48 @@ class Line:
             failed.append(error)
             _ring(one)
 
-    async def _came_up(self) -> None:
-        at = self._clock.now()
-        self._asking.begin(at)
-        self._busy_from = at.mono
-        self._busy = 0.0
+    async def _came_up(self, at: Instant) -> None:
+        """Something on it answers: a connection alone says nothing."""
+        self._is_lost = False
         if self._up is not True:
             down_for = round(at.mono - self._since, 1)
             _log.info("line up", line=self.name, down_for=down_for)
             self._up = True
+            self._count_losses(at.mono)
+            await self._put(LineHealth(self.name, up=True, detail=self._flapping, at=at))
+
+    def _count_losses(self, now: float) -> None:
+        """Say anew how often it was lost, but not all the time."""
+        recent = sum(now - at < _FLAP_WINDOW for at in self._lost_at)
+        if recent >= _FLAPS and (not self._flapping or now - self._flap_told >= _FLAP_STEADY):
+            self._flapping = f"lost {recent} times in {_FLAP_WINDOW / 60:.0f} min; the last time: {self._detail}"
+            self._flap_told = now
+
+    async def _settle(self, at: Instant) -> None:
+        """A line that flapped has been steady for long enough."""
+        if self._flapping and self._up and at.mono - self._lost_at[-1] >= _FLAP_STEADY:
+            self._flapping = ""
             await self._put(LineHealth(self.name, up=True, detail="", at=at))
 
     async def _went_down(self, error: LineDown) -> None:
         at = self._clock.now()
         if isinstance(error, DriverBug):
             self._count_bug(error)
+        self._is_open = False
+        alone = not self._lost_at or at.mono - self._lost_at[-1] >= _ALONE
+        self._detail = str(error) or "the line cannot be used"
+        if not self._is_lost:
+            self._is_lost = True
+            self._lost_at.append(at.mono)
+            self._losses += 1
+        if self._may_hang and self._asking.answered and alone and not isinstance(error, DriverBug):
+            _log.info("line lost", line=self.name, detail=str(error))
+            self._asking.pause()
+            return
         was, self._up = self._up, False
         self._asking.refuse(error)
         if was is not False:
             self._since = at.mono
-            self._losses += 1
-            self._detail = str(error) or "the line cannot be used"
             _log.warning("line down", line=self.name, detail=self._detail)
             await self._put(LineHealth(self.name, up=False, detail=self._detail, at=at))
         await self._asking.lose(at)
@@ -250,7 +296,7 @@ class Line:
             await self._pause(until - now)
 
     def _must_be_up(self) -> None:
-        if not self._up:
+        if not (self._up or self._is_open):
             raise LineDown(self._detail)
 
     # ---- turn by turn ---------------------------------------------------------------------------------
@@ -307,7 +353,8 @@ class Line:
         """What is looked at now and then: old readings, the share of time in use, skipped turns; and when again."""
         at = self._clock.now()
         again = min(await self._asking.sweep(at), at.mono + _BEAT)
-        if not self._up:
+        await self._settle(at)
+        if not self._is_open:
             return again
         if at.mono - self._busy_from >= _BEAT:
             self._busy_share = min(1.0, self._busy / (at.mono - self._busy_from) / self._poller.in_flight)

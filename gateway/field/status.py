@@ -35,9 +35,11 @@ class LineStatus:
     down_since: float | None
     """Monotonic seconds; None while it is up."""
     losses: int
-    """How often it went down."""
+    """How often it was lost."""
     driver_bugs: int
     busy: float
     """Share of the last seconds in which a request was under way, 0-1."""
     overruns: int
     devices: Mapping[str, DeviceStatus]
+    oddities: Mapping[str, int | str | None] | None = None
+    """What the driver put up with on the wire since the start; None: it does not count that."""

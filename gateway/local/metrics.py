@@ -130,7 +130,7 @@ def _uplink(uplink: Mapping[str, Any]) -> Iterator[Metric]:
 
 
 def _lines(lines: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
-    yield _gauge("line_up", "The line is open", {name: line["up"] for name, line in lines.items()}, "line")
+    yield _gauge("line_up", "Something on the line answers", {name: line["up"] for name, line in lines.items()}, "line")
     busy = {name: line["busy"] for name, line in lines.items()}
     yield _gauge("line_busy_ratio", "Share of the last seconds with a request under way", busy, "line")
     for key, text in _LINE_COUNTERS.items():

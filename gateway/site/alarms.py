@@ -175,6 +175,12 @@ class Alarms:
         elif not watch.holds:
             yield from self._change(watch, "alarm.updated", {**watch.standing, **occurrence.returned(None)}, now)
 
+    def note(self, subject: str, text: str, now: Instant) -> Iterator[Effect]:
+        """A built-in alarm stands on, and there is something new to say of it."""
+        watch = self._watches.get(subject)
+        if watch is not None and watch.standing is not None and watch.standing["text"] != text:
+            yield from self._tell(watch, "alarm.updated", {**watch.standing, "text": text}, now)
+
     def end(self, subject: str, now: Instant) -> Iterator[Effect]:
         """Clear a built-in alarm if it stands."""
         watch = self._watches.get(subject)

@@ -185,9 +185,11 @@ class Site:
                 yield from known.begin(built_in(f"{device}/blind"), detail, now)
             case DeviceBlind(device, False):
                 yield from known.end(f"{device}/blind", now)
-            case LineHealth(line, True):
+            case LineHealth(line, True, detail):
                 self._down.discard(line)
-                yield from known.end(f"{line}/down", now)
+                yield from known.note(f"{line}/down", detail, now) if detail else known.end(f"{line}/down", now)
+                for device in self._silent.intersection(self._of_line.get(line, ())):
+                    yield from known.begin(built_in(f"{device}/silent"), "no answer since the line is back", now)
                 yield from self._reach(self._of_line.get(line, []), now)
             case LineHealth(line, False, detail):
                 self._down.add(line)

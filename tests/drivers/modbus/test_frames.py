@@ -6,9 +6,7 @@ from hypothesis import strategies as st
 
 from drivers.modbus.frames import (
     Ask,
-    NotModbusError,
     crc16,
-    frame_end,
     judge,
     read,
     recount,
@@ -184,26 +182,6 @@ def test_another_count_gives_an_answer_of_another_length(ask: Ask, avoid: set[by
     assert other.size != ask.size
     assert other.head not in avoid
     assert other.size <= 253
-
-
-def test_mbap_frames() -> None:
-    frame = bytes.fromhex("0001 0000 0005 01 03 02 00 1f")
-    assert frame_end(frame, 0) == 11
-    assert frame_end(frame + frame, 11) == 22
-    assert frame_end(frame[:-1], 0) is None
-    assert frame_end(frame[:5], 0) is None
-    for broken in ("0001 0001 0005 01 03", "0001 0000 0001 01", "0001 0000 00ff 01 03", "4854 5450 2f31"):
-        with pytest.raises(NotModbusError):
-            frame_end(bytes.fromhex(broken), 0)
-
-
-@given(st.binary(max_size=300), st.integers(0, 300))
-def test_a_frame_ends_inside_the_data_or_not_at_all(data: bytes, start: int) -> None:
-    try:
-        end = frame_end(data, start)
-    except NotModbusError:
-        return
-    assert end is None or start + 8 <= end <= len(data)
 
 
 @given(asks, st.binary(min_size=2, max_size=260))

@@ -9,9 +9,9 @@ import pytest
 
 from drivers.modbus.line import ModbusLine
 from gateway.driver import Block
-from gateway.errors import DeviceSilent, LineDown
+from gateway.errors import DeviceSilent
 from tests.drivers.modbus.lines import CEILING, COIL, REGISTER, WIDE, expected, holding, tcp, unit, values
-from tests.drivers.modbus.responder import Responder, instead, late, normal, silent, tcp_port
+from tests.drivers.modbus.responder import Responder, late, normal, silent, tcp_port
 
 
 async def test_four_in_flight_overlap() -> None:
@@ -77,22 +77,6 @@ async def test_what_is_not_the_answer_is_none(wrong: str) -> None:
         with pytest.raises(DeviceSilent):
             await line.read(block, 0.05)
         assert await values(line, block) == expected(block)
-
-
-@pytest.mark.parametrize("garbage", [b"HTTP/1.1 400 Bad Request\r\n", b"\0" * 8, b"\0\1\0\0\xff\xff\1\3"])
-async def test_garbage_costs_the_connection(garbage: bytes) -> None:
-    responder = Responder(rtu=False)
-    async with tcp_port(responder) as served:
-        line = tcp(served.port, unit(1, *holding(0)))
-        (block,) = line.blocks()
-        async with line:
-            responder.knobs.append(instead(garbage))
-            with pytest.raises(LineDown, match="no Modbus TCP"):
-                await line.read(block, 1.0)
-            with pytest.raises(LineDown):
-                await line.read(block, 1.0)
-        async with line:
-            assert await values(line, block) == expected(block)
 
 
 async def test_an_answer_in_pieces() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from gateway.config.device import Profile
+from gateway.config.reference import describe
 from gateway.config.site import SiteFile
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -20,7 +21,9 @@ def build(kind: Literal["site", "profile"]) -> dict[str, Any]:
     definitions["Point"].pop("required" if kind == "site" else "", None)
     if kind == "site":
         _as_written(definitions)
-    return {"$schema": _DIALECT, "title": f"site-gateway {kind}", **{k: v for k, v in result.items() if k != "title"}}
+    schema = {"$schema": _DIALECT, "title": f"site-gateway {kind}", **{k: v for k, v in result.items() if k != "title"}}
+    describe(schema)
+    return schema
 
 
 def _as_written(definitions: dict[str, Any]) -> None:

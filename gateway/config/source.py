@@ -337,12 +337,25 @@ def _bare(line: str) -> str:
     return _BARE.sub(lambda match: " " * len(match[0]), line)
 
 
+_WORD = "[A-Za-z0-9_-]+"
+_MISTAKEN = re.compile(
+    rf"(?:^\s*(?:-\s+)?|[{{,，]\s*){_WORD}\s*(?P<colon>：)"
+    rf"|(?P<comma>[，；、])\s*{_WORD}\s*[:：]"
+    r"|(?:[:：]\s*|-\s+|[{\[,，]\s*)(?P<open>[［｛【“‘])"
+    r"|(?P<close>[］｝】])"
+    r"|^\s*(?P<mark>[＃－])"
+    r"|(?:^ *|[:-] *)(?P<blank>[\u3000\u00a0])"
+)
+"""A character of a Chinese keyboard where YAML wants one of its own; elsewhere it is text."""
+
+
 def wide_character(line: str) -> tuple[int, str] | None:
-    """Column (from 1) and name of the first character of a Chinese keyboard that only looks like one of YAML."""
-    for column, char in enumerate(_bare(line), 1):
-        if char in WIDE:
-            return column, f"found {wide_name(char)}; {WIDE[char]}"
-    return None
+    """Column (from 1) and name of the first character of a Chinese keyboard that stands for one of YAML."""
+    match = _MISTAKEN.search(_bare(line))
+    if match is None or match.lastgroup is None:
+        return None
+    char = match[match.lastgroup]
+    return match.start(match.lastgroup) + 1, f"found {wide_name(char)}; {WIDE[char]}"
 
 
 def _cause(lines: list[str], at: int) -> tuple[Place, str] | None:

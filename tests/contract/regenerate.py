@@ -1,4 +1,4 @@
-"""Writes what is made from the contract: `python -m tests.contract.regenerate`."""
+"""Writes what is made from the contract and the site file's models: `python -m tests.contract.regenerate`."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,8 @@ from typing import Any
 import yaml
 
 from gateway import __version__
+from gateway.config.load import schema
+from gateway.config.reference import page
 from gateway.contract.asyncapi import document
 from gateway.contract.commands import claims
 from gateway.contract.events import schemas
@@ -27,7 +29,8 @@ def files() -> dict[str, str]:
     """Every file that is made, by its path below `docs/`."""
     text = yaml.dump(document(__version__), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
     made = {f"schemas/{name}.json": _json(schema) for name, schema in schemas().items()}
-    return {"asyncapi.yaml": _HEAD + text, **made, "schemas/command.json": _json(claims())}
+    reference = {"site-file.md": page(schema("site"), schema("profile"))}
+    return {"asyncapi.yaml": _HEAD + text, **made, "schemas/command.json": _json(claims()), **reference}
 
 
 def _json(value: Any) -> str:

@@ -65,7 +65,7 @@ def test_check_of_a_good_file(tmp_path: Path) -> None:
 
 def test_check_folds_what_it_would_say_of_forty_devices(tmp_path: Path) -> None:
     """Forty devices of one kind: one line of each kind of doubt, with a count; `--json` has them all."""
-    alarm = "{at: discrete 1, every: 9s, alarms: {fire: {equals: true}}}"
+    alarm = "{at: discrete 1, every: 4s, alarms: {fire: {equals: true}}}"
     keys = f"line: a, kind: heat-detector, certified: none, points: {{hot: {alarm}}}"
     devices = "\n".join(f"  one-{n}: {{unit: {n}, {keys}}}" for n in range(1, 41))
     (tmp_path / "site.yaml").write_text(f"{MINIMAL.partition('devices:')[0]}devices:\n{devices}\n")

@@ -97,6 +97,10 @@ class Decisions:
         """The last order of each point: one that has waited for its commit meanwhile must not be written after it."""
         self.standing: dict[str, Mapping[str, Json]] = {}
         """The alarms that stand, as they are committed, by their key in the memory."""
+        self._ahead: dict[str, Mapping[str, Json]] = {}
+        """Fires that are told before their commit, because the store is slow."""
+        self._upto = 0
+        """The last alarm event that is in `standing`."""
         self.stepped = 0.0
         """Monotonic time of the last step, or when `run` last saw that there was none to take."""
 
@@ -211,7 +215,9 @@ class Decisions:
             upto = self._journal.last(Stream.ALARM) + sum(
                 isinstance(effect, Emit) and effect.stream is Stream.ALARM for effect in kept
             )
-            self._journal.append(kept, then=partial(self._accepted, _changes(kept), later, upto))
+            changes = _changes(kept)
+            self._journal.append(kept, then=partial(self._accepted, changes, later, upto))
+            self._tell_ahead(changes)
         for act in acts:
             if isinstance(act, Operate):
                 self._newest[act.device, act.point] = act.order
@@ -226,6 +232,7 @@ class Decisions:
             else:
                 self._do(act)
         for key, alarm in changes:
+            self._ahead.pop(key, None)
             if alarm is None:
                 self.standing.pop(key, None)
             else:
@@ -234,7 +241,17 @@ class Decisions:
             self._tell_standing(upto)
 
     def _tell_standing(self, upto: int) -> None:
-        self._tell(dict(self.standing), upto)
+        self._upto = upto
+        self._tell(self.standing | self._ahead, upto)
+
+    def _tell_ahead(self, changes: Sequence[Change]) -> None:
+        """Behind a slow disk people know of a fire before it is committed, and that it is not."""
+        if not self._journal.slow or self._journal.lost:
+            return
+        fires = {key: alarm for key, alarm in changes if alarm is not None and alarm.get("kind") == "fire"}
+        if fires:
+            self._ahead.update({key: {**alarm, "uncommitted": True} for key, alarm in fires.items()})
+            self._tell(self.standing | self._ahead, self._upto)
 
     def _wind(self, now: Instant) -> None:
         """Set the alarm clock for the site's next deadline."""

@@ -153,6 +153,8 @@ class Supervision:
             return f"a damaged store was set aside as {self._aside[0]}"
         if loss:
             return "the store went back in time: committed events are missing in it"
+        if journal.slow:
+            return "the store is slow: commits take over 0.5 s"
         if self._no_reserve(now):
             return "the disk is full: the room kept for alarms is in use"
         return ""

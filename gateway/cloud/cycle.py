@@ -291,11 +291,7 @@ class Cycle:
         self._delivery.settle(batch)
         run_thens(batch)
         counters = self.counters
-        counters.commits += 1
-        counters.rows += len(batch.entries)
-        counters.commit_seconds = committed.seconds
-        counters.recent.append(committed.seconds)
-        counters.commit_seconds_max = max(counters.commit_seconds_max, committed.seconds)
+        counters.committed(len(batch.entries), committed.seconds)
         counters.file_bytes = committed.file_bytes
         counters.reserve = committed.reserve
         self.chores.checkpoint = committed.checkpoint

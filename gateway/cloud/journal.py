@@ -136,6 +136,11 @@ class Journal:
         """The store cannot be written; events flow from memory."""
         return self._queue.lost
 
+    @property
+    def slow(self) -> bool:
+        """Commits take over 0.5 s, on and on: what is committed comes late."""
+        return self._cycle.counters.slow
+
     # ---- opening and closing ----------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:

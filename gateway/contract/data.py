@@ -57,6 +57,11 @@ ALARM: Final = record(
             flag("It changes more than 10 times a minute: told as active, summed once a minute; else absent")
         ),
         "count": maybe(count("Of one that is chattering: how often its condition came or went since the last event")),
+        "uncommitted": maybe(
+            flag(
+                "Only in `alarm.active`: a fire that is told before it is stored, because the disk is slow; else absent"
+            )
+        ),
         "device_time": maybe(moment("What a fire panel's own clock said; other devices have none")),
     }
 )

@@ -46,7 +46,7 @@ FIELDS = {
     "alarm.raised": (
         "alarm name kind severity class state active acknowledged latched shelved disabled first_out device point zone "
         "place value unit text quality raised_at acknowledged_at acknowledged_by verified_as cleared_at respond_by "
-        "resolve_by verify_by shelved_until overdue chattering count device_time"
+        "resolve_by verify_by shelved_until overdue chattering count uncommitted device_time"
     ),
     "access.passage": (
         "passage camera gate direction plate plate_raw plate_kind colour confidence list_kind decision reason seen_at "

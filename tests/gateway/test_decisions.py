@@ -1,15 +1,16 @@
 """Decisions and the journal: what waits for its commit, and what has become of it when that comes."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from gateway.clock import Clock
 from gateway.cloud.journal import Journal
 from gateway.decisions import Act, Decisions
 from gateway.inbox import Inbox
-from gateway.model import Answer, Command, Instant, Operate, Outcome, Quality, Reading
+from gateway.model import Answer, Command, Instant, Json, Operate, Outcome, OwnHealth, Quality, Reading, Stream
 from gateway.poison import Poison
 from gateway.site.site import Site
 from tests.site.compound import ALL, yard
@@ -25,6 +26,7 @@ class Wired:
         self.journal = journal
         self.inbox = Inbox()
         self.done: list[Act] = []
+        self.standing: list[tuple[dict[str, Mapping[str, Json]], int]] = []
         self.decisions = Decisions(
             lambda: Site(yard(), bytes(16)),
             self.inbox,
@@ -32,7 +34,7 @@ class Wired:
             self.clock,
             Poison(folder / "poison", "1", {}),
             do=self.done.append,
-            tell_standing=lambda _standing, _upto: None,
+            tell_standing=lambda standing, upto: self.standing.append((dict(standing), upto)),
             emitted=lambda _effects, _now: None,
         )
         self.decisions.restore(folder)
@@ -86,6 +88,29 @@ async def test_a_release_that_waited_for_its_commit_is_not_written_after_the_fir
             told.append(item)
         withdrawn = [item for item in told if isinstance(item, Outcome) and item.detail == "withdrawn"]
         assert len(withdrawn) == 1, "every order has one outcome"
+
+
+async def test_behind_a_slow_disk_a_fire_is_told_before_its_commit_and_nothing_else_is(tmp_path: Path) -> None:
+    async with wired(tmp_path) as site:
+        with closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as other:
+            for _ in range(3):
+                other.execute("BEGIN IMMEDIATE")
+                asyncio.get_running_loop().call_later(0.6, other.execute, "COMMIT")
+                await site.committed()
+            assert site.journal.slow
+            other.execute("BEGIN IMMEDIATE")
+            site.standing.clear()
+            site.burn("smoke-1")
+            ((told, upto),) = site.standing[-1:]
+            assert [(one["device"], one["uncommitted"]) for one in told.values()] == [("smoke-1", True)]
+            assert upto == 0
+            site.decisions.step(OwnHealth("gateway/clock", False, "x", site.now))
+            assert site.standing[-1:] == [(told, upto)], "what is no fire waits"
+            other.execute("COMMIT")
+        await site.committed()
+        told, upto = site.standing[-1]
+        assert {str(one["kind"]): "uncommitted" in one for one in told.values()} == {"fire": False, "gateway": False}
+        assert upto == site.journal.last(Stream.ALARM)
 
 
 async def test_what_moves_waits_for_its_commit_and_then_leaves(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from gateway import build
 from gateway.clock import kernel_synced
 from gateway.config.site import ModbusLine, SiteFile
-from gateway.driver import Poller, Traced
+from gateway.driver import Poller, Tolerant, Traced
 from gateway.errors import DeviceError, GatewayError, LineDown, LineTaken, NotAnswering
 from gateway.local.control import Daemon
 from gateway.safe_write import as_owner
@@ -25,7 +25,7 @@ from gateway.technician.on_loss import outputs
 from gateway.technician.runs_as import User, name_of, refusal, service_user
 from gateway.technician.trace import Exchange, exchanges
 from gateway.technician.watch import heard, state
-from gateway.technician.wiring import LOADS, Sign, diagnose
+from gateway.technician.wiring import LOADS, Sign, diagnose, oddities
 
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 6
 _ENOUGH, _LONGEST = 3.0, 15.0
@@ -86,7 +86,7 @@ def _line(
         if user is not None and (refused := refusal(line.serial, user)):
             yield Sign(about, "wrong", refused, f"usermod -aG dialout {user.name}, then restart the gateway")
     if daemon is not None:
-        yield from _running(name, about, daemon, devices, path)
+        yield from _running(name, about, daemon, devices, path, bus=line.is_bus)
         return
     trouble = ports.trouble(line.serial) if line.serial is not None else None
     if trouble is not None:
@@ -94,7 +94,8 @@ def _line(
         return
     try:
         taken.must_be_free(file, name)
-        talk = asyncio.run(_talk(build.poller(file, name), bus=line.is_bus))
+        poller = build.poller(file, name)
+        talk = asyncio.run(_talk(poller, bus=line.is_bus))
     except LineTaken as error:
         yield Sign(about, "doubt", f"is not asked: {error}")
         return
@@ -102,7 +103,8 @@ def _line(
         todo = "check the cable, the address and the port of the device or converter"
         yield Sign(about, "wrong", str(error), todo, of_all=True)
         return
-    yield from diagnose(name, devices, talk)
+    yield from diagnose(name, devices, talk, bus=line.is_bus)
+    yield from oddities(name, poller.oddities if isinstance(poller, Tolerant) else None)
 
 
 def _adapter(about: str, port: str) -> Iterator[Sign]:
@@ -121,7 +123,7 @@ def _adapter(about: str, port: str) -> Iterator[Sign]:
 
 
 def _running(
-    name: str, about: str, daemon: Mapping[str, Any], devices: Mapping[int, str], path: Daemon
+    name: str, about: str, daemon: Mapping[str, Any], devices: Mapping[int, str], path: Daemon, *, bus: bool
 ) -> Iterator[Sign]:
     """What the daemon knows of a line."""
     line = daemon["lines"].get(name)
@@ -132,8 +134,9 @@ def _running(
         what = f"is down: {line['detail']}"
         yield Sign(about, "wrong", what, "check the adapter, the cable, the address", of_all=True)
         return
-    signs = diagnose(name, devices, heard(path, name).exchanges)
+    signs = diagnose(name, devices, heard(path, name).exchanges, bus=bus)
     yield from signs
+    yield from oddities(name, line.get("oddities"))
     if any(sign.of_all for sign in signs):
         return  # that says it of every device
     for device, known in daemon["devices"].items():

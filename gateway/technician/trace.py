@@ -41,7 +41,9 @@ _READS = (1, 2, 3, 4)
 _MANY = (15, 16)
 _REFUSED = 0x80
 _MBAP = 6
-_LONGEST_MBAP = 254
+_LONGEST_HELD, _LONGEST_STRANGE = 4096, 512
+"""Bytes in which the beginning of a frame is looked for, and that are kept of what fits nothing."""
+_IN_FLIGHT = 16
 
 
 class Frame(NamedTuple):
@@ -85,6 +87,11 @@ class Exchange:
             return "answered" if self.answer.exception is None else "exception"
         rest = len(self.received) - (len(self.request) if self.echoed else 0)
         return "garbled" if rest > 0 and not self.stray else "nothing"
+
+    @property
+    def strange(self) -> bytes:
+        """What came for it and is no answer to it."""
+        return self.glitch if self.answer is not None else self.received
 
     @property
     def glitch(self) -> bytes:
@@ -217,30 +224,80 @@ def _answer_size(data: bytes, at: int) -> int | None:
 
 
 def _on_tcp(pieces: Iterable[Piece]) -> Iterator[Exchange]:
-    asked: list[tuple[float, bytes]] = []
-    replies: dict[tuple[int, int], tuple[float, bytes]] = {}
-    latest: dict[int, int] = {}
+    """Answers by their transaction ids; what fits nothing belongs to the request before it."""
+    asked: list[_Asked] = []
     held = b""
     for way, at, data in pieces:
         if way == ">":
-            latest[int.from_bytes(data[:2], "big")] = len(asked)
-            asked.append((at, data))
+            if asked and held:
+                asked[-1].strange += held
+            held = b""
+            asked.append(_Asked(at, data))
             continue
         held += data
-        while len(held) > _MBAP:
-            protocol, length = unpack(">HH", held[2:6])
-            if protocol or not 2 <= length <= _LONGEST_MBAP:
-                held = b""  # no Modbus TCP: the line gives the connection up here
-                break
-            if len(held) < _MBAP + length:
-                break
-            number = int.from_bytes(held[:2], "big")
-            if number in latest:
-                replies[number, latest[number]] = at, held[: _MBAP + length]
-            held = held[_MBAP + length :]
-    for place, (sent, request) in enumerate(asked):
-        heard, received = replies.get((int.from_bytes(request[:2], "big"), place), (None, b""))
-        unit, pdu = request[_MBAP], request[_MBAP + 1 :]
-        whole = len(received) > _MBAP + 1 and received[_MBAP] == unit and received[_MBAP + 1] & 0x7F == pdu[0]
-        answer = Frame(0, len(received), unit, received[_MBAP + 1 :]) if whole and len(received) > _MBAP + 2 else None
-        yield Exchange(sent, unit, pdu, request, received, heard, answer, (), echoed=False)
+        start = 0
+        for begin, end in _mbap_frames(held):
+            _give(asked, held[start:begin], held[begin:end], at)
+            start = end
+        held = held[start:][-_LONGEST_HELD:]
+    if asked and held:
+        asked[-1].strange += held
+    for one in asked:
+        yield one.exchange()
+
+
+class _Asked:
+    """A request over Modbus TCP, and what came for it."""
+
+    def __init__(self, sent: float, request: bytes) -> None:
+        self.sent = sent
+        self.request = request
+        self.strange = b""
+        self.reply = b""
+        self.heard: float | None = None
+
+    @property
+    def number(self) -> int:
+        return int.from_bytes(self.request[:2], "big")
+
+    def fits(self, frame: bytes, *, alone: bool) -> bool:
+        """Whether this frame answers it; one that names itself oddly only if nothing else is under way."""
+        number = int.from_bytes(frame[:2], "big")
+        own = number == self.number and frame[_MBAP] == self.request[_MBAP]
+        odd = number in (0, self.number, self.number + 1) and frame[_MBAP] in (0, 255, self.request[_MBAP])
+        return not self.reply and frame[_MBAP + 1] & 0x7F == self.request[_MBAP + 1] and (own or (alone and odd))
+
+    def exchange(self) -> Exchange:
+        """As it is told."""
+        unit, pdu = self.request[_MBAP], self.request[_MBAP + 1 :]
+        received = self.strange[:_LONGEST_STRANGE] + self.reply
+        start = len(received) - len(self.reply)
+        answer = Frame(start, len(received), unit, self.reply[_MBAP + 1 :]) if self.reply else None
+        return Exchange(self.sent, unit, pdu, self.request, received, self.heard, answer, (), echoed=False)
+
+
+def _give(asked: list[_Asked], before: bytes, frame: bytes, at: float) -> None:
+    """A frame has come, and strange bytes before it."""
+    if not asked:
+        return
+    waiting = [one for one in asked[-_IN_FLIGHT:] if not one.reply]
+    match = next((one for one in waiting if one.fits(frame, alone=False)), None)
+    if match is None and waiting and waiting[-1].fits(frame, alone=True):
+        match = waiting[-1]
+    owner = match or asked[-1]
+    owner.strange += before
+    if match is not None:
+        match.reply, match.heard = frame, at
+    elif not owner.reply:
+        owner.strange += frame
+
+
+def _mbap_frames(data: bytes) -> Iterator[tuple[int, int]]:
+    """Start and end of the sound Modbus TCP frames in the bytes, one after the other."""
+    at = data.find(b"\0\0\0", 2) - 2
+    while at >= 0:
+        end = at + _MBAP + data[at + 5] if len(data) - at > _MBAP + 1 else 0
+        sound = end >= at + _MBAP + 3 and end <= len(data) and data[at + _MBAP + 1] & 0x7F in FUNCTIONS
+        if sound:
+            yield at, end
+        at = data.find(b"\0\0\0", (end if sound else at + 1) + 2) - 2

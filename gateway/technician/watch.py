@@ -97,7 +97,7 @@ def describe(exchange: Exchange, offset: float) -> str:
         if exchange.glitch:
             lines.append(f"{indent}  noise before the answer: {exchange.glitch.hex(' ')}")
     elif exchange.verdict == "garbled":
-        lines.append(f"{indent}< damaged, CRC wrong  {raw}")
+        lines.append(f"{indent}< damaged  {raw}")
     else:
         lines.append(f"{indent}< no answer" + (f"  {raw}" if exchange.received else ""))
     lines += [f"{indent}  answer of unit {frame.unit}, too late" for frame in exchange.stray]

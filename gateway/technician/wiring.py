@@ -15,6 +15,8 @@ _CLEAN = 0.1
 """Share of damaged answers up to which a unit counts as clean."""
 _OFTEN = 0.2
 _FEW = 2
+_SHOWN = 24
+"""Bytes that are shown of what fits nothing."""
 _LONG = 16
 """Bytes from which an answer is long."""
 
@@ -48,26 +50,87 @@ class Tally:
         return self.garbled / came if came else 0.0
 
 
-def diagnose(line: str, devices: Mapping[int, str], talk: Sequence[Exchange]) -> list[Sign]:
-    """What is wrong on a line. `devices`: names by unit; `talk`: what was said lately."""
+def diagnose(line: str, devices: Mapping[int, str], talk: Sequence[Exchange], *, bus: bool = True) -> list[Sign]:
+    """What is wrong on a line. `devices`: names by unit; `talk`: what was said lately; `bus`: in RTU frames."""
     about = f"line {line}"
     tallies = count(talk)
     signs = [*_echo(about, talk)]
     if not talk:
         return [*signs, Sign(about, "doubt", "nothing was asked yet", "wait a minute, then ask again")]
     if not any(tally.answered for tally in tallies.values()):
-        return [*signs, _nobody(about, talk)]
-    faults = [
+        return [*signs, _nobody(about, talk) if bus else _nobody_on_tcp(about, talk)]
+    if bus:
+        faults = _on_a_bus(about, devices, talk, tallies)
+    else:
+        faults = [
+            *_one_by_one(about, devices, tallies),
+            *_strange(about, talk),
+            *_refusals(about, devices, talk),
+        ]
+    if not faults:
+        heard = sum(tally.answered for tally in tallies.values())
+        signs.append(Sign(about, "good", f"{len(tallies)} devices answer; {heard} answers, none damaged"))
+    return [*signs, *faults]
+
+
+def oddities(line: str, odd: Mapping[str, object] | None) -> list[Sign]:
+    """What the driver has put up with since it started (see the health of a line)."""
+    about, odd = f"line {line}", odd or {}
+    signs = []
+    if odd.get("identity"):
+        what = f"its answers are not named as the standard has it: {odd['identity']}"
+        signs.append(Sign(about, "doubt", what, "it works; do not write `strict: true` on this line"))
+    if odd.get("floods"):
+        what = f"it was closed {odd['floods']} times because it floods with what nobody asked for"
+        signs.append(Sign(about, "wrong", what, "see what stands at this address; nothing but Modbus belongs there"))
+    return signs
+
+
+def _nobody_on_tcp(about: str, talk: Sequence[Exchange]) -> Sign:
+    came = b"".join(one.strange for one in talk)
+    if not came:
+        what = "the connection is taken, and not a byte comes back"
+        return Sign(about, "wrong", what, "check the unit ids, and that no other master holds the device's connections")
+    said, todo = described(came)
+    return Sign(about, "wrong", f"{len(came)} bytes come back, and no answer: {said}", todo)
+
+
+def _strange(about: str, talk: Sequence[Exchange]) -> Iterator[Sign]:
+    """Bytes beside the answers."""
+    came = b"".join(one.strange for one in talk)
+    times = sum(bool(one.strange) for one in talk)
+    if times >= _FEW:
+        said, todo = described(came)
+        yield Sign(
+            about, "doubt", f"{len(came)} bytes that are no answer, at {times} of {len(talk)} requests: {said}", todo
+        )
+
+
+def described(came: bytes) -> tuple[str, str]:
+    """What bytes are that should be Modbus TCP, and what to do about it."""
+    shown = f"{came[:_SHOWN].hex(' ')}{' …' if len(came) > _SHOWN else ''}"
+    text = came[:_SHOWN].decode("ascii", "replace")
+    if text.isprintable() or text.split("\r\n", 1)[0].isprintable():
+        shown = f"{shown} ({text.splitlines()[0]!r})"
+    if b"HTTP/" in came[:200] or b"<html" in came[:400].lower():
+        return f"a web server ({shown})", "another port of the device: Modbus TCP is port 502 as a rule"
+    if came[:2] in (b"\x15\x03", b"\x16\x03"):
+        return f"TLS ({shown})", "another port: Modbus over TLS (802) is not spoken here"
+    if any(True for _ in answers(came)):
+        return f"RTU frames ({shown})", "`framing: rtu` on this line"
+    return shown, "set the device's or converter's mode to Modbus TCP, switch off its banner and heart-beat"
+
+
+def _on_a_bus(
+    about: str, devices: Mapping[int, str], talk: Sequence[Exchange], tallies: Mapping[int, Tally]
+) -> list[Sign]:
+    return [
         *_one_by_one(about, devices, tallies),
         *_noise(about, talk, tallies),
         *_glitches(about, tallies),
         *_refusals(about, devices, talk),
         *_late(about, devices, talk),
     ]
-    if not faults:
-        heard = sum(tally.answered for tally in tallies.values())
-        signs.append(Sign(about, "good", f"{len(tallies)} devices answer; {heard} answers, none damaged"))
-    return [*signs, *faults]
 
 
 def count(talk: Sequence[Exchange]) -> dict[int, Tally]:

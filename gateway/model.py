@@ -285,7 +285,7 @@ class Passage:
     trigger: str | None = None
     pictures: tuple[PictureRef, ...] = ()
     blanks: str = ""  # what the maker writes for a character that was not read
-    also: tuple[str, ...] = ()  # other plates of the same car, as sent
+    also: tuple[str, ...] = ()  # all plates of a car that carries several, as sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class Capture:
     blanks: str = ""
     """What this maker writes within a plate for a character that was not read."""
     also: tuple[str, ...] = ()
-    """Other plates of the same car, as sent."""
+    """All plates of a car that carries several (those of three regions), as sent; empty: it has the one."""
     url: str | None = None
     """Where the camera keeps the scene, as it says. Never fetched from anywhere but its configured address."""
 

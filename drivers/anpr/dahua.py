@@ -30,7 +30,9 @@ _EVENT = re.compile(r"Code=([^;]{1,64});\s*action=([^;]{1,32});\s*index=[^;]{0,1
 _LINE = re.compile(r"(?:Return)?Events\[(\d{1,2})\]\.([^=]{1,200})=(.*)")
 _STEPS = re.compile(r"([^.\[\]]+)|\[(\d{1,3})\]")
 _LINES = 4_000
-_ON_FOOT = frozenset({"nonmotor", "human", "person", "pedestrian"})
+_ON_FOOT = frozenset(
+    {"nonmotor", "non-motor", "human", "person", "pedestrian", "bicycle", "electricbicycle", "tricycle"}
+)
 _HOURS = (
     0, 1, 2, 3, 3.5, 4, 4.5, 5, 5.5, 5.75, 6, 6.5, 7, 8, 9, 9.5, 10, 11, 12, 13,
     -1, -2, -3, -3.5, -4, -5, -6, -7, -8, -9, -10, -11, -12,
@@ -45,9 +47,10 @@ def parse(payload: bytes, content_type: str, path: str, settings: CameraSettings
         return Report("heartbeat" if "keepalive" in where else "test", ACCEPTED)
     if is_multipart(content_type, payload):
         pieces = sort(parts(payload, content_type))
-        if not pieces.documents:
-            raise Unreadable("no JSON part")
-        report = _push(pieces.documents[0], where, settings)
+        documents = pieces.documents or tuple(pieces.fields.values())
+        if not documents:
+            raise Unreadable("no part with an event")
+        report = _push(documents[0], where, settings)
         captures = tuple(
             replace(one, pictures=chosen((*one.pictures, *pieces.pictures))) for one in report.captures[:1]
         )
@@ -62,7 +65,11 @@ def part(piece: Part, settings: CameraSettings) -> Report:
     if pieces.pictures or pieces.refused:
         found = tuple(one for whole in pieces.pictures for one in _unglued(whole))
         return Report("pictures", pictures=found, refused=len(pieces.refused), names=named(pieces.refused))
-    body = decode(piece.body).strip("\x00\r\n\t ")
+    return _words(decode(piece.body).strip("\x00\r\n\t "), settings)
+
+
+def _words(body: str, settings: CameraSettings) -> Report:
+    """What the text of a stream's part says. Raises Unreadable."""
     if body.lower() == "heartbeat" or not body:
         return Report("heartbeat")
     if body.startswith(("Events[", "ReturnEvents[")):
@@ -89,13 +96,14 @@ def _events(found: list[tuple[str, Mapping[str, Any]]], settings: CameraSettings
 
 
 def _is_car(event: Mapping[str, Any]) -> bool:
-    """Something with a plate, or at least no bicycle and nobody on foot: no gate opens for those."""
-    if text(at(event, "trafficcar", "platenumber")):
-        return True
+    """No bicycle, with or without a plate, and nobody on foot: no gate opens for those."""
     seen = (
         at(event, "comminfo", "snapcategory"),
         at(event, "object", "objecttype"),
+        at(event, "object", "category"),
         at(event, "vehicle", "objecttype"),
+        at(event, "vehicle", "category"),
+        at(event, "trafficcar", "vehiclecategory"),
     )
     return not _ON_FOOT.intersection(text(one).lower() for one in seen)
 
@@ -104,7 +112,7 @@ def _traffic(event: Mapping[str, Any], settings: CameraSettings) -> Capture:
     """An event of eventManager or snapManager. The text of an object is a plate only if it says that it is one."""
     car, thing = mapping(event.get("trafficcar")), mapping(event.get("object"))
     is_plate = text(thing.get("objecttype")).lower() == "plate"
-    raw = text(first(car, "platenumber") or (thing.get("text") if is_plate else ""))
+    raw = text(first(car, "platenumber") or (thing.get("text") if is_plate else "") or at(event, "plate", "text"))
     said = text(next(iter(items(car.get("drivingdirection"))), "")) or text(
         first(event, "junctiondirection", "vehicledirection")
     )
@@ -112,7 +120,7 @@ def _traffic(event: Mapping[str, Any], settings: CameraSettings) -> Capture:
     return Capture(
         plate_raw=raw or None,
         key=key("dahua", raw, *which) if any(which) else "",
-        confidence=certainty(thing.get("confidence")) if is_plate else certainty(car.get("confidence")),
+        confidence=_certainty(event, thing if is_plate else car),
         colour=colour(car.get("platecolor")),
         kind=by_word(text(car.get("platetype"))),
         turn=TURNS.get(said.lower()),
@@ -122,6 +130,12 @@ def _traffic(event: Mapping[str, Any], settings: CameraSettings) -> Capture:
         trigger=text(event.get("triggertype")) or None,
         lane=text(first(car, "lane") or event.get("lane")) or None,
     )
+
+
+def _certainty(event: Mapping[str, Any], near: Mapping[str, Any]) -> float | None:
+    """Of the plate: with its text, or with the plate's own object."""
+    found = certainty(near.get("confidence"))
+    return certainty(at(event, "plate", "confidence")) if found is None else found
 
 
 def _utc(event: Mapping[str, Any], settings: CameraSettings) -> Seen | None:
@@ -140,7 +154,16 @@ def _utc(event: Mapping[str, Any], settings: CameraSettings) -> Seen | None:
 
 
 def _push(payload: bytes, where: str, settings: CameraSettings) -> Report:
+    start = payload.lstrip(b"\xef\xbb\xbf\x00 \r\n\t")
+    if start[:1] not in (b"{", b"["):
+        return replace(_words(decode(start).strip("\x00\r\n\t "), settings), reply=ACCEPTED)
     root = parse_object(payload)
+    if "events" in root or {"code", "data"} <= root.keys():
+        listed = items(root.get("events")) if "events" in root else (root,)
+        found = [(text(one.get("code")), mapping(one.get("data")) or one) for one in listed if isinstance(one, dict)
+                 and text(one.get("action")).lower() != "stop"]  # fmt: skip
+        report = _events(found, settings)
+        return replace(report, reply=ACCEPTED, events=report.events or ("stop",))
     device = text(first(root, "deviceid", "device_id")) or None
     if "keepalive" in where or text(root.get("active")).lower() == "keepalive":
         return Report("heartbeat", ACCEPTED, device=device)
@@ -152,6 +175,8 @@ def _push(payload: bytes, where: str, settings: CameraSettings) -> Report:
     if not holders:
         if isinstance(root.get("trafficcar"), dict):
             return replace(_events([("Traffic", root)], settings), reply=ACCEPTED)
+        if not where.startswith("/notificationinfo/"):
+            raise Unreadable("no event in it")
         return Report("other", ACCEPTED, device=device, events=(where.rpartition("/")[2][:64] or "unknown",))
     captures = tuple(_tollgate(root, one, settings) for one in holders[:16])
     refused = tuple(name for one in holders for name in one if is_person(name) and _bytes(one, name))

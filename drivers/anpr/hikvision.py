@@ -20,7 +20,7 @@ ACCEPTED = OK
 ALERT_STREAM = "/ISAPI/Event/notification/alertStream"
 PLATES = "/ISAPI/Traffic/channels/1/vehicleDetect/plates"
 TURNS: Mapping[str, Turn] = {"forward": "forward", "reverse": "reverse", "approach": "forward", "away": "reverse"}
-_PLATE = ("licenseplate", "plate", "platenumber", "plateno", "originallicenseplate")
+_PLATE = ("licenseplate", "plate", "platenumber", "plateno", "originallicenseplate", "platelicense", "vehicleplate")
 _ALIVE = frozenset({"heartbeat", "videoloss"})
 Fields = Mapping[str, str]
 
@@ -77,16 +77,27 @@ def _document(data: bytes, settings: CameraSettings) -> Report:
 def _alert(alert: Node, settings: CameraSettings) -> Report:
     """One event in XML."""
     event = alert.texts()
+    if _is_over(event):
+        return Report("other", device=_device(event), events=("inactive",))
     anpr = next(alert.named("ANPR"), None)
     if anpr is None:
-        return _other(event)
+        return _vehicles(event, [dict(one) for one in _properties(alert)], settings) or _other(event)
     inner = anpr.texts()
     if (walker := _on_foot(inner)) is not None:
         return Report("other", device=_device(event), events=(walker,))
     gat = next(alert.named("VehicleGATInfo"), None)
     stamp = next((one.text for one in alert.named("absTime") if one.text), "")
     found = _capture(event, inner, {} if gat is None else gat.texts(), stamp, settings)
-    return Report("captures", captures=(found,), device=_device(event))
+    return Report("captures", captures=(found,), device=_device(event), channel=whole(event.get("channelid")))
+
+
+def _properties(alert: Node) -> Iterable[Fields]:
+    """What stands beside a plate of `CaptureResult` (mixedTargetDetection), in one level of elements."""
+    for holder in alert.named("Vehicle", "PlateInfo", "Property"):
+        texts = holder.texts()
+        listed = {one["description"].lower(): one["value"] for one in (child.texts() for child in holder.children)
+                  if "description" in one and "value" in one}  # fmt: skip
+        yield {**texts, **listed}
 
 
 def _json(data: bytes, settings: CameraSettings) -> Report:
@@ -94,6 +105,8 @@ def _json(data: bytes, settings: CameraSettings) -> Report:
     root = parse_object(data)
     body = root.get("eventnotificationalert")
     event = _flat(body if isinstance(body, dict) else root)
+    if _is_over(event):
+        return Report("other", device=_device(event), events=("inactive",))
     found = []
     for holder in objects(root, "anpr"):
         for anpr in holder["anpr"] if isinstance(holder["anpr"], list) else [holder["anpr"]]:
@@ -101,9 +114,43 @@ def _json(data: bytes, settings: CameraSettings) -> Report:
                 gat = next((_flat(one) for one in objects(root, "paltetypebygat", "platetypebygat")), {})
                 stamp = next((text(one["abstime"]) for one in objects(anpr, "abstime")), "")
                 found.append(_capture(event, _flat(anpr), gat, stamp, settings))
-    if not found:
-        return _other(event)
-    return Report("captures", captures=tuple(found[:16]), device=_device(event))
+    if found:
+        channel = whole(event.get("channelid"))
+        return Report("captures", captures=tuple(found[:16]), device=_device(event), channel=channel)
+    return _vehicles(event, list(_targets(root)), settings) or _other(event)
+
+
+def _targets(root: Mapping[str, object]) -> Iterable[Fields]:
+    """The vehicles of platforms and of mixedTargetDetection: values bare, or as `{value, confidence}`, or listed."""
+    for one in objects(root, *_PLATE, "property"):
+        listed = one.get("property")
+        if isinstance(listed, list):
+            pairs = (_flat(pair) for pair in listed[:64] if isinstance(pair, dict))
+            flat = {
+                pair["description"].lower(): pair["value"] for pair in pairs if {"description", "value"} <= pair.keys()
+            }
+        else:
+            flat = {}
+        for name, value in one.items():
+            if isinstance(value, dict):
+                inner = _flat(value)
+                flat.setdefault(name, inner.get("value", ""))
+                if name in _PLATE and inner.get("confidence"):
+                    flat["confidencelevel"] = inner["confidence"]
+        yield {**flat, **_flat(one)}
+
+
+def _vehicles(event: Fields, targets: Iterable[Fields], settings: CameraSettings) -> Report | None:
+    """Vehicles that are told of without `ANPR`; None: there is none with a plate."""
+    told = [one for one in targets if any(one.get(name) for name in _PLATE) and _on_foot(one) is None]
+    unlike = {next(one[name] for name in _PLATE if one.get(name)): one for one in reversed(told)}
+    found = tuple(_capture(event, one, {}, "", settings) for one in reversed(list(unlike.values())))
+    return Report("captures", captures=found[:16], device=_device(event)) if found else None
+
+
+def _is_over(event: Fields) -> bool:
+    """The end of an event tells of no car; a video loss that is over is the heart-beat."""
+    return event.get("eventstate", "").lower() == "inactive" and event.get("eventtype", "").lower() not in _ALIVE
 
 
 def _flat(value: Mapping[str, object]) -> dict[str, str]:
@@ -123,7 +170,9 @@ def _capture(event: Fields, anpr: Fields, gat: Fields, stamp: str, settings: Cam
     """Out of the texts of the event, of its `ANPR`, of `VehicleGATInfo` and the picture's own time."""
     raw = next((text(anpr[name]) for name in _PLATE if anpr.get(name)), "")
     written = event.get("datetime", "") or anpr.get("datetime", "")
-    confidence = certainty(anpr.get("confidencelevel"))
+    confidence = certainty(anpr.get("confidencelevel") or anpr.get("plateconfidence"))
+    if confidence == 0 and raw:
+        confidence = None  # a plate that was read for certain by nobody: the field is not filled
     if confidence is None:
         confidence = weakest(text(anpr.get("platecharbelieve"), 256).split(","))
     said = anpr.get("direction", "").strip().lower()
@@ -171,9 +220,9 @@ def _other(event: Fields) -> Report:
     kind = text(event.get("eventtype"))
     if kind.lower() in _ALIVE and (kind.lower() != "videoloss" or event.get("eventstate", "").lower() != "active"):
         return Report("heartbeat", device=_device(event))
-    if not kind and not event:
+    if not kind:
         raise Unreadable("no event in it")
-    return Report("other", device=_device(event), events=(kind or "unknown",))
+    return Report("other", device=_device(event), events=(kind,))
 
 
 def _device(event: Fields) -> str | None:

@@ -18,6 +18,7 @@ _FIRST_LINE = re.compile(rb"\s{0,16}--([^\r\n]{1,200}?)[ \t]{0,64}\r?\n")
 _BLANK = re.compile(rb"\r?\n[ \t]*\r?\n")
 _HEADER = re.compile(rb"[!#-'*+\-.0-9A-Z^-z|~]{1,64}[ \t]*:")
 _NAMED = re.compile(r"""(filename|name)\s*=\s*(?:"([^"]{0,200})"|([^;\s"]{1,200}))""", re.IGNORECASE)
+_LED = re.compile(rb"(?:\r?\n){1,2}(?=content-[a-z]{1,32}[ \t]*:)", re.IGNORECASE)
 _BEFORE = b"\n\xd9}>"
 """What stands before a delimiter: the end of a line; of a JPEG, JSON or XML, where the camera forgot the line end."""
 
@@ -74,6 +75,7 @@ def read(raw: bytes) -> Part:
 
 def split_headers(raw: bytes) -> tuple[bytes, bytes]:
     """Headers and body. What begins with no header is all body."""
+    raw = raw[leading(raw) :]
     if raw[:1] == b"\n" or raw[:2] == b"\r\n":
         return b"", raw[1 if raw[:1] == b"\n" else 2 :]
     if _HEADER.match(raw) is None:
@@ -82,6 +84,12 @@ def split_headers(raw: bytes) -> tuple[bytes, bytes]:
     if blank is None:
         return raw[:HEADERS], b""
     return raw[: blank.start()], raw[blank.end() :]
+
+
+def leading(raw: bytes | bytearray, start: int = 0) -> int:
+    """Bytes of empty lines that a camera writes between the boundary and the headers."""
+    found = _LED.match(raw, start)
+    return found.end() - start if found else 0
 
 
 def headers_of(raw: bytes) -> dict[str, str]:
@@ -155,6 +163,7 @@ def _split(body: bytes, delimiter: bytes) -> Iterator[bytes]:
 
 def _told(body: bytes, start: int, delimiter: bytes) -> tuple[int, int | None] | None:
     """Where the part ends by its Content-Length, and the next delimiter, if one stands there (or nothing more)."""
+    start += leading(body, start)
     if _HEADER.match(body, start) is None:
         return None
     blank = _BLANK.search(body, start, start + HEADERS)

@@ -8,7 +8,7 @@ import re
 
 from drivers.anpr.capture import Unreadable
 from drivers.anpr.jsontree import parse
-from drivers.anpr.multipart import HEADERS, Part, ends, headers_of, length_of
+from drivers.anpr.multipart import HEADERS, Part, ends, headers_of, leading, length_of
 
 LARGEST = 4 << 20
 """Bytes of one part, headers included."""
@@ -146,10 +146,11 @@ class PartStream:
 
 def _cut(buffer: bytearray) -> tuple[int, int]:
     """Where the headers end and the body begins; the body at 0: not yet to be seen."""
+    led = leading(buffer)
     for empty in (b"\r\n", b"\n"):
-        if buffer.startswith(empty):
+        if not led and buffer.startswith(empty):
             return 0, len(empty)
-    blank = _BLANK.search(buffer, 0, HEADERS)
+    blank = _BLANK.search(buffer, led, HEADERS)
     return (0, 0) if blank is None else (blank.start(), blank.end())
 
 

@@ -63,7 +63,9 @@ def _push(root: Mapping[str, Any], reply: Reply, settings: CameraSettings) -> Re
     if any(one in root for one in ("heartbeat", "keepalive", "heartbeatinfo")):
         return Report("heartbeat", reply, device=device)
     alarm = mapping(root.get("alarminfo"))
-    event = text(first(alarm, "alarmtype", "alarmtypestr")) or "unknown"
+    event = text(first(alarm, "alarmtype", "alarmtypestr")) or ("structure" if "structureinfo" in root else "")
+    if not event:
+        raise Unreadable("no event in it")
     return Report("other", reply, device=device, events=(event,))
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from drivers.anpr import times
-from drivers.anpr.capture import JSON_TYPE, CameraSettings, Capture, Reply, Report, Seen, Turn
+from drivers.anpr.capture import JSON_TYPE, CameraSettings, Capture, Reply, Report, Seen, Turn, Unreadable
 from drivers.anpr.jsontree import decode, parse_object
 from drivers.anpr.multipart import is_multipart, parts
 from drivers.anpr.pieces import chosen, named, sort
@@ -114,7 +114,9 @@ def _push(root: Mapping[str, Any], settings: CameraSettings) -> Report:
         )
     if "device_name" in root or "keep_alive" in root or text(root.get("name")) == "keep_alive":
         return Report("heartbeat", ALIVE, device=device or None)
-    name = next((text(one) for one in root if isinstance(root[one], dict)), "unknown")
+    name = next((text(one) for one in root if isinstance(root[one], dict)), "")
+    if not name:
+        raise Unreadable("nothing of this maker in it")
     return Report("other", ALIVE, device=device or None, events=(name,))
 
 
@@ -153,6 +155,7 @@ def _capture(result: Mapping[str, Any], device: str, settings: CameraSettings) -
         trigger=TRIGGERS.get(whole(result.get("triggertype")) or 0) or (text(result.get("triggertype")) or None),
         pictures=chosen((*picture("plate", small, "plate"), *picture("scene", scene, "scene"))),
         url=text(result.get("imagepath"), 256) or None,
+        also=tuple(one.strip() for one in raw.split("|")[:4] if one.strip()) if "|" in raw else (),
     )
 
 

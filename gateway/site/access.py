@@ -285,8 +285,9 @@ class Access:
 
     def _decide(self, passage: Passage, wall: float, *, held_by_fire: bool) -> Decision:
         """Of a car with several plates each is tried: one that is blocked counts first, then one that opens."""
-        plates = [classify(passage.plate_raw, passage.colour, passage.kind, blanks=passage.blanks)]
-        plates += [classify(one, blanks=passage.blanks) for one in passage.also]
+        plates = [classify(one, blanks=passage.blanks) for one in passage.also] or [
+            classify(passage.plate_raw, passage.colour, passage.kind, blanks=passage.blanks)
+        ]
         gate = self._settings.cameras.get(passage.camera)
         found = [
             decide(

@@ -78,7 +78,6 @@ def test_json_that_is_taken_as_it_can_be() -> None:
     assert generic('{"plate": "A\\ud800B", "confidence": NaN}') == ("A B", None)
     assert generic('{"plate": "A\tB\\u0000\\u202eC", "confidence": 1e999}') == ("A B  C", None)
     assert generic('{"plate": 12345, "confidence": "88 %"}') == ("12345", 88.0)
-    assert generic('{"plate": {"a": 1}, "confidence": []}') == (None, None)
     assert generic('{"plate": "' + "A" * 100_000 + '"}') == ("A" * 64, None)
     assert generic('{"plate": "A", "confidence": ' + "9" * 5000 + "}") == ("A", None)
 

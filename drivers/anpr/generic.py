@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
-from urllib.parse import parse_qsl
 
 from drivers.anpr import times
 from drivers.anpr.capture import JSON_TYPE, CameraSettings, Capture, Picture, Reply, Report, Seen, Turn, Unreadable
@@ -42,6 +41,7 @@ _SCENE = ("scene_picture", "scene_image", "full_image", "fullimage", "vehicle_im
 _ALIVE = frozenset({"heartbeat", "heart_beat", "heart-beat", "keepalive", "keep_alive", "keep-alive", "alive", "ping"})
 _SAYS = ("type", "event", "event_type", "eventtype", "cmd", "msg_type", "action")
 _FORM = re.compile(rb"\s*[A-Za-z_][\w.\-]{0,63}=")
+_ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _WEB = str.maketrans("-_.", "+/=")
 """Forms carry base64 in signs that need no escape."""
 _MOST = 16
@@ -75,11 +75,15 @@ def parse(payload: bytes, content_type: str, _path: str, settings: CameraSetting
 
 def _form(payload: bytes) -> dict[str, str]:
     """The fields of a form, percent-encoded in UTF-8 or GBK. Raises Unreadable."""
-    try:
-        pairs = parse_qsl(payload.strip(), keep_blank_values=True, max_num_fields=_FIELDS)
-    except ValueError as error:
-        raise Unreadable("a form with too many fields") from error
-    return {decode(name).lower(): decode(value) for name, value in pairs}
+    pairs = payload.strip().split(b"&", _FIELDS)
+    if len(pairs) > _FIELDS:
+        raise Unreadable("a form with too many fields")
+    cut = (pair.partition(b"=") for pair in pairs)
+    return {_plain(name).lower(): _plain(value) for name, _, value in cut}
+
+
+def _plain(said: bytes) -> str:
+    return decode(_ESCAPED.sub(lambda found: bytes((int(found[1], 16),)), said.replace(b"+", b" ")))
 
 
 def _call(root: object, settings: CameraSettings) -> Report:

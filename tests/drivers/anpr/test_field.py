@@ -16,7 +16,7 @@ import pytest
 
 from drivers.anpr.doors import Camera
 from gateway.clock import Clock
-from gateway.model import Passage
+from gateway.model import Passage, Way
 from gateway.site.access import Access, Decision
 from gateway.site.lists import Entry, Lists, make
 from gateway.site.settings import AccessSettings
@@ -66,7 +66,7 @@ class Case:
     pictures: int = 0
     more: dict[str, Any] = field(default_factory=dict)
     """Of the passage."""
-    way: str = "in"
+    way: Way = "in"
 
 
 NONE = {"confidence": None, "decision": None}
@@ -118,7 +118,7 @@ def trace(told: dict[str, Any]) -> int:
     return sum(int(told[name]) for name in ("passage_pushes", "heartbeats", "ignored", "unreadable", "refused"))
 
 
-def mine(driver: str, way: str) -> Camera:
+def mine(driver: str, way: Way) -> Camera:
     one = camera(driver)
     return replace(one, settings=replace(one.settings, way=way))
 

@@ -366,7 +366,13 @@ class Gateway:
 
     def _control(self) -> Control:
         asks = Asks(
-            self._settings, self._lines, self._pollers, self._clock, health=self._vitals.health, alarms=self._alarms
+            self._settings,
+            self._lines,
+            self._pollers,
+            self._clock,
+            health=self._vitals.health,
+            alarms=self._alarms,
+            gates=self._decisions.gates,
         )
         table = {**asks.table(), "do": self._people.ask}
         if self._gatehouse is not None:
@@ -376,4 +382,4 @@ class Gateway:
         return Control(places(self._folder), table, least=LEAST_ROLES, people=self._settings.people, store=self._folder)
 
     def _alarms(self) -> list[Json]:
-        return [*self._decisions.standing.values()]
+        return [{**alarm, "subject": key.removeprefix(MEMORY)} for key, alarm in self._decisions.standing.items()]

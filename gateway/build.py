@@ -100,6 +100,7 @@ def settings(file: SiteFile) -> Settings:
         camera_max_body=pushed_to.max_body if pushed_to else 0,
         lists=list_settings(file) if any(camera.mode for camera in file.cameras.values()) else None,
         status=_status(file),
+        timezone=file.site.timezone,
         people=dict(file.people),
         simulated=file.simulated,
     )

@@ -104,6 +104,10 @@ class Decisions:
         self.stepped = 0.0
         """Monotonic time of the last step, or when `run` last saw that there was none to take."""
 
+    def gates(self) -> dict[str, Json]:
+        """How each gate stands, for who looks on."""
+        return self._site.gates(self._clock.now())
+
     def restore(self, folder: Path) -> None:
         """Take up what had to survive, and say that we are up. What cannot be taken up is set aside in `folder`."""
         journal = self._journal

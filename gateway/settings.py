@@ -129,6 +129,8 @@ class Settings:
     """Of plates; None: no camera tells of any."""
     status: Listen | None = None
     """Where people and machines look on."""
+    timezone: str = "UTC"
+    """Of the people on site."""
     people: Mapping[str, str] = field(default_factory=dict)
     """The roles of accounts and `@groups` of this machine."""
     simulated: bool = False

@@ -159,7 +159,7 @@ def read(site: Path, what: str, *, as_json: bool) -> int:
 @SITE
 @click.option("--json", "as_json", is_flag=True, help="Print the whole state as JSON.")
 def status(site: Path, *, as_json: bool) -> int:
-    r"""Show the state of the running daemon.
+    r"""Show the state of the running daemon: clock, uplink, lines, devices, gates, cameras.
 
     \b
     Example: site-gateway status site.yaml
@@ -168,13 +168,10 @@ def status(site: Path, *, as_json: bool) -> int:
     if as_json:
         print_json(state)
         return 0
-    for name, line in state["lines"].items():
-        say(f"line {name}: {'up' if line['up'] else 'DOWN'}")
-    for name, device in state["devices"].items():
-        say(f"device {name}: {'answers' if device['answering'] else 'SILENT'}")
-    uplink = state["uplink"]
-    say(f"uplink: {'connected' if uplink['connected'] else 'NOT connected'}")
-    say("waiting: " + ", ".join(f"{name} {count}" for name, count in state["journal"]["waiting"].items()))
+    from gateway.technician.sheets import status_lines
+
+    for line in status_lines(state):
+        say(line)
     return 0
 
 
@@ -182,7 +179,9 @@ def status(site: Path, *, as_json: bool) -> int:
 @SITE
 @click.option("--json", "as_json", is_flag=True, help="Print the alarms as JSON.")
 def alarms(site: Path, *, as_json: bool) -> int:
-    r"""List the alarms that stand in the running daemon.
+    r"""List the alarms that stand in the running daemon: the most severe first, then the newest, in local time.
+
+    What stands in the third column names the alarm to every command.
 
     \b
     Example: site-gateway alarms site.yaml
@@ -191,9 +190,10 @@ def alarms(site: Path, *, as_json: bool) -> int:
     if as_json:
         print_json(standing)
         return 0
-    for alarm in standing:
-        where = " ".join(str(alarm[key]) for key in ("zone", "place", "device", "point") if alarm[key])
-        say(f"{alarm['raised_at']} {alarm['severity']} {alarm['kind']} {where} {alarm['state']}")
+    from gateway.technician.sheets import alarm_lines
+
+    for line in alarm_lines(standing, load_good(site)[1].site.timezone):
+        say(line)
     return 0
 
 

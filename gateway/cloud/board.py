@@ -12,6 +12,9 @@ _NONCE_EVERY_S = 60.0
 _NONCE_BYTES = 16
 _ACTIVE_EVERY_S = 1.0
 
+_ALARM_MEMORY = "alarm/"
+"""What the keys of standing alarms begin with; the rest is the subject of their events."""
+
 
 class Board:
     """Three slots and what is written into them."""
@@ -35,8 +38,8 @@ class Board:
 
     def set_standing(self, alarms: Mapping[str, Mapping[str, Json]], upto: int) -> float:
         """The alarms that stand and the last alarm event in them; the monotonic time of now."""
-        standing, at = tuple(alarms.values()), self._clock.now()
-        self.active.put(lambda limit: self._event("alarm.active", active_data(standing, upto, limit), at))
+        at = self._clock.now()
+        self.active.put(lambda limit: self._event("alarm.active", active_data(_named(alarms), upto, limit), at))
         return at.mono
 
     def set_health(self, data: Mapping[str, Json]) -> None:
@@ -81,3 +84,7 @@ class Board:
             data=data,
             simulated=self._settings.simulated,
         )
+
+
+def _named(alarms: Mapping[str, Mapping[str, Json]]) -> list[Mapping[str, Json]]:
+    return [{**alarm, "subject": key.removeprefix(_ALARM_MEMORY)} for key, alarm in alarms.items()]

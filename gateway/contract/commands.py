@@ -35,6 +35,7 @@ _ENTRY: Final = record(
     }
 )
 _GATE: Final = record({"gate": text(), "reason": _NOTE})
+_ALARM: Final = text("The occurrence; or its subject, such as `smoke-3-2f/smoke/fire`, while it stands")
 _DEVICE_POINT: Final = record({"device": text("`device` or `device.point`"), "point": maybe(text())})
 
 
@@ -43,9 +44,9 @@ ARGS: Final[Mapping[str, Schema]] = {
     "gate.hold": _GATE,
     "gate.release": _GATE,
     "fire.confirm": record({"zone": text(), "note": _NOTE}),
-    "alarm.acknowledge": record({"alarm": text(), "note": _NOTE}),
-    "alarm.verify": record({"alarm": text(), "result": choice(("real", "false", "test", "unknown")), "cause": _NOTE}),
-    "alarm.reset": record({"alarm": text(), "note": _NOTE}),
+    "alarm.acknowledge": record({"alarm": _ALARM, "note": _NOTE}),
+    "alarm.verify": record({"alarm": _ALARM, "result": choice(("real", "false", "test", "unknown")), "cause": _NOTE}),
+    "alarm.reset": record({"alarm": _ALARM, "note": _NOTE}),
     "alarm.shelve": record(
         {
             "device": text("`device`, `device.point` or `device.point.alarm`"),

@@ -249,7 +249,10 @@ TELEMETRY: Final = record(
 ACTIVE: Final = record(
     {
         "upto": sequence("The last alarm event that is in it"),
-        "alarms": some(ALARM, "What stands; the most severe first, then the oldest"),
+        "alarms": some(
+            {**ALARM, "properties": {**ALARM["properties"], "subject": text("`DEVICE/POINT/NAME`, as of its events")}},
+            "What stands; the most severe first, then the oldest",
+        ),
         "more": count("How many more stand, left out because the message would be over 128 KiB"),
     }
 )

@@ -193,7 +193,7 @@ class Acts:
         return None
 
     def _shelve(self, args: Args, _asker: Asker, now: Instant) -> Act:
-        target = str(args["device"])
+        target = str(args["device"]).replace("/", ".")
         if target.partition(".")[0] not in self.settings.devices or not self.alarms.known(target):
             return No("bad-args", f"there is no {target}, or it has no alarm")
         span = seconds(args["for"]) or 0.0

@@ -105,8 +105,9 @@ class Alarms:
         return watch is not None and watch.standing is not None and watch.chatter.gone_at is None
 
     def find(self, alarm: str) -> Watch | None:
-        """The occurrence of this id, while it stands."""
-        return self._by_id.get(alarm)
+        """The occurrence of this id, or of this subject (`smoke-3-2f/smoke/fire`), while it stands."""
+        watch = self._by_id.get(alarm) or self._watches.get(alarm)
+        return watch if watch is not None and watch.standing is not None else None
 
     def all_standing(self) -> Iterable[Watch]:
         """Everything that stands."""

@@ -106,6 +106,13 @@ class Site:
         effects += self._settle(now)
         return effects
 
+    def gates(self, now: Instant) -> dict[str, Json]:
+        """By gate `commanded`, `actual`, `verified` and `causes`, for who looks on."""
+        gates = self._parts.gates
+        return {
+            name: {**gates.status(name, now), "causes": sorted(gates.get(name).causes)} for name in self._settings.gates
+        }
+
     # ---- inputs -----------------------------------------------------------------------------------
 
     def _take(self, item: Input, now: Instant) -> Iterator[Effect]:

@@ -34,6 +34,7 @@ class Asks:
         *,
         health: Callable[[], Mapping[str, Json]],
         alarms: Callable[[], list[Json]],
+        gates: Callable[[], Mapping[str, Json]] = dict,
     ) -> None:
         self._settings = settings
         self._lines = lines
@@ -41,6 +42,7 @@ class Asks:
         self._clock = clock
         self._health = health
         self._alarms = alarms
+        self._gates = gates
 
     def table(self) -> dict[str, Ask]:
         """The answers by the name of the question."""
@@ -63,7 +65,7 @@ class Asks:
         return events.readings_data(await self._lines[owner.line].fetch(device, tuple(points) if points else None))
 
     async def _status(self, _request: Mapping[str, Any]) -> Json:
-        return self._health()
+        return {**self._health(), "gates": dict(self._gates()), "timezone": self._settings.timezone}
 
     async def _standing(self, _request: Mapping[str, Any]) -> Json:
         return self._alarms()
@@ -93,6 +95,8 @@ class Asks:
         now = self._clock.now()
         return {
             **self._health(),
+            "gates": dict(self._gates()),
+            "timezone": self._settings.timezone,
             "site": self._settings.site_id,
             "gateway": self._settings.gateway_id,
             "alarms": self._alarms(),

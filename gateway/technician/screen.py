@@ -1,46 +1,30 @@
-"""Tables, progress bars and the live view of a terminal. The only importer of rich; loaded by who draws."""
+"""Tables and progress bars of a terminal. The only importer of rich; loaded by who draws."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from gateway.printable import harmless
+from gateway.technician.sheet import Sheet
 
-Row = Sequence[str]
 Tell = Callable[[int, int, str], None]
 """(done, of, what is being done)."""
 
 _WIDE = 160
 
 
-class Sheet(NamedTuple):
-    """A table: its title, its heads (a leading `>` sets a column to the right), its rows."""
-
-    title: str
-    heads: Row
-    rows: Sequence[Row]
-
-
 def show(sheets: Sequence[Sheet]) -> None:
     """Print tables on standard output, wide enough to be read by a program where it is no terminal."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     for sheet in sheets:
-        console.print(_table(sheet))
-
-
-@contextmanager
-def live() -> Iterator[Callable[[Sequence[Sheet]], None]]:
-    """A screen of its own that is drawn anew by each call; what does not fit is cut."""
-    console = Console(highlight=False)
-    with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as screen:
-        yield lambda sheets: screen.update(Group(*(_table(sheet) for sheet in sheets)), refresh=True)
+        console.print(Text(harmless(sheet.title)), soft_wrap=True)
+        if sheet.rows:
+            console.print(_table(sheet))
 
 
 @contextmanager
@@ -60,7 +44,7 @@ def progress() -> Iterator[Tell]:
 
 def _table(sheet: Sheet) -> Table:
     # Text, not markup, and harmless: names and values come from files and devices.
-    table = Table(title=Text(harmless(sheet.title)), title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for head in sheet.heads:
         right = head.startswith(">")
         table.add_column(Text(head.removeprefix(">")), justify="right" if right else "left", overflow="fold")

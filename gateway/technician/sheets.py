@@ -1,10 +1,15 @@
 """What the tables of `plan` and `watch` say. Pure."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from gateway.technician.layout import width
 from gateway.technician.plan import LinePlan, seconds
-from gateway.technician.screen import Sheet
+from gateway.technician.sheet import Sheet
+
+_SEVERITIES = {name: rank for rank, name in enumerate(("critical", "high", "medium", "low"))}
 
 
 def plan_sheets(plans: Sequence[LinePlan]) -> list[Sheet]:
@@ -35,7 +40,8 @@ def plan_sheets(plans: Sequence[LinePlan]) -> list[Sheet]:
 
 def watch_sheets(state: Mapping[str, Any]) -> list[Sheet]:
     """One picture of the running daemon; what is wrong comes first."""
-    return [_alarms(state), _lines(state), _devices(state), _readings(state)]
+    sheets = [_alarms(state), _gates(state), _lines(state), _devices(state), _cameras(state), _readings(state)]
+    return [sheet for number, sheet in enumerate(sheets) if sheet.rows or number == 0]
 
 
 def shares(state: Mapping[str, Any]) -> dict[str, float]:
@@ -55,20 +61,111 @@ def _used(device: Mapping[str, Any], wire: float) -> float:
     return float(answered * (wire + device["answer_p50"]) + device["timeouts"] * (wire + device["timeout"]))
 
 
+def sorted_alarms(alarms: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The most severe first, and of those the newest."""
+    newest = sorted(alarms, key=lambda alarm: str(alarm["raised_at"]), reverse=True)
+    return sorted(newest, key=lambda alarm: _SEVERITIES.get(alarm["severity"], len(_SEVERITIES)))
+
+
+def local(at: str, timezone: str) -> str:
+    """A moment as the clock on the wall shows it, to the second."""
+    return datetime.fromisoformat(at).astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def standing(alarm: Mapping[str, Any]) -> str:
+    """How it stands, in words: `unack`, and what keeps people undisturbed."""
+    marks = [word for word in ("shelved", "disabled", "chattering") if alarm.get(word)]
+    return " ".join([str(alarm["state"]), *marks])
+
+
+def title(state: Mapping[str, Any]) -> str:
+    """The one line that says how all is."""
+    uplink = "connected" if state["uplink"]["connected"] else "NOT connected"
+    clock = state["clock"]
+    now = local(clock["time"], state["timezone"]) + ("" if clock["synced"] else " unsynced")
+    count = len(state["alarms"])
+    alarms = f"{count} alarms" if count else "nothing stands"
+    return f"{state['site']} / {state['gateway']}   {now}   uplink {uplink}   {alarms}"
+
+
+def alarm_lines(alarms: Sequence[Mapping[str, Any]], timezone: str) -> list[str]:
+    """A line for each alarm that stands."""
+    shown = [
+        (
+            local(alarm["raised_at"], timezone),
+            str(alarm["severity"]),
+            str(alarm["subject"]),
+            str(alarm["kind"]),
+            standing(alarm),
+            " ".join(str(alarm[key]) for key in ("zone", "place", "text") if alarm[key]),
+        )
+        for alarm in sorted_alarms(alarms)
+    ]
+    widest = [max(map(width, column)) for column in zip(*shown, strict=True)]
+    return [
+        "  ".join(cell + " " * (columns - width(cell)) for cell, columns in zip(row, widest, strict=True)).rstrip()
+        for row in shown
+    ] or ["nothing stands"]
+
+
+def status_lines(state: Mapping[str, Any]) -> list[str]:
+    """The state of the daemon, a line for each thing."""
+    clock, uplink = state["clock"], state["uplink"]
+    trust = "synchronised" if clock["synced"] else "NOT synchronised"
+    waiting = ", ".join(f"{name} {count}" for name, count in state["journal"]["waiting"].items())
+    said = [f"clock: {local(clock['time'], state['timezone'])} ({state['timezone']}), {trust}"]
+    if state["process"]["reduced"]:
+        said.append("REDUCED after crashes: cameras, page and commands are off")
+    said += [f"line {name}: {'up' if line['up'] else 'DOWN'}" for name, line in state["lines"].items()]
+    states = {True: "answers", False: "SILENT", None: "not asked yet"}
+    said += [f"device {name}: {states[device['answering']]}" for name, device in state["devices"].items()]
+    for name, gate in state["gates"].items():
+        held = f", held by {', '.join(gate['causes'])}" if gate["causes"] else ""
+        said.append(f"gate {name}: {gate['commanded']}, arm {gate['actual']}{held}")
+    for name, camera in (state.get("cameras") or {}).items():
+        said.append(f"camera {name}: {_counts(camera) or 'nothing yet'}")
+    refused = ", ".join(uplink["refused"])
+    said.append(f"uplink: {'connected' if uplink['connected'] else 'NOT connected'}")
+    if refused:
+        said.append(f"refused by the broker: {refused}")
+    said.append(f"store: {state['journal']['store']}")
+    return [*said, f"waiting: {waiting}"]
+
+
+def _counts(camera: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in camera.items() if _is_count(value) and value)
+
+
 def _alarms(state: Mapping[str, Any]) -> Sheet:
     rows = [
         (
             str(alarm["severity"]),
             str(alarm["kind"]),
-            " ".join(str(alarm[key]) for key in ("zone", "place", "device", "point") if alarm[key]),
-            str(alarm["state"]),
-            str(alarm["raised_at"]),
+            str(alarm["subject"]),
+            " ".join(str(alarm[key]) for key in ("zone", "place") if alarm[key]),
+            standing(alarm),
+            local(alarm["raised_at"], state["timezone"])[5:],
         )
-        for alarm in state["alarms"]
+        for alarm in sorted_alarms(state["alarms"])
     ]
-    uplink = "connected" if state["uplink"]["connected"] else "NOT connected"
-    title = f"{state['site']} / {state['gateway']}   {state['clock']['time']}   uplink {uplink}"
-    return Sheet(f"{title}   {len(rows)} alarms", ("severity", "kind", "where", "state", "since"), rows)
+    return Sheet(title(state), ("severity", "kind", "alarm", "where", "state", "since"), rows)
+
+
+def _gates(state: Mapping[str, Any]) -> Sheet:
+    rows = [
+        (name, str(gate["commanded"]), str(gate["actual"]), ", ".join(gate["causes"]))
+        for name, gate in state["gates"].items()
+    ]
+    return Sheet("Gates", ("gate", "commanded", "actual", "held by"), rows)
+
+
+def _cameras(state: Mapping[str, Any]) -> Sheet:
+    rows = [(name, _counts(camera)) for name, camera in (state.get("cameras") or {}).items()]
+    return Sheet("Cameras", ("camera", "so far"), rows)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _lines(state: Mapping[str, Any]) -> Sheet:

@@ -29,16 +29,11 @@ def picture(where: Where) -> None:
 
 
 def live(where: Where) -> None:
-    """Draw it every second until interrupted. Raises ConnectionError when the daemon ends."""
-    from gateway.technician import screen
+    """Draw it every second until `q` is pressed. Raises ConnectionError when the daemon ends."""
+    from gateway.technician.live import show_live
     from gateway.technician.sheets import watch_sheets
 
-    first = state(where)
-    with screen.live() as draw:
-        draw(watch_sheets(first))
-        while True:
-            _pause(_EVERY)
-            draw(watch_sheets(state(where)))
+    show_live(lambda: watch_sheets(state(where)), _EVERY)
 
 
 def state(where: Where) -> Mapping[str, Any]:

@@ -76,7 +76,7 @@ async def test_active_goes_at_once_and_then_at_most_once_a_second() -> None:
         took = await eventually(lambda: topics(broker.received).count("alarm/active") == count + 1, 2.0)
         assert took <= 1.2
         latest = json.loads(broker.retained(f"{ROOT}/alarm/active") or b"")
-        assert latest["data"]["alarms"] == [{"n": 19}]
+        assert latest["data"]["alarms"] == [{"n": 19, "subject": "a"}]
 
 
 @pytest.mark.parametrize("code", [0x97, 0x83, 0x80])

@@ -38,7 +38,7 @@ async def test_one_picture_has_values_ages_devices_load_and_alarms(tmp_path: Pat
     lines = ended.out.splitlines()
     assert any(re.match(r"limit\.level +2\.5 m +GOOD +\d+\.\d s$", line) for line in lines)
     assert any(re.match(r"climate +bus +answers +\d+/\d+ +\d+ +0 +0 +\d+%$", line) for line in lines)
-    assert any(re.match(r"critical +fire +smoke smoke +unack ", line) for line in lines)
+    assert any(re.match(r"critical +fire +smoke/smoke/fire +unack ", line) for line in lines)
     assert any(re.match(r"bus +up +\d+% +\d+ .*\d+%", line) for line in lines)
     assert "yard / gw" in by_socket.out
     assert "uplink NOT connected" in by_socket.out

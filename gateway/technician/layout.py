@@ -1,0 +1,111 @@
+"""Sheets as lines of so many columns, and the least to be written to change one picture into another.
+
+Pure. Widths are columns of the terminal: Chinese characters take two (Unicode Standard Annex 11).
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gateway.printable import harmless
+from gateway.technician.sheet import Row, Sheet
+
+_GAP = 1
+_LEAST = 4
+"""Columns that are left of a cell."""
+PLAIN, BOLD, RED, REVERSE = "", "1", "1;31", "7"
+
+
+class Line(NamedTuple):
+    """What stands in a line, and how it looks (SGR parameters)."""
+
+    text: str
+    style: str = PLAIN
+
+
+def width(text: str) -> int:
+    """Columns that a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_width, text))
+
+
+def cut(text: str, columns: int) -> str:
+    """As much of a text as fits; what is missing is marked."""
+    if width(text) <= columns:
+        return text
+    kept, used = [], 0
+    for sign in text:
+        used += _width(sign)
+        if used > columns - 1:
+            break
+        kept.append(sign)
+    return "".join(kept) + "…" if columns > 0 else ""
+
+
+def lines(sheet: Sheet, columns: int, words: str = "") -> list[Line]:
+    """A sheet without its title: its heads and those rows that contain `words`; none if no row does."""
+    shown = [[harmless(cell) for cell in row] for row in sheet.rows if _has(row, words)]
+    if not shown:
+        return []
+    heads = [head.removeprefix(">") for head in sheet.heads]
+    right = [head.startswith(">") for head in sheet.heads]
+    widths = _fitted([max(width(row[at]) for row in (heads, *shown)) for at in range(len(heads))], columns)
+    return [
+        Line(_row(heads, widths, right), BOLD),
+        *(Line(_row(row, widths, right), RED if row[0] == "critical" else PLAIN) for row in shown),
+    ]
+
+
+def change(old: Sequence[Line], new: Sequence[Line]) -> str:
+    """What to write so that a screen that shows `old` shows `new`, which has as many lines."""
+    parts = []
+    for number, (before, after) in enumerate(zip(old, new, strict=True), 1):
+        if before == after:
+            continue
+        same = _same(before.text, after.text) if before.style == after.style else 0
+        rest = after.text[same:]
+        looks = f"\x1b[{after.style}m{rest}\x1b[m" if after.style and rest else rest
+        erase = "\x1b[K" if width(before.text) > width(after.text) else ""
+        parts.append(f"\x1b[{number};{width(after.text[:same]) + 1}H{looks}{erase}")
+    return "".join(parts)
+
+
+def _same(one: str, other: str) -> int:
+    """Characters at the beginning that are the same; a mark that combines stays with what it stands on."""
+    number = 0
+    for mine, theirs in zip(one, other, strict=False):
+        if mine != theirs:
+            break
+        number += 1
+    while number and number < len(other) and not _width(other[number]):
+        number -= 1
+    return number
+
+
+def _has(row: Row, words: str) -> bool:
+    return not words or words.lower() in " ".join(row).lower()
+
+
+def _fitted(widths: list[int], columns: int) -> list[int]:
+    """The widest cells give way first."""
+    room = columns - _GAP * (len(widths) - 1)
+    widths = list(widths)
+    while sum(widths) > room and max(widths) > _LEAST:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    parts = []
+    for cell, columns, is_right in zip(cells, widths, right, strict=True):
+        shown = cut(cell, columns)
+        blank = " " * (columns - width(shown))
+        parts.append(blank + shown if is_right else shown + blank)
+    return (" " * _GAP).join(parts).rstrip()
+
+
+def _width(sign: str) -> int:
+    if unicodedata.combining(sign) or unicodedata.category(sign) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(sign) in "WF" else 1

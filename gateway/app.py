@@ -13,7 +13,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from drivers.modbus.line import ModbusLine
@@ -56,10 +56,11 @@ BUG = 70
 _LEAVES_WITHIN = 1.5
 _LAST_COMMIT = 0.5
 _FAREWELL = 1.0
+_RECOVERY_LOOK_S = 1.0
 
 
 def run(settings: Settings, *, brain: Brain = Site, file: Reconfiguration | None = None) -> bool:
-    """Run the gateway until SIGTERM or SIGINT; True: until the process is to begin anew, with another site file.
+    """Run the gateway until SIGTERM or SIGINT; True: until the process is to begin anew (see `Gateway.anew`).
 
     Raises GatewayError or OSError if it cannot start, SystemExit(70) after an error of our own. `brain` makes the site.
     """
@@ -109,12 +110,18 @@ async def serve(
         crashes.begin(clock.now())
         gateway = Gateway(settings, journal, clock, crashes, brain=brain, file=file)
         await gateway.run(stop)
-        crashes.end()
+        if gateway.anew:
+            crashes.end_to_begin_anew()
+        else:
+            crashes.end()
     return gateway.anew
 
 
 class Gateway:
     """All rooms of one site, wired. The constructor builds, `run` does."""
+
+    _reason = "asked to stop"
+    """Why it ends."""
 
     def __init__(
         self,
@@ -127,7 +134,7 @@ class Gateway:
         file: Reconfiguration | None = None,
     ) -> None:
         self.anew = False
-        """It ended to begin anew, with another site file."""
+        """It ended to begin anew: with another site file, or with everything on after a reduced life."""
         self._settings = settings
         self._folder = settings.store.path
         self._journal = journal
@@ -170,7 +177,7 @@ class Gateway:
             inbox=self._inbox,
             supervision=self._supervision,
             decisions=self._decisions,
-            uplink=self._north.uplink,
+            north=self._north,
             lines=self._lines,
             telemetry=self._telemetry,
             cameras=self._gatehouse.health if self._gatehouse is not None else None,
@@ -215,7 +222,7 @@ class Gateway:
 
     @property
     def reduced(self) -> bool:
-        """After three crashes in a minute: cameras, page and commands stay off in this life."""
+        """After three crashes in a minute: cameras, page and commands are off in this life."""
         return self._crashes.reduced
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -233,7 +240,10 @@ class Gateway:
                         *(south.create_task(line.run(), name=f"line {name}") for name, line in self._lines.items()),
                         south.create_task(self._decisions.run(), name="site"),
                         south.create_task(control.run(), name="control"),
-                        south.create_task(self._begin_anew(stop), name="site file"),
+                        *(
+                            south.create_task(self._begin_anew(due, stop), name=name)
+                            for name, due in self._beginnings()
+                        ),
                         *(south.create_task(one.run(), name=one.name) for one in self._vitals.tasks()),
                         *(south.create_task(one.run(), name=one.name) for one in self._north.tasks()),
                         *(south.create_task(one.run(), name="gatehouse") for one in self._entrances()),
@@ -252,7 +262,7 @@ class Gateway:
                     leave_until = loop.time() + _LEAVES_WITHIN
                     for task in tasks:
                         task.cancel()
-                await self._decisions.last_word("another site file" if self.anew else "asked to stop", _LAST_COMMIT)
+                await self._decisions.last_word(self._reason, _LAST_COMMIT)
                 await self._north.uplink.farewell(max(0.1, min(_FAREWELL, leave_until - loop.time())))
             finally:
                 uplink.cancel()
@@ -271,8 +281,11 @@ class Gateway:
         text = f"refused because they ended the process: {', '.join(refused)}" if refused else ""
         self._supervision.say(POISON, text, now)
         if self.reduced:
-            _log.critical("crashed too often: only fire runs", crashes=self._crashes.recent, within_s=WITHIN)
-        text = f"{MANY} crashes in {WITHIN:.0f} s: cameras, page and commands are off" if self.reduced else ""
+            minutes = round(self._crashes.reduced_for_s / 60)
+            _log.critical("crashed too often: only fire runs", crashes=self._crashes.recent, for_minutes=minutes)
+            text = f"{MANY} crashes in {WITHIN:.0f} s: cameras, page and commands are off for {minutes} min"
+        else:
+            text = ""
         self._supervision.say(CRASHES, text, now)
 
     def _raised(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any], stop: asyncio.Event) -> None:
@@ -284,10 +297,30 @@ class Gateway:
         else:
             loop.default_exception_handler(context)
 
-    async def _begin_anew(self, stop: asyncio.Event) -> None:
-        await self._north.until_restart_due()
-        self.anew = not stop.is_set()
+    async def _begin_anew(self, until_due: Callable[[], Awaitable[str]], stop: asyncio.Event) -> None:
+        reason = await until_due()
+        if not stop.is_set():
+            self.anew, self._reason = True, reason
+            _log.info("the process begins anew", why=reason)
         stop.set()
+
+    async def _until_file_due(self) -> str:
+        await self._north.until_restart_due()
+        return "another site file"
+
+    def _beginnings(self) -> "Iterator[tuple[str, Callable[[], Awaitable[str]]]]":
+        """What the process may begin anew for: each returns with its reason once it is due."""
+        yield "site file", self._until_file_due
+        if self.reduced:
+            yield "recovery", self._until_recovered
+
+    async def _until_recovered(self) -> str:
+        """A reduced life has lasted long enough, no fire stands and no gate is held: what was off is tried again."""
+        while True:
+            if self._crashes.is_served(self._clock.now()) and self._decisions.interlocked() is None:
+                self._north.stopped()
+                return "what was off after crashes is tried again"
+            await asyncio.sleep(_RECOVERY_LOOK_S)
 
     # ---- what the site wants done -------------------------------------------------------------------
 

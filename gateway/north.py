@@ -61,8 +61,9 @@ class North:
         self._supervision = supervision
         self._put = put
         self._takes_commands = takes_commands
+        self.ignored = 0
+        """Commands that were not looked at."""
         self._file = file
-        self._turned_away = 0
         shared = UplinkSettings(
             broker=settings.broker,
             root=settings.topics,
@@ -204,9 +205,9 @@ class North:
     def _commanded(self, topic: str, payload: bytes, delivery: Delivery) -> bool:
         if self._takes_commands:
             return self._exchange.arrived(topic, payload, delivery)
-        if not self._turned_away:
+        if not self.ignored:
             _log.warning("commands are off: what comes is acknowledged and not read", topic=topic)
-        self._turned_away += 1
+        self.ignored += 1
         delivery.acknowledge()
         return True
 

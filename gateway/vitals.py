@@ -7,15 +7,14 @@ from pathlib import Path
 from gateway import health
 from gateway.clock import Clock
 from gateway.cloud.journal import Journal
-from gateway.cloud.uplink import Uplink
-from gateway.crashes import WITHIN, Crashes
+from gateway.crashes import Crashes
 from gateway.decisions import Decisions
 from gateway.field.lines import Line
 from gateway.field.telemetry import Telemetry
 from gateway.inbox import Inbox
 from gateway.log import logger
 from gateway.model import Json
-from gateway.north import Task
+from gateway.north import North, Task
 from gateway.notify import notify, watchdog_interval
 from gateway.poison import Poison
 from gateway.supervision import Supervision
@@ -41,7 +40,7 @@ class Vitals:
         inbox: Inbox,
         supervision: Supervision,
         decisions: Decisions,
-        uplink: Uplink,
+        north: North,
         lines: Mapping[str, Line],
         telemetry: Telemetry,
         cameras: Callable[[], Mapping[str, Json]] | None,
@@ -54,7 +53,8 @@ class Vitals:
         self._inbox = inbox
         self._supervision = supervision
         self._decisions = decisions
-        self._uplink = uplink
+        self._uplink = north.uplink
+        self._north = north
         self._lines = lines
         self._telemetry = telemetry
         self._cameras = cameras
@@ -79,6 +79,7 @@ class Vitals:
             "refused": [*self._poison.refused],
             "refusals": self._poison.refusals,
             "untold": self._telemetry.failures,
+            "ignored": self._north.ignored,
         }
         return data
 
@@ -100,15 +101,11 @@ class Vitals:
     # ---- what runs --------------------------------------------------------------------------------
 
     async def _supervise(self) -> None:
-        begun = self._clock.now().mono
-        is_steady = False
         while True:
             await asyncio.sleep(1.0)
             now = self._clock.now()
             self._supervision.look(now)
-            if not is_steady and now.mono - begun >= WITHIN:
-                is_steady = True
-                self._crashes.steady()
+            self._crashes.look(now)
 
     async def _tell_health(self) -> None:
         """Each minute, and within a second of a line or the link coming up or going down."""

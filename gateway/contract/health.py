@@ -116,11 +116,12 @@ HEALTH: Final = record(
         "clock": record({"synced": flag(), "time": moment()}),
         "process": record(
             {
-                "reduced": flag("Crashed too often: cameras, page and commands stay off"),
+                "reduced": flag("Crashed too often: cameras, page and commands are off for a while"),
                 "crashes": count("Of late"),
                 "refused": some(text(), "Digests of inputs that ended the process, refused since"),
                 "refusals": count(),
                 "untold": count("Messages of telemetry that could not be told, by an error of our own"),
+                "ignored": count("Commands that were not looked at since commands are off"),
             }
         ),
         "machine": record(

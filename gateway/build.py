@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _BROKEN = frozenset({"open", "short"})
 """What a supervised contact reads when its wire is broken: the contact itself is not seen."""
+_WILL_DELAY_S = 10
 PERFORMED = frozenset({"events.replay", "config.get", "config.apply"})
 """Commands that are carried out outside of the site (with `read`, whose arguments the site looks at itself)."""
 
@@ -115,7 +116,7 @@ def broker(file: SiteFile) -> Broker:
     """The broker and who we are to it."""
     uplink = file.uplink
     tls, secret = uplink.tls, uplink.password
-    files = TlsFiles(*map(_path, (tls.ca, tls.cert, tls.key))) if tls else TlsFiles()
+    files = TlsFiles(_path(tls.ca), _path(tls.cert), _path(tls.key), tls.strict) if tls else TlsFiles()
     return Broker(
         host=uplink.endpoint.host,
         port=uplink.endpoint.port,
@@ -125,6 +126,11 @@ def broker(file: SiteFile) -> Broker:
         username=uplink.username,
         password=None if secret is None else SecretPlace(_path(secret.file), secret.credential, secret.env).read,
         keepalive=uplink.keepalive,
+        will=uplink.will != "off",
+        will_delay=_WILL_DELAY_S if uplink.will == "delayed" else 0,
+        retain=uplink.retain,
+        max_packet=uplink.max_packet,
+        rate=uplink.rate,
     )
 
 

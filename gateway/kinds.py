@@ -30,3 +30,6 @@ ALARM_KINDS: Mapping[str, KindDefaults] = {
     ),
 }  # fmt: skip
 """Every alarm kind of the site file with its severity, service class and latching."""
+
+RETAINED = ("alarm/active", "status", "health")
+"""Topics below `T` of which only the latest message counts (page "MQTT contract")."""

@@ -21,7 +21,7 @@ from gateway.cloud.uplink import Settings as UplinkSettings
 from gateway.errands import Errand, Errands, of_configuration, of_history
 from gateway.field.lines import Line
 from gateway.log import logger
-from gateway.model import Emit, Input, Perform, Remember, Reply, Stream
+from gateway.model import Emit, Input, Perform, Remember, Reply
 from gateway.reconfigure import Reconfiguration
 from gateway.settings import Settings
 from gateway.supervision import Supervision
@@ -214,9 +214,9 @@ class North:
     def _trouble(self, name: str, text: str) -> None:
         self._supervision.say(f"gateway/{name}", text, self._clock.now())
 
-    def _refused(self, stream: Stream, code: int | None) -> None:
+    def _refused(self, stream: str, code: int | None) -> None:
         if code is None:
-            _log.info("stream flows again", stream=stream.value)
+            _log.info("stream flows again", stream=str(stream))
         else:
-            _log.error("the broker refuses a stream", stream=stream.value, code=code)
+            _log.error("the broker refuses a stream", stream=str(stream), code=code)
         self._supervision.refused(stream, code, self._clock.now())

@@ -10,7 +10,9 @@ import orjson
 from gateway.cloud.highwater import Loss
 from gateway.cloud.journal import Journal
 from gateway.cloud.lane import HUNG_UP
+from gateway.cloud.link import COMMANDS_DROPPED, COMMANDS_REFUSED
 from gateway.cloud.outbox import Row
+from gateway.kinds import RETAINED
 from gateway.model import Effect, Emit, Instant, OwnHealth, SetAside, Stream, WentBack
 
 STORE, CLOCK, NOT_DELIVERED = "gateway/store", "gateway/clock", "gateway/not-delivered"
@@ -58,8 +60,10 @@ class Supervision:
             self._before = now.mono - UNDELIVERED_FOR
         elif fires and self._journal.waiting(Stream.ALARM):
             self._before = now.mono
-        for stream in Stream:
-            self.say(f"{stream}/refused", "", now)
+        for name in (*Stream, *RETAINED):
+            self.say(f"{name}/refused", "", now)
+        for alarm in (COMMANDS_REFUSED, COMMANDS_DROPPED):
+            self.say(f"gateway/{alarm}", "", now)
         aside = self._journal.quarantined_file
         if aside is not None:
             self._aside = aside.name, now.mono  # `Started` tells of it
@@ -91,11 +95,11 @@ class Supervision:
             if since is not None:
                 self._unheard[id_] = since
 
-    def refused(self, stream: Stream, code: int | None, now: Instant) -> None:
+    def refused(self, stream: str, code: int | None, now: Instant) -> None:
         """A stream stands still because the broker refuses it; None: it flows again."""
         text = "" if code is None else f"the broker refuses {stream} with code 0x{code:02x}"
         if code == HUNG_UP:
-            text = f"the broker hangs up at each event of {stream}"
+            text = f"the broker hangs up at each message of {stream}"
         self.say(f"{stream}/refused", text, now)
 
     def link(self, up: bool, why: str) -> None:

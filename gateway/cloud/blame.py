@@ -2,15 +2,23 @@
 
 Some brokers end the connection at a publish that they deny, after a refusal or instead of it. When three connections in
 a row end soon, with something unanswered, the next ones have one message in flight: what was refused on such a
-connection, else what was under way when it ended, is to blame, unless the broker has taken a message on the same topic
-meanwhile. Three times makes it certain. A link that is just bad ends at any message, and is not mistaken.
+connection, else what was under way when it ended, is to blame, unless the broker has taken that very message meanwhile.
+Three times makes it certain. A link that is just bad ends at any message, and is not mistaken.
 """
 
 from collections import Counter
 from collections.abc import Collection
+from typing import NamedTuple
 
 _SOON = 10.0
 _TIMES = 3
+
+
+class Suspect(NamedTuple):
+    """One message: the row of a stream, or what is on a topic that is no stream (`n` is None)."""
+
+    topic: str
+    n: int | None = None
 
 
 class Blame:
@@ -18,8 +26,8 @@ class Blame:
 
     def __init__(self) -> None:
         self._breaks = 0
-        self._blamed: Counter[str] = Counter()
-        self._refused: str | None = None
+        self._blamed: Counter[Suspect] = Counter()
+        self._refused: Suspect | None = None
         self._careful_until: float | None = None
 
     @property
@@ -35,28 +43,28 @@ class Blame:
             self._breaks = 0
         return not self.careful
 
-    def answered(self, topic: str, *, refused: bool) -> None:
-        """The broker's PUBACK for a message on this topic."""
+    def answered(self, message: Suspect, *, refused: bool) -> None:
+        """The broker's PUBACK for a message."""
         if refused:
-            self._refused = topic
+            self._refused = message
         elif self._blamed:
-            self._blamed.pop(topic, None)
+            self._blamed.pop(message, None)
 
-    def ended(self, topics: Collection[str], lived: float, *, hung_up: bool) -> str | None:
-        """A connection is over with these topics unanswered: the one that the broker surely hangs up on."""
+    def ended(self, messages: Collection[Suspect], lived: float, *, hung_up: bool) -> Suspect | None:
+        """A connection is over with these messages unanswered: the one that the broker surely hangs up on."""
         self._careful_until = None
         refused, self._refused = self._refused, None
-        if not hung_up or not (topics or refused) or lived >= _SOON:
+        if not hung_up or not (messages or refused) or lived >= _SOON:
             self._breaks = 0
             return None
         careful = self.careful
         self._breaks += 1
-        if not careful or (refused is None and len(topics) != 1):
+        if not careful or (refused is None and len(messages) != 1):
             return None
-        topic = refused or next(iter(topics))
-        self._blamed[topic] += 1
-        if self._blamed[topic] < _TIMES:
+        message = refused or next(iter(messages))
+        self._blamed[message] += 1
+        if self._blamed[message] < _TIMES:
             return None
-        del self._blamed[topic]
+        del self._blamed[message]
         self._breaks = 0
-        return topic
+        return message

@@ -24,9 +24,9 @@ class Board:
         self._clock = clock
         self._random = random
         root = settings.root
-        self.active = Slot(f"{root}/alarm/active", every=_ACTIVE_EVERY_S)
-        self.status = Slot(f"{root}/status")
-        self.health = Slot(f"{root}/health")
+        self.active = Slot(f"{root}/alarm/active", "alarm/active", every=_ACTIVE_EVERY_S)
+        self.status = Slot(f"{root}/status", "status")
+        self.health = Slot(f"{root}/health", "health")
         self.nonces: tuple[str, ...] = ()
         """The present one and the one before."""
         self._nonce_at = float("-inf")

@@ -8,7 +8,8 @@
                                                              JUDGING ──refused──▶ quarantined, go on
 
 HELD stops this stream only, also over connections if the broker hangs up on its rows; else a new alarm, passage or
-audit event shortens the wait. PROBING and JUDGING have one row in flight, beginning with the oldest.
+audit event shortens the wait. PROBING and JUDGING have one row in flight, beginning with the oldest; a row at which the
+broker hung up 3 times is passed over without being sent.
 """
 
 from collections.abc import Callable
@@ -28,9 +29,11 @@ HUNG_UP = 0x00
 HASTY = frozenset((Stream.ALARM, Stream.ACCESS, Stream.AUDIT))
 """Streams that wait for nothing longer than they must."""
 
-_STOPPING = frozenset((NOT_AUTHORIZED, TOPIC_INVALID, FORMAT_INVALID))
+STOPPING = frozenset((NOT_AUTHORIZED, TOPIC_INVALID, FORMAT_INVALID))
+"""Refusals that a person must mend."""
 _TIMES = 3
 _SUSPECTS = 8
+_HANGS_UP = "the broker hung up at it 3 times, others were taken"
 
 
 class _State(Enum):
@@ -72,7 +75,7 @@ class Lane:
         retry: Retry,
         *,
         quick: float,
-        tell: Callable[[Stream, int | None], None],
+        tell: Callable[[str, int | None], None],
     ) -> None:
         self.stream = stream
         self.topic = topic
@@ -99,6 +102,15 @@ class Lane:
         self._suspected_upto = 0
         self._judge_upto = 0
         self._aside: set[int] = set()
+        self._hung: dict[int, int] = {}
+        """Rows at which the broker hung up, and how often."""
+        self._never: set[int] = set()
+        """Rows that were set aside for that: not sent again in this life."""
+
+    @property
+    def judging(self) -> bool:
+        """A row that was passed over is sent once more: if it fails again it is set aside."""
+        return self._state is _State.JUDGING
 
     def connected(self) -> None:
         """A new connection: nothing is in flight, begin with the oldest row (the caller rewinds the outbox)."""
@@ -116,7 +128,14 @@ class Lane:
         """The next row to send, if one may be sent now."""
         if self._state is not _State.OPEN and not self._may_probe(now):
             return None
-        row = self._outbox.take(self.stream)
+        while (row := self._outbox.take(self.stream)) is not None:
+            if row.n in self._never:
+                self._outbox.quarantine(row, _HANGS_UP)
+            elif self._passes_over(row):
+                self._suspects += 1
+                self._suspected_upto = row.sequence
+            else:
+                break
         if row is None:
             self.dry = True
             waiting = self._outbox.waiting(self.stream)  # rows may be on their way from the disk
@@ -127,6 +146,14 @@ class Lane:
         elif self._state is _State.JUDGING and row.sequence > self._judge_upto:
             self._reopen()
         return row
+
+    def _passes_over(self, row: Row) -> bool:
+        """It was shown that the broker hangs up at this row, and another one can be tried."""
+        return (
+            self._state is _State.PROBING
+            and self._hung.get(row.n, 0) >= _TIMES
+            and self._suspects < min(_SUSPECTS, self._outbox.waiting(self.stream) - 1)
+        )
 
     def too_large(self, row: Row, limit: int) -> None:
         """The row that was taken does not fit into a packet that the broker accepts."""
@@ -144,10 +171,20 @@ class Lane:
         else:
             self._turned_down(row, code, now)
 
-    def hung_up(self, now: float) -> None:
-        """The broker ends the connection at each row of the stream. Another row's being there changes nothing."""
-        self._state = _State.HELD
+    def hung_up(self, now: float, row: Row | None, *, surely: bool) -> None:
+        """The broker ended the connection at this row; `surely`: it was seen three times.
+
+        Another row's being there shortens no wait.
+        """
         self.in_flight = 0
+        if row is not None:
+            self._hung[row.n] = _TIMES if surely else self._hung.get(row.n, 0) + 1
+            if self._state is _State.JUDGING:
+                self._never.add(row.n)
+                self._outbox.quarantine(row, _HANGS_UP)
+                self._state, self.hangs_up = _State.PROBING, False
+                return
+        self._state = _State.HELD
         self.hangs_up = True
         if self.code is None:
             self.code = HUNG_UP
@@ -179,6 +216,7 @@ class Lane:
     def _accepted(self, row: Row) -> None:
         self._outbox.acknowledge(row)
         self._refused.pop(row.n, None)
+        self._hung.pop(row.n, None)
         self._aside.discard(row.n)
         if self._state is not _State.PROBING:
             return
@@ -210,10 +248,10 @@ class Lane:
         if code is not None:
             self.code = code
             # Told when it is refused a second time: a bad row that was set aside is offered once a connection.
-            if again and code in _STOPPING and code != self._told:
+            if again and code in STOPPING and code != self._told:
                 self._told = code
                 self._tell(self.stream, code)
-        stopping = self.code in _STOPPING
+        stopping = self.code in STOPPING
         self._held_until = now + self._retry.wait(None if stopping else self._quick)
         self._hurried_from = now + self._retry.first
         self._waiting = self._outbox.waiting(self.stream)
@@ -222,6 +260,7 @@ class Lane:
         self._state = _State.OPEN
         self._retry.reset()
         self._refused.clear()
+        self._hung.clear()
         self.code = None
         self.hangs_up = False
         if self._told is not None:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from gateway.cloud.outbox import Row
 from gateway.cloud.sending import Limits
-from gateway.model import Stream
 
 MAX_COMMAND = 256 << 10
 """A payload over this many bytes is reported, but not handed on (nor is any in a packet over `mqtt.MAX_PACKET`)."""
@@ -19,6 +18,8 @@ class TlsFiles(NamedTuple):
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
+    strict: bool | None = None
+    """Refuse certificates that RFC 5280 does not allow; None: as this Python does (since 3.13 it does)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,16 @@ class Broker:
     password: Callable[[], str] | None = None
     """Called for each connection, in a worker thread; raises OSError or GatewayError."""
     keepalive: float = 30.0
+    will: bool = True
+    """The broker is to say that we are offline when we are gone."""
     will_delay: int = 10
-    """Seconds that the broker waits for us before it says that we are offline."""
+    """Seconds that it waits for us before it says so; 0: it says so at once."""
+    retain: bool = True
+    """Messages of which only the latest counts are retained, if the broker can."""
+    max_packet: int = 256 << 10
+    """Bytes of the largest packet that is sent; the broker's word, if that is less."""
+    rate: float | None = None
+    """Messages a second that are sent at most; None: no limit."""
     connect_timeout: float = 10.0
 
 
@@ -117,8 +126,9 @@ class Callbacks:
     on_command: Callable[[str, bytes, Delivery], bool]
     """Topic, payload (empty if larger than a command may be: see `Delivery.size`) and what came along. False: it was
     not taken for lack of room; then it is acknowledged and counted here."""
-    on_refused: Callable[[Stream, int | None], None]
-    """A stream stands still because of this reason code (0x87, 0x90, 0x99); None: it flows again."""
+    on_refused: Callable[[str, int | None], None]
+    """A stream stands still, or `alarm/active`, `status` or `health` is not taken, because of this reason code (0x87,
+    0x90, 0x99; 0: the broker hangs up at it); None: it flows again."""
     on_unheard: Callable[[Row], None]
     """The broker took the row, but nobody is subscribed (0x10)."""
     on_link: Callable[[bool, str], None]
@@ -146,7 +156,11 @@ class Snapshot:
     no_listener: int
     replies_lost: int
     refused: Mapping[str, int] = field(default_factory=dict)
-    """Streams that stand still, with the reason code."""
+    """Streams that stand still, and retained topics that are not taken, with the reason code."""
+    retained: bool = True
+    """The broker keeps the latest of `alarm/active`, `status` and `health`."""
+    found_limit: int | None = None
+    """The largest packet that the broker takes as found out by its hanging up, bytes."""
     commands: str | None = None
     """What is wrong with the subscription to commands."""
     dropped: Mapping[str, int] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from gateway.cloud.events import encode
+from gateway.cloud.lane import HUNG_UP, REFUSED, STOPPING, Retry
 from gateway.model import Json
 
 ACTIVE_LIMIT: Final = 128 << 10
@@ -23,8 +24,10 @@ Build = Callable[[int], bytes]
 class Slot:
     """One retained topic. Times are monotonic seconds."""
 
-    def __init__(self, topic: str, *, every: float = 0.0) -> None:
+    def __init__(self, topic: str, name: str, *, every: float = 0.0) -> None:
         self.topic = topic
+        self.name = name
+        """What it is called to people."""
         self._every = every
         self._build: Build | None = None
         self._frozen: bytes | None = None
@@ -34,6 +37,9 @@ class Slot:
         self._held_until = float("-inf")
         self.too_large = 0
         """How often the content did not fit into a packet of the broker's."""
+        self.code: int | None = None
+        """The reason code for which the broker does not take it."""
+        self._told = False
 
     def put(self, build: Build) -> None:
         """Replace the content; it is made when it is sent first."""
@@ -68,15 +74,30 @@ class Slot:
             return None
         return self._frozen
 
-    def refused(self, now: float, wait: float, *, hung_up: bool = False) -> None:
-        """The broker did not take it: the latest is sent again after `wait` seconds.
+    def answered(self, code: int, now: float, retry: Retry) -> bool:
+        """The broker's PUBACK; True: what there is to tell of `code` has changed."""
+        if code < REFUSED:
+            retry.reset()
+            was_told, self.code, self._told = self._told, None, False
+            return was_told
+        again, self.code = self.code is not None, code
+        self._later(now + retry.wait())
+        return self._tells(again and code in STOPPING)
 
-        `hung_up`: it ended the connection instead, so a new one is no reason to try at once.
-        """
+    def hung_up(self, now: float, wait: float) -> bool:
+        """The broker ends the connection at it, so a new one is no reason to try at once. As `answered`."""
+        self.code = HUNG_UP
+        self._later(now + wait)
+        self._held_until = self._not_before
+        return self._tells(True)
+
+    def _later(self, at: float) -> None:
         self.pending = True
-        self._not_before = now + wait
-        if hung_up:
-            self._held_until = self._not_before
+        self._not_before = at
+
+    def _tells(self, worth: bool) -> bool:
+        told, self._told = self._told, self._told or worth
+        return self._told and not told
 
 
 def active_data(standing: Collection[Mapping[str, Json]], upto: int, limit: int) -> bytes:

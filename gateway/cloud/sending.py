@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gateway.cloud.blame import Blame
+from gateway.cloud.blame import Blame, Suspect
 from gateway.cloud.lane import NO_LISTENER, REFUSED, Lane, Retry
+from gateway.cloud.mqtt import PACKET_TOO_LARGE
 from gateway.cloud.outbox import Outbox, Row
 from gateway.cloud.retained import Slot
 from gateway.model import Stream
@@ -36,7 +37,9 @@ _QUICK_ANSWER = 0.5
 _SLOW_ANSWER = 4.0
 _BYTES_PER_SECOND = 8 << 10
 _LATENCIES = 512
-_HELD = 60.0
+_LEAST_LIMIT = 1 << 10
+"""A broker that hangs up at less than so many bytes has another reason."""
+_HELD_S = 60.0
 """Seconds that a retained message is held back on which the broker hangs up."""
 
 
@@ -63,6 +66,10 @@ class Again(NamedTuple):
 class Limits(NamedTuple):
     """How much may be under way, and how long is waited for it (seconds)."""
 
+    packet: int = 256 << 10
+    """Bytes of the largest packet that is sent; the broker's Maximum Packet Size, if that is less."""
+    rate: float | None = None
+    """Messages a second that are sent at most; None: no limit."""
     window: int = 64
     """Publishes without an answer; the broker's Receive Maximum, if that is less."""
     answer: float = 9.0
@@ -99,7 +106,7 @@ class Sending:
         limits: Limits,
         overhead: Callable[[str], int],
         chance: Callable[[], float],
-        tell_refused: Callable[[Stream, int | None], None],
+        tell_refused: Callable[[str, int | None], None],
         tell_unheard: Callable[[Row], None],
     ) -> None:
         self.counts = Counts()
@@ -121,8 +128,10 @@ class Sending:
         """Seconds from publish to PUBACK, the last ones."""
         self._outbox = outbox
         self._alarm, self._picture = self.lanes[0], self.lanes[-1]
+        self.slots = slots
         self._first_slot, self._slots = slots[0], slots[1:]
-        self._slot_retry = Retry(chance, limits.retry_first, limits.retry_last)
+        self._slot_retries = {slot.topic: Retry(chance, limits.retry_first, limits.retry_last) for slot in slots}
+        self._tell_refused = tell_refused
         self._replies: deque[Message] = deque()
         self._reply_bytes = 0
         self._root = root
@@ -142,6 +151,10 @@ class Sending:
         self._shared = 0
         self._blame = Blame()
         self._limit = _NO_LIMIT
+        self.found_limit: int | None = None
+        """The largest packet that the broker takes, as far as it was found out by its hanging up; bytes."""
+        self._largest = 0
+        """The largest packet that it has taken."""
         self._draining = False
 
     @property
@@ -149,34 +162,44 @@ class Sending:
         """Publishes without an answer."""
         return len(self._flight)
 
+    def refused(self) -> dict[str, int]:
+        """What the broker does not take, with its reason code: streams and retained topics."""
+        codes = {lane.stream.value: lane.code for lane in self.lanes} | {slot.name: slot.code for slot in self.slots}
+        return {name: code for name, code in codes.items() if code is not None}
+
     def connected(self, receive_maximum: int, packet_limit: int | None) -> None:
         """A new connection: everything that was not acknowledged goes again."""
         self._window = min(self._limits.window, receive_maximum)
         self._shared = self._window - min(16, self._window // 4)
-        self._limit = packet_limit or _NO_LIMIT
+        self._limit = min(packet_limit or _NO_LIMIT, self._limits.packet, self.found_limit or _NO_LIMIT)
         self._room = _ROOM_FIRST
         self._draining = False
         self._outbox.rewind()
         for lane in self.lanes:
             lane.connected()
-        for slot in (self._first_slot, *self._slots):
+        for slot in self.slots:
             slot.connected()
 
-    def disconnected(self, now: float = 0.0, lived: float = 0.0, *, hung_up: bool = False) -> None:
+    def disconnected(self, now: float = 0.0, lived: float = 0.0, *, hung_up: bool = False, code: int = 0) -> None:
         """Forget what was in flight: rows are in the outbox, replies and replays go again.
 
-        `lived`: seconds that the connection lasted; `hung_up`: the broker, or something between, has ended it.
+        `lived`: seconds that the connection lasted; `hung_up`: the broker, or something between, has ended it; `code`:
+        the reason that it gave.
         """
         flight = [message for message, _ in self._flight.values()]
-        guilty = self._blame.ended({message.topic for message in flight}, lived, hung_up=hung_up)
+        if code == PACKET_TOO_LARGE:
+            self._find_limit(max(map(self._size, flight), default=0))
+            hung_up = False
+        guilty = self._blame.ended({_suspect(message) for message in flight}, lived, hung_up=hung_up)
         for lane in self.lanes:
-            if lane.topic == guilty or (lane.hangs_up and lane.in_flight):
-                lane.hung_up(now)
-        for slot in (self._first_slot, *self._slots):
-            if slot.topic == guilty:
-                slot.refused(now, _HELD, hung_up=True)
+            surely = guilty is not None and guilty.topic == lane.topic
+            if surely or (lane.hangs_up and lane.in_flight):
+                self._hung_up(lane, flight, now, guilty if surely else None)
+        for slot in self.slots:
+            if guilty is not None and slot.topic == guilty.topic and slot.hung_up(now, _HELD_S):
+                self._tell_refused(slot.name, slot.code)
         for message in reversed(flight):
-            if message.topic != guilty:
+            if guilty is None or message.topic != guilty.topic:
                 self._put_back(message)
             elif message.lane is None and message.slot is None and not message.again:
                 self.counts.replies_lost += 1
@@ -184,6 +207,18 @@ class Sending:
         self._flight.clear()
         self._bytes = 0
         self._window = 0
+
+    def _hung_up(self, lane: Lane, flight: list[Message], now: float, guilty: Suspect | None) -> None:
+        rows = [message.row for message in flight if message.lane is lane]
+        row = next((row for row in rows if row is not None and (guilty is None or row.n == guilty.n)), None)
+        if row is not None and lane.judging:
+            self._find_limit(lane.overhead + len(row.message()))
+        lane.hung_up(now, row, surely=guilty is not None)
+
+    def _find_limit(self, size: int) -> None:
+        """The broker hung up at a packet of this size: if it never took a larger one, that is why."""
+        if size > max(self._largest, _LEAST_LIMIT):
+            self.found_limit = min(size - 1, self.found_limit or _NO_LIMIT)
 
     def drain(self) -> None:
         """Send nothing new on this connection."""
@@ -242,9 +277,10 @@ class Sending:
         message, since = entry
         self._bytes -= len(message.payload)
         self._measure(now - since, len(message.payload))
-        self._blame.answered(message.topic, refused=code >= REFUSED)
+        self._blame.answered(_suspect(message), refused=code >= REFUSED)
         if code < REFUSED:
             self.counts.accepted += 1
+            self._largest = max(self._largest, self._size(message))
         else:
             self.counts.refused += 1
         if message.lane is not None and message.row is not None:
@@ -255,10 +291,8 @@ class Sending:
             elif code < REFUSED:
                 self.tell_heard(message.row)
         elif message.slot is not None:
-            if code >= REFUSED:
-                message.slot.refused(now, self._slot_retry.wait())
-            else:
-                self._slot_retry.reset()
+            if message.slot.answered(code, now, self._slot_retries[message.topic]):
+                self._tell_refused(message.slot.name, message.slot.code)
         elif message.again:
             self._replaying -= 1
             self._replaying_bytes -= len(message.payload)
@@ -267,7 +301,7 @@ class Sending:
 
     def due(self, now: float) -> float | None:
         """When `take` may give something, or the link be found dead, without anything else happening."""
-        times = [slot.due() for slot in (self._first_slot, *self._slots)]
+        times = [slot.due() for slot in self.slots]
         times += [lane.due() for lane in self.lanes]
         times.append(self.dead_at())
         return min((time for time in times if time is not None and time > now), default=None)
@@ -325,7 +359,8 @@ class Sending:
             self._reply_bytes += len(message.payload)
 
     def _size(self, message: Message) -> int:
-        return self._overhead(message.topic) + _EXTRA + len(message.correlation or b"") + len(message.payload)
+        extra = _EXTRA if message.again or message.correlation is not None else 0
+        return self._overhead(message.topic) + extra + len(message.correlation or b"") + len(message.payload)
 
     def _measure(self, latency: float, size: int) -> None:
         self.latencies.append(latency)
@@ -333,3 +368,7 @@ class Sending:
             self._room = min(self._room + size, _ROOM_MOST)
         elif latency > _SLOW_ANSWER:
             self._room = max(self._room - size, _ROOM_LEAST)
+
+
+def _suspect(message: Message) -> Suspect:
+    return Suspect(message.topic, None if message.row is None else message.row.n)

@@ -24,9 +24,11 @@ from gateway.cloud.link import (
     Snapshot,
     Terms,
 )
+from gateway.cloud.mqtt import RETAIN_NOT_SUPPORTED
 from gateway.cloud.outbox import Outbox
 from gateway.cloud.packets import Will
 from gateway.cloud.reconnection import Reconnection
+from gateway.cloud.rivalry import Rivalry
 from gateway.cloud.sending import Again, Message, Sending
 from gateway.cloud.session import CONTENT_TYPE, Session, overhead
 from gateway.cloud.subscription import Subscription
@@ -38,6 +40,8 @@ __all__ = ["Callbacks", "Settings", "Snapshot", "Uplink"]
 _log = logger(__name__)
 _BEAT = 1.0
 _AT_ONCE = 0.1
+_DENIALS = frozenset((0x00, 0x80, 0x82, 0x83, 0x87, 0x8F, 0x97, 0x98, 0xA2))
+"""Reasons with which a broker ends a connection at a SUBSCRIBE that it denies; 0x00: without a word."""
 
 
 class Uplink:
@@ -59,7 +63,7 @@ class Uplink:
             outbox,
             root,
             self._board.slots,
-            limits=settings.limits,
+            limits=settings.limits._replace(packet=settings.broker.max_packet, rate=settings.broker.rate),
             overhead=overhead,
             chance=self._chance,
             tell_refused=callbacks.on_refused,
@@ -70,7 +74,9 @@ class Uplink:
         self._subscription = Subscription(wanted=settings.commands)
         self._intake = Intake(f"{root}/command", callbacks.on_command, self._tell_dropped)
         self._session: Session | None = None
-        self._retains = True
+        self._may_retain = settings.broker.retain
+        self._retains = self._may_retain
+        self._rivalry = Rivalry()
         self._live = False
         self._scheduled = False
         self._leaving = False
@@ -168,7 +174,9 @@ class Uplink:
             accepted=counts.accepted,
             no_listener=counts.no_listener,
             replies_lost=counts.replies_lost,
-            refused={lane.stream.value: lane.code for lane in self._sending.lanes if lane.code is not None},
+            refused=self._sending.refused(),
+            retained=self._retains,
+            found_limit=self._sending.found_limit,
             commands=self._subscription.trouble or None,
             dropped=dict(self._intake.dropped),
         )
@@ -178,8 +186,7 @@ class Uplink:
     async def _connect_once(self) -> Ending:
         broker = self._settings.broker
         events = Events(self._acknowledged, self._got_subscribed, self._arrived)
-        last_words = Will(self._board.status.topic, self._board.will(), CONTENT_TYPE, delay=broker.will_delay)
-        session = self._session = Session(broker, last_words, events, clean=self._intake.begin())
+        session = self._session = Session(broker, self._last_words(), events, clean=self._intake.begin())
         opened = session.open()
         while not (opened.done() or session.ended.done()):
             self._live_on()
@@ -191,10 +198,17 @@ class Uplink:
         self._down(ending)
         return ending
 
+    def _last_words(self) -> Will | None:
+        broker = self._settings.broker
+        if not broker.will:
+            return None
+        topic, payload = self._board.status.topic, self._board.will()
+        return Will(topic, payload, CONTENT_TYPE, retain=self._may_retain, delay=broker.will_delay)
+
     def _up(self, session: Session, terms: Terms) -> None:
         now = self._clock.now().mono
         self._connections += 1
-        self._retains = terms.retain
+        self._retains = terms.retain and self._may_retain
         self._board.status.clear()
         self._sending.connected(terms.receive_maximum, terms.packet_limit)
         self._reconnection.connected(now)
@@ -224,6 +238,7 @@ class Uplink:
     def _down(self, ending: Ending) -> None:
         now = self._clock.now()
         lived = now.mono - self._since if self._live else 0.0
+        ending = self._told_apart(ending, now.mono, lived)
         text = "waiting for time" if ending.early and not now.synced else ending.text
         if self._live:
             if self._leaving:
@@ -236,12 +251,32 @@ class Uplink:
         if text != self._error:
             self._error = text
             self._callbacks.on_link(False, text)
-        at_subscribe = self._subscription.asked and ending.hung_up
-        self._subscription.ended(now.mono, hung_up=ending.hung_up)
+        at_subscribe = self._subscription.asked and ending.hung_up and ending.code in _DENIALS
+        self._subscription.ended(now.mono, hung_up=at_subscribe)
         self._tell_commands()
         self._intake.ended(ending)
-        self._sending.disconnected(now.mono, lived, hung_up=ending.hung_up and not at_subscribe)
+        self._sending.disconnected(now.mono, lived, hung_up=ending.hung_up and not at_subscribe, code=ending.code)
         self._reconnection.failed(now.mono, refused=ending.refused)
+
+    def _told_apart(self, ending: Ending, now: float, lived: float) -> Ending:
+        """What is behind the end of a connection, as far as it takes more than this one to see it."""
+        if ending.code == RETAIN_NOT_SUPPORTED:
+            self._retain_no_more()
+        if not self._live:
+            return ending
+        idle = not (self._sending.in_flight or self._subscription.asked)
+        quiet = ending.hung_up and not ending.code
+        if quiet and not idle:
+            return ending
+        if self._rivalry.ended(now, lived, without_reason=quiet):
+            why = f"another client uses this id ({self._settings.broker.client_id}): {ending.text}, three times"
+            return ending._replace(text=why, refused=True, hung_up=False)
+        return ending
+
+    def _retain_no_more(self) -> None:
+        if self._may_retain:
+            _log.warning("uplink.not-retained", why="the broker takes no retained messages: they are sent without")
+        self._may_retain = self._retains = False
 
     async def _pause(self, ending: Ending) -> None:
         begun = self._clock.now().mono
@@ -284,6 +319,8 @@ class Uplink:
     def _acknowledged(self, acks: list[tuple[int, int]]) -> None:
         now = self._clock.now().mono
         for mid, code in acks:
+            if code == RETAIN_NOT_SUPPORTED:
+                self._retain_no_more()
             self._sending.answered(mid, code, now)
         if self._leaving:
             self._news.set()

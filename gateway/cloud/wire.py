@@ -18,8 +18,12 @@ _CHUNK = 1 << 16
 _ADDRESSES = 8
 _ATTEMPTS = 16
 _STAGGER = 0.7
+_HTTPS = 443
 _NOT_YET_VALID = 9
 """X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL."""
+_STRICT = frozenset(range(80, 95))
+"""Errors that only OpenSSL's strict check of RFC 5280 finds: X509_V_ERR_PATHLEN_INVALID_FOR_NON_CA to
+X509_V_ERR_EC_KEY_EXPLICIT_PARAMS of its x509_vfy.h; 92 is an authority without keyUsage."""
 
 
 class Wire:
@@ -90,7 +94,7 @@ def connect(host: str, port: int, *, timeout: float, silence: float, tls: TlsFil
     """
     deadline = time.monotonic() + timeout
     try:
-        context = None if tls is None else _context(tls)
+        context = None if tls is None else _context(tls, port)
         sock = _tcp(host, port, deadline)
         try:
             _tune(sock, silence)
@@ -101,7 +105,7 @@ def connect(host: str, port: int, *, timeout: float, silence: float, tls: TlsFil
             sock.close()
             raise
     except (OSError, ValueError) as error:  # ValueError: a host name that is none, a file that is no PEM
-        raise UplinkDown(f"{host}:{port}: {_explain(error)}") from error
+        raise UplinkDown(f"{host}:{port}: {_explain(error, tls)}") from error
     return Wire(sock)
 
 
@@ -111,15 +115,22 @@ def not_yet_valid(error: UplinkDown) -> bool:
     return isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code == _NOT_YET_VALID
 
 
-def _context(tls: TlsFiles) -> ssl.SSLContext:
-    for path in tls:
+def _context(tls: TlsFiles, port: int) -> ssl.SSLContext:
+    for path in (tls.ca, tls.cert, tls.key):
         if path is not None:
             path.open("rb").close()  # OpenSSL does not say which file is missing
     context = ssl.create_default_context(cafile=None if tls.ca is None else str(tls.ca))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.strict is True:
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+    elif tls.strict is False:
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if tls.cert is not None:
         # An encrypted key must fail here, not ask a person on a terminal that nobody watches.
         context.load_cert_chain(tls.cert, tls.key, password=lambda: "")
+    if port == _HTTPS:
+        # A broker that shares the port with HTTPS tells by ALPN; the first name is AWS IoT's for client certificates.
+        context.set_alpn_protocols(["x-amzn-mqtt-ca", "mqtt"] if tls.cert is not None else ["mqtt"])
     return context
 
 
@@ -186,9 +197,16 @@ def _shake_hands(sock: socket.socket, context: ssl.SSLContext, host: str, deadli
     return wrapped
 
 
-def _explain(error: OSError | ValueError) -> str:
+def _explain(error: OSError | ValueError, tls: TlsFiles | None = None) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: certificate refused: {error.verify_message}"
+        text = f"TLS: certificate refused: {error.verify_message}"
+        if error.verify_code in _STRICT:
+            ca = "the system's authorities" if tls is None or tls.ca is None else f"the authority in {tls.ca}"
+            text += (
+                f": {ca}, or what it signed, is made in the old way; make it anew (an authority needs keyUsage"
+                " keyCertSign and a critical basicConstraints), or set `strict: false` below `uplink.tls`"
+            )
+        return text
     if isinstance(error, ssl.SSLError):
         return f"TLS: {(error.reason or str(error)).lower().replace('_', ' ')}"
     if isinstance(error, TimeoutError):

@@ -60,6 +60,10 @@ def _not_built(facts: Facts, top: tuple[str, ...]) -> Iterator[Finding]:
             yield Finding((section,), f"found no {section.removesuffix('s')}; one at least", at_key=True)
 
 
+_SLOW = 2.0
+"""Messages a second; below, a fire waits noticeably."""
+
+
 def _uplink(facts: Facts, top: tuple[str, ...]) -> Iterator[Finding]:
     uplink = facts.uplink
     if uplink is None:
@@ -71,6 +75,15 @@ def _uplink(facts: Facts, top: tuple[str, ...]) -> Iterator[Finding]:
     if uplink.protocol != 5:
         text = "found 3.1.1, with which a refusal by the broker cannot be seen; 5 if the broker can"
         yield Finding(("uplink", "protocol"), text, "warning")
+    if not uplink.retain:
+        text = "found false: who subscribes later is not told what stands; true if the broker can"
+        yield Finding(("uplink", "retain"), text, "warning")
+    if uplink.will == "off":
+        text = "found off: nobody is told that the gateway is gone; plain, or delayed"
+        yield Finding(("uplink", "will"), text, "warning")
+    if uplink.rate is not None and uplink.rate < _SLOW:
+        text = f"found {uplink.rate:g}/s: an alarm may wait {1 / uplink.rate:.0f} s for its turn; {_SLOW:g}/s or more"
+        yield Finding(("uplink", "rate"), text, "warning")
 
 
 def _gates(facts: Facts) -> Iterator[Finding]:

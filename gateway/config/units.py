@@ -28,6 +28,7 @@ T = TypeVar("T")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"([0-9]{1,12})(KiB|MiB|GiB)")
+_RATE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)/s")
 _BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 _PORT = 0xFFFF
@@ -60,6 +61,13 @@ def size(value: object) -> int:
     if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
         return int(match[1]) * _BYTES[match[2]]
     raise ValueError("a size with its unit: 512KiB, 64MiB, 1GiB")
+
+
+def rate(value: object) -> float:
+    """Messages a second of `100/s`, `0.5/s`. Raises ValueError."""
+    if isinstance(value, str) and (match := _RATE.fullmatch(value)) and float(match[1]) > 0:
+        return float(match[1])
+    raise ValueError("a number of messages a second: 100/s, 0.5/s")
 
 
 def _positive(value: float) -> float:
@@ -202,6 +210,7 @@ Period = Annotated[
 ]
 """Seconds, written with a unit, more than nothing."""
 
+Rate = Annotated[float, BeforeValidator(rate), WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?/s$"})]
 Size = Annotated[int, BeforeValidator(size), WithJsonSchema({"type": "string", "pattern": r"^\d+(KiB|MiB|GiB)$"})]
 """Bytes, written with a unit."""
 

@@ -10,7 +10,9 @@ from gateway.config.units import (
     FilePath,
     Many,
     Period,
+    Rate,
     Secret,
+    Size,
     Strict,
     broker,
     is_loopback,
@@ -35,12 +37,18 @@ def _protocol(value: object) -> object:
     return value
 
 
+def _will(value: object) -> object:
+    return "off" if value is False else value  # YAML reads `off` as false
+
+
 class Tls(Strict):
     """Files of the TLS connection to the broker; `ca` absent: the system's authorities."""
 
     ca: FilePath | None = None
     cert: FilePath | None = None
     key: FilePath | None = None
+    strict: bool | None = None
+    """False takes certificates of old private authorities (no keyUsage); absent: as Python does, strict since 3.13."""
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
@@ -70,6 +78,18 @@ class Uplink(Strict):
     )
     keepalive: Period = Field(30.0, ge=1, le=65535)
     telemetry: Telemetry = Telemetry.model_construct()
+    will: Annotated[
+        Literal["delayed", "plain", "off"],
+        BeforeValidator(_will),
+        WithJsonSchema({"enum": ["delayed", "plain", "off", False]}),
+    ] = "delayed"
+    """How the broker says that we are gone: after 10 s (MQTT 5), at once, or not at all."""
+    retain: bool = True
+    """False for a broker that takes no retained messages."""
+    max_packet: Size = Field(256 << 10, ge=4 << 10, le=255 << 20)
+    """The largest packet that is sent; the broker's own limit, if that is less."""
+    rate: Rate | None = None
+    """Messages that are sent at most; absent: no limit."""
 
     @property
     def endpoint(self) -> Endpoint:

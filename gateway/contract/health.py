@@ -88,7 +88,9 @@ _UPLINK: Final = record(
         "accepted": count(),
         "no_listener": count("Accepted, but nobody was subscribed (0x10)"),
         "replies_lost": count(),
-        "refused": keyed(count(), "Streams that stand still, with the broker's reason code"),
+        "refused": keyed(count(), "What the broker does not take, streams and retained topics, with its reason code"),
+        "retained": flag("The broker keeps the latest of alarm/active, status and health"),
+        "found_limit": maybe(count("Largest packet that the broker takes as found out by its hanging up, bytes")),
         "commands": maybe(text("What is wrong with the subscription to commands")),
         "dropped": keyed(count(), "Messages from the broker that were acknowledged and not taken, by reason"),
     }

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from gateway.kinds import ALARM_KINDS
+from gateway.kinds import ALARM_KINDS, RETAINED
 from gateway.model import Quality, Reading, Stream, Value, Way
 
 OWN_ALARMS = (
@@ -21,7 +21,7 @@ OWN_ALARMS = (
             "store",
         )
     ),
-    *(f"{stream}/refused" for stream in Stream),
+    *(f"{name}/refused" for name in (*Stream, *RETAINED)),
 )
 """Subjects of the built-in alarms about the gateway itself, kind gateway; `OwnHealth` raises and clears them."""
 

@@ -26,7 +26,7 @@ class Told:
     """What the callbacks were given."""
 
     commands: list[tuple[str, bytes, Delivery]] = field(default_factory=list)
-    refused: list[tuple[Stream, int | None]] = field(default_factory=list)
+    refused: list[tuple[str, int | None]] = field(default_factory=list)
     unheard: list[Row] = field(default_factory=list)
     link: list[tuple[bool, str]] = field(default_factory=list)
     troubles: list[tuple[str, str]] = field(default_factory=list)
@@ -61,8 +61,11 @@ class Running:
 
 def settings(port: int, limits: Limits | None = None, **broker: Any) -> Settings:
     """Settings for a broker on the loopback."""
+    commands = broker.pop("commands", True)
     where = replace(Broker("127.0.0.1", port, "gw"), **broker)
-    return Settings(where, ROOT, "/sites/site/gateways/gw", "b00t", "1.2.3", limits=limits or Limits())
+    return Settings(
+        where, ROOT, "/sites/site/gateways/gw", "b00t", "1.2.3", commands=commands, limits=limits or Limits()
+    )
 
 
 @asynccontextmanager

@@ -183,7 +183,7 @@ class World:
         self.sending = Sending(
             self.outbox,
             "t",
-            (Slot("active"),),
+            (Slot("active", "alarm/active"),),
             limits=Limits(window=window),
             overhead=lambda topic: 20 + len(topic),
             chance=lambda: 0.5,

@@ -4,6 +4,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.cloud.lane import Retry
 from gateway.cloud.retained import ACTIVE_LIMIT, Slot, active_data
 from gateway.model import Json
 
@@ -56,7 +57,7 @@ def test_only_the_latest_is_sent_and_made_once() -> None:
         made.append(name)
         return name.encode()
 
-    slot = Slot("t", every=1.0)
+    slot = Slot("t", "x", every=1.0)
     assert slot.take(0.0, 100) is None
     slot.put(lambda _: build("a"))
     slot.put(lambda _: build("b"))
@@ -68,7 +69,7 @@ def test_only_the_latest_is_sent_and_made_once() -> None:
 
 
 def test_not_more_often_than_every() -> None:
-    slot = Slot("t", every=1.0)
+    slot = Slot("t", "x", every=1.0)
     slot.put(lambda _: b"a")
     assert slot.take(10.0, 100) == b"a"
     slot.put(lambda _: b"b")
@@ -79,17 +80,17 @@ def test_not_more_often_than_every() -> None:
 
 
 def test_a_refused_message_goes_again_later_and_a_new_connection_at_once() -> None:
-    slot = Slot("t")
+    slot = Slot("t", "x")
     slot.put(lambda _: b"a")
     assert slot.take(0.0, 100) == b"a"
-    slot.refused(0.0, 4.0)
+    slot.answered(0x97, 0.0, Retry(lambda: 1.0, 4.0, 60.0))
     assert slot.take(3.9, 100) is None
     slot.connected()
     assert slot.take(3.9, 100) == b"a"
 
 
 def test_what_does_not_fit_is_counted_and_cleared_is_nothing() -> None:
-    slot = Slot("t")
+    slot = Slot("t", "x")
     slot.put(lambda _: b"long")
     assert slot.take(0.0, 3) is None
     assert slot.too_large == 1

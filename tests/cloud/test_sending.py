@@ -11,7 +11,7 @@ class World:
 
     def __init__(self, window: int = 8, receive_maximum: int = 65535, limit: int | None = None) -> None:
         self.outbox = MemoryOutbox()
-        self.slots = tuple(Slot(name) for name in ("active", "status", "health"))
+        self.slots = tuple(Slot(name, name) for name in ("active", "status", "health"))
         self.now = 0.0
         self.mid = 0
         self.sending = Sending(

@@ -404,3 +404,28 @@ devices:
     assert one.limits.timeout == two.limits.timeout == pytest.approx(0.7)
     assert other.limits.timeout != one.limits.timeout
     assert one.points["smoke"].alarms["fire"].kind == "fire"
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("will: off", ("off", True, 256 << 10, None)),
+        ('will: "off"', ("off", True, 256 << 10, None)),
+        ("will: plain, retain: false", ("plain", False, 256 << 10, None)),
+        ("max_packet: 64KiB, rate: 100/s", ("delayed", True, 64 << 10, 100.0)),
+        ("rate: 0.5/s", ("delayed", True, 256 << 10, 0.5)),
+    ],
+)
+def test_how_the_broker_is_spoken_to(tmp_path: Path, text: str, seen: tuple[object, ...]) -> None:
+    uplink = good(tmp_path, _speaking(text)).uplink
+    assert (uplink.will, uplink.retain, uplink.max_packet, uplink.rate) == seen
+
+
+@pytest.mark.parametrize("text", ["rate: 100", "rate: 0/s", "max_packet: 1KiB", "will: late", "retain: maybe"])
+def test_how_the_broker_is_not_spoken_to(tmp_path: Path, text: str) -> None:
+    assert len(errors(tmp_path, _speaking(text))) == 1
+
+
+def _speaking(text: str) -> str:
+    device = "devices:\n  a:\n    line: bus\n    points: {x: {at: input 1}}\n"
+    return BASE.replace('"mqtt://127.0.0.1"', f'"mqtt://127.0.0.1", {text}') + device

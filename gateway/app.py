@@ -406,6 +406,7 @@ class Gateway:
             health=self._vitals.health,
             alarms=self._alarms,
             gates=self._decisions.gates,
+            events=self._journal.history.latest,
         )
         table = {**asks.table(), "do": self._people.ask}
         if self._gatehouse is not None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli import completion
 from gateway.cli.group import CANNOT, SITE, WRONG_FILE, asking, commands, load_good, print_json, say, say_lines
 
 
@@ -50,7 +51,7 @@ def import_(site: Path, csv: Path, name: str | None, *, check: bool) -> int:
 @access.command()
 @SITE
 @click.argument("plate")
-@click.option("--gate", help="Only this gate.")
+@click.option("--gate", shell_complete=completion.gates, help="Only this gate.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything that is kept, with its events, as JSON.")
 def show(site: Path, plate: str, gate: str | None, *, as_json: bool) -> int:
     r"""Show what is kept of a plate, and what would be decided about it at a gate now, with the reason.

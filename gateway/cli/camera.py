@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.group import SITE, asking, commands, load_good, print_json
+from gateway.cli.group import SITE, asking, commands, load_good, print_json, say, say_lines
 
 
 @commands.group()
@@ -39,14 +39,14 @@ def last(site: Path, name: str, out: Path | None, *, as_json: bool) -> int:
         print_json(found)
         return 0
     if not isinstance(found, dict):
-        click.echo(f"{name}: every push could be read since the start")
+        say(f"{name}: every push could be read since the start")
         return 0
     body = base64.b64decode(str(found["body_base64"]))
-    click.echo(f"{found['time']} {name} {found['path']} {found['content_type']}: {found['size']} bytes: {found['why']}")
+    say(f"{found['time']} {name} {found['path']} {found['content_type']}: {found['size']} bytes: {found['why']}")
     if out is not None:
         out.write_bytes(body)
-        click.echo(f"{out}: {len(body)} bytes")
+        say(f"{out}: {len(body)} bytes")
         return 0
     text = body.decode("utf-8", "backslashreplace")
-    click.echo(without_plates("".join(one if one.isprintable() or one in "\n\t" else "." for one in text)))
+    say_lines(without_plates("".join(one if one.isprintable() or one in "\n\t" else "." for one in text)))
     return 0

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from gateway.cli import completion
 from gateway.cli.group import (
     BUG,
     CANNOT,
     SITE,
     WRONG_FILE,
     ask_daemon,
+    asking,
     commands,
     load_good,
     load_timed,
@@ -128,7 +130,7 @@ def check(site: Path, *, as_json: bool) -> int:
 
 @commands.command()
 @SITE
-@click.argument("what", metavar="DEVICE[.POINT]")
+@click.argument("what", metavar="DEVICE[.POINT]", shell_complete=completion.points)
 @click.option("--json", "as_json", is_flag=True, help="Print {point: {value, text, unit, quality, reason, at}}.")
 def read(site: Path, what: str, *, as_json: bool) -> int:
     r"""Read a device once from the wire: through the running daemon if it runs, else directly.
@@ -194,6 +196,32 @@ def alarms(site: Path, *, as_json: bool) -> int:
 
     for line in alarm_lines(standing, load_good(site)[1].site.timezone):
         say(line)
+    return 0
+
+
+@commands.command()
+@SITE
+@click.option(
+    "--stream",
+    type=click.Choice(["alarm", "access", "audit", "inspection", "telemetry"]),
+    default="alarm",
+    show_default=True,
+)
+@click.option("--last", metavar="N", type=click.IntRange(1, 500), default=20, show_default=True, help="So many.")
+@click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print each as a line of JSON.")
+def events(site: Path, stream: str, last: int, *, follow: bool, as_json: bool) -> int:
+    r"""Show the last events of a stream, delivered or not, a line each, in local time; plates are masked.
+
+    \b
+    Example: site-gateway events site.yaml --last 50
+    Example: site-gateway events site.yaml --stream access --follow
+    """
+    from gateway.technician.events import show_events
+
+    _, file = load_good(site)
+    with asking():
+        show_events(file, stream, last, follow=follow, as_json=as_json, say=say)
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway import __version__
+from gateway.cli import completion
 from gateway.printable import harmless, harmless_json, harmless_lines
 
 if TYPE_CHECKING:
@@ -22,10 +23,40 @@ USAGE = 64
 BUG = 70
 """EX_SOFTWARE of sysexits.h."""
 
-SITE = click.argument("site", type=click.Path(path_type=Path), metavar="SITE.yaml")
+
+class _Command(click.Command):
+    """One whose examples stand as they are written: `\\b` in a raw docstring."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The text between usage and options."""
+        self.help = _paragraphs(self.help)
+        super().format_help_text(ctx, formatter)
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The line in the list of commands."""
+        self.help = _paragraphs(self.help)
+        return super().get_short_help_str(limit)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Group(_Command, click.Group):
+    """One of several commands."""
+
+    command_class = _Command
+
+
+Group.group_class = Group
+
+
+def _paragraphs(text: str | None) -> str | None:
+    return text and text.replace("\\b", "\b")
+
+
+SITE = click.argument(
+    "site", type=click.Path(path_type=Path), metavar="SITE.yaml", shell_complete=completion.site_files
+)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="site-gateway")
 def commands() -> None:
     r"""The edge gateway of a residential compound: fire sensors, gates and cameras to MQTT.

@@ -5,29 +5,43 @@ from typing import Any
 
 import click
 
-from gateway.cli.group import CANNOT, SITE, asking, commands, load_good, print_json, say
+from gateway.cli import completion
+from gateway.cli.group import CANNOT, asking, commands, load_good, print_json, say
 
 _PATIENCE = 65.0
 """Seconds: a reset waits for its device."""
 
 
 @commands.command()
-@SITE
-@click.argument("command", metavar="COMMAND")
-@click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--by", required=True, metavar="NAME", help="Who asks: it stands in the audit.")
+@click.argument(
+    "site", type=click.Path(path_type=Path), metavar="SITE.yaml", required=False, shell_complete=completion.site_files
+)
+@click.argument("command", metavar="[COMMAND]", required=False, shell_complete=completion.commands)
+@click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=completion.arguments)
+@click.option("--by", metavar="NAME", help="Who asks: it stands in the audit, beside the account.")
 @click.option("--role", type=click.Choice(["guard", "steward", "technician"]), default="guard", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole reply.")
-def do(site: Path, command: str, arguments: tuple[str, ...], *, by: str, role: str, as_json: bool) -> int:
+def do(
+    site: Path | None, command: str | None, arguments: tuple[str, ...], *, by: str | None, role: str, as_json: bool
+) -> int:
     r"""Do something at the site through the running daemon, as a person who is there.
 
     Open, hold and release gates, also those held after a fire; acknowledge, verify, reset and shelve alarms; confirm a
-    fire. A technician also disables devices and tests zones. Exit status: 0 done, 2 refused, 3 no daemon runs.
+    fire, silence the sounder. A technician also disables devices and tests zones. Without COMMAND: the list of all,
+    with their arguments. Exit status: 0 done, 2 refused, 3 no daemon runs.
 
     \b
     Example: site-gateway do site.yaml gate.release gate=north-in reason='fire is out' --by zhang
     Example: site-gateway do site.yaml zone.test zone=building-3 for=30m --by li --role technician
     """
+    from gateway.cli.asking import ARGS, usage
+
+    if site is None or command is None:
+        for name in ARGS:
+            say(usage(name))
+        return 0
+    if by is None:
+        raise click.UsageError(f"--by NAME is missing: who asks for it. {_hint(command)}")
     from gateway.local.control import Daemon
 
     request: dict[str, Any] = {"ask": "do", "cmd": command, "args": _read(arguments), "by": by, "role": role}
@@ -38,10 +52,18 @@ def do(site: Path, command: str, arguments: tuple[str, ...], *, by: str, role: s
         print_json(reply)
     elif not reply["ok"]:
         say(f"{command}: {reply['error']['code']}: {reply['error']['message']}", err=True)
+        if reply["error"]["code"] in ("bad-args", "unknown"):
+            say(_hint(command), err=True)
     else:
         result = reply["result"] if isinstance(reply["result"], dict) else {}
         say(" ".join(["done", *(f"{key}={_word(value)}" for key, value in result.items())]))
     return 0 if reply["ok"] else CANNOT
+
+
+def _hint(command: str) -> str:
+    from gateway.cli.asking import ARGS, usage
+
+    return f"It is: {usage(command)}" if command in ARGS else "site-gateway do prints all commands"
 
 
 def _read(arguments: tuple[str, ...]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ def simulate(site: Path, scenario: Path | None, out: Path | None, broker: str) -
     r"""Serve every line of a site file as virtual devices until SIGTERM or SIGINT.
 
     \b
-    Example: site-gateway simulate site.yaml --out sim.yaml & site-gateway run sim.yaml
+    Example: site-gateway simulate site.yaml --out sim.yaml
+    In another terminal, when it says so: site-gateway run sim.yaml
     """
     from gateway.errors import GatewayError
     from simulators.serve import simulate as serve

@@ -1,15 +1,19 @@
 """walk: a zone in test mode, device by device, and the record of it."""
 
 import getpass
+import os
 import select
+import signal
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import click
 
+from gateway.cli import completion
 from gateway.cli.group import CANNOT, SITE, asking, commands, load_good, say, say_lines
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
 _LOOK = 0.5
 _LEASE = "10m"
+_LEASE_S = 600.0
 _RENEW = 300.0
 """Seconds: a walk that dies leaves a zone in test for 10 min, no longer."""
 _PATIENCE = 65.0
@@ -27,7 +32,13 @@ _AWAY = 60.0
 
 @commands.command()
 @SITE
-@click.option("--zone", required=True, metavar="ZONE", help="The zone to walk through; site: what has none.")
+@click.option(
+    "--zone",
+    required=True,
+    metavar="ZONE",
+    shell_complete=completion.zones,
+    help="The zone to walk through; site: what has none.",
+)
 @click.option("--by", metavar="NAME", help="Who walks: it stands in the record and in the audit.  [default: you]")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the record goes: OUT.txt and OUT.json.")
 def walk(site: Path, zone: str, by: str | None, out: Path | None) -> int:
@@ -65,6 +76,8 @@ class _Round:
         self._out = out
         self._daemon = Daemon(file.store.path)
         self._tells: dict[str, float] = {}
+        self._hung_up = False
+        """The terminal is gone: the walk goes on for as long as the test lasts, which is not renewed any more."""
 
     def run(self, devices: "list[Walked]") -> int:
         from gateway.technician.walk import Walk
@@ -76,6 +89,7 @@ class _Round:
             say(f"zone {self._zone} cannot be tested: {refusal}", err=True)
             return CANNOT
         walk = Walk(devices, before)
+        signal.signal(signal.SIGHUP, self._hang_up)
         try:
             why = self._until_over(walk)
         finally:
@@ -88,6 +102,12 @@ class _Round:
             return CANNOT
         return 0
 
+    def _hang_up(self, _number: int, _frame: object) -> None:
+        self._hung_up = True
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
+
     def _until_over(self, walk: "Walk") -> str:
         """Look until all are done, it is interrupted, or the test has ended. Gives why."""
         warned = introduced = False
@@ -99,7 +119,9 @@ class _Round:
                     self._introduce(walk)
                 while not walk.is_done:
                     ended = self._look(walk)
-                    if ended is None and not walk.is_real and time.monotonic() >= renew:
+                    if self._hung_up and time.monotonic() >= renew + _LEASE_S - _RENEW:
+                        return "the terminal was lost, and the test ran out"
+                    if ended is None and not walk.is_real and not self._hung_up and time.monotonic() >= renew:
                         renew = time.monotonic() + _RENEW
                         ended = self._test(_LEASE)
                     if ended is not None:
@@ -167,7 +189,7 @@ class _Round:
         from gateway.technician.walk import as_text, record
 
         written = record(walk, self._file, self._zone, by=self._by, begun=begun, ended=_now(), why=why)
-        name = f"walk-{self._zone}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+        name = f"walk-{self._zone}-{datetime.now(ZoneInfo(self._file.site.timezone)):%Y%m%d-%H%M%S}"
         base = self._out if self._out is not None else Path(name)
         import orjson
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli import completion
 from gateway.cli.group import (
     CANNOT,
     NOT_RUNNING,
@@ -70,7 +71,7 @@ def plan(site: Path, latency: str | None, *, as_json: bool) -> int:
 
 @commands.command()
 @SITE
-@click.argument("what", metavar="DEVICE.POINT")
+@click.argument("what", metavar="DEVICE.POINT", shell_complete=completion.writable)
 @click.argument("value")
 def write(site: Path, what: str, value: str) -> int:
     r"""Write a point once and read it back: through the running daemon if it runs, else directly.
@@ -166,7 +167,9 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
 @click.argument("site", type=click.Path(path_type=Path), metavar="[SITE.yaml]", default=_SITE)
 @click.option("--socket", type=click.Path(path_type=Path), help="The daemon's control socket, instead of a site file.")
 @click.option("--once", is_flag=True, help="Print one picture and end, as where there is no terminal.")
-@click.option("--frames", metavar="LINE", help="Show what goes over this line, decoded.")
+@click.option(
+    "--frames", metavar="LINE", shell_complete=completion.lines, help="Show the frames of this line, decoded."
+)
 @click.option("--dump", is_flag=True, help="With --frames: print what the line remembers, and end.")
 def watch(site: Path, socket: Path | None, frames: str | None, *, once: bool, dump: bool) -> int:
     r"""Watch the running daemon: values and their age, devices, bus load, alarms, or the frames of one line.

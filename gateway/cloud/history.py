@@ -31,6 +31,9 @@ _NAMING_ROWS = 500
 _NAMING = """SELECT n, CASE WHEN instr(payload, ?) THEN payload END FROM event
     WHERE n > ? AND stream = ? ORDER BY n LIMIT ?"""
 
+_LATEST = "SELECT n, payload FROM event WHERE stream = ? ORDER BY epoch DESC, sequence DESC LIMIT ?"
+_SINCE = "SELECT n, payload FROM event WHERE n > ? AND stream = ? ORDER BY n LIMIT ?"
+
 
 class Kept(NamedTuple):
     """What there is of a range; both 0 if nothing."""
@@ -66,6 +69,12 @@ class Shelf:
                 if size >= _PIECE_BYTES:
                     break
         return piece
+
+    def latest(self, stream: Stream, after: int | None, count: int) -> list[tuple[int, bytes]]:
+        """The last kept events of a stream, or the first of those after `n`, delivered or not. Raises StoreError."""
+        if after is not None:
+            return self._store.execute(_SINCE, (after, NUMBER[stream], count))
+        return self._store.execute(_LATEST, (NUMBER[stream], count))[::-1]
 
     def naming(self, plate: Redaction, after: int) -> tuple[list[bytes], int | None]:
         """Of some access events after `n` those that name the plate, delivered or not, and where the next begin.
@@ -103,6 +112,11 @@ class History:
     async def piece(self, stream: Stream, first: int, last: int) -> list[tuple[int, bytes]]:
         """Sequence and bytes of some events of a range, in order; none: there are no more. Raises StoreError."""
         work = partial(self._shelf.piece, stream, self._journal(), first, last)
+        return cast("list[tuple[int, bytes]]", await self._read(work))
+
+    async def latest(self, stream: Stream, after: int | None, count: int) -> list[tuple[int, bytes]]:
+        """`n` and bytes of the last events of a stream, or of the first after `n`, in order. Raises StoreError."""
+        work = partial(self._shelf.latest, stream, after, count)
         return cast("list[tuple[int, bytes]]", await self._read(work))
 
     async def naming(self, plate: str) -> list[bytes]:

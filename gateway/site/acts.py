@@ -61,6 +61,7 @@ class Acts:
             "read": self._read,
             "write": self._write,
             "silence": self._silence,
+            "alarm.silence": self._silence,
             **({} if self.access is None else self.access.table()),
         }
 

@@ -73,6 +73,7 @@ _SPEC: Mapping[str, Mapping[str, Callable[[Json], bool]]] = {
     "read": {"device": _name, "point": _maybe(_name)},
     "write": {"point": _name, "value": _value},
     "silence": {},
+    "alarm.silence": {},
     "access.update": {
         "list": _name,
         **dict.fromkeys(("base", "version", "put", "drop", "full", "part", "parts"), _any),

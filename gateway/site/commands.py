@@ -48,7 +48,7 @@ _NOT_BUILT = frozenset({"inspection.run", "inspection.cancel", "panel.duty"})
 
 _GUARD = frozenset({
     "gate.open", "gate.hold", "gate.release", "fire.confirm", "alarm.acknowledge", "alarm.verify", "alarm.reset",
-    "alarm.shelve", "silence", "read",
+    "alarm.shelve", "silence", "alarm.silence", "read",
 })  # fmt: skip
 _ROLES: Mapping[str, frozenset[str]] = {
     "guard": _GUARD,

@@ -1,7 +1,10 @@
 """What people may look at, or do to a single point, by the control socket of the running daemon."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+
+import orjson
 
 from gateway.clock import Clock
 from gateway.cloud import events
@@ -9,8 +12,9 @@ from gateway.driver import Poller, Traced
 from gateway.errors import ConfigError
 from gateway.field.lines import Line
 from gateway.local.control import Ask
-from gateway.model import Instant, Json, Reading, Value
+from gateway.model import Instant, Json, Reading, Stream, Value
 from gateway.settings import Settings
+from gateway.site.masks import masked, without_plates
 
 LEAST_ROLES = {
     "read": "guard",
@@ -20,6 +24,11 @@ LEAST_ROLES = {
     "camera.last": "technician",
 }
 """The lowest role that may ask; every account may look on."""
+
+
+Latest = Callable[[Stream, int | None, int], Awaitable[list[tuple[int, bytes]]]]
+_MOST_EVENTS = 500
+_SHOWN = [stream.value for stream in Stream if stream is not Stream.PICTURE]
 
 
 class Asks:
@@ -35,6 +44,7 @@ class Asks:
         health: Callable[[], Mapping[str, Json]],
         alarms: Callable[[], list[Json]],
         gates: Callable[[], Mapping[str, Json]] = dict,
+        events: Latest | None = None,
     ) -> None:
         self._settings = settings
         self._lines = lines
@@ -43,6 +53,7 @@ class Asks:
         self._health = health
         self._alarms = alarms
         self._gates = gates
+        self._latest = events
 
     def table(self) -> dict[str, Ask]:
         """The answers by the name of the question."""
@@ -54,6 +65,7 @@ class Asks:
             "watch": self._watch,
             "frames": self._frames,
             "lines": self._own_lines,
+            "events": self._events,
         }
 
     async def _read(self, request: Mapping[str, Any]) -> Json:
@@ -111,6 +123,17 @@ class Asks:
             },
         }
 
+    async def _events(self, request: Mapping[str, Any]) -> Json:
+        """`{stream, last}` or `{stream, after}`: kept events in order, without plates; `n`: ask after it to go on."""
+        stream = Stream(request["stream"])
+        if stream is Stream.PICTURE or self._latest is None:
+            raise ConfigError(f"stream: {' | '.join(_SHOWN)}")
+        after = request.get("after")
+        last = min(_MOST_EVENTS, max(1, int(request.get("last") or _MOST_EVENTS)))
+        rows = await self._latest(stream, None if after is None else int(after), last)
+        told = await asyncio.to_thread(lambda: [_without_plates(orjson.loads(payload)) for _, payload in rows])
+        return {"n": rows[-1][0] if rows else (after or 0), "events": told}
+
     async def _own_lines(self, _request: Mapping[str, Any]) -> Json:
         """Where each line leads: `{line, serial, tcp}`; who else would ask there disturbs it."""
         return [
@@ -130,6 +153,18 @@ class Asks:
         pieces: list[Json] = [[way, at, data.hex()] for way, at, data in poller.frames if at > since]
         bus = next(line.is_bus for line in self._settings.lines if line.name == name)
         return {"now": now.mono, "wall": now.wall, "bus": bus, "pieces": pieces}
+
+
+def _without_plates(value: Json) -> Json:
+    """Whose car it was is seen only by who asks for that plate, which stands in the audit."""
+    if isinstance(value, str):
+        return without_plates(value)
+    if isinstance(value, dict):
+        return {
+            key: masked(item) if key.startswith("plate") and isinstance(item, str) else _without_plates(item)
+            for key, item in value.items()
+        }
+    return [_without_plates(item) for item in value] if isinstance(value, list) else value
 
 
 def _reading(reading: Reading, now: Instant) -> dict[str, Json]:

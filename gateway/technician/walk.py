@@ -116,9 +116,14 @@ def initiating(file: SiteFile, zone: str) -> list[Walked]:
 
 
 def record(walk: Walk, file: SiteFile, zone: str, **about: str) -> dict[str, Any]:
-    """The acceptance record. `about`: by, begun, ended, why."""
+    """The acceptance record, in local time with its offset. `about`: by, begun, ended, why."""
+
+    def here(key: str, value: Any) -> Any:
+        return offset(value, file.site.timezone) if key in ("fire", "clear", "begun", "ended") and value else value
+
+    about = {key: here(key, value) for key, value in about.items()}
     devices = [
-        {key: value for key, value in asdict(one).items() if key != "alarm"} | {"result": one.result}
+        {key: here(key, value) for key, value in asdict(one).items() if key != "alarm"} | {"result": one.result}
         for one in walk.devices.values()
     ]
     known = file.zones.get(zone)
@@ -161,3 +166,8 @@ def local(at: str | None, timezone: str) -> str:
     if at is None:
         return f"{'':11}-"
     return datetime.fromisoformat(at).astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def offset(at: str, timezone: str) -> str:
+    """The same moment as RFC 3339 with the offset of the site."""
+    return datetime.fromisoformat(at).astimezone(ZoneInfo(timezone)).isoformat(timespec="seconds")

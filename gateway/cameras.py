@@ -5,7 +5,8 @@ Listener(…, entrance.take, clock, tell=entrance.tell)
 entrance.keep(act)              # KeepPictures of a step, after its commit
 await entrance.run()            # in a task group
 
-Bounded: 64 passages and 24 MiB of pictures at once; what is too much goes, the oldest first, and is counted.
+Bounded: 64 passages and 24 MiB of pictures at once; what is too much goes, the oldest of the camera that has most, and
+is counted. So a camera that floods costs its own cars, and no other's.
 """
 
 import asyncio
@@ -28,6 +29,8 @@ PASSAGES = 64
 """Handed in at once; as many may wait, and as many have pictures that wait for a verdict."""
 PICTURES = 24 << 20
 """Bytes of pictures that are held."""
+OWN = 2
+"""Passages of each camera that are handed in whatever the others send."""
 UNDECIDED = 5.0
 """Seconds after its acceptance that a passage's pictures wait for `keep`: the site says nothing of a repeat."""
 _LOOKS = 2
@@ -74,10 +77,13 @@ class Entrance:
         self._photograph = photograph
         self._random = random
         self._group: asyncio.TaskGroup | None = None
-        self._under_way = 0
+        self._under_way: Counter[str] = Counter()
+        """Passages that are handed in, by camera."""
         self._waiting: deque[tuple[Passage, asyncio.Event]] = deque()
         self._held: dict[str, dict[str, Snapshot]] = {}
         """By the first id of each passage, the oldest first."""
+        self._owner: dict[str, str] = {}
+        """The camera of what is held."""
         self._first: dict[str, str] = {}
         """The first id of its passage, by id."""
         self._kept: deque[_Kept] = deque()
@@ -91,7 +97,7 @@ class Entrance:
 
     def snapshot(self) -> Mapping[str, int]:
         """For health."""
-        return {**self.counts, "waiting": len(self._waiting) + self._under_way, "picture_bytes": self._bytes}
+        return {**self.counts, "waiting": len(self._waiting) + self._under_way.total(), "picture_bytes": self._bytes}
 
     async def run(self) -> None:
         """Hand in, and make pictures small, until cancelled."""
@@ -111,26 +117,38 @@ class Entrance:
         passage = self._with_pictures(push)
         accepted = asyncio.Event()
         self.counts["passages"] += 1
-        if len(self._waiting) >= PASSAGES:
-            oldest, given_up = self._waiting.popleft()
+        self._waiting.append((passage, accepted))
+        self._begin_waiting()
+        if len(self._waiting) > PASSAGES:
+            oldest, given_up = self._shed()
             self.counts["passages_shed"] += 1
             self._drop([one.id for one in oldest.pictures])
             given_up.set()
-        self._waiting.append((passage, accepted))
-        self._begin_waiting()
         await accepted.wait()
 
+    def _shed(self) -> tuple[Passage, asyncio.Event]:
+        """The oldest that waits of the camera that has most waiting."""
+        most = _greediest(Counter(passage.camera for passage, _ in self._waiting))
+        found = next(one for one in self._waiting if one[0].camera == most)
+        self._waiting.remove(found)
+        return found
+
     def _begin_waiting(self) -> None:
-        while self._waiting and self._group is not None and self._under_way < PASSAGES:
-            passage, accepted = self._waiting.popleft()
-            self._under_way += 1
-            self._group.create_task(self._handed_in(passage, accepted), name=f"passage {passage.camera}")
+        """Hand in, in the order of arrival; a camera of whom little is under way passes those who flood."""
+        if self._group is None:
+            return
+        for one in tuple(self._waiting):
+            passage, accepted = one
+            if self._under_way.total() < PASSAGES or self._under_way[passage.camera] < OWN:
+                self._waiting.remove(one)
+                self._under_way[passage.camera] += 1
+                self._group.create_task(self._handed_in(passage, accepted), name=f"passage {passage.camera}")
 
     async def _handed_in(self, passage: Passage, accepted: asyncio.Event) -> None:
         try:
             await self._hand_in(passage)
         finally:
-            self._under_way -= 1
+            self._under_way[passage.camera] -= 1
             accepted.set()
         self._begin_waiting()
         ids = [one.id for one in passage.pictures]
@@ -147,6 +165,7 @@ class Entrance:
         named = {self._id(passage.at): shot for shot in shots}
         first = next(iter(named))
         self._held[first] = named
+        self._owner[first] = passage.camera
         self._first.update(dict.fromkeys(named, first))
         self._bytes += sum(len(shot.data) for shot in shots)
         self._make_room()
@@ -191,14 +210,30 @@ class Entrance:
         self.counts["pictures_kept"] += 1
 
     def _make_room(self) -> None:
-        """The oldest go: those that have had their verdict came before those that have not."""
-        while self._bytes > PICTURES and self._kept:
-            self._bytes -= len(self._kept.popleft().shot.data)
-            self.counts["pictures_shed"] += 1
-        while len(self._held) > PASSAGES or (self._bytes > PICTURES and self._held):
-            oldest = list(next(iter(self._held.values())))
-            self.counts["pictures_shed"] += len(oldest)
-            self._drop(oldest)
+        """The oldest of the camera that has most go; those that have had their verdict came before the others."""
+        while self._bytes > PICTURES and (self._kept or self._held):
+            sizes: Counter[str] = Counter()
+            for kept in self._kept:
+                sizes[kept.camera] += len(kept.shot.data)
+            for first, shots in self._held.items():
+                sizes[self._owner[first]] += sum(len(shot.data) for shot in shots.values())
+            self._give_up(_greediest(sizes))
+        while len(self._held) > PASSAGES:
+            self._forget_held(_greediest(Counter(self._owner.values())))
+
+    def _give_up(self, camera: str) -> None:
+        kept = next((one for one in self._kept if one.camera == camera), None)
+        if kept is None:
+            self._forget_held(camera)
+            return
+        self._kept.remove(kept)
+        self._bytes -= len(kept.shot.data)
+        self.counts["pictures_shed"] += 1
+
+    def _forget_held(self, camera: str) -> None:
+        oldest = list(next(self._held[first] for first, owner in self._owner.items() if owner == camera))
+        self.counts["pictures_shed"] += len(oldest)
+        self._drop(oldest)
 
     def _drop(self, ids: Collection[str]) -> None:
         for id_ in ids:
@@ -211,7 +246,7 @@ class Entrance:
         shots = self._held[first]
         shot = shots.pop(id_)
         if not shots:
-            del self._held[first]
+            del self._held[first], self._owner[first]
         self._bytes -= len(shot.data)
         return shot
 
@@ -249,3 +284,8 @@ class Entrance:
 
     def _id(self, at: Instant) -> str:
         return event_id(at.wall, int.from_bytes(self._random(10), "big"))
+
+
+def _greediest(sizes: Counter[str]) -> str:
+    """Who has most."""
+    return sizes.most_common(1)[0][0]

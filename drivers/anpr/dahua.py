@@ -249,7 +249,7 @@ def _unglued(glued: Picture) -> Iterable[Picture]:
 def _nested(body: str) -> list[Mapping[str, Any]]:
     """`Events[0].A.B[1]=x` lines as nested objects, one for each event."""
     events: dict[int, dict[str, Any]] = {}
-    for line in body.splitlines()[:_LINES]:
+    for line in body.split("\n", _LINES)[:_LINES]:
         found = _LINE.match(line.strip())
         if found is None:
             continue

@@ -46,6 +46,7 @@ _WEB = str.maketrans("-_.", "+/=")
 """Forms carry base64 in signs that need no escape."""
 _MOST = 16
 _FIELDS = 200
+_ESCAPES = 50_000
 _SHORTEST = 16
 _EPOCH_DIGITS = 14
 
@@ -76,8 +77,8 @@ def parse(payload: bytes, content_type: str, _path: str, settings: CameraSetting
 def _form(payload: bytes) -> dict[str, str]:
     """The fields of a form, percent-encoded in UTF-8 or GBK. Raises Unreadable."""
     pairs = payload.strip().split(b"&", _FIELDS)
-    if len(pairs) > _FIELDS:
-        raise Unreadable("a form with too many fields")
+    if len(pairs) > _FIELDS or payload.count(b"%") > _ESCAPES:
+        raise Unreadable("a form with too many fields or escapes")
     cut = (pair.partition(b"=") for pair in pairs)
     return {_plain(name).lower(): _plain(value) for name, _, value in cut}
 

@@ -13,6 +13,8 @@ from drivers.anpr.capture import Unreadable
 PARTS = 64
 HEADERS = 8 << 10
 _LONGEST_BOUNDARY = 200
+_TRIES = 1000
+"""Places within one part that look like a boundary and are none; a JPEG has none in a lifetime."""
 _BOUNDARY = re.compile(r"""boundary\s*=\s*(?:"([^"]{1,200})"|([^;\s]{1,200}))""", re.IGNORECASE)
 _FIRST_LINE = re.compile(rb"\s{0,16}--([^\r\n]{1,200}?)[ \t]{0,64}\r?\n")
 _BLANK = re.compile(rb"\r?\n[ \t]*\r?\n")
@@ -55,7 +57,7 @@ def boundary_of(content_type: str) -> bytes | None:
 
 
 def parts(body: bytes, content_type: str) -> tuple[Part, ...]:
-    """The parts in their order; empty ones are left out. Raises Unreadable: no boundary, too many parts."""
+    """The parts in their order; empty ones are left out. Raises Unreadable: no boundary, too many parts or places."""
     delimiter = _delimiter(body, boundary_of(content_type))
     found = []
     for raw in _split(body, delimiter):
@@ -127,7 +129,10 @@ def _delimiter(body: bytes, boundary: bytes | None) -> bytes:
 def _places(body: bytes, delimiter: bytes, start: int = 0) -> Iterator[int]:
     """Where delimiter lines begin: at the start of a line or right behind a whole part; nothing else is on it."""
     at = body.find(delimiter, start)
+    tries = 0
     while at >= 0:
+        if (tries := tries + 1) > _TRIES:
+            raise Unreadable("too many boundaries that are none")
         if (at == 0 or body[at - 1] in _BEFORE) and ends(body, at + len(delimiter)):
             yield at
         at = body.find(delimiter, at + 1)

@@ -13,10 +13,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Protocol
 
 from drivers.anpr import dahua, hikvision
-from drivers.anpr.capture import Capture, Unreadable
+from drivers.anpr.capture import CameraSettings, Capture, Report, Unreadable
 from drivers.anpr.doors import Camera, push_of
 from drivers.anpr.joining import JOIN_WITHIN, Joiner, Read
 from drivers.anpr.multipart import Part, boundary_of
+from drivers.anpr.pieces import is_picture
 from drivers.anpr.stream import PartStream
 from drivers.anpr.tally import Last, Tally, Tell
 from gateway.clock import Clock
@@ -70,6 +71,9 @@ class Source:
     keeps: bool
     """It can be asked for what it saw meanwhile."""
 
+
+_TEXT = 256 << 10
+"""Bytes of a part that is no picture; it is understood at once."""
 
 SOURCES: Mapping[str, Source] = {
     "hikvision": Source((hikvision.ALERT_STREAM,), hikvision.part, 45.0, keeps=True),
@@ -159,7 +163,7 @@ class Puller:
             if self._source.keeps and self._newest is not None:
                 catch_up(self._newest)
             stream = PartStream(boundary_of(answer.content_type))
-            joiner = Joiner(self._source.read, self._camera.settings)
+            joiner = Joiner(self._read_mine, self._camera.settings)
             try:
                 await self._parts(answer, stream, joiner)
             except (DeviceSilent, Unreadable):
@@ -197,6 +201,16 @@ class Puller:
             return ()
         self._tally.heard(report, self._clock.now().wall)
         return done
+
+    def _read_mine(self, part: Part, settings: CameraSettings) -> Report:
+        """What a part says of this camera: of a recorder's channels, without one in the file, the first."""
+        if len(part.body) > _TEXT and not is_picture(part):
+            raise Unreadable("a text over the limit")
+        report = self._source.read(part, settings)
+        mine = self._camera.channel
+        if report.channel is None or (report.channel <= 1 if mine is None else report.channel == mine):
+            return report
+        return Report("other", events=("another channel",))
 
     async def _hand_over(self, captures: tuple[Capture, ...]) -> None:
         for capture in captures:

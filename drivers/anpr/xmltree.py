@@ -51,7 +51,8 @@ class Node:
 
 def parse(data: bytes) -> Node:
     """The root element. Raises Unreadable: no XML, a document type, an entity, too large, too deep."""
-    if len(data) > BYTES or data.count(b"<") > 2 * ELEMENTS:
+    signs = data.count(b"<") + data.count(b"&") + (data.count(b'"') + data.count(b"'")) // 2
+    if len(data) > BYTES or signs > 2 * ELEMENTS:
         raise Unreadable("XML too large")
     text = _text(data.strip(b"\x00\r\n\t \xef\xbb\xbf"))
     try:

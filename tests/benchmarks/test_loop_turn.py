@@ -17,6 +17,8 @@ import pytest
 from simulators import packets
 from tests.cloud.raw_broker import Raw, message, pair, raw_broker
 from tests.cloud.running import ROOT, eventually, running
+from tests.drivers.anpr.crafted import CRAFTED, MOST
+from tests.drivers.anpr.pushing import Taker, camera, connected, listening, request
 
 BUDGET_S = 0.05
 FLOOR_FOR_S = 0.5
@@ -79,7 +81,53 @@ def many(one: bytes, size: int) -> bytes:
     return one * (size // len(one))
 
 
+# ---- HTTP of cameras
+
+
+def camera_push(driver: str, body: bytes, content_type: str) -> Row:
+    """The camera port reads one push from a camera, and answers it."""
+
+    @asynccontextmanager
+    async def row() -> AsyncIterator[Callable[[], Coroutine[None, None, None]]]:
+        async with listening([camera(driver)], Taker()) as listener, connected(listener.port) as line:
+            raw = request("/cameras/c1", body, content_type)
+
+            async def work() -> None:
+                for at in range(0, len(raw), PIECE):
+                    line.writer.write(raw[at : at + PIECE])
+                    await line.writer.drain()
+                assert (await line.answer(60.0)).status == 200
+
+            yield work
+
+    return row
+
+
+def camera_chunks(size: int) -> Row:
+    """Chunks of so many bytes until the port has enough of them."""
+
+    @asynccontextmanager
+    async def row() -> AsyncIterator[Callable[[], Coroutine[None, None, None]]]:
+        async with listening([camera("generic")], Taker()) as listener, connected(listener.port) as line:
+            chunk = b"%x\r\n%s\r\n" % (size, b"x" * size)
+
+            async def work() -> None:
+                line.writer.write(b"POST /cameras/c1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+                line.writer.write(chunk * min(MOST // size, 40_000))
+                assert (await line.answer(60.0)).status in (408, 413)
+
+            yield work
+
+    return row
+
+
+CAMERAS = {f"camera: {name}": camera_push(*said) for name, said in CRAFTED.items()}
+
+
 ROWS: dict[str, Row] = {
+    **CAMERAS,
+    "camera: chunks of a byte": camera_chunks(1),
+    "camera: chunks of 64 bytes": camera_chunks(64),
     "mqtt: properties up to the limit": mqtt(message(COMMAND, b"x", many(pair(b"", b""), LIMIT - 64))),
     "mqtt: 8 MiB of properties": mqtt(message(COMMAND, b"x", many(pair(b"a", b"b"), 8 << 20))),
     "mqtt: payload up to the limit": mqtt(message(COMMAND, b"x" * (LIMIT - 64), b"")),

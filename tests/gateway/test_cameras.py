@@ -23,10 +23,10 @@ async def until(condition: Callable[[], object], timeout: float = 5.0) -> None:
             await asyncio.sleep(0.002)
 
 
-def push(plate: str = "鄂A12345", *shots: bytes) -> Push:
+def push(plate: str = "鄂A12345", *shots: bytes, camera: str = "c1") -> Push:
     roles = ("plate", "scene", "scene")
     shown = tuple(Snapshot(role, data) for role, data in zip(roles, shots, strict=False))  # type: ignore[arg-type]
-    return Push(Passage("c1", plate, AT, ""), shown)
+    return Push(Passage(camera, plate, AT, ""), shown)
 
 
 @dataclass
@@ -127,6 +127,23 @@ async def test_a_flood_is_bounded_and_counted() -> None:
             rooms.gate.set()
         seen = [int(one.plate_raw or "") for one in rooms.passages]
         assert seen == [*range(PASSAGES), *range(2 * PASSAGES, 3 * PASSAGES)]
+
+
+async def test_a_flood_of_one_camera_costs_no_car_of_another() -> None:
+    """Its passages are handed in at once, and are not shed, nor are its pictures."""
+    async with open_entrance(accepting=False) as (entrance, rooms), asyncio.TaskGroup() as group:
+        group.create_task(entrance.take(push("early", bytes(1 << 20), camera="c2")), name="take")
+        for number in range(5 * PASSAGES):
+            group.create_task(entrance.take(push(str(number), bytes(1 << 20))), name="take")
+        await until(lambda: entrance.counts["passages"] == 5 * PASSAGES + 1)
+        group.create_task(entrance.take(push("mine", b"x", camera="c2")), name="take")
+        await until(lambda: rooms.passages[-1].plate_raw == "mine")
+        assert entrance.counts["passages_shed"] == 3 * PASSAGES + 1
+        early = next(one for one in rooms.passages if one.plate_raw == "early")
+        entrance.keep(KeepPictures("p1", "c2", tuple(ids(early)), AT))
+        await until(lambda: rooms.stored)
+        assert rooms.stored[0][0] == "c2"
+        rooms.gate.set()
 
 
 async def test_pictures_get_ids_and_the_kept_ones_become_events() -> None:

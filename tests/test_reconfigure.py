@@ -284,6 +284,68 @@ async def test_a_reference_that_stays_is_no_obstacle(place: Place) -> None:
     assert result["changed"] is True
 
 
+CAMERA = OLD + (
+    'cameras: {c: {driver: hikvision, address: 10.0.0.9, snapshot: "http://10.0.0.9/x", username: u, '
+    "password: {file: k.pem}, utc_offset: '+08:00'}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (("address: 10.0.0.9", "address: 10.6.6.6"), "cameras.c.address"),
+        (("//10.0.0.9/x", "//10.6.6.6/x"), "cameras.c.snapshot"),
+        (("//10.0.0.9/x", "//10.0.0.9:8080/x"), "cameras.c.snapshot"),
+        (("username: u", "username: v"), "cameras.c.username"),
+        (("driver: hikvision", "driver: generic"), "cameras.c.driver"),
+        (("c: {driver", "d: {driver"), "cameras.d.password"),
+        (("file: k.pem", "file: other.pem"), "cameras.c.password"),
+        (("password", "token"), "cameras.c.token"),
+    ],
+)
+async def test_where_a_secret_goes_stays_as_it_is(place: Place, change: tuple[str, str], name: str) -> None:
+    (place.site.parent / "k.pem").write_text("x")
+    place.site.write_text(CAMERA)
+    with pytest.raises(NotDone, match=name) as refused:
+        await place.apply(place.start(check=check_apart), CAMERA.replace(*change))
+    assert refused.value.code == "not-allowed"
+    assert place.site.read_text() == CAMERA
+
+
+@pytest.mark.parametrize("change", [("+08:00", "+09:00"), ("holding 0", "holding 1")])
+async def test_what_concerns_no_secret_may_change_beside_one(place: Place, change: tuple[str, str]) -> None:
+    (place.site.parent / "k.pem").write_text("x")
+    place.site.write_text(CAMERA)
+    result = await place.apply(place.start(check=check_apart), CAMERA.replace(*change))
+    assert isinstance(result, dict)
+    assert result["changed"] is True
+
+
+FILES = {
+    "a list": "access: {lists: [PATH]}\n",
+    "a password": 'cameras: {c: {driver: generic, address: 127.0.0.1, snapshot: "http://127.0.0.1/x", '
+    "username: u, password: {file: PATH}}}\n",
+    "a key": "commands: {keys: [{id: k, ed25519: PATH}]}\n",
+    "a certificate": 'http: {status: {listen: "127.0.0.1:8081", tls: {cert: PATH, key: PATH}}}\n',
+    "the store": "store: {path: PATH}\n",
+}
+
+
+@pytest.mark.parametrize("what", FILES)
+@pytest.mark.parametrize("wrong", ["", "wrong: {}\n"])
+async def test_no_answer_tells_whether_a_file_exists(place: Place, what: str, wrong: str) -> None:
+    """Nor whether it may be read, is a folder, or what is in it."""
+    (place.site.parent / "there").write_text("root:x:0:0\n")
+    (place.site.parent / "folder").mkdir()
+    answers = set()
+    for path in ("there", "folder", "nowhere", "/etc/shadow", "/proc/1/mem"):
+        text = NEW + FILES[what].replace("PATH", path) + wrong
+        with pytest.raises(NotDone) as refused:
+            await place.apply(place.start(check=check_apart), text)
+        answers.add((refused.value.code, str(refused.value)))
+    assert len(answers) == 1, answers
+
+
 async def test_a_site_file_behind_a_link(place: Place) -> None:
     real = place.site.parent / "real.yaml"
     place.site.rename(real)

@@ -3,6 +3,7 @@
 `profiles/NAME.yaml` beside the site file comes first, then the ones that are shipped.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from gateway.config.disk import read_file
 from gateway.config.problems import Finding, Problem, dotted, near, translate, unknown_name
 from gateway.config.shape import names_at
 from gateway.config.source import Source, SourceError, read
+from gateway.config.units import ID
 
 _NOT_MERGED = frozenset({"profile", "line"})
 """Keys of a profile that mean something else in a device, or nothing."""
@@ -53,7 +55,9 @@ class Shelf:
         return self._names
 
     def find(self, name: str) -> Sheet | None:
-        """The profile of this name; None if there is none."""
+        """The profile of this name; None if there is none. What is no name is looked for nowhere."""
+        if not re.fullmatch(ID, name):
+            return None
         if name not in self._sheets:
             paths = (folder / f"{name}.yaml" for folder in self._folders)
             path = next((path for path in paths if path.is_file()), None)

@@ -16,7 +16,8 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from drivers.modbus.line import ModbusLine
+from drivers.modbus.line import lines
+from drivers.modbus.settings import LineSettings
 from gateway import __version__
 from gateway.alive import Alive
 from gateway.clock import Clock
@@ -25,7 +26,7 @@ from gateway.cloud.journal import Journal
 from gateway.crashes import MANY, WITHIN, Crashes, is_ours
 from gateway.decisions import Act, Brain, Decisions
 from gateway.errors import ConfigError, GatewayError
-from gateway.field.lines import SERIAL_BACK_OFF, TCP_BACK_OFF, Line
+from gateway.field.lines import DIAL_IN_BACK_OFF, SERIAL_BACK_OFF, TCP_BACK_OFF, Line
 from gateway.field.telemetry import Telemetry
 from gateway.inbox import Inbox
 from gateway.local.control import Control, places
@@ -160,7 +161,7 @@ class Gateway:
             emitted=self._supervision.emitted,
         )
         self._telemetry = Telemetry(self._publish, clock, every=settings.telemetry_every, deadbands=settings.deadbands)
-        self._pollers = {line.name: ModbusLine(line) for line in settings.lines}
+        self._pollers, self._ports = lines(settings.lines)
         self._lines = self._south()
         asked = (device for device in settings.site.devices.values() if device.line in self._lines)
         self._line_of = {device.id: self._lines[device.line] for device in asked}
@@ -195,7 +196,7 @@ class Gateway:
                 telemetry=self._telemetry,
                 clock=self._clock,
                 rng=random.Random(),  # noqa: S311 - spreads reconnections, hides nothing
-                back_off=TCP_BACK_OFF if line.serial is None else SERIAL_BACK_OFF,
+                back_off=_back_off(line),
                 may_hang=line.serial is None,
             )
             for line in self._settings.lines
@@ -238,6 +239,7 @@ class Gateway:
                     tasks = [
                         south.create_task(self._orders.run(), name="orders"),  # before the lines: holds go first
                         *(south.create_task(line.run(), name=f"line {name}") for name, line in self._lines.items()),
+                        *(south.create_task(port.run(), name=f"port {port.port}") for port in self._ports),
                         south.create_task(self._decisions.run(), name="site"),
                         south.create_task(control.run(), name="control"),
                         *(
@@ -417,3 +419,10 @@ class Gateway:
 
     def _alarms(self) -> list[Json]:
         return [{**alarm, "subject": key.removeprefix(MEMORY)} for key, alarm in self._decisions.standing.items()]
+
+
+def _back_off(line: LineSettings) -> float:
+    """The longest wait before a lost line is opened again, in seconds."""
+    if line.listens:
+        return DIAL_IN_BACK_OFF
+    return TCP_BACK_OFF if line.serial is None else SERIAL_BACK_OFF

@@ -38,6 +38,7 @@ from gateway.site.settings import (
 
 if TYPE_CHECKING:
     from drivers.modbus import settings as modbus
+    from drivers.modbus.dialin import DialIn
     from drivers.modbus.requests import Requests
     from gateway.driver import Poller
 
@@ -180,11 +181,18 @@ def urgent(file: SiteFile) -> Mapping[str, frozenset[str]]:
     return {name: points for name, points in lanes.items() if points}
 
 
-def poller(file: SiteFile, name: str) -> "Poller":
-    """The driver of one line. Raises ConfigError."""
+def poller(file: SiteFile, name: str, calls: "DialIn | None" = None) -> "Poller":
+    """The driver of one line. `calls`: where its device dials in, if that listens already. Raises ConfigError."""
     from drivers.modbus.line import ModbusLine as Driver
 
-    return Driver(modbus_line(file, name))
+    return Driver(modbus_line(file, name), calls)
+
+
+def dial_in(host: str, port: int) -> "DialIn":
+    """What listens where devices dial in."""
+    from drivers.modbus.dialin import DialIn as Port
+
+    return Port(host, port)
 
 
 def requests(file: SiteFile, name: str) -> "Requests":
@@ -214,6 +222,10 @@ def modbus_line(file: SiteFile, name: str) -> "modbus.LineSettings":
         stopbits=line.stopbits,
         in_flight=line.in_flight,
         strict=line.strict,
+        listens=line.listen is not None,
+        allow=line.allow,
+        register=line.registrations,
+        heartbeat=bytes.fromhex((line.heartbeat or "").removeprefix("0x")),
         devices=tuple(_modbus_device(key, device, used) for key, device in file.devices.items() if device.line == name),
     )
 

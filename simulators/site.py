@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,11 +22,16 @@ from simulators.bus import LATENCY, Bus, Counts, Send, Unit
 from simulators.cameras.camera import VirtualCamera
 from simulators.cameras.places import secrets_of, setups
 from simulators.device import Expected, VirtualDevice, Written
+from simulators.dial import DialledLine
 from simulators.faults import Faults, Garble
 from simulators.frames import Framing
 from simulators.rewrite import Virtual, free_address, rewritten
 from simulators.timer import Agenda
 from simulators.wire import Connection, MbapServer, Outage, SerialLine, TcpLine
+
+Talk = Callable[[Connection], Send]
+Wire = SerialLine | TcpLine | DialledLine
+"""The wire of a line, whichever way it leads."""
 
 
 class VirtualSite:
@@ -55,8 +60,10 @@ class VirtualSite:
         self._strict_silence = strict_silence
         self._seed = seed
         self._units = _units(site, latency, strict_gaps=strict_gaps)
-        self._lines: dict[str, SerialLine | TcpLine] = {}
+        self._lines: dict[str, Wire] = {}
         self._listeners: dict[str, str] = {}
+        self._dialled: dict[str, str] = {}
+        """Where devices dial in instead of at each listener of the site file."""
         self._cameras: dict[str, VirtualCamera] = {}
         self._stack = contextlib.AsyncExitStack()
         self.camera_listener = ""
@@ -175,7 +182,7 @@ class VirtualSite:
         """The device's knobs."""
         return self.unit(device).faults
 
-    def line(self, name: str) -> SerialLine | TcpLine:
+    def line(self, name: str) -> Wire:
         """The wire of a Modbus line."""
         return self._lines[name]
 
@@ -225,12 +232,12 @@ class VirtualSite:
             file.write_text(f"{secret}\n", encoding="utf-8")
         return Virtual(camera.address, files)
 
-    def _line(self, name: str, line: ModbusLine, folder: Path, seed: int) -> SerialLine | TcpLine:
+    def _line(self, name: str, line: ModbusLine, folder: Path, seed: int) -> Wire:
         agenda = Agenda()
         units = self._units.get(name, {})
         if not line.is_bus:
             server = MbapServer(units, agenda, seed=seed)
-            return TcpLine(server.talk, agenda, server.counts)
+            return self._networked(line, server.talk, agenda, server.counts)
         framing = Framing(line.baudrate, line.parity != "none", line.stopbits)
         bus = Bus(framing, units, agenda, strict_silence=self._strict_silence, seed=seed)
         if line.serial is not None:
@@ -239,7 +246,18 @@ class VirtualSite:
         def talk(connection: Connection) -> Send:
             return lambda data: bus.feed(data, connection.send)
 
-        return TcpLine(talk, agenda, bus.counts, bus)
+        return self._networked(line, talk, agenda, bus.counts, bus)
+
+    def _networked(
+        self, line: ModbusLine, talk: Talk, agenda: Agenda, counts: Counts, bus: Bus | None = None
+    ) -> TcpLine | DialledLine:
+        """A port that takes connections; or a DTU that dials in where the gateway will listen."""
+        if line.listen is None:
+            return TcpLine(talk, agenda, counts, bus)
+        address = self._dialled.setdefault(line.listen, free_address())
+        registration, heartbeat = line.registrations[:1], line.heartbeat or ""
+        beat = bytes.fromhex(heartbeat.removeprefix("0x"))
+        return DialledLine(address, b"".join(registration), beat, talk, agenda, counts, bus)
 
     async def _close(self) -> None:
         await self._stack.aclose()

@@ -10,10 +10,10 @@ import logging
 import os
 import socket
 import termios
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from pymodbus.framer import FramerRTU, FramerSocket
 from pymodbus.pdu import DecodePDU
@@ -21,6 +21,7 @@ from pymodbus.transport.serialtransport import SerialTransport
 
 from drivers.modbus.bus import BusWire
 from drivers.modbus.decode import compile_point
+from drivers.modbus.dialin import DialIn
 from drivers.modbus.encode import encode
 from drivers.modbus.frames import Answer, Ask
 from drivers.modbus.requests import Request, Requests
@@ -33,7 +34,8 @@ from gateway.model import Lane, Value
 
 _CONNECT_TIMEOUT = 3.0
 _KEPT_BUS, _KEPT_TCP = 1000, 200
-_UNANSWERED_MS = 10_000
+_CALL_PATIENCE = 90.0
+"""So long who asks a line by hand waits for its device to dial in, in seconds: many try once a minute."""
 _PARITY = {"none": "N", "even": "E", "odd": "O"}
 
 # An exception that says "not now" is no refusal of a write: giving it again later is right (MODBUS Application Protocol
@@ -46,13 +48,25 @@ _MBAP = FramerSocket(DecodePDU(is_server=False))
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # whatever is worth a line, we say ourselves
 
 
+class _Link(NamedTuple):
+    """When a peer of which nothing is heard counts as gone."""
+
+    idle_s: int
+    probe_s: int
+    unanswered_ms: int
+
+
+_WIRED, _MOBILE = _Link(10, 5, 10_000), _Link(60, 15, 40_000)
+
+
 class ModbusLine:
     """One line: a serial bus, a Modbus TCP device, or a bus behind a converter that hands on RTU frames.
 
-    Raises ConfigError if the settings cannot be used. One reader at a time on a bus, `in_flight` on TCP.
+    Raises ConfigError if the settings cannot be used. One reader at a time on a bus, `in_flight` on TCP. `calls`: where
+    the line's device dials in, if somebody runs that; else the line listens itself while it is open.
     """
 
-    def __init__(self, settings: LineSettings) -> None:
+    def __init__(self, settings: LineSettings, calls: DialIn | None = None) -> None:
         self._seal = _seal_rtu if settings.is_bus else _seal_tcp
         self._requests = Requests(settings, self._seal)
         self.in_flight = settings.in_flight
@@ -66,6 +80,11 @@ class ModbusLine:
         self._settings = settings
         self._wire: TcpWire | BusWire | None = None
         self._opening = asyncio.Lock()
+        self._calls = calls
+        self._own_calls = DialIn(settings.host or "", settings.port) if settings.listens and calls is None else None
+        for port in (calls, self._own_calls):
+            if port is not None:
+                port.expect(settings, self._oddities)
 
     @property
     def echoes(self) -> bool | None:
@@ -88,9 +107,14 @@ class ModbusLine:
     async def __aenter__(self) -> Self:
         """Connect. Raises LineDown."""
         try:
+            if self._own_calls is not None:
+                await self._own_calls.__aenter__()
             self._wire = await self._opened()
         except OSError as error:
             raise LineDown(f"{self._settings.name}: {error}") from error
+        finally:
+            if self._wire is None and self._own_calls is not None:
+                await self._own_calls.__aexit__(None, None, None)
         return self
 
     async def __aexit__(
@@ -98,9 +122,13 @@ class ModbusLine:
     ) -> None:
         """Close; what is under way ends with LineDown."""
         wire, self._wire = self._wire, None
-        if wire is not None:
+        if wire is not None and self._calls is not None and error is None and not wire.is_lost:
+            self._calls.give_back(self._settings.name)  # it could not be called back
+        elif wire is not None:
             wire.fail("closed")
             await wire.closed
+        if self._own_calls is not None:
+            await self._own_calls.__aexit__(None, None, None)
 
     async def read(self, block: Block, timeout: float) -> bytes:
         """Ask once; the data of the answer, without its byte count.
@@ -175,8 +203,10 @@ class ModbusLine:
             return answer
 
     def _may_reopen(self, wire: TcpWire | BusWire) -> bool:
-        """A connection that was of use, and was closed by the other side."""
-        return self._settings.serial is None and wire.answered and not wire.given_up
+        """A connection that was of use, and was closed by the other side; or there is another one already."""
+        calls = self._calls or self._own_calls
+        is_called = calls is not None and calls.has_called(self._settings.name)
+        return self._settings.serial is None and (wire.answered or is_called) and not wire.given_up
 
     async def _reopened(self, lost: TcpWire | BusWire) -> TcpWire | BusWire:
         """Another connection in place of a lost one. Raises LineDown."""
@@ -216,10 +246,15 @@ class ModbusLine:
 
     async def _connect(self, wire: TcpWire | BusWire) -> None:
         host, port = self._settings.host or "", self._settings.port
+        if calls := self._calls or self._own_calls:
+            patience = _CONNECT_TIMEOUT if self._calls is not None else _CALL_PATIENCE
+            await calls.take(self._settings.name, wire, patience)
+            _tune(wire.writer().get_extra_info("socket"), _MOBILE)
+            return
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
                 transport, _ = await wire.loop.create_connection(lambda: wire, host, port)
-            _tune(transport.get_extra_info("socket"))
+            _tune(transport.get_extra_info("socket"), _WIRED)
         except (OSError, UnicodeError) as error:
             raise LineDown(f"{host}:{port}: {str(error) or f'no answer within {_CONNECT_TIMEOUT:.0f} s'}") from error
 
@@ -231,6 +266,19 @@ class ModbusLine:
         except (OSError, ValueError, termios.error) as error:
             raise LineDown(f"{path}: {_reason(error, line)}") from error
         await wire.opened
+
+
+def lines(settings: Iterable[LineSettings]) -> tuple[dict[str, ModbusLine], list[DialIn]]:
+    """Every line by its name, and the ports at which devices of some dial in: to be run beside the lines."""
+    ports: dict[tuple[str, int], DialIn] = {}
+    found: dict[str, ModbusLine] = {}
+    for line in settings:
+        calls = None
+        if line.listens and line.host is not None:
+            place = line.host, line.port
+            calls = ports.setdefault(place, DialIn(*place))
+        found[line.name] = ModbusLine(line, calls)
+    return found, list(ports.values())
 
 
 class _Port(SerialTransport):
@@ -264,14 +312,14 @@ class _Port(SerialTransport):
             self.flush()
 
 
-def _tune(connection: socket.socket) -> None:
+def _tune(connection: socket.socket, link: _Link) -> None:
     """Small requests at once; a peer that is gone is noticed, idle or not."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, link.idle_s)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, link.probe_s)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, link.unanswered_ms)
 
 
 def _reason(error: Exception, line: LineSettings) -> str:

@@ -127,7 +127,10 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineSettings:
-    """A serial bus (`serial`), a TCP device (`host`, framing tcp) or a bus behind TCP (`host`, framing rtu)."""
+    """A serial bus (`serial`), a TCP device (`host`, framing tcp) or a bus behind TCP (`host`, framing rtu).
+
+    With `listens` the device dials in at `host` and `port`, which are ours.
+    """
 
     name: str
     serial: str | None = None
@@ -139,6 +142,12 @@ class LineSettings:
     parity: Literal["none", "even", "odd"] = "none"
     stopbits: Literal[1, 2] = 1
     in_flight: int = 1
+    listens: bool = False
+    allow: tuple[str, ...] = ()
+    """From where the device may dial in: addresses or networks; empty: from this machine."""
+    register: tuple[bytes, ...] = ()
+    """What it says first, in one of these forms; empty: whoever dials in is it."""
+    heartbeat: bytes = b""
     strict: bool = False
     """On TCP: take only answers with the transaction id and unit of their question."""
     devices: tuple[Device, ...] = field(default=())
@@ -175,8 +184,10 @@ def _line(line: LineSettings) -> Iterator[str]:
             yield f"serial: {line.serial!r} is not the path of a serial port"
         if line.framing == "tcp":
             yield "framing tcp is not possible on a serial port"
-    elif not 0 < line.port < _TOP:
+    elif not (0 if line.listens else 1) <= line.port < _TOP:
         yield f"port {line.port}: 1-65535"
+    if line.listens and line.host is None:
+        yield "listens: an own address is needed"
     if not 50 <= line.baudrate <= 4_000_000:
         yield f"baudrate {line.baudrate}: 50-4000000"
     if line.parity not in ("none", "even", "odd"):

@@ -45,6 +45,10 @@ class Oddities:
     """Connections given up because of too much of either."""
     reopened: int = 0
     """Connections that the other side closed, and that were opened again at once."""
+    refused: int = 0
+    """Of a line whose device dials in: connections to its port that were turned away."""
+    replaced: int = 0
+    """… and that a newer one took the place of."""
     style: Style = field(default=EXACT)
 
     def told(self) -> Mapping[str, int | str | None]:
@@ -59,5 +63,7 @@ class Oddities:
             "unasked_frames": self.unasked,
             "floods": self.floods,
             "reopened": self.reopened,
+            "refused_callers": self.refused,
+            "replaced_callers": self.replaced,
             "identity": ", ".join(words) or None,
         }

@@ -109,10 +109,14 @@ def _word(value: object) -> str:
 @commands.command()
 @click.option("--serial", metavar="DEV", help="A serial port, such as /dev/ttyUSB0.")
 @click.option("--tcp", metavar="HOST:PORT", help="A Modbus TCP device or a serial server.")
+@click.option("--listen", metavar="HOST:PORT", help="An own address at which a device dials in (a 4G DTU).")
+@click.option("--register", metavar="TEXT", help="What that device says first, such as its IMEI, or hex.")
 @click.option("--units", default="1-247", show_default=True, help="Unit ids, such as 1-20,31.")
 @click.option("--baud", metavar="RATE,…", help="Only these baud rates.")
 @click.option("--parity", type=click.Choice(["none", "even", "odd"]), help="Only this parity.")
-@click.option("--framing", type=click.Choice(["tcp", "rtu"]), help="Of a TCP line; both are tried.")
+@click.option(
+    "--framing", type=click.Choice(["tcp", "rtu"]), help="Of a TCP line or one that is dialled; both are tried."
+)
 @click.option("--all", "everything", is_flag=True, help="Go on with other settings after one had answers.")
 def scan(
     serial: str | None,
@@ -123,17 +127,20 @@ def scan(
     framing: str | None,
     *,
     everything: bool,
+    **dials_in: str | None,
 ) -> int:
     r"""Find who lives on a line and print a piece of a site file; reads only, never unit 0.
 
     \b
     Example: site-gateway scan --serial /dev/ttyUSB0
     Example: site-gateway scan --tcp 192.168.1.21:4196 --units 1-32 > found.yaml
+    Example: site-gateway scan --listen 0.0.0.0:7000 --register 866123456789012 --units 1-16
     """
+    from gateway.technician.probe import DialsIn
     from gateway.technician.search import Search, wanted
 
     try:
-        target, settings, numbers = wanted(serial, tcp, units, baud, parity, framing)
+        target, settings, numbers = wanted(serial, tcp, units, baud, parity, framing, DialsIn(**dials_in))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     with _progress() as tell:

@@ -25,7 +25,7 @@ def check_lines(facts: Facts) -> Iterator[Finding]:
         if isinstance(line, ModbusLine):
             key = "serial" if line.serial is not None else "tcp"
             port = line.serial or str(line.tcp)
-            owner = ports.setdefault(_same(line), name)
+            owner = name if line.listen is not None else ports.setdefault(_same(line), name)
             if owner != name:
                 yield Finding((*path, key), f"found {port}, which is also line {owner}'s; one line for one port")
             if port.startswith(_UNSTABLE):
@@ -39,6 +39,25 @@ def check_lines(facts: Facts) -> Iterator[Finding]:
         if name not in used and 0 < len(facts.written.get("devices", ())) == len(facts.devices):
             yield Finding(path, "has no device", "warning", at_key=True)
     yield from _listeners(facts)
+    yield from _callers(facts)
+
+
+def _callers(facts: Facts) -> Iterator[Finding]:
+    """Lines whose devices dial in at one port are told apart by what those say first."""
+    lines = [(name, line) for name, line in facts.lines.items() if isinstance(line, ModbusLine) and line.listen]
+    for number, (name, line) in enumerate(lines):
+        for other, earlier in lines[:number]:
+            if line.endpoint != earlier.endpoint:
+                continue
+            path: Path = ("lines", name)
+            if line.registration is None or earlier.registration is None:
+                lacks, at = (name, path) if line.registration is None else (other, ("lines", other))
+                text = f"found no register, and {other if lacks == name else name} listens at {line.listen} too"
+                yield Finding((*at, "listen"), f"{text}; `register`, by which the two are told apart")
+                break
+            elif any(a.startswith(b) or b.startswith(a) for a in line.registrations for b in earlier.registrations):
+                text = f"found a registration that begins as that of line {other}; one of its own"
+                yield Finding((*path, "register"), text)
 
 
 def _same(line: ModbusLine) -> str:
@@ -57,19 +76,23 @@ def _same(line: ModbusLine) -> str:
 
 def _listeners(facts: Facts) -> Iterator[Finding]:
     places: list[tuple[Path, str]] = [
-        (("lines", name, "listen"), line.listen) for name, line in facts.lines.items() if isinstance(line, PanelLine)
+        (("lines", name, "listen"), line.listen) for name, line in facts.lines.items() if line.listen is not None
     ]
     if facts.http is not None:
         if facts.http.cameras is not None:
             places.append((("http", "cameras", "listen"), facts.http.cameras.listen))
         if facts.http.status is not None:
             places.append((("http", "status", "listen"), facts.http.status.listen))
+    calls = {("lines", name, "listen") for name, line in facts.lines.items() if isinstance(line, ModbusLine)}
+    """Several lines whose devices dial in may share a port."""
     for number, (path, text) in enumerate(places):
         here = endpoint(text)
         for other, taken in places[:number]:
             there = endpoint(taken)
             anywhere = {"0.0.0.0", "::"} & {here.host, there.host}  # noqa: S104 (compared, not bound)
-            if here.port == there.port and (here.host == there.host or anywhere):
+            if here.port != there.port or not (here.host == there.host or anywhere):
+                continue
+            if not (here == there and path in calls and other in calls):
                 yield Finding(path, f"found {text}, which {'.'.join(map(str, other))} listens on; another port")
 
 

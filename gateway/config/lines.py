@@ -5,7 +5,21 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from gateway.config.device import Baudrate, Parity
-from gateway.config.units import Address, Endpoint, Ip, Listen, Many, Strict, endpoint, is_loopback, wrong
+from gateway.config.units import (
+    Address,
+    Endpoint,
+    HexBytes,
+    Ip,
+    Listen,
+    Many,
+    Network,
+    Registration,
+    Strict,
+    endpoint,
+    is_loopback,
+    registrations,
+    wrong,
+)
 
 # The length apart from the pattern: a counted repeat of that many takes 40 ms to compile, at every start.
 SerialPath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f]+$", max_length=4001)]
@@ -17,6 +31,14 @@ class ModbusLine(Strict):
     driver: Literal["modbus"]
     serial: SerialPath | None = None
     tcp: Address | None = None
+    listen: Listen | None = None
+    """Where the line's device dials in (a 4G DTU)."""
+    allow: Many[Network] = ()
+    """From where it may: addresses or networks."""
+    registration: Registration | None = Field(None, alias="register")
+    """What it says first: text, or hex for bytes."""
+    heartbeat: HexBytes | None = None
+    """What it says now and then, in hex."""
     framing: Literal["rtu", "tcp"] = "tcp"
     """`rtu` on a serial line; over TCP `tcp` unless written."""
     baudrate: Baudrate = 9600
@@ -28,8 +50,14 @@ class ModbusLine(Strict):
 
     @property
     def endpoint(self) -> Endpoint | None:
-        """Where to connect; None for a serial line."""
-        return None if self.tcp is None else endpoint(self.tcp)
+        """Where to connect, or where the device dials in; None for a serial line."""
+        place = self.tcp or self.listen
+        return None if place is None else endpoint(place)
+
+    @property
+    def registrations(self) -> tuple[bytes, ...]:
+        """The forms in which the registration may come: as text, and as the bytes that the same text is in hex."""
+        return registrations(self.registration) if self.registration is not None else ()
 
     @property
     def is_bus(self) -> bool:
@@ -39,9 +67,11 @@ class ModbusLine(Strict):
     @model_validator(mode="after")
     def _one_medium(self) -> Self:
         written = self.model_fields_set
-        if (self.serial is None) == (self.tcp is None):
-            found = "found neither serial nor tcp" if self.serial is None else "found serial and tcp"
-            raise wrong(found, "exactly one of serial, tcp")
+        media = [key for key in ("serial", "tcp", "listen") if getattr(self, key) is not None]
+        if len(media) != 1:
+            found = f"found {' and '.join(media)}" if media else "found neither serial nor tcp nor listen"
+            raise wrong(found, "exactly one of serial, tcp, listen")
+        self._guarded(written)
         if self.serial is not None:
             if self.framing == "tcp" and "framing" in written:
                 raise wrong("found framing tcp on a serial line", "rtu, or leave it out", "framing")
@@ -55,6 +85,15 @@ class ModbusLine(Strict):
         elif "strict" in written:
             raise wrong("found strict on a bus", "only on a Modbus TCP line: no RTU answer has a number", "strict")
         return self
+
+    def _guarded(self, written: set[str]) -> None:
+        """Who may dial in must be said, unless nobody from outside can."""
+        if self.listen is None:
+            for field, key in (("allow", "allow"), ("registration", "register"), ("heartbeat", "heartbeat")):
+                if field in written:
+                    raise wrong(f"found {key} on a line that nobody dials in on", "only with listen", key)
+        elif not self.allow and not is_loopback(endpoint(self.listen).host):
+            raise wrong("found no allow", f"the addresses that may connect, because {self.listen} is no loopback")
 
 
 class PanelLine(Strict):

@@ -5,7 +5,7 @@ Every validator here accepts what a technician writes and raises `ValueError` wi
 """
 
 import re
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
@@ -103,6 +103,10 @@ def is_host(text: str, *, bracketed: bool | None = None) -> bool:
     return bracketed is None or bracketed == (version == 6)
 
 
+_LONGEST_FILLER, _LONGEST_REGISTRATION = 64, 128
+"""Bytes of a heart-beat and of a registration."""
+
+
 def is_loopback(host: str) -> bool:
     """True if `host` cannot be reached from another machine."""
     try:
@@ -153,6 +157,41 @@ def _ip_text(value: object) -> str:
         return str(ip_address(value if isinstance(value, str) else ""))
     except ValueError:
         raise ValueError("an IP address, such as 192.168.1.30") from None
+
+
+def _network_text(value: object) -> str:
+    try:
+        network = ip_network(value if isinstance(value, str) else "", strict=False)
+    except ValueError:
+        raise ValueError("an IP address or a network, such as 10.64.3.7 or 10.64.0.0/16") from None
+    return str(network if "/" in str(value) else network.network_address)
+
+
+def _hex_text(value: object) -> str:
+    found = _from_hex(value) if isinstance(value, str) else None
+    if found is None or not 1 <= len(found) <= _LONGEST_FILLER:
+        raise ValueError(f"1 to {_LONGEST_FILLER} bytes in hex, such as fe or 68 65 61 72 74")
+    return str(value)
+
+
+def _registration_text(value: object) -> str:
+    if not isinstance(value, str) or not 2 <= len(value.encode()) <= _LONGEST_REGISTRATION or not value.isprintable():
+        raise ValueError("what the device says first, such as its IMEI, or bytes in hex; in quotes if it is a number")
+    return value
+
+
+def registrations(text: str) -> tuple[bytes, ...]:
+    """The forms in which a registration may come: as text, and as the bytes that the same text is in hex."""
+    found = _from_hex(text)
+    return (text.encode(),) if found is None or len(found) < 2 else (text.encode(), found)
+
+
+def _from_hex(text: str) -> bytes | None:
+    """`6869`, `68 69`, `0x6869` as bytes; None if it is no hex."""
+    try:
+        return bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        return None
 
 
 def _host_text(value: object) -> str:
@@ -228,6 +267,9 @@ FilePath = Annotated[Path, BeforeValidator(_path), _text("path of a file, relati
 Address = Annotated[str, BeforeValidator(_endpoint_text), _text("HOST:PORT")]
 """Where to connect: `HOST:PORT` (see `endpoint`)."""
 Listen = Annotated[str, BeforeValidator(_listen_text), _text("own IP address and port")]
+Network = Annotated[str, BeforeValidator(_network_text), _text("IP address or network")]
+HexBytes = Annotated[str, BeforeValidator(_hex_text), _text("bytes in hex")]
+Registration = Annotated[str, BeforeValidator(_registration_text), _text("text or bytes in hex")]
 Host = Annotated[str, BeforeValidator(_host_text), _text("IP address or host name")]
 Ip = Annotated[str, BeforeValidator(_ip_text), _text("IP address")]
 BrokerUrl = Annotated[str, BeforeValidator(_broker_text), WithJsonSchema({"type": "string", "pattern": "^mqtts?://"})]

@@ -19,6 +19,8 @@ _ODDITIES: Final = record(
         "unasked_frames": count("On Modbus TCP: frames that nobody asked for, late answers too"),
         "floods": count("Connections given up because of too much of either"),
         "reopened": count("Connections that the other side closed, and that were opened again at once"),
+        "refused_callers": count("Where devices dial in: connections to the port that were turned away"),
+        "replaced_callers": count("… and that a newer connection of the same device took the place of"),
         "identity": maybe(text("How its devices name what they answer, where that is not as the standard has it")),
     }
 )

@@ -21,6 +21,8 @@ from gateway.model import Input, Instant, LineHealth, Reading, Value
 _log = logger(__name__)
 
 TCP_BACK_OFF = 30.0
+DIAL_IN_BACK_OFF = 1.0
+"""Its device calls when it can: waiting for it costs nobody anything."""
 SERIAL_BACK_OFF = 4.0
 """An adapter that was put back is in use again within 5 s: that leaves one for opening it."""
 

@@ -52,7 +52,9 @@ def _flow(mapping: Mapping[str, object]) -> str:
 
 
 def _scalar(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_scalar, value))}]"
     text = str(value)
-    if isinstance(value, int) or all(char in _PLAIN for char in text):
+    if isinstance(value, int) or (all(char in _PLAIN for char in text) and not text.isdecimal()):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,15 +1,18 @@
 """Lines that stand in no site file: what `scan` and `doctor` open to listen to a wire. Reads only, never unit 0."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, Self, cast
 
 from gateway import build
 from gateway.config.device import Device, Limits
 from gateway.config.lines import ModbusLine
 from gateway.config.points import At, Point
 from gateway.config.site import SiteFile
+from gateway.config.units import endpoint
 from gateway.driver import Poller
+from gateway.errors import LineDown
 
 LINE = "scan"
 TABLES = ("holding", "input", "coil", "discrete")
@@ -39,18 +42,59 @@ class Setting:
         return self.framing != "tcp"
 
 
-@dataclass(frozen=True, slots=True)
+class DialsIn(NamedTuple):
+    """Where a device dials in, and what it says first."""
+
+    listen: str | None
+    register: str | None
+
+
+_ANYBODY = ["0.0.0.0/0", "::/0"]
+NOBODY_DIALS_IN = DialsIn(None, None)
+
+
+@dataclass(slots=True)
 class Target:
-    """A serial port, or `tcp` HOST:PORT."""
+    """A serial port, or `tcp` HOST:PORT, or where a device dials in."""
 
     serial: str | None = None
     tcp: str | None = None
+    dials_in: DialsIn = NOBODY_DIALS_IN
+    _calls: Any = None
+
+    def checked(self) -> Self:
+        """Itself. Raises ValueError if a device cannot dial in so."""
+        ModbusLine.model_validate(self.line(Setting(framing="rtu")), by_alias=True, by_name=False)
+        return self
+
+    @asynccontextmanager
+    async def reachable(self) -> AsyncIterator[None]:
+        """Listen all the while where a device dials in: it does not do so for each setting. Raises LineDown."""
+        if self.dials_in.listen is None:
+            yield
+            return
+        self._calls = build.dial_in(*endpoint(self.dials_in.listen))
+        try:
+            async with self._calls:
+                yield
+        except OSError as error:
+            raise LineDown(f"{self.dials_in.listen}: {error}") from error
+
+    @property
+    def calls(self) -> Any:
+        """What listens, while it does; for `build.poller`."""
+        return self._calls
 
     def line(self, setting: Setting) -> dict[str, Any]:
         """The line as a site file has it."""
         if self.serial is None:
             rtu = {"framing": "rtu"} if setting.framing == "rtu" else {}
-            return {"driver": "modbus", "tcp": self.tcp, **rtu}
+            if self.tcp is not None:
+                return {"driver": "modbus", "tcp": self.tcp, **rtu}
+            listen, register = self.dials_in
+            known = {} if register is None else {"register": register}
+            allow = sorted(self._calls.heard) if self._calls is not None else []
+            return {"driver": "modbus", "listen": listen, "allow": allow or _ANYBODY, **known, **rtu}
         serial = {"baudrate": setting.baudrate, "parity": setting.parity, "stopbits": setting.stopbits}
         return {"driver": "modbus", "serial": self.serial, **serial}
 
@@ -67,9 +111,9 @@ def profiles_at(target: Target, setting: Setting, unit: int, points: Mapping[str
 
 def open_line(target: Target, setting: Setting, devices: Mapping[str, Device]) -> Poller:
     """A line with these devices, not opened yet. Raises ConfigError."""
-    line = ModbusLine.model_validate(target.line(setting))
+    line = ModbusLine.model_validate(target.line(setting), by_alias=True, by_name=False)
     parts: dict[str, Any] = {"lines": {LINE: line}, "devices": dict(devices)}
-    return build.poller(SiteFile.model_construct(**parts), LINE)
+    return build.poller(SiteFile.model_construct(**parts), LINE, target.calls)
 
 
 def _device(unit: int, points: Mapping[str, Point]) -> Device:

@@ -10,27 +10,38 @@ from gateway.errors import LineDown
 from gateway.technician import ports, taken
 from gateway.technician.fragment import fragment
 from gateway.technician.guess import Guesses, guess_all
-from gateway.technician.probe import Setting, Target
+from gateway.technician.probe import NOBODY_DIALS_IN, DialsIn, Setting, Target
 from gateway.technician.scan import FIRST_BUS, FIRST_TCP, FRAMINGS, SETTINGS, Found, Progress, Scan, units_of
 
 _Parity = Literal["none", "even", "odd"]
 
 
 def wanted(
-    serial: str | None, tcp: str | None, units: str, baud: str | None, parity: str | None, framing: str | None
+    serial: str | None,
+    tcp: str | None,
+    units: str,
+    baud: str | None,
+    parity: str | None,
+    framing: str | None,
+    dials_in: DialsIn = NOBODY_DIALS_IN,
 ) -> tuple[Target, list[Setting], list[int]]:
     """What the options ask for. Raises ValueError in words for people."""
-    if (serial is None) == (tcp is None):
-        raise ValueError("exactly one of --serial DEV and --tcp HOST:PORT")
+    if [serial, tcp, dials_in.listen].count(None) != 2:
+        raise ValueError("exactly one of --serial DEV, --tcp HOST:PORT and --listen HOST:PORT")
+    if dials_in.register is not None and dials_in.listen is None:
+        raise ValueError("--register belongs to --listen")
     numbers = list(dict.fromkeys(units_of(units)))
     if serial is not None:
         if framing is not None:
-            raise ValueError("--framing belongs to --tcp")
+            raise ValueError("--framing belongs to --tcp and --listen")
         return Target(serial=ports.steady_name(serial)), _serial(baud, parity), numbers
     if baud is not None or parity is not None:
         raise ValueError("--baud and --parity belong to --serial")
+    framings = [one for one in FRAMINGS if framing in (None, one.framing)]
+    if dials_in.listen is not None:
+        return Target(dials_in=dials_in).checked(), framings, numbers
     endpoint(str(tcp))
-    return Target(tcp=tcp), [one for one in FRAMINGS if framing in (None, one.framing)], numbers
+    return Target(tcp=tcp), framings, numbers
 
 
 def _serial(baud: str | None, parity: str | None) -> list[Setting]:
@@ -75,20 +86,26 @@ class Search:
         """Search; what failed, in lines, and whether somebody interrupted it. `found` holds in either case."""
         if self._target.serial is not None:
             trouble = ports.trouble(self._target.serial)
+        elif self._target.tcp is not None:
+            trouble = taken.trouble(self._target.tcp)
         else:
-            trouble = taken.trouble(str(self._target.tcp))
+            trouble = None
         if trouble is not None:
             return [trouble.what, trouble.todo], False
         self._say(self._first)
         try:
-            asyncio.run(self._scan.run())
-            units = [(one.unit, one.setting, one.seconds) for one in self.found]
-            asyncio.run(guess_all(self._target, units, self._guesses, self._trying))
+            asyncio.run(self._look())
         except LineDown as error:
             return [str(error)], False
         except KeyboardInterrupt:
             return [], True
         return [], False
+
+    async def _look(self) -> None:
+        async with self._target.reachable():
+            await self._scan.run()
+            units = [(one.unit, one.setting, one.seconds) for one in self.found]
+            await guess_all(self._target, units, self._guesses, self._trying)
 
     def fragment(self) -> str:
         """A piece of a site file."""

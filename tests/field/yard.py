@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
-from drivers.modbus.line import ModbusLine
+from drivers.modbus.line import ModbusLine, lines
 from gateway import build
 from gateway.clock import Clock
 from gateway.config.site import SiteFile
@@ -89,8 +89,9 @@ class Yard:
 
 def at_addresses(site: SiteFile, addresses: Mapping[str, str]) -> SiteFile:
     """The same site, its lines where the virtual ones are."""
+    media = ("serial", "tcp", "listen")
     lines = {
-        name: line.model_copy(update={"serial" if getattr(line, "serial", None) else "tcp": addresses[name]})
+        name: line.model_copy(update={"allow": (), **{k: addresses[name] for k in media if getattr(line, k, None)}})
         for name, line in site.lines.items()
     }
     return site.model_copy(update={"lines": lines})
@@ -114,8 +115,10 @@ async def at_work(virtual: VirtualSite, *, tcp_back_off: float = TCP_BACK_OFF) -
     watched = {name: frozenset(device.points) for name, device in site.devices.items()}
     async with Telemetry(publish, clock, every=300.0) as telemetry, asyncio.TaskGroup() as group:
         tasks = [group.create_task(yard.tick(), name="tick")]
-        for name in build.modbus_lines(site):
-            driver = yard.drivers[name] = ModbusLine(build.modbus_line(site, name))
+        drivers, ports = lines(build.modbus_line(site, name) for name in build.modbus_lines(site))
+        yard.drivers.update(drivers)
+        tasks += [group.create_task(port.run(), name=f"port {port.port}") for port in ports]
+        for name, driver in drivers.items():
             is_serial = getattr(site.lines[name], "serial", None) is not None
             line = yard.lines[name] = Line(
                 name,
@@ -125,7 +128,7 @@ async def at_work(virtual: VirtualSite, *, tcp_back_off: float = TCP_BACK_OFF) -
                 telemetry=telemetry,
                 clock=clock,
                 rng=random.Random(7),  # noqa: S311 - jitter
-                back_off=SERIAL_BACK_OFF if is_serial else tcp_back_off,
+                back_off=SERIAL_BACK_OFF if is_serial else 1.0 if ports else tcp_back_off,
                 may_hang=not is_serial,
             )
             tasks.append(group.create_task(line.run(), name=f"line {name}"))

@@ -1,0 +1,303 @@
+"""Modbus devices that dial in: 4G DTUs that know the gateway's address, and not the other way round.
+
+One listener for each port, shared by its lines. Whoever connects comes from an address that is allowed, says within ten
+seconds whose registration it has, and waits until its line takes the connection; a newer one takes the place of an
+older. Heart-beats and repeated registrations do not reach the line.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address, ip_network
+from types import TracebackType
+from typing import Self, cast
+
+from drivers.modbus.settings import LineSettings
+from drivers.modbus.trace import Oddities
+from drivers.modbus.wire import Connection
+from gateway.errors import LineDown
+
+REGISTER_WITHIN_S = 10.0
+_LONGEST_REGISTRATION = 256
+"""Bytes that a stranger may say before it is known who it is."""
+_STRANGERS, _STRANGERS_EACH = 32, 4
+"""Connections whose registration has not come yet: of all addresses, and of one."""
+_BACKLOG = 16
+_AGAIN_S = 5.0
+"""Until a port that another program has is tried again."""
+_KEPT = 16
+
+
+@dataclass(slots=True)
+class _Expected:
+    """A line, and what is known of who dials in for it."""
+
+    line: str
+    allow: tuple[str, ...]
+    registrations: tuple[bytes, ...]
+    heartbeat: bytes
+    oddities: Oddities
+    came: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: "_Caller | None" = None
+    """Has dialled in, and was not taken yet."""
+    taken: "_Caller | None" = None
+
+    def allows(self, address: str) -> bool:
+        """Whether it may dial in from there; without a list only this machine may."""
+        ip = ip_address(address)
+        ip = (ip.ipv4_mapped or ip) if isinstance(ip, IPv6Address) else ip
+        return any(ip in ip_network(one, strict=False) for one in self.allow) if self.allow else ip.is_loopback
+
+
+class DialIn:
+    """The listener of one port. `run()` it beside the lines that share it, or `async with` it."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+        self.turned_away: deque[str] = deque(maxlen=_KEPT)
+        """The last ones, in words."""
+        self.heard: set[str] = set()
+        """Addresses from which a device that was expected has dialled in."""
+        self._expected: dict[str, _Expected] = {}
+        self._callers: set[_Caller] = set()
+        self._strangers: Counter[str] = Counter()
+        self._server: asyncio.Server | None = None
+        self._trouble = "it does not listen yet"
+
+    def expect(self, line: LineSettings, oddities: Oddities) -> None:
+        """This line's device dials in here. Whoever waits for a line of that name goes on to wait."""
+        earlier = self._expected.get(line.name)
+        expected = _Expected(line.name, line.allow, line.register, line.heartbeat, oddities)
+        self._expected[line.name] = expected
+        caller = earlier.waiting if earlier is not None else None
+        if caller is not None:
+            caller.expected = expected
+            self._wait(expected, caller)
+
+    async def take(self, line: str, wire: Connection, timeout: float) -> None:
+        """Give the connection that was made for this line to `wire`. Raises LineDown."""
+        expected = self._expected[line]
+        try:
+            async with asyncio.timeout(timeout):
+                while expected.waiting is None:
+                    expected.came.clear()
+                    await expected.came.wait()
+        except TimeoutError:
+            raise LineDown(self._nobody()) from None
+        caller, expected.waiting = expected.waiting, None
+        expected.taken = caller
+        caller.hand_over(wire)
+
+    def has_called(self, line: str) -> bool:
+        """Whether a connection waits for this line."""
+        return self._expected[line].waiting is not None
+
+    async def run(self) -> None:
+        """Listen until cancelled; a port that cannot be had is tried again now and then."""
+        while True:
+            try:
+                async with self:
+                    await asyncio.get_running_loop().create_future()
+            except OSError as error:
+                self._trouble = str(error)
+            await asyncio.sleep(_AGAIN_S)
+
+    async def __aenter__(self) -> Self:
+        """Listen. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Caller(self), self.host, self.port, backlog=_BACKLOG)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._trouble = ""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Listen no more; every connection ends."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for caller in tuple(self._callers):
+            caller.hang_up()
+
+    def give_back(self, line: str) -> None:
+        """The line has done for now: whoever dialled in for it stays for the next one who takes it."""
+        expected = self._expected[line]
+        caller, expected.taken = expected.taken, None
+        if caller is not None and caller.detach():
+            self._wait(expected, caller)
+
+    # ---- what the callers ask -------------------------------------------------------------------------
+
+    def greet(self, caller: "_Caller") -> bool:
+        """Somebody connects: whether that may be."""
+        self._callers.add(caller)
+        if not any(one.allows(caller.address) for one in self._expected.values()):
+            return self.refuse(caller, "its address is not allowed")
+        alone = self._only(caller.address)
+        if alone is not None:
+            self.register(caller, alone)
+            return True
+        if self._strangers[caller.address] >= _STRANGERS_EACH or self._strangers.total() >= _STRANGERS:
+            return self.refuse(caller, "too many connections that do not say who they are")
+        self._strangers[caller.address] += 1
+        caller.is_stranger = True
+        return True
+
+    def whose(self, caller: "_Caller", said: bytes) -> tuple[_Expected | None, bool]:
+        """Whose registration it is, and whether more could make one of it. Heart-beats may come before."""
+        mine = [one for one in self._expected.values() if one.allows(caller.address)]
+        fillers = {one.heartbeat for one in mine}
+        for text in (said, _without(said, fillers, ends=False).lstrip(b"\r\n")):
+            found = next((one for one in mine if text.startswith(one.registrations)), None)
+            if found is not None or any(form.startswith(text) for one in mine for form in one.registrations):
+                return found, True
+        return None, False
+
+    def register(self, caller: "_Caller", expected: _Expected) -> None:
+        """It is known who that is: it takes the place of an older one."""
+        self._settle(caller)
+        self.heard.add(caller.address)
+        caller.expected = expected
+        older = expected.taken or expected.waiting
+        if older is not None:
+            expected.oddities.replaced += 1
+            expected.taken = expected.waiting = None
+            older.hang_up("dialled in anew")
+        self._wait(expected, caller)
+
+    def refuse(self, caller: "_Caller", why: str, said: bytes = b"") -> bool:
+        """Turn somebody away, and remember it."""
+        shown = f", it said {said[:24].hex(' ')} ({said[:24].decode('ascii', 'replace')!r})" if said else ""
+        self.turned_away.append(f"{caller.address}: {why}{shown}")
+        for one in self._expected.values():
+            one.oddities.refused += 1
+        caller.hang_up()
+        return False
+
+    def lost(self, caller: "_Caller") -> None:
+        """Its connection is gone."""
+        self._callers.discard(caller)
+        self._settle(caller)
+        expected = caller.expected
+        if expected is not None:
+            expected.waiting = None if expected.waiting is caller else expected.waiting
+            expected.taken = None if expected.taken is caller else expected.taken
+
+    def _settle(self, caller: "_Caller") -> None:
+        if caller.is_stranger:
+            caller.is_stranger = False
+            self._strangers[caller.address] -= 1
+            self._strangers += Counter()  # those with none left go
+
+    def _wait(self, expected: _Expected, caller: "_Caller") -> None:
+        expected.waiting = caller
+        expected.came.set()
+
+    def _only(self, address: str) -> _Expected | None:
+        """The line of this port, if it is the only one and wants no registration."""
+        one = next(iter(self._expected.values())) if len(self._expected) == 1 else None
+        return one if one is not None and not one.registrations and one.allows(address) else None
+
+    def _nobody(self) -> str:
+        """Why nobody is there, in words."""
+        if self._trouble:
+            return f"{self.host}:{self.port}: {self._trouble}"
+        last = f"; turned away last: {self.turned_away[-1]}" if self.turned_away else ""
+        return f"nobody has dialled in at {self.host}:{self.port}{last}"
+
+
+class _Caller(asyncio.Protocol):
+    """One connection from outside, before and after it is known whose it is."""
+
+    def __init__(self, port: DialIn) -> None:
+        self.address = ""
+        self.is_stranger = False
+        self.expected: _Expected | None = None
+        self._port = port
+        self._said = b""
+        self._wire: Connection | None = None
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody connects."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.address = str(transport.get_extra_info("peername")[0]).partition("%")[0]
+        if self._port.greet(self) and self.expected is None:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(REGISTER_WITHIN_S, self._too_late)
+        elif self.expected is not None:
+            self._transport.pause_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes: a registration, or what is for the line."""
+        if self.expected is None:
+            self._listen(self._said + data)
+        elif self._wire is not None:
+            rest = _without(data, (self.expected.heartbeat, *self.expected.registrations))
+            if rest:
+                self._wire.data_received(rest)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._transport = None
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._port.lost(self)
+        if self._wire is not None:
+            self._wire.connection_lost(exc)
+
+    def hand_over(self, wire: Connection) -> None:
+        """The line takes the connection: what was said meanwhile is for it."""
+        transport, self._wire = self._transport, wire
+        if transport is None:
+            wire.connection_lost(None)
+            return
+        wire.connection_made(transport)
+        transport.resume_reading()
+
+    def detach(self) -> bool:
+        """The line lets go of it; True if it is still there."""
+        self._wire = None
+        if self._transport is None or self._transport.is_closing():
+            return False
+        self._transport.pause_reading()
+        return True
+
+    def hang_up(self, why: str = "") -> None:
+        """End it; `why`: for the line that has it."""
+        if self._wire is not None and why:
+            self._wire.fail(why)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _listen(self, said: bytes) -> None:
+        """Find out whose registration it is."""
+        expected, could = self._port.whose(self, said)
+        if expected is not None and self._transport is not None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+            self._transport.pause_reading()
+            self._port.register(self, expected)
+        elif not could or len(said) > _LONGEST_REGISTRATION:
+            self._port.refuse(self, "that is no registration that is expected here", said)
+        else:
+            self._said = said
+
+    def _too_late(self) -> None:
+        self._port.refuse(self, f"no registration within {REGISTER_WITHIN_S:.0f} s", self._said)
+
+
+def _without(data: bytes, fillers: Iterable[bytes], *, ends: bool = True) -> bytes:
+    """The bytes less heart-beats and registrations before and (`ends`) behind them."""
+    for filler in fillers:
+        if not filler:
+            continue
+        while data.startswith(filler) and (len(filler) > 1 or not data.strip(filler) or not ends):
+            data = data[len(filler) :]
+        while ends and len(filler) > 1 and data.endswith(filler):
+            data = data[: -len(filler)]
+    return data

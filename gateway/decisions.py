@@ -186,6 +186,8 @@ class Decisions:
             effects = self._site.step(item, now)
             if effects:
                 self._act(effects, now)
+            if isinstance(item, WentBack):
+                self._tell_standing(self._journal.last(Stream.ALARM))
             self._wind(now)
         except Exception:  # of any kind: written down, then raised on
             self._poison.blame(item)

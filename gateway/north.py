@@ -15,6 +15,7 @@ from gateway.cloud.command_time import CommandTime
 from gateway.cloud.exchange import Exchange, Judge, no_keys
 from gateway.cloud.journal import Journal
 from gateway.cloud.link import Delivery
+from gateway.cloud.recall import Recalled, recalled
 from gateway.cloud.replay import Replay
 from gateway.cloud.uplink import Callbacks, Uplink
 from gateway.cloud.uplink import Settings as UplinkSettings
@@ -79,10 +80,18 @@ class North:
             clock,
             os.urandom,
             Callbacks(
-                self._commanded, self._refused, supervision.unheard, supervision.link, supervision.heard, self._trouble
+                self._commanded,
+                self._refused,
+                supervision.unheard,
+                supervision.link,
+                supervision.heard,
+                self._trouble,
+                lambda: journal.numbers,
+                self._recalled,
             ),
         )
         self._exchange = Exchange(shared, self._judge(), clock, os.urandom, put=put, send=self.uplink.reply)
+        self._recall: asyncio.Queue[Recalled] = asyncio.Queue(1)
         self._replay = Replay(journal.history, self.uplink.wake)
         self.uplink.replay_from(self._replay.take)
         self._errands = Errands(clock, put, {})
@@ -111,6 +120,7 @@ class North:
         tasks = [
             Task("errands", self._errands.run),
             Task("replay", self._replay.run),
+            Task("recall", self._take_recalled),
             Task("command time", self._keep_time),
         ]
         if self._takes_commands:
@@ -198,6 +208,27 @@ class North:
             if changed is not None:
                 self._journal.append([changed])
             await asyncio.sleep(_KEEP_TIME_S)
+
+    def _recalled(self, payload: bytes | None) -> bool:
+        """What an earlier life left on `alarm/active`; True: nothing follows from it."""
+        said = None if payload is None else recalled(payload, self._settings.source)
+        if said is None or self._recall.full():
+            return True
+        journal = self._journal
+        if journal.judged(said.numbers) is None and (said.numbers.journal == journal.journal_id or not said.alarms):
+            return True
+        self._recall.put_nowait(said)
+        return False
+
+    async def _take_recalled(self) -> None:
+        """Begin a new journal, if the store went back by what an earlier life said, and tell the site."""
+        while True:
+            said = await self._recall.get()
+            loss = self._journal.judged(said.numbers)
+            if loss is not None:
+                await self._journal.went_back(loss)
+            self._supervision.went_back(loss, said.alarms, self._clock.now())
+            self.uplink.resume()
 
     def _nonces(self) -> tuple[str, ...]:
         return self.uplink.nonces()

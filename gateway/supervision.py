@@ -3,7 +3,7 @@
 Told by callbacks what happens, and looked after once a second; holds no task. Times are monotonic seconds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 
@@ -13,7 +13,7 @@ from gateway.cloud.lane import HUNG_UP
 from gateway.cloud.link import COMMANDS_DROPPED, COMMANDS_REFUSED
 from gateway.cloud.outbox import Row
 from gateway.kinds import RETAINED
-from gateway.model import Effect, Emit, Instant, OwnHealth, SetAside, Stream, WentBack
+from gateway.model import Effect, Emit, Instant, Json, OwnHealth, SetAside, Stream, WentBack
 
 STORE, CLOCK, NOT_DELIVERED = "gateway/store", "gateway/clock", "gateway/not-delivered"
 CRASHES, POISON = "gateway/crashes", "gateway/poison"
@@ -105,6 +105,12 @@ class Supervision:
     def link(self, up: bool, why: str) -> None:
         """Connected, or not and why."""
         self._early = not up and why == _WAITING_FOR_TIME
+
+    def went_back(self, loss: Loss | None, alarms: Sequence[Mapping[str, Json]], now: Instant) -> None:
+        """The cloud shows `alarms`, from before the present journal; `loss`: what is missing by its witness."""
+        if loss is not None:
+            self._loss = loss, now.mono
+        self._tell(WentBack(None if loss is None else loss.data(), alarms, now))
 
     # ---- once a second -----------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from gateway.clock import Clock
 from gateway.cloud.events import SYNCED, UNSYNCED, encode, envelope, event_id, timestamp, type_name
 from gateway.cloud.link import Settings
+from gateway.cloud.recall import Numbers
 from gateway.cloud.retained import Slot, active_data
 from gateway.model import Instant, Json
 
@@ -19,8 +20,18 @@ _ALARM_MEMORY = "alarm/"
 class Board:
     """Three slots and what is written into them."""
 
-    def __init__(self, settings: Settings, clock: Clock, random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        random: Callable[[int], bytes],
+        numbers: Callable[[], Numbers] | None = None,
+    ) -> None:
         self._settings = settings
+        self._numbers = numbers
+        self._standing: Mapping[str, Mapping[str, Json]] | None = None
+        self._upto = 0
+        self._told: Numbers | None = None
         self._clock = clock
         self._random = random
         root = settings.root
@@ -38,9 +49,31 @@ class Board:
 
     def set_standing(self, alarms: Mapping[str, Mapping[str, Json]], upto: int) -> float:
         """The alarms that stand and the last alarm event in them; the monotonic time of now."""
-        at = self._clock.now()
-        self.active.put(lambda limit: self._event("alarm.active", active_data(_named(alarms), upto, limit), at))
+        self._standing, self._upto = alarms, upto
+        return self._put_active()
+
+    def _put_active(self) -> float:
+        at, standing, upto, before = self._clock.now(), self._standing or {}, self._upto, self._journal()
+
+        def build(limit: int) -> bytes:
+            self._told = numbers = None if self._numbers is None else self._numbers()
+            # A number of a journal that has ended since says nothing of the present one.
+            last = upto if before == self._journal() else 0
+            return self._event("alarm.active", active_data(_named(standing), last, limit, numbers), at)
+
+        self.active.put(build)
         return at.mono
+
+    def _journal(self) -> str | None:
+        return None if self._numbers is None else self._numbers().journal
+
+    def numbers_changed(self, *, leaving: bool = False) -> None:
+        """Have `alarm/active` sent again if the store was lost or is back; when `leaving`: if any number is newer."""
+        if self._numbers is None or self._told is None or self._standing is None or self.active.pending:
+            return
+        now, told = self._numbers(), self._told
+        if now.stored is not told.stored or (leaving and now != told):
+            self._put_active()
 
     def set_health(self, data: Mapping[str, Json]) -> None:
         """The health as of now; the data must not be changed afterwards."""

@@ -10,6 +10,7 @@ from gateway.cloud.ballast import Ballast
 from gateway.cloud.batch import Batch, Shed, State
 from gateway.cloud.highwater import HighWater, Loss
 from gateway.cloud.ledger import Chunk, Ledger, Opened
+from gateway.cloud.numbering import Move
 from gateway.cloud.outbox import Row
 from gateway.cloud.space import Space, Tidied
 from gateway.cloud.store import PAGE, Store
@@ -43,6 +44,8 @@ class Known:
     journal: str
     memory: Mapping[str, bytes]
     rows: Sequence[tuple[Row, State]]
+    move: Move | None = None
+    """What the file must still be told: events of this life have other numbers."""
 
 
 @dataclass(slots=True)
@@ -123,13 +126,24 @@ class Clerk:
                 revived.reserved = opened.reserved
                 revived.quarantined = opened.quarantined
                 revived.loss = opened.loss
-            if opened.journal != known.journal:
+            if known.move is not None and known.move.old == opened.journal:
+                self._move(known.move)
+            elif opened.journal != known.journal:
                 self._ledger.adopt(revived.journal, known.memory, known.rows, also=known.journal)
             revived.sheds = opened.sheds
         revived.committed = self.commit(batch, again=True)
         if revived.committed.error is None:
             revived.counts = self._ledger.counts()
         return revived
+
+    def move(self, move: Move) -> dict[tuple[Stream, State], int]:
+        """Give the events of this life their new numbers; how many rows wait. Raises StoreError."""
+        self._move(move)
+        self._rise()
+        return self._ledger.counts()
+
+    def _move(self, move: Move) -> None:
+        self._ledger.move(move.old, move.fresh, move.born, move.after, move.row)
 
     def fetch(self, stream: Stream, state: State, after: int) -> Chunk:
         """A page of the outbox. Raises StoreError."""

@@ -18,12 +18,12 @@ from gateway.cloud.counters import Counters
 from gateway.cloud.delivery import Delivery
 from gateway.cloud.highwater import Loss
 from gateway.cloud.ledger import Chunk
-from gateway.cloud.numbering import Numbering
+from gateway.cloud.numbering import Move, Numbering
 from gateway.cloud.space import Tidied
 from gateway.cloud.window import Window
 from gateway.cloud.writer import Done, Work, Writer
 from gateway.errors import StoreDamaged, StoreError, StoreGone
-from gateway.model import Instant
+from gateway.model import Instant, Stream
 
 STALL_SECONDS = 2.0
 _RETRY_SECONDS = (1.0, 30.0)
@@ -78,6 +78,8 @@ class Cycle:
         self.memory: dict[str, bytes] = {}
         """What the site remembers, as it will be when everything is committed."""
         self.counters = Counters()
+        self._move: Move | None = None
+        self._moving: tuple[Move, asyncio.Event] | None = None
         self.quarantined: Path | None = None
         self.loss: Loss | None = None
 
@@ -131,6 +133,18 @@ class Cycle:
         self._writer.submit(self._clerk.close, lambda _: None)
         self._writer.stop()
 
+    async def move(self, move: Move) -> None:
+        """Go on in another journal, with all that this life has numbered; returns when nothing has its old number."""
+        moved = asyncio.Event()
+        self._moving = move, moved
+        self.kick()
+        await moved.wait()
+
+    @property
+    def moving(self) -> bool:
+        """Numbers are being changed: nothing may be sent."""
+        return self._moving is not None
+
     def due(self) -> None:
         """Something waits that must not wait for company."""
         self._due = True
@@ -156,6 +170,9 @@ class Cycle:
     def _dispatch(self) -> None:
         self._scheduled = False
         if self._busy or self._closing:
+            return
+        if self._moving is not None:
+            self._start_move(self._moving[0])
             return
         if self._trouble is not None:
             _ = self._start_revival() or self._start_fetch()
@@ -196,10 +213,40 @@ class Cycle:
 
     def _submit_revival(self, *, release: bool) -> None:
         batch = self._queue.launch(self._numbering.marks(self._now().mono, whole=True, release=release))
-        known = Known(self._numbering.journal, dict(self.memory), self._delivery.rows())
+        known = Known(self._numbering.journal, dict(self.memory), self._delivery.rows(), self._move)
         self._submit(
             partial(self._clerk.revive, batch, known, uuid.uuid4().hex, self._now(), self._trouble), self._revived
         )
+
+    def _start_move(self, move: Move) -> None:
+        """Nothing is with the writer now: what is in memory gets its numbers, then what is in the file."""
+        self._numbering.move(move)
+        waiting = self._queue.waiting
+        for entry in waiting.entries.values():
+            move.entry(entry)
+        for stream in Stream:
+            self._delivery.rewrite(stream, move.row)
+        self._move = move
+        if self._trouble is None:
+            self._submit(partial(self._clerk.move, move), self._moved)
+        else:
+            self._end_move()
+
+    def _end_move(self) -> None:
+        if self._moving is not None:
+            self._moving[1].set()
+        self._moving = None
+        self._due = True
+        self.kick()
+        self._ready()
+
+    def _moved(self, result: object) -> None:
+        if isinstance(result, dict):
+            self._move = None
+            self._delivery.revived(result, self._queue.waiting)
+        else:
+            self._fail(_error(result))  # the file is told when it can be written again
+        self._end_move()
 
     def _start_fetch(self) -> bool:
         found = self._delivery.wanted()
@@ -273,7 +320,7 @@ class Cycle:
         if committed.error is not None:
             self._fail(committed.error)
             return
-        self._trouble = None
+        self._trouble = self._move = None
         self._queue.lost = False
         self._retry_delay = _RETRY_SECONDS[0]
         if result.journal != self._numbering.journal:

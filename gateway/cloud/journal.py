@@ -16,7 +16,7 @@ from typing import Self, cast
 
 import orjson
 
-from gateway.cloud import events
+from gateway.cloud import events, recall
 from gateway.cloud.ballast import Ballast
 from gateway.cloud.batch import Entry, Shed
 from gateway.cloud.clerk import Clerk
@@ -28,8 +28,9 @@ from gateway.cloud.gaps import Gaps
 from gateway.cloud.highwater import HighWater, Loss
 from gateway.cloud.history import History, Shelf
 from gateway.cloud.ledger import Ledger, Opened
-from gateway.cloud.numbering import Draft, Numbering
+from gateway.cloud.numbering import Draft, Move, Numbering
 from gateway.cloud.outbox import Row
+from gateway.cloud.recall import Numbers
 from gateway.cloud.space import Space
 from gateway.cloud.stats import Stats, snapshot
 from gateway.cloud.store import Store
@@ -92,6 +93,8 @@ class Journal:
         """Newest wall time in the journal when it was opened that is believed: no later clock was right."""
         self.told: float | None = None
         """Wall time of the last event when it was opened, as the clock showed it then."""
+        self._opened: Opened | None = None
+        self._fresh = ""
         self.born = 0.0
         """Since when what was carried out is known (wall time): the beginning of this journal, or of its memory."""
         self.on_ready: Callable[[], None] = lambda: None
@@ -146,7 +149,7 @@ class Journal:
     async def __aenter__(self) -> Self:
         """Open the store. Raises StoreNewer and StoreBusy; any other trouble means: from memory, try again."""
         self._cycle.open()
-        fresh = uuid.uuid4().hex
+        fresh = self._fresh = uuid.uuid4().hex
         opened, trouble = await self._open(fresh)
         self._numbering.begin(fresh, {}, 0)
         self._numbering.live_on(0.0, None, self._now().mono)
@@ -186,6 +189,7 @@ class Journal:
         return None, trouble
 
     def _begin(self, opened: Opened) -> None:
+        self._opened = opened
         self._numbering.begin(opened.journal, opened.last, opened.reserved)
         self._numbering.n = opened.top
         self._numbering.live_on(opened.lived, opened.newest, self._now().mono)
@@ -202,6 +206,38 @@ class Journal:
         reborn = self.memory.get(REBORN)
         if isinstance(reborn, int | float):
             self.born = max(self.born, reborn)
+
+    # ---- another witness -------------------------------------------------------------------------
+
+    @property
+    def numbers(self) -> Numbers:
+        """How far the journal has come, for `alarm/active`."""
+        return Numbers(self.journal_id, self._numbering.durable, not self.lost)
+
+    def known(self, journal: str) -> bool:
+        """The file knew this journal when it was opened."""
+        return self._opened is not None and journal in self._opened.journals
+
+    def judged(self, said: Numbers) -> Loss | None:
+        """What is missing, by what an earlier life said of the journal; to be asked before anything was sent."""
+        opened = self._opened
+        if opened is None or not self.known(said.journal):
+            return recall.loss(said, {})
+        if said.journal != opened.journal:
+            return None  # a journal was begun after it, and that was told
+        # A number of telemetry may be sent before its commit; those that were reserved are not given again.
+        ahead = {stream for stream, last in said.given.items() if last > opened.last.get(stream, 0)}
+        return None if said.stored and not ahead else recall.loss(said, opened.last)
+
+    async def went_back(self, loss: Loss) -> None:
+        """Go on under a new journal, with all that this life has numbered: nothing of it was sent yet."""
+        opened, now = self._opened, self._now()
+        if opened is not None and self.journal_id == opened.journal and opened.journal != self._fresh:
+            move = Move(opened.journal, uuid.uuid4().hex, opened.last, opened.top, now.wall)
+            await self._cycle.move(move)
+            self.born = now.wall
+        self._cycle.loss = loss
+        self._cycle.counters.begun_anew = now.mono
 
     # ---- the site's side --------------------------------------------------------------------------
 
@@ -328,7 +364,7 @@ class Journal:
 
     def take(self, stream: Stream) -> Row | None:
         """The next row of the stream that was not taken since `rewind`; rows set aside come last."""
-        row = self._delivery.take(stream, self._harden)
+        row = None if self._cycle.moving else self._delivery.take(stream, self._harden)
         if self._delivery.wants(stream):
             self._cycle.kick()
         return row

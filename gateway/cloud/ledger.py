@@ -1,6 +1,6 @@
 """What stands in the tables of the journal. Runs on the writer's thread."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +39,7 @@ _MEMORY = "INSERT INTO memory (key, value) VALUES (?, ?) ON CONFLICT (key) DO UP
 _PICTURE = "INTO picture (n, jpeg) VALUES (?, ?)"
 _PAGE = """SELECT o.n, e.sequence, e.payload, e.mono IS NOT NULL FROM outbox AS o JOIN event AS e ON e.n = o.n
     WHERE o.destination = ? AND o.state = ? AND o.stream = ? AND o.n > ? ORDER BY o.n LIMIT ?"""
+_MOVING = "SELECT n, stream, sequence, payload FROM event WHERE n > ? AND epoch = ? ORDER BY n LIMIT ?"
 
 
 class Chunk(NamedTuple):
@@ -73,6 +74,8 @@ class Opened:
     writable: bool
     loss: Loss | None = None
     """What the store has lost, where that is known."""
+    journals: frozenset[str] = frozenset()
+    """All that the file knows of."""
 
 
 class Ledger:
@@ -268,7 +271,34 @@ class Ledger:
             sheds=sheds,
             quarantined=aside,
             writable=store.writable,
+            journals=frozenset(name for (name,) in store.execute("SELECT id FROM journal")),
         )
+
+    def move(self, old: str, fresh: str, born: float, after: int, change: Callable[[Row], Row]) -> None:
+        """Begin the journal `fresh` and give it all events of `old` after `n` = `after`, as `change` makes them.
+
+        Raises StoreError.
+        """
+        store = self._store
+        epoch = self._epoch(old)
+        with store.transaction():
+            store.execute(
+                "INSERT INTO journal (id, born, newest) SELECT ?, ?, newest FROM journal WHERE epoch = ?",
+                (fresh, born, epoch),
+            )
+            following = self._epoch(fresh)
+            n = after
+            while rows := store.execute(_MOVING, (n, epoch, _SLICE)):
+                if not all(_is_json(one[3]) for one in rows):
+                    raise StoreDamaged(f"an event after {n} is garbled")
+                changed = [change(Row(one[0], _STREAMS[one[1]], *one[2:])) for one in rows]
+                store.many(
+                    "UPDATE event SET epoch = ?, sequence = ?, payload = ? WHERE n = ?",
+                    ((following, row.sequence, row.payload, row.n) for row in changed),
+                )
+                n = rows[-1][0]
+            store.execute("DELETE FROM stream")
+        self.mark = self._standing()
 
     def adopt(self, journal: str, memory: Mapping[str, bytes], rows: Iterable[tuple[Row, State]], *, also: str) -> None:
         """Make `journal` the present one of a file that does not know what this process knows: memory and rows.

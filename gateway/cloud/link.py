@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.cloud.outbox import Row
+from gateway.cloud.recall import Numbers
 from gateway.cloud.sending import Limits
 
 MAX_COMMAND = 256 << 10
@@ -97,6 +98,8 @@ class Events(NamedTuple):
     subscribed: Callable[[int], None]
     """SUBACK with its reason code."""
     arrived: Callable[[str | None, bytes, Delivery], None]
+    read: Callable[[int], None] = lambda _code: None
+    """SUBACK to the question for a retained message, with its reason code."""
 
 
 COMMANDS_REFUSED, COMMANDS_DROPPED = "commands-refused", "commands-dropped"
@@ -137,6 +140,11 @@ class Callbacks:
     """The broker took the row, and did not say that nobody is subscribed."""
     on_trouble: Callable[[str, str], None] = lambda _name, _text: None
     """COMMANDS_REFUSED or COMMANDS_DROPPED, and what is wrong; empty: it is over."""
+    numbers: Callable[[], Numbers] | None = None
+    """How far the journal has come; told with `alarm/active`."""
+    on_recalled: Callable[[bytes | None], bool] | None = None
+    """What stood on `alarm/active` before the first sending of this life, None: nothing that can be read. False:
+    nothing may be sent until `Uplink.resume`. Without this callback it is not read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,10 @@
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
+
+import orjson
 
 from gateway.cloud import events
 from gateway.cloud.batch import Entry, Marks, worth_of
@@ -27,6 +30,48 @@ class Draft(NamedTuple):
     jpeg: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What this life has numbered in `old` goes to the journal `fresh`: a number is as much lower as `base` says."""
+
+    old: str
+    fresh: str
+    base: Mapping[Stream, int]
+    """The last numbers at the start."""
+    after: int
+    """The highest `n` at the start."""
+    born: float
+    """Wall seconds."""
+
+    def row(self, row: Row) -> Row:
+        """The row under its new number; one that was there before stays as it is."""
+        if row.n <= self.after:
+            return row
+        event = orjson.loads(row.payload)
+        if event["journal"] != self.old:
+            return row
+        sequence = row.sequence - self.base.get(row.stream, 0)
+        event["sequence"], event["journal"] = f"{sequence:020d}", self.fresh
+        if event["type"] == events.type_name("stream.shed"):
+            self._gap(event["data"])
+        return row._replace(sequence=sequence, payload=orjson.dumps(event))
+
+    def entry(self, entry: Entry) -> None:
+        """The same for an event that is not committed."""
+        row = self.row(entry.row)
+        if row is not entry.row:
+            entry.row, entry.journal = row, self.fresh
+
+    def _gap(self, data: dict[str, Json]) -> None:
+        """A gap in the numbers of before belongs to the old journal, one in those of this life moves along."""
+        base = self.base.get(Stream(str(data["stream"])), 0)
+        first, last = int(str(data["first"])), int(str(data["last"]))
+        if first > base:
+            data["first"], data["last"] = first - base, last - base
+        else:
+            data["reason"] = f"{data['reason']} (journal {self.old})"
+
+
 class Numbering:
     """Counts each stream from 1 within one journal."""
 
@@ -45,6 +90,8 @@ class Numbering:
         self.reserved = 0
         """Numbers of telemetry up to this one may be sent before their commit."""
         self._moved: set[Stream] = set()
+        self.durable: dict[Stream, int] = {}
+        """The last number of each stream that is committed."""
         self.sync: Instant | None = None
         """When the clock was last found trusted after it had not been."""
         self.unsynced = False
@@ -72,7 +119,15 @@ class Numbering:
         self.journal = journal
         self.last = {stream: last.get(stream, 0) for stream in Stream}
         self.reserved = reserved
+        self.durable = dict(self.last)
         self._moved.clear()
+
+    def move(self, move: Move) -> None:
+        """Count on in another journal."""
+        last = {stream: number - move.base.get(stream, 0) for stream, number in self.last.items()}
+        self.begin(move.fresh, last, 0)
+        self.durable = {}
+        self._moved = set(Stream)
 
     def entry(self, draft: Draft, *, final: bool) -> Entry:
         """Give the event its numbers and render it. `final`: it leaves at once, its time is never corrected."""
@@ -143,7 +198,10 @@ class Numbering:
 
     def committed(self, marks: Marks) -> None:
         """The marks are on disk: what they reserve may be used."""
-        if marks.journal == self.journal and Stream.TELEMETRY in marks.streams:
+        if marks.journal != self.journal:
+            return
+        self.durable = self.durable | {stream: last for stream, (last, _) in marks.streams.items()}
+        if Stream.TELEMETRY in marks.streams:
             self.reserved = marks.streams[Stream.TELEMETRY][1]
 
     def _label(self, at: Instant) -> tuple[str, float, float | None]:

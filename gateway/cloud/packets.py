@@ -78,11 +78,16 @@ def publish(topic: str, payload: bytes, mid: int, *, retain: bool, properties: b
     return _packet(0x32 | retain, (_text(topic), mid.to_bytes(2, "big"), properties, payload))
 
 
-def subscribe(version: int, topic: str, mid: int) -> bytes:
-    """A SUBSCRIBE of QoS 1, retained messages marked as such (3.8)."""
+COMMANDS, ONCE, NO_MORE = 0x09, 0x00, 0x24
+"""Options of a SUBSCRIBE (3.8.3.1). COMMANDS: QoS 1, retained messages marked as such. ONCE: QoS 0, only what is
+retained now comes marked. NO_MORE: neither what is retained nor what we publish ourselves (MQTT 5)."""
+
+
+def subscribe(version: int, topic: str, mid: int, options: int = COMMANDS) -> bytes:
+    """A SUBSCRIBE (3.8); MQTT 3.1.1 knows only the QoS."""
     if version == V5:
-        return _packet(0x82, (mid.to_bytes(2, "big"), b"\x00", _text(topic), b"\x09"))
-    return _packet(0x82, (mid.to_bytes(2, "big"), _text(topic), b"\x01"))
+        return _packet(0x82, (mid.to_bytes(2, "big"), b"\x00", _text(topic), bytes((options,))))
+    return _packet(0x82, (mid.to_bytes(2, "big"), _text(topic), bytes((options & 0x03,))))
 
 
 def puback(mid: int) -> bytes:

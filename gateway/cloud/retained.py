@@ -9,7 +9,8 @@ from typing import Final
 
 from gateway.cloud.events import encode
 from gateway.cloud.lane import HUNG_UP, REFUSED, STOPPING, Retry
-from gateway.model import Json
+from gateway.cloud.recall import Numbers
+from gateway.model import Json, Stream
 
 ACTIVE_LIMIT: Final = 128 << 10
 """Size of `alarm.active` beyond which the least severe alarms are left out, bytes."""
@@ -100,11 +101,13 @@ class Slot:
         return self._told and not told
 
 
-def active_data(standing: Collection[Mapping[str, Json]], upto: int, limit: int) -> bytes:
+def active_data(
+    standing: Collection[Mapping[str, Json]], upto: int, limit: int, numbers: Numbers | None = None
+) -> bytes:
     """Data of `alarm.active`: the most severe first, then the oldest; what does not fit is counted in `more`.
 
     `standing`: data of alarms as in `alarm.raised`; `upto`: sequence of the last alarm event that is in it;
-    `limit`: bytes that the whole message may have.
+    `limit`: bytes that the whole message may have; `numbers`: how far the journal has come.
     """
     left = min(limit, ACTIVE_LIMIT) - _ENVELOPE
     fitting = []
@@ -115,7 +118,19 @@ def active_data(standing: Collection[Mapping[str, Json]], upto: int, limit: int)
             break
         fitting.append(encoded)
     more = len(standing) - len(fitting)
-    return b'{"upto":"%020d","alarms":[%b],"more":%d}' % (upto, b",".join(fitting), more)
+    return b'{%b"upto":"%020d","alarms":[%b],"more":%d}' % (_numbers(numbers), upto, b",".join(fitting), more)
+
+
+def _numbers(numbers: Numbers | None) -> bytes:
+    if numbers is None:
+        return b""
+    told: dict[str, Json] = {
+        "journal": numbers.journal,
+        "given": {stream.value: numbers.given.get(stream, 0) for stream in Stream},
+    }
+    if not numbers.stored:
+        told["stored"] = False
+    return encode(told)[1:-1] + b","
 
 
 def _rank(alarm: Mapping[str, Json]) -> tuple[int, str]:

@@ -224,6 +224,11 @@ class Sending:
         """Send nothing new on this connection."""
         self._draining = True
 
+    def parting(self, slot: Slot) -> Message | None:
+        """What is still to be sent of the slot, whenever it was sent last."""
+        payload = slot.take(float("inf"), self._limit - self._overhead(slot.topic))
+        return None if payload is None else Message(slot.topic, payload, retain=True, slot=slot)
+
     def woken(self) -> None:
         """The outbox may have more."""
         for lane in self.lanes:

@@ -52,6 +52,8 @@ class Session:
         self._unanswered: set[int] = set()
         self._subscribing: int | None = None
         """Message id of the SUBSCRIBE that has no answer yet."""
+        self._reading: int | None = None
+        """The same for a retained message."""
         self._keepalive = float(_keepalive(broker))
         self._sent_at = self._heard_at = self._loop.time()
         self._pinged_at: float | None = None
@@ -90,6 +92,20 @@ class Session:
             self._subscribing = self._next_mid()
             self._unanswered.discard(self._subscribing)
             self._send(packets.subscribe(self._broker.protocol, topic, self._subscribing))
+
+    def read(self, topic: str) -> None:
+        """Ask for what is retained on `topic`; it arrives marked as retained, `Events.read` is told the SUBACK."""
+        if not self.ended.done():
+            self._reading = self._next_mid()
+            self._unanswered.discard(self._reading)
+            self._send(packets.subscribe(self._broker.protocol, topic, self._reading, packets.ONCE))
+
+    def read_no_more(self, topic: str) -> None:
+        """Nothing is to come on `topic` any more. In MQTT 3.1.1 what we publish there ourselves goes on to come."""
+        if not self.ended.done() and self._broker.protocol == mqtt.V5:
+            mid = self._next_mid()
+            self._unanswered.discard(mid)
+            self._send(packets.subscribe(self._broker.protocol, topic, mid, packets.NO_MORE))
 
     def check(self) -> float | None:
         """Keep alive; to be called again in so many seconds (None: the connection is over)."""
@@ -200,7 +216,7 @@ class Session:
 
     def _next_mid(self) -> int:
         self._mid = self._mid % _MIDS + 1
-        while self._mid in self._unanswered or self._mid == self._subscribing:
+        while self._mid in self._unanswered or self._mid in (self._subscribing, self._reading):
             self._mid = self._mid % _MIDS + 1
         self._unanswered.add(self._mid)
         return self._mid
@@ -267,6 +283,9 @@ class Session:
             if packet.mid == self._subscribing:
                 self._subscribing = None
                 self._events.subscribed(packet.code)
+            elif packet.mid == self._reading:
+                self._reading = None
+                self._events.read(packet.code)
         else:
             self._pinged_at = None
         return None

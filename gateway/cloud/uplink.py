@@ -24,9 +24,10 @@ from gateway.cloud.link import (
     Snapshot,
     Terms,
 )
-from gateway.cloud.mqtt import RETAIN_NOT_SUPPORTED
+from gateway.cloud.mqtt import FAILURE, RETAIN_NOT_SUPPORTED
 from gateway.cloud.outbox import Outbox
 from gateway.cloud.packets import Will
+from gateway.cloud.recall import ReadBack
 from gateway.cloud.reconnection import Reconnection
 from gateway.cloud.rivalry import Rivalry
 from gateway.cloud.sending import Again, Message, Sending
@@ -42,6 +43,11 @@ _BEAT = 1.0
 _AT_ONCE = 0.1
 _DENIALS = frozenset((0x00, 0x80, 0x82, 0x83, 0x87, 0x8F, 0x97, 0x98, 0xA2))
 """Reasons with which a broker ends a connection at a SUBSCRIBE that it denies; 0x00: without a word."""
+_READ_S = 0.5, 2.0
+"""How long what is retained on `alarm/active` is waited for: at least, at most."""
+_READ_GRACE_S = 0.25
+"""… and after the broker has agreed to give it."""
+_JUDGED_WITHIN_S = 5.0
 
 
 class Uplink:
@@ -58,7 +64,7 @@ class Uplink:
         self._random = random
         self._callbacks = callbacks
         root = settings.root
-        self._board = Board(settings, clock, random)
+        self._board = Board(settings, clock, random, callbacks.numbers)
         self._sending = Sending(
             outbox,
             root,
@@ -72,6 +78,7 @@ class Uplink:
         self._sending.tell_heard = callbacks.on_heard
         self._reconnection = Reconnection(self._chance)
         self._subscription = Subscription(wanted=settings.commands)
+        self._read_back = ReadBack(wanted=callbacks.on_recalled is not None)
         self._intake = Intake(f"{root}/command", callbacks.on_command, self._tell_dropped)
         self._session: Session | None = None
         self._may_retain = settings.broker.retain
@@ -83,6 +90,7 @@ class Uplink:
         self._later: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
         self._since = 0.0
+        self._dialled = 0.0
         self._connections = 0
         self._error: str | None = None
         self._commands_told = ""
@@ -104,6 +112,7 @@ class Uplink:
     def wake(self) -> None:
         """The outbox may have more to give."""
         self._sending.woken()
+        self._board.numbers_changed()
         if self._live:
             self._schedule()
         elif not self._news.is_set() and self._outbox.waiting(Stream.ALARM):
@@ -134,6 +143,11 @@ class Uplink:
     def replay_from(self, source: Callable[[], Again | None]) -> None:
         """Where replayed events come from; asked when nothing else is to be sent. Then `wake` when there are some."""
         self._sending.source = source
+
+    def resume(self) -> None:
+        """What `Callbacks.on_recalled` was given has been seen to: now all may be sent."""
+        self._read_back.judged()
+        self._schedule()
 
     @property
     def connected(self) -> bool:
@@ -185,7 +199,8 @@ class Uplink:
 
     async def _connect_once(self) -> Ending:
         broker = self._settings.broker
-        events = Events(self._acknowledged, self._got_subscribed, self._arrived)
+        events = Events(self._acknowledged, self._got_subscribed, self._arrived, self._got_read)
+        self._dialled = self._clock.now().mono
         session = self._session = Session(broker, self._last_words(), events, clean=self._intake.begin())
         opened = session.open()
         while not (opened.done() or session.ended.done()):
@@ -214,10 +229,11 @@ class Uplink:
         self._reconnection.connected(now)
         _log.info("uplink.connected", after_s=round(now - self._since, 1), attempt=self._connections)
         self._live, self._since, self._error = True, now, None
+        self._ask_back(session, now - self._dialled)
         self._pump()
         self._subscription.connected(now)
         self._listen(session, now)
-        if self._subscription.settled:
+        if self._subscription.settled and not self._read_back.asked:
             self._tell_online()
             self._pump()
         self._callbacks.on_link(True, "")
@@ -251,8 +267,10 @@ class Uplink:
         if text != self._error:
             self._error = text
             self._callbacks.on_link(False, text)
-        at_subscribe = self._subscription.asked and ending.hung_up and ending.code in _DENIALS
-        self._subscription.ended(now.mono, hung_up=at_subscribe)
+        denied = ending.hung_up and ending.code in _DENIALS
+        at_subscribe = denied and (self._subscription.asked or self._read_back.asked)
+        self._subscription.ended(now.mono, hung_up=denied)
+        self._read_back.ended(hung_up=denied)
         self._tell_commands()
         self._intake.ended(ending)
         self._sending.disconnected(now.mono, lived, hung_up=ending.hung_up and not at_subscribe, code=ending.code)
@@ -264,7 +282,7 @@ class Uplink:
             self._retain_no_more()
         if not self._live:
             return ending
-        idle = not (self._sending.in_flight or self._subscription.asked)
+        idle = not (self._sending.in_flight or self._subscription.asked or self._read_back.asked)
         quiet = ending.hung_up and not ending.code
         if quiet and not idle:
             return ending
@@ -299,6 +317,8 @@ class Uplink:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout / 2):
                 await self._all_answered()
+        self._board.numbers_changed(leaving=True)
+        self._publish_last(session)
         status, payload = self._board.status, self._board.farewell()
         mid = session.publish(status.topic, payload, retain=self._retains)
         if mid is not None:
@@ -308,6 +328,14 @@ class Uplink:
                     await self._all_answered()
             session.close()
             await asyncio.wait((session.ended,), timeout=timeout / 4)
+
+    def _publish_last(self, session: Session) -> None:
+        """`alarm/active` with the last numbers of this life, for the next one to read."""
+        message = None if self._read_back.holding else self._sending.parting(self._board.active)
+        if message is not None:
+            mid = session.publish(message.topic, message.payload, retain=self._retains)
+            if mid is not None:
+                self._sending.sent(mid, message, self._clock.now().mono)
 
     async def _all_answered(self) -> None:
         while self._sending.in_flight and self._live:
@@ -333,16 +361,60 @@ class Uplink:
         self._pump()
 
     def _arrived(self, topic: str | None, payload: bytes, delivery: Delivery) -> None:
+        if topic == self._board.active.topic:  # what we asked for, or wrote ourselves
+            delivery.acknowledge()
+            if delivery.retain:
+                self._recalled(payload)
+            return
         ours = self._intake.arrived(topic, payload, delivery, self._clock.now().mono)
         if not ours and self._session is not None:
             self._session.abort("a message on a topic that was never subscribed", goodbye=True)
+
+    def _ask_back(self, session: Session, dialled: float) -> None:
+        """On the first connection of a life: ask for what the life before left on `alarm/active`.
+
+        It is asked before anything is sent, and waited for as long as the dialling took and again, 0.5 to 2 s.
+        """
+        if self._retains and self._read_back.connected():
+            session.read(self._board.active.topic)
+            wait = min(max(2 * dialled, _READ_S[0]), _READ_S[1])
+            asyncio.get_running_loop().call_later(wait, self._read_in_vain, session)
+
+    def _got_read(self, code: int) -> None:
+        session = self._session
+        if session is None or not self._read_back.asked:
+            return
+        if code >= FAILURE:
+            self._recalled(None)
+        else:  # what is retained comes with the answer; a broker that keeps nothing says nothing
+            asyncio.get_running_loop().call_later(_READ_GRACE_S, self._read_in_vain, session)
+
+    def _read_in_vain(self, session: Session) -> None:
+        if session is self._session:
+            self._recalled(None)
+
+    def _recalled(self, payload: bytes | None) -> None:
+        session, judge = self._session, self._callbacks.on_recalled
+        if session is None or judge is None or not self._read_back.asked:
+            return
+        self._read_back.answered()
+        session.read_no_more(self._board.active.topic)
+        if judge(payload):
+            self._read_back.judged()
+        else:
+            asyncio.get_running_loop().call_later(_JUDGED_WITHIN_S, self.resume)
+        now = self._clock.now().mono
+        self._listen(session, now)
+        if self._subscription.settled:
+            self._tell_online()
+        self._schedule()
 
     def _listen(self, session: Session, now: float) -> None:
         """Look after the subscription to commands."""
         self._intake.look(now)
         self._subscription.look(now)
         self._tell_commands()
-        if self._subscription.due(now):
+        if self._subscription.due(now) and not self._read_back.asked:
             self._subscription.ask(now)
             session.subscribe(f"{self._settings.root}/command")
 
@@ -373,7 +445,7 @@ class Uplink:
     def _pump(self) -> None:
         self._scheduled = False
         session = self._session
-        if not self._live or session is None:
+        if not self._live or session is None or self._read_back.holding:
             return
         now = self._clock.now().mono
         while message := self._sending.take(now):

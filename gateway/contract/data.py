@@ -248,7 +248,18 @@ TELEMETRY: Final = record(
 
 ACTIVE: Final = record(
     {
+        "journal": maybe(text("Whose number `upto` is")),
         "upto": sequence("The last alarm event that is in it"),
+        "given": maybe(
+            record(
+                {stream.value: count() for stream in Stream},
+                "The last committed number of each stream: a restarted "
+                "gateway reads it back, to see whether its store went back in time",
+            )
+        ),
+        "stored": maybe(
+            flag("false: the store cannot be written, more numbers than `given` are in use; else left out")
+        ),
         "alarms": some(
             {**ALARM, "properties": {**ALARM["properties"], "subject": text("`DEVICE/POINT/NAME`, as of its events")}},
             "What stands; the most severe first, then the oldest",

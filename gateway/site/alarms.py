@@ -245,8 +245,9 @@ class Alarms:
     def disown(self, alarm: Mapping[str, Json], now: Instant) -> Iterator[Effect]:
         """End an occurrence that the cloud shows, if it is not known here: the store has lost it."""
         if str(alarm["alarm"]) not in self._by_id:
-            subject = occurrence.subject_of(alarm)
-            yield self._ended(subject, alarm, "unknown to the gateway: its store went back in time", now)
+            data = dict(alarm)
+            subject = str(data.pop("subject", None) or occurrence.subject_of(alarm))
+            yield self._ended(subject, data, "unknown to the gateway: its store went back in time", now)
 
     def _ended(self, subject: str, alarm: Mapping[str, Json], why: str, now: Instant) -> Emit:
         data = {**alarm, "active": False, "state": "normal", "text": why, "value": None}

@@ -59,7 +59,7 @@ FIELDS = {
     "telemetry.readings": "device full readings",
     "stream.shed": "stream first last count reason",
     "gateway.status": "online nonce version",
-    "alarm.active": "upto alarms more",
+    "alarm.active": "journal upto given stored alarms more",
     "command.reply": "jti cmd ok result error",
 }
 COMMANDS = (

@@ -22,6 +22,10 @@ A_STEP = 20
 LIMITS = Limits(answer=3.0)
 
 
+def nothing(*_: object) -> None:
+    """Nobody wants to know."""
+
+
 async def main(folder: Path, port: int, first: int, count: int) -> None:
     """One life."""
     clock = Clock()
@@ -29,7 +33,7 @@ async def main(folder: Path, port: int, first: int, count: int) -> None:
         settings = Settings(
             Broker("127.0.0.1", port, "gw"), ROOT, "/sites/s/gateways/g", journal.boot, "1", limits=LIMITS
         )
-        uplink = Uplink(settings, journal, clock, os.urandom, Callbacks(lambda *_: True, *[lambda *_: None] * 3))
+        uplink = Uplink(settings, journal, clock, os.urandom, Callbacks(lambda *_: True, nothing, nothing, nothing))
         uplink.set_standing({}, 0)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(uplink.run(), name="uplink")

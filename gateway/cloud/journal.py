@@ -4,7 +4,8 @@ Lives on the event loop's thread and never blocks it; the disk belongs to one wr
 carry the whole. A row of telemetry may leave before its commit, because its number was reserved in an
 earlier one; every other row leaves only once *accepted*. While the store is *lost* (a commit failed, or
 took over 2 s) everything is accepted in memory, and written when the store is back; if the process dies
-before that, numbers given meanwhile are given again under the same journal, with other ids.
+before that, numbers given meanwhile are not in the file: the next life learns of them from `alarm/active` and goes on
+under a new journal. No number has two ids.
 """
 
 import asyncio

@@ -24,7 +24,8 @@ _NUMBER = 1 << 62
 _TEXTS = ("alarm", "name", "kind", "severity", "class", "state", "raised_at")
 _FLAGS = ("active", "acknowledged", "latched", "shelved", "disabled", "first_out", "overdue")
 _OTHERS = (
-    "subject", "device", "point", "zone", "place", "value", "text", "unit", "quality", "acknowledged_at", "acknowledged_by",
+    "subject", "device", "point", "zone", "place", "value", "text", "unit", "quality", "acknowledged_at",
+    "acknowledged_by",
     "verified_as", "cleared_at", "respond_by", "resolve_by", "verify_by", "shelved_until",
 )  # fmt: skip
 

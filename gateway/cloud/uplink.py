@@ -43,7 +43,7 @@ _BEAT = 1.0
 _AT_ONCE = 0.1
 _DENIALS = frozenset((0x00, 0x80, 0x82, 0x83, 0x87, 0x8F, 0x97, 0x98, 0xA2))
 """Reasons with which a broker ends a connection at a SUBSCRIBE that it denies; 0x00: without a word."""
-_READ_S = 0.5, 2.0
+_READ_S = 1.0, 2.0
 """How long what is retained on `alarm/active` is waited for: at least, at most."""
 _READ_GRACE_S = 0.25
 """… and after the broker has agreed to give it."""
@@ -373,7 +373,7 @@ class Uplink:
     def _ask_back(self, session: Session, dialled: float) -> None:
         """On the first connection of a life: ask for what the life before left on `alarm/active`.
 
-        It is asked before anything is sent, and waited for as long as the dialling took and again, 0.5 to 2 s.
+        It is asked before anything is sent, and waited for as long as the dialling took and again, 1 to 2 s.
         """
         if self._retains and self._read_back.connected():
             session.read(self._board.active.topic)

@@ -129,6 +129,8 @@ async def capture(folder: Path) -> list[Message]:
         store.write_bytes(b"damaged" * 4096)
         async with running(site) as gateway:
             await recorder.told("store.quarantined")
+            await recorder.told("store.rolled-back")
+            await recorder.told("alarm.reset")  # the fire of the life before, which nobody here knows any more
             await recorder.until(lambda: recorder.of("gateway.status")[-1]["data"]["online"])
             await gateway.kill()
         await recorder.until(lambda: not recorder.of("gateway.status")[-1]["data"]["online"])

@@ -246,9 +246,9 @@ class Access:
             passage = replace(passage, seen=None)
         state = self._state(passage.camera, camera)
         taken = self._judged(camera, passage, wall, late=late, held_by_fire=held_by_fire)
-        clock = camera.clock.why()
+        clock = camera.clock.why(synced=passage.at.synced)
         is_news = (clock == "") != (camera.clock_told == "") if camera.clock_told is not None else True
-        if not is_news or (clock and not passage.at.synced):
+        if not is_news:
             return replace(taken, remember={**taken.remember, **state}, passage=passage)
         camera.clock_told = clock
         return replace(taken, remember={**taken.remember, **state}, passage=passage, clock=clock)

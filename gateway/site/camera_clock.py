@@ -46,14 +46,15 @@ class CameraClock:
         """Its time is not used."""
         return self.lost or (self.delay is not None and abs(self.delay) > OLD)
 
-    def why(self) -> str:
-        """For the alarm; empty: the clock is right."""
+    def why(self, *, synced: bool) -> str:
+        """For the alarm; empty: the clock is right. `synced`: ours is trusted."""
         if not self.is_wrong:
             return ""
         if self.lost or self.delay is None:
             return "the camera has lost its time; it is not used"
         way = "behind" if self.delay > 0 else "ahead of"
-        return f"the camera's clock is {abs(self.delay):.0f} s {way} ours; its time is not used"
+        ours = "ours" if synced else "ours, which is not synchronised"
+        return f"the camera's clock is {abs(self.delay):.0f} s {way} {ours}; its time is not used"
 
     def late(self, seen: float | None, at: Instant) -> bool:
         """Judge a time that the camera stands by (None: there is none, which says nothing); True: it is a record."""

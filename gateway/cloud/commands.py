@@ -156,6 +156,8 @@ def _kid(segment: bytes) -> str | None:
     That also leaves out `crit`, `b64`, `jwk`, `x5c`: whoever uses them wants to be understood differently.
     """
     header = _read(segment)
+    if header is not None and (why := _twins(_decoded(segment))):
+        raise Rejection("bad-signature", f"the header: {why}")
     if not isinstance(header, dict) or not all(isinstance(value, str) for value in header.values()):
         raise Rejection("bad-signature", "the header is no flat JSON object of texts")
     if header.get("alg") != ALGORITHM:
@@ -204,13 +206,21 @@ def _args_or_none(claims: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _refuse_twins(content: bytes) -> None:
-    """A name that comes twice means one thing here and another there (RFC 7519, 4). Raises Rejection."""
+    """Raises Rejection."""
+    if why := _twins(content):
+        raise Rejection("bad-args", why)
+
+
+def _twins(content: bytes) -> str:
+    """A name that comes twice, at any depth, means one thing here and another there (RFC 7519, 4; RFC 7515, 4)."""
+    found: list[str] = []
 
     def unique(pairs: list[tuple[str, object]]) -> None:
         if len({name for name, _ in pairs}) != len(pairs):
-            raise Rejection("bad-args", "a name comes twice in one object")
+            found.append("a name comes twice in one object")
 
     try:
         json.loads(content, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise Rejection("bad-args", "too deep, or a number too long") from error
+    except (ValueError, RecursionError):
+        return "too deep, or a number too long"
+    return found[0] if found else ""

@@ -29,8 +29,9 @@ class Decision:
 
     decision: Literal["opened", "denied", "held-open", "no-gate"]
     reason: str
-    """fire; special; blocked; listed; near-miss; unknown, expired, not-yet, other-gate (the rule for the unknown);
-    no-plate, unread, low-confidence, no-confidence, other-kind (the rule for no plate); late."""
+    """fire; special; needs-person (special, too often); blocked; listed; near-miss; unknown, expired, not-yet,
+    other-gate (the rule for the unknown); no-plate, unread, low-confidence, no-confidence, other-kind (the rule for no
+    plate); late."""
     plate: Plate | None = None
     """As it was read."""
     listed: str | None = None
@@ -38,6 +39,8 @@ class Decision:
     list: str | None = None
     list_kind: str | None = None
     late: bool = False
+    by_kind: bool = False
+    """Its kind alone opens (`special`): neither a list nor the rule for the unknown would."""
 
     @property
     def is_emergency(self) -> bool:
@@ -79,8 +82,19 @@ def _judge(sight: Sight, lists: Lists, settings: AccessSettings) -> tuple[Verdic
         return settings.no_plate.of(way), _because("low-confidence", plate)
     known = sight.confidence is not None and plate.sure and plate.whole
     special = settings.special_verdict(plate.kind) if known else None
-    if special == "open" or (special == "deny" and way != "out"):
+    if special == "open":
+        alone = _judge_listed(sight, plate, lists, settings)[0] != "open"
+        return special, replace(_because("special", plate, next(iter(lines), None)), by_kind=alone)
+    if special == "deny" and way != "out":
         return special, _because("special", plate, next(iter(lines), None))
+    return _judge_listed(sight, plate, lists, settings)
+
+
+def _judge_listed(sight: Sight, plate: Plate, lists: Lists, settings: AccessSettings) -> tuple[Verdict, Decision]:
+    """By the lists, and by the rule for the unknown."""
+    way = sight.direction
+    lines = lists.find(plate.text)
+    blocked = next((line for line in lines if line[1].kind == "blocked" and _counts(line[1], sight)), None)
     if blocked is not None:
         return settings.blocked.of(way), _because("blocked", plate, blocked)
     listed = next((line for line in lines if line[1].kind != "blocked" and _counts(line[1], sight)), None)

@@ -20,6 +20,8 @@ from gateway.site.plates import LONGEST, UNREAD, kind_of, normalise
 COLUMNS: Final = ("plate", "kind", "from", "until", "gates", "note")
 PROBLEMS = 200
 """Mistakes that are named; after that the file is not read on."""
+MOST_COLUMNS = 64
+"""A header with more is none; it is not looked at name by name."""
 _NOTE = 200
 _BLOCK = 64 << 10
 _REMEMBERED = 65_536
@@ -242,6 +244,9 @@ def _lines(data: bytes) -> Iterator[str]:
 def _places(line: int, header: Sequence[str], problems: list[Problem]) -> Sequence[int]:
     """For each column of the file its place in ours; empty if there is a mistake."""
     before = len(problems)
+    if len(header) > MOST_COLUMNS:
+        problems.append(Problem(line, "", f"found {len(header)} columns; {', '.join(COLUMNS)}"))
+        return ()
     for name in dict.fromkeys(header):
         if name not in COLUMNS:
             problems.append(Problem(line, name[:40], f"is no column{_like(name, COLUMNS)}"))

@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from array import array
+from operator import mul
 from typing import Any, Final, NamedTuple
 
 from gateway.site.lists import KINDS, Columns, Entry, PlateList, Version
@@ -19,6 +20,9 @@ _CODES = ("Q", "I", "I", "H", "I")
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 LONGEST_HEAD = 8 << 20
 """Bytes of the first two lines."""
+_HIGHEST = 1 << 53
+"""No list was saved more often, and no version counted by numbers is higher."""
+_LONGEST_NAME = 255
 
 
 class Head(NamedTuple):
@@ -76,26 +80,40 @@ def decode(data: bytes) -> tuple[Head, PlateList]:
     if hashlib.blake2b(view[:-_SUM], digest_size=_SUM).digest() != view[-_SUM:]:
         raise ValueError("is damaged: its checksum is wrong")
     said, at = _head(data)
+    try:
+        return _known(said), _list(said, view[at:-_SUM])
+    except (KeyError, TypeError, IndexError, OverflowError) as error:
+        raise ValueError("is no list: its head says what cannot be") from error
+
+
+def _list(said: dict[str, Any], body: memoryview) -> PlateList:
+    """What the head says of the body. Raises ValueError, KeyError, TypeError, IndexError, OverflowError."""
     if said["order"] != sys.byteorder:
         raise ValueError("was written by a machine of another kind")
-    rows = int(said["rows"])
+    rows, size = said["rows"], said["notes"]
+    counts = [rows, rows, rows, rows, rows + 1]
+    widths = [array(code).itemsize for code in _CODES]
+    if min(rows, size) < 0 or sum(map(mul, counts, widths)) + size != len(body):
+        raise ValueError("is no list: its head does not fit what follows")
     columns: list[array[int]] = []
-    for code in _CODES:
+    at = 0
+    for code, count, width in zip(_CODES, counts, widths, strict=True):
         column = array(code)
-        size = (rows + (len(columns) == len(_CODES) - 1)) * column.itemsize
-        column.frombytes(view[at : at + size])
-        at += size
+        column.frombytes(body[at : at + count * width])
+        at += count * width
         columns.append(column)
     keys, since, until, shape, offsets = columns
-    notes = bytes(view[at : len(data) - _SUM])
     shapes = [(str(kind), frozenset(map(str, gates))) for kind, gates in said["shapes"]]
-    if len(notes) != said["notes"] or any(kind not in KINDS for kind, _ in shapes):
+    if max(shape, default=-1) >= len(shapes) or max(offsets) > size or any(kind not in KINDS for kind, _ in shapes):
         raise ValueError("is no list")
     extra: dict[str, tuple[Entry, ...]] = {}
     for plate, kind, begins, ends, gates, note in said["extra"]:
-        extra[plate] = (*extra.get(plate, ()), Entry(plate, kind, begins, ends, frozenset(gates), note))
-    found = PlateList(said["name"], said["version"], Columns(keys, since, until, shape, offsets, notes), shapes, extra)
-    return _known(said), found
+        if kind not in KINDS:
+            raise ValueError("is no list")
+        one = Entry(str(plate), kind, int(begins), int(ends), frozenset(map(str, gates)), str(note))
+        extra[one.plate] = (*extra.get(one.plate, ()), one)
+    stored = Columns(keys, since, until, shape, offsets, bytes(body[at:]))
+    return PlateList(said["name"], said["version"], stored, shapes, extra)
 
 
 def peek(data: bytes) -> Head:
@@ -104,14 +122,29 @@ def peek(data: bytes) -> Head:
 
 
 def _known(said: dict[str, Any]) -> Head:
-    return Head(str(said["name"]), said["version"], int(said["number"]), said["csv"], said.get("by"))
+    name, version, number, csv, by = (said.get(key) for key in ("name", "version", "number", "csv", "by"))
+    maybe = all(one is None or _is_text(one) for one in (csv, by))
+    if not (maybe and _is_text(name) and _is_count(number) and (_is_text(version) or _is_count(version))):
+        raise ValueError("is no list: its head says what cannot be")
+    return Head(said["name"], said["version"], said["number"], csv, by)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_NAME
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _HIGHEST
 
 
 def _head(data: bytes) -> tuple[dict[str, Any], int]:
     end = data.find(b"\n", len(MAGIC))
     if not data.startswith(MAGIC) or end < 0:
         raise ValueError("is no list of this version")
-    said = json.loads(data[len(MAGIC) : end].decode("utf-8", "surrogatepass"))
+    try:
+        said = json.loads(data[len(MAGIC) : end].decode("utf-8", "surrogatepass"))
+    except RecursionError as error:
+        raise ValueError("is no list of this version") from error
     if not isinstance(said, dict) or not {"name", "version", "number", "csv"} <= said.keys():
         raise ValueError("is no list of this version")
     return said, end + 1

@@ -57,7 +57,7 @@ class Parts:
         from gateway.site.access_acts import AccessActs  # noqa: PLC0415
         from gateway.site.passages import Passages  # noqa: PLC0415
 
-        self.passages = Passages(settings.access, self.gates, ids, self.alarms)
+        self.passages = Passages(settings.access, self.gates, ids, self.alarms, self.deadlines)
         self.acts.access = AccessActs(self.passages, self.gates, ids)
 
     def interlocked(self) -> str | None:

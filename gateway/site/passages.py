@@ -23,6 +23,7 @@ from gateway.model import (
 )
 from gateway.site.access import PREFIX, STATE, Access, Decision, Sight, decide
 from gateway.site.alarms import Alarms
+from gateway.site.deadlines import Deadlines
 from gateway.site.gates import Gates, Settled
 from gateway.site.ids import Ids
 from gateway.site.lists import PlateList
@@ -40,6 +41,11 @@ DENIED = 64
 """Denied cars that the guard may still let in by one press."""
 STORE = "store"
 """Who asks for a list that stands as it was stored."""
+BY_KIND_AN_HOUR = 6
+"""Openings of a gate by nothing but the kind of a plate (`special`); then a person has to."""
+_BY_KIND = "by-kind/"
+"""`by-kind/GATE/PASSAGE`: the deadline at which one of these counts no more."""
+_HOUR_S = 3600.0
 _MEMORY = "passing/"
 _TOKEN = "passage/"  # noqa: S105 - names a request
 _LATEST = 4_102_444_800.0
@@ -59,6 +65,8 @@ class _Passing:
     data: dict[str, Json]
     car: "_Car"
     at: Instant
+    by_kind: bool
+    """The kind of its plate alone opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +82,14 @@ class _Car:
 class Passages:
     """Takes passages and lists of plates in. `access.lists` are the lists in force."""
 
-    def __init__(self, settings: AccessSettings, gates: Gates, ids: Ids, alarms: Alarms) -> None:
+    def __init__(self, settings: AccessSettings, gates: Gates, ids: Ids, alarms: Alarms, deadlines: Deadlines) -> None:
         self.access = Access(settings)
         self.presence = Presence()
         self._settings = settings
         self._gates = gates
         self._ids = ids
         self._alarms = alarms
+        self._deadlines = deadlines
         self._memory: Change = {}
         self._passing: dict[str, _Passing] = {}
         self._denied: dict[str, _Car] = {}
@@ -115,8 +124,9 @@ class Passages:
             if item.pictures:
                 yield KeepPictures("", item.camera, (), item.at, tuple(one.id for one in item.pictures))
             return
-        if decision.decision == "opened" and now.mono >= item.at.mono + LIFE:
-            decision = replace(decision, decision="denied", reason="too-late")
+        too_late = now.mono >= item.at.mono + LIFE
+        if decision.decision == "opened" and (too_late or self._needs_person(decision, gate)):
+            decision = replace(decision, decision="denied", reason="too-late" if too_late else "needs-person")
             self.access.opened_nothing(item.camera, _car(item, gate, decision).plate)
         passage = self._ids.new(now)
         pictures = self._pictures(item, decision)
@@ -126,7 +136,7 @@ class Passages:
         data = _data(passage, item, gate, decision, pictures)
         car = _car(item, gate, decision)
         if decision.decision == "opened" and gate is not None:
-            yield from self._open(_Passing(data, car, item.at), gate, now, limited=not decision.is_emergency)
+            yield from self._open(_Passing(data, car, item.at, decision.by_kind), gate, now, decision.is_emergency)
             return
         if decision.decision == "denied":
             self._refused(passage, car)
@@ -144,7 +154,13 @@ class Passages:
 
     # ---- its order ------------------------------------------------------------------------------
 
-    def _open(self, one: _Passing, gate: str, now: Instant, *, limited: bool) -> Iterator[Effect]:
+    def _needs_person(self, decision: Decision, gate: str | None) -> bool:
+        """What looks like a police car or a fire engine is a picture of a plate: it opens so often and no more."""
+        if gate is None or not decision.by_kind or self._gates.get(gate).is_held:
+            return False
+        return len(self._deadlines.keys(f"{_BY_KIND}{gate}/")) >= BY_KIND_AN_HOUR
+
+    def _open(self, one: _Passing, gate: str, now: Instant, is_emergency: bool) -> Iterator[Effect]:
         data = one.data
         token = f"{_TOKEN}{data['passage']}"
         who: Change = {"cause": "passage", "by": None, "passage": data["passage"]}
@@ -154,10 +170,12 @@ class Passages:
             yield self._event(data, one.at, now)
             return
         opening = yield from self._gates.open_once(
-            gate, who, now, expires=one.at.mono + LIFE, token=token, limited=limited
+            gate, who, now, expires=one.at.mono + LIFE, token=token, limited=not is_emergency
         )
         if opening.decision in ("ordered", "joined"):
             data["ordered_at"] = now.rfc3339()
+            if one.by_kind and opening.decision == "ordered":
+                yield from self._deadlines.set(f"{_BY_KIND}{gate}/{data['passage']}", _HOUR_S, now, by_age=True)
         else:
             data["decision"] = opening.decision
         if opening.later:

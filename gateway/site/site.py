@@ -195,7 +195,7 @@ class Site:
             case LineHealth(line, True, detail):
                 self._down.discard(line)
                 yield from known.note(f"{line}/down", detail, now) if detail else known.end(f"{line}/down", now)
-                for device in self._silent.intersection(self._of_line.get(line, ())):
+                for device in (one for one in self._of_line.get(line, ()) if one in self._silent):
                     yield from known.begin(built_in(f"{device}/silent"), "no answer since the line is back", now)
                 yield from self._reach(self._of_line.get(line, []), now)
             case LineHealth(line, False, detail):

@@ -273,6 +273,37 @@ def test_a_name_that_comes_twice(twin: str) -> None:
     assert refused(verifier().verify(sign(f"{rest}, {twin}}}".encode()))) == "bad-args"
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        '{"alg":"EdDSA","kid":"district","kid":"cloud"}',
+        '{"alg":"none","alg":"EdDSA","kid":"cloud"}',
+        '{"alg":"EdDSA","kid":"cloud","\\u006bid":"district"}',
+        '{"alg":"EdDSA","kid":"cloud","typ":"JWT","typ":"JWT"}',
+    ],
+)
+def test_a_name_that_comes_twice_in_the_header(header: str) -> None:
+    first = b".".join((encoded(header.encode()), encoded(json.dumps(claims()).encode())))
+    token = first + b"." + encoded(CLOUD.sign(first))
+    assert refused(verifier().verify(token)) == "bad-signature"
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        '{"gate":"north","reason":"x","gate":"south"}',
+        '{"gate":"north","more":[{"a":1,"a":2}]}',
+        '{"gate":{"b":1,"b":1}}',
+    ],
+)
+def test_a_name_that_comes_twice_below(inner: str) -> None:
+    text = json.dumps(claims()).replace(json.dumps(claims()["args"]), inner)
+    result = verifier().verify(sign(text.encode()))
+    assert refused(result) == "bad-args"
+    assert isinstance(result, Refused)
+    assert "twice" in result.message
+
+
 def test_too_large() -> None:
     large = verifier().verify(sign(claims(more="x" * MAX_COMMAND)))
     assert refused(large) == "bad-args"

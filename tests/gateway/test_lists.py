@@ -1,6 +1,8 @@
 """The lists of plates on disk, and the worker that loads and changes them."""
 
 import asyncio
+import hashlib
+import json
 import random
 import time
 from collections.abc import Sequence
@@ -20,8 +22,8 @@ from gateway.list_folder import ListFolder
 from gateway.lists import LISTS, PlateLists
 from gateway.model import Input, Instant, ListReady, OwnHealth, Passage, Perform
 from gateway.settings import ListSettings
-from gateway.site.list_file import decode, encode, file_name, peek
-from gateway.site.lists import ALWAYS, Entry, PlateList, make
+from gateway.site.list_file import MAGIC, decode, encode, file_name, peek
+from gateway.site.lists import ALWAYS, KINDS, Entry, PlateList, make
 
 GATES = frozenset({"north-in", "north-out"})
 CSV = "plate,kind,from,until,gates,note\n鄂A12345,resident,,,,3-2-501\n鄂A54321,visitor,2026-11-22,,north-in,\n"
@@ -410,3 +412,36 @@ async def test_the_loop_goes_on_while_a_list_is_read(house: House) -> None:
     (ready,) = house.ready()
     assert isinstance(ready.list, PlateList)
     assert len(ready.list) == 20_000
+
+
+ABSURD = st.one_of(
+    st.sampled_from((-1, 0, 1, 2**31, 2**63, 10**300, 1e308, float("nan"), None, "", "x" * 300, [], {}, [[]], True)),
+    st.recursive(
+        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    ),
+)
+HEAD = ("name", "version", "number", "csv", "by", "order", "rows", "notes", "shapes", "extra")
+
+
+@given(key=st.sampled_from(HEAD), value=ABSURD)
+def test_a_head_that_says_what_cannot_be_is_no_list(key: str, value: object) -> None:
+    """Though its checksum is right: whoever can write the file can do that sum too."""
+    stored = make("residents", 1, [Entry("沪A12345", "resident", note="x"), Entry("沪A1234", "visitor")])
+    data = encode(stored, 3, "abc")[len(MAGIC) : -16]
+    head, _, body = data.partition(b"\n")
+    changed = MAGIC + json.dumps({**json.loads(head), key: value}).encode() + b"\n" + body
+    changed += hashlib.blake2b(changed, digest_size=16).digest()
+    try:
+        known, found = decode(changed)
+    except ValueError:
+        return
+    assert isinstance(known.number, int)
+    for entry in found:
+        assert entry.kind in KINDS
+    found.find("沪A12345")
+
+
+@pytest.mark.parametrize("head", [b"[" * 100_000, b'{"name":' * 50_000, b"9" * 10_000, b"\xff" * 100])
+def test_a_head_of_absurd_depth_or_length_is_none(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "residents.1").write_bytes(MAGIC + head + b"\n")
+    assert ListFolder(tmp_path).newest("residents").found is None

@@ -248,6 +248,7 @@ def test_a_line_that_is_down_holds_back_the_silent_of_its_devices_only() -> None
         ("alarm.raised", "loop/down"),
         ("alarm.raised", "gauge/silent"),
         ("alarm.cleared", "loop/down"),
+        ("alarm.raised", "smoke-1/silent"),
     ]
 
 

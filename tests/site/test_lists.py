@@ -391,3 +391,10 @@ def test_a_change_without_parts_is_given_up() -> None:
     assert house.take(first, None, 10.0) == Waiting(1)
     assert house.take({**first, "part": 2}, None, 11.0 + PATIENCE) == Waiting(1)
     assert isinstance(house.take(first, None, 12.0 + PATIENCE), Change)
+
+
+def test_a_header_of_a_million_columns_is_refused_at_once() -> None:
+    begun = time.process_time()
+    (found,) = problems("plate," + ",".join(f"c{n}" for n in range(1_000_000)) + "\n沪A12345\n")
+    assert found[2].startswith("found 1000001 columns")
+    assert time.process_time() - begun < 2.0

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from gateway.contract.events import schemas
-from gateway.model import Emit, ListReady, Passage, PictureRef, Remember
+from gateway.model import Emit, Json, ListReady, Passage, PictureRef, Remember
 from gateway.site.lists import Entry
 from gateway.site.passages import LIFE, WAITING
 from gateway.site.settings import AccessSettings, Rule
@@ -144,6 +144,51 @@ def test_the_limit_of_a_gate_binds_plates_and_no_emergency_vehicle() -> None:
     site.wait(2)
     assert (last(site)["decision"], last(site)["reason"]) == ("opened", "special")
     assert site.writes("board.do3").count(True) == 21
+
+
+def police(site: Compound, number: int, camera: str = "lpr-south") -> tuple[Json, Json]:
+    """A white plate of the police, another one each time: the decision and its reason."""
+    site.see(camera, f"沪A{1000 + number}警", colour="white")
+    site.wait(10)
+    return last(site)["decision"], last(site)["reason"]
+
+
+@pytest.mark.parametrize("restart", [True, False])
+def test_a_kind_of_plate_by_itself_opens_six_times_an_hour_and_then_needs_a_person(*, restart: bool) -> None:
+    site = compound(special={"police": "open"})
+    for number in range(6):
+        assert police(site, number) == ("opened", "special")
+    site.see("lpr-south", "沪A1234应急", colour="white")
+    site.wait(10)
+    if restart:
+        site.stop()
+    assert (last(site)["decision"], last(site)["reason"]) == ("denied", "needs-person")
+    for number in range(6, 40):
+        assert police(site, number) == ("denied", "needs-person")
+    assert site.writes("board.do3").count(True) == 6
+    assert site.person("gate.open", gate="south", passage=last(site)["passage"])["ok"], "a person lets it in"
+    site.wait(10)
+    assert site.writes("board.do3").count(True) == 7
+    site.listed(Entry("沪A1099警", "resident"), version=2)
+    assert police(site, 99) == ("opened", "special"), "a list lets it in as ever"
+    assert police(site, 100, "lpr-north") == ("opened", "special"), "another gate has its own"
+    site.wait(3600)
+    assert police(site, 101) == ("opened", "special")
+
+
+def test_what_the_rule_for_the_unknown_lets_out_needs_no_person() -> None:
+    site = compound(unknown=Rule("deny", "open"), special={"police": "open"})
+    for number in range(10):
+        assert police(site, number, "lpr-exit") == ("opened", "special")
+
+
+def test_at_a_gate_that_is_held_no_kind_of_plate_is_counted() -> None:
+    site = compound(special={"police": "open"})
+    site.command("gate.hold", gate="south")
+    for number in range(10):
+        assert police(site, number)[0] == "held-open"
+    site.command("gate.release", gate="south")
+    assert police(site, 20) == ("opened", "special")
 
 
 def test_a_gate_held_by_fire_absorbs_every_plate() -> None:

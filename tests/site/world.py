@@ -124,7 +124,7 @@ class World:
 
     def line(self, name: str, *, up: bool) -> None:
         self.wait(0.5)
-        self.feed(LineHealth(name, up, "port is gone", self.instant()))
+        self.feed(LineHealth(name, up, "" if up else "port is gone", self.instant()))
 
     def told(self) -> list[tuple[str, str | None]]:
         """(type, subject) of the alarm events so far."""

@@ -87,6 +87,8 @@ class Bus:
         self.strict_silence = strict_silence
         self.echo = False
         """The adapter gives every byte back that it sends, whoever it was for."""
+        self.heard_at: Callable[[], int | None] = lambda: None
+        """The baud rate that the master has set; None: nobody can tell."""
         self.counts = Counts()
         self._agenda = agenda
         self._chance = random.Random(seed)  # noqa: S311 - faults are to be repeatable
@@ -137,7 +139,7 @@ class Bus:
         if frame[0] == 0:
             for each in self.units.values():
                 each.reply(frame[1:-2], ended)
-        elif (unit := self.units.get(frame[0])) is not None:
+        elif (unit := self.units.get(frame[0])) is not None and unit.faults.baudrate in (None, self.heard_at()):
             self._ask(unit, frame, send, ended)
 
     def _ask(self, unit: Unit, frame: bytes, send: Send, ended: float) -> None:

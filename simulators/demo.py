@@ -6,6 +6,8 @@ process of its own, and a cloud that prints what the broker delivers.
 
 import asyncio
 import contextlib
+import os
+import shlex
 import shutil
 import signal
 import socket
@@ -14,8 +16,6 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from gateway.config.load import load
 from gateway.config.profiles import shipped
@@ -26,10 +26,9 @@ from simulators.cloud import Cloud
 from simulators.proxy import Proxy
 from simulators.serve import say
 from simulators.site import VirtualSite
+from simulators.telling import Teller
 
 _PATIENCE = 10.0
-_RED = "\x1b[1;31m"
-_PLAIN = "\x1b[0m"
 
 
 def demo(seconds: float | None, scenario: str = "demo") -> None:
@@ -58,11 +57,13 @@ async def _demo(folder: Path, seconds: float | None, name: str) -> None:
         virtual.write_site(example, site, broker_url=url, store_path=folder / "store")
         _introduce(loaded.site.site.name or loaded.site.site.id, virtual, f"mqtt://127.0.0.1:{port}", folder)
         async with asyncio.TaskGroup() as group:
-            cloud = Cloud(port, on_event=_show)
+            teller = Teller(loaded.site.site.timezone, colour=_wants_colour())
+            cloud = Cloud(port, on_event=lambda _topic, event: _show(teller, event))
             tasks = [group.create_task(cloud.run(), name="cloud")]
             await cloud.until(lambda seen: seen.connections > 0)
             async with _gateway(site, folder / "gateway.log"):
-                say(f"{scenario.title or scenario.name}: {scenario.steps[-1].at:g} s. Ctrl-C ends the demo.\n")
+                say(f"{scenario.title or scenario.name}: {scenario.steps[-1].at:g} s. Ctrl-C ends the demo.")
+                say(f"Meanwhile, in another terminal / 另开终端: {_program()} watch {site}\n")
                 playing = scenarios.play(virtual, scenario, lambda up: _uplink(way, up=up))
                 tasks.append(group.create_task(playing, name="scenario"))
                 with contextlib.suppress(TimeoutError):
@@ -71,6 +72,7 @@ async def _demo(folder: Path, seconds: float | None, name: str) -> None:
             for task in tasks:
                 task.cancel()
         say(f"\n{len(cloud.events)} events arrived, {cloud.repeats} repeats, gaps: {cloud.gaps() or 'none'}.")
+        _say_what_next(example)
 
 
 def _examples() -> Path:
@@ -103,6 +105,33 @@ def _introduce(name: str, virtual: VirtualSite, url: str, folder: Path) -> None:
         say(f"  {camera.setup.name}: {camera.address}")
     say(f"Broker: {url}   (everything it carries: mosquitto_sub -p {url.rpartition(':')[2]} -v -t '#')")
     say(f"Site file: {folder}/site.yaml   Log: {folder}/gateway.log")
+
+
+def _program() -> str:
+    return shlex.quote(sys.argv[0]) if sys.argv[0].endswith("site-gateway") else f"{sys.executable} -m gateway"
+
+
+def _say_what_next(example: Path) -> None:
+    program, site = _program(), shlex.quote(os.path.relpath(example))
+    say("\nWhat to try next / 接下来可以试:")
+    steps = {
+        f"{program} check {site}": "检查站点文件 break it first, and see how a mistake is named",
+        f"{program} simulate {site} --out sim.yaml": "虚拟设备 the devices of this site, until Ctrl-C",
+        f"{program} run sim.yaml": "网关 the gateway on them, in another terminal",
+        f"{program} watch sim.yaml": "实时查看 what it sees; also alarms, status, events, do",
+    }
+    for command, what in steps.items():
+        say(f"  {command}\n      # {what}")
+
+
+def _wants_colour() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _show(teller: Teller, event: dict[str, Any]) -> None:
+    line = teller.line(event)
+    if line is not None:
+        print(line, flush=True)  # noqa: T201 - the teller has made it harmless, its colours stay
 
 
 @contextlib.asynccontextmanager
@@ -154,28 +183,3 @@ async def _listening(port: int) -> None:
             else:
                 writer.close()
                 return
-
-
-def _show(topic: str, event: dict[str, Any]) -> None:
-    kind = event["type"].removeprefix("sitegateway.").removesuffix(".v1")
-    if kind.startswith("alarm."):
-        colour, plain = (_RED, _PLAIN) if sys.stdout.isatty() else ("", "")
-        say(f"{colour}{topic}{plain}")
-        say(orjson.dumps(event, option=orjson.OPT_INDENT_2).decode())
-    elif kind.startswith("access."):
-        data = event["data"]
-        say(f"{topic} {kind}: {data['plate']} at {data['gate']}: {data['decision']}, {data['reason']}")
-    elif kind.startswith("gate."):
-        data = event["data"]
-        say(f"{topic} {kind} {data['gate']} by {data['cause']}: {data['commanded']}, {data['actual']}")
-    elif kind != "telemetry.readings":
-        say(f"{topic} {kind}")
-    elif event["data"]["full"]:
-        values = (f"{point} {_value(reading)}" for point, reading in event["data"]["readings"].items())
-        say(f"{topic} {event['subject']}: {', '.join(values)}")
-
-
-def _value(reading: dict[str, Any]) -> str:
-    if reading["value"] is None:
-        return str(reading["reason"])
-    return " ".join(str(part) for part in (reading["value"], reading["unit"], reading["text"]) if part is not None)

@@ -41,6 +41,8 @@ class Faults:
     """Bytes that the transceiver makes when it turns round, just before the answer."""
     exception: int | None = None
     """It answers every request with this exception code (and does not act)."""
+    baudrate: int | None = None
+    """It is set to this baud rate: it hears only a master of the same one."""
     times: int | None = None
     """After this many requests all knobs go back to rest; None: they stay."""
 

@@ -1,10 +1,18 @@
 """What a point of a healthy device reads: in range, and no alarm. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from gateway.config.points import Alarm, Point
 from gateway.model import Value
 from simulators.registers import decode, encode
+
+_TYPICAL: Final[Mapping[str, float]] = {
+    "MPa": 0.35, "kPa": 350.0, "bar": 3.5, "°C": 24.0, "%RH": 55.0, "%LEL": 0.0, "m": 2.5, "mm": 2500.0,
+    "V": 229.0, "A": 3.2, "mA": 38.0, "W": 640.0, "kW": 0.64, "VA": 670.0, "kVA": 0.67, "var": 90.0, "kvar": 0.09,
+    "Hz": 50.0, "kWh": 1843.5,
+}  # fmt: skip
+"""What stands on such a meter in a residential compound on a quiet day, by unit."""
 
 
 def resting(point: Point, between: tuple[float, float] | None = None, equals: Value | None = None) -> Value:
@@ -12,7 +20,8 @@ def resting(point: Point, between: tuple[float, float] | None = None, equals: Va
 
     `between` and `equals` are what a round of the site expects of the point. The first of these is taken that the
     registers can carry, that is valid and raises no alarm: what the round expects, the middle of the supervised
-    window, a word of `values`, the middle of `valid` or of the alarm limits, zero, one, beyond a limit.
+    window, what is usual for the unit, a word of `values`, the middle of `valid` or of the alarm limits, zero, one,
+    beyond a limit.
     """
     for value in _candidates(point, between, equals):
         read = _read(point, value)
@@ -52,20 +61,26 @@ def _read(point: Point, value: Value) -> Value | None:
 def _candidates(point: Point, between: tuple[float, float] | None, equals: Value | None) -> Iterator[Value]:
     if equals is not None:
         yield equals
+    if between is not None:
+        yield (between[0] + between[1]) / 2
     if point.supervised is not None:
         yield "normal"
-    kind = point.type
-    if kind == "bool":
+    if point.type == "bool":
         yield from (False, True)
-        return
-    if kind.startswith("text:"):
-        yield from ("SIM"[: int(kind[5:])], "")
-        return
+    elif point.type.startswith("text:"):
+        yield from ("SIM"[: int(point.type[5:])], "")
+    else:
+        if not point.values and (usual := _TYPICAL.get(point.unit or "")) is not None:
+            yield usual
+        yield from _numbers(point)
+
+
+def _numbers(point: Point) -> Iterator[Value]:
     yield from point.values or ()
     for alarm in point.alarms.values():
         if alarm.differs is not None:
             yield alarm.differs
-    for limits in (between, point.valid, _limits(point)):
+    for limits in (point.valid, _limits(point)):
         if limits is not None:
             yield (limits[0] + limits[1]) / 2
     yield from (0, 1, point.scale)

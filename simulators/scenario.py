@@ -7,6 +7,7 @@
       - {at: 8s, silence: smoke-3-1f}              # one device, or a list
       - {at: 9s, delay: {hydrant-1: 500ms}}
       - {at: 10s, garble: [hydrant-1]}
+      - {at: 15s, wrong-baud: {smoke-3-1f: 4800}}  # it hears and answers only at 4800 baud
       - {at: 20s, restore: [hydrant-1, smoke-3-1f]}
       - {at: 30s, line_down: fire-loop}
       - {at: 35s, line_up: fire-loop}
@@ -28,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.config.device import BAUDRATES
 from gateway.config.lines import ModbusLine
 from gateway.config.problems import Path as Trail
 from gateway.config.problems import Problem, plain
@@ -43,7 +45,7 @@ _KEYS: Final = ("title", "repeat", "steps")
 _NAMES: Final = (
     "silence", "garble", "restore", "stick", "free", "line_down", "line_up", "camera_offline", "camera_online",
 )  # fmt: skip
-_ACTIONS: Final = ("set", "delay", *_NAMES, "car", "uplink")
+_ACTIONS: Final = ("set", "delay", "wrong-baud", *_NAMES, "car", "uplink")
 _TURNS: Final = ("forward", "reverse")
 _COLOURS: Final = ("blue", "yellow", "white", "black", "green", "yellow-green")
 _LONGEST: Final = 16
@@ -83,6 +85,8 @@ class Step:
     free: tuple[str, ...] = ()
     uplink: str | None = None
     """`down` or `up`."""
+    wrong_baud: Mapping[str, int] = field(default_factory=dict)
+    """By device the baud rate at which it hears."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +144,9 @@ def misfits(site: VirtualSite, scenario: Scenario) -> list[str]:
     devices = {name for name, device in site.site.devices.items() if device.line in lines}
     for step in scenario.steps:
         where = f"{scenario.name}: step {step.number}"
-        for key, names in (("silence", step.silence), ("delay", step.delay), ("garble", step.garble),
-                           ("restore", step.restore)):  # fmt: skip
+        of_devices = {"silence": step.silence, "delay": step.delay, "wrong-baud": step.wrong_baud,
+                      "garble": step.garble, "restore": step.restore}  # fmt: skip
+        for key, names in of_devices.items():
             problems.extend(_unknown_names(f"{where}: {key}", names, "device", devices))
         for key, names in (("line_down", step.line_down), ("line_up", step.line_up)):
             problems.extend(_unknown_names(f"{where}: {key}", names, "Modbus line", lines))
@@ -185,6 +190,8 @@ def _act(site: VirtualSite, step: Step) -> None:
         site.set(ref, value)
     for device, seconds in step.delay.items():
         site.delay(device, seconds)
+    for device, baudrate in step.wrong_baud.items():
+        site.wrong_baud(device, baudrate)
     actions: tuple[tuple[tuple[str, ...], Callable[[str], None]], ...] = (
         (step.silence, site.silence),
         (step.garble, site.garble),
@@ -249,7 +256,11 @@ class _Reading:
         if uplink not in (None, "down", "up"):
             self._wrong((*path, "uplink"), f"{_found(uplink)}; down or up")
         cars = self._cars((*path, "car"), entry.get("car", []))
-        return Step(at, number, values, delay, **names, cars=cars, uplink=uplink)
+        wrong_baud = self._mapping((*path, "wrong-baud"), entry.get("wrong-baud", {}), "{DEVICE: 4800}")
+        for device, rate in wrong_baud.items():
+            if rate not in BAUDRATES or isinstance(rate, bool):
+                self._wrong((*path, "wrong-baud", device), f"{_found(rate)}; {' '.join(map(str, BAUDRATES))}")
+        return Step(at, number, values, delay, **names, cars=cars, uplink=uplink, wrong_baud=wrong_baud)
 
     def _cars(self, path: Trail, value: Any) -> tuple[Car, ...]:
         if not isinstance(value, list):

@@ -18,6 +18,7 @@ from gateway.config.rounds import PointItem
 from gateway.config.site import SiteFile
 from gateway.errors import ConfigError
 from gateway.model import Value
+from simulators.arms import Arms
 from simulators.bus import LATENCY, Bus, Counts, Send, Unit
 from simulators.cameras.camera import VirtualCamera
 from simulators.cameras.places import secrets_of, setups
@@ -66,6 +67,7 @@ class VirtualSite:
         """Where devices dial in instead of at each listener of the site file."""
         self._cameras: dict[str, VirtualCamera] = {}
         self._stack = contextlib.AsyncExitStack()
+        self._arms = Arms(self)
         self.camera_listener = ""
         """`HOST:PORT` where the cameras look for the gateway."""
 
@@ -88,6 +90,7 @@ class VirtualSite:
         except OSError:
             await self._close()
             raise
+        self._arms.begin()
         return self
 
     async def __aexit__(
@@ -124,6 +127,10 @@ class VirtualSite:
     def garble(self, device: str, how: Garble = "flip") -> None:
         """The device's answers are damaged on the way: `flip`, `noise`, `cut`."""
         self.unit(device).faults.garble = how
+
+    def wrong_baud(self, device: str, baudrate: int) -> None:
+        """The device is set to this baud rate, and hears on a serial line only who speaks at it."""
+        self.unit(device).faults.baudrate = baudrate
 
     def restore(self, device: str) -> None:
         """The device is healthy again (its values stay as they are)."""
@@ -260,6 +267,7 @@ class VirtualSite:
         return DialledLine(address, b"".join(registration), beat, talk, agenda, counts, bus)
 
     async def _close(self) -> None:
+        self._arms.end()
         await self._stack.aclose()
         self._cameras.clear()
         for line in self._lines.values():

@@ -11,6 +11,7 @@ import asyncio
 import os
 import socket
 import struct
+import termios
 import tty
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,6 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Final, Literal
 
+from gateway.config.device import BAUDRATES
 from simulators.bus import Bus, Counts, Send, Unit
 from simulators.faults import framed, garbled
 from simulators.frames import MBAP_SIZE, mbap
@@ -33,6 +35,8 @@ _LONGEST_MBAP: Final = 254
 _HEADER_AND_FUNCTION: Final = 8
 LOOPBACK: Final = "127.0.0.1"
 
+_RATES: Final = {getattr(termios, f"B{rate}"): rate for rate in BAUDRATES if hasattr(termios, f"B{rate}")}
+
 
 class SerialLine:
     """A bus on a pseudo terminal that is found under `link`; pulled out and put back it is another terminal."""
@@ -43,6 +47,7 @@ class SerialLine:
         self._agenda = agenda
         self._master = -1
         self._slave = -1
+        bus.heard_at = self._rate
 
     @property
     def address(self) -> str:
@@ -92,6 +97,10 @@ class SerialLine:
             os.close(self._master)
             os.close(self._slave)
             self._master = self._slave = -1
+
+    def _rate(self) -> int | None:
+        """What the master has set on the terminal."""
+        return _RATES.get(termios.tcgetattr(self._slave)[5])
 
     def _readable(self) -> None:
         try:

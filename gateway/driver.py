@@ -101,6 +101,15 @@ class Poller(Protocol):
 
 
 @runtime_checkable
+class Proving(Protocol):
+    """A poller on whose line answers carry no number, so that before a read it may wait, or ask something else."""
+
+    async def read_back(self, block: Block, timeout: float) -> bytes:
+        """As `read`, right after a write whose reply was not right: at once, and in a shape that no old answer has."""
+        ...
+
+
+@runtime_checkable
 class Yielding(Protocol):
     """A poller of one request at a time whose reads can be ended for an order to another device."""
 
@@ -118,7 +127,7 @@ class Traced(Protocol):
     """A poller that keeps the last bytes of its line, for people who look for a fault."""
 
     frames: Iterable[tuple[str, float, bytes]]
-    """`>` sent or `<` received, monotonic seconds, bytes; the oldest first."""
+    """`>` sent (`?`: only to prove whose answers come) or `<` received, monotonic seconds, bytes; the oldest first."""
 
 
 @runtime_checkable

@@ -200,6 +200,8 @@ class Outcome:
     value: Value | None
     """Read back after the write, if the line did so."""
     at: Instant
+    sent: float | None = None
+    """When the write went out (monotonic seconds), which may be well before the outcome is known; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)

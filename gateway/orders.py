@@ -58,11 +58,11 @@ class Orders:
 
     async def _carry_out(self, order: Operate) -> None:
         try:
-            await self._line_of[order.device].order(order.device, order.point, order.value, order.expires)
+            sent = await self._line_of[order.device].order(order.device, order.point, order.value, order.expires)
         except GatewayError as error:
             self._end(order, self._why(order, error))
         else:
-            self._end(order, "")
+            self._end(order, "", sent)
 
     def _why(self, order: Operate, error: GatewayError) -> str:
         if isinstance(error, DeviceRefused | ConfigError):
@@ -72,5 +72,5 @@ class Orders:
             return "expired" if expired else "silent"
         raise error
 
-    def _end(self, order: Operate, detail: str) -> None:
-        self._tell(Outcome(order.order, not detail, detail, None, self._clock.now()))
+    def _end(self, order: Operate, detail: str, sent: float | None = None) -> None:
+        self._tell(Outcome(order.order, not detail, detail, None, self._clock.now(), sent))

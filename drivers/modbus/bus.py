@@ -1,30 +1,37 @@
 """The conversation on an RS-485 bus, near (serial) or behind a converter (RTU frames over TCP).
 
-RTU answers carry no number, so a late one can pass for the answer to a later question. Three things
-together prevent that: after a time-out the bus is left alone until the device's longest answer time has
-passed; an answer must have the unit, function and length of its question, and its CRC; and where a lost
-question was of the same function as the next, another question goes first whose answer is thrown away.
+RTU answers carry no number, so another one can pass for the answer to a question: a late one, one that a converter has
+kept from a lost connection, hands out twice or one behind, or that another master has asked for. What prevents it:
 
-The answer to a question of another master may look the same too: one that was heard before its answer came is
-waited for, and an answer that comes while such a question stands beside ours is nobody's.
+* an answer must have the unit, function and length of its question, and its CRC, and no two requests share these, or
+  are asked so again when it matters (`pairing.py`);
+* after a time-out the bus is left alone until the device's longest answer time has passed;
+* after every opening, a time-out of a unit that was answering, and a frame that nobody asked for, the input is drained
+  and two questions prove the pairing before anything is believed;
+* a question of another master whose answer would have the same shape is waited for, and an answer that comes while
+  such a question stands beside ours is nobody's.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import select
 
 from drivers.modbus.frames import (
     READ_COILS,
     READ_HOLDING,
+    REFUSED,
     WRITE_COIL,
     Answer,
     Ask,
     Found,
     Seal,
     read,
+    read_request,
     read_requests,
-    recount,
     search,
+    whole_frames,
 )
+from drivers.modbus.pairing import Pairing
+from drivers.modbus.proof import Proof, Waits
 from drivers.modbus.timerfd import TimerFd
 from drivers.modbus.wire import Connection, Frames
 from drivers.modbus.wiretime import WireTime
@@ -42,45 +49,49 @@ _COPIES = 3
 _GLITCH = 2
 """Bytes before an answer that are too few to have been an echo."""
 
-
-class _Doubt:
-    """What a unit may still answer though nobody waits for it any more."""
-
-    def __init__(self) -> None:
-        self.heads: list[bytes] = []
-        self.tries = 0
+_LONGEST_STRAYS = 512
+"""Bytes that are looked through for the words of others."""
 
 
 class BusWire(Connection):
     """RTU: one request at a time.
 
-    `known`: reads that each unit is known to answer. `packed`: a converter hands on whole answers.
+    `pairing`: the line's, over all its connections. `packed`: a converter hands on whole answers. `drain`: seconds in
+    which what was kept from an earlier connection may come.
     """
 
     def __init__(
-        self, frames: Frames, time: WireTime, known: Mapping[int, Sequence[Ask]], seal: Seal, *, packed: bool
+        self, frames: Frames, time: WireTime, pairing: Pairing, seal: Seal, *, packed: bool, drain: float
     ) -> None:
         super().__init__(frames)
         self.echoes: bool | None = None
         """Whether the adapter sends back what we send; None: not yet known."""
         self._copies = 0
         self._time = time
-        self._known = known
+        self._pairing = pairing
         self._seal = seal
         self._packed = packed
         self._ask: Ask | None = None
         self._answer: asyncio.Future[Answer] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._input = b""
+        self.shape = b""
+        """The shape of what was asked the last time."""
         self._mine = b""
         """What was sent the last time."""
         self._unheard = False
-        """There are bytes that were not looked through for questions of others."""
+        """There are bytes that were not looked through for the words of others."""
         self._sent = 0.0
         self._last = self.loop.time()
         self._patient = True
         self._reads = self._yields = self._in_haste = False
         """A read is under way. An order waits: nothing more is sent. The wait for an answer was cut short."""
+        self._at_once = False
+        """The read under way waits for nothing that may still come."""
+        self._owed: Ask | None = None
+        """A write whose reply may still come."""
+        self._drain = drain
+        self._unread = select.poll()
         self._quiet_until = 0.0
         """No read before that: a lost answer may still come."""
         self._late: dict[int, float] = {}
@@ -92,21 +103,46 @@ class BusWire(Connection):
         self._overdue: Ask | None = None
         self._waker: asyncio.Future[None] | None = None
         self._clock = TimerFd(self.loop)
-        self._doubts: dict[int, _Doubt] = {}
+        self._proof = Proof(self, pairing, drain)
 
-    async def ask(self, ask: Ask, timeout: float, silence: float, ceiling: float) -> Answer:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is open; what was kept from an earlier one may come first."""
+        now = self.loop.time()
+        self._pairing.opened(now)
+        self._quiet_until = now + (0.0 if self._pairing.brief else self._drain)
+        found = transport.get_extra_info("fd") or transport.get_extra_info("socket")
+        if found is not None:
+            self._unread.register(found, select.POLLIN)
+        super().connection_made(transport)
+
+    async def ask(self, ask: Ask, timeout: float, silence: float, ceiling: float, *, confirm: bool = False) -> Answer:
         """The answer to one request.
 
         `timeout`: seconds from the last byte sent to the first one received. `silence`: what the device wants
-        before a request. `ceiling`: its longest answer time. Raises LineDown, DeviceSilent (GaveWay).
+        before a request. `ceiling`: its longest answer time. `confirm`: a read that has to have another shape than the
+        last one of the same points. Raises LineDown, DeviceSilent (GaveWay).
         """
         self._reads, self._yields = ask.is_read, False
+        waits = Waits(timeout, silence, ceiling)
+        self._at_once = False
         if ask.is_read:
-            await self._turn(ask, silence)
-            await self._dispel(ask, timeout, silence, ceiling)
-        elif ask.alike and self.echoes is None:
-            await self._learn_echo(ask, timeout, silence, ceiling)
-        return await self._exchange(ask, timeout, silence, ceiling)
+            return await self._proof.read(ask, waits, confirm=confirm)
+        if ask.alike and self.echoes is None:
+            await self._learn_echo(ask, waits)
+        return await self.exchange(ask, waits)
+
+    async def read_back(self, ask: Ask, timeout: float, silence: float, ceiling: float) -> Answer:
+        """As `ask`, after a write whose reply was not right: the late reply is not waited for, nor is a proof."""
+        self._reads, self._yields = True, False
+        self._at_once = True
+        try:
+            return await self._proof.read_back(ask, Waits(timeout, silence, ceiling))
+        finally:
+            self._at_once = False
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self.loop.time()
 
     def give_way(self, haste: float | None) -> None:
         """An order waits, see Yielding. An answer that has begun is heard to its end: nobody talks into it."""
@@ -140,8 +176,10 @@ class BusWire(Connection):
             return
         if found.start > 0 and ask.is_read and self._is_disputed(ask, found.start):
             return
+        self._pairing.accepted(self._input[found.start : found.end])
         self._unheard = found.start > 0 or found.end < len(self._input)
         self._hear(found, ask)
+        self._input = self._input[: found.start] + self._input[found.end :]
         if self._answer is None:
             self._came_late(ask)
         elif not self._answer.done():
@@ -153,28 +191,36 @@ class BusWire(Connection):
         return any(other.head == ask.head and other.frame != ask.frame for other in read_requests(self._input[:before]))
 
     def _overhear(self, now: float) -> None:
-        """Look for questions of other masters since our last one; one without an answer is lost like ours."""
-        for request in read_requests(self._input):
-            twin = request.frame == self._mine
-            if twin and self.echoes is not False:
-                continue
-            rest = self._input[self._input.index(request.frame) + len(request.frame) :]
-            found = search(rest, request, echoes=False)
-            if twin and found is not None:  # the first answer was ours
-                found = search(rest[found.end :], request, echoes=False)
-            if found is None:
-                self._foreign.setdefault(request.head, (request, self._last + self._longest))
-            else:
-                self._foreign.pop(request.head, None)
+        """Look for what is not ours since our last question; what others asked in vain is lost like ours."""
+        frames = whole_frames(self._input[-_LONGEST_STRAYS:])
+        if frames:
+            self._input = self._input[-_LONGEST_STRAYS:][frames[-1][1] :]
+        for frame, _ in frames:
+            if frame != self._mine or self.echoes is False:
+                self._heard_of_others(frame, now)
         for request, until in tuple(self._foreign.values()):
             if until <= now:
                 del self._foreign[request.head]
-                self._doubt(request)
+                self._proof.lost(request)
 
-    def _doubt(self, ask: Ask) -> None:
-        """Its answer may still come."""
-        doubt = self._doubts.setdefault(ask.unit, _Doubt())
-        doubt.heads = [*(head for head in doubt.heads if head != ask.head), ask.head][-2:]
+    def _heard_of_others(self, frame: bytes, now: float) -> None:
+        """A frame that nobody of us asked for, or a question of another master."""
+        owed = self._owed
+        if owed is not None and frame[0] == owed.unit and frame[1] & ~REFUSED == owed.pdu[0]:
+            self._owed = None  # right or wrong: the point says what it did
+            return
+        request = read_request(frame)
+        if request is not None:
+            self._foreign.setdefault(request.head, (request, self._last + self._longest))
+        else:
+            heads = [head for head in self._foreign if head[:2] == bytes((frame[0], frame[1] & ~REFUSED))]
+            for head in heads:
+                if frame[1] & REFUSED or head == frame[:3]:
+                    del self._foreign[head]
+                    return
+        self._pairing.unpaired(frame, now)
+        drain = self._proof.stray(self._longest)
+        self._quiet_until = max(self._quiet_until, now + drain)
 
     def interrupt(self, error: LineDown) -> None:
         """End the request under way with `error`: the connection is gone."""
@@ -195,10 +241,11 @@ class BusWire(Connection):
         else:
             super().expire(answer, 0)
 
-    async def _exchange(self, ask: Ask, timeout: float, silence: float, ceiling: float) -> Answer:
-        """Send one request and wait for its answer."""
+    async def exchange(self, ask: Ask, waits: Waits, base: Ask | None = None) -> Answer:
+        """Send one request and wait for its answer. `base`: the request that it stands for, in another shape."""
+        timeout, silence, ceiling = waits
         self._longest = max(self._longest, ceiling)
-        await self._turn(ask, silence)
+        await self.turn(ask, silence)
         transport = self.writer()
         self._input, self._overdue, self._patient, self._in_haste = b"", None, True, False
         self._mine, self._unheard = ask.frame, False
@@ -206,15 +253,18 @@ class BusWire(Connection):
         self._ask, self._answer = ask, answer
         transport.write(ask.frame)
         now = self.loop.time()
-        self.frames.append((">", now, ask.frame))
+        self.shape = ask.head
+        self._pairing.sent(ask, now)
+        aside = ask.unit == self._pairing.nobody or (base is not None and base.frame != ask.frame)
+        self.frames.append(("?" if aside else ">", now, ask.frame))
         self._sent = self._last = now + self._time.frame(len(ask.frame))
         packing = self._time.frame(ask.size + 2) if self._packed else 0.0
         self._timer = self.loop.call_at(self._sent + timeout + packing, self.expire, answer)
         try:
-            return await answer
+            data = await answer
         except (DeviceSilent, asyncio.CancelledError):
             if answer.cancelled() or answer.exception() is not None:
-                self._missed(ask, ceiling)
+                self._missed(ask, ceiling, base or ask)
                 if transport.get_write_buffer_size():  # else it would leave when it is long forgotten
                     self.fail("the port does not take what is sent")
             if self._in_haste and not answer.cancelled() and isinstance(answer.exception(), DeviceSilent):
@@ -223,8 +273,16 @@ class BusWire(Connection):
         finally:
             self._timer.cancel()
             self._ask = self._answer = None
+        if self._at_once:  # units work in order: nothing older comes from this one
+            self._late.pop(ask.unit, None)
+            self._quiet_until = max(self._late.values(), default=0.0)
+        if base is not None and not isinstance(data, int):
+            self.answered = True
+            self._proof.answered(ask.unit)
+            self._pairing.answered(base, ask)
+        return data
 
-    async def _turn(self, ask: Ask, silence: float) -> None:
+    async def turn(self, ask: Ask, silence: float) -> None:
         """Wait until the bus may be used: silence since the last byte, and no late answer to be expected.
 
         A write to another unit does not wait for a late answer. None can pass for its own, which repeats the
@@ -235,7 +293,7 @@ class BusWire(Connection):
             await asyncio.sleep(0)
         gap = max(self._time.silence, silence)
         begin = self.loop.time()
-        babble = max(begin, self._quiet_until) + gap + _BABBLE
+        looked = False
         while True:
             self.writer()
             if self._yields:
@@ -244,8 +302,16 @@ class BusWire(Connection):
             if self._unheard or self._foreign:
                 self._unheard = False
                 self._overhear(now)
+            babble = max(begin, self._quiet_until) + gap + _BABBLE
             quiet = self._quiet_until if ask.is_read else self._late.get(ask.unit, 0.0)
+            if self._at_once:
+                quiet = 0.0
             until = max(quiet, min(self._last + gap, babble), self._others_turn(ask))
+            if now >= until and self._unread.poll(0) and not looked:
+                looked = True
+                await asyncio.sleep(0)  # what lies unread came before the question
+                await asyncio.sleep(0)
+                continue
             if now >= until:
                 return
             if now > babble + self._longest:
@@ -267,16 +333,22 @@ class BusWire(Connection):
         finally:
             self._clock.stop()
 
-    def _missed(self, ask: Ask, ceiling: float) -> None:
+    def _missed(self, ask: Ask, ceiling: float, base: Ask) -> None:
         """Nobody waits for this answer any more; it may still come."""
-        self._be_quiet(ask.unit, self._sent + ceiling + self._time.frame(ask.size + 2))
+        self.be_quiet(ask.unit, self._sent + ceiling + self._time.frame(ask.size + 2))
         if not ask.alike:
             self.echoes = ask.frame in self._input or (self.echoes if self._input else bool(self.echoes))
-        if ask.is_read:
-            self._doubt(ask)
-            self._overdue = ask
+        if not ask.is_read:
+            self._owed = ask
+            self._overhear(self.loop.time())
+            return
+        self._overdue = ask
+        self._pairing.silent(base, ask)
+        unasked = self._pairing.counts["unasked"]
+        self._overhear(self.loop.time())
+        self._proof.missed(ask, shifted=self._pairing.counts["unasked"] > unasked)
 
-    def _be_quiet(self, unit: int, until: float) -> None:
+    def be_quiet(self, unit: int, until: float) -> None:
         """Until then the unit may still answer."""
         self._quiet_until = max(self._quiet_until, until)
         self._late[unit] = until
@@ -287,40 +359,15 @@ class BusWire(Connection):
         self._quiet_until = 0.0
         self._late.clear()
         _wake(self._waker)
-        doubt = self._doubts.get(ask.unit)
-        if doubt is not None and doubt.heads == [ask.head]:
-            del self._doubts[ask.unit]
+        self._proof.came_late(ask)
 
-    async def _dispel(self, ask: Ask, timeout: float, silence: float, ceiling: float) -> None:
-        """After a lost read of the same unit and function: ask something else first and throw the answer away.
-
-        Units answer in order, so after that nothing old can come. The other question differs in the length
-        of its answer; a unit that does not answer it is asked the wanted one twice the next time.
-        """
-        if ask.unit in self._doubts:
-            await self._turn(ask, silence)  # the late answer itself may settle it
-        doubt = self._doubts.get(ask.unit)
-        if doubt is None or all(head[1] != ask.head[1] for head in doubt.heads):
-            return
-        doubt.tries += 1
-        other = self._other(ask, doubt) if doubt.tries % 2 else ask
-        answer = await self._exchange(other, timeout, silence, ceiling)
-        if isinstance(answer, int):
-            # A refusal does not say what it refuses; the one to this question may be yet to come.
-            self._be_quiet(ask.unit, self.loop.time() + ceiling)
-        self._doubts.pop(ask.unit, None)
-
-    def _other(self, ask: Ask, doubt: _Doubt) -> Ask:
-        avoid = {ask.head, *doubt.heads}
-        fit = [other for other in self._known.get(ask.unit, ()) if other.head not in avoid]
-        return min(fit, key=lambda other: other.size) if fit else recount(ask, avoid, self._seal) or ask
-
-    async def _learn_echo(self, ask: Ask, timeout: float, silence: float, ceiling: float) -> None:
+    async def _learn_echo(self, ask: Ask, waits: Waits) -> None:
         """Before the first write: its answer looks like its echo, so a read has to show whether there is one."""
         function = READ_COILS if ask.pdu[0] == WRITE_COIL else READ_HOLDING
+        known = self._pairing.known(ask.unit)
         fallback = read(ask.unit, function, int.from_bytes(ask.pdu[1:3], "big"), 1, self._seal)
         try:
-            await self._exchange(next(iter(self._known.get(ask.unit, ())), fallback), timeout, silence, ceiling)
+            await self.exchange(self._pairing.plain(known[0]) if known else fallback, waits)
         except GaveWay:
             raise
         except DeviceSilent:

@@ -16,9 +16,15 @@ WRITE_COIL, WRITE_REGISTER, WRITE_COILS, WRITE_REGISTERS = 5, 6, 15, 16
 READS = {"coil": READ_COILS, "discrete": READ_DISCRETE, "holding": READ_HOLDING, "input": READ_INPUT}
 """The function that reads each table."""
 
+MOST_REGISTERS, MOST_BITS = 125, 2000
+"""What one read may ask for (MODBUS Application Protocol V1.1b3, 6.1-6.4)."""
+
 _PDU = Struct(">BHH")
-_REFUSED = 0x80
+REFUSED = 0x80
+"""Set in the function of an exception."""
 _READ_REQUEST = 8
+_SHORTEST = 5
+"""Bytes of an exception as an RTU frame, and of an answer without its data."""
 
 
 class Ask(NamedTuple):
@@ -40,6 +46,16 @@ class Ask(NamedTuple):
     def is_read(self) -> bool:
         """True for a read: its answer carries data."""
         return self.pdu[0] <= READ_INPUT
+
+    @property
+    def is_bits(self) -> bool:
+        """True for a read of coils or discrete inputs."""
+        return self.pdu[0] <= READ_DISCRETE
+
+    @property
+    def address(self) -> int:
+        """Of the first register or bit."""
+        return self.pdu[1] << 8 | self.pdu[2]
 
 
 Answer = bytes | int
@@ -82,17 +98,21 @@ def write_registers(unit: int, address: int, words: bytes, seal: Seal) -> Ask:
     return _ask(unit, head + bytes((len(words),)) + words, bytes((unit,)) + head, 6, seal)
 
 
-def recount(ask: Ask, avoid: set[bytes], seal: Seal) -> Ask | None:
-    """The same read with another count, the nearest whose answer begins like none of `avoid`."""
-    function, address, count = _PDU.unpack(ask.pdu)
-    step, top = (8, 2000) if function <= READ_DISCRETE else (1, 125)
-    for away in range(1, 5):
-        for other in (count - away * step, count + away * step):
-            if 0 < other <= top and address + other <= 0x10000:
-                found = read(ask.unit, function, address, other, seal)
-                if found.head not in avoid:
-                    return found
-    return None
+def count_of(ask: Ask) -> int:
+    """How many registers or bits a read asks for."""
+    return ask.pdu[3] << 8 | ask.pdu[4]
+
+
+def resized(ask: Ask, count: int, seal: Seal) -> Ask:
+    """The same read for so many registers or bits."""
+    return read(ask.unit, ask.pdu[0], ask.address, count, seal)
+
+
+def trimmed(ask: Ask, data: bytes) -> bytes:
+    """Of the data of a longer answer what `ask` wants."""
+    wanted = data[: ask.size - 3]
+    over = count_of(ask) % 8 if ask.is_bits else 0
+    return wanted[:-1] + bytes((wanted[-1] & (1 << over) - 1,)) if over else wanted
 
 
 def crc16(data: bytes) -> bytes:
@@ -119,28 +139,55 @@ def search(buffer: bytes, ask: Ask, echoes: bool | None) -> Found | None:
 
 def read_requests(buffer: bytes) -> list[Ask]:
     """Whole requests for a read among RTU bytes, whoever sent them; to find those of another master."""
-    found: list[Ask] = []
-    for at in range(len(buffer) - _READ_REQUEST + 1):
-        function = buffer[at + 1]
-        if READ_COILS <= function <= READ_INPUT:
-            end = at + _READ_REQUEST
-            count = buffer[at + 4] << 8 | buffer[at + 5]
-            most = 2000 if function <= READ_DISCRETE else 125
-            if 1 <= count <= most and crc16(buffer[at : end - 2]) == buffer[end - 2 : end]:
-                found.append(_read_request(buffer[at:end], count))
+    found = (read_request(buffer[at : at + _READ_REQUEST]) for at in range(len(buffer) - _READ_REQUEST + 1))
+    return [request for request in found if request is not None]
+
+
+def read_request(frame: bytes) -> Ask | None:
+    """The request for a read that these bytes are; None if they are none, or their check is wrong."""
+    if len(frame) != _READ_REQUEST or not READ_COILS <= frame[1] <= READ_INPUT:
+        return None
+    count = frame[4] << 8 | frame[5]
+    most = MOST_BITS if frame[1] <= READ_DISCRETE else MOST_REGISTERS
+    if not 1 <= count <= most or crc16(frame[:-2]) != frame[-2:]:
+        return None
+    size = (count + 7) // 8 if frame[1] <= READ_DISCRETE else 2 * count
+    return Ask(frame[0], frame[1:-2], frame, bytes((frame[0], frame[1], size)), 3 + size, alike=False)
+
+
+def whole_frames(buffer: bytes) -> list[tuple[bytes, int]]:
+    """Requests and answers with a right check among RTU bytes, one behind the other, and where each ends."""
+    found: list[tuple[bytes, int]] = []
+    at = 0
+    while at <= len(buffer) - _SHORTEST:
+        for size in _sizes(buffer, at):
+            end = at + size
+            if end <= len(buffer) and crc16(buffer[at : end - 2]) == buffer[end - 2 : end]:
+                found.append((buffer[at:end], end))
+                at = end
+                break
+        else:
+            at += 1
     return found
 
 
-def _read_request(frame: bytes, count: int) -> Ask:
-    size = (count + 7) // 8 if frame[1] <= READ_DISCRETE else 2 * count
-    return Ask(frame[0], frame[1:-2], frame, bytes((frame[0], frame[1], size)), 3 + size, alike=False)
+def _sizes(buffer: bytes, at: int) -> tuple[int, ...]:
+    """How long a frame that begins there may be: an answer, a request."""
+    function, after = buffer[at + 1], buffer[at + 2]
+    if READ_COILS <= function <= READ_INPUT:
+        return (_SHORTEST + after, _READ_REQUEST) if after else (_READ_REQUEST,)
+    if function in (WRITE_COIL, WRITE_REGISTER):
+        return (_READ_REQUEST,)
+    if function in (WRITE_COILS, WRITE_REGISTERS):
+        return (_READ_REQUEST, 9 + buffer[at + 6]) if at + 6 < len(buffer) else ()
+    return (_SHORTEST,) if function & REFUSED else ()
 
 
 def judge(data: bytes, start: int, end: int, ask: Ask) -> Answer | None:
     """What the unit's bytes data[start:end] (unit, function, …, no check) answer; None if not to `ask`."""
     if end - start == ask.size and data.startswith(ask.head, start):
         return data[start + 3 : end] if ask.is_read else b""
-    if end - start == 3 and data[start] == ask.unit and data[start + 1] == ask.pdu[0] | _REFUSED:
+    if end - start == 3 and data[start] == ask.unit and data[start + 1] == ask.pdu[0] | REFUSED:
         return data[start + 2]
     return None
 
@@ -149,7 +196,7 @@ def _search(buffer: bytes, ask: Ask, start: int) -> Found | None:
     unit = ask.unit
     at = buffer.find(unit, start)
     while 0 <= at <= len(buffer) - 5:
-        size = 3 if buffer[at + 1] == ask.pdu[0] | _REFUSED else ask.size
+        size = 3 if buffer[at + 1] == ask.pdu[0] | REFUSED else ask.size
         end = at + size
         if end + 2 <= len(buffer):
             answer = judge(buffer, at, end, ask)

@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import termios
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -36,6 +37,8 @@ _CONNECT_TIMEOUT = 3.0
 _KEPT_BUS, _KEPT_TCP = 1000, 200
 _CALL_PATIENCE = 90.0
 """So long who asks a line by hand waits for its device to dial in, in seconds: many try once a minute."""
+_DRAIN_SERIAL_S, _DRAIN_TCP_S = 0.1, 1.0
+"""So long after an opening what a converter has kept may come by itself (over TCP: if no device may take as long)."""
 _PARITY = {"none": "N", "even": "E", "odd": "O"}
 
 # An exception that says "not now" is no refusal of a write: giving it again later is right (MODBUS Application Protocol
@@ -70,6 +73,7 @@ class ModbusLine:
         self._seal = _seal_rtu if settings.is_bus else _seal_tcp
         self._requests = Requests(settings, self._seal)
         self.in_flight = settings.in_flight
+        self.aside = self._requests.aside
         self.latency = 0.0
         """Seconds that the last answer took beyond its wire time, without any wait before the request.
 
@@ -94,7 +98,8 @@ class ModbusLine:
     @property
     def oddities(self) -> Mapping[str, int | str | None]:
         """What the line put up with since the start, for health."""
-        return self._oddities.told()
+        paired = self._requests.pairing.told(time.monotonic()) if self._settings.is_bus else {}
+        return {**self._oddities.told(), **paired}
 
     def blocks(self) -> Sequence[Block]:
         """All requests that read every point of every device."""
@@ -139,9 +144,21 @@ class ModbusLine:
         request = block.request
         if not isinstance(request, Request):
             raise TypeError("a block of another line's driver")
-        answer = await self._ask(request.ask, request.device, timeout)
+        confirm = block.lane is Lane.ORDER
+        answer = await self._ask(request.ask, request.device, timeout, confirm=confirm)
         if isinstance(answer, int):
             raise DeviceSilent(f"exception {answer}", answer) if answer in _NOBODY else DeviceRefused(answer)
+        return answer
+
+    async def read_back(self, block: Block, timeout: float) -> bytes:
+        """As `read`, right after a write whose reply was not right; on a bus at once."""
+        request, wire = block.request, self._wire
+        if not isinstance(request, Request) or not isinstance(wire, BusWire):
+            return await self.read(block, timeout)
+        device = request.device
+        answer = await wire.read_back(request.ask, timeout, device.silence or 0.0, max(timeout, device.timeout))
+        if isinstance(answer, int):
+            raise DeviceRefused(answer)
         return answer
 
     def decode(self, block: Block, raw: bytes) -> Mapping[str, Decoded]:
@@ -181,7 +198,7 @@ class ModbusLine:
         if isinstance(self._wire, BusWire):
             self._wire.give_way(haste)
 
-    async def _ask(self, ask: Ask, device: Device, timeout: float) -> Answer:
+    async def _ask(self, ask: Ask, device: Device, timeout: float, *, confirm: bool = False) -> Answer:
         """Ask once; once more if the other side closed the connection meanwhile, which some do after each answer."""
         while True:
             wire = self._wire
@@ -193,7 +210,8 @@ class ModbusLine:
                 if isinstance(wire, TcpWire):
                     answer = await wire.ask(ask, timeout, device.silence, device.timeout)
                 else:
-                    answer = await wire.ask(ask, timeout, device.silence or 0.0, max(timeout, device.timeout))
+                    ceiling = max(timeout, device.timeout)
+                    answer = await wire.ask(ask, timeout, device.silence or 0.0, ceiling, confirm=confirm)
             except LineDown:
                 if self._wire is not wire or not self._may_reopen(wire):
                     raise
@@ -238,11 +256,11 @@ class ModbusLine:
             strict = self._settings.strict or self._settings.in_flight > 1
             past = lost.past if isinstance(lost, TcpWire) else None
             return TcpWire(self.frames, self._oddities, strict=strict, past=past)
-        known: dict[int, list[Ask]] = {}
-        for block in self._requests.blocks():
-            if isinstance(block.request, Request):
-                known.setdefault(block.request.device.unit, []).append(block.request.ask)
-        return BusWire(self.frames, self._requests.time, known, self._seal, packed=self._settings.serial is None)
+        drain = _DRAIN_SERIAL_S
+        if self._settings.serial is None:
+            drain = min(_DRAIN_TCP_S, max((device.timeout for device in self._settings.devices), default=_DRAIN_TCP_S))
+        packed = self._settings.serial is None
+        return BusWire(self.frames, self._requests.time, self._requests.pairing, self._seal, packed=packed, drain=drain)
 
     async def _connect(self, wire: TcpWire | BusWire) -> None:
         host, port = self._settings.host or "", self._settings.port
@@ -283,6 +301,10 @@ def lines(settings: Iterable[LineSettings]) -> tuple[dict[str, ModbusLine], list
 
 class _Port(SerialTransport):
     """A serial port that sends at once what it can: a turn of the loop later the silence would be longer than legal."""
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        """`fd`: that of the port."""
+        return self.sync_serial.fileno() if name == "fd" else super().get_extra_info(name, default)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send it; the loop sends what the port does not take now, and finds out what is wrong with it.

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 from drivers.modbus.blocks import Span, narrow, plan
-from drivers.modbus.frames import READS, Ask, Seal, read
+from drivers.modbus.frames import READS, Ask, Seal, count_of, read
+from drivers.modbus.pairing import Limits, Pairing
 from drivers.modbus.settings import Device, LineSettings, Point, problems
 from drivers.modbus.wiretime import WireTime
 from gateway.driver import Block, Decoded, Timing
@@ -17,6 +18,10 @@ from gateway.model import Lane
 _FLOOR_BUS, _FLOOR_TCP = 0.05, 0.2
 _LONGEST_NORMAL = 0.2
 """The longest read of the normal lane, in seconds, on a bus that carries alarms or orders too."""
+_ASIDE = 4
+"""Registers that such a question asks for, as a rule at most."""
+_CONFIRM_MORE = 2
+"""Registers (or bytes of bits) by which a confirming read is longer, so that it has another shape each time."""
 
 
 class Request:
@@ -37,6 +42,19 @@ def unsealed(pdu: bytes, unit: int) -> bytes:
     return bytes((unit,)) + pdu
 
 
+def _limits(devices: Sequence[Device]) -> dict[int, Limits]:
+    """What a request to each unit may ask for."""
+    limits: dict[int, Limits] = {}
+    for device in devices:
+        before = limits.get(device.unit, Limits())
+        limits[device.unit] = Limits(
+            min(before.registers, device.max_registers),
+            min(before.bits, device.max_bits),
+            before.fixed or device.fixed_bits is not None,
+        )
+    return limits
+
+
 class Requests:
     """The requests of one line. Raises ConfigError if the settings cannot be used."""
 
@@ -46,6 +64,8 @@ class Requests:
             raise ConfigError("; ".join(found))
         self.in_flight = settings.in_flight
         self.time = WireTime.of(settings)
+        self.aside = self.time.read(_ASIDE, bits=False) if self.time.bus else 0.0
+        """Wire time of a question that proves whose answers come; 0 on TCP, where they say so."""
         self._name = settings.name
         self._seal = seal
         self._floor = _FLOOR_BUS if settings.serial else _FLOOR_TCP
@@ -55,6 +75,8 @@ class Requests:
             for device in settings.devices
             for point in (*device.points, *device.settings)
         }
+        self.pairing = Pairing(seal, _limits(settings.devices))
+        """In which shapes a bus is asked."""
         urgent = any(point.lane < Lane.NORMAL or point.write for point in self._points.values())
         self._longest = _LONGEST_NORMAL if urgent else inf
         self._blocks = tuple(
@@ -62,6 +84,10 @@ class Requests:
             for device in settings.devices
             for span in plan(device, device.points, self.time, self._longest)
         )
+        if settings.is_bus:
+            for block in self._blocks:
+                if isinstance(block.request, Request):
+                    self.pairing.know(block.request.ask)
 
     def blocks(self) -> Sequence[Block]:
         """All requests that read every point of every device."""
@@ -96,6 +122,9 @@ class Requests:
     def _block(self, device: Device, span: Span, lane: Lane | None = None) -> Block:
         ask = read(device.unit, READS[span.table], span.start, span.length, self._seal)
         names = tuple(point.name for point in span.points)
-        wire = self.time.read(span.length, bits=span.points[0].is_bit, silence=device.silence)
+        length = count_of(self.pairing.plain(ask)) if self.time.bus else span.length
+        if self.time.bus and lane is Lane.ORDER:
+            length += _CONFIRM_MORE * (8 if ask.is_bits else 1)
+        wire = self.time.read(length, bits=ask.is_bits, silence=device.silence)
         request = Request(device, span, ask)
         return Block(device.id, names, span.lane if lane is None else lane, span.every, wire, request)

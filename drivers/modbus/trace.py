@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from drivers.modbus.mbap import EXACT, Style
 
 Piece = tuple[str, float, bytes]
-"""`>` sent or `<` received, monotonic seconds, bytes."""
+"""`>` sent (`?`: only to prove whose answers come) or `<` received, monotonic seconds, bytes."""
 
 MOST_BYTES = 2 << 20
 """Memory that a line remembers at most."""

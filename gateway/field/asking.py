@@ -191,12 +191,12 @@ class Asking:
             readings[point] = Reading(None, None, known.table.unit(point), Quality.BAD, Reason.REFUSED, at)
         return readings
 
-    async def order(self, device: str, point: str, value: Value, expires: float | None, now: float) -> None:
-        """Write ahead of all else. Raises DeviceError (also when it expired), LineDown."""
+    async def order(self, device: str, point: str, value: Value, expires: float | None, now: float) -> float:
+        """Write ahead of all else; when that went out. Raises DeviceError (also when it expired), LineDown."""
         self._known(device)
         order = Order(device, point, value, expires, asyncio.get_running_loop().create_future())
         self._orders.line_up(order, now)
-        await order.done
+        return await order.done
 
     def refuse(self, error: LineDown) -> None:
         """Nothing that was asked for can be done: those who wait get this error."""

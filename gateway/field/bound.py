@@ -24,9 +24,13 @@ A lane that has been overtaken for its patience gets a turn (`schedule.py`): of 
 reads take one part in twenty and the one under way; and where the earlier lanes want all there is, the bound of a
 normal read is reckoned from these turns alone.
 
-What is assumed: answers take no longer than `latency`, and none is lost on the wire; `others` points, of devices that
-answer, are confirmed at the same time; no writes; no reads by hand or by rounds that are longer than the periodic ones,
-and where the turns come in file none at all.
+Behind a read that a device has left without an answer the next one on a bus is preceded by questions aside that prove
+whose answers come (`drivers/modbus/proof.py`); where a device answers no other count than the planned one, so is each
+confirm read by one.
+
+What is assumed: no answer comes that nobody asked for; answers take no longer than `latency`, and none is lost on the
+wire; `others` points, of devices that answer, are confirmed at the same time; no writes; no reads by hand or by rounds
+that are longer than the periodic ones, and where the turns come in file none at all.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,12 +55,16 @@ _MISSED_AGAIN = 3.0
 _LIFE = 20.0
 """Every device is asked at least that often."""
 _PROBE_FIRST, _PROBE_SHARE = 2.0, 20.0
+_PROOF = 4
+"""Questions aside for one proof, at most: two that are refused because of their count, and two that are answered."""
 
 
 class Asked(Protocol):
     """What is asked of a line, as its driver plans it: that much of a `Poller` as needs no wire."""
 
     in_flight: int
+    aside: float
+    """Wire time of a question that proves whose answers come; 0 where that needs no proof."""
 
     def blocks(self) -> Sequence[Block]:
         """All periodic requests."""
@@ -117,6 +125,8 @@ class LineLoad:
     devices: Mapping[str, DeviceLoad] = field(default_factory=dict)
     """By name; one that is absent is taken as `DeviceLoad()`."""
     in_flight: int = 1
+    aside: float = 0.0
+    """Wire time of a question aside; 0: none is needed."""
     others: int = 1
     """Points that are confirmed at the same time as the judged one."""
     host: float = HOST
@@ -188,7 +198,7 @@ def load_of(line: str, asked: Asked, confirm: Mapping[str, int], latency: Mappin
     for name in {block.device for block in blocks}:
         timing = asked.timing(name)
         devices[name] = DeviceLoad(latency.get(name, LATENCY), timing.ceiling, timing.floor)
-    return LineLoad(line, blocks, devices, asked.in_flight)
+    return LineLoad(line, blocks, devices, asked.in_flight, asked.aside)
 
 
 def analyse(load: LineLoad) -> LineBound:
@@ -244,17 +254,29 @@ def _device(load: LineLoad, name: str) -> DeviceLoad:
 
 def _again(load: LineLoad, block: BlockLoad, point: PointLoad) -> float:
     """One confirm read."""
-    return point.wire + _device(load, block.device).latency + load.turn
+    return point.wire + _device(load, block.device).latency + load.turn + _aside(load)
+
+
+def _aside(load: LineLoad) -> float:
+    """One question aside, of whatever device."""
+    if not load.aside:
+        return 0.0
+    return load.aside + max((_device(load, block.device).latency for block in load.blocks), default=0.0) + load.turn
 
 
 def _miss(load: LineLoad, name: str, wire: float) -> float:
     """The longest that the line is held when a device does not answer, or answers for the first time again.
 
-    Request, time-out and the quiet until its latest answer has passed; or, when it comes back, a read that is thrown
-    away, the quiet after its refusal, and the wanted read.
+    Request, time-out and the quiet until its latest answer has passed; or, when it comes back, the quiet after a
+    refusal in the proof (see `_proofs`) and the wanted read.
     """
     device = _device(load, name)
     return device.ceiling + 3 * wire + 2 * device.latency + load.turn
+
+
+def _proofs(load: LineLoad) -> float:
+    """What a device that dies puts in doubt: once with the first read that has no answer, and once when it is back."""
+    return 2 * _PROOF * _aside(load)
 
 
 def _others(line: _Line, mine: str) -> float:
@@ -277,7 +299,9 @@ def _alarms(line: _Line) -> Iterator[AlarmBound]:
             others = _others(line, point.name)
             reads = (point.confirm - 1) * (load.host + longest + _again(load, block, point)) + load.host
             worst = gap(others) + reads
-            one_dead = max((_one_dead(gap, one, turn, point, others, reads) for one in dead), default=worst)
+            one_dead = max(
+                (_one_dead(gap, one, turn, point, others + _proofs(load), reads) for one in dead), default=worst
+            )
             yield AlarmBound(point.name, block.lane, worst, one_dead)
 
 
@@ -336,7 +360,7 @@ def _silent_told(line: _Line, name: str) -> float:
     dying = Dead(1, 1, 0, line.misses[name], inf)
     told = inf
     for turn in line.by_device[name]:
-        gap = gap_of(line.turns, turn, line.load.in_flight)(_others(line, ""), dying)
+        gap = gap_of(line.turns, turn, line.load.in_flight)(_others(line, "") + _proofs(line.load), dying)
         again = gap - max(0.0, turn.every - _MISSED_AGAIN) if gap < inf else inf
         told = min(told, gap + (MISSES - 1) * again)
     return told + line.load.host

@@ -34,7 +34,7 @@ class Device:
     __slots__ = (
         "answering", "barred", "blocks", "code", "cuts", "heard", "lone", "misses", "name", "overruns", "owed", "probe",
         "quiet_until", "refused", "requests", "returned", "settled", "sight", "silent", "since", "table", "time",
-        "timeouts", "turn", "watched", "wire",
+        "timeouts", "turn", "watched", "wire", "writes_slowly",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +67,8 @@ class Device:
         self.heard = False
         """True if it answered since the line was opened and did not fall silent after."""
         self.misses = 0
+        self.writes_slowly = False
+        """It was found to be much slower with a write than with a read."""
         self.cuts = 0
         """Waits for its answer that were cut short for an order, since one was not."""
         self.lone: Block | None = None
@@ -92,6 +94,10 @@ class Device:
     def patience(self) -> float:
         """Time-out of a write or of a read that must not fail for haste, in seconds from the last byte sent."""
         return self.time.ceiling + self.wire
+
+    def reply(self, least: float) -> float:
+        """How long the reply to a write is waited for before the point is read back, in seconds; `least` at least."""
+        return self.patience() if self.writes_slowly else min(self.patience(), max(self.time.timeout, least))
 
     @property
     def haste(self) -> float | None:

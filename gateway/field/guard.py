@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from gateway.driver import Block, Decoded, Poller, Timing, Tolerant, Yielding
+from gateway.driver import Block, Decoded, Poller, Proving, Timing, Tolerant, Yielding
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, LineDown
 from gateway.model import Lane, Quality, Reason, Value
 
@@ -78,6 +78,25 @@ class Guarded:
             await self._poller.write(device, point, value, timeout)
         except (ConfigError, DeviceSilent, DeviceRefused, LineDown):
             raise
+        except Exception as error:
+            raise _bug(error) from error
+
+    async def read_back(self, device: str, point: str, timeout: float) -> Decoded | None:
+        """What the point shows right after a write whose reply was not right; None: it cannot be read.
+
+        Raises DeviceError, LineDown.
+        """
+        poller = self._poller
+        try:
+            blocks = poller.block_for(device, (point,), Lane.ORDER)
+            if len(blocks) != 1:
+                return None
+            ask = poller.read_back if isinstance(poller, Proving) else poller.read
+            return self._decode(blocks[0], await ask(blocks[0], timeout)).get(point)
+        except (DeviceSilent, DeviceRefused, LineDown):
+            raise
+        except ConfigError:
+            return None
         except Exception as error:
             raise _bug(error) from error
 

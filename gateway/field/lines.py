@@ -16,7 +16,7 @@ from gateway.field.status import LineStatus
 from gateway.field.telemetry import Telemetry
 from gateway.field.timing import line_wait
 from gateway.log import logger
-from gateway.model import Input, Instant, LineHealth, Reading, Value
+from gateway.model import Input, Instant, LineHealth, OwnHealth, Reading, Value
 
 _log = logger(__name__)
 
@@ -95,6 +95,8 @@ class Line:
         self._flapping = ""
         """What was told of how often it was lost of late; empty if it was not."""
         self._flap_told = 0.0
+        self._confused: bool | None = None if self._poller.oddities else False
+        """What was told of it; None: nothing yet, and it may stand from the life before."""
         self._detail = "not opened yet"
         self._since = clock.now().mono
         self._losses = 0
@@ -156,16 +158,17 @@ class Line:
         self._stir()
         return await self._asking.fetch(device, points, self._clock.now().mono)
 
-    async def order(self, device: str, point: str, value: Value, expires: float | None = None) -> None:
+    async def order(self, device: str, point: str, value: Value, expires: float | None = None) -> float:
         """Write one point ahead of everything else; given before the line was opened at all it is the first request.
 
         `expires` (monotonic seconds): until then it is tried again while the device is silent; None: once.
-        Raises DeviceSilent (also when it expired), DeviceRefused, LineDown.
+        Returns when the write went out
+        (monotonic seconds). Raises DeviceSilent (also when it expired), DeviceRefused, LineDown.
         """
         if self._up is not None:
             self._must_be_up()
         self._stir()
-        await self._asking.order(device, point, value, expires, self._clock.now().mono)
+        return await self._asking.order(device, point, value, expires, self._clock.now().mono)
 
     @property
     def up(self) -> bool:
@@ -252,6 +255,17 @@ class Line:
         if recent >= _FLAPS and (not self._flapping or now - self._flap_told >= _FLAP_STEADY):
             self._flapping = f"lost {recent} times in {_FLAP_WINDOW / 60:.0f} min; the last time: {self._detail}"
             self._flap_told = now
+
+    async def _tell_confusion(self, at: Instant) -> None:
+        """Answers came that nobody had asked for, or none for a while."""
+        odd = self._poller.oddities or {}
+        confused = str(odd.get("confused") or "")
+        if "confused" not in odd or bool(confused) is self._confused:
+            return
+        self._confused = bool(confused)
+        if confused:
+            _log.warning("bus confused", line=self.name, unpaired=odd.get("unpaired"), detail=confused)
+        await self._put(OwnHealth(f"{self.name}/bus-confused", not confused, confused, at))
 
     async def _settle(self, at: Instant) -> None:
         """A line that flapped has been steady for long enough."""
@@ -356,6 +370,7 @@ class Line:
         at = self._clock.now()
         again = min(await self._asking.sweep(at), at.mono + _BEAT)
         await self._settle(at)
+        await self._tell_confusion(at)
         if not self._is_open:
             return again
         if at.mono - self._busy_from >= _BEAT:

@@ -1,5 +1,8 @@
 """The writes of one line: ahead of all else, and tried again until they expire.
 
+Whether a write was done is decided by the point and not by the reply: where that is wrong, short or missing, or a
+refusal, the point is read back at once. So what follows from it (the end of a pulse) is reckoned from the write.
+
 An order waits for no device that is hardly there: what is asked of one that is silent, or has just missed a read,
 gives way to it (`Device.haste`), and so does what waits for its turn while the line is left alone after a time-out.
 """
@@ -9,15 +12,18 @@ from collections.abc import Awaitable, Callable
 from math import inf
 
 from gateway.clock import Clock
-from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, GaveWay
+from gateway.driver import Decoded
+from gateway.errors import ConfigError, DeviceError, DeviceRefused, DeviceSilent, GaveWay
 from gateway.field.device import Device
 from gateway.field.guard import Guarded
 from gateway.field.requests import Order, answerable, fail
 from gateway.field.schedule import Schedule
-from gateway.model import Instant, Lane
+from gateway.model import Instant, Lane, Quality
 
 _AGAIN = 0.25
 _AGAIN_LAST = 2.0
+_REPLY_S = 0.15
+"""The shortest time that a reply to a write is waited for before the point is read back."""
 
 
 class Orders:
@@ -61,9 +67,11 @@ class Orders:
             self.line_up(order, now, device.quiet_until)
             return
         self.asked = device if device.silent else None  # a living one may be slow to do it: it is not asked twice
+        reply = device.patience() if device.silent or not device.heard else device.reply(_REPLY_S)
         with answerable(order.done):
             try:
-                await self._poller.write(device.name, order.point, order.value, device.patience())
+                await self._poller.write(device.name, order.point, order.value, reply)
+                sent = self._clock.now().mono - self._poller.latency
             except GaveWay as error:
                 at = self._clock.now().mono
                 if error.sent:
@@ -71,18 +79,52 @@ class Orders:
                 self.line_up(order, at)
                 return
             except DeviceSilent as error:
-                at = self._clock.now().mono
-                device.waited_for()
-                device.spare(now, at)
-                self._again(order, error, now, at)
-                return
-            except (ConfigError, DeviceRefused) as error:
-                fail(order.done, error)
-                if isinstance(error, ConfigError):
+                sent = self._clock.now().mono - reply
+                if not await self._was_done(order, device):
+                    at = self._clock.now().mono
+                    device.waited_for()
+                    device.spare(now, at)
+                    self._again(order, error, now, at)
                     return
+            except DeviceRefused as error:
+                sent = self._clock.now().mono - self._poller.latency
+                if not await self._was_done(order, device):
+                    fail(order.done, error)
+            except ConfigError as error:
+                fail(order.done, error)
+                return
         await self._heard(device, self._clock.now())
         if not order.done.done():
-            order.done.set_result(None)
+            order.done.set_result(max(now, sent))
+
+    async def _was_done(self, order: Order, device: Device) -> bool:
+        """Whether the point reads as it was ordered, whatever the reply was. Raises LineDown.
+
+        A pulse that the module makes itself (a float) may be over: only that it is on says something.
+        """
+        if device.silent:
+            return False  # nothing was heard of it for long: it is given again
+        wanted = True if isinstance(order.value, float) and order.value > 0 else order.value
+        device.requests += 1
+        reply = device.reply(_REPLY_S)
+        try:
+            shown = await self._poller.read_back(device.name, order.point, reply)
+        except DeviceSilent:
+            if device.misses or device.writes_slowly:
+                return False
+            shown = await self._later(order, device)
+        except DeviceError:
+            return False
+        return shown is not None and shown.quality is Quality.GOOD and wanted in (shown.value, shown.text)
+
+    async def _later(self, order: Order, device: Device) -> Decoded | None:
+        """It is well, and gave neither a reply nor a reading: it may be busy with the write as long as it may ever."""
+        try:
+            shown = await self._poller.read_back(device.name, order.point, device.patience())
+        except DeviceError:
+            return None
+        device.writes_slowly = True
+        return shown
 
     def _again(self, order: Order, error: DeviceSilent, began: float, now: float) -> None:
         """No answer. At once if the late one of another device may have been in its way, else after a while."""

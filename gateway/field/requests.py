@@ -9,7 +9,7 @@ from gateway.driver import Block
 from gateway.errors import LineDown
 from gateway.model import Reading, Value
 
-Waiting = asyncio.Future[None] | asyncio.Future[Mapping[str, Reading]]
+Waiting = asyncio.Future[float] | asyncio.Future[Mapping[str, Reading]]
 
 
 @dataclass(slots=True, eq=False)
@@ -20,7 +20,8 @@ class Order:
     point: str
     value: Value
     expires: float | None
-    done: asyncio.Future[None]
+    done: asyncio.Future[float]
+    """When the write that did it went out (monotonic seconds)."""
     tries: int = 0
 
 

@@ -272,7 +272,7 @@ class Outputs:
     def _pulsed(self, output: _Output, item: Outcome, now: Instant) -> Iterator[Effect]:
         """An order of a pulse, or of an edge of a repeated hold, has come back."""
         if output.want is True:
-            self._wait(output, output.wiring.pulse if item.ok else _LOOK, now)
+            self._wait(output, _left(output, item, now) if item.ok else _LOOK, now)
             output.pulsing = item.ok
         elif item.detail == "refused":
             output.pulsing, output.want = False, None
@@ -287,7 +287,7 @@ class Outputs:
                 yield from self._released(output)
         else:
             # Not ok: it may have been written all the same, with the answer lost.
-            self._wait(output, output.wiring.pulse if item.ok else 0.0, now)
+            self._wait(output, _left(output, item, now) if item.ok else 0.0, now)
 
     def _held(self, output: _Output, item: Outcome, now: Instant) -> Iterator[Effect]:
         if output.wiring.repeat is not None:
@@ -313,3 +313,9 @@ class Outputs:
 
     def _wait(self, output: _Output, seconds: float, now: Instant) -> None:
         self._timers.set((PART, str(output.ref)), now.mono + seconds)
+
+
+def _left(output: _Output, item: Outcome, now: Instant) -> float:
+    """Seconds until the end of a pulse, which began with the write and not with what is known of it."""
+    began = now.mono if item.sent is None else min(item.sent, now.mono)
+    return max(0.0, began + output.wiring.pulse - now.mono)

@@ -15,7 +15,17 @@ from gateway.site.linkage import Linkage
 from gateway.site.outputs import Outputs, Wiring
 from gateway.site.overdue import Overdue
 from gateway.site.resetting import Resetting
-from gateway.site.settings import CAMERA_ALARMS, ON_LOSS, OWN_ALARMS, AlarmRule, Condition, Ref, SiteSettings, built_in
+from gateway.site.settings import (
+    CAMERA_ALARMS,
+    CONFUSED,
+    ON_LOSS,
+    OWN_ALARMS,
+    AlarmRule,
+    Condition,
+    Ref,
+    SiteSettings,
+    built_in,
+)
 from gateway.site.taken_out import TakenOut
 from gateway.site.timers import Timers
 
@@ -84,7 +94,7 @@ def _rules(settings: SiteSettings) -> list[AlarmRule]:
     for device in settings.devices:
         rules += [built_in(f"{device}/{name}") for name in ("silent", "blind")]
         rules.append(built_in(f"{device}/disabled", "disabled"))
-    rules += [built_in(f"{line}/down") for line in settings.lines]
+    rules += [built_in(f"{line}/{name}") for line in settings.lines for name in ("down", CONFUSED)]
     for gate in settings.gates:
         rules += [built_in(f"{gate}/{name}", "gate") for name in ("gate-stuck", "held-unknown")]
     rules += [built_in(f"{gate.id}/{ON_LOSS}") for gate in settings.gates.values() if gate.on_loss == "open"]

@@ -31,6 +31,9 @@ CAMERA_ALARMS = ("camera-unreadable", "camera-token", "camera-clock")
 ON_LOSS = "on-loss"
 """Name of a gate's alarm, kind fault: its module does not know what to do when the gateway falls silent."""
 
+CONFUSED = "bus-confused"
+"""Name of a line's alarm, kind fault: answers came on it that nobody had asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:

@@ -37,7 +37,7 @@ from gateway.model import (
 from gateway.site import alarms, commands, deadlines, gates, outputs, overdue, refusals, repeats, resetting, taken_out
 from gateway.site.ids import Ids
 from gateway.site.parts import Parts
-from gateway.site.settings import ON_LOSS, Ref, SiteSettings, built_in
+from gateway.site.settings import CONFUSED, ON_LOSS, Ref, SiteSettings, built_in
 
 
 class Site:
@@ -177,7 +177,7 @@ class Site:
             case OwnHealth(alarm, True):
                 yield from known.end(alarm, now)
             case OwnHealth(alarm, False, detail):
-                kind = "fault" if alarm.endswith(f"/{ON_LOSS}") else "gateway"
+                kind = "fault" if alarm.endswith((f"/{ON_LOSS}", f"/{CONFUSED}")) else "gateway"
                 yield from known.begin(built_in(alarm, kind), detail, now)
             case DeviceHealth(device, True):
                 self._silent.discard(device)

@@ -79,6 +79,8 @@ class Exchange:
     """Sound answers of other units: late ones."""
     echoed: bool
     """Our own request came back."""
+    aside: bool = False
+    """It is not what was to be known: it proves whose answers come, and may be refused."""
 
     @property
     def verdict(self) -> Verdict:
@@ -166,21 +168,22 @@ def reply(asked: bytes, pdu: bytes) -> str:
 
 
 def _on_bus(pieces: Iterable[Piece]) -> Iterator[Exchange]:
-    asked: tuple[float, bytes] | None = None
+    asked: Piece | None = None
     received, heard = b"", None
-    for way, at, data in pieces:
+    for piece in pieces:
+        way, at, data = piece
         if way == "<":
             received, heard = received + data, at
             continue
         if asked is not None:
             yield _heard(asked, received, heard)
-        asked, received, heard = (at, data), b"", None
+        asked, received, heard = piece, b"", None
     if asked is not None:
         yield _heard(asked, received, heard)
 
 
-def _heard(asked: tuple[float, bytes], received: bytes, heard: float | None) -> Exchange:
-    sent, request = asked
+def _heard(asked: Piece, received: bytes, heard: float | None) -> Exchange:
+    way, sent, request = asked
     unit, pdu = request[0], request[1:-2]
     echo = received.find(request)
     rest = received if echo < 0 else received[:echo] + bytes(len(request)) + received[echo + len(request) :]
@@ -191,7 +194,7 @@ def _heard(asked: tuple[float, bytes], received: bytes, heard: float | None) -> 
         answer = Frame(at, at + len(request), unit, pdu)
     elif answer is None and echo >= 0 and pdu[0] in (5, 6):
         answer, echo = Frame(echo, echo + len(request), unit, pdu), -1
-    return Exchange(sent, unit, pdu, request, received, heard, answer, stray, echo >= 0)
+    return Exchange(sent, unit, pdu, request, received, heard, answer, stray, echo >= 0, way == "?")
 
 
 def _wanted(data: bytes, unit: int, pdu: bytes) -> Frame | None:

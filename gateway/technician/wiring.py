@@ -53,6 +53,7 @@ class Tally:
 def diagnose(line: str, devices: Mapping[int, str], talk: Sequence[Exchange], *, bus: bool = True) -> list[Sign]:
     """What is wrong on a line. `devices`: names by unit; `talk`: what was said lately; `bus`: in RTU frames."""
     about = f"line {line}"
+    talk = [one for one in talk if not (one.aside and (one.unit not in devices or one.verdict == "exception"))]
     tallies = count(talk)
     signs = [*_echo(about, talk)]
     if not talk:
@@ -80,6 +81,13 @@ def oddities(line: str, odd: Mapping[str, object] | None) -> list[Sign]:
     if odd.get("identity"):
         what = f"its answers are not named as the standard has it: {odd['identity']}"
         signs.append(Sign(about, "doubt", what, "it works; do not write `strict: true` on this line"))
+    if odd.get("confused"):
+        what = f"{odd['unpaired']} frames belonged to no question of ours: {odd['confused']}"
+        todo = "one master on a bus; a serial server must hand on each answer once, to who asked, and keep none"
+        signs.append(Sign(about, "wrong", what, todo))
+    elif odd.get("unpaired") or odd.get("unproved"):
+        what = f"{odd['unpaired']} frames since the start belonged to no question of ours; none for a minute"
+        signs.append(Sign(about, "doubt", what, "see its frames (site-gateway watch), and who else asks on it"))
     if odd.get("floods"):
         what = f"it was closed {odd['floods']} times because it floods with what nobody asked for"
         signs.append(Sign(about, "wrong", what, "see what stands at this address; nothing but Modbus belongs there"))

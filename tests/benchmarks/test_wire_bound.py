@@ -94,7 +94,7 @@ def bounds(file: SiteFile, measured: Mapping[str, float]) -> dict[str, AlarmBoun
     """What `plan` reckons for the first line. `measured`: the longest answer of each device, as it is known."""
     load = load_of(
         "l0",
-        build.poller(file, "l0"),
+        build.requests(file, "l0"),
         {f"{name}.smoke": 2 for name in file.devices},
         dict.fromkeys(file.devices, LATENCY) | dict(measured),
     )

@@ -37,8 +37,9 @@ class Contact:
 class Bus:
     """A line as the analysis sees it: each read takes its wire time and a random latency.
 
-    After a miss it is quiet until the latest answer would have passed (`bus`); the first read of a device that comes
-    back is asked twice, and its first question may have been refused, with the same quiet after it.
+    After a miss it is quiet until the latest answer would have passed (`bus`), and questions aside go before the next
+    read if the device was answering before; so they do when it comes back, and the first of them may have been refused,
+    with the same quiet after it. A confirm read may be preceded by one.
     """
 
     load: LineLoad
@@ -57,6 +58,8 @@ class Bus:
     """When a read stayed without an answer."""
     _quiet_until: float = 0.0
     _doubts: set[str] = field(default_factory=set)
+    _doubtful: bool = False
+    """Whose answers come has to be proved."""
 
     def blocks(self) -> Sequence[Block]:
         return [
@@ -83,18 +86,29 @@ class Bus:
             sent = begin + self.rng.random() * block.wire
             self.now = self.last_miss = sent + timeout
             self._quiet_until = sent + max(timeout, device.ceiling) + block.wire
+            self._doubtful |= block.device not in self._doubts
             self._doubts.add(block.device)
             raise DeviceSilent("dead")
         if self.bus and block.device in self._doubts:
             self._doubts.discard(block.device)
-            begin += took + self.rng.choice((0.0, device.ceiling + block.wire))
-            took = block.wire + self.rng.random() * device.latency
+            self._doubtful = False
+            begin += self.rng.choice((self._aside(2), self._aside(4) + device.ceiling))
+        elif self.bus and self._doubtful:
+            self._doubtful = False
+            begin += self._aside(self.rng.choice((2, 3, 4)))
+        if self.bus and block.lane is Lane.ORDER:
+            begin += self._aside(self.rng.choice((0, 1)))
         self.latency = took - block.wire
         sampled = begin if self.sharp else begin + self.rng.random() * took
         for point in block.points:
             self.last_read[f"{block.device}.{point}"] = begin
         self.now = begin + took + self.rng.random() * self.load.turn
         return bytes(self.contacts.get(f"{block.device}.{point}", inf) <= sampled for point in block.points)
+
+    def _aside(self, count: int) -> float:
+        """So many questions that prove whose answers come."""
+        longest = max(device.latency for device in self.load.devices.values())
+        return sum(self.load.aside + self.rng.random() * longest for _ in range(count)) if self.load.aside else 0.0
 
     def decode(self, block: Block, raw: bytes) -> Mapping[str, Decoded]:
         return {

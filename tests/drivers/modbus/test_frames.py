@@ -6,11 +6,14 @@ from hypothesis import strategies as st
 
 from drivers.modbus.frames import (
     Ask,
+    count_of,
     crc16,
     judge,
     read,
-    recount,
+    resized,
     search,
+    trimmed,
+    whole_frames,
     write_one,
     write_registers,
 )
@@ -174,14 +177,28 @@ def test_a_read_whose_echo_looks_like_its_answer() -> None:
     assert found.answer == b"\1\2\3"
 
 
-@given(asks, st.sets(st.binary(min_size=3, max_size=3), max_size=2))
-def test_another_count_gives_an_answer_of_another_length(ask: Ask, avoid: set[bytes]) -> None:
-    other = recount(ask, avoid | {ask.head}, rtu)
-    assert other is not None
+@given(asks, st.integers(1, 125))
+def test_another_count_asks_for_the_same_place(ask: Ask, count: int) -> None:
+    other = resized(ask, count, rtu)
     assert other.pdu[:3] == ask.pdu[:3]
-    assert other.size != ask.size
-    assert other.head not in avoid
-    assert other.size <= 253
+    assert count_of(other) == count
+    assert other.head[:2] == ask.head[:2]
+
+
+@given(asks, st.binary(min_size=250, max_size=250))
+def test_of_a_longer_answer_only_what_was_wanted_is_left(ask: Ask, data: bytes) -> None:
+    wanted = trimmed(ask, data)
+    assert len(wanted) == ask.size - 3
+    bits = count_of(ask) if ask.pdu[0] <= 2 else 8 * len(wanted)
+    number = int.from_bytes(data, "little") & (1 << bits) - 1
+    assert int.from_bytes(wanted, "little") == number
+
+
+@given(st.lists(st.binary(min_size=1, max_size=60), max_size=4), st.binary(max_size=4))
+def test_whole_frames_are_found_one_behind_the_other(datas: list[bytes], noise: bytes) -> None:
+    frames = [adu + crc16(adu) for data in datas for adu in (bytes((9, 3, len(data))) + data,)]
+    buffer = b"\x55" * len(noise) + b"".join(frames)
+    assert [frame for frame, _ in whole_frames(buffer)] == frames
 
 
 @given(asks, st.binary(min_size=2, max_size=260))

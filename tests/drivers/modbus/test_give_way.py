@@ -109,10 +109,12 @@ async def test_an_answer_that_has_begun_is_heard_to_its_end() -> None:
         answers.append(answer)
         return [(0.0, answer[:4])]
 
-    responder.usual = begins
     with pty_port(responder) as port:
         async with serial(port.path, unit(1, *holding(0), timeout=SLOW)) as line, asyncio.TaskGroup() as group:
             (block,) = line.blocks()
+            assert await values(line, block) == expected(block)
+            responder.usual = begins
+            line.frames.clear()
             reading = group.create_task(values(line, block, SLOW), name="read")
             await until(lambda: bool(line.frames) and line.frames[-1][0] == "<")
             line.give_way(0.0)

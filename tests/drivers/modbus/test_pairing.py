@@ -1,0 +1,168 @@
+"""No history of kept, doubled, shifted and foreign answers puts a value under a wrong point."""
+
+import asyncio
+import random
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import pytest
+
+from drivers.modbus.line import ModbusLine
+from drivers.modbus.settings import Device, LineSettings, Point
+from gateway.driver import Block
+from gateway.errors import DeviceError, LineDown
+from gateway.model import Lane
+from tests.drivers.modbus.converter import MUTE, PLAIN, STRICT, Client, Converter, named, on_terminal
+
+CEILING = 0.02
+UNITS = (PLAIN, STRICT, MUTE)
+PLACES = (("holding", 3, 0), ("holding", 3, 100), ("holding", 3, 200), ("input", 4, 0))
+HISTORIES = ("keep", "keep", "double", "double-later", "double-next", "shift", "drop", "late", "foreign", "nothing")
+Wrong = list[str]
+
+
+def device(unit: int) -> Device:
+    points = [
+        Point(name=f"{table}{address}.{part}", table=table, address=address + at)  # type: ignore[arg-type]
+        for table, _, address in PLACES
+        for at, part in enumerate(("name", "given"))
+    ]
+    return Device(id=f"d{unit}", unit=unit, points=tuple(points), timeout=CEILING)
+
+
+@asynccontextmanager
+async def behind(kind: str, converter: Converter, *units: int) -> AsyncIterator[ModbusLine]:
+    """A line to the converter; opened by whoever uses it."""
+    devices = tuple(device(unit) for unit in units)
+    if kind == "pty":
+        with on_terminal(converter) as path:
+            yield ModbusLine(LineSettings(name="bus", serial=path, baudrate=115200, devices=devices))
+        return
+    server = await asyncio.get_running_loop().create_server(lambda: Client(converter), "127.0.0.1", 0)
+    try:
+        port = server.sockets[0].getsockname()[1]
+        yield ModbusLine(
+            LineSettings(name="bus", host="127.0.0.1", port=port, framing="rtu", baudrate=115200, devices=devices)
+        )
+    finally:
+        server.close()
+
+
+class Reader:
+    """Reads blocks by chance, and judges every value."""
+
+    def __init__(self, line: ModbusLine, converter: Converter, rng: random.Random) -> None:
+        self.line, self.converter, self.rng = line, converter, rng
+        self.wrong: Wrong = []
+        self.read = self.missed = 0
+        self.history = self.before = ""
+        self.confirms = {block: line.block_for(block.device, block.points, Lane.ORDER)[0] for block in line.blocks()}
+
+    async def one(self, block: Block) -> bool:
+        """Read it, at times as a confirming read; whether there was an answer."""
+        began = self.converter.given
+        asked = self.confirms[block] if self.rng.random() < 0.3 else block
+        try:
+            raw = await self.line.read(asked, self.rng.choice((0.4, 1.0)) * CEILING)
+        except LineDown:
+            raise
+        except DeviceError:
+            self.missed += 1
+            return False
+        self.read += 1
+        found = {name: decoded.value for name, decoded in self.line.decode(asked, raw).items()}
+        self.judge(block, found, began)
+        return True
+
+    def judge(self, block: Block, found: Mapping[str, object], began: int) -> None:
+        place = block.points[0].rpartition(".")[0]
+        _, function, address = next(each for each in PLACES if place == f"{each[0]}{each[2]}")
+        name = named(int(block.device[1:]), function, address)
+        if found[f"{place}.name"] != name:
+            self.wrong.append(f"{self.history}: {block.device} {place} holds {found} instead of {name:#x}")
+        given = found[f"{place}.given"]
+        assert isinstance(given, int)
+        age = (self.converter.given - given) % 0x10000
+        since = (self.converter.given - began) % 0x10000
+        if age >= since and not self.may_be_of_the_question_before(block, given):
+            self.wrong.append(f"{self.history}: {block.device} {place} is {age} answers old, asked {since} ago")
+
+    def may_be_of_the_question_before(self, block: Block, given: int) -> bool:
+        """Who answers one count only can be asked the same twice in a row: a second copy is found out a read later."""
+        if block.device == f"d{PLAIN}" or "double" not in self.before:
+            return False
+        return given == self.converter.asked[-1][0] or given == self.converter.asked[-2][0]
+
+
+async def history(reader: Reader) -> None:
+    """One thing goes wrong, at some time between some reads; then the line is well again, and everything is read."""
+    rng, converter, line = reader.rng, reader.converter, reader.line
+    blocks = list(line.blocks())
+    reader.history = rng.choice(HISTORIES)
+    reader.before = f"{reader.before.rpartition(' ')[2]} {reader.history}"
+    again = reader.history == "keep" or rng.random() < 0.05
+    converter.keeps = reader.history == "keep"
+    converter.kept_instead = rng.random() < 0.5
+    if reader.history == "foreign":
+        for _ in range(rng.randrange(1, 4)):
+            frame = converter.foreign(*rng.choice(((3, 0), (3, 100), (4, 0), (3, 900))))
+            converter.send(frame)
+            await asyncio.sleep(rng.choice((0.0, 0.001)))
+            await reader.one(rng.choice(blocks))
+    elif reader.history not in ("keep", "nothing"):
+        converter.vice = reader.history  # type: ignore[assignment]
+    for _ in range(rng.randrange(1, 4)):
+        await reader.one(rng.choice(blocks))
+        await asyncio.sleep(rng.choice((0.0, 0.0, 0.001, 0.004)))
+    converter.vice, converter.keeps = "", False
+    if again:
+        await line.__aexit__(None, None, None)
+        await asyncio.sleep(0.001)
+        await line.__aenter__()
+    for _ in range(2):
+        await reader.one(rng.choice(blocks))
+
+
+async def histories(kind: str, seed: int, count: int) -> tuple[Wrong, int, int]:
+    rng = random.Random(seed)  # noqa: S311 - repeatable
+    converter = Converter(rng)
+    units = rng.choice((UNITS, (PLAIN,), (PLAIN, MUTE), (STRICT,), (MUTE,)))
+    converter.latest = (3.0 if units == (PLAIN,) else 0.8) * CEILING
+    async with behind(kind, converter, *units) as line:
+        await line.__aenter__()
+        reader = Reader(line, converter, rng)
+        for _ in range(count):
+            await history(reader)
+            if reader.wrong:
+                break
+        for block in line.blocks():  # whatever it was, it is over
+            for _ in range(10):
+                if await reader.one(block):
+                    break
+            else:
+                reader.wrong.append(f"{block.points} of {block.device} is not read any more")
+        await line.__aexit__(None, None, None)
+    return reader.wrong, reader.read, reader.missed
+
+
+async def judge(kind: str, seeds: range, count: int) -> None:
+    async with asyncio.TaskGroup() as group:
+        runs = [group.create_task(histories(kind, seed, count), name=f"line {seed}") for seed in seeds]
+    results = [run.result() for run in runs]
+    read, missed = sum(each[1] for each in results), sum(each[2] for each in results)
+    sys.stdout.write(f"\n{len(seeds) * count} histories: {read} values, {missed} misses\n")
+    assert not (wrong := [text for each in results for text in each[0]]), "\n".join(wrong)
+    assert read > missed
+
+
+@pytest.mark.parametrize("kind", ["pty", "tcp"])
+async def test_no_history_puts_a_value_under_a_wrong_point(kind: str) -> None:
+    await judge(kind, range(40), 25)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["pty", "tcp"])
+async def test_a_hundred_thousand_histories(kind: str) -> None:
+    for first in range(1000, 1500, 100):
+        await judge(kind, range(first, first + 100), 100)

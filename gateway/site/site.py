@@ -49,6 +49,8 @@ class Site:
         self._parts = Parts(settings, self._ids)
         self._down: set[str] = set()
         self._silent: set[str] = set()
+        self._blind: set[str] = set()
+        """Devices of which an alarm point cannot be seen: they do not count as alive."""
         self._of_line: dict[str, list[str]] = {}
         for device in settings.devices.values():
             self._of_line.setdefault(device.line, []).append(device.id)
@@ -66,7 +68,9 @@ class Site:
         parts.gates.restore(memory)
         self._silent = {device for device in self._settings.devices if parts.alarms.standing(f"{device}/silent")}
         self._down = {line for line in self._settings.lines if parts.alarms.standing(f"{line}/down")}
-        lost = [*self._silent, *(device for line in self._down for device in self._of_line.get(line, ()))]
+        self._blind = {device for device in self._settings.devices if parts.alarms.standing(f"{device}/blind")}
+        unseen = self._silent | self._blind
+        lost = [*unseen, *(device for line in self._down for device in self._of_line.get(line, ()))]
         parts.linkage.health(lost, answering=False)
         parts.linkage.restore(memory)
         parts.annunciator.restore(memory)
@@ -189,9 +193,13 @@ class Site:
                     yield from known.begin(built_in(f"{device}/silent"), detail, now)
                 yield from self._reach([device], now)
             case DeviceBlind(device, True, detail):
+                self._blind.add(device)
                 yield from known.begin(built_in(f"{device}/blind"), detail, now)
+                yield from self._reach([device], now)
             case DeviceBlind(device, False):
+                self._blind.discard(device)
                 yield from known.end(f"{device}/blind", now)
+                yield from self._reach([device], now)
             case LineHealth(line, True, detail):
                 self._down.discard(line)
                 yield from known.note(f"{line}/down", detail, now) if detail else known.end(f"{line}/down", now)
@@ -207,7 +215,7 @@ class Site:
         """Devices are lost, or can be reached again: then what waits for them goes at once."""
         for device in devices:
             well = device not in self._silent and self._settings.devices[device].line not in self._down
-            self._parts.linkage.health([device], answering=well)
+            self._parts.linkage.health([device], answering=well and device not in self._blind)
             if well:
                 yield from self._parts.outputs.kick(device, now)
 

@@ -10,15 +10,23 @@ import asyncio
 import gc
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from itertools import repeat
 
 import pytest
 
+from gateway.errors import DeviceSilent, LineDown
 from simulators import packets
 from tests.cloud.raw_broker import Raw, message, pair, raw_broker
 from tests.cloud.running import ROOT, eventually, running
 from tests.drivers.anpr.crafted import CRAFTED, MOST
 from tests.drivers.anpr.pushing import Taker, camera, connected, listening, request
+from tests.drivers.modbus.dtu import connected as connected_to
+from tests.drivers.modbus.lines import holding, tcp, unit
+from tests.drivers.modbus.stranger import Stranger, frame
+from tests.drivers.modbus.test_dialin import free_port
+from tests.drivers.modbus.test_dialin import listening as listening_for_calls
+from tests.drivers.modbus.test_dialin import settings as calls_at
 
 BUDGET_S = 0.05
 FLOOR_FOR_S = 0.5
@@ -124,8 +132,65 @@ def camera_chunks(size: int) -> Row:
 CAMERAS = {f"camera: {name}": camera_push(*said) for name, said in CRAFTED.items()}
 
 
+# ---- Modbus TCP, and the port at which devices dial in
+
+
+def modbus(flood: bytes) -> Row:
+    """A line asks, and its device answers by `flood` over and over, until the line has had enough of it."""
+
+    @asynccontextmanager
+    async def row() -> AsyncIterator[Callable[[], Coroutine[None, None, None]]]:
+        async with (
+            Stranger(lambda _: repeat(many(flood, PIECE))).serving() as server,
+            tcp(server.port, unit(1, *holding(0))) as line,
+        ):
+
+            async def work() -> None:
+                with suppress(LineDown):
+                    while True:
+                        with suppress(DeviceSilent):
+                            await line.read(line.blocks()[0], 0.1)
+
+            yield work
+            assert line.oddities["floods"] == 1
+
+    return row
+
+
+def dial_in(flood: bytes) -> Row:
+    """Somebody dials in and says `flood`."""
+
+    @asynccontextmanager
+    async def row() -> AsyncIterator[Callable[[], Coroutine[None, None, None]]]:
+        port = free_port()
+        async with listening_for_calls(calls_at(port)) as (_, calls):
+
+            async def work() -> None:
+                async with connected_to(port) as (reader, writer):
+                    writer.write(many(flood, PIECE))
+                    with suppress(ConnectionError):
+                        assert await reader.read(1) == b""
+                assert calls.turned_away
+
+            yield work
+
+    return row
+
+
+MODBUS_FLOODS = {
+    "frames nobody asked for": frame(9, b"\1\3\2\0\7"),
+    "the longest frames": frame(9, b"\1\3\xfa" + bytes(250)),
+    "zeros": b"\0",
+    "headers without frames": b"\0\1\0\0\0\6\1\3",
+    "half headers": b"\0\1\0\0\0",
+    "text": b"HTTP/1.1 200 OK\r\n",
+}
+
+
 ROWS: dict[str, Row] = {
     **CAMERAS,
+    **{f"modbus: {name}": modbus(flood) for name, flood in MODBUS_FLOODS.items()},
+    **{f"dial-in: {name}": dial_in(flood) for name, flood in MODBUS_FLOODS.items()},
     "camera: chunks of a byte": camera_chunks(1),
     "camera: chunks of 64 bytes": camera_chunks(64),
     "mqtt: properties up to the limit": mqtt(message(COMMAND, b"x", many(pair(b"", b""), LIMIT - 64))),

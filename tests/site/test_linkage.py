@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.model import DeviceBlind, LineHealth
 from gateway.site.settings import LinkageSettings, Ref
 from tests.site.compound import WIRE, Compound, yard
 
@@ -175,6 +176,45 @@ def test_a_zone_with_fewer_than_two_devices_alive_needs_one_and_says_so() -> Non
     site.come_back("heat-8")
 
     assert not site.alarm("garage/linkage-degraded")
+
+
+def test_a_device_that_refuses_its_alarm_point_does_not_count_as_alive() -> None:
+    site = Compound()
+
+    site.feed(DeviceBlind("heat-8", True, "no value for 99 s: heat (refused)", site.instant()))
+    assert site.alarm("heat-8/blind")["kind"] == "fault"
+    assert site.alarm("garage/linkage-degraded")
+    site.burn("heat-9")
+    site.wait(1)
+    assert held(site)
+    site.feed(DeviceBlind("heat-8", False, "", site.instant()))
+
+    assert not site.alarm("heat-8/blind")
+    assert not site.alarm("garage/linkage-degraded")
+
+
+def test_a_silence_that_a_lost_line_held_back_is_told_when_the_line_is_back() -> None:
+    site = Compound()
+
+    site.line("loop", up=False)
+    site.fall_silent("heat-8")
+    assert not site.alarm("heat-8/silent")
+    site.line("loop", up=True)
+
+    assert site.alarm("heat-8/silent")
+    assert site.alarm("garage/linkage-degraded")
+
+
+def test_a_line_that_flaps_keeps_its_alarm_and_says_how_often() -> None:
+    site = Compound()
+
+    site.line("loop", up=False)
+    site.feed(LineHealth("loop", True, "lost 4 times in 10 min", site.instant()))
+    assert site.alarm("loop/down")["text"] == "lost 4 times in 10 min"
+    assert not site.alarm("garage/linkage-degraded"), "its devices can be reached"
+    site.feed(LineHealth("loop", True, "", site.instant()))
+
+    assert not site.alarm("loop/down")
 
 
 def test_a_lone_device_in_fire_is_enough_when_the_other_is_disabled() -> None:

@@ -7,6 +7,7 @@ without those 20 MiB, and starts sooner on a machine with more than one core.
 import gc
 import os
 import pickle
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,6 +66,9 @@ def begin(site: Path) -> Preparation:
     answer, write = os.pipe()
     pid = os.fork()
     if pid == 0:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         os.close(answer)
         _read_and_end(site, write)
     os.close(write)
@@ -91,6 +95,8 @@ def _read_and_end(site: Path, write: int) -> None:
         with os.fdopen(write, "wb") as stream:
             stream.write(answer)
         status = 0
+    except BrokenPipeError:
+        pass  # who asked has ended meanwhile
     except BaseException:  # noqa: BLE001 - a copy of the caller must not go on as the caller
         import traceback  # hardly ever needed
 

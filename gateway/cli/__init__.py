@@ -5,6 +5,8 @@
 Exit status: 0 done, 1 the file is wrong, 2 it cannot be done now, 3 no daemon runs, 64 the command line is wrong.
 """
 
+import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -14,6 +16,9 @@ __all__ = ["main"]
 def main() -> NoReturn:
     """Run the command line and exit."""
     if sys.argv[1:2] == ["run"]:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under `nohup`
+                signal.signal(number, _not_begun)
         from gateway.prepare import begin_early
 
         begin_early(sys.argv[2:])
@@ -34,3 +39,8 @@ def main() -> NoReturn:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)  # the reader of our output has seen enough
+
+
+def _not_begun(_number: int, _frame: object) -> NoReturn:
+    """Asked to end before the gateway has begun: there is nothing to put away. `app` takes the signals over."""
+    os._exit(0)

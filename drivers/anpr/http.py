@@ -33,7 +33,7 @@ SILENT_S = 0.5
 HEAD_WITHIN_S = 10.0
 ANSWER_WITHIN_S = 10.0
 LINGER_S = 0.5
-PIECE = 64 << 10
+PIECE = 256 << 10
 _BLANK_LINES = 8
 _ASKED = 3
 """Times that a body which is short is looked at."""

@@ -105,6 +105,15 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class StoodStill:
+    """The whole process stood still (stopped, or the machine was): `blind_from`…`at` was not watched (wall seconds)."""
+
+    at: Instant
+    version: str
+    blind_from: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """The process has been asked to end."""
 
@@ -318,8 +327,8 @@ class Performed:
 
 
 Input = (
-    Started | Stopping | Answer | LineHealth | DeviceHealth | DeviceBlind | OwnHealth | SetAside | WentBack | Tick
-    | Outcome | Command | Refused | Person | Passage | ListReady | Performed
+    Started | StoodStill | Stopping | Answer | LineHealth | DeviceHealth | DeviceBlind | OwnHealth | SetAside | WentBack
+    | Tick | Outcome | Command | Refused | Person | Passage | ListReady | Performed
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import orjson
 
 from gateway.log import logger
-from gateway.model import Answer, Input, Instant, Started, Stopping, Tick
+from gateway.model import Answer, Input, Instant, Started, StoodStill, Stopping, Tick
 
 _log = logger(__name__)
 
@@ -198,7 +198,7 @@ class Poison:
 def _parts(item: Input) -> list[Part]:
     """By what an input is known again; nothing for one without content."""
     match item:
-        case Tick() | Started() | Stopping():
+        case Tick() | Started() | StoodStill() | Stopping():
             return []
         case Answer(device, readings):
             return [_point(device, point, reading) for point, reading in readings.items()]

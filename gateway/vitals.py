@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gateway import health
+from gateway import __version__, health
 from gateway.clock import Clock
 from gateway.cloud.journal import Journal
 from gateway.crashes import Crashes
@@ -13,7 +13,7 @@ from gateway.field.lines import Line
 from gateway.field.telemetry import Telemetry
 from gateway.inbox import Inbox
 from gateway.log import logger
-from gateway.model import Json
+from gateway.model import Json, StoodStill
 from gateway.north import North, Task
 from gateway.notify import notify, watchdog_interval
 from gateway.poison import Poison
@@ -22,6 +22,8 @@ from gateway.supervision import Supervision
 _log = logger(__name__)
 
 _HEALTH_EVERY = 60.0
+_STILL_S = 6.0
+"""Between two looks a second apart: nobody watched, for over 5 s."""
 _STUCK = 30.0
 """A task that has not moved for so long is stuck: the watchdog is not fed any more."""
 
@@ -101,9 +103,14 @@ class Vitals:
     # ---- what runs --------------------------------------------------------------------------------
 
     async def _supervise(self) -> None:
+        before = self._clock.now().mono
         while True:
             await asyncio.sleep(1.0)
             now = self._clock.now()
+            still, before = now.mono - before, now.mono
+            if still > _STILL_S:
+                _log.warning("the process stood still", for_s=round(still, 1))
+                self._inbox.remind(StoodStill(now, __version__, now.wall - still))
             self._supervision.look(now)
             self._crashes.look(now)
 

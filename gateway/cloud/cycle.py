@@ -26,6 +26,8 @@ from gateway.errors import StoreDamaged, StoreError, StoreGone
 from gateway.model import Instant, Stream
 
 STALL_SECONDS = 2.0
+_PASSED_OVER_S = 15.0
+"""A disk that answers later than this is passed over: what is new does not wait for the backlog on it any more."""
 _RETRY_SECONDS = (1.0, 30.0)
 _UPKEEP_SECONDS = 60.0
 _EXPIRE_EVERY = 60
@@ -411,11 +413,19 @@ class Cycle:
         self.kick()
 
     def _stalled(self) -> None:
-        """The job under way takes over 2 s: nothing waits for it any more."""
+        """The job under way takes over 2 s: no new event waits for its commit any more.
+
+        Behind a backlog on disk it waits still: a disk that is slow for a while must not turn a stream's order round.
+        """
+        self._stall = self._loop.call_later(_PASSED_OVER_S - STALL_SECONDS, self._pass_over)
         self._slow = True
         if self._trouble is None:
             self.counters.losses += 1
         self._queue.accept_all()
+        self._ready()
+
+    def _pass_over(self) -> None:
+        """It does not answer at all: the backlog on it is passed over until it does."""
         self._delivery.skip()
         self._ready()
 

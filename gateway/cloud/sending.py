@@ -198,6 +198,8 @@ class Sending:
         for slot in self.slots:
             if guilty is not None and slot.topic == guilty.topic and slot.hung_up(now, _HELD_S):
                 self._tell_refused(slot.name, slot.code)
+        for lane in self.lanes:
+            self._outbox.rewind(lane.stream)  # what comes now waits: its time may be corrected before it is sent
         for message in reversed(flight):
             if guilty is None or message.topic != guilty.topic:
                 self._put_back(message)

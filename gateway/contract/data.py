@@ -154,6 +154,9 @@ STARTED: Final = record(
         "version": text(),
         "blind_from": maybe(moment("From here to `blind_until` nobody watched; null: the store is new")),
         "blind_until": maybe(moment()),
+        "reason": maybe(
+            text("`stood still`: the process did not end, but was stopped or starved meanwhile; else absent")
+        ),
     }
 )
 

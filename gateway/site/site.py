@@ -29,6 +29,7 @@ from gateway.model import (
     Refused,
     SetAside,
     Started,
+    StoodStill,
     Stopping,
     Stream,
     WentBack,
@@ -139,7 +140,7 @@ class Site:
                 yield from self._parts.passages.take(item, now)
             case ListReady() if self._parts.passages is not None:
                 yield from self._parts.passages.list_ready(item, now)
-            case Started() | Stopping() | SetAside() | WentBack():
+            case Started() | StoodStill() | Stopping() | SetAside() | WentBack():
                 yield from self._own(item, now)
 
     def _answer(self, item: Answer, now: Instant) -> Iterator[Effect]:
@@ -219,10 +220,12 @@ class Site:
             if well:
                 yield from self._parts.outputs.kick(device, now)
 
-    def _own(self, item: Started | Stopping | SetAside | WentBack, now: Instant) -> Iterator[Effect]:
+    def _own(self, item: Started | StoodStill | Stopping | SetAside | WentBack, now: Instant) -> Iterator[Effect]:
         match item:
             case Started():
                 yield from self._started(item, now)
+            case StoodStill(_, version, blind_from):
+                yield self._watched_from(version, blind_from, now, reason="stood still")
             case Stopping():
                 yield from self._parts.commands.sum_up(now)
                 yield from self._parts.deadlines.save(now)
@@ -235,6 +238,14 @@ class Site:
                 for alarm in alarms:
                     yield from self._parts.alarms.disown(alarm, now)
 
+    def _watched_from(self, version: str, blind_from: float | None, now: Instant, reason: str | None = None) -> Effect:
+        data: dict[str, Json] = {
+            "version": version,
+            "blind_from": None if blind_from is None else rfc3339(blind_from),
+            "blind_until": now.rfc3339(),
+        }
+        return self._audit("gateway.started", data if reason is None else {**data, "reason": reason}, now)
+
     def _started(self, item: Started, now: Instant) -> Iterator[Effect]:
         parts = self._parts
         parts.deadlines.start(now)
@@ -243,13 +254,7 @@ class Site:
         yield from parts.annunciator.settle(now)
         yield from parts.outputs.start(now)
         yield from parts.resetting.start(now)
-        blind_from = None if item.blind_from is None else rfc3339(item.blind_from)
-        data: dict[str, Json] = {
-            "version": item.version,
-            "blind_from": blind_from,
-            "blind_until": now.rfc3339(),
-        }
-        yield self._audit("gateway.started", data, now)
+        yield self._watched_from(item.version, item.blind_from, now)
         if item.quarantined is not None:
             yield self._audit("store.quarantined", {"file": item.quarantined}, now)
         for orphan in self._orphans:

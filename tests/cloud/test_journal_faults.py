@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import orjson
@@ -401,3 +401,17 @@ async def test_on_a_small_disk_telemetry_gives_way_and_the_store_goes_on(tmp_pat
             assert left == list(range(left[0], 4801))
             assert sum(gap["count"] for gap in named) == left[0] - 1
             assert store.stats().losses == 0
+
+
+async def test_a_slow_disk_at_the_start_turns_no_order_round(tmp_path: Path) -> None:
+    """What happens meanwhile waits behind the backlog that lies on it, and comes after it."""
+    async with journal(tmp_path) as store:
+        await accepted(store, [emit(n=n) for n in range(1000)])
+    async with journal(tmp_path) as store:
+        with closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            store.append([emit(n="live")])
+            await until(lambda: store.lost)
+            assert store.take(Stream.ALARM) is None
+            other.execute("COMMIT")
+        assert sequences(await taken(store, Stream.ALARM, 1001)) == list(range(1, 1002))

@@ -29,7 +29,7 @@ devices:
     kind: smoke-detector
     points:
       smoke: {{at: holding 0, every: 50ms, alarms: {{fire: {{kind: fire, equals: 1}}}}}}
-      battery: {{at: holding 1, every: 50ms, alarms: {{battery: {{above: 50}}}}}}
+      battery: {{at: holding 1, every: 50ms, alarms: {{battery: {{kind: gas, latch: false, above: 50}}}}}}
       level: {{at: holding 2, every: 50ms, alarms: {{high: {{kind: water, above: 50, for: 1s}}}}}}
   other:
     line: loop

@@ -166,6 +166,24 @@ async def test_what_was_born_unsynced_gets_its_true_time_before_it_is_sent(tmp_p
         assert abs(wall_of(raised["time"]) - true) < PROMPT
 
 
+async def test_the_first_event_after_the_link_was_lost_is_corrected_too(tmp_path: Path) -> None:
+    """It finds nothing waiting before it, but the broker is away: it leaves later, and by then the clock is set."""
+    hands = Hands(wall=-time.time(), synced=False)
+    async with world(tmp_path) as it, gateway(it, hands):
+        await it.flip()
+        await it.cloud.until(lambda seen: bool(seen.of("alarm.cleared", BATTERY)))
+        await it.broker.stop()
+        it.served.set(0, 1)
+        true = time.time()
+        await asyncio.sleep(ASKED_EVERY / 10)
+        hands.wall, hands.synced = 0.0, True
+        await asyncio.sleep(ASKED_EVERY + 1.0)
+        await it.broker.start()
+        raised = await it.until_told("alarm.raised", "panel/smoke/fire")
+        assert raised["clock"] == "corrected"
+        assert abs(wall_of(raised["time"]) - true) < PROMPT
+
+
 async def test_nobody_sets_the_clock_for_a_week(tmp_path: Path) -> None:
     hands = Hands(synced=False)
     async with world(tmp_path) as it:

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import os
+import signal
+import time
 from pathlib import Path
 
 from gateway.cloud.events import wall_of
@@ -90,3 +93,21 @@ async def test_what_was_not_watched(tmp_path: Path) -> None:
     stopping = it.cloud.of("gateway.stopping")[0]["time"]
     assert stopping <= third["blind_from"] < it.cloud.of("gateway.started")[2]["time"]
     assert all(wall_of(data["blind_from"]) < wall_of(data["blind_until"]) for data in (second, third))
+
+
+async def test_a_process_that_stood_still_says_what_it_did_not_watch(tmp_path: Path) -> None:
+    async with world(tmp_path) as it, it.running() as gateway:
+        await it.flip()
+        begun = time.time()
+        os.kill(gateway.pid, signal.SIGSTOP)
+        await asyncio.sleep(7.0)
+        os.kill(gateway.pid, signal.SIGCONT)
+        ended = time.time()
+        await it.cloud.until(lambda seen: len(seen.of("gateway.started")) == 2)
+        first, second = (event["data"] for event in it.cloud.of("gateway.started"))
+        assert "reason" not in first
+        assert second["reason"] == "stood still"
+        assert begun - 1.5 < wall_of(second["blind_from"]) < begun + 0.5
+        assert abs(wall_of(second["blind_until"]) - ended) < 2.0
+        await it.flip()
+        it.must_be_whole()

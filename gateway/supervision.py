@@ -13,7 +13,10 @@ from gateway.cloud.lane import HUNG_UP
 from gateway.cloud.link import COMMANDS_DROPPED, COMMANDS_REFUSED
 from gateway.cloud.outbox import Row
 from gateway.kinds import RETAINED
+from gateway.log import Allowance, logger
 from gateway.model import Effect, Emit, Instant, Json, OwnHealth, SetAside, Stream, WentBack
+
+_log = logger(__name__)
 
 STORE, CLOCK, NOT_DELIVERED = "gateway/store", "gateway/clock", "gateway/not-delivered"
 CRASHES, POISON = "gateway/crashes", "gateway/poison"
@@ -28,6 +31,8 @@ _WELL_FOR = 10.0
 """The store must be well for so long before it is said, so that a disk that stutters is one alarm."""
 _STATS_EVERY = 10.0
 _FIRES = 1024
+_LOGGED = ("zone", "place", "state", "gate", "cause", "by", "commanded", "actual", "text")
+"""What a line of the log says of a fire or a gate."""
 _WAITING_FOR_TIME = "waiting for time"
 
 
@@ -52,6 +57,7 @@ class Supervision:
         self._bare: tuple[float, int] | None = None
         self._well_since: float | None = None
         self._stats_at = float("-inf")
+        self._log_allowance = Allowance(burst=100, per_minute=60)
 
     def begin(self, now: Instant, *, fires: bool, untold: bool) -> None:
         """At the start. `fires`: one stands; `untold`: `not-delivered` stands from the life before."""
@@ -76,8 +82,23 @@ class Supervision:
     def emitted(self, effects: Sequence[Effect], now: Instant) -> None:
         """A step is on its way into the journal."""
         for effect in effects:
+            if isinstance(effect, Emit):
+                self._log_event(effect, now)
             if isinstance(effect, Emit) and _tells_fire(effect) and len(self._fires) < _FIRES:
                 self._fires[effect.id] = now.mono
+
+    def _log_event(self, event: Emit, now: Instant) -> None:
+        """Fires and gates stand in the log too: whoever has nothing but the log sees what was done, and why."""
+        is_fire = event.type.startswith("alarm.") and event.data.get("kind") == "fire"
+        if not is_fire and not event.type.startswith("gate."):
+            return
+        refused = self._log_allowance.take(now.mono)
+        if refused is None:
+            return
+        facts = {key: event.data[key] for key in _LOGGED if event.data.get(key) is not None}
+        if refused:
+            facts["not_shown"] = refused
+        _log.info(event.type, subject=event.subject, **facts)
 
     def heard(self, row: Row) -> None:
         """The broker took the row, and somebody listens."""

@@ -30,6 +30,7 @@ def last(site: Path, name: str, out: Path | None, *, as_json: bool) -> int:
     import base64
 
     from gateway.local.control import Daemon
+    from gateway.safe_write import as_owner, replace_file
     from gateway.site.masks import without_plates
 
     _, file = load_good(site)
@@ -44,7 +45,8 @@ def last(site: Path, name: str, out: Path | None, *, as_json: bool) -> int:
     body = base64.b64decode(str(found["body_base64"]))
     say(f"{found['time']} {name} {found['path']} {found['content_type']}: {found['size']} bytes: {found['why']}")
     if out is not None:
-        out.write_bytes(body)
+        with as_owner(out):
+            replace_file(out, body)
         say(f"{out}: {len(body)} bytes")
         return 0
     text = body.decode("utf-8", "backslashreplace")

@@ -38,6 +38,8 @@ _QUIET_S = 10.0
 _TAKE_S = 5.0
 """For an answer to be taken."""
 _RETRY_S = 10.0
+_PACE_S = 0.05
+"""Between two questions of an account that is no technician: nobody who only looks on takes the loop from the site."""
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[Json]]
 
@@ -60,7 +62,8 @@ class _Client:
 class Control:
     """Serves `asks` on the first of `sockets` that can be made, until cancelled.
 
-    Bounded: 16 clients, 6 of one account, 64 KiB a question, 10 s for it to arrive, 5 s for the answer to be taken.
+    Bounded: 16 clients, 6 of one account, 64 KiB a question, 10 s for it to arrive, 5 s for the answer to be taken,
+    20 questions a second of an account that is no technician.
     Where there is no room the client of the same account that has waited longest is closed, so that connections
     which only stand there keep nobody out; root always finds room.
 
@@ -83,6 +86,8 @@ class Control:
         self._people = people or {}
         self._store = None if store is None else str(Path(store).resolve())
         self._clients: list[_Client] = []
+        self._turns: dict[int, float] = {}
+        """When an account's next question is answered at the earliest (monotonic seconds)."""
         self.tried = asyncio.Event()
         """It listens, or could not be made to."""
 
@@ -155,12 +160,22 @@ class Control:
                 line = await reader.readline()
             if not line:
                 return
+            await self._pace(client.account)
             client.busy = True
             answer = await self._answer(line, client.account)
             client.busy, client.since = False, time.monotonic()
             client.writer.write(orjson.dumps(answer) + b"\n")
             async with asyncio.timeout(_TAKE_S):
                 await client.writer.drain()
+
+    async def _pace(self, account: Account) -> None:
+        """Wait for the account's turn, over all its connections."""
+        if account.may(ROLES[-1]):
+            return
+        now = time.monotonic()
+        turn = max(now, self._turns.get(account.uid, 0.0))
+        self._turns = {uid: at for uid, at in self._turns.items() if at > now} | {account.uid: turn + _PACE_S}
+        await asyncio.sleep(turn - now)
 
     async def _answer(self, line: bytes, account: Account) -> Mapping[str, Json]:
         try:

@@ -80,3 +80,9 @@ def completed(folder: Path, *words: str) -> list[str]:
 def test_the_shell_completes_names_of_the_site(tmp_path: Path, words: list[str], offered: list[str]) -> None:
     (tmp_path / "site.yaml").write_text(SITE)
     assert completed(tmp_path, *words) == offered
+
+
+def test_the_command_line_prints_by_what_makes_it_harmless_only() -> None:
+    folder = Path(__file__).parents[2] / "gateway" / "cli"
+    raw = [path.name for path in folder.glob("*.py") if "click.echo(" in path.read_text(encoding="utf-8")]
+    assert raw == ["group.py"]

@@ -72,3 +72,18 @@ async def test_a_walk_goes_on_when_its_terminal_is_gone(tmp_path: Path) -> None:
         assert record["begun"].endswith("+08:00")
         assert record["devices"][0]["fire"].endswith("+08:00")
         assert datetime.fromisoformat(record["begun"]) <= datetime.fromisoformat(record["devices"][0]["fire"])
+
+
+async def test_fires_and_gates_stand_in_the_log(tmp_path: Path) -> None:
+    async with compound(tmp_path) as it, running(it.site) as gateway:
+        for device in ("smoke-1", "smoke-2"):
+            it.virtual.set(f"{device}.smoke", 1)
+        await it.until_standing("smoke-1/smoke/fire", "smoke-2/smoke/fire")
+        async with asyncio.timeout(10):
+            while "gate.held" not in (log := gateway.log.read_text()):
+                await asyncio.sleep(0.05)
+        lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+        fires = [line for line in lines if line["event"] == "alarm.raised"]
+        assert {line["subject"] for line in fires} == {"smoke-1/smoke/fire", "smoke-2/smoke/fire"}
+        (held, *_) = [line for line in lines if line["event"] == "gate.held"]
+        assert (held["level"], held["cause"]) == ("info", "fire")

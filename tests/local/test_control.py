@@ -278,3 +278,24 @@ print("full", flush=True); time.sleep(60)
         finally:
             process.kill()
             await process.communicate()
+
+
+@as_root
+async def test_who_only_looks_on_cannot_take_all_the_time(shared: Path) -> None:
+    path = shared / NAME
+    flood = f"""{_AS_NOBODY.format(groups=[])}
+one = socket.socket(socket.AF_UNIX); one.connect({str(path)!r})
+one.sendall(b'{{"ask": "echo", "say": 1}}\\n' * 40)
+began, stream = time.monotonic(), one.makefile()
+for _ in range(40): assert stream.readline()
+print(time.monotonic() - began, flush=True)
+"""
+    async with served(path):
+        path.chmod(0o666)
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", flood, stdout=subprocess.PIPE)
+        out, _ = await process.communicate()
+        assert float(out) >= 1.9
+        began = asyncio.get_running_loop().time()
+        for _ in range(40):
+            await asyncio.to_thread(ask, path, {"ask": "echo", "say": 1})
+        assert asyncio.get_running_loop().time() - began < 1.9, "root is not held up"

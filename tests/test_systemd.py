@@ -226,6 +226,21 @@ def test_udev_rules_are_well_formed() -> None:
         assert verdict.returncode == 0, verdict.stdout + verdict.stderr
 
 
+def test_no_other_program_takes_an_adapter() -> None:
+    """ModemManager goes by its own mark; the rules of brltty compare the product, and come after these."""
+    path = SYSTEMD / "70-rs485.rules"
+    told = rules(path.read_text())
+    vendors = "0403|1a86|10c4|067b"
+    (hidden,) = [rule for rule in told if ("ENV{PRODUCT}", "=", "rs485") in rule]
+    assert {("SUBSYSTEM", "==", "usb"), ("ENV{DEVTYPE}", "==", "usb_device")} < {*hidden}
+    assert ("ATTR{idVendor}", "==", vendors) in hidden
+    assert int(path.name[:2]) < 85
+    before = [rule for rule in told[: told.index(hidden)] for key, _, _ in rule if key == "GOTO"]
+    assert before == [], "it is reached for what is no tty"
+    (ours,) = [rule for rule in told if ("ENV{ID_MM_PORT_IGNORE}", "=", "1") in rule]
+    assert ("GROUP", "=", "dialout") in ours
+
+
 @pytest.mark.parametrize("line", ['KERNEL=="x" SYMLINK+="y"', 'KERNEL=="x", SYMLINKS+="y"', 'KERNEL=="x'])
 def test_a_broken_udev_rule_would_be_noticed(line: str) -> None:
     with pytest.raises(AssertionError):

@@ -6,6 +6,7 @@ waits for its commit leaves with it; a later order for the same point withdraws 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
@@ -170,6 +171,8 @@ class Compound:
     lives: int = 0
     steps: int = 0
     on_write: Callable[[Ref, Value], None] | None = None
+    known_after: float = 0.0
+    """Seconds after which it is known what became of a write."""
     trace: list[list[Effect]] | None = None
     arms: bool = True
     """The barriers rise and lower as they should."""
@@ -306,7 +309,14 @@ class Compound:
         else:
             sent.done = True
             self.put(ref, operate.value)
-            self.feed(Outcome(operate.order, True, "", None, self.instant()))
+            if self.known_after:
+                self.after(self.known_after, partial(self.done, operate, self.now))
+            else:
+                self.feed(Outcome(operate.order, True, "", None, self.instant()))
+
+    def done(self, operate: Operate, sent: float) -> None:
+        """What became of a write is known, later than it went out."""
+        self.feed(Outcome(operate.order, True, "", None, self.instant(), sent))
 
     def end(self, operate: Operate, detail: str) -> None:
         self.after(0.0, lambda: self.fail(operate, detail))

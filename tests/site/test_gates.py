@@ -111,6 +111,20 @@ def test_an_opening_waits_for_its_commit_and_its_release_does_not() -> None:
     assert release.at_once is True
 
 
+@pytest.mark.parametrize("late", [0.1, 0.3, 0.45, 0.8])
+def test_a_pulse_is_reckoned_from_the_write(late: float) -> None:
+    """What became of it may be known much later, where the reply was not right."""
+    site = Compound()
+    site.known_after = late
+
+    site.command("gate.open", **SOUTH)
+    site.wait(5)
+
+    on, off = (at for at, ref, _ in site.wire if ref == "board.do3")
+    assert max(0.5, late) <= off - on <= max(0.6, late + 0.1)
+    assert "release/board.do3" not in site.memory
+
+
 def test_an_opening_that_was_never_committed_moves_nothing() -> None:
     site = Compound()
     site.commits = False

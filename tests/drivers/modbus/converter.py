@@ -130,12 +130,16 @@ class Converter:
             return None
         if count != PLANNED and unit == STRICT:
             return sealed(bytes((unit, function | 0x80, 2)))
+        return self.answer_to(unit, function, address, count, self.given)
+
+    def answer_to(self, unit: int, function: int, address: int, count: int, given: int) -> bytes:
+        """The right answer, as the `given`-th."""
         words = [0xEEEE] * count
         for at in range(count):
             if (address + at) % 100 == 0:
                 words[at] = named(unit, function, address + at)
             elif (address + at) % 100 == 1:
-                words[at] = self.given
+                words[at] = given
         return sealed(bytes((unit, function, 2 * count)) + b"".join(word.to_bytes(2, "big") for word in words))
 
 

@@ -4,22 +4,35 @@ import asyncio
 import random
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from drivers.modbus.frames import Ask, read
 from drivers.modbus.line import ModbusLine
+from drivers.modbus.pairing import Limits, Pairing
 from drivers.modbus.settings import Device, LineSettings, Point
+from gateway.clock import Clock
 from gateway.driver import Block
 from gateway.errors import DeviceError, LineDown
-from gateway.model import Lane
-from tests.drivers.modbus.converter import MUTE, PLAIN, STRICT, Client, Converter, named, on_terminal
+from gateway.field.lines import Line
+from gateway.field.telemetry import Telemetry
+from gateway.model import Input, Lane, OwnHealth
+from tests.drivers.modbus.converter import MUTE, PLAIN, PLANNED, STRICT, Client, Converter, named, on_terminal, sealed
+from tests.drivers.modbus.lines import until
 
 CEILING = 0.02
 UNITS = (PLAIN, STRICT, MUTE)
 PLACES = (("holding", 3, 0), ("holding", 3, 100), ("holding", 3, 200), ("input", 4, 0))
 HISTORIES = ("keep", "keep", "double", "double-later", "double-next", "shift", "drop", "late", "foreign", "nothing")
 Wrong = list[str]
+
+
+def rtu(pdu: bytes, unit: int) -> bytes:
+    return sealed(bytes((unit,)) + pdu)
 
 
 def device(unit: int) -> Device:
@@ -158,7 +171,117 @@ async def judge(kind: str, seeds: range, count: int) -> None:
 
 @pytest.mark.parametrize("kind", ["pty", "tcp"])
 async def test_no_history_puts_a_value_under_a_wrong_point(kind: str) -> None:
-    await judge(kind, range(40), 25)
+    await judge(kind, range(60), 25)
+
+
+READS = st.builds(
+    lambda unit, function, address, count: read(unit, function, address, count, rtu),
+    st.sampled_from((1, 2)),
+    st.sampled_from((1, 3, 4)),
+    st.integers(0, 400),
+    st.integers(1, 6),
+)
+
+
+@given(st.lists(READS, min_size=1, max_size=16, unique_by=lambda ask: ask.frame))
+def test_no_two_requests_of_a_line_have_one_shape(asks: list[Ask]) -> None:
+    pairing = Pairing(rtu, {1: Limits(), 2: Limits()})
+    shapes = [shape for ask in asks for shape in (pairing.plain(ask), pairing.other(ask)) if shape is not None]
+    assert len({shape.head for shape in shapes}) == len(shapes)
+    for ask in asks:
+        assert pairing.plain(ask).frame == pairing.plain(ask).frame
+        assert pairing.plain(ask).pdu[:3] == ask.pdu[:3]
+        assert pairing.plain(ask).size >= ask.size, "it reads all that is wanted"
+        first, second = pairing.other(ask), pairing.other(ask)
+        assert first is not None
+        assert second is not None
+        assert len({pairing.plain(ask).head, first.head, second.head}) == 3
+        asked = {pairing.plain(ask).head}
+        assert pairing.challenge(ask, asked, ()).head not in asked
+
+
+def test_a_device_has_its_limits() -> None:
+    pairing = Pairing(rtu, {1: Limits(registers=2, bits=8), 2: Limits(fixed=True)})
+    one, other = read(1, 3, 0, 2, rtu), read(1, 3, 100, 2, rtu)
+    assert pairing.plain(one).frame == one.frame
+    assert pairing.plain(other).frame == other.frame
+    assert not pairing.is_own(other, pairing.plain(other)), "it goes behind another question"
+    assert pairing.other(read(2, 1, 0, 8, rtu)) is None
+
+
+def test_what_is_told_of_it_ends_after_a_quiet_minute() -> None:
+    pairing = Pairing(rtu, {1: Limits()})
+    assert pairing.told(100.0) == {"unpaired": 0, "unproved": 0, "confused": None}
+    pairing.unpaired(sealed(bytes.fromhex("09 03 02 00 01")), 100.0)
+    assert pairing.told(159.0)["confused"] == "what another master asks, or is answered: 09 03 02 00 01 98 45"
+    assert pairing.told(161.0) == {"unpaired": 1, "unproved": 0, "confused": None}
+
+
+@pytest.mark.parametrize("instead", [True, False])
+@pytest.mark.parametrize("kind", ["pty", "tcp"])
+async def test_an_answer_kept_from_a_lost_connection_shows_nothing(kind: str, instead: bool) -> None:
+    """The fire that it shows was over when the line came back."""
+    converter = Converter(random.Random(7))  # noqa: S311 - repeatable
+    async with behind(kind, converter, PLAIN) as line:
+        block = line.blocks()[0]
+        async with line:
+            await line.read(block, CEILING)
+        for _ in range(3):
+            converter.kept, converter.kept_instead = [converter.answer_to(PLAIN, 3, 0, PLANNED, given=0xDEAD)], instead
+            async with line:
+                seen: list[object] = []
+                while len(seen) < 3:
+                    with suppress(DeviceError):
+                        raw = await line.read(block, CEILING)
+                        seen.append(line.decode(block, raw)["holding0.given"].value)
+            assert 0xDEAD not in seen
+            assert line.oddities["unpaired"]
+            assert line.oddities["confused"]
+
+
+async def test_a_confirming_read_has_another_shape_than_the_read_before_it() -> None:
+    converter = Converter(random.Random(7))  # noqa: S311 - repeatable
+    async with behind("tcp", converter, PLAIN, STRICT, MUTE) as line, line:
+        for block in line.blocks():
+            confirm = line.block_for(block.device, block.points, Lane.ORDER)[0]
+            for each in (block, block, confirm, block, confirm, confirm, block):
+                for _ in range(4):
+                    with suppress(DeviceError):
+                        await line.read(each, CEILING)
+                        break
+    sent = [data for way, _, data in line.frames if way != "<"]
+    shapes = [(frame[0], frame[1], frame[4:6]) for frame in sent]
+    plain = [pair for pair in pairwise(shapes) if pair[0] == pair[1] and pair[0][0] == PLAIN]
+    assert plain == [], "never twice in a row"
+    assert len(sent) > 3 * 4 * 7
+
+
+async def test_what_was_not_paired_is_an_alarm_of_the_line() -> None:
+    converter = Converter(random.Random(7))  # noqa: S311 - repeatable
+    told: list[Input] = []
+
+    async def put(item: Input) -> None:
+        told.append(item)
+
+    clock = Clock()
+    async with (
+        behind("tcp", converter, PLAIN) as poller,
+        Telemetry(lambda *_: None, clock, every=300.0) as telemetry,
+        asyncio.TaskGroup() as group,
+    ):
+        chance = random.Random(1)  # noqa: S311 - repeatable
+        line = Line("bus", poller, watched={}, put=put, telemetry=telemetry, clock=clock, rng=chance)
+        task = group.create_task(line.run(), name="line")
+        await until(lambda: line.up)
+        converter.send(converter.foreign(3, 900))
+        async with asyncio.timeout(30):
+            while not any(isinstance(item, OwnHealth) and not item.well for item in told):
+                await asyncio.sleep(0.01)
+        task.cancel()
+    alarms = [item for item in told if isinstance(item, OwnHealth)]
+    assert {item.alarm for item in alarms} == {"bus/bus-confused"}
+    assert [item.well for item in alarms] == [True, False], "nothing stands from the life before; then it is told once"
+    assert "another master" in alarms[-1].detail
 
 
 @pytest.mark.soak

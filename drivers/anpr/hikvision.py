@@ -171,10 +171,10 @@ def _capture(event: Fields, anpr: Fields, gat: Fields, stamp: str, settings: Cam
     raw = next((text(anpr[name]) for name in _PLATE if anpr.get(name)), "")
     written = event.get("datetime", "") or anpr.get("datetime", "")
     confidence = certainty(anpr.get("confidencelevel") or anpr.get("plateconfidence"))
-    if confidence == 0 and raw:
-        confidence = None  # a plate that was read for certain by nobody: the field is not filled
-    if confidence is None:
+    is_empty = confidence == 0 and bool(raw)  # beside a plate it is a field that is not filled
+    if confidence is None or is_empty:
         confidence = weakest(text(anpr.get("platecharbelieve"), 256).split(","))
+        confidence = None if is_empty and not confidence else confidence
     said = anpr.get("direction", "").strip().lower()
     code = whole(gat.get("paltetypebygat") or gat.get("platetypebygat"))
     uuid = text(event.get("uuid"))

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import web, web_response
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.local.metrics import CONTENT_TYPE, Metrics
@@ -25,6 +25,8 @@ _AGAIN = 10.0
 _LINE = 8 << 10
 _HEADERS = 32
 _TEXT = "text/plain; charset=utf-8"
+_NAME = "site-gateway"
+setattr(web_response, "SERVER_SOFTWARE", _NAME)  # noqa: B010 - also in the library's own answer to what is no HTTP
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ def looking_on(
 
 async def _unnamed(_request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Who listens here is nobody's business."""
-    response.headers["Server"] = "site-gateway"
+    response.headers["Server"] = _NAME
 
 
 def _is_ours(record: logging.LogRecord) -> bool:

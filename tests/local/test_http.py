@@ -146,3 +146,18 @@ async def test_it_ends_at_once_with_open_connections() -> None:
         began = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - began < 1.0
     writer.close()
+
+
+@pytest.mark.parametrize(
+    "raw", [b"BAD\r\n\r\n", b"GET /metrics HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"\x16\x03\x01\r\n\r\n"]
+)
+async def test_no_answer_names_the_library(raw: bytes) -> None:
+    """Not even the one to what is no HTTP."""
+    async with listening(metrics=good) as listener:
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(raw)
+        said = (await asyncio.wait_for(reader.read(4096), 5)).lower()
+        writer.close()
+    assert said.startswith(b"http/1.0 400")
+    assert b"python" not in said
+    assert b"aiohttp" not in said

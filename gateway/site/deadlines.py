@@ -1,8 +1,9 @@
 """Deadlines that survive a restart with the time that remained.
 
-They are counted on the age of the site: the monotonic seconds that its processes have lived, one after the
-other. Where the wall clock was trusted when a deadline was set, and is trusted now, the time without a process
-counts as well.
+They are counted on the age of the site: the monotonic seconds that its processes have lived, one after the other,
+and what can be known of the time between. Within one boot of the machine the monotonic clock runs on; in another boot
+at least the time since that has passed. Where the wall clock was trusted when a deadline was set, and is trusted now,
+all the time without a process counts.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ _MEMORY = "deadline/"
 _AGE = "site/age"
 _SAVE_EVERY = 300.0
 _FRESH = 60.0
-"""A restart may give back so many seconds to a deadline."""
+"""A power cut may give back so many seconds to a deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Deadlines:
         self._age = 0.0
         self._since: float | None = None
         self._saved: float | None = None
+        self._anchors: list[tuple[float, float]] = []
+        """Ages that were kept, each with its monotonic time, of this boot or of one before."""
         self._trust: bool | None = None
 
     def __contains__(self, key: str) -> bool:
@@ -42,16 +45,26 @@ class Deadlines:
 
     def restore(self, memory: Mapping[str, Json]) -> None:
         """Take up what ran."""
-        age = memory.get(_AGE)
-        self._age = float(age) if isinstance(age, int | float) else 0.0
-        self._saved = self._age
         for key, value in memory.items():
             match value:
-                case [int() | float() as due, int() | float() as wall, bool() as synced] if key.startswith(_MEMORY):
+                case [int() | float() as age, int() | float() as mono] if key == _AGE:
+                    self._anchors.append((float(age), float(mono)))
+                case int() | float() as age if key == _AGE:
+                    self._age = float(age)
+                case [int() | float() as due, int() | float() as wall, bool() as synced, *since] if key.startswith(
+                    _MEMORY
+                ):
                     self._due[key.removeprefix(_MEMORY)] = _Due(float(due), float(wall), synced)
+                    match since:
+                        case [int() | float() as age, int() | float() as mono]:
+                            self._anchors.append((float(age), float(mono)))
+        self._saved = self._age = max(self._age, *(kept for kept, _ in self._anchors), 0.0)
 
     def start(self, now: Instant) -> None:
         """The process begins: time runs again."""
+        for age, mono in self._anchors:
+            self._age = max(self._age, age + (now.mono - mono if now.mono >= mono else now.mono))
+        self._anchors.clear()
         self._since = now.mono
         self._trust = now.synced
         for key in self._due:
@@ -71,7 +84,7 @@ class Deadlines:
         age = self._now(now)
         due = self._due[key] = _Due(age + seconds, now.wall + seconds, now.synced and not by_age)
         self._timers.set((PART, key), now.mono + seconds)
-        yield Remember(_MEMORY + key, [due.age, due.wall, due.synced])
+        yield Remember(_MEMORY + key, [due.age, due.wall, due.synced, age, now.mono])
         if self._saved is None or age - self._saved > _FRESH:
             yield from self.save(now)
 
@@ -87,7 +100,7 @@ class Deadlines:
         if self._due:
             self._saved = self._now(now)
             self._timers.set((PART, ""), now.mono + _SAVE_EVERY)
-            yield Remember(_AGE, self._saved)
+            yield Remember(_AGE, [self._saved, now.mono])
 
     def until(self, key: str) -> str | None:
         """The deadline as RFC 3339 text, as it was when it was set; None: there is none."""

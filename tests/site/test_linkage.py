@@ -577,3 +577,43 @@ def test_a_silent_detectors_fire_is_reset_only_on_site_with_a_note_and_the_devic
     assert site.alarm("smoke-2/disabled")
     assert not site.alarm("smoke-2/fire/fire")
     assert site.told("device.disabled")[-1].data["by"] == "wang"
+
+
+def refuses(site: Compound, device: str, *, is_blind: bool = True) -> None:
+    """It answers, but refuses its alarm point."""
+    site.feed(DeviceBlind(device, is_blind, "fire: refused with code 2" if is_blind else "", site.instant()))
+    site.wait(0.1)
+
+
+def test_a_device_that_refuses_its_alarm_point_counts_as_not_alive() -> None:
+    site = Compound()
+    refuses(site, "heat-9")
+    assert site.alarm("heat-9/blind")["kind"] == "fault"
+    assert site.alarm("garage/linkage-degraded")
+    site.crash()
+    assert site.alarm("garage/linkage-degraded"), "over a restart"
+    refuses(site, "heat-9", is_blind=False)
+    assert not site.alarm("heat-9/blind")
+    assert not site.alarm("garage/linkage-degraded")
+
+
+def test_one_device_that_is_blind_and_silent_comes_back_with_both() -> None:
+    site = Compound()
+    refuses(site, "heat-9")
+    site.fall_silent("heat-9")
+    refuses(site, "heat-9", is_blind=False)
+    assert site.alarm("garage/linkage-degraded")
+    site.come_back("heat-9")
+    assert not site.alarm("garage/linkage-degraded")
+
+
+def test_a_blind_device_in_fire_counts_and_is_reset_on_site_with_a_note() -> None:
+    site = Compound()
+    site.burn("heat-9")
+    refuses(site, "heat-9")
+    assert not site.alarm("garage/linkage-degraded"), "it is one of two"
+    site.burn("heat-8")
+    assert site.on("board.do2"), "with the other one it opens the gates"
+    alarm = site.alarm("heat-9/fire/fire")["alarm"]
+    assert site.person("alarm.reset", alarm=alarm)["error"]["code"] == "interlocked"
+    assert site.person("alarm.reset", alarm=alarm, note="seen")["ok"]

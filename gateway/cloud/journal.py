@@ -32,6 +32,7 @@ from gateway.cloud.ledger import Ledger, Opened
 from gateway.cloud.numbering import Draft, Move, Numbering
 from gateway.cloud.outbox import Row
 from gateway.cloud.recall import Numbers
+from gateway.cloud.sent_ahead import SentAhead
 from gateway.cloud.space import Space
 from gateway.cloud.stats import Stats, snapshot
 from gateway.cloud.store import Store
@@ -106,7 +107,10 @@ class Journal:
         self._queue = CommitQueue(self._delivery, self._gaps.name, queue_bytes)
         forgotten = frozenset(stream for stream, age in self._keep.items() if age <= 0)
         shortest = min((age for age in self._keep.values() if age > 0), default=_DAY)
-        ledger = Ledger(self._store, self.boot, forgotten, min(shortest / 24, 3600.0))
+        self._ahead = SentAhead(folder / "sent-ahead", self.boot)
+        self._delivered = 0
+        """Up to this number the broker has all telemetry."""
+        ledger = Ledger(self._store, self.boot, forgotten, min(shortest / 24, 3600.0), self._ahead)
         water = HighWater(folder / "high-water")
         self._clerk = Clerk(self._store, ledger, Space(self._store, self._keep), self._ballast, water)
         self._cycle = Cycle(
@@ -293,6 +297,7 @@ class Journal:
         draft = Draft(Stream.TELEMETRY, "telemetry.readings", device, data, numbering.new_id(at.wall), at)
         entry = numbering.entry(draft, final=self._delivery.window(Stream.TELEMETRY).hungry)
         queue.waiting.add(entry)
+        self._ahead.note(self.journal_id, entry.row.sequence, self._delivered)
         if queue.lost or entry.row.sequence <= numbering.reserved:
             self._delivery.offer((entry,), written=False)
             self._cycle.soon(_TELEMETRY_SECONDS)
@@ -380,10 +385,19 @@ class Journal:
         waiting = self._queue.waiting
         if not self._delivery.acknowledge(row, waiting, keep=self._keep[row.stream] > 0):
             return
+        if row.stream is Stream.TELEMETRY:
+            self._note_delivered()
         if len(waiting.acks) >= _ACKS:
             self._cycle.due()
         elif waiting.acks:
             self._cycle.soon(_TELEMETRY_SECONDS if row.stream is Stream.TELEMETRY else _ACK_SECONDS)
+
+    def _note_delivered(self) -> None:
+        window, given = self._delivery.window(Stream.TELEMETRY), self._numbering.last[Stream.TELEMETRY]
+        oldest = next(iter(window), None)
+        if oldest is not None or not window.waiting:
+            self._delivered = given if oldest is None else oldest.sequence - 1
+            self._ahead.note(self.journal_id, given, self._delivered)
 
     def quarantine(self, row: Row, reason: str) -> None:
         """Set the row aside: it is given again after the next `rewind()` of all streams, when no other row waits."""

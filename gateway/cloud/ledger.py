@@ -13,6 +13,7 @@ from gateway.cloud.batch import Batch, Entry, Marks, Shed, State
 from gateway.cloud.highwater import REASON, Loss, Mark, behind
 from gateway.cloud.outbox import Row
 from gateway.cloud.schema import AGED
+from gateway.cloud.sent_ahead import SentAhead
 from gateway.cloud.store import Store
 from gateway.errors import StoreDamaged, StoreError, StoreGone
 from gateway.model import Instant, Stream
@@ -81,7 +82,14 @@ class Opened:
 class Ledger:
     """Reads and writes the tables of one store."""
 
-    def __init__(self, store: Store, boot: str, forgotten: frozenset[Stream], age_every: float = 3600.0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        boot: str,
+        forgotten: frozenset[Stream],
+        age_every: float = 3600.0,
+        ahead: SentAhead | None = None,
+    ) -> None:
         self._store = store
         self._boot = boot
         self._forgotten = forgotten
@@ -92,6 +100,7 @@ class Ledger:
         self._gone = False
         """The files were deleted or replaced, and no new one is begun yet."""
         self._saved: salvage.Saved | None = None
+        self._ahead = ahead
         self._age_every = age_every
         """Seconds between two marks of age."""
         self._lived = 0.0
@@ -228,14 +237,21 @@ class Ledger:
         )
         return [Shed(_STREAMS[number], *rest) for number, *rest in rows]
 
+    def _present(self) -> str:
+        """The journal that goes on, or has just begun."""
+        return str(self._store.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1")[0][0])
+
     def _settle_gap(self) -> None:
         """Name the numbers that an unclean end swallowed; reserve the next ones."""
         telemetry = NUMBER[Stream.TELEMETRY]
         rows = self._store.execute("SELECT last, reserved FROM stream WHERE stream = ?", (telemetry,))
         last, reserved = rows[0] if rows else (0, 0)
-        if reserved > last:
-            self._shed([Shed(Stream.TELEMETRY, last + 1, reserved, reserved - last, "crash")])
-        last = max(last, reserved)
+        ahead = None if self._ahead is None else self._ahead.read(self._present())
+        given, delivered = (reserved, last) if ahead is None else (min(ahead.given, reserved), ahead.delivered)
+        first = max(last, delivered) + 1
+        if given >= first:
+            self._shed([Shed(Stream.TELEMETRY, first, given, given - first + 1, "crash")])
+        last = max(last, given)
         self._store.execute(_STREAM, (telemetry, last, last + BLOCK))
 
     def _read(self, fresh: str | None, aside: Path | None) -> Opened:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 
 from gateway.clock import Clock
 from gateway.cloud.events import SYNCED, UNSYNCED, encode, envelope, event_id, timestamp, type_name
-from gateway.cloud.link import Settings
+from gateway.cloud.link import Broker, Settings
+from gateway.cloud.packets import CONTENT_TYPE, Will
 from gateway.cloud.recall import Numbers
 from gateway.cloud.retained import Slot, active_data
 from gateway.model import Instant, Json
@@ -12,6 +13,8 @@ from gateway.model import Instant, Json
 _NONCE_EVERY_S = 60.0
 _NONCE_BYTES = 16
 _ACTIVE_EVERY_S = 1.0
+_URGENT = frozenset({"fire", "gas"})
+_LONG = ("devices", "lines", "cameras")
 
 _ALARM_MEMORY = "alarm/"
 """What the keys of standing alarms begin with; the rest is the subject of their events."""
@@ -41,6 +44,7 @@ class Board:
         self.nonces: tuple[str, ...] = ()
         """The present one and the one before."""
         self._nonce_at = float("-inf")
+        self._fires: set[str] = set()
 
     @property
     def slots(self) -> tuple[Slot, Slot, Slot]:
@@ -50,9 +54,11 @@ class Board:
     def set_standing(self, alarms: Mapping[str, Mapping[str, Json]], upto: int) -> float:
         """The alarms that stand and the last alarm event in them; the monotonic time of now."""
         self._standing, self._upto = alarms, upto
-        return self._put_active()
+        fires = {id_ for id_, alarm in alarms.items() if alarm.get("kind") in _URGENT and alarm.get("active")}
+        urgent, self._fires = bool(fires - self._fires), fires
+        return self._put_active(urgent=urgent)
 
-    def _put_active(self) -> float:
+    def _put_active(self, *, urgent: bool = False) -> float:
         at, standing, upto, before = self._clock.now(), self._standing or {}, self._upto, self._journal()
 
         def build(limit: int) -> bytes:
@@ -61,7 +67,7 @@ class Board:
             last = upto if before == self._journal() else 0
             return self._event("alarm.active", active_data(_named(standing), last, limit, numbers), at)
 
-        self.active.put(build)
+        self.active.put(build, urgent=urgent)
         return at.mono
 
     def _journal(self) -> str | None:
@@ -78,7 +84,15 @@ class Board:
     def set_health(self, data: Mapping[str, Json]) -> None:
         """The health as of now; the data must not be changed afterwards."""
         at = self._clock.now()
-        self.health.put(lambda _limit: self._event("gateway.health", data, at))
+
+        def build(limit: int) -> bytes:
+            whole = self._event("gateway.health", data, at)
+            if len(whole) <= limit:
+                return whole
+            # On a thin link the parts that grow with the site stay out.
+            return self._event("gateway.health", {**data, **{key: {} for key in _LONG if key in data}}, at)
+
+        self.health.put(build)
 
     def renew(self, now: float) -> bool:
         """Replace the nonce if it is old enough; True if it was replaced."""
@@ -97,9 +111,12 @@ class Board:
         """The status as a goodbye says it."""
         return self._event("gateway.status", self._status(nonce=None, online=False), self._clock.now())
 
-    def will(self) -> bytes:
+    def last_words(self, broker: Broker, *, retain: bool) -> Will | None:
         """The status as the broker is to say it when we are gone: without time, who knows when it will be true."""
-        return self._event("gateway.status", self._status(nonce=None, online=False), None)
+        if not broker.will:
+            return None
+        payload = self._event("gateway.status", self._status(nonce=None, online=False), None)
+        return Will(self.status.topic, payload, CONTENT_TYPE, retain=retain, delay=broker.will_delay)
 
     def _status(self, nonce: str | None, *, online: bool) -> bytes:
         return encode({"online": online, "nonce": nonce, "version": self._settings.version})

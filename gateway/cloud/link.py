@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from gateway.cloud.message import Limits
 from gateway.cloud.outbox import Row
 from gateway.cloud.recall import Numbers
-from gateway.cloud.sending import Limits
 
 MAX_COMMAND = 256 << 10
 """A payload over this many bytes is reported, but not handed on (nor is any in a packet over `mqtt.MAX_PACKET`)."""
@@ -64,6 +64,8 @@ class Ending(NamedTuple):
     """What the broker sent could not be understood."""
     code: int = 0
     """The broker's reason code; 0: it gave none."""
+    dead: bool = False
+    """Nothing was answered in time."""
 
 
 class Terms(NamedTuple):
@@ -75,6 +77,8 @@ class Terms(NamedTuple):
     """Largest packet it takes, bytes."""
     retain: bool
     """It keeps retained messages."""
+    speed: float | None = None
+    """Bytes a second at which CONNECT was answered."""
 
 
 class Delivery(NamedTuple):
@@ -169,6 +173,10 @@ class Snapshot:
     """The broker keeps the latest of `alarm/active`, `status` and `health`."""
     found_limit: int | None = None
     """The largest packet that the broker takes as found out by its hanging up, bytes."""
+    speed: float | None = None
+    """Bytes a second that the link was seen to carry."""
+    window: int = 0
+    """Messages that may be in flight at present, beside alarms."""
     commands: str | None = None
     """What is wrong with the subscription to commands."""
     dropped: Mapping[str, int] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from gateway.cloud.mqtt import MAX_PACKET, V5
 
+CONTENT_TYPE: Final = "application/cloudevents+json"
 PING: Final = b"\xc0\x00"
 GOODBYE: Final = b"\xe0\x00"
 

@@ -22,6 +22,10 @@ Build = Callable[[int], bytes]
 """Makes the message; it should not be larger than the bytes given."""
 
 
+def _nothing(_size: int) -> float:
+    return 0.0
+
+
 class Slot:
     """One retained topic. Times are monotonic seconds."""
 
@@ -38,12 +42,20 @@ class Slot:
         self._held_until = float("-inf")
         self.too_large = 0
         """How often the content did not fit into a packet of the broker's."""
+        self.urgent = False
+        """The content is to be sent as soon as `every` allows, whatever it costs."""
+        self._built_for = 0
+        self._sent_at = float("-inf")
         self.code: int | None = None
         """The reason code for which the broker does not take it."""
         self._told = False
 
-    def put(self, build: Build) -> None:
+    def put(self, build: Build, *, urgent: bool = False) -> None:
         """Replace the content; it is made when it is sent first."""
+        if urgent:
+            self.urgent = True
+            if self.code is None:
+                self._not_before = min(self._not_before, self._sent_at + self._every)
         self._build = build
         self._frozen = None
         self.pending = True
@@ -62,14 +74,25 @@ class Slot:
         """When it may be sent; None: nothing to send."""
         return self._not_before if self.pending else None
 
-    def take(self, now: float, limit: int) -> bytes | None:
-        """What to send now, at most `limit` bytes; it counts as sent. None: nothing, or not yet."""
+    def grow(self, limit: int) -> None:
+        """The link has become wide enough for much more: what was cut is made anew."""
+        frozen = self._frozen
+        if frozen is not None and limit >= 2 * self._built_for and 2 * len(frozen) > self._built_for:
+            self._frozen = None
+            self.pending = True
+
+    def take(self, now: float, limit: int, cost: Callable[[int], float] = _nothing, share: float = 0.0) -> bytes | None:
+        """What to send now, at most `limit` bytes; it counts as sent. None: nothing, or not yet.
+
+        `cost`: seconds that so many bytes take; the next waits `share` times as long.
+        """
         if not self.pending or now < self._not_before or self._build is None:
             return None
         if self._frozen is None or len(self._frozen) > limit:
-            self._frozen = self._build(limit)
-        self.pending = False
-        self._not_before = now + self._every
+            self._frozen, self._built_for = self._build(limit), limit
+        self.pending = self.urgent = False
+        self._sent_at = now
+        self._not_before = now + max(self._every, share * cost(len(self._frozen)))
         if len(self._frozen) > limit:
             self.too_large += 1
             return None

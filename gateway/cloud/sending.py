@@ -1,22 +1,24 @@
 """What goes to the broker next, and what its answers mean. Pure: no connection, no clock.
 
-In this order: `alarm.active`, replies, the other retained messages, then the streams by priority, last of all
-what is replayed. A part of
-the window is kept free for alarms, so that a live alarm never waits for the acknowledgement of another
-stream. The bytes in flight are bounded too, and grow only while answers come quickly: on a thin link an
-alarm does not stand behind what was sent a minute's worth ahead.
+In this order: `alarm.active` on a new connection, replies, the status, alarms, `alarm.active` again when something has
+changed, the health, the other streams by priority, last of all what is replayed. A part of the window is kept free for
+alarms, so that a live alarm never waits for the acknowledgement of another stream. How much is under way is bounded by
+what the link has carried so far (`pace`): on a thin link an alarm does not stand behind a minute's worth of others.
 """
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from gateway.cloud.blame import Blame, Suspect
 from gateway.cloud.lane import NO_LISTENER, REFUSED, Lane, Retry
+from gateway.cloud.message import Again, Counts, Limits, Message
 from gateway.cloud.mqtt import PACKET_TOO_LARGE
 from gateway.cloud.outbox import Outbox, Row
+from gateway.cloud.pace import Pace, Stamp
 from gateway.cloud.retained import Slot
 from gateway.model import Stream
+
+__all__ = ["Again", "Limits", "Message", "Sending"]
 
 REPLIES = 256
 """Replies that are kept; the oldest gives way."""
@@ -30,68 +32,26 @@ _EXTRA = 16
 """Bytes that the user property of a replay takes, or correlation data beside itself."""
 
 _NO_LIMIT = 268435455
-_ROOM_FIRST = 16 << 10
-_ROOM_LEAST = 8 << 10
-_ROOM_MOST = 256 << 10
-_QUICK_ANSWER = 0.5
-_SLOW_ANSWER = 4.0
-_BYTES_PER_SECOND = 8 << 10
 _LATENCIES = 512
+_ACTIVE_S = 5.0
+"""`alarm.active` is cut to what the link carries in so long …"""
+_ACTIVE_LEAST = 4 << 10
+"""… but not below so many bytes."""
+_ACTIVE_SHARE = 10.0
+"""Repeats of it take at most this part of the link."""
+_HEALTH_S = 2.0
+_HEALTH_LEAST = 4 << 10
+_PICTURE_S = 25.0
+"""A picture that takes longer waits for a faster link: a broker ends a connection on which no packet is completed for
+one and a half times the keep-alive."""
+_PICTURE_AGAIN_S = 10.0
+_ALARMS_FIRST = 16
+"""With more alarm events waiting than this, a fire goes in `alarm.active` before them."""
+_RATE_TOO_HIGH = 0x96
 _LEAST_LIMIT = 1 << 10
 """A broker that hangs up at less than so many bytes has another reason."""
 _HELD_S = 60.0
 """Seconds that a retained message is held back on which the broker hangs up."""
-
-
-class Message(NamedTuple):
-    """One publish. Exactly one of `lane` (with `row`) and `slot` is set, or none for a reply or a replay."""
-
-    topic: str
-    payload: bytes
-    retain: bool = False
-    lane: Lane | None = None
-    row: Row | None = None
-    slot: Slot | None = None
-    correlation: bytes | None = None
-    again: bool = False
-
-
-class Again(NamedTuple):
-    """An event that is sent again because somebody asked for it, with the bytes that it always had."""
-
-    stream: Stream
-    payload: bytes
-
-
-class Limits(NamedTuple):
-    """How much may be under way, and how long is waited for it (seconds)."""
-
-    packet: int = 256 << 10
-    """Bytes of the largest packet that is sent; the broker's Maximum Packet Size, if that is less."""
-    rate: float | None = None
-    """Messages a second that are sent at most; None: no limit."""
-    window: int = 64
-    """Publishes without an answer; the broker's Receive Maximum, if that is less."""
-    answer: float = 9.0
-    """For a PUBACK, plus 1 s for each 8 KiB in flight; then the link is dead (looked at once a second)."""
-    retry_first: float = 0.5
-    """After a refused publish; doubles …"""
-    retry_quick: float = 10.0
-    """… up to this, if the broker may take it soon (0x80, 0x83, 0x97), …"""
-    retry_last: float = 60.0
-    """… or up to this, if a person must mend something (0x87, 0x90, 0x99)."""
-
-
-class Counts:
-    """What was counted since the start."""
-
-    __slots__ = ("accepted", "no_listener", "refused", "replies_lost")
-
-    def __init__(self) -> None:
-        self.accepted = 0
-        self.no_listener = 0
-        self.refused = 0
-        self.replies_lost = 0
 
 
 class Sending:
@@ -101,7 +61,7 @@ class Sending:
         self,
         outbox: Outbox,
         root: str,
-        slots: tuple[Slot, ...],
+        slots: tuple[Slot, Slot, Slot],
         *,
         limits: Limits,
         overhead: Callable[[str], int],
@@ -129,7 +89,7 @@ class Sending:
         self._outbox = outbox
         self._alarm, self._picture = self.lanes[0], self.lanes[-1]
         self.slots = slots
-        self._first_slot, self._slots = slots[0], slots[1:]
+        self._active, self._status, self._health = slots
         self._slot_retries = {slot.topic: Retry(chance, limits.retry_first, limits.retry_last) for slot in slots}
         self._tell_refused = tell_refused
         self._replies: deque[Message] = deque()
@@ -139,16 +99,16 @@ class Sending:
         """Gives what is replayed."""
         self._unheard: deque[Message] = deque()
         """Replays that were in flight when the connection was lost."""
-        self._replaying = 0
-        self._replaying_bytes = 0
+        self._replaying = self._replaying_bytes = 0
         self._limits = limits
         self._overhead = overhead
         self._tell_unheard = tell_unheard
-        self._flight: dict[int, tuple[Message, float]] = {}
-        self._bytes = 0
-        self._room = _ROOM_FIRST
-        self._window = 0
-        self._shared = 0
+        self.pace = Pace(limits.rate)
+        self._flight: dict[int, tuple[Message, Stamp]] = {}
+        self._bytes = self._window = self._most = 0
+        self._greeted = False
+        """`alarm.active` was sent on this connection."""
+        self._picture_not_before = float("-inf")
         self._blame = Blame()
         self._limit = _NO_LIMIT
         self.found_limit: int | None = None
@@ -167,12 +127,15 @@ class Sending:
         codes = {lane.stream.value: lane.code for lane in self.lanes} | {slot.name: slot.code for slot in self.slots}
         return {name: code for name, code in codes.items() if code is not None}
 
-    def connected(self, receive_maximum: int, packet_limit: int | None) -> None:
-        """A new connection: everything that was not acknowledged goes again."""
+    def connected(
+        self, receive_maximum: int, packet_limit: int | None, now: float = 0.0, speed: float | None = None
+    ) -> None:
+        """A new connection: everything that was not acknowledged goes again. `speed`: of its greeting, bytes/s."""
         self._window = min(self._limits.window, receive_maximum)
-        self._shared = self._window - min(16, self._window // 4)
+        self._most = self._window - min(16, self._window // 4)
         self._limit = min(packet_limit or _NO_LIMIT, self._limits.packet, self.found_limit or _NO_LIMIT)
-        self._room = _ROOM_FIRST
+        self.pace.connected(self._most, now, speed)
+        self._greeted = False
         self._draining = False
         self._outbox.rewind()
         for lane in self.lanes:
@@ -180,16 +143,20 @@ class Sending:
         for slot in self.slots:
             slot.connected()
 
-    def disconnected(self, now: float = 0.0, lived: float = 0.0, *, hung_up: bool = False, code: int = 0) -> None:
+    def disconnected(
+        self, now: float = 0.0, lived: float = 0.0, *, hung_up: bool = False, dead: bool = False, code: int = 0
+    ) -> None:
         """Forget what was in flight: rows are in the outbox, replies and replays go again.
 
-        `lived`: seconds that the connection lasted; `hung_up`: the broker, or something between, has ended it; `code`:
-        the reason that it gave.
+        `lived`: seconds that the connection lasted; `hung_up`: the broker, or something between, has ended it; `dead`:
+        it was found dead; `code`: the reason that the broker gave.
         """
         flight = [message for message, _ in self._flight.values()]
+        if flight and (dead or code == _RATE_TOO_HIGH):
+            self.pace.died(now, lived)
         if code == PACKET_TOO_LARGE:
             self._find_limit(max(map(self._size, flight), default=0))
-            hung_up = False
+        hung_up = hung_up and code not in (PACKET_TOO_LARGE, _RATE_TOO_HIGH)
         guilty = self._blame.ended({_suspect(message) for message in flight}, lived, hung_up=hung_up)
         for lane in self.lanes:
             surely = guilty is not None and guilty.topic == lane.topic
@@ -205,10 +172,8 @@ class Sending:
                 self._put_back(message)
             elif message.lane is None and message.slot is None and not message.again:
                 self.counts.replies_lost += 1
-        self._replaying = self._replaying_bytes = 0
+        self._replaying = self._replaying_bytes = self._bytes = self._window = 0
         self._flight.clear()
-        self._bytes = 0
-        self._window = 0
 
     def _hung_up(self, lane: Lane, flight: list[Message], now: float, guilty: Suspect | None) -> None:
         rows = [message.row for message in flight if message.lane is lane]
@@ -246,21 +211,27 @@ class Sending:
 
     def take(self, now: float) -> Message | None:
         """What to send now; it must be sent, and said so with `sent`."""
-        if len(self._flight) >= self._window or self._draining:
+        if len(self._flight) >= self._window or self._draining or now < self.pace.next_at(alarm=True):
             return None
         if self._blame.careful and self._flight and not self._blame.calm(now):
             return None
-        if message := self._take_slot(self._first_slot, now):
+        active = self._active
+        first = not self._greeted or (active.urgent and self._outbox.waiting(Stream.ALARM) > _ALARMS_FIRST)
+        if first and (message := self._take_active(now)):
             return message
         while self._replies:
             message = self._next_reply()
             if self._size(message) <= self._limit:
                 return message
             self.counts.replies_lost += 1
-        for slot in self._slots:
-            if message := self._take_slot(slot, now):
-                return message
-        return self._take_row(now) or self._take_again()
+        return (
+            self._take_slot(self._status, now, self._limit)
+            or self._take_row(self._alarm, now)
+            or self._take_active(now)
+            or self._take_health(now)
+            or self._take_rows(now)
+            or self._take_again(now)
+        )
 
     def unsent(self, message: Message) -> None:
         """The connection was gone before the message could leave."""
@@ -268,7 +239,7 @@ class Sending:
 
     def sent(self, mid: int, message: Message, now: float) -> None:
         """The message left under this message id."""
-        self._flight[mid] = (message, now)
+        self._flight[mid] = (message, self.pace.sent(now))
         self._bytes += len(message.payload)
         if message.lane is not None:
             message.lane.sent()
@@ -281,9 +252,10 @@ class Sending:
         entry = self._flight.pop(mid, None)
         if entry is None:
             return
-        message, since = entry
+        message, stamp = entry
         self._bytes -= len(message.payload)
-        self._measure(now - since, len(message.payload))
+        self.latencies.append(now - stamp.at)
+        self.pace.answered(stamp, self._size(message), now)
         self._blame.answered(_suspect(message), refused=code >= REFUSED)
         if code < REFUSED:
             self.counts.accepted += 1
@@ -310,37 +282,71 @@ class Sending:
         """When `take` may give something, or the link be found dead, without anything else happening."""
         times = [slot.due() for slot in self.slots]
         times += [lane.due() for lane in self.lanes]
-        times.append(self.dead_at())
+        times += [self.dead_at(), self.pace.next_at(alarm=True), self.pace.next_at(alarm=False)]
         return min((time for time in times if time is not None and time > now), default=None)
 
     def dead_at(self) -> float | None:
         """When the link counts as dead unless the oldest publish is answered before."""
-        for _, since in self._flight.values():
-            return since + self._limits.answer + self._bytes / _BYTES_PER_SECOND
+        for message, stamp in self._flight.values():
+            return self.pace.dead_at(stamp, len(message.payload), self._limits.answer)
         return None
 
-    def _take_slot(self, slot: Slot, now: float) -> Message | None:
+    def _take_slot(self, slot: Slot, now: float, limit: int, spacing: float = 0.0) -> Message | None:
         if not slot.pending:
             return None
-        payload = slot.take(now, self._limit - self._overhead(slot.topic))
+        payload = slot.take(now, min(limit, self._limit - self._overhead(slot.topic)), self.pace.cost, spacing)
         return None if payload is None else Message(slot.topic, payload, retain=True, slot=slot)
 
-    def _take_row(self, now: float) -> Message | None:
-        for lane in self.lanes:
-            if lane is not self._alarm and (len(self._flight) >= self._shared or self._bytes >= self._room):
+    def _take_active(self, now: float) -> Message | None:
+        """What stands; cut to what the link carries, and made whole when it turns out to carry more."""
+        limit = max(self.pace.within(_ACTIVE_S), _ACTIVE_LEAST)
+        self._active.grow(min(limit, self._limit))
+        message = self._take_slot(self._active, now, limit, _ACTIVE_SHARE)
+        self._greeted = self._greeted or message is not None
+        return message
+
+    def _take_health(self, now: float) -> Message | None:
+        if not self._may_share(now) or self._outbox.waiting(Stream.ALARM):
+            return None
+        return self._take_slot(self._health, now, max(self.pace.within(_HEALTH_S), _HEALTH_LEAST), _ACTIVE_SHARE)
+
+    def _may_share(self, now: float) -> bool:
+        """There is room for something that is no alarm."""
+        return (
+            len(self._flight) < min(self._most, self.pace.window)
+            and self._bytes < self.pace.room
+            and now >= self.pace.next_at(alarm=False)
+        )
+
+    def _take_rows(self, now: float) -> Message | None:
+        for lane in self.lanes[1:]:
+            if not self._may_share(now):
                 return None
-            if lane.dry or (lane is self._picture and (lane.in_flight or self._outbox.waiting(Stream.ALARM))):
+            if lane is self._picture and not self._may_take_picture(now):
                 continue
-            while row := lane.take(now):
-                payload = row.message()
-                if lane.overhead + len(payload) <= self._limit:
-                    return Message(lane.topic, payload, lane=lane, row=row)
-                lane.too_large(row, self._limit)
+            if message := self._take_row(lane, now):
+                return message
         return None
 
-    def _take_again(self) -> Message | None:
+    def _take_row(self, lane: Lane, now: float) -> Message | None:
+        while not lane.dry and (row := lane.take(now)):
+            payload = row.message()
+            if lane.overhead + len(payload) > self._limit:
+                lane.too_large(row, self._limit)
+            elif lane is self._picture and self.pace.cost(len(payload)) > _PICTURE_S:
+                self._picture_not_before = now + _PICTURE_AGAIN_S
+                self._outbox.rewind(lane.stream)
+                return None
+            else:
+                return Message(lane.topic, payload, lane=lane, row=row)
+        return None
+
+    def _may_take_picture(self, now: float) -> bool:
+        return not (self._picture.in_flight or self._outbox.waiting(Stream.ALARM) or now < self._picture_not_before)
+
+    def _take_again(self, now: float) -> Message | None:
         """What is replayed waits for all else, and is little at a time: a live alarm finds the way free."""
-        if len(self._flight) >= self._shared or self._bytes >= self._room or self._outbox.waiting(Stream.ALARM):
+        if not self._may_share(now) or self._outbox.waiting(Stream.ALARM):
             return None
         while self._replaying < _AGAIN and self._replaying_bytes < _AGAIN_BYTES:
             if self._unheard:
@@ -368,13 +374,6 @@ class Sending:
     def _size(self, message: Message) -> int:
         extra = _EXTRA if message.again or message.correlation is not None else 0
         return self._overhead(message.topic) + extra + len(message.correlation or b"") + len(message.payload)
-
-    def _measure(self, latency: float, size: int) -> None:
-        self.latencies.append(latency)
-        if latency < _QUICK_ANSWER:
-            self._room = min(self._room + size, _ROOM_MOST)
-        elif latency > _SLOW_ANSWER:
-            self._room = max(self._room - size, _ROOM_LEAST)
 
 
 def _suspect(message: Message) -> Suspect:

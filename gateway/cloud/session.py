@@ -13,11 +13,10 @@ from typing import Any
 from gateway.cloud import mqtt, packets
 from gateway.cloud.link import MAX_COMMAND, Broker, Delivery, Ending, Events, Terms
 from gateway.cloud.mqtt import Connack, Disconnect, Malformed, Parser, Puback, Publish, Suback
-from gateway.cloud.packets import Will
+from gateway.cloud.packets import CONTENT_TYPE, Will
 from gateway.cloud.wire import Wire, connect, not_yet_valid
 from gateway.errors import GatewayError, UplinkDown
 
-CONTENT_TYPE = "application/cloudevents+json"
 _SESSION_EXPIRY_S = 3600
 _COMMANDS_AT_ONCE = 16
 _READS = 8
@@ -27,6 +26,8 @@ _PACKETS = 256
 _LONGEST = 0xFFFF
 """Bytes that a text may have in MQTT (1.5.4)."""
 _MIDS = 0xFFFF
+_TOO_SHORT_S = 0.02
+"""A broker that greets within this time says nothing about the speed of the link."""
 
 _CLOUD_EVENT = packets.properties(CONTENT_TYPE)
 _REPLAYED = packets.properties(CONTENT_TYPE, user=("replay", "1"))
@@ -56,6 +57,7 @@ class Session:
         """The same for a retained message."""
         self._keepalive = float(_keepalive(broker))
         self._sent_at = self._heard_at = self._loop.time()
+        self._greeting, self._greeted_at = 0, 0.0
         self._pinged_at: float | None = None
         self._reading_on = False
         """The next turn of the loop goes on with what has come already."""
@@ -138,12 +140,16 @@ class Session:
         if not self._writing and not self.ended.done():
             self._wire.half_close()
 
-    def abort(self, why: str, *, goodbye: bool = False) -> None:
-        """End at once; with a `goodbye` the broker drops the Will, if it still hears us."""
+    def round_trip(self) -> float:
+        """The shortest round trip of the link that the kernel has seen, without what the broker takes; seconds."""
+        return 0.0 if self._wire is None else self._wire.round_trip()
+
+    def abort(self, why: str, *, goodbye: bool = False, dead: bool = False) -> None:
+        """End at once; with a `goodbye` the broker drops the Will, if it still hears us. `dead`: it answers nothing."""
         if goodbye and self._wire is not None and not self.ended.done():
             self._wire.send(packets.GOODBYE)
             self._wire.flush()
-        self._finish(Ending(why))
+        self._finish(Ending(why, dead=dead))
 
     def guarded(self, work: Callable[..., None], *arguments: object) -> None:
         """A fault of the program in a callback of the loop must reach the task that runs the uplink."""
@@ -212,7 +218,9 @@ class Session:
             _SESSION_EXPIRY_S,
             _COMMANDS_AT_ONCE,
         )
-        self._send(packets.connect(broker.protocol, greeting, self._will))
+        packet = packets.connect(broker.protocol, greeting, self._will)
+        self._greeting, self._greeted_at = len(packet), self._loop.time()
+        self._send(packet)
 
     def _next_mid(self) -> int:
         self._mid = self._mid % _MIDS + 1
@@ -304,7 +312,9 @@ class Session:
             return Ending("the broker takes no QoS 1", refused=True)
         if answer.keepalive is not None:
             self._keepalive = float(answer.keepalive)
-        self._opened.set_result(Terms(answer.receive_maximum, answer.packet_limit, answer.retain))
+        took = self._heard_at - self._greeted_at - self.round_trip()
+        speed = self._greeting / took if took > _TOO_SHORT_S else None
+        self._opened.set_result(Terms(answer.receive_maximum, answer.packet_limit, answer.retain, speed))
         return None
 
     def _dismissed(self, code: int) -> Ending:

@@ -26,12 +26,11 @@ from gateway.cloud.link import (
 )
 from gateway.cloud.mqtt import FAILURE, RETAIN_NOT_SUPPORTED
 from gateway.cloud.outbox import Outbox
-from gateway.cloud.packets import Will
 from gateway.cloud.recall import ReadBack
 from gateway.cloud.reconnection import Reconnection
 from gateway.cloud.rivalry import Rivalry
 from gateway.cloud.sending import Again, Message, Sending
-from gateway.cloud.session import CONTENT_TYPE, Session, overhead
+from gateway.cloud.session import Session, overhead
 from gateway.cloud.subscription import Subscription
 from gateway.log import logger
 from gateway.model import Json, Stream
@@ -84,13 +83,10 @@ class Uplink:
         self._may_retain = settings.broker.retain
         self._retains = self._may_retain
         self._rivalry = Rivalry()
-        self._live = False
-        self._scheduled = False
-        self._leaving = False
+        self._live = self._scheduled = self._leaving = False
         self._later: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
-        self._since = 0.0
-        self._dialled = 0.0
+        self._since = self._dialled = 0.0
         self._connections = 0
         self._error: str | None = None
         self._commands_told = ""
@@ -191,6 +187,8 @@ class Uplink:
             refused=self._sending.refused(),
             retained=self._retains,
             found_limit=self._sending.found_limit,
+            speed=self._sending.pace.speed,
+            window=self._sending.pace.window,
             commands=self._subscription.trouble or None,
             dropped=dict(self._intake.dropped),
         )
@@ -201,7 +199,8 @@ class Uplink:
         broker = self._settings.broker
         events = Events(self._acknowledged, self._got_subscribed, self._arrived, self._got_read)
         self._dialled = self._clock.now().mono
-        session = self._session = Session(broker, self._last_words(), events, clean=self._intake.begin())
+        last_words = self._board.last_words(broker, retain=self._may_retain)
+        session = self._session = Session(broker, last_words, events, clean=self._intake.begin())
         opened = session.open()
         while not (opened.done() or session.ended.done()):
             self._live_on()
@@ -213,19 +212,13 @@ class Uplink:
         self._down(ending)
         return ending
 
-    def _last_words(self) -> Will | None:
-        broker = self._settings.broker
-        if not broker.will:
-            return None
-        topic, payload = self._board.status.topic, self._board.will()
-        return Will(topic, payload, CONTENT_TYPE, retain=self._may_retain, delay=broker.will_delay)
-
     def _up(self, session: Session, terms: Terms) -> None:
         now = self._clock.now().mono
         self._connections += 1
         self._retains = terms.retain and self._may_retain
         self._board.status.clear()
-        self._sending.connected(terms.receive_maximum, terms.packet_limit)
+        self._sending.connected(terms.receive_maximum, terms.packet_limit, now, terms.speed)
+        self._sending.pace.round_trip = session.round_trip()
         self._reconnection.connected(now)
         _log.info("uplink.connected", after_s=round(now - self._since, 1), attempt=self._connections)
         self._live, self._since, self._error = True, now, None
@@ -247,7 +240,7 @@ class Uplink:
             await asyncio.wait((session.ended,), timeout=min(left, session.check() or _BEAT))
             dead_at = self._sending.dead_at()
             if dead_at is not None and self._clock.now().mono >= dead_at:
-                session.abort("the broker acknowledges nothing")
+                session.abort("the broker acknowledges nothing", dead=True)
             elif not session.ended.done():
                 self._pump()
 
@@ -273,7 +266,9 @@ class Uplink:
         self._read_back.ended(hung_up=denied)
         self._tell_commands()
         self._intake.ended(ending)
-        self._sending.disconnected(now.mono, lived, hung_up=ending.hung_up and not at_subscribe, code=ending.code)
+        self._sending.disconnected(
+            now.mono, lived, hung_up=ending.hung_up and not at_subscribe, dead=ending.dead, code=ending.code
+        )
         self._reconnection.failed(now.mono, refused=ending.refused)
 
     def _told_apart(self, ending: Ending, now: float, lived: float) -> Ending:

@@ -8,6 +8,7 @@ import os
 import selectors
 import socket
 import ssl
+import sys
 import time
 from typing import Any, cast
 
@@ -19,6 +20,9 @@ _ADDRESSES = 8
 _ATTEMPTS = 16
 _STAGGER = 0.7
 _HTTPS = 443
+_MIN_RTT_AT = 148
+"""Where `tcpi_min_rtt` lies in `struct tcp_info`."""
+_NEVER_MEASURED = 0xFFFFFFFF
 _NOT_YET_VALID = 9
 """X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL."""
 _STRICT = frozenset(range(80, 95))
@@ -69,6 +73,16 @@ class Wire:
                 return True
             del self._waiting[:sent]
         return True
+
+    def round_trip(self) -> float:
+        """`tcpi_min_rtt` of the kernel (linux/tcp.h), seconds; 0 where it does not tell."""
+        if self._sock.fileno() < 0 or not hasattr(socket, "TCP_INFO"):
+            return 0.0
+        info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _MIN_RTT_AT + 4)
+        if len(info) < _MIN_RTT_AT + 4:
+            return 0.0
+        microseconds = int.from_bytes(info[_MIN_RTT_AT:], sys.byteorder)
+        return 0.0 if microseconds == _NEVER_MEASURED else microseconds / 1e6
 
     def fileno(self) -> int:
         """The descriptor to watch."""

@@ -96,6 +96,8 @@ _UPLINK: Final = record(
         "refused": keyed(count(), "What the broker does not take, streams and retained topics, with its reason code"),
         "retained": flag("The broker keeps the latest of alarm/active, status and health"),
         "found_limit": maybe(count("Largest packet that the broker takes as found out by its hanging up, bytes")),
+        "speed": maybe(number("Bytes a second that the link was seen to carry", minimum=0)),
+        "window": count("Messages that may be in flight at present, beside alarms"),
         "commands": maybe(text("What is wrong with the subscription to commands")),
         "dropped": keyed(count(), "Messages from the broker that were acknowledged and not taken, by reason"),
     }

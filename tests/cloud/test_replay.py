@@ -183,7 +183,7 @@ class World:
         self.sending = Sending(
             self.outbox,
             "t",
-            (Slot("active", "alarm/active"),),
+            (Slot("active", "alarm/active"), Slot("status", "status"), Slot("health", "health")),
             limits=Limits(window=window),
             overhead=lambda topic: 20 + len(topic),
             chance=lambda: 0.5,

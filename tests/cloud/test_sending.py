@@ -1,5 +1,7 @@
 """What goes next, without any broker."""
 
+import pytest
+
 from gateway.cloud.retained import Slot
 from gateway.cloud.sending import REPLIES, Limits, Message, Sending
 from gateway.model import Stream
@@ -11,7 +13,7 @@ class World:
 
     def __init__(self, window: int = 8, receive_maximum: int = 65535, limit: int | None = None) -> None:
         self.outbox = MemoryOutbox()
-        self.slots = tuple(Slot(name, name) for name in ("active", "status", "health"))
+        self.slots = (Slot("active", "active"), Slot("status", "status"), Slot("health", "health"))
         self.now = 0.0
         self.mid = 0
         self.sending = Sending(
@@ -60,11 +62,11 @@ def test_the_order() -> None:
     world.sending.reply("t/reply", b"r")
     world.connect()
     first = world.send()
-    assert first[:3] == ["active", "t/reply", "health"]
-    assert first[3:] == [f"t/{s}" for s in Stream for _ in range(2) if s is not Stream.PICTURE]
+    alarms, others = ["t/alarm"] * 2, [f"t/{s}" for s in Stream for _ in range(2) if s is not Stream.PICTURE][2:]
+    assert first == ["active", "t/reply", *alarms, *others], "the health waits for the alarms"
     for mid in range(1, world.mid + 1):
         world.sending.answered(mid, 0, 0.0)
-    assert world.send() == ["t/picture"]
+    assert world.send() == ["health", "t/picture"]
     assert world.send() == []
     world.sending.answered(world.mid, 0, 0.0)
     assert world.send() == ["t/picture"]
@@ -115,14 +117,20 @@ def test_when_the_link_is_dead() -> None:
     world.add(Stream.ALARM, size=8192)
     world.now = 5.0
     world.send()
-    assert world.sending.dead_at() == 5.0 + 10.0 + 1.0
+    assert world.sending.dead_at() == 5.0 + 10.0 + 1.5, "8 KiB/s are assumed of a link that is not known"
+    assert world.sending.due(5.0) == 16.5
     world.now = 7.0
-    world.add(Stream.ALARM, size=8192)
+    world.add(Stream.ALARM, Stream.ALARM, size=8192)
     world.send()
-    assert world.sending.dead_at() == 5.0 + 10.0 + 2.0
-    assert world.sending.due(7.0) == 17.0
-    world.sending.answered(1, 0, 8.0)
-    assert world.sending.dead_at() == 7.0 + 10.0 + 1.0
+    assert world.sending.dead_at() == 16.5
+    world.sending.answered(1, 0, 13.0)
+    speed = world.sending.pace.speed or 0.0
+    assert 1000 < speed < 1100, "8 KiB in 8 s"
+    assert world.sending.dead_at() == pytest.approx(13.0 + 10.0 + 1.5 * 8192 / speed), "each has its own time"
+    world.sending.answered(3, 0, 14.0)
+    assert world.sending.dead_at() == pytest.approx(7.0 + 10.0 + 1.5 * 8192 / (world.sending.pace.speed or 0.0)), (
+        "one that was passed over has had its turn"
+    )
 
 
 def test_a_lost_connection_sends_rows_and_replies_again_in_order() -> None:

@@ -262,7 +262,7 @@ async def test_withheld_telemetry_leaves_room_for_alarms() -> None:
     async with Broker() as broker:
         broker.faults.verdict = by_topic({f"{ROOT}/telemetry": WITHHELD})
         async with running(broker.port, outbox) as run:
-            await eventually(lambda: run.uplink.snapshot().in_flight >= 40)
+            await eventually(lambda: run.uplink.snapshot().in_flight >= 15)
             for _ in range(10):
                 outbox.add(Stream.ALARM)
             assert await eventually(lambda: outbox.waiting(Stream.ALARM) == 0, 2.0) < 0.5

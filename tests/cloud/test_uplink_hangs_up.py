@@ -55,7 +55,7 @@ async def test_a_retained_message_that_is_denied_holds_up_nothing(tmp_path: Path
         run.uplink.set_health({"x": 1})
         for _ in range(5):
             outbox.add(Stream.ALARM)
-        await eventually(lambda: outbox.left == 0, 20.0)
+        await eventually(lambda: outbox.left == 0 and run.told.refused, 20.0)
         before = run.uplink.snapshot().reconnects
         outbox.add(Stream.AUDIT)
         await eventually(lambda: outbox.left == 0, 10.0)

@@ -124,10 +124,13 @@ def status_lines(state: Mapping[str, Any]) -> list[str]:
         said.append(f"gate {name}: {gate['commanded']}, arm {gate['actual']}{held}")
     for name, camera in (state.get("cameras") or {}).items():
         said.append(f"camera {name}: {_counts(camera) or 'nothing yet'}")
-    refused = ", ".join(uplink["refused"])
-    said.append(f"uplink: {'connected' if uplink['connected'] else 'NOT connected'}")
-    if refused:
-        said.append(f"refused by the broker: {refused}")
+    why = f": {uplink['error']}" if uplink["error"] and not uplink["connected"] else ""
+    said.append(f"uplink: {'connected' if uplink['connected'] else 'NOT connected'}{why}")
+    if uplink["refused"]:
+        codes = (f"{name} ({f'0x{code:02x}' if code else 'hangs up'})" for name, code in uplink["refused"].items())
+        said.append(f"refused by the broker: {', '.join(codes)}")
+    if uplink.get("commands"):
+        said.append(f"commands: {uplink['commands']}")
     said.append(f"store: {state['journal']['store']}")
     return [*said, f"waiting: {waiting}"]
 

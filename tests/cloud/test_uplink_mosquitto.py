@@ -251,3 +251,34 @@ async def test_a_certificate_of_the_future_waits_for_the_time(
         text = run.told.link[0][1]
         assert (text == "waiting for time") is not synced
         assert ("not yet valid" in text) is synced
+
+
+async def test_the_acl_of_the_page(tmp_path: Path) -> None:
+    """It gives the gateway all that it needs, and a stolen login no command."""
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    rights = page[page.index("user xmxc-01") :].split("```")[0]
+    (tmp_path / "acl").write_text(
+        rights.replace("site-gateway/v1/xima-xincun/xmxc-01", ROOT).replace("site-gateway/v1/+/+", ROOT)
+    )
+    outbox = MemoryOutbox()
+    for stream in Stream:
+        outbox.add(stream)
+    async with (
+        mosquitto(tmp_path, acl_file=tmp_path / "acl") as broker,
+        running(broker.port, outbox, username="xmxc-01") as run,
+    ):
+        run.uplink.set_health({"x": 1})
+        run.uplink.reply(f"{ROOT}/reply/me", b"{}")
+        await eventually(lambda: not outbox.left and run.uplink.snapshot().in_flight == 0)
+        await eventually(lambda: "status" in broker.log)
+        assert run.uplink.snapshot().refused == {}
+        assert run.told.troubles == []
+        assert run.uplink.snapshot().replies_lost == 0
+        async with aiomqtt.Client(
+            "127.0.0.1", broker.port, username="xmxc-01", identifier="thief", protocol=aiomqtt.ProtocolVersion.V5
+        ) as thief:
+            await thief.publish(f"{ROOT}/command", b"x", qos=1)
+        async with aiomqtt.Client("127.0.0.1", broker.port, username="cloud-commands") as cloud:
+            await cloud.publish(f"{ROOT}/command", b"y", qos=1)
+        await eventually(lambda: run.told.commands)
+        assert [payload for _, payload, _ in run.told.commands] == [b"y"]

@@ -135,6 +135,11 @@ def _running(
         yield Sign(about, "wrong", what, "check the adapter, the cable, the address", of_all=True)
         return
     signs = diagnose(name, devices, heard(path, name).exchanges, bus=bus)
+    mine = [known for known in daemon["devices"].values() if known["line"] == name]
+    if mine and all(known["answering"] is False for known in mine) and not any(sign.of_all for sign in signs):
+        what = f"none of its {len(mine)} devices answers any more"
+        todo = "check their supply, that A and B lead to this port, and the baud rate (site-gateway scan)"
+        signs = [Sign(about, "wrong", what, todo, of_all=True)]
     yield from signs
     yield from oddities(name, line.get("oddities"))
     if any(sign.of_all for sign in signs):

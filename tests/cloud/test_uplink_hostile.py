@@ -29,11 +29,11 @@ async def online(**broker: Any) -> AsyncIterator[tuple[Raw, Running]]:
 
 
 async def longest_turn(until: asyncio.Task[float]) -> float:
-    """The longest time between two turns of the loop until the task is done, seconds."""
-    longest, before = 0.0, time.perf_counter()
+    """The longest turn of the loop until the task is done, seconds that its thread ran on a processor."""
+    longest, before = 0.0, time.thread_time()
     while not until.done():
         await asyncio.sleep(0)
-        now = time.perf_counter()
+        now = time.thread_time()
         longest, before = max(longest, now - before), now
     return longest
 
@@ -47,7 +47,7 @@ async def test_a_megabyte_of_properties_costs_no_time(protocol: int, size: int) 
         raw.send(message(COMMAND, b"" if protocol == 5 else many, many if protocol == 5 else None, mid=7))
         raw.send(message(COMMAND, b"jwt", b"" if protocol == 5 else None, mid=8))
         async with asyncio.TaskGroup() as group:
-            taken = group.create_task(eventually(lambda: len(run.told.commands) == 2), name="taken")
+            taken = group.create_task(eventually(lambda: len(run.told.commands) == 2, 60.0), name="taken")
             longest = await longest_turn(taken)
         assert longest < 0.25  # the benchmark holds 50 ms; here only that it is no matter of seconds
         assert run.told.commands[1][1] == b"jwt"
@@ -179,7 +179,7 @@ async def test_a_flood_of_answers_that_nobody_asked_for_is_nothing(protocol: int
         raw.send(b"\xd0\x00" * 500_000 + b"\x40\x02\x77\x77" * 100_000)
         raw.send(message(COMMAND, b"jwt", b"" if protocol == 5 else None))
         async with asyncio.TaskGroup() as group:
-            taken = group.create_task(eventually(lambda: run.told.commands), name="taken")
+            taken = group.create_task(eventually(lambda: run.told.commands, 60.0), name="taken")
             assert await longest_turn(taken) < 0.25
         assert len(raw.connects) == 1
 

@@ -56,7 +56,8 @@ REBORN = "journal/reborn"
 """Key of the memory: when the rest of it was set aside, wall seconds."""
 
 _TELEMETRY_SECONDS = 1.0
-_ACK_SECONDS = 0.1
+_ACK_SECONDS = 2.0
+"""Acknowledgements ride with the next commit, or wait so long: a kill in between costs repeats, a card less to write."""
 _ACKS = 200
 _OPEN_SECONDS = 15.0
 _CLOSE_SECONDS = 1.0
@@ -390,7 +391,7 @@ class Journal:
         if len(waiting.acks) >= _ACKS:
             self._cycle.due()
         elif waiting.acks:
-            self._cycle.soon(_TELEMETRY_SECONDS if row.stream is Stream.TELEMETRY else _ACK_SECONDS)
+            self._cycle.soon(_ACK_SECONDS)
 
     def _note_delivered(self) -> None:
         window, given = self._delivery.window(Stream.TELEMETRY), self._numbering.last[Stream.TELEMETRY]

@@ -57,7 +57,7 @@ REBORN = "journal/reborn"
 
 _TELEMETRY_SECONDS = 1.0
 _ACK_SECONDS = 2.0
-"""Acknowledgements ride with the next commit, or wait so long: a kill in between costs repeats, a card less to write."""
+"""Acknowledgements ride with the next commit, or wait so long: that spares the card, and a kill costs repeats."""
 _ACKS = 200
 _OPEN_SECONDS = 15.0
 _CLOSE_SECONDS = 1.0

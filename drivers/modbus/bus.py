@@ -33,7 +33,8 @@ from drivers.modbus.frames import (
 from drivers.modbus.pairing import Pairing
 from drivers.modbus.proof import Proof, Waits
 from drivers.modbus.timerfd import TimerFd
-from drivers.modbus.wire import Connection, Frames
+from drivers.modbus.trace import Oddities, Trace
+from drivers.modbus.wire import Connection
 from drivers.modbus.wiretime import WireTime
 from gateway.errors import DeviceSilent, GaveWay, LineDown
 
@@ -61,9 +62,17 @@ class BusWire(Connection):
     """
 
     def __init__(
-        self, frames: Frames, time: WireTime, pairing: Pairing, seal: Seal, *, packed: bool, drain: float
+        self,
+        frames: Trace,
+        oddities: Oddities,
+        time: WireTime,
+        pairing: Pairing,
+        seal: Seal,
+        *,
+        packed: bool,
+        drain: float,
     ) -> None:
-        super().__init__(frames)
+        super().__init__(frames, oddities)
         self.echoes: bool | None = None
         """Whether the adapter sends back what we send; None: not yet known."""
         self._copies = 0
@@ -165,6 +174,11 @@ class BusWire(Connection):
         self._last = max(self._last, now)
         self._unheard = True
         ask = self._ask or self._overdue
+        if self._packed:  # on a wire of its own noise is no flood: it has its speed
+            over = len(data) if self._ask is None else len(self._input) + len(data) - _LONGEST_INPUT
+            if over > 0:
+                self.not_asked_for(over)
+        data = data[-_LONGEST_INPUT:]
         if ask is None:
             self._input = (self._input + data)[-_OVERHEARD:]
             if self._foreign:

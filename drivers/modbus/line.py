@@ -260,7 +260,15 @@ class ModbusLine:
         if self._settings.serial is None:
             drain = min(_DRAIN_TCP_S, max((device.timeout for device in self._settings.devices), default=_DRAIN_TCP_S))
         packed = self._settings.serial is None
-        return BusWire(self.frames, self._requests.time, self._requests.pairing, self._seal, packed=packed, drain=drain)
+        return BusWire(
+            self.frames,
+            self._oddities,
+            self._requests.time,
+            self._requests.pairing,
+            self._seal,
+            packed=packed,
+            drain=drain,
+        )
 
     async def _connect(self, wire: TcpWire | BusWire) -> None:
         host, port = self._settings.host or "", self._settings.port

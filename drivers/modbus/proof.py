@@ -206,15 +206,15 @@ class Proof:
             raise
 
     def _is_of_the_question(self, ask: Ask, question: Ask, code: int, waits: Waits) -> bool:
-        """Whether a refusal is that of the count, so that another one may be answered."""
-        if code not in _NOT_SO:
-            return False
-        lost = ask.unit in self._lost
-        self._pairing.refused(ask, question)
-        if lost:  # a refusal does not say what it refuses; the one to this question may be yet to come
+        """Whether a refusal may be that of the count, or of a lost question, so that another one may be answered."""
+        if ask.unit in self._lost:  # it may be that of the lost question, and the one to this may be yet to come
             self._bus.be_quiet(ask.unit, self._bus.now() + waits.ceiling)
             del self._lost[ask.unit]
-        return lost or question.frame != ask.frame
+            return True
+        if code not in _NOT_SO:
+            return False
+        self._pairing.refused(ask, question)
+        return question.frame != ask.frame
 
     async def _flush(self, waits: Waits) -> None:
         """Ask a unit that is not there: what is held back until the next question comes, and nothing after it."""

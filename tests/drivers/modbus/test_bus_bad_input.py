@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import DeviceError, LineDown
 from tests.drivers.modbus.lines import expected, holding, rtu_over_tcp, unit, until, values
-from tests.drivers.modbus.responder import Responder, tcp_port
+from tests.drivers.modbus.responder import Knob, Responder, tcp_port
 
 CEILING = 0.15
 NOISE = random.Random(3)  # noqa: S311 - repeatable
@@ -20,6 +20,10 @@ STRANGE = {
     "Telnet": bytes.fromhex("fffd01fffd1ffffb01fffb03") + b"login: ",
     "zeros": bytes(300),
 }
+
+
+def behind(noise: bytes) -> Knob:
+    return lambda _, answer: [(0.0, noise + answer)]
 
 
 @pytest.mark.parametrize("what", STRANGE)
@@ -40,8 +44,7 @@ async def test_garbage_of_every_length_is_passed_over() -> None:
     async with tcp_port(responder) as served, rtu_over_tcp(served.port, unit(1, *holding(0))) as line:
         (block,) = line.blocks()
         for size in range(0, 300, 7):
-            noise = NOISE.randbytes(size)
-            responder.usual = lambda _, answer, noise=noise: [(0.0, noise + answer)]
+            responder.usual = behind(NOISE.randbytes(size))
             assert await values(line, block) == expected(block)
 
 

@@ -23,6 +23,7 @@ from drivers.pictures.jpeg import shrink
 from drivers.pictures.snapshot import Snapshots
 from gateway.cameras import Entrance, HandIn, StorePicture
 from gateway.clock import Clock
+from gateway.cloud.eraser import Erased
 from gateway.driver import Listener as Driver
 from gateway.errands import Errand
 from gateway.errors import ConfigError
@@ -73,8 +74,10 @@ class Gatehouse:
                 *listen, pushing, self.entrance.take, clock,
                 max_body=max_body, tell=self.entrance.tell, verdict=self.relays.verdict,
             )  # fmt: skip
-            self.listener.alarm = lambda alarm, well, why: tell(OwnHealth(alarm, well, why, clock.now()))
             self._drivers["cameras"] = self.listener
+        for driver in self._drivers.values():
+            if isinstance(driver, Listener | Puller):
+                driver.alarm = lambda alarm, well, why: tell(OwnHealth(alarm, well, why, clock.now()))
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -89,8 +92,19 @@ class Gatehouse:
         """What the site may ask for; see `PlateLists.errands`."""
         table: dict[str, Errand] = {"picture": self.entrance.picture}
         if self.lists is not None:
-            table |= self.lists.errands(erase, naming)
+            table |= self.lists.errands(self._erasing(erase), naming)
         return table
+
+    def _erasing(self, erase: Erase) -> Erase:
+        """Erase what is kept of a plate, and all pushes that are kept because nobody can read them."""
+
+        async def erased(plate: str) -> Erased:
+            for driver in self._drivers.values():
+                if isinstance(driver, Listener | Puller):
+                    driver.forget()
+            return await erase(plate)
+
+        return erased
 
     async def photograph(self, camera: str) -> bytes:
         """The camera's picture of this moment as it came. Raises DeviceSilent, DeviceRefused, ConfigError."""

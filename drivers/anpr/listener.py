@@ -25,7 +25,7 @@ from drivers.anpr.guesses import AT_ONCE, Guesses
 from drivers.anpr.http import Head, Refused, Wire, inflated
 from drivers.anpr.makers import accepted, parse
 from drivers.anpr.room import Room
-from drivers.anpr.tally import UNREADABLE, Last, Tally, Tell
+from drivers.anpr.tally import Last, Tally, Tell
 from gateway.clock import Clock
 from gateway.driver import Push, Take
 from gateway.errors import ConfigError
@@ -40,8 +40,6 @@ BODY_WITHIN = 10.0
 MAX_BODY = 4 << 20
 MOST_PASSAGES = 8
 """Passages of one push; no car park sends more at once, and who does would shed those of other cameras."""
-UNREAD = "camera-unreadable"
-"""The alarm of a camera whose last three pushes could not be read."""
 _AT_ONCE = 64 << 10
 """Bytes of a body that is understood at once; more is understood beside the loop."""
 _LARGE = 1 << 20
@@ -96,8 +94,6 @@ class Listener:
         self._tallies = {one.id: Tally() for one in self._cameras}
         self.alarm: Tell = _untold
         self._guesses = {one.id: Guesses(self._guessed(one.id)) for one in self._cameras}
-        self._unread: dict[str, bool] = {}
-        """What was last said of each camera's alarm; not yet: nothing."""
         self._crowd = Crowd()
         self._group: asyncio.TaskGroup | None = None
         self._workers = [ThreadPoolExecutor(1, name) for name in ("camera pushes", "large camera pushes")]
@@ -116,6 +112,11 @@ class Listener:
         """The last push of this camera that could not be read."""
         found = self._tallies.get(camera)
         return None if found is None else found.unreadable
+
+    def forget(self) -> None:
+        """Keep no push that could not be read: it may name anybody."""
+        for tally in self._tallies.values():
+            tally.unreadable = None
 
     @property
     def connections(self) -> int:
@@ -334,7 +335,7 @@ class Listener:
             report = await self._read(camera, path, payload, content_type)
         except Unreadable as error:
             tally.unread(str(error), at.wall, payload, path, content_type)
-            self._say_unread(camera.id, tally)
+            tally.say(camera.id, self.alarm)
             return accepted(camera.driver, path)
         except Exception as bug:  # noqa: BLE001 - a camera must not learn of it by silence, nor others suffer
             tally.unread("error of our own", at.wall, payload, path, content_type)
@@ -343,7 +344,7 @@ class Listener:
         camera = self._of_channel(camera, report, head.query.get("token", ""))
         tally = self._tallies[camera.id]
         tally.heard(report, at.wall)
-        self._say_unread(camera.id, tally)
+        tally.say(camera.id, self.alarm)
         try:
             return await self._handed_over(camera, report, at, until)
         except Exception as bug:  # noqa: BLE001 - as above
@@ -359,15 +360,6 @@ class Listener:
         if type(bug) not in self._bugs:
             self._bugs.add(type(bug))
             _log.error("error of our own in %s", where, exc_info=bug)
-
-    def _say_unread(self, camera: str, tally: Tally) -> None:
-        """The alarm, when it changes; and once that all is well, for one that stood before a restart."""
-        well = tally.in_a_row < UNREADABLE
-        if self._unread.get(camera) is well or (well and tally.in_a_row):
-            return
-        self._unread[camera] = well
-        why = "" if tally.unreadable is None else tally.unreadable.why
-        self.alarm(f"{camera}/{UNREAD}", well, "" if well else f"{UNREADABLE} pushes could not be read: {why}")
 
     def _of_channel(self, camera: Camera, report: Report, token: str) -> Camera:
         """The camera whose channel of a recorder it is. Raises Refused: none of the file's."""

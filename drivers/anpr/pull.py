@@ -104,6 +104,8 @@ class Puller:
         self._clock = clock
         self._rng = rng
         self._tell = tell
+        self.alarm: Tell = _untold
+        """Told `CAMERA/camera-unreadable`."""
         self._source = source
         self._target = 0
         self._tally = Tally()
@@ -120,6 +122,10 @@ class Puller:
     def unreadable(self, camera: str) -> Last | None:
         """The last part of this camera's stream that could not be read."""
         return self._tally.unreadable if camera == self._camera.id else None
+
+    def forget(self) -> None:
+        """Keep no part that could not be read: it may name anybody."""
+        self._tally.unreadable = None
 
     async def run(self) -> None:
         """Listen until cancelled; a camera that is away is tried again, one that refused the login is not."""
@@ -193,6 +199,7 @@ class Puller:
             report, done = joiner.take(part)
         except Unreadable as error:
             self._tally.unread(str(error), self._clock.now().wall, part.body, "", part.content_type)
+            self._tally.say(self._camera.id, self.alarm)
             return ()
         except Exception:  # noqa: BLE001 - one part that we cannot cope with must not cost the next
             self._tally.counts["bugs"] += 1
@@ -200,6 +207,7 @@ class Puller:
                 _log.exception("error of our own in a part of %s", self._camera.id)
             return ()
         self._tally.heard(report, self._clock.now().wall)
+        self._tally.say(self._camera.id, self.alarm)
         return done
 
     def _read_mine(self, part: Part, settings: CameraSettings) -> Report:
@@ -254,3 +262,7 @@ def _written(wall: float, utc_offset: float | None) -> str:
     """A time as the camera writes it in its records."""
     zone = UTC if utc_offset is None else timezone(timedelta(seconds=utc_offset))
     return datetime.fromtimestamp(wall, zone).strftime("%Y%m%dT%H%M%S%z")
+
+
+def _untold(_who: str, _well: bool, _why: str) -> None:
+    """Nobody wants to know."""

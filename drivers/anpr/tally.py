@@ -13,6 +13,8 @@ SILENT_AFTER = 300.0
 """Seconds: a camera that used to send heart-beats and has not for so long is not reachable."""
 UNREADABLE = 3
 """Pushes in a row that could not be read, then it is an alarm."""
+UNREAD = "camera-unreadable"
+"""Name of that alarm."""
 LAST = 64 << 10
 """Bytes of the last push that could not be read, kept for people."""
 _ENDS = ("passage", "heartbeat", "ignored", "unreadable", "refused")
@@ -45,6 +47,8 @@ class Tally:
     unreadable: Last | None = None
     in_a_row: int = 0
     """Pushes that could not be read, since one could."""
+    told_well: bool | None = None
+    """What was last told of its alarm; None: nothing yet."""
     counts: Counter[str] = field(default_factory=Counter)
     ends: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in _ENDS})
     """How pushes ended, by kind or reason."""
@@ -71,6 +75,24 @@ class Tally:
         self.in_a_row += 1
         self.unreadable = Last(wall, why, path, content_type[:200], len(payload), payload[:LAST])
         self._end("unreadable", why)
+
+    def news(self) -> bool | None:
+        """Whether its pushes can be read, when that changes; None: nothing new.
+
+        That all is well is told once after the start too, for an alarm that stood before it.
+        """
+        well = self.in_a_row < UNREADABLE
+        if self.told_well is well or (well and self.in_a_row):
+            return None
+        self.told_well = well
+        return well
+
+    def say(self, camera: str, alarm: Tell) -> None:
+        """Raise its alarm, or end it, if that is news."""
+        well = self.news()
+        if well is not None:
+            why = "" if self.unreadable is None else self.unreadable.why
+            alarm(f"{camera}/{UNREAD}", well, "" if well else f"{UNREADABLE} pushes could not be read: {why}")
 
     def refused(self, why: str) -> None:
         """A request that was not read to its end, or not taken."""

@@ -246,6 +246,8 @@ async def test_three_that_cannot_be_read_are_an_alarm_and_the_last_is_kept() -> 
         await push(listener.port, "/cameras/c1", b'{"heartbeat": 1}')
         last = listener.unreadable("c1")
         assert listener.unreadable("c2") is None
+        listener.forget()
+        assert listener.unreadable("c1") is None, "it may name who asked to be forgotten"
     assert [(alarm, well) for alarm, well, _ in told[1:]] == [
         ("c1/camera-unreadable", False), ("c1/camera-unreadable", True)
     ]  # fmt: skip

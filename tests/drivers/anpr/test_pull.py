@@ -149,6 +149,24 @@ async def test_a_part_that_cannot_be_read_costs_no_other() -> None:
         assert one.health["unreadable"] == 2
 
 
+async def test_parts_that_cannot_be_read_are_an_alarm_and_another_channel_is_not_taken() -> None:
+    async with pulling() as one:
+        told: list[tuple[str, bool]] = []
+        one.puller.alarm = lambda alarm, well, _: told.append((alarm, well))
+        other = TCG.replace(b"<channelID>1<", b"<channelID>2<")
+        one.stream.send(*[part(b"<not xml %d" % number) for number in range(3)], part(other), HEARTBEAT)
+        await until(lambda: len(told) == 2)
+        assert told == [("c1/camera-unreadable", False), ("c1/camera-unreadable", True)]
+        kept = one.puller.unreadable("c1")
+        assert kept is not None
+        assert kept.body == b"<not xml 2"
+        assert other != TCG
+        assert one.health["ignored_another_channel"] == 1
+        assert one.take.pushes == []
+        one.puller.forget()
+        assert one.puller.unreadable("c1") is None
+
+
 async def test_after_a_gap_it_asks_for_what_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pull, "FIRST_AGAIN", 0.01)
     kept = (CASES / "hikvision-plate-query.xml").read_bytes()

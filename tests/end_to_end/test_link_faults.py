@@ -25,7 +25,7 @@ lines: {{loop: {{driver: modbus, tcp: "127.0.0.1:{modbus}"}}}}
 devices:
   tank:
     line: loop
-    points: {{level: {{at: holding 0, every: 50ms, alarms: {{water: {{below: 10}}}}}}}}
+    points: {{level: {{at: holding 0, every: 50ms, alarms: {{water: {{kind: gas, latch: false, below: 10}}}}}}}}
 store: {{path: {store}, max_size: 64MiB, alarm_reserve: 1MiB}}
 """
 DEAD_WITHIN = 11.0

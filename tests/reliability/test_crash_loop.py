@@ -43,7 +43,7 @@ devices:
     points: {{{points}}}
 store: {{path: {store}, max_size: 64MiB, alarm_reserve: 1MiB}}
 """
-POINT = "p{0}: {{at: holding {0}, every: 50ms, alarms: {{water: {{above: 0.5}}}}}}"
+POINT = "p{0}: {{at: holding {0}, every: 50ms, alarms: {{water: {{kind: gas, latch: false, above: 0.5}}}}}}"
 
 
 @dataclass

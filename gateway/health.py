@@ -40,6 +40,7 @@ def _line(line: LineStatus, now: Instant) -> dict[str, Json]:
         "driver_bugs": line.driver_bugs,
         "busy": line.busy,
         "overruns": line.overruns,
+        "open": line.is_open,
         "oddities": None if line.oddities is None else dict(line.oddities),
     }
 

@@ -30,7 +30,8 @@ _ODDITIES: Final = record(
 
 _LINE: Final = record(
     {
-        "up": flag(),
+        "up": flag("It is open, and something on it answers"),
+        "open": flag("The port or connection is open, whoever answers"),
         "detail": {"type": "string", "description": "Why it is down; empty while it is up"},
         "down_for": _AGE,
         "losses": count("How often it was lost"),

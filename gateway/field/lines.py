@@ -41,6 +41,7 @@ _ALONE = 60.0
 _KEEPS_UP = 60.0
 """Seconds without a skipped turn after which a line is said to keep up again."""
 _BUGS_TOLD = 16
+_UNANSWERED = "it is open, and nothing on it has answered"
 
 
 class Line:
@@ -180,13 +181,14 @@ class Line:
         return LineStatus(
             line=self.name,
             up=bool(self._up),
-            detail="" if self._up else self._detail,
+            detail="" if self._up else _UNANSWERED if self._is_open else self._detail,
             down_since=None if self._up else self._since,
             losses=self._losses,
             driver_bugs=self._bugs,
             busy=self._busy_share if self._up else 0.0,
             overruns=self._asking.schedule.overruns,
             oddities=self._poller.oddities,
+            is_open=self._is_open,
             devices={name: device.status() for name, device in self._asking.devices.items()},
         )
 

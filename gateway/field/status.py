@@ -43,3 +43,5 @@ class LineStatus:
     devices: Mapping[str, DeviceStatus]
     oddities: Mapping[str, int | str | None] | None = None
     """What the driver put up with on the wire since the start; None: it does not count that."""
+    is_open: bool = False
+    """The port or connection is open, whoever answers."""

@@ -130,13 +130,15 @@ def _running(
     if line is None:
         yield Sign(about, "doubt", "the running gateway does not know this line", "restart it with this file")
         return
-    if not line["up"]:
+    if not (line["up"] or line["open"]):
         what = f"is down: {line['detail']}"
         yield Sign(about, "wrong", what, "check the adapter, the cable, the address", of_all=True)
         return
-    signs = diagnose(name, devices, heard(path, name).exchanges, bus=bus)
+    talk = heard(path, name).exchanges
     mine = [known for known in daemon["devices"].values() if known["line"] == name]
-    if mine and all(known["answering"] is False for known in mine) and not any(sign.of_all for sign in signs):
+    is_dead = bool(mine) and all(known["answering"] is False for known in mine)
+    signs = diagnose(name, devices, _since_it_died(talk) if is_dead else talk, bus=bus)
+    if is_dead and not any(sign.of_all for sign in signs):
         what = f"none of its {len(mine)} devices answers any more"
         todo = "check their supply, that A and B lead to this port, and the baud rate (site-gateway scan)"
         signs = [Sign(about, "wrong", what, todo, of_all=True)]
@@ -153,6 +155,12 @@ def _running(
         elif known["answering"] and known["timeouts"] > _MISSES * known["requests"]:
             what = f"{device} left {known['timeouts']} of {known['requests']} requests without an answer"
             yield Sign(about, "doubt", what, "look at its branch and supply; watch the line (site-gateway watch)")
+
+
+def _since_it_died(talk: list[Exchange]) -> list[Exchange]:
+    """What was said after the last answer: what a line remembers from before says nothing of its death."""
+    last = max((at for at, one in enumerate(talk) if one.answer is not None), default=-1)
+    return talk[last + 1 :]
 
 
 async def _talk(poller: Poller, *, bus: bool) -> list[Exchange]:

@@ -185,7 +185,7 @@ def test_whoever_is_slow_or_dead_an_order_that_is_done_was_done(seed: int, delay
             wire.things[f"d{number}"].delay = delay
             wire.things[f"d{number}"].silent = number in dead
         async with running(wire, virtual_time.clock()) as bench, asyncio.TaskGroup() as group:
-            await bench.until(lambda: bench.line.up)
+            await bench.until(lambda: wire.open)
             loop = asyncio.get_running_loop()
 
             async def order(value: int) -> None:

@@ -40,7 +40,7 @@ def look(site: Path, candidate: Path, running: bytes) -> dict[str, list[str]]:
         return {"errors": [], "differs": moved[:_NAMES]}
     errors = [
         str(problem).replace(str(candidate), site.name, 1)[:_LINE]
-        for problem in load_timed(candidate).problems
+        for problem in load_timed(candidate, beside=site).problems
         if problem.level == "error"
     ]
     if len(errors) > _LINES:

@@ -100,6 +100,8 @@ class HighWater:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._handle: int | None = None
+        self._old: list[int] = []
+        """Handles of files that were deleted or replaced."""
         self._file = (0, 0)
         self._serial = 0
         self._written: Mark | None = None
@@ -152,6 +154,14 @@ class HighWater:
         self._dirty.set()
         if self._syncing is not None:
             self._syncing.join(timeout=_SYNC_EVERY_S)
+            if self._syncing.is_alive():
+                return  # the disk does not answer: its handle is left to the end of the process
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            with suppress(OSError):
+                os.fdatasync(handle)
+            os.close(handle)
+        self._close_old()
 
     def _opened(self) -> int:
         """The file's handle; made anew if the file was deleted or replaced. Raises OSError."""
@@ -167,27 +177,24 @@ class HighWater:
         except OSError:
             os.close(handle)
             raise
-        # The old handle may be in use by the thread at this moment: it takes the new one by itself.
+        if self._handle is not None:
+            self._old.append(self._handle)  # the thread may be syncing it at this moment: it closes it later
         self._handle, self._file = handle, (about.st_dev, about.st_ino)
         return handle
 
     def _sync(self) -> None:
-        synced: int | None = None
         while not self._ended.is_set():
             self._dirty.wait()
             self._dirty.clear()
-            handle = self._handle
-            if synced is not None and synced != handle:
-                os.close(synced)
-            synced = handle
+            self._close_old()
             with suppress(OSError):
-                if handle is not None:
+                if (handle := self._handle) is not None:
                     os.fdatasync(handle)
             self._ended.wait(_SYNC_EVERY_S)
-        if synced is not None:
-            with suppress(OSError):
-                os.fdatasync(synced)
-            os.close(synced)
+
+    def _close_old(self) -> None:
+        while self._old:
+            os.close(self._old.pop())
 
 
 def _parsed(slot: bytes) -> tuple[int, Mark] | None:

@@ -179,6 +179,21 @@ async def test_a_mark_that_cannot_be_read_is_no_fault_of_the_store(tmp_path: Pat
         assert (mark.journal, mark.streams[Stream.ALARM][0]) == (name, 4)
 
 
+async def test_the_mark_leaves_no_file_open(tmp_path: Path) -> None:
+    def open_marks() -> int:
+        return sum("high-water" in str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink())
+
+    for number in range(20):
+        async with journal(tmp_path / str(number)) as store:
+            store.append([emit()])
+    async with journal(tmp_path / "gone") as store:
+        await accepted(store, [emit()])
+        (tmp_path / "gone" / "high-water").unlink()
+        await accepted(store, [emit()])
+        assert (tmp_path / "gone" / "high-water").exists()
+    assert open_marks() == 0
+
+
 async def test_memory_alone_that_went_back_is_noticed(tmp_path: Path) -> None:
     async with journal(tmp_path) as store:
         await accepted(store, [emit(), Remember("k", 1)])

@@ -18,7 +18,8 @@ async def reach(broker: Broker, topic: str) -> str | None:
     """
     guest = replace(broker, client_id=f"{broker.client_id}-doctor")
     events = Events(lambda _acks: None, lambda _code: None, lambda _topic, _payload, _delivery: None)
-    session = Session(guest, Will(topic, b""), events)
+    will = Will(topic, b"", retain=broker.retain) if broker.will else None
+    session = Session(guest, will, events)
     opened = session.open()
     either: list[asyncio.Future[Any]] = [opened, session.ended]
     await asyncio.wait(either, timeout=3 * broker.connect_timeout, return_when="FIRST_COMPLETED")

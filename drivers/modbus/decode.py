@@ -93,7 +93,7 @@ def _number(point: Point, raw: Raw, at: int) -> Decode:
     plain = (point.scale, point.offset) == (1.0, 0.0)
     factor, addend, divisor = ratio(point.scale, point.offset)
     low, high = point.valid or (-inf, inf)
-    if not uncertain and divisor == 1 and not plain:
+    if point.kind not in ("float32", "float64") and divisor == 1 and not plain:
         low, high = max(low, LEAST), min(high, MOST)
     none = _none(point, at)
     invalid, outside = _bad(unit, Reason.INVALID), _bad(unit, Reason.OUT_OF_RANGE)
@@ -105,9 +105,9 @@ def _number(point: Point, raw: Raw, at: int) -> Decode:
         if not plain:
             try:
                 value = (value * factor + addend) / divisor if divisor > 1 else value * factor + addend
+                if uncertain and not isfinite(value):
+                    return outside
             except OverflowError:
-                return outside
-            if uncertain and not isfinite(value):
                 return outside
         if not low <= value <= high:
             return outside

@@ -219,6 +219,8 @@ def test_any_value_of_any_type_scale_and_offset_can_be_told_or_is_bad(
         ("int64", b"\x80" + b"\0" * 7, 2.0, 0.0),
         ("uint64", b"\xff" * 8, 1e300, 0.0),
         ("uint64", b"\xff" * 8, -1.0, 0.0),
+        ("bcd16", b"\x12\x34", 1e300, 0.0),
+        ("bcd16", b"\x12\x34", 1e308, 0.0),
         ("float64", struct.pack(">d", 1e308), 10.0, 0.0),
         ("float64", struct.pack(">d", 1e308), 1e308, 0.5),
     ],

@@ -161,11 +161,15 @@ class World:
         contact = self.open[name] = Contact(self._points[name], at)
         return contact
 
-    def reopen(self) -> None:
-        """All contacts are open again, and have been read as such."""
+    def reopen(self, rest: float) -> None:
+        """All contacts are open again, and have been read as such, `rest` seconds from now at the earliest."""
+        closed, opened = list(self.bus.contacts), self.bus.now
         self.bus.contacts.clear()
         self.open.clear()
         self._hops.clear()
+        self.run(opened + rest)
+        while any(self.bus.last_read.get(name, opened) < opened for name in closed):
+            self.turn(inf)
 
     def turn(self, until: float) -> None:
         """One job, or waiting until something is due, `until` at the latest."""

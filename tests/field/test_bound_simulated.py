@@ -119,8 +119,7 @@ def trials(load: LineLoad, seed: int, count: int, *, bus: bool, host: float, oth
         took = world.wait_for(world.close(name, closed), 3 * alarms[name].worst + 60)
         assert took <= alarms[name].worst, (name, number)
         worst[name] = max(worst[name], took)
-        world.reopen()
-        world.run(world.bus.now + 2 * next(b.every for b in load.blocks if name in {p.name for p in b.points}))
+        world.reopen(2 * next(b.every for b in load.blocks if name in {p.name for p in b.points}))
     return worst
 
 
@@ -232,8 +231,7 @@ def afterwards(load: LineLoad, seed: int, count: int, *, bus: bool, host: float)
             _read_begins(world, name)
             took = world.wait_for(world.close(name, world.bus.last_read[name] + 1e-9), 3 * alarms[name].worst + 60)
             assert took <= alarms[name].worst, (name, number)
-            world.reopen()
-            world.run(world.bus.now + 2 * max(b.every for b in load.blocks))
+            world.reopen(2 * max(b.every for b in load.blocks))
 
 
 @pytest.mark.parametrize("name", REALISTIC)

@@ -113,7 +113,10 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def whole(lines: list[str]) -> list[str]:
-    """Calls that strace shows in two pieces, because another thread made one in between, put together at their end."""
+    """Calls that strace shows in two pieces, because another thread made one in between, put together at their end.
+
+    But a `close` counts from its beginning.
+    """
     begun: dict[str, str] = {}
     calls = []
     for line in lines:
@@ -121,6 +124,9 @@ def whole(lines: list[str]) -> list[str]:
         call = call.strip()
         if call.endswith("<unfinished ...>"):
             begun[pid] = call.removesuffix("<unfinished ...>")
+            if call.startswith("close("):  # its number is free at once: another thread may have it before the end
+                calls.append(f"{pid} {begun[pid]}) = 0")
+                begun[pid] = "closed("
         elif call.startswith("<... "):
             calls.append(f"{pid} {begun.pop(pid, '')}{call.partition(' resumed>')[2]}")
         else:

@@ -18,7 +18,8 @@ from gateway.config.source import SourceError, read
 from gateway.config.units import Secret
 from gateway.technician.plan import load_timed
 
-FIXED = ("uplink", "commands", "http", "store")
+FIXED = ("gateway", "simulated", "uplink", "commands", "http", "people", "store")
+"""Who the gateway is, whom it believes, and whether its events are; beside them `site.id`."""
 _LINES = 50
 _LINE = 500
 _NAMES = 20
@@ -56,7 +57,12 @@ def _fixed(site: Path, new: bytes, old: bytes) -> list[str]:
         before, after = _parts(site, old), _parts(site, new)
     except SourceError as error:
         return [f"the file in force cannot be read any more: {error}"[:_LINE]]
-    return [key for key in FIXED if before.get(key) != after.get(key)]
+    moved = [key for key in FIXED if before.get(key) != after.get(key)]
+    return moved if _site_id(before) == _site_id(after) else ["site.id", *moved]
+
+
+def _site_id(parts: dict[str, Any]) -> object:
+    return getattr(parts.get("site"), "id", None)
 
 
 def _parts(site: Path, text: bytes) -> dict[str, Any]:

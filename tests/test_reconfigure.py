@@ -257,6 +257,10 @@ FIXED = {
     "commands": NEW + "commands: {keys: [{id: k, ed25519: k.pem}]}\n",
     "http": NEW + 'http: {status: {listen: "127.0.0.1:8081"}}\n',
     "store": NEW + "store: {max_size: 300MiB}\n",
+    "gateway": NEW.replace("gateway: g", "gateway: h"),
+    "site.id": NEW.replace("id: s", "id: t"),
+    "people": NEW + "people: {li: technician}\n",
+    "simulated": NEW + "simulated: true\n",
     "cameras.c.password": NEW
     + 'cameras: {c: {driver: generic, address: 127.0.0.1, snapshot: "http://127.0.0.1/x", username: u, '
     + "password: {file: k.pem}}}\n",

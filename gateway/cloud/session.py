@@ -26,6 +26,8 @@ _PACKETS = 256
 _LONGEST = 0xFFFF
 """Bytes that a text may have in MQTT (1.5.4)."""
 _MIDS = 0xFFFF
+_UNSENT_ACKS = 16384
+"""PUBACKs that wait in our buffer; a broker that keeps to our Receive Maximum (MQTT 5, 3.3.4) leaves 16 at most."""
 _TOO_SHORT_S = 0.02
 """A broker that greets within this time says nothing about the speed of the link."""
 
@@ -63,6 +65,8 @@ class Session:
         """The next turn of the loop goes on with what has come already."""
         self._flushing = False
         self._writing = False
+        self._unsent_acks = 0
+        """PUBACKs that were written since the buffer was last empty."""
         self._opened: asyncio.Future[Terms] = self._loop.create_future()
         self.ended: asyncio.Future[Ending] = self._loop.create_future()
         """Done when the connection is over; an exception in it is a fault of the program."""
@@ -334,7 +338,10 @@ class Session:
     def _deliver(self, message: Publish) -> None:
         def acknowledge() -> None:
             if not self.ended.done() and message.qos:
+                self._unsent_acks += 1
                 self._send(packets.puback(message.mid))
+                if self._unsent_acks > _UNSENT_ACKS:
+                    self._finish(Ending("the broker sends messages and takes no acknowledgement", garbled=True))
 
         payload = message.payload if message.size <= MAX_COMMAND else b""
         delivery = Delivery(message.size, message.retain, message.response_topic, acknowledge, message.correlation)
@@ -359,6 +366,8 @@ class Session:
             self._loop.add_writer(self._wire.fileno(), self._writable)
         elif self._writing and not rest:
             self._loop.remove_writer(self._wire.fileno())
+        if not rest:
+            self._unsent_acks = 0
         self._writing = rest
         if self._wire.ended is not None:
             # What the broker said before it hung up is read first: it may be the reason.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -86,7 +86,7 @@ class _Work:
     def _part(self, key: str, name: str) -> None:
         kind = _kind(name)
         value = self._tree[key]
-        if get_origin(kind) is not dict:
+        if get_origin(kind) is not dict or get_origin(get_args(kind)[1]) is Literal:
             self._build(kind, value, (key,), self.done.parts, name)
             return
         if not isinstance(value, Mapping):

@@ -1,9 +1,10 @@
 """Whatever the broker sends, or lets others send: the loop turns, commands come, nothing is stuck for good."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -191,6 +192,34 @@ async def test_one_byte_at_a_time() -> None:
             await asyncio.sleep(0)
         await eventually(lambda: run.told.commands)
         assert run.told.commands[0][1] == b"j" * 300
+
+
+@pytest.mark.parametrize("protocol", [5, 4])
+async def test_a_broker_that_takes_no_acknowledgement_fills_no_memory(protocol: int) -> None:
+    """It sends on and on, acknowledges what we send by guessing, and never reads: 0.5 MB/s grew in the process."""
+    begun: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.append(writer)
+        await reader.read(1 << 16)
+        writer.write(packets.connack(protocol, 0))
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        flood = message(COMMAND, b"", b"" if protocol == 5 else None) * 500 + b"\xd0\x00"
+        flood += b"".join(packets.puback(protocol, mid, 0) for mid in range(1, 20))
+        with suppress(ConnectionError):
+            while not writer.transport.is_closing():
+                writer.write(flood)
+                await writer.drain()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
+    server = await asyncio.start_server(serve, sock=listener)
+    async with server, running(listener.getsockname()[1], protocol=protocol) as run:
+        run.told.room = 0
+        await eventually(lambda: "takes no acknowledgement" in (run.uplink.snapshot().error or ""), 60.0)
+        assert not run.task.done()
+        for writer in begun:
+            writer.transport.abort()
 
 
 PIECES = st.one_of(

@@ -3,13 +3,16 @@
 import asyncio
 import os
 import pwd
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from gateway.local.control import NAME
-from tests.end_to_end.compound import compound
+from gateway.model import Json
+from tests.end_to_end.compound import SITE, compound
 from tests.end_to_end.process import running
+from tests.local.test_control import asked_as_nobody
 from tests.technician.command import site_gateway
 
 
@@ -43,3 +46,26 @@ async def test_the_audit_has_the_account_beside_the_name(tmp_path: Path) -> None
         await it.cloud.until(lambda seen: bool(seen.of("command.done")))
         (told,) = it.cloud.of("command.done")
         assert (told["data"]["sub"], told["data"]["account"]) == ("zhang", account)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="asks as another account")
+async def test_the_site_file_says_what_an_account_may_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From the site file to the gate: `people` was tested at the socket alone, and no site file with it loaded."""
+    request: dict[str, Json] = {
+        "ask": "do",
+        "cmd": "gate.open",
+        "args": {"gate": "north", "reason": "guest"},
+        "by": "zhang",
+    }
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("RUNTIME_DIRECTORY", folder)
+        people = '\npeople: {nobody: guard, "@property": steward}\n'
+        async with compound(tmp_path, SITE + people) as it, running(it.site):
+            await it.online()
+            path = Path(folder) / NAME
+            refused = await asked_as_nobody(path, {**request, "role": "technician"})
+            assert "not-allowed" in refused["error"]
+            done = await asked_as_nobody(path, {**request, "role": "guard"})
+            assert done["ok"], done
+            await it.until(lambda: len(it.written("relay-tcp", "do1")) > 0)

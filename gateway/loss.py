@@ -1,7 +1,7 @@
 """What an output does when this gateway falls silent (`on_loss: open`): its module is told, and looked after.
 
 A module keeps its settings, or forgets them with its power. So they are read when its device has come, or come back,
-and now and then; only what is not as it should be is written, the safe value before the watchdog: a watchdog that runs
+soon after its connection was closed and opened again, and now and then; only what is not as it should be is written, the safe value before the watchdog: a watchdog that runs
 with the wrong safe value would do harm, and the memory behind such registers wears out.
 """
 
@@ -21,6 +21,9 @@ _log = logger(__name__)
 _LOOK = 1.0
 """Holds that are known at the start, or wait for a device, go before."""
 _AGAIN = 60.0
+_REOPENED = 3.0
+"""After a connection that the other side closed and that was open again at once: a module that restarts does that,
+and so does a serial server that closes after each answer."""
 _TROUBLED, _TROUBLED_LAST = 10.0, 3600.0
 """Told again after that, each time twice as long: a register that takes nothing is not worn out."""
 
@@ -50,6 +53,8 @@ class Losses:
         self._well: dict[str, bool] = {}
         self._seen = 0
         """Losses of the line."""
+        self._reopened: object = 0
+        """How often its connection was opened again without a loss."""
 
     async def run(self) -> None:
         """Look after them until cancelled. The end of the process writes nothing."""
@@ -59,12 +64,22 @@ class Losses:
             if status.losses != self._seen:
                 self._seen = status.losses
                 self._due.clear()
+            reopened = (status.oddities or {}).get("reopened", 0)
+            if reopened != self._reopened:
+                self._reopened = reopened
+                self._look_soon()
             for one in self._outputs:
                 device = status.devices.get(one.output.device)
                 if not status.up or device is None or not device.answering:
                     self._due.pop(one.gate, None)
                 elif self._clock.now().mono >= self._due.get(one.gate, 0.0):
                     await self._look_after(one)
+
+    def _look_soon(self) -> None:
+        soon = self._clock.now().mono + _REOPENED
+        for gate, due in self._due.items():
+            if gate not in self._waits:
+                self._due[gate] = min(due, soon)
 
     async def _look_after(self, one: OnLoss) -> None:
         try:

@@ -176,7 +176,10 @@ class Journal:
     ) -> None:
         """Write what waits and close, within 1 s."""
         self._gaps.close()
-        await self._cycle.stop(_CLOSE_SECONDS)
+        try:
+            await self._cycle.stop(_CLOSE_SECONDS)
+        finally:
+            self._ahead.close()
 
     async def _open(self, fresh: str) -> tuple[Opened | None, StoreError | None]:
         wall = self._now().wall

@@ -54,6 +54,13 @@ class SentAhead:
             body = _BODY.pack(self._boot, journal.encode()[:32].ljust(32), given, delivered)
             self._page[: _BODY.size + _CRC.size] = body + _CRC.pack(zlib.crc32(body))
 
+    def close(self) -> None:
+        """Let go of the file; nothing is noted after it."""
+        self._failed = True
+        if self._page is not None:
+            self._page.close()
+            self._page = None
+
     def _open(self) -> None:
         try:
             handle = os.open(self._path, _FLAGS, 0o600)

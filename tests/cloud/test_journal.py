@@ -1,4 +1,5 @@
 import asyncio
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -308,3 +309,14 @@ async def test_a_memory_that_was_set_aside_is_known_to_be_young_in_the_next_life
         assert store.born == hands.wall
     async with journal(tmp_path, Hands(wall=hands.wall + 10)) as store:
         assert store.born == hands.wall
+
+
+async def test_a_journal_that_is_closed_holds_no_file_of_its_folder(tmp_path: Path) -> None:
+    async with journal(tmp_path) as store:
+        store.telemetry("d", b"{}", Hands().run(0.1))
+        await accepted(store, [emit()])
+        assert str(tmp_path / "sent-ahead") in Path("/proc/self/maps").read_text()
+
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+    opened = [os.readlink(one) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+    assert [name for name in opened if name.startswith(str(tmp_path))] == []

@@ -1,8 +1,9 @@
 """What an output does when this gateway falls silent (`on_loss: open`): its module is told, and looked after.
 
 A module keeps its settings, or forgets them with its power. So they are read when its device has come, or come back,
-soon after its connection was closed and opened again, and now and then; only what is not as it should be is written, the safe value before the watchdog: a watchdog that runs
-with the wrong safe value would do harm, and the memory behind such registers wears out.
+soon after its connection was closed and opened again, and now and then; only what is not as it should be is written,
+the safe value before the watchdog: a watchdog that runs with the wrong safe value would do harm, and the memory behind
+such registers wears out.
 """
 
 import asyncio

@@ -1,5 +1,4 @@
 import asyncio
-import os
 import tracemalloc
 from pathlib import Path
 
@@ -318,5 +317,5 @@ async def test_a_journal_that_is_closed_holds_no_file_of_its_folder(tmp_path: Pa
         assert str(tmp_path / "sent-ahead") in Path("/proc/self/maps").read_text()
 
     assert str(tmp_path) not in Path("/proc/self/maps").read_text()
-    opened = [os.readlink(one) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+    opened = [str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
     assert [name for name in opened if name.startswith(str(tmp_path))] == []

@@ -1,7 +1,7 @@
 """What a camera says about a car that it saw, and what it wants to hear. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from gateway.errors import GatewayError
@@ -11,6 +11,8 @@ Role = Literal["plate", "scene"]
 Turn = Literal["forward", "reverse"]
 """`forward`: towards the camera; `reverse`: away from it."""
 ReportKind = Literal["captures", "heartbeat", "registration", "test", "pictures", "other"]
+DOCUMENTS = 16
+"""Of one push that are read."""
 NAMED = 12
 """Names of refused parts that a report carries; the rest is only counted."""
 
@@ -77,8 +79,18 @@ class Capture:
     """What this maker writes within a plate for a character that was not read."""
     also: tuple[str, ...] = ()
     """All plates of a car that carries several (those of three regions), as sent; empty: it has the one."""
+    channel: int | None = None
+    """Of a recorder, counted from 1; None: it does not say."""
+    by_platform: bool = False
+    """The channel is a platform's own number: it counts only for a camera whose entry has a channel."""
     url: str | None = None
     """Where the camera keeps the scene, as it says. Never fetched from anywhere but its configured address."""
+
+    def is_of(self, channel: int | None) -> bool:
+        """It belongs to a camera with this channel in the file; without channels that is the first of its device."""
+        if self.channel is None or (channel is None and self.by_platform):
+            return True
+        return self.channel <= 1 if channel is None else self.channel == channel
 
     def way(self, settings: CameraSettings) -> Way | None:
         """Into the site or out of it; None: not known."""
@@ -115,12 +127,38 @@ class Report:
     """Of refused parts, at most twelve."""
     device: str | None = None
     """The serial number or id that the camera calls itself by; never a proof of anything."""
-    channel: int | None = None
-    """Of a recorder, that the push is of; None: it does not say."""
     record: int | None = None
     """The number that the answer has to name (VZenith)."""
     events: tuple[str, ...] = ()
     """Kinds of events that are not captures (`videoloss`, `VMD`, …)."""
+
+
+def merged(reports: Sequence[Report]) -> Report:
+    """Several events of one push as one report. `reports` is not empty; the first with cars gives the answer."""
+    main = next((one for one in reports if one.kind == "captures"), reports[0])
+    if len(reports) == 1:
+        return main
+    return replace(
+        main,
+        captures=tuple(car for one in reports for car in one.captures),
+        refused=sum(one.refused for one in reports),
+        names=tuple(name for one in reports for name in one.names)[:NAMED],
+        events=tuple(event for one in reports for event in one.events),
+    )
+
+
+def read_each(documents: Sequence[bytes], read: Callable[[bytes], Report]) -> Report:
+    """All documents of one push that can be read. Raises Unreadable: none can."""
+    reports: list[Report] = []
+    why = Unreadable("no document in it")
+    for one in documents[:DOCUMENTS]:
+        try:
+            reports.append(read(one))
+        except Unreadable as error:
+            why = error
+    if not reports:
+        raise why
+    return merged(reports)
 
 
 def passage(

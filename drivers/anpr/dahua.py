@@ -10,12 +10,39 @@ from dataclasses import replace
 from typing import Any
 
 from drivers.anpr import times
-from drivers.anpr.capture import JSON_TYPE, CameraSettings, Capture, Picture, Reply, Report, Seen, Turn, Unreadable
+from drivers.anpr.capture import (
+    JSON_TYPE,
+    CameraSettings,
+    Capture,
+    Picture,
+    Reply,
+    Report,
+    Seen,
+    Turn,
+    Unreadable,
+    merged,
+    read_each,
+)
 from drivers.anpr.codes import by_word
-from drivers.anpr.jsontree import decode, objects, parse_object, small
+from drivers.anpr.jsontree import EVENTS, decode, objects, parse_object, parse_objects, small
 from drivers.anpr.multipart import Part, is_multipart, parts
 from drivers.anpr.pieces import chosen, is_person, named, sort
-from drivers.anpr.texts import at, certainty, colour, first, image, items, key, mapping, number, picture, text, whole
+from drivers.anpr.texts import (
+    at,
+    certainty,
+    colour,
+    first,
+    image,
+    is_no,
+    is_yes,
+    items,
+    key,
+    mapping,
+    number,
+    picture,
+    text,
+    whole,
+)
 
 ACCEPTED = Reply(b'{"Result": true, "Message": "success"}', JSON_TYPE)
 SNAP_MANAGER = (
@@ -26,10 +53,14 @@ TURNS: Mapping[str, Turn] = {
     "approach": "forward", "obverse": "forward", "head": "forward",
     "leave": "reverse", "reverse": "reverse", "tail": "reverse",
 }  # fmt: skip
-_EVENT = re.compile(r"Code=([^;]{1,64});\s*action=([^;]{1,32});\s*index=[^;]{0,16}(?:;\s*data=(.*))?", re.DOTALL)
+_EVENT = re.compile(
+    r"Code=([^;]{1,64});\s*action=([^;]{1,32});\s*index=([^;]{0,16})(?:;\s*data=(.*))?", re.DOTALL | re.IGNORECASE
+)
+_CODES = re.compile(r"^(?=Code=[^;]{1,64};)", re.MULTILINE | re.IGNORECASE)
 _LINE = re.compile(r"(?:Return)?Events\[(\d{1,2})\]\.([^=]{1,200})=(.*)")
 _STEPS = re.compile(r"([^.\[\]]+)|\[(\d{1,3})\]")
 _LINES = 4_000
+_HISTORY = ("isoffline", "ishistory", "offline")
 _ON_FOOT = frozenset(
     {"nonmotor", "non-motor", "human", "person", "pedestrian", "bicycle", "electricbicycle", "tricycle"}
 )
@@ -47,13 +78,13 @@ def parse(payload: bytes, content_type: str, path: str, settings: CameraSettings
         return Report("heartbeat" if "keepalive" in where else "test", ACCEPTED)
     if is_multipart(content_type, payload):
         pieces = sort(parts(payload, content_type))
-        documents = pieces.documents or tuple(pieces.fields.values())
+        documents = (*pieces.documents, *pieces.fields.values())
         if not documents:
             raise Unreadable("no part with an event")
-        report = _push(documents[0], where, settings)
-        captures = tuple(
-            replace(one, pictures=chosen((*one.pictures, *pieces.pictures))) for one in report.captures[:1]
-        )
+        report = read_each(documents, lambda one: _push(one, where, settings))
+        captures = report.captures
+        if len(captures) == 1:
+            captures = (replace(captures[0], pictures=chosen((*captures[0].pictures, *pieces.pictures))),)
         refused = report.refused + len(pieces.refused)
         return replace(report, captures=captures, refused=refused, names=named(pieces.refused))
     return _push(payload, where, settings)
@@ -74,13 +105,23 @@ def _words(body: str, settings: CameraSettings) -> Report:
         return Report("heartbeat")
     if body.startswith(("Events[", "ReturnEvents[")):
         return _events([(text(first_code(one)), one) for one in _nested(body)], settings)
-    event = _EVENT.match(body)
-    if event is None:
+    found = [event for one in _CODES.split(body) if (event := _EVENT.match(one)) is not None][:EVENTS]
+    if not found:
         raise Unreadable("no event in the part")
-    code, action, data = event.groups()
+    return merged([_worded(event, settings) for event in found])
+
+
+def _worded(event: re.Match[str], settings: CameraSettings) -> Report:
+    """One `Code=…;action=…;index=…;data={…}`. Raises Unreadable."""
+    code, action, index, data = event.groups()
     if action.strip().lower() == "stop" or not data:
         return Report("other", events=(text(code),))
-    return _events([(text(code), parse_object(data.encode("utf-8", "replace")))], settings)
+    return _events([(text(code), _indexed(parse_object(data.encode("utf-8", "replace")), index))], settings)
+
+
+def _indexed(event: Mapping[str, Any], index: object) -> Mapping[str, Any]:
+    """An event with the index of its channel, which stands beside it."""
+    return event if index in (None, "") else {**event, "index": index}
 
 
 def first_code(event: Mapping[str, Any]) -> object:
@@ -89,7 +130,7 @@ def first_code(event: Mapping[str, Any]) -> object:
 
 
 def _events(found: list[tuple[str, Mapping[str, Any]]], settings: CameraSettings) -> Report:
-    cars = [one for one in found if one[0].startswith("Traffic") and _is_car(one[1])]
+    cars = [one for one in found if one[0].casefold().startswith("traffic") and _is_car(one[1])]
     captures = tuple(_traffic(event, settings) for _, event in cars)
     others = tuple(one[0] or "unknown" for one in found if one not in cars)
     return Report("captures" if captures else "other", captures=captures, events=others[:16])
@@ -126,10 +167,17 @@ def _traffic(event: Mapping[str, Any], settings: CameraSettings) -> Capture:
         turn=TURNS.get(said.lower()),
         turn_raw=said or None,
         seen=_utc(event, settings),
-        history=text(first(event, "isoffline", "ishistory")) in ("1", "true"),
+        history=any(is_yes(event.get(name)) for name in _HISTORY),
+        channel=_channel(event),
         trigger=text(event.get("triggertype")) or None,
         lane=text(first(car, "lane") or event.get("lane")) or None,
     )
+
+
+def _channel(event: Mapping[str, Any]) -> int | None:
+    """Of a recorder; the maker's index counts from 0."""
+    index = whole(first(event, "index") if "index" in event else at(event, "eventbaseinfo", "index"))
+    return None if index is None or index < 0 else index + 1
 
 
 def _certainty(event: Mapping[str, Any], near: Mapping[str, Any]) -> float | None:
@@ -157,11 +205,18 @@ def _push(payload: bytes, where: str, settings: CameraSettings) -> Report:
     start = payload.lstrip(b"\xef\xbb\xbf\x00 \r\n\t")
     if start[:1] not in (b"{", b"["):
         return replace(_words(decode(start).strip("\x00\r\n\t "), settings), reply=ACCEPTED)
-    root = parse_object(payload)
+    return merged([_said(one, where, settings) for one in parse_objects(payload)])
+
+
+def _said(root: Mapping[str, Any], where: str, settings: CameraSettings) -> Report:
+    """One object of a push. Raises Unreadable."""
     if "events" in root or {"code", "data"} <= root.keys():
         listed = items(root.get("events")) if "events" in root else (root,)
-        found = [(text(one.get("code")), mapping(one.get("data")) or one) for one in listed if isinstance(one, dict)
-                 and text(one.get("action")).lower() != "stop"]  # fmt: skip
+        found = [
+            (text(one.get("code")), _indexed(data, one.get("index")))
+            for one in listed if isinstance(one, dict) and text(one.get("action")).lower() != "stop"
+            for data in ([each for each in items(one.get("data")) if isinstance(each, dict) and each] or [one])
+        ][:EVENTS]  # fmt: skip
         report = _events(found, settings)
         return replace(report, reply=ACCEPTED, events=report.events or ("stop",))
     device = text(first(root, "deviceid", "device_id")) or None
@@ -189,7 +244,7 @@ def _tollgate(root: Mapping[str, Any], holder: Mapping[str, Any], settings: Came
     plate = holder.get("plate")
     plate = plate if isinstance(plate, dict) else {**holder, "platenumber": first(holder, "platenumber", "plate")}
     snap = mapping(holder.get("snapinfo")) or root
-    raw = text(plate.get("platenumber")) if plate.get("isexist") is not False else ""
+    raw = text(plate.get("platenumber")) if not is_no(plate.get("isexist")) else ""
     taken = text(first(snap, "accuratetime", "snaptime"))
     name = text(first(root, "picname") or at(holder, "normalpic", "picname"))
     said = text(snap.get("direction"))
@@ -202,6 +257,7 @@ def _tollgate(root: Mapping[str, Any], holder: Mapping[str, Any], settings: Came
         turn=TURNS.get(said.lower()),
         turn_raw=said or None,
         seen=times.seen(taken, settings.utc_offset) or _numbered(times.seen(taken, _zone(snap))),
+        history=any(is_yes(one.get(name)) for one in (snap, holder, root) for name in _HISTORY),
         trigger=text(snap.get("triggersource")) or None,
         lane=text(first(snap, "lanno", "laneno", "lane")) or None,
         pictures=_pictures(holder),

@@ -102,15 +102,10 @@ class Doors:
         mine = self._by_address.get(literal(source) or source, ())
         return mine[0] if len(mine) == 1 else None
 
-    def of_channel(self, camera: Camera, channel: int) -> Camera | None:
-        """Of the cameras of this one's recorder the one of a channel; None: the file has none.
-
-        Without channels in the file a camera is the first of its device.
-        """
+    def of_channel(self, camera: Camera, channel: int | None) -> Camera | None:
+        """Of the other cameras of this one's recorder the one of a channel; None: the file has none."""
         if camera.channel is None:
-            return camera if channel <= 1 else None
-        if camera.channel == channel:
-            return camera
+            return None
         alike = (
             one for one in self._cameras.values()
             if one.driver == camera.driver and self._hosts[one.id] == self._hosts[camera.id]

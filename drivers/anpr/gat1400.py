@@ -10,7 +10,7 @@ from drivers.anpr.capture import CameraSettings, Capture, Picture, Reply, Report
 from drivers.anpr.codes import GAT, GAT_COLOURS
 from drivers.anpr.jsontree import objects, parse_object, small
 from drivers.anpr.pieces import chosen, named
-from drivers.anpr.texts import certainty, first, image, items, key, mapping, picture, text, weakest, whole
+from drivers.anpr.texts import certainty, first, image, is_no, items, key, mapping, picture, text, weakest, whole
 
 TYPE = "application/VIID+JSON"
 _SCENES = frozenset({1, 8, 9, 14})
@@ -80,7 +80,7 @@ def _vehicles(root: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
 def _capture(vehicle: Mapping[str, Any], settings: CameraSettings) -> tuple[Capture, list[str]]:
     """A vehicle, and the names of its pictures that are not taken."""
     raw = text(vehicle.get("plateno"))
-    if text(vehicle.get("hasplate")).lower() in ("0", "2", "false"):
+    if is_no(vehicle.get("hasplate")) or whole(vehicle.get("hasplate")) == 2:
         raw = ""
     taken = text(first(vehicle, "passtime", "appeartime", "marktime"))
     which = text(vehicle.get("motorvehicleid"))

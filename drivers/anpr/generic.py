@@ -15,12 +15,23 @@ from itertools import islice
 from typing import Any
 
 from drivers.anpr import times
-from drivers.anpr.capture import JSON_TYPE, CameraSettings, Capture, Picture, Reply, Report, Seen, Turn, Unreadable
-from drivers.anpr.jsontree import decode, objects, small
+from drivers.anpr.capture import (
+    JSON_TYPE,
+    CameraSettings,
+    Capture,
+    Picture,
+    Reply,
+    Report,
+    Seen,
+    Turn,
+    Unreadable,
+    read_each,
+)
+from drivers.anpr.jsontree import decode, objects
 from drivers.anpr.jsontree import parse as parse_json
 from drivers.anpr.multipart import is_multipart, parts
 from drivers.anpr.pieces import chosen, named, sort
-from drivers.anpr.texts import certainty, colour, first, image, is_image, key, number, picture, text
+from drivers.anpr.texts import certainty, colour, first, image, is_image, is_yes, key, number, picture, text
 
 ACCEPTED = Reply(b'{"ok":true}', JSON_TYPE)
 TURNS: Mapping[str, Turn] = {
@@ -28,18 +39,25 @@ TURNS: Mapping[str, Turn] = {
     "in": "forward", "out": "reverse", "enter": "forward", "exit": "reverse",
 }  # fmt: skip
 _PLATE = (
-    "plate", "platenumber", "plate_number", "plateno", "plate_no", "license", "licenseplate", "license_plate",
-    "license_plate_number", "license_plate_id", "plate_num", "platenum", "plate_text", "platetext", "car_plate",
-    "number_plate", "numberplate", "plate_license", "platelicense", "car_number", "carno",
+    "plate", "platenumber", "plateno", "platenum", "platetext", "platestr", "platestring", "platecode",
+    "platelicense", "plateresult", "license", "licenseplate", "licenceplate", "licenseplatenumber",
+    "licenseplateno", "licenseplateid", "licenseno", "licensenumber", "carplate", "carplateno", "carplatenumber",
+    "carno", "carnumber", "carnum", "carlicense", "vehicleplate", "vehicleplateno", "vehicleplatenumber",
+    "numberplate", "registrationnumber", "lpn", "hphm", "车牌", "车牌号", "车牌号码", "号牌", "号牌号码",
 )  # fmt: skip
-_TIME = ("time", "timestamp", "seen_at", "datetime", "capture_time", "start_time", "created", "created_at")
-_CONFIDENCE = ("confidence", "score", "plate_confidence", "confidence_level", "confidencelevel")
-_COLOUR = ("plate_color", "platecolor", "plate_colour", "colour", "color")
-_SMALL = ("plate_picture", "plate_image", "plateimage", "closeup_pic", "plate_crop", "small_image")
-_SCENE = ("scene_picture", "scene_image", "full_image", "fullimage", "vehicle_image", "vehicleimage", "image",
-          "picture", "snapshot", "large_image")  # fmt: skip
-_ALIVE = frozenset({"heartbeat", "heart_beat", "heart-beat", "keepalive", "keep_alive", "keep-alive", "alive", "ping"})
-_SAYS = ("type", "event", "event_type", "eventtype", "cmd", "msg_type", "action")
+"""Names are compared in small letters and without `_`, `-`, `.` and blanks."""
+_SEVERAL = ("plates", "licenseplates", "platenumbers")
+_INNER = ("text", "value", "number", "code", "name", "content")
+"""Of an object that is itself the plate."""
+_TIME = ("time", "timestamp", "seenat", "datetime", "capturetime", "passtime", "starttime", "created", "createdat")
+_CONFIDENCE = ("confidence", "score", "plateconfidence", "confidencelevel", "platescore", "reliability")
+_COLOUR = ("platecolor", "platecolour", "colour", "color")
+_SMALL = ("platepicture", "plateimage", "closeuppic", "platecrop", "smallimage")
+_SCENE = ("scenepicture", "sceneimage", "fullimage", "vehicleimage", "image", "picture", "snapshot", "largeimage")
+_HISTORY = ("history", "ishistory", "isoffline", "offline")
+_ALIVE = frozenset({"heartbeat", "keepalive", "alive", "ping"})
+_SAYS = ("type", "event", "eventtype", "cmd", "msgtype", "action")
+_BETWEEN = re.compile(r"[\s_.\-]+")
 _FORM = re.compile(rb"\s*[A-Za-z_][\w.\-]{0,63}=")
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _WEB = str.maketrans("-_.", "+/=")
@@ -58,7 +76,7 @@ def parse(payload: bytes, content_type: str, _path: str, settings: CameraSetting
     if not is_multipart(content_type, payload):
         if _FORM.match(payload):
             return _call(_form(payload), settings)
-        return _call(small(parse_json(payload)), settings)
+        return _call(parse_json(payload), settings)
     pieces = sort(parts(payload, content_type))
     if not pieces.documents:
         fields = {name: decode(value) for name, value in pieces.fields.items()}
@@ -66,7 +84,7 @@ def parse(payload: bytes, content_type: str, _path: str, settings: CameraSetting
             raise Unreadable("no JSON part")
         report = _call(fields, settings)
     else:
-        report = _call(small(parse_json(pieces.documents[0])), settings)
+        report = read_each(pieces.documents, lambda one: _call(parse_json(one), settings))
     captures = report.captures
     if captures:
         shown = chosen((*captures[0].pictures, *pieces.pictures))
@@ -80,7 +98,7 @@ def _form(payload: bytes) -> dict[str, str]:
     if len(pairs) > _FIELDS or payload.count(b"%") > _ESCAPES:
         raise Unreadable("a form with too many fields or escapes")
     cut = (pair.partition(b"=") for pair in pairs)
-    return {_plain(name).lower(): _plain(value) for name, _, value in cut}
+    return {_plain(name): _plain(value) for name, _, value in cut}
 
 
 def _plain(said: bytes) -> str:
@@ -90,12 +108,13 @@ def _plain(said: bytes) -> str:
 def _call(root: object, settings: CameraSettings) -> Report:
     if not isinstance(root, dict | list):
         raise Unreadable("JSON, but no object")
+    root = _squeezed(root)
     top = root if isinstance(root, dict) else {}
-    found = [top] if _has_plate(top) else list(islice(filter(_has_plate, objects(root, *_PLATE)), _MOST))
+    found = _cars(top) or list(islice((car for one in objects(root, *_PLATE, *_SEVERAL) for car in _cars(one)), _MOST))
     captures = tuple(_capture(one, top, settings) for one in found)
     if captures:
         return Report("captures", ACCEPTED, captures)
-    words = [text(top.get(name)).lower() for name in _SAYS]
+    words = [_BETWEEN.sub("", text(top.get(name)).lower()) for name in _SAYS]
     if _ALIVE.intersection(top) or _ALIVE.intersection(words):
         return Report("heartbeat", ACCEPTED)
     kind = next((word for word in words if word), "")
@@ -104,18 +123,38 @@ def _call(root: object, settings: CameraSettings) -> Report:
     return Report("other", ACCEPTED, events=(kind,))
 
 
-def _has_plate(one: Mapping[str, Any]) -> bool:
-    """A plate, or the word that there is none. A list or an object of that name is looked into by itself."""
-    return any(name in one and not isinstance(one[name], dict | list) for name in _PLATE)
+def _squeezed(value: Any) -> Any:
+    """The same with all names in small letters and without what people put between words."""
+    if isinstance(value, dict):
+        return {_BETWEEN.sub("", name.lower()): _squeezed(one) for name, one in value.items()}
+    return [_squeezed(one) for one in value] if isinstance(value, list) else value
+
+
+def _cars(one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The object once for each plate that it names itself, or once for its word that there is none.
+
+    What has plates of its own further in is looked into by itself.
+    """
+    for name in (*_PLATE, *_SEVERAL):
+        said = one.get(name, one)
+        if isinstance(said, list) and said and all(isinstance(each, str) for each in said):
+            return [{**one, "plate": each} for each in said[:_MOST]]
+        if isinstance(said, dict) and said is not one and not any(inner in said for inner in _PLATE):
+            inner = text(first(said, *_INNER))
+            if inner:
+                return [{**one, **said, "plate": inner}]
+        elif not isinstance(said, dict | list) and name in _PLATE:
+            return [one]
+    return []
 
 
 def _capture(one: Mapping[str, Any], top: Mapping[str, Any], settings: CameraSettings) -> Capture:
     """Out of the object with the plate; what holds for the whole push may stand at its top."""
-    raw = next((found for name in _PLATE if (found := text(one.get(name)))), "")
+    raw = text(one.get("plate")) or next((found for name in _PLATE if (found := text(one.get(name)))), "")
     when = first(one, *_TIME)
     when = first(top, *_TIME) if when is None else when
-    which = text(first(one, "id", "uuid", "event_id"))
-    said = text(first(one, "direction", "vdc_type") or first(top, "direction", "vdc_type"))
+    which = text(first(one, "id", "uuid", "eventid"))
+    said = text(first(one, "direction", "vdctype") or first(top, "direction", "vdctype"))
     shown = chosen((*_pictures(one), *(_pictures(top) if top is not one else ())))
     return Capture(
         plate_raw=raw or None,
@@ -126,7 +165,7 @@ def _capture(one: Mapping[str, Any], top: Mapping[str, Any], settings: CameraSet
         turn=TURNS.get(said.lower()),
         turn_raw=said or None,
         seen=_seen(when, settings),
-        history=one.get("history") is True,
+        history=any(is_yes(each.get(name)) for each in (one, top) for name in _HISTORY),
         trigger=text(one.get("trigger")) or None,
         lane=text(one.get("lane")) or None,
         pictures=shown,
@@ -142,7 +181,7 @@ def _pictures(one: Mapping[str, Any]) -> Iterable[Picture]:
             data = image(said)
             if not is_image(data):
                 data = image(said.translate(_WEB))
-            if is_image(data) or name.endswith("_picture"):
+            if is_image(data) or (name.endswith("picture") and name != "picture"):
                 yield from picture("plate" if role == "plate" else "scene", data, name)
 
 

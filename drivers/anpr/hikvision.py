@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from drivers.anpr import times
-from drivers.anpr.capture import OK, CameraSettings, Capture, Report, Seen, Turn, Unreadable
+from drivers.anpr.capture import OK, CameraSettings, Capture, Report, Seen, Turn, Unreadable, merged, read_each
 from drivers.anpr.codes import GAT, by_word
-from drivers.anpr.jsontree import objects, parse_object
+from drivers.anpr.jsontree import EVENTS, objects, parse_objects
 from drivers.anpr.multipart import Part, is_multipart, parts
 from drivers.anpr.pieces import Pieces, chosen, named, sort
-from drivers.anpr.texts import certainty, colour, is_image, key, picture, text, weakest, whole
+from drivers.anpr.texts import certainty, colour, is_image, is_yes, key, mapping, picture, text, weakest, whole
 from drivers.anpr.xmltree import Node
 from drivers.anpr.xmltree import parse as parse_xml
 
@@ -50,16 +50,13 @@ def query(after: str) -> bytes:
 def _pieces(pieces: Pieces, settings: CameraSettings) -> Report:
     pictures = chosen(pieces.pictures)
     refused, names = len(pieces.refused), named(pieces.refused)
-    reports = [_document(one, settings) for one in pieces.documents]
-    if not reports:
+    if not pieces.documents:
         return Report("pictures" if pictures or refused else "test", pictures=pictures, refused=refused, names=names)
-    captures = [one for report in reports for one in report.captures]
+    said = read_each(pieces.documents, lambda one: _document(one, settings))
+    captures = said.captures
     if len(captures) == 1:
-        captures, pictures = [replace(captures[0], pictures=chosen((*pictures, *captures[0].pictures)))], ()
-    main = next((one for one in reports if one.kind == "captures"), reports[0])
-    refused += sum(one.refused for one in reports)
-    events = tuple(event for one in reports for event in one.events)
-    return replace(main, captures=tuple(captures), pictures=pictures, refused=refused, names=names, events=events)
+        captures, pictures = (replace(captures[0], pictures=chosen((*pictures, *captures[0].pictures))),), ()
+    return replace(said, captures=captures, pictures=pictures, refused=refused + said.refused, names=names)
 
 
 def _document(data: bytes, settings: CameraSettings) -> Report:
@@ -71,7 +68,7 @@ def _document(data: bytes, settings: CameraSettings) -> Report:
         found = tuple(_record(one.texts(), settings) for one in root.children if one.name.lower() == "plate")
         return Report("captures" if found else "other", captures=found[:256])
     alerts = list(root.named("EventNotificationAlert")) or [root]
-    return _merged([_alert(one, settings) for one in alerts[:16]])
+    return merged([_alert(one, settings) for one in alerts[:EVENTS]])
 
 
 def _alert(alert: Node, settings: CameraSettings) -> Report:
@@ -79,16 +76,21 @@ def _alert(alert: Node, settings: CameraSettings) -> Report:
     event = alert.texts()
     if _is_over(event):
         return Report("other", device=_device(event), events=("inactive",))
-    anpr = next(alert.named("ANPR"), None)
-    if anpr is None:
+    cars = list(alert.named("ANPR"))[:EVENTS]
+    if not cars:
         return _vehicles(event, [dict(one) for one in _properties(alert)], settings) or _other(event)
+    return merged([_car(event, one, alert if len(cars) == 1 else one, settings) for one in cars])
+
+
+def _car(event: Fields, anpr: Node, near: Node, settings: CameraSettings) -> Report:
+    """One `ANPR` of an event; `near`: where what the car is, and the time of its picture, stand."""
     inner = anpr.texts()
     if (walker := _on_foot(inner)) is not None:
         return Report("other", device=_device(event), events=(walker,))
-    gat = next(alert.named("VehicleGATInfo"), None)
-    stamp = next((one.text for one in alert.named("absTime") if one.text), "")
+    gat = next(near.named("VehicleGATInfo"), None)
+    stamp = next((one.text for one in near.named("absTime") if one.text), "")
     found = _capture(event, inner, {} if gat is None else gat.texts(), stamp, settings)
-    return Report("captures", captures=(found,), device=_device(event), channel=whole(event.get("channelid")))
+    return Report("captures", captures=(found,), device=_device(event))
 
 
 def _properties(alert: Node) -> Iterable[Fields]:
@@ -101,22 +103,37 @@ def _properties(alert: Node) -> Iterable[Fields]:
 
 
 def _json(data: bytes, settings: CameraSettings) -> Report:
-    """The same in JSON, bare or within `EventNotificationAlert`."""
-    root = parse_object(data)
-    body = root.get("eventnotificationalert")
-    event = _flat(body if isinstance(body, dict) else root)
+    """The same in JSON, bare or within `EventNotificationAlert`; one event, or an array of them."""
+    found: list[Report] = []
+    for root in parse_objects(data):
+        body = root.get("eventnotificationalert")
+        if isinstance(body, list):
+            found += [_event(one, one, settings) for one in body[:EVENTS] if isinstance(one, dict)]
+        else:
+            found.append(_event(root, mapping(body) or root, settings))
+    return merged(found or [_other({})])
+
+
+def _event(root: Mapping[str, object], body: Mapping[str, object], settings: CameraSettings) -> Report:
+    """One event in JSON. What stands beside an `ANPR` goes before what stands in `body`."""
+    event = _flat(body)
     if _is_over(event):
         return Report("other", device=_device(event), events=("inactive",))
-    found = []
+    found, is_over = [], False
     for holder in objects(root, "anpr"):
+        mine = {**event, **_flat(holder)}
+        if _is_over(mine):
+            is_over = True
+            continue
         for anpr in holder["anpr"] if isinstance(holder["anpr"], list) else [holder["anpr"]]:
             if isinstance(anpr, dict) and _on_foot(_flat(anpr)) is None:
-                gat = next((_flat(one) for one in objects(root, "paltetypebygat", "platetypebygat")), {})
+                gat = next((_flat(one) for one in objects(holder, "paltetypebygat", "platetypebygat")), {})
                 stamp = next((text(one["abstime"]) for one in objects(anpr, "abstime")), "")
-                found.append(_capture(event, _flat(anpr), gat, stamp, settings))
+                found.append(_capture(mine, _flat(anpr), gat, stamp, settings))
     if found:
-        channel = whole(event.get("channelid"))
-        return Report("captures", captures=tuple(found[:16]), device=_device(event), channel=channel)
+        return Report("captures", captures=tuple(found[:EVENTS]), device=_device(event))
+    if is_over:
+        return Report("other", device=_device(event), events=("inactive",))
     return _vehicles(event, list(_targets(root)), settings) or _other(event)
 
 
@@ -145,7 +162,7 @@ def _vehicles(event: Fields, targets: Iterable[Fields], settings: CameraSettings
     told = [one for one in targets if any(one.get(name) for name in _PLATE) and _on_foot(one) is None]
     unlike = {next(one[name] for name in _PLATE if one.get(name)): one for one in reversed(told)}
     found = tuple(_capture(event, one, {}, "", settings) for one in reversed(list(unlike.values())))
-    return Report("captures", captures=found[:16], device=_device(event)) if found else None
+    return Report("captures", captures=found[:EVENTS], device=_device(event)) if found else None
 
 
 def _is_over(event: Fields) -> bool:
@@ -155,7 +172,11 @@ def _is_over(event: Fields) -> bool:
 
 def _flat(value: Mapping[str, object]) -> dict[str, str]:
     """The texts of an object; lists and objects are left out."""
-    return {name: text(one, 256) for name, one in value.items() if one is not None and not isinstance(one, dict | list)}
+    return {
+        name: "1" if one is True else text(one, 256)
+        for name, one in value.items()
+        if one is not None and not isinstance(one, dict | list)
+    }
 
 
 def _on_foot(anpr: Fields) -> str | None:
@@ -187,7 +208,9 @@ def _capture(event: Fields, anpr: Fields, gat: Fields, stamp: str, settings: Cam
         turn=TURNS.get(said),
         turn_raw=text(said) or None,
         seen=_seen(written, stamp, settings),
-        history=text(event.get("alarmdatatype") or anpr.get("alarmdatatype")) == "1",
+        history=any(is_yes(one.get(name)) for one in (event, anpr) for name in ("alarmdatatype", "ishistory")),
+        channel=whole(event.get("channelid") or event.get("dynchannelid")),
+        by_platform="vehiclealarm" in (event.get("datatype", "") + event.get("eventtype", "")).lower(),
         lane=text(anpr.get("line") or anpr.get("laneno")) or None,
     )
 
@@ -227,13 +250,3 @@ def _other(event: Fields) -> Report:
 
 def _device(event: Fields) -> str | None:
     return next((text(event[name]) for name in ("deviceuuid", "deviceid", "macaddress") if event.get(name)), None)
-
-
-def _merged(reports: Iterable[Report]) -> Report:
-    """Several events in one document."""
-    many = list(reports)
-    main = next((one for one in many if one.kind == "captures"), many[0])
-    if len(many) == 1:
-        return main
-    captures = tuple(capture for one in many for capture in one.captures)
-    return replace(main, captures=captures, events=tuple(event for one in many for event in one.events))

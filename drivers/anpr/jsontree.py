@@ -14,6 +14,8 @@ from drivers.anpr.capture import Unreadable
 MEMBERS = 20_000
 """Commas and brackets in one payload; a capture has a few hundred."""
 DEPTH = 32
+EVENTS = 16
+"""Of one array."""
 _QUOTES = 4 * MEMBERS
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 """A text, also one that does not end: else each quote of such a payload is looked for its end anew."""
@@ -40,6 +42,15 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Unreadable("JSON, but no object")
     return {key.lower(): small(value) for key, value in found.items()}
+
+
+def parse_objects(data: bytes) -> list[dict[str, Any]]:
+    """As `parse_object`, for one event or an array of them. Raises Unreadable: no object in it."""
+    found = parse(data)
+    objects_ = [small(one) for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict)]
+    if not objects_:
+        raise Unreadable("JSON, but no object")
+    return objects_[:EVENTS]
 
 
 def small(value: Any) -> Any:

@@ -13,11 +13,12 @@ import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from drivers.anpr import vzenith
-from drivers.anpr.capture import Reply, Report, Unreadable
+from drivers.anpr.capture import Capture, Reply, Report, Unreadable
 from drivers.anpr.crowd import Crowd
 from drivers.anpr.doors import Camera, Doors, checked, push_of
 from drivers.anpr.guesses import ALARM as GUESSED
@@ -341,12 +342,10 @@ class Listener:
             tally.unread("error of our own", at.wall, payload, path, content_type)
             self._bug(camera, bug)
             return accepted(camera.driver, path)
-        camera = self._of_channel(camera, report, head.query.get("token", ""))
-        tally = self._tallies[camera.id]
-        tally.heard(report, at.wall)
-        tally.say(camera.id, self.alarm)
+        cars = self._cars(camera, report, head.query.get("token", ""))
+        self._heard(cars[0][0] if cars else camera, report, cars, at.wall)
         try:
-            return await self._handed_over(camera, report, at, until)
+            return await self._handed_over(cars, report, at, until)
         except Exception as bug:  # noqa: BLE001 - as above
             self._bug(camera, bug)
             return accepted(camera.driver, path)
@@ -361,19 +360,32 @@ class Listener:
             self._bugs.add(type(bug))
             _log.error("error of our own in %s", where, exc_info=bug)
 
-    def _of_channel(self, camera: Camera, report: Report, token: str) -> Camera:
-        """The camera whose channel of a recorder it is. Raises Refused: none of the file's."""
-        channel = report.channel
-        found = camera if channel is None else self._doors.of_channel(camera, channel)
-        if found is None or (found is not camera and not self._may(found, token)):
+    def _cars(self, camera: Camera, report: Report, token: str) -> list[tuple[Camera, Capture]]:
+        """Each car with the camera whose channel of a recorder it is. Raises Refused: none is of the file's."""
+        found = []
+        for one in report.captures:
+            owner = camera if one.is_of(camera.channel) else self._doors.of_channel(camera, one.channel)
+            if owner is not None and (owner is camera or self._may(owner, token)):
+                found.append((owner, one))
+        if report.captures and not found:
             raise Refused(403, "channel")
         return found
 
-    async def _handed_over(self, camera: Camera, report: Report, at: Instant, until: float) -> Reply:
-        opens = False
+    def _heard(self, camera: Camera, report: Report, cars: list[tuple[Camera, Capture]], wall: float) -> None:
+        """Count the push with its first car's camera, and each car with its own."""
         tally = self._tallies[camera.id]
-        tally.counts["cut"] += max(0, len(report.captures) - MOST_PASSAGES)
-        for capture in report.captures[:MOST_PASSAGES]:
+        tally.heard(replace(report, captures=()), wall)
+        tally.counts["cut"] += len(report.captures) - len(cars) + max(0, len(cars) - MOST_PASSAGES)
+        tally.say(camera.id, self.alarm)
+        for owner, _ in cars:
+            self._tallies[owner.id].counts["passages"] += 1
+            self._tallies[owner.id].last = wall
+
+    async def _handed_over(
+        self, cars: list[tuple[Camera, Capture]], report: Report, at: Instant, until: float
+    ) -> Reply:
+        opens = False
+        for camera, capture in cars[:MOST_PASSAGES]:
             push = push_of(camera, capture, at)
             try:
                 async with asyncio.timeout_at(until):
@@ -381,9 +393,9 @@ class Listener:
                     if camera.opening is not None and self._verdict is not None and not capture.history:
                         opens = await self._verdict(push)
             except TimeoutError:
-                tally.counts["late"] += 1
-        if opens and len(report.captures) == 1:
-            return vzenith.reply(report.record, camera.opening)
+                self._tallies[camera.id].counts["late"] += 1
+        if opens and len(cars) == 1:
+            return vzenith.reply(report.record, cars[0][0].opening)
         return report.reply
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from drivers.anpr import times
-from drivers.anpr.capture import OK, CameraSettings, Capture, Report, Turn, Unreadable
-from drivers.anpr.jsontree import parse_object
+from drivers.anpr.capture import OK, CameraSettings, Capture, Report, Turn, Unreadable, merged, read_each
+from drivers.anpr.jsontree import parse_objects
 from drivers.anpr.multipart import is_multipart, parts
 from drivers.anpr.pieces import chosen, named, sort
 from drivers.anpr.texts import at, certainty, first, items, key, mapping, number, text
@@ -22,15 +22,20 @@ def parse(payload: bytes, content_type: str, _path: str, settings: CameraSetting
     if not payload.strip():
         return Report("test")
     if not is_multipart(content_type, payload):
-        return _call(parse_object(payload), settings)
+        return _calls(payload, settings)
     pieces = sort(parts(payload, content_type))
     if not pieces.documents:
         raise Unreadable("no JSON part")
-    report = _call(parse_object(pieces.documents[0]), settings)
+    report = read_each(pieces.documents, lambda one: _calls(one, settings))
     captures = report.captures
     if captures:
         captures = (replace(captures[0], pictures=chosen(pieces.pictures)), *captures[1:])
     return replace(report, captures=captures, refused=len(pieces.refused), names=named(pieces.refused))
+
+
+def _calls(document: bytes, settings: CameraSettings) -> Report:
+    """One call, or an array of them. Raises Unreadable."""
+    return merged([_call(one, settings) for one in parse_objects(document)])
 
 
 def _call(root: Mapping[str, Any], settings: CameraSettings) -> Report:

@@ -8,7 +8,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Protocol
 
@@ -202,6 +202,7 @@ class Puller:
             self._tally.say(self._camera.id, self.alarm)
             return ()
         except Exception:  # noqa: BLE001 - one part that we cannot cope with must not cost the next
+            self._tally.unread("error of our own", self._clock.now().wall, part.body, "", part.content_type)
             self._tally.counts["bugs"] += 1
             if self._tally.counts["bugs"] == 1:
                 _log.exception("error of our own in a part of %s", self._camera.id)
@@ -216,9 +217,10 @@ class Puller:
             raise Unreadable("a text over the limit")
         report = self._source.read(part, settings)
         mine = self._camera.channel
-        if report.channel is None or (report.channel <= 1 if mine is None else report.channel == mine):
-            return report
-        return Report("other", events=("another channel",))
+        cars = tuple(one for one in report.captures if one.is_of(mine))
+        if report.captures and not cars:
+            return Report("other", events=("another channel",))
+        return replace(report, captures=cars)
 
     async def _hand_over(self, captures: tuple[Capture, ...]) -> None:
         for capture in captures:

@@ -13,6 +13,8 @@ LONGEST = 64
 _DEEPEST = 12
 _NOTHING: Mapping[str, Any] = {}
 _DIGITS = 40
+_YES = frozenset({"true", "yes", "y", "on", "是", "history", "offline"})
+_NO = frozenset({"false", "no", "n", "off", "否", "无", "none"})
 
 COLOURS: Mapping[str, str] = {
     "blue": "blue", "蓝": "blue", "蓝色": "blue", "bluecolor": "blue",
@@ -66,6 +68,16 @@ def whole(value: object) -> int | None:
     """A whole number out of a number or its text."""
     found = number(value)
     return None if found is None or abs(found) > 2**53 else int(found)
+
+
+def is_yes(value: object) -> bool:
+    """A mark that is set: true, 1 or a word for it, as number or text."""
+    return value is True or text(value).casefold() in _YES or number(value) == 1
+
+
+def is_no(value: object) -> bool:
+    """A mark that is there and not set: false, 0 or a word for it, as number or text."""
+    return value is False or text(value).casefold() in _NO or number(value) == 0
 
 
 def mapping(value: object) -> Mapping[str, Any]:

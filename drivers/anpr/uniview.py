@@ -11,9 +11,20 @@ from typing import Any
 import orjson
 
 from drivers.anpr import times
-from drivers.anpr.capture import JSON_TYPE, CameraSettings, Capture, Picture, Reply, Report, Seen, Unreadable
+from drivers.anpr.capture import (
+    JSON_TYPE,
+    CameraSettings,
+    Capture,
+    Picture,
+    Reply,
+    Report,
+    Seen,
+    Unreadable,
+    merged,
+    read_each,
+)
 from drivers.anpr.codes import by_word
-from drivers.anpr.jsontree import objects, parse_object
+from drivers.anpr.jsontree import objects, parse_objects
 from drivers.anpr.multipart import is_multipart, parts
 from drivers.anpr.pieces import chosen, named, sort
 from drivers.anpr.texts import at, certainty, colour, first, image, items, key, mapping, number, picture, text, whole
@@ -38,16 +49,21 @@ def parse(payload: bytes, content_type: str, path: str, settings: CameraSettings
     if not payload.strip():
         return Report("test", reply)
     if not is_multipart(content_type, payload):
-        return _push(parse_object(payload), reply, settings)
+        return _pushes(payload, reply, settings)
     pieces = sort(parts(payload, content_type))
     if not pieces.documents:
         raise Unreadable("no JSON part")
-    report = _push(parse_object(pieces.documents[0]), reply, settings)
+    report = read_each(pieces.documents, lambda one: _pushes(one, reply, settings))
     captures = report.captures
     if len(captures) == 1:
         captures = (replace(captures[0], pictures=chosen((*captures[0].pictures, *pieces.pictures))),)
     refused = report.refused + len(pieces.refused)
     return replace(report, captures=captures, refused=refused, names=(*report.names, *named(pieces.refused))[:12])
+
+
+def _pushes(document: bytes, reply: Reply, settings: CameraSettings) -> Report:
+    """One notification, or an array of them. Raises Unreadable."""
+    return merged([_push(one, reply, settings) for one in parse_objects(document)])
 
 
 def _push(root: Mapping[str, Any], reply: Reply, settings: CameraSettings) -> Report:

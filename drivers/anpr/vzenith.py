@@ -7,16 +7,42 @@ While the camera was off-line it kept records, and sends the next only after `Co
 import binascii
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
 
 from drivers.anpr import times
-from drivers.anpr.capture import JSON_TYPE, CameraSettings, Capture, Reply, Report, Seen, Turn, Unreadable
-from drivers.anpr.jsontree import decode, parse_object
+from drivers.anpr.capture import (
+    JSON_TYPE,
+    CameraSettings,
+    Capture,
+    Reply,
+    Report,
+    Seen,
+    Turn,
+    Unreadable,
+    merged,
+    read_each,
+)
+from drivers.anpr.jsontree import decode, parse_objects
 from drivers.anpr.multipart import is_multipart, parts
 from drivers.anpr.pieces import chosen, named, sort
-from drivers.anpr.texts import at, certainty, colour, first, image, key, mapping, number, picture, text, whole
+from drivers.anpr.texts import (
+    at,
+    certainty,
+    colour,
+    first,
+    image,
+    is_yes,
+    items,
+    key,
+    mapping,
+    number,
+    picture,
+    text,
+    whole,
+)
 
 ALIVE = Reply(b'{"status":"ok"}', JSON_TYPE)
 ACCEPTED = Reply(b'{"Response_AlarmInfoPlate":{}}', JSON_TYPE)
@@ -56,11 +82,16 @@ def parse(payload: bytes, content_type: str, _path: str, settings: CameraSetting
             return Report(
                 "heartbeat", ALIVE, refused=len(pieces.refused), names=named(pieces.refused), device=device or None
             )
-        payload = pieces.documents[0]
-    elif payload.lstrip()[:1] != b"{" and b"serialno=" in payload[:2048]:
+        return read_each(pieces.documents, lambda one: _object(one, settings))
+    if payload.lstrip()[:1] not in (b"{", b"[") and b"serialno=" in payload[:2048]:
         form = dict(_FORM.findall(decode(payload[:2048])))
         return Report("heartbeat", ALIVE, device=text(form.get("serialno")) or None)
-    return _push(parse_object(payload), settings)
+    return _object(payload, settings)
+
+
+def _object(payload: bytes, settings: CameraSettings) -> Report:
+    """JSON of one event, or of several. Raises Unreadable."""
+    return merged([_push(one, settings) for one in parse_objects(payload)])
 
 
 def reply(plate_id: int | None, opening: Opening | None = None) -> Reply:
@@ -103,6 +134,9 @@ def _push(root: Mapping[str, Any], settings: CameraSettings) -> Report:
         if trigger is not None and trigger in STAYS:
             return Report("other", reply(number_), device=device or None, events=(STAYS[trigger],))
         capture = _capture(result, device, settings)
+        capture = replace(
+            capture, history=capture.history or any(is_yes(one.get("isoffline")) for one in (alarm, root))
+        )
         hidden = ("encrypted",) if whole(first(result, "enable_encrypt") or alarm.get("enable_encrypt")) == 1 else ()
         return Report(
             "captures", reply(number_), captures=(capture,), device=device or None, record=number_, events=hidden
@@ -122,8 +156,11 @@ def _push(root: Mapping[str, Any], settings: CameraSettings) -> Report:
 
 def _result(root: Mapping[str, Any]) -> Mapping[str, Any]:
     root = mapping(root.get("payload")) if "alarminfoplate" not in root and "payload" in root else root
-    found = mapping(at(root, "alarminfoplate", "result", "plateresult"))
-    return found or mapping(at(root, "alarminfoplate", "plateresult"))
+    for path in (("result", "plateresult"), ("plateresult",)):
+        for one in items(at(root, "alarminfoplate", *path)):
+            if isinstance(one, dict) and one:
+                return one
+    return {}
 
 
 def _plate_id(result: Mapping[str, Any]) -> int | None:
@@ -151,7 +188,7 @@ def _capture(result: Mapping[str, Any], device: str, settings: CameraSettings) -
         turn=TURNS.get(said or 0),
         turn_raw=text(said) or None,
         seen=_seen(stamp, settings),
-        history=whole(result.get("isoffline")) == 1,
+        history=is_yes(result.get("isoffline")),
         trigger=TRIGGERS.get(whole(result.get("triggertype")) or 0) or (text(result.get("triggertype")) or None),
         pictures=chosen((*picture("plate", small, "plate"), *picture("scene", scene, "scene"))),
         url=text(result.get("imagepath"), 256) or None,

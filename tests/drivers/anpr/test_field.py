@@ -308,6 +308,25 @@ async def test_a_recorder_pushes_for_several_cameras() -> None:
     assert (told["c1"]["refused_channel"], told["c2"]["passages"]) == (1, 2)
 
 
+async def test_two_channels_in_one_push_open_each_its_own_gate() -> None:
+    """A car before one channel of a recorder never opens the gate of another, also if both come in one push."""
+    take = Taker()
+    alert = sent("hik-nvr-two-channels.body")
+    alert = alert[alert.index(b"<EventNotificationAlert") :]
+    both = b"<L>" + alert + alert.replace(b"<channelID>2<", b"<channelID>3<") + b"</L>"
+    three = [camera("hikvision", "c2", channel=2), camera("hikvision", "c3", channel=3)]
+    async with listening(three, take) as listener:
+        assert (await push(listener.port, "/cameras/c3", both, XML)).status == 200
+        told = listener.snapshot()
+    assert [one.passage.camera for one in take.pushes] == ["c2", "c3"]
+    assert (told["c2"]["pushes"], told["c3"]["pushes"]) == (1, 0)
+    assert (told["c2"]["passages"], told["c3"]["passages"]) == (1, 1)
+    take.pushes.clear()
+    async with listening([camera("hikvision", "c1")], take) as listener:
+        assert (await push(listener.port, "/cameras/c1", both, XML)).status == 403
+    assert take.pushes == []
+
+
 def test_every_sample_has_a_case() -> None:
     named = {one.name for one in CASES} | {path.name for path in FIELD.glob("*.http")}
     assert named == {path.name for path in FIELD.iterdir()}

@@ -192,3 +192,101 @@ def test_kinds_that_a_camera_invents_do_not_fill_the_memory() -> None:
     assert len(told) < 50
     assert told["ignored_more"] == 1000 - 16
     assert "沪" not in str(told)
+
+
+def hikvision(plate: str = PLATE, **more: Any) -> dict[str, Any]:
+    """One event of the JSON family."""
+    event = {"eventType": "ANPR", "eventState": "active", "dateTime": "2026-12-01T10:00:00+08:00"}
+    return {**event, "ANPR": {"licensePlate": plate, "confidenceLevel": 90}, **more}
+
+
+@pytest.mark.parametrize("wrap", [lambda many: many, lambda many: {"EventNotificationAlert": many},
+                                  lambda many: {"events": many}], ids=["bare", "wrapped", "listed"])  # fmt: skip
+def test_each_event_of_an_array_keeps_its_own_state_and_channel(wrap: Any) -> None:
+    """What is over opens nothing, and no channel is taken for that of its neighbour."""
+    events = [hikvision(eventState="inactive"), hikvision("沪B67890", channelID=2), hikvision("沪C11111", channelID=3)]
+    cars = said("hikvision", wrap(events)).captures
+    assert [(one.plate_raw, one.channel) for one in cars] == [("沪B67890", 2), ("沪C11111", 3)]
+
+
+def test_several_alerts_in_one_xml_keep_their_channels() -> None:
+    alert = (
+        "<EventNotificationAlert><channelID>{}</channelID><eventState>active</eventState><eventType>ANPR</eventType>"
+        "<ANPR><licensePlate>{}</licensePlate></ANPR><ANPR><licensePlate>沪D00001</licensePlate></ANPR>"
+        "</EventNotificationAlert>"
+    )
+    body = f"<L>{alert.format(1, PLATE)}{alert.format(2, '沪B67890')}</L>".encode()
+    cars = said("hikvision", body, "application/xml").captures
+    assert [(one.plate_raw, one.channel) for one in cars] == [
+        (PLATE, 1), ("沪D00001", 1), ("沪B67890", 2), ("沪D00001", 2)
+    ]  # fmt: skip
+
+
+TWO_LINES = LINES + LINES.replace("Events[0]", "Events[1]").replace(PLATE, "沪B67890") + "Events[1].Index=1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ([{"Code": "trafficjunction", "Data": EVENT}, {"Code": "TrafficJunction", "Index": 1, "Data": EVENT}], ""),
+        ({"Events": [{"Code": "TrafficJunction", "Data": EVENT}, {"Code": "X", "Index": 1, "Data": EVENT},
+                     {"Code": "TrafficJunction", "Index": 1, "Data": [EVENT]}]}, ""),
+        (f"{CODE}\r\n{CODE.replace('index=0', 'index=1').replace('Code=', 'code=')}".encode(), "text/plain"),
+        (TWO_LINES.encode(), "text/plain"),
+        form(("info", "text/plain", TWO_LINES.encode()), ("file", "image/jpeg", JPEG)),
+        form(("a", "text/plain", CODE.encode()), ("b", "text/plain", CODE.replace("index=0", "index=1").encode())),
+    ],
+    ids=["array", "envelope", "codes", "lines", "lines in parts", "codes in parts"],
+)  # fmt: skip
+def test_every_car_of_a_dahua_push_counts_with_its_channel(body: Any, content_type: str) -> None:
+    first, second = said("dahua", body, content_type).captures
+    assert (first.channel in (None, 1), second.channel) == (True, 2)
+
+
+MARKS = (True, 1, "1", "true", "True", "TRUE")
+RECORDS: dict[str, Any] = {
+    "hikvision": lambda mark: hikvision(alarmDataType=mark),
+    "dahua": lambda mark: {"Events": [{"Code": "TrafficJunction", "Data": {**EVENT, "IsOffline": mark}}]},
+    "vzenith": lambda mark: {"AlarmInfoPlate": {"result": {"PlateResult": {"license": PLATE, "isoffline": mark}}}},
+    "generic": lambda mark: {"plate": PLATE, "history": mark},
+}
+
+
+@pytest.mark.parametrize("mark", MARKS, ids=repr)
+@pytest.mark.parametrize("driver", RECORDS)
+def test_a_record_is_marked_in_any_form_of_yes(driver: str, mark: object) -> None:
+    """A record out of a camera's memory that passes for a car opens the gate to nobody."""
+    assert one(said(driver, RECORDS[driver](mark))).history
+
+
+@pytest.mark.parametrize("mark", [False, 0, "0", "false", "", None], ids=repr)
+@pytest.mark.parametrize("driver", RECORDS)
+def test_no_other_mark_makes_a_record(driver: str, mark: object) -> None:
+    assert not one(said(driver, RECORDS[driver](mark))).history
+
+
+@pytest.mark.parametrize("no", [False, 0, "0", "false", "否", "N"], ids=repr)
+def test_a_camera_that_says_there_is_no_plate_is_believed(no: object) -> None:
+    vehicle = {"MotorVehicleObject": [{"PlateNo": PLATE, "HasPlate": no}]}
+    assert one(said("gat1400", {"MotorVehicleListObject": vehicle}, path="/VIID/MotorVehicles")).plate_raw is None
+    assert one(said("dahua", {"Picture": {"Plate": {"PlateNumber": PLATE, "IsExist": no}}})).plate_raw is None
+
+
+@pytest.mark.parametrize("name", ["plateNo", "License_Plate", "car-no", "vehicle plate", "hphm", "车牌号", "plate.text",
+                                  "platestr", "CAR_NUM", "license number"])  # fmt: skip
+def test_a_plate_is_found_by_any_spelling_of_its_name(name: str) -> None:
+    assert one(said("generic", {"data": {name: PLATE, "Confidence_Level": 91}})).confidence == 91
+    assert one(said("generic", {name: {"text": PLATE, "score": 0.9}})).plate_raw == PLATE
+
+
+def test_several_plates_in_one_list_are_several_cars() -> None:
+    cars = said("generic", {"plates": [PLATE, "沪B67890"], "time": 1796078961}).captures
+    assert [one.plate_raw for one in cars] == [PLATE, "沪B67890"]
+    assert len({one.key for one in cars}) == 2
+
+
+def test_a_part_that_cannot_be_read_does_not_cost_the_others() -> None:
+    body, content_type = form(
+        ("odd", "application/json", b"{"), ("event", "application/json", json.dumps(hikvision()).encode())
+    )
+    assert one(said("hikvision", body, content_type)).plate_raw == PLATE

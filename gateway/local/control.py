@@ -192,8 +192,11 @@ class Control:
             return {"ok": True, "result": await ask({**request, "role": role, "account": account.name})}
         except GatewayError as error:
             return {"ok": False, "error": str(error)}
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             return {"ok": False, "error": f"bad request: {error}"}
+        except Exception as bug:  # noqa: BLE001  # whoever asked is told, and the next question is answered
+            _log.error("error of our own in an answer", ask=name, exc_info=bug)
+            return {"ok": False, "error": f"error of the gateway's own: {type(bug).__name__}"}
 
     def _refusal(self, name: str, request: Mapping[str, Any], account: Account) -> Mapping[str, Json]:
         wanted = request.get("store")

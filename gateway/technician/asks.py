@@ -28,6 +28,8 @@ LEAST_ROLES = {
 
 Latest = Callable[[Stream, int | None, int], Awaitable[list[tuple[int, bytes]]]]
 _MOST_EVENTS = 500
+_LAST_N = 2**63 - 1
+"""Of the journal's numbers."""
 _SHOWN = [stream.value for stream in Stream if stream is not Stream.PICTURE]
 
 
@@ -128,9 +130,9 @@ class Asks:
         stream = Stream(request["stream"])
         if stream is Stream.PICTURE or self._latest is None:
             raise ConfigError(f"stream: {' | '.join(_SHOWN)}")
-        after = request.get("after")
+        after = None if request.get("after") is None else min(_LAST_N, max(0, int(request["after"])))
         last = min(_MOST_EVENTS, max(1, int(request.get("last") or _MOST_EVENTS)))
-        rows = await self._latest(stream, None if after is None else int(after), last)
+        rows = await self._latest(stream, after, last)
         told = await asyncio.to_thread(lambda: [_without_plates(orjson.loads(payload)) for _, payload in rows])
         return {"n": rows[-1][0] if rows else (after or 0), "events": told}
 

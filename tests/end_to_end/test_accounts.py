@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.local.control import NAME
+from gateway.local.control import NAME, ask
 from gateway.model import Json
 from tests.end_to_end.compound import SITE, compound
 from tests.end_to_end.process import running
@@ -69,3 +69,13 @@ async def test_the_site_file_says_what_an_account_may_do(monkeypatch: pytest.Mon
             done = await asked_as_nobody(path, {**request, "role": "guard"})
             assert done["ok"], done
             await it.until(lambda: len(it.written("relay-tcp", "do1")) > 0)
+
+
+async def test_any_number_may_be_asked_after(tmp_path: Path) -> None:
+    async with compound(tmp_path) as it, running(it.site):
+        await it.asked("status")
+        for after in (2**63, 1e308, -1e308, -1, True):
+            told = await asyncio.to_thread(
+                ask, it.folder / "store" / NAME, {"ask": "events", "stream": "alarm", "after": after}
+            )
+            assert isinstance(told, dict)

@@ -76,6 +76,27 @@ async def test_nonsense_is_answered_and_the_next_question_too(path: Path, line: 
     writer.close()
 
 
+@pytest.mark.parametrize("bug", [OverflowError("too large"), RuntimeError("x"), AttributeError("y"), AssertionError()])
+async def test_an_error_of_our_own_is_an_answer_and_the_next_question_has_one_too(
+    tmp_path: Path, bug: Exception
+) -> None:
+    """The events after the number 1e308 ended the connection without a word."""
+
+    async def fails(_request: Mapping[str, Any]) -> Json:
+        raise bug
+
+    control = Control([tmp_path / NAME], {"fail": fails, "echo": echo})
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(control.run())
+        await control.tried.wait()
+        reader, writer = await asyncio.open_unix_connection(tmp_path / NAME)
+        writer.write(b'{"ask": "fail"}\n{"ask": "echo", "say": 1}\n')
+        assert json.loads(await reader.readline())["ok"] is False
+        assert json.loads(await reader.readline()) == {"ok": True, "result": {"said": 1}}
+        writer.close()
+        task.cancel()
+
+
 async def test_a_line_without_end_is_cut_off(path: Path) -> None:
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(b"x" * 200_000)

@@ -30,6 +30,8 @@ MISSING = 16
 """A body may be so many bytes shorter than its told length, if it is whole by its own form."""
 SILENT_S = 0.5
 """So long nothing more comes, then a body that is whole is taken."""
+FOLLOWS_S = 0.05
+"""A body that nothing announces comes with its head."""
 HEAD_WITHIN_S = 10.0
 ANSWER_WITHIN_S = 10.0
 LINGER_S = 0.5
@@ -157,7 +159,10 @@ def inflated(body: bytes, coding: str, most: int) -> bytes:
     coding = coding.strip().lower()
     if coding in ("", "identity"):
         return body
+    is_plain = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"<", b"{", b"[")
     if coding not in ("deflate", "gzip", "x-gzip"):
+        if is_plain:  # a firmware's word for the character set
+            return body
         raise Unreadable("another content coding")
     # `deflate` means zlib; some write the bare stream.
     for kind in (_ZLIB, _RAW) if coding == "deflate" else (_GZIP,):
@@ -170,6 +175,8 @@ def inflated(body: bytes, coding: str, most: int) -> bytes:
             raise Unreadable("too large unpacked")
         if unpacker.eof:
             return found
+    if is_plain:  # the coding is told and not done
+        return body
     raise Unreadable("spoilt content coding")
 
 
@@ -185,6 +192,8 @@ class Wire:
         """Nothing has come since the last answer."""
         self._spent = False
         """No further request is read."""
+        self._ahead = b""
+        """Read already, of the next request."""
 
     @property
     def began(self) -> bool:
@@ -202,7 +211,7 @@ class Wire:
         size = blanks = 0
         try:
             async with asyncio.timeout(idle_s) as patience:
-                first = await self._reader.read(1)
+                first, self._ahead = self._ahead or await self._reader.read(1), b""
                 if not first:
                     return None
                 self._fresh = False
@@ -224,6 +233,10 @@ class Wire:
             if self._fresh:
                 return None
             raise Refused(408, "slow") from error
+        except ConnectionError as error:
+            if self._fresh:
+                return None
+            raise Refused(400, "broken") from error
 
     async def _line(self) -> bytes:
         """Up to the next LF, or the end. Raises Refused: too long."""
@@ -241,10 +254,12 @@ class Wire:
         """
         if head.chunked:
             return await self._chunks(most)
-        if head.length is None and (head.method == "GET" or "content-type" not in head.headers):
-            return b""
         pieces: list[bytes] = []
-        left = most + 1 if head.length is None else head.length
+        if head.length is None and (head.method == "GET" or "content-type" not in head.headers):
+            pieces = await self._begun() if head.method != "GET" else []
+            if not pieces:
+                return b""
+        left = (most + 1 if head.length is None else head.length) - len(pieces)
         asked = 0
         while left:
             may_be_short = (head.length is None or left <= MISSING) and asked < _ASKED
@@ -265,6 +280,18 @@ class Wire:
         if head.length is None:
             raise Refused(413, "size")
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _begun(self) -> list[bytes]:
+        """The first byte of a body that nothing announces, if one follows at once: no request begins so."""
+        try:
+            async with asyncio.timeout(FOLLOWS_S):
+                first = await self._reader.read(1)
+        except TimeoutError:
+            return []
+        if first in (b"<", b"{", b"[", b"-"):
+            return [first]
+        self._ahead = first
+        return []
 
     async def _is_all(self, head: Head, body: bytes, is_whole: Callable[[bytes], Awaitable[bool]]) -> bool:
         """Nothing more comes, and this is a body. What may come behind it is not read as another request."""

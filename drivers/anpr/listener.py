@@ -218,7 +218,7 @@ class Listener:
         self._crowd.busy(wire)
         found = self._doors.find(head.path, wire.remote)
         if isinstance(found, str):
-            self.strangers[found] += 1
+            self._count(self._doors.only(wire.remote), found)
             status = 403 if found in ("stranger", "other-camera") else 404
             return await wire.answer(status, b"", "", keeps=False)
         camera, path = found

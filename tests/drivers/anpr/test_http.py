@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import struct
 import time
 import zlib
 from typing import Any
@@ -258,3 +260,50 @@ async def test_three_that_cannot_be_read_are_an_alarm_and_the_last_is_kept() -> 
 def test_the_bounds_are_small() -> None:
     assert HEAD <= 16 << 10
     assert LINES <= 64
+
+
+UNENDED = {
+    "half a request line": b"POST /cam",
+    "half a head": b"POST /cameras/c1 HTTP/1.1\r\nContent-Le",
+    "half a body": b"POST /cameras/c1 HTTP/1.1\r\nContent-Length: 500\r\n\r\n" + GOOD,
+    "a greeting of TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(50),
+    "CR alone": request("/cameras/c1", GOOD).replace(b"\r\n", b"\r"),
+}
+
+
+@pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
+@pytest.mark.parametrize("begun", UNENDED.values(), ids=UNENDED)
+async def test_what_was_begun_and_broken_off_is_counted(begun: bytes, *, reset: bool) -> None:
+    take = Taker()
+    async with listening([camera("generic")], take) as listener:
+        async with connected(listener.port) as line:
+            line.writer.write(begun)
+            await line.writer.drain()
+            await until(lambda: listener.connections)
+            if reset:
+                plug: socket.socket = line.writer.get_extra_info("socket")
+                plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                line.writer.transport.abort()
+        await until(lambda: listener.snapshot()["c1"]["refused"] == 1)
+        assert listener.snapshot()["c1"]["pushes"] == 1
+    assert take.pushes == []
+
+
+async def test_a_body_that_nothing_announces_is_taken() -> None:
+    """Neither a length nor a type; what begins as a request behind such a head is the next one."""
+    take = Taker()
+    bare = b"POST /cameras/c1 HTTP/1.1\r\n\r\n"
+    async with listening([camera("generic")], take) as listener:
+        async with connected(listener.port) as line:
+            line.writer.write(bare + GOOD)
+            assert (await line.answer()).status == 200
+        async with connected(listener.port) as line:
+            line.writer.write(bare + request("/cameras/c1", GOOD))
+            assert [(await line.answer()).status for _ in range(2)] == [200, 200]
+        told = listener.snapshot()["c1"]
+    assert (told["pushes"], told["passages"], told["ignored_test"]) == (3, 2, 1)
+
+
+@pytest.mark.parametrize("coding", ["UTF-8", "gb2312", "gzip", "deflate", "binary"])
+def test_a_coding_that_was_not_done_costs_no_push(coding: str) -> None:
+    assert inflated(GOOD, coding, 1 << 20) == GOOD

@@ -78,7 +78,10 @@ async def test_the_address_must_be_the_cameras() -> None:
         lie = json.dumps({"plate": "鄂A1", "ipAddress": HERE}).encode()
         claim = f"X-Forwarded-For: {HERE}\r\nForwarded: for={HERE}\r\n"
         assert (await push(listener.port, "/cameras/c1", lie, source="127.0.0.3", extra=claim)).status == 403
-        assert listener.strangers == {"other-camera": 2, "stranger": 3, "path": 2}
+        assert listener.strangers == {"stranger": 3}
+        told = listener.snapshot()
+        assert (told["c1"]["refused_path"], told["c1"]["refused_other_camera"], told["c1"]["pushes"]) == (2, 1, 3)
+        assert told["c2"]["refused_other_camera"] == 1
     assert take.pushes == []
 
 

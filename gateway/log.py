@@ -24,8 +24,8 @@ from enum import Enum
 from itertools import islice
 from typing import Any, TextIO, cast
 
+from gateway.masks import masked, without_plates
 from gateway.printable import harmless, harmless_json
-from gateway.site.masks import masked, without_plates
 
 # structlog loads rich, where it is installed, for tracebacks that are not drawn here: 5 MiB and half of its
 # import time. Hidden for that moment only; whoever draws with rich imports it as ever.

@@ -4,7 +4,7 @@ Every type is immutable and imports nothing of ours. Times are `Instant`s, durat
 `Site.step` is given (`Answer`, `LineHealth`, …) is an *input*, what it returns (`Emit`, …) is an *effect*.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
@@ -422,3 +422,7 @@ class Reply:
 
 
 Effect = Emit | Remember | Forget | ReadNow | Operate | Perform | KeepPictures | Reply
+
+
+Errand = Callable[[Perform], Awaitable[Json]]
+"""Does what a step wants done outside and gives the result. Raises NotDone, LineDown, DeviceError, ConfigError."""

@@ -16,19 +16,19 @@ ROOT = Path(__file__).parent.parent
 PRODUCT = ("gateway", "drivers", "simulators")
 
 PURE = [
-    "gateway/cloud/arguments.py",
-    "gateway/cloud/batch.py",
-    "gateway/cloud/blame.py",
-    "gateway/cloud/claims.py",
+    "gateway/cloud/commands/arguments.py",
+    "gateway/cloud/journal/batch.py",
+    "gateway/cloud/mqtt/disconnect_cause.py",
+    "gateway/cloud/commands/claims.py",
     "gateway/cloud/events.py",
-    "gateway/cloud/intake.py",
-    "gateway/cloud/message.py",
-    "gateway/cloud/mqtt.py",
-    "gateway/cloud/pace.py",
-    "gateway/cloud/packets.py",
-    "gateway/cloud/redaction.py",
-    "gateway/cloud/rivalry.py",
-    "gateway/cloud/subscription.py",
+    "gateway/cloud/mqtt/arrivals.py",
+    "gateway/cloud/mqtt/message.py",
+    "gateway/cloud/mqtt/codec.py",
+    "gateway/cloud/mqtt/pace.py",
+    "gateway/cloud/mqtt/packets.py",
+    "gateway/cloud/journal/redaction.py",
+    "gateway/cloud/mqtt/rivalry.py",
+    "gateway/cloud/mqtt/subscription.py",
     "gateway/config/checks.py",
     "gateway/config/device.py",
     "gateway/config/device_checks.py",
@@ -48,7 +48,7 @@ PURE = [
     "gateway/kinds.py",
     "gateway/model.py",
     "gateway/site/*.py",
-    "gateway/trial.py",
+    "gateway/runtime/trial.py",
     "drivers/anpr/capture.py",
     "drivers/anpr/codes.py",
     "drivers/anpr/dahua.py",
@@ -86,7 +86,7 @@ IMPURE = frozenset({
     "selectors", "serial", "shutil", "signal", "socket", "sqlite3", "ssl", "structlog", "subprocess", "tempfile",
     "threading", "time", "urllib",
 })  # fmt: skip
-IMPURE_OURS = ("gateway.clock", "gateway.inbox", "gateway.log", "gateway.notify")
+IMPURE_OURS = ("gateway.clock", "gateway.runtime.inbox", "gateway.log", "gateway.runtime.systemd")
 ON_DISK = frozenset(
     {"exists", "is_dir", "is_file", "open", "read_bytes", "read_text", "stat", "write_bytes", "write_text"}
 )
@@ -100,7 +100,7 @@ OURS = {
     "gateway/driver.py": ("gateway.model", "gateway.errors"),
     "gateway/clock.py": ("gateway.model", "gateway.errors"),
     "gateway/contract/": ("gateway.contract", "gateway.kinds", "gateway.model"),
-    "gateway/site/": ("gateway.site", "gateway.kinds", "gateway.model", "gateway.errors"),
+    "gateway/site/": ("gateway.site", "gateway.kinds", "gateway.masks", "gateway.model", "gateway.errors"),
     "drivers/anpr/": ("drivers.anpr", "gateway.driver", "gateway.model", "gateway.errors", "gateway.clock"),
     "drivers/pictures/": ("drivers.pictures", "gateway.driver", "gateway.model", "gateway.errors", "gateway.clock"),
     "drivers/modbus/": ("drivers.modbus", "gateway.driver", "gateway.model", "gateway.errors", "gateway.clock"),
@@ -110,14 +110,14 @@ OURS = {
 LIBRARY = {
     "aiohttp": ("drivers/anpr/listener.py", "drivers/pictures/account.py", "gateway/local/http.py", "simulators/"),
     "aiomqtt": ("simulators/",),
-    "cryptography": ("gateway/cloud/commands.py", "gateway/config/contents.py", "simulators/"),
+    "cryptography": ("gateway/cloud/commands/verify.py", "gateway/config/contents.py", "simulators/"),
     "jwt": ("simulators/",),
     "PIL": ("drivers/pictures/", "simulators/"),
     "paho": ("simulators/",),
     "prometheus_client": ("gateway/local/metrics.py",),
     "pymodbus": ("drivers/modbus/line.py", "simulators/"),
     "serial": ("drivers/modbus/line.py", "simulators/"),
-    "sqlite3": ("gateway/cloud/store.py",),
+    "sqlite3": ("gateway/cloud/journal/store.py",),
     "structlog": ("gateway/log.py",),
     "yaml": ("gateway/config/source.py", "simulators/"),
 }

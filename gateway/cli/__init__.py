@@ -19,7 +19,7 @@ def main() -> NoReturn:
         for number in (signal.SIGTERM, signal.SIGINT):
             if signal.getsignal(number) is not signal.SIG_IGN:  # as under `nohup`
                 signal.signal(number, _not_begun)
-        from gateway.prepare import begin_early
+        from gateway.runtime.prepare import begin_early
 
         begin_early(sys.argv[2:])
     import click

@@ -30,8 +30,8 @@ def last(site: Path, name: str, out: Path | None, *, as_json: bool) -> int:
     import base64
 
     from gateway.local.control import Daemon
+    from gateway.masks import without_plates
     from gateway.safe_write import as_owner, replace_file
-    from gateway.site.masks import without_plates
 
     _, file = load_good(site)
     with asking():

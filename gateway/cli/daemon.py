@@ -43,10 +43,10 @@ def run(site: Path) -> int:
 def _run(site: Path) -> int:
     import gc
 
-    from gateway.prepare import begin, on_trial
+    from gateway.runtime.prepare import begin, on_trial
 
     if on_trial(site):
-        from gateway.reconfigure import Reconfiguration
+        from gateway.runtime.reconfigure import Reconfiguration
 
         file = Reconfiguration(site)
         file.begin()
@@ -54,15 +54,15 @@ def _run(site: Path) -> int:
     else:
         # The usual start: what reading the file needs is loaded beside what running needs.
         preparation = begin(site)
-        from gateway.reconfigure import Reconfiguration
+        from gateway.runtime.reconfigure import Reconfiguration
 
         file = Reconfiguration(site)
         file.begin()
     gc.disable()  # nothing of what is loaded now is ever garbage
     from gateway import log
-    from gateway.app import run as run_site
     from gateway.errors import GatewayError
-    from gateway.reconfigure import reexecute
+    from gateway.runtime.app import run as run_site
+    from gateway.runtime.reconfigure import reexecute
 
     log.configure()
     logger = log.logger("gateway")
@@ -139,7 +139,7 @@ def read(site: Path, what: str, *, as_json: bool) -> int:
     Example: site-gateway read site.yaml smoke-3-2f.smoke
     """
     from gateway.errors import GatewayError
-    from gateway.once import read_once
+    from gateway.technician.read import read_once
 
     _, file = load_good(site)
     try:

@@ -75,7 +75,7 @@ def load_site(site: Path) -> "Loaded":
 
 def load_timed(site: Path, *, contents: bool = False) -> "Loaded":
     """The file with every problem in it, also those of its lines' time, and (`contents`) of the files it names."""
-    from gateway.technician.plan import load_timed as load_it
+    from gateway.settings.plan import load_timed as load_it
 
     return load_it(site, contents=contents)
 

@@ -40,14 +40,15 @@ def plan(site: Path, latency: str | None, *, as_json: bool) -> int:
     from gateway.config.units import duration
     from gateway.errors import ConfigError
     from gateway.field.bound import LATENCY
-    from gateway.technician import plan as planning
+    from gateway.settings import plan as planning
+    from gateway.technician.watch import measured_by_daemon
 
     try:
         answer_time = LATENCY if latency is None else duration(latency)
     except ValueError as error:
         raise click.BadParameter(f"{latency!r}: {error}", param_hint="--latency") from error
     loaded, file = load_good(site)
-    measured = planning.measured_by_daemon(file) if latency is None else {}
+    measured = measured_by_daemon(file) if latency is None else {}
     try:
         plans = planning.plan_lines(file, answer_time, measured)
     except ConfigError as error:

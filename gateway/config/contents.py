@@ -75,8 +75,8 @@ def _list(file: Path, zone: ZoneInfo, gates: tuple[str, ...]) -> Iterator[Proble
 
 
 def _command_key(file: Path, path: Where) -> Iterator[Finding]:
-    from gateway.cloud.claims import KeyFile  # noqa: PLC0415 - as the next
-    from gateway.cloud.commands import read_keys  # noqa: PLC0415 - loads the library for signatures
+    from gateway.cloud.commands.claims import KeyFile  # noqa: PLC0415 - as the next
+    from gateway.cloud.commands.verify import read_keys  # noqa: PLC0415 - loads the library for signatures
 
     data = _bytes(file, _LARGEST_KEY_BYTES)
     if data is None:

@@ -4,8 +4,8 @@ import math
 import re
 from collections.abc import Callable, Mapping
 
+from gateway.masks import masked, without_plates
 from gateway.model import Json
-from gateway.site.masks import masked, without_plates
 
 Args = Mapping[str, Json]
 

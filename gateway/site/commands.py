@@ -7,6 +7,7 @@ nothing. The audit tells of a command once, when it is known what became of it.
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 
+from gateway.masks import without_plates
 from gateway.model import (
     Command,
     Effect,
@@ -28,7 +29,6 @@ from gateway.site.answers import Answer, Asker, Done, Later, No, reply
 from gateway.site.deadlines import Deadlines
 from gateway.site.gates import Settled
 from gateway.site.ids import Ids
-from gateway.site.masks import without_plates
 from gateway.site.refusals import Refusals
 from gateway.site.repeats import Repeats
 from gateway.site.resetting import Ended

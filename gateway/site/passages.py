@@ -8,6 +8,7 @@ came to nothing is a denial, `silent` or `refused`. The passage's key is remembe
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from gateway.masks import without_plates
 from gateway.model import (
     Effect,
     Emit,
@@ -27,7 +28,6 @@ from gateway.site.deadlines import Deadlines
 from gateway.site.gates import Gates, Settled
 from gateway.site.ids import Ids
 from gateway.site.lists import PlateList
-from gateway.site.masks import without_plates
 from gateway.site.plates import LONGEST, classify, normalise
 from gateway.site.presence import PREFIX as INSIDE
 from gateway.site.presence import Presence

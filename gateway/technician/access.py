@@ -14,14 +14,14 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from gateway.camera_uses import access_settings, list_settings
 from gateway.config.site import SiteFile
 from gateway.errors import GatewayError
-from gateway.list_folder import ListFolder
-from gateway.lists import Desk, mistake
+from gateway.intake.list_folder import ListFolder
+from gateway.intake.lists import Desk, mistake
 from gateway.local.control import Daemon
 from gateway.model import Json
 from gateway.safe_write import as_owner
+from gateway.settings.camera_uses import access_settings, list_settings
 from gateway.site.access import Sight, decide
 from gateway.site.list_csv import Reading, fingerprint, read
 from gateway.site.lists import Entry, Lists, PlateList

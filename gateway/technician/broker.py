@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from gateway.cloud.link import Broker, Events
-from gateway.cloud.packets import Will
-from gateway.cloud.session import Session
+from gateway.cloud.mqtt.packets import Will
+from gateway.cloud.mqtt.session import Session
+from gateway.cloud.mqtt.types import Broker, Events
 
 _GOODBYE = 1.0
 

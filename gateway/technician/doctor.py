@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from gateway import build
 from gateway.clock import kernel_synced
 from gateway.config.site import ModbusLine, SiteFile
 from gateway.driver import Poller, Tolerant, Traced
 from gateway.errors import DeviceError, GatewayError, LineDown, LineTaken, NotAnswering
 from gateway.local.control import Daemon
 from gateway.safe_write import as_owner
+from gateway.settings import build
 from gateway.technician import ports, taken
 from gateway.technician.broker import reach
 from gateway.technician.on_loss import outputs

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
-from gateway import build
 from gateway.config.site import SiteFile
 from gateway.errors import GatewayError
 from gateway.local.control import Daemon
-from gateway.loss import wanted
-from gateway.loss_uses import losses
 from gateway.model import Lane, Value
-from gateway.settings import OnLoss, safe_name, watchdog_name
+from gateway.runtime.on_loss import wanted
+from gateway.settings import build
+from gateway.settings.loss_uses import losses
+from gateway.settings.types import OnLoss, safe_name, watchdog_name
 from gateway.technician.taken import must_be_free
 from gateway.technician.wiring import Sign
 

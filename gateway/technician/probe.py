@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self, cast
 
-from gateway import build
 from gateway.config.device import Device, Limits
 from gateway.config.lines import ModbusLine
 from gateway.config.points import At, Point
@@ -13,6 +12,7 @@ from gateway.config.site import SiteFile
 from gateway.config.units import endpoint
 from gateway.driver import Poller
 from gateway.errors import LineDown
+from gateway.settings import build
 
 LINE = "scan"
 TABLES = ("holding", "input", "coil", "discrete")

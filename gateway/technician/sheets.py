@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from gateway.settings.plan import LinePlan, seconds
 from gateway.technician.layout import width
-from gateway.technician.plan import LinePlan, seconds
 from gateway.technician.sheet import Sheet
 
 _SEVERITIES = {name: rank for rank, name in enumerate(("critical", "high", "medium", "low"))}

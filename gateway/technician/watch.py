@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from gateway.config.site import SiteFile
+from gateway.errors import GatewayError
 from gateway.local.control import Daemon, ask
 from gateway.model import Json
 from gateway.technician.trace import Exchange, Piece, exchanges, question, reply
@@ -39,6 +41,15 @@ def live(where: Where) -> None:
 def state(where: Where) -> Mapping[str, Any]:
     """What the daemon answers to `watch`."""
     return cast("Mapping[str, Any]", _ask(where, {"ask": "watch"}))
+
+
+def measured_by_daemon(file: SiteFile) -> Mapping[str, float]:
+    """The longest answer of late of each device that a running gateway asks, in seconds; nothing if none runs."""
+    try:
+        told = state(Daemon(file.store.path))
+    except (ConnectionError, GatewayError):
+        return {}
+    return {name: float(took) for name, took in told.get("longest_answers", {}).items() if name in file.devices}
 
 
 def _ask(where: Where, request: Mapping[str, Json]) -> Json:

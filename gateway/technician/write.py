@@ -4,7 +4,6 @@ import asyncio
 from math import isfinite
 from typing import Any, cast
 
-from gateway import build
 from gateway.clock import Clock
 from gateway.cloud import events
 from gateway.config.points import Point
@@ -12,6 +11,7 @@ from gateway.config.site import SiteFile
 from gateway.errors import ConfigError
 from gateway.local.control import Daemon
 from gateway.model import Lane, Reading, Value
+from gateway.settings import build
 from gateway.technician.interlock import must_fit, writable_point
 from gateway.technician.taken import must_be_free
 

@@ -14,9 +14,9 @@ import orjson
 
 from gateway import log
 from gateway.clock import Clock
-from gateway.cloud.journal import Journal
-from gateway.cloud.link import Broker
-from gateway.cloud.uplink import Callbacks, Settings, Uplink
+from gateway.cloud.journal.journal import Journal
+from gateway.cloud.mqtt.types import Broker
+from gateway.cloud.mqtt.uplink import Callbacks, Settings, Uplink
 from gateway.model import Emit, Stream
 from tests.benchmarks.measure import resident_mib
 

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gateway.list_folder import ListFolder
-from gateway.lists import Desk
-from gateway.settings import ListSettings
+from gateway.intake.list_folder import ListFolder
+from gateway.intake.lists import Desk
+from gateway.settings.types import ListSettings
 from tests.benchmarks.measure import resident_mib
 
 

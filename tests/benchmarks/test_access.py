@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from gateway.list_folder import ListFolder
+from gateway.intake.list_folder import ListFolder
 from gateway.model import Instant, ListReady, Passage
 from gateway.site.lists import PlateList
 from gateway.site.settings import AccessSettings, DeviceSettings, GateSettings, Ref, SiteSettings

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from gateway import build
 from gateway.config.site import SiteFile
 from gateway.field.bound import HOST, AlarmBound, analyse, load_of
 from gateway.model import Answer, Input
+from gateway.settings import build
 from simulators.site import VirtualSite
 from tests.benchmarks.measure import quantile
 from tests.field.yard import Yard, at_work

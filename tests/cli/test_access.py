@@ -9,15 +9,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.camera_uses import list_settings
 from gateway.cli.group import load_good
 from gateway.clock import Clock
-from gateway.cloud.eraser import Erased
+from gateway.cloud.journal.eraser import Erased
 from gateway.errors import NotDone
-from gateway.lists import PlateLists
+from gateway.intake.lists import PlateLists
 from gateway.local.control import NAME, Control
 from gateway.model import Input, ListReady, Perform, Performed, Person, Reply
-from gateway.people import People
+from gateway.runtime.requests import People
+from gateway.settings.camera_uses import list_settings
 from gateway.site.lists import PlateList
 from gateway.site.settings import AccessSettings, DeviceSettings, GateSettings, Ref, SiteSettings
 from gateway.site.site import Site

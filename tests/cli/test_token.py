@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import Clock
-from gateway.cloud.claims import KeyFile
-from gateway.cloud.commands import Verifier, read_key
+from gateway.cloud.commands.claims import KeyFile
+from gateway.cloud.commands.verify import Verifier, read_key
 from gateway.model import Command
 
 SOURCE = "/sites/s/gateways/g"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 
-from gateway.cloud.journal import Journal
+from gateway.cloud.journal.journal import Journal
 from gateway.model import Emit, Forget, Instant, Remember, Stream
 
 

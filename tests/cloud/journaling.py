@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from gateway.cloud.journal import Journal
+from gateway.cloud.journal.journal import Journal
 from gateway.cloud.outbox import Row
 from gateway.model import Emit, Forget, Instant, Json, Remember, Stream
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.clock import Clock
-from gateway.cloud.link import Broker, Delivery
+from gateway.cloud.mqtt.send_order import Limits
+from gateway.cloud.mqtt.types import Broker, Delivery
+from gateway.cloud.mqtt.uplink import Callbacks, Settings, Uplink
 from gateway.cloud.outbox import Row
-from gateway.cloud.sending import Limits
-from gateway.cloud.uplink import Callbacks, Settings, Uplink
 from gateway.model import Stream
 from simulators.packets import Publish
 from tests.cloud.memory_outbox import MemoryOutbox

@@ -10,8 +10,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.cloud.claims import DEFAULT_ALLOW, KeyFile
-from gateway.cloud.commands import Key, Verifier
+from gateway.cloud.commands.claims import DEFAULT_ALLOW, KeyFile
+from gateway.cloud.commands.verify import Key, Verifier
 from gateway.model import Command, Refused
 from tests.cloud.journaling import WALL, Hands
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cloud import arguments
+from gateway.cloud.commands import arguments
 from gateway.config import units
 from gateway.config.uplink import COMMANDS
 from gateway.contract.commands import ARGS

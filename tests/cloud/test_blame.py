@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cloud.blame import Blame, Suspect
+from gateway.cloud.mqtt.disconnect_cause import Blame, Suspect
 
 
 def bring(blame: Blame, topics: list[set[Suspect]], lived: float = 0.1) -> list[Suspect | None]:

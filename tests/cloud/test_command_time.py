@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cloud.command_time import JUMP_S, SAVE_EVERY_S, STEP_S, CommandTime
+from gateway.cloud.commands.command_time import JUMP_S, SAVE_EVERY_S, STEP_S, CommandTime
 from gateway.model import Json, Remember
 from tests.cloud.journaling import WALL, Hands
 

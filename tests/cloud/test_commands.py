@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from gateway.cloud.claims import DEFAULT_ALLOW, KeyFile
-from gateway.cloud.commands import Verifier, read_key, read_keys
-from gateway.cloud.link import MAX_COMMAND
+from gateway.cloud.commands.claims import DEFAULT_ALLOW, KeyFile
+from gateway.cloud.commands.verify import Verifier, read_key, read_keys
+from gateway.cloud.mqtt.types import MAX_COMMAND
 from gateway.errors import ConfigError
 from gateway.model import Refused
 from tests.cloud.journaling import WALL, Hands

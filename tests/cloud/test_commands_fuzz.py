@@ -7,7 +7,7 @@ import jwt
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.cloud import arguments
+from gateway.cloud.commands import arguments
 from gateway.contract.commands import ARGS
 from gateway.model import Command, Refused
 from tests.cloud.signing import CLOUD, DISTRICT, STRANGER, claims, encoded, refused, sign, verifier

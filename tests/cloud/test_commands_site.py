@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gateway.cloud.claims import DEFAULT_ALLOW
-from gateway.cloud.commands import Key, Verifier
+from gateway.cloud.commands.claims import DEFAULT_ALLOW
+from gateway.cloud.commands.verify import Key, Verifier
 from gateway.model import Command, Refused
 from tests.cloud.signing import CLOUD, NONCES, SOURCE, STRANGER, encoded, sign
 from tests.site.compound import Compound

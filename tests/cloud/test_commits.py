@@ -14,8 +14,8 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.cloud.batch import ENTRY_BYTES, KEY_BYTES
-from gateway.cloud.journal import Journal
+from gateway.cloud.journal.batch import ENTRY_BYTES, KEY_BYTES
+from gateway.cloud.journal.journal import Journal
 from gateway.model import Emit, Json, Remember, Stream
 from tests.cloud.journaling import Hands, all_of, emit, event, journal, until
 

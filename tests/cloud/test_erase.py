@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cloud.redaction import Redaction
+from gateway.cloud.journal.redaction import Redaction
 from gateway.errors import StoreError
 from gateway.model import Emit, Json, Stream
 from tests.cloud.journaling import Hands, accepted, emit, event, journal, sequences, taken

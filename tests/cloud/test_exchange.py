@@ -15,12 +15,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from gateway.clock import Clock
-from gateway.cloud.claims import DEFAULT_ALLOW
-from gateway.cloud.commands import Key, Verifier
-from gateway.cloud.exchange import Exchange, no_keys, response_topic
-from gateway.cloud.link import MAX_COMMAND, Delivery
-from gateway.cloud.sending import REPLIES, REPLY_BYTES
-from gateway.cloud.uplink import Callbacks, Uplink
+from gateway.cloud.commands.claims import DEFAULT_ALLOW
+from gateway.cloud.commands.exchange import Exchange, no_keys, response_topic
+from gateway.cloud.commands.verify import Key, Verifier
+from gateway.cloud.mqtt.send_order import REPLIES, REPLY_BYTES
+from gateway.cloud.mqtt.types import MAX_COMMAND, Delivery
+from gateway.cloud.mqtt.uplink import Callbacks, Uplink
 from gateway.model import Command, Json, Refused, Reply
 from simulators.cloud import Cloud
 from simulators.signing import Signer

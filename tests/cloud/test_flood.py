@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from gateway.cloud.journal import Journal
+from gateway.cloud.journal.journal import Journal
 from gateway.model import Emit, Stream
 from tests.cloud.journaling import Hands, accepted, emit, journal, look, until
 

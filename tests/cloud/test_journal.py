@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cloud.store import Store
+from gateway.cloud.journal.store import Store
 from gateway.errors import StoreBusy, StoreNewer
 from gateway.model import Emit, Forget, Remember, Stream
 from tests.cloud.journaling import Hands, accepted, all_of, emit, event, journal, look, sequences, taken, until

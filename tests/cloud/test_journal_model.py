@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from gateway.cloud.journal import Journal
+from gateway.cloud.journal.journal import Journal
 from gateway.cloud.outbox import Row
 from gateway.model import Emit, Forget, Remember, Stream
 from tests.cloud.journaling import Hands, accepted, emit, journal, taken

@@ -5,7 +5,7 @@ from itertools import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.cloud.lane import Lane, Retry
+from gateway.cloud.mqtt.stream import Lane, Retry
 from gateway.cloud.outbox import Row
 from gateway.model import Stream
 from tests.cloud.memory_outbox import MemoryOutbox

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cloud import schema
+from gateway.cloud.journal import schema
 from gateway.model import Stream
 from tests.cloud.journaling import WALL, accepted, all_of, emit, event, journal, look, sequences, taken
 from tests.cloud.test_pictures import JPEG, keep

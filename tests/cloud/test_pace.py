@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cloud.pace import UNKNOWN, Pace
+from gateway.cloud.mqtt.pace import UNKNOWN, Pace
 
 
 def carry(pace: Pace, speed: float, delay: float, sizes: list[int], now: float = 0.0) -> float:

@@ -8,9 +8,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from gateway.cloud.batch import Batch, Entry, Shed, State
-from gateway.cloud.delivery import Delivery
-from gateway.cloud.journal import PICTURE_BYTES, Journal
+from gateway.cloud.journal.batch import Batch, Entry, Shed, State
+from gateway.cloud.journal.delivery import Delivery
+from gateway.cloud.journal.journal import PICTURE_BYTES, Journal
 from gateway.cloud.outbox import Row
 from gateway.model import Emit, Instant, Stream
 from simulators.broker import Broker

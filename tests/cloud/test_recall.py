@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.clock import Clock
-from gateway.cloud.recall import Numbers, recalled
-from gateway.cloud.uplink import Callbacks, Uplink
+from gateway.cloud.mqtt.recall import Numbers, recalled
+from gateway.cloud.mqtt.uplink import Callbacks, Uplink
 from gateway.model import Remember, Stream
 from tests.cloud.journaling import SOURCE, accepted, all_of, emit, event, journal, look, sequences, taken, until
 from tests.cloud.memory_outbox import MemoryOutbox

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cloud.reconnection import LAST, Reconnection
+from gateway.cloud.mqtt.backoff import LAST, Reconnection
 
 chances = st.floats(0.0, 1.0, exclude_max=True)
 

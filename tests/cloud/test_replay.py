@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import Clock
-from gateway.cloud.history import History
-from gateway.cloud.journal import Journal
-from gateway.cloud.replay import Replay
-from gateway.cloud.retained import Slot
-from gateway.cloud.sending import Again, Limits, Sending
-from gateway.cloud.uplink import Callbacks, Uplink
+from gateway.cloud.commands.replay import Replay
+from gateway.cloud.journal.history import History
+from gateway.cloud.journal.journal import Journal
+from gateway.cloud.mqtt.retained import Slot
+from gateway.cloud.mqtt.send_order import Again, Limits, Sending
+from gateway.cloud.mqtt.uplink import Callbacks, Uplink
 from gateway.errors import NotDone, StoreError
 from gateway.model import Stream
 from simulators.cloud import Cloud, Event

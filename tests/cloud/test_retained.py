@@ -4,8 +4,8 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cloud.lane import Retry
-from gateway.cloud.retained import ACTIVE_LIMIT, Slot, active_data
+from gateway.cloud.mqtt.retained import ACTIVE_LIMIT, Slot, active_data
+from gateway.cloud.mqtt.stream import Retry
 from gateway.model import Json
 
 SEVERITIES = ["critical", "high", "medium", "low"]

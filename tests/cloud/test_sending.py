@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.cloud.retained import Slot
-from gateway.cloud.sending import REPLIES, Limits, Message, Sending
+from gateway.cloud.mqtt.retained import Slot
+from gateway.cloud.mqtt.send_order import REPLIES, Limits, Message, Sending
 from gateway.model import Stream
 from tests.cloud.memory_outbox import MemoryOutbox
 

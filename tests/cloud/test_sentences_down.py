@@ -9,8 +9,8 @@ import aiomqtt
 import pytest
 
 from gateway.clock import Clock
-from gateway.cloud.mqtt import MAX_PACKET
-from gateway.cloud.uplink import Uplink
+from gateway.cloud.mqtt.codec import MAX_PACKET
+from gateway.cloud.mqtt.uplink import Uplink
 from gateway.model import Refused
 from simulators.broker import Broker
 from tests.cloud.memory_outbox import MemoryOutbox

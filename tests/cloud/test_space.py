@@ -4,12 +4,12 @@ from pathlib import Path
 import orjson
 import pytest
 
-from gateway.cloud.ballast import Ballast
-from gateway.cloud.batch import Batch, Entry, Marks, State
-from gateway.cloud.ledger import Ledger
+from gateway.cloud.journal.batch import Batch, Entry, Marks, State
+from gateway.cloud.journal.ledger import Ledger
+from gateway.cloud.journal.reserve_file import Ballast
+from gateway.cloud.journal.retention import Space
+from gateway.cloud.journal.store import Store
 from gateway.cloud.outbox import Row
-from gateway.cloud.space import Space
-from gateway.cloud.store import Store
 from gateway.model import Stream
 from tests.cloud.journaling import WALL, until
 

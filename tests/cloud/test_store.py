@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cloud import schema
-from gateway.cloud.store import Store
+from gateway.cloud.journal import schema
+from gateway.cloud.journal.store import Store
 from gateway.errors import StoreDamaged, StoreError, StoreFull
 
 SIZE = 1 << 20

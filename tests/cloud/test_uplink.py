@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gateway.cloud.sending import Limits
+from gateway.cloud.mqtt.send_order import Limits
 from gateway.model import Stream
 from simulators.broker import Broker
 from simulators.broker_faults import WITHHELD, by_topic

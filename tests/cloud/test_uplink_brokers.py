@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cloud.sending import Limits
+from gateway.cloud.mqtt.send_order import Limits
 from gateway.model import Stream
 from simulators import packets
 from simulators.broker import Broker

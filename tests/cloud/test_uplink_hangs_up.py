@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from gateway.cloud.lane import HUNG_UP
-from gateway.cloud.sending import Limits
+from gateway.cloud.mqtt.send_order import Limits
+from gateway.cloud.mqtt.stream import HUNG_UP
 from gateway.model import Stream
 from tests.cloud.memory_outbox import MemoryOutbox
 from tests.cloud.running import ROOT, eventually, running

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
-from gateway.cloud.mqtt import Connack, Malformed, Parser, Publish
+from gateway.cloud.mqtt.codec import Connack, Malformed, Parser, Publish
 from gateway.model import Stream
 from simulators import packets
 from tests.cloud.raw_broker import Raw, message, pair, raw_broker

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from gateway.cloud.link import MAX_COMMAND
+from gateway.cloud.mqtt.send_order import Limits
+from gateway.cloud.mqtt.types import MAX_COMMAND
 from gateway.cloud.outbox import Row
-from gateway.cloud.sending import Limits
 from gateway.model import Stream
 from simulators.broker import Broker
 from simulators.broker_faults import WITHHELD

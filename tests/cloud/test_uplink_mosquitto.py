@@ -13,8 +13,8 @@ import aiomqtt
 import pytest
 
 from gateway.clock import Clock
-from gateway.cloud.link import TlsFiles
-from gateway.cloud.sending import Limits
+from gateway.cloud.mqtt.send_order import Limits
+from gateway.cloud.mqtt.types import TlsFiles
 from gateway.model import Stream
 from simulators.packets import Publish
 from tests.cloud.memory_outbox import MemoryOutbox

@@ -4,8 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from gateway.cloud.journal.outbox_window import Window
 from gateway.cloud.outbox import Row
-from gateway.cloud.window import Window
 from gateway.model import Stream
 
 ROWS = 4

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gateway.cloud.wire import connect
+from gateway.cloud.mqtt.transport import connect
 from gateway.errors import UplinkDown
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cloud.link import TlsFiles
-from gateway.cloud.wire import connect
+from gateway.cloud.mqtt.transport import connect
+from gateway.cloud.mqtt.types import TlsFiles
 from gateway.errors import UplinkDown
 
 

@@ -17,9 +17,9 @@ import aiomqtt
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.clock import Clock
-from gateway.cloud.journal import Journal
-from gateway.cloud.link import Broker
-from gateway.cloud.uplink import Callbacks, Settings, Uplink
+from gateway.cloud.journal.journal import Journal
+from gateway.cloud.mqtt.types import Broker
+from gateway.cloud.mqtt.uplink import Callbacks, Settings, Uplink
 from gateway.config.load import load
 from simulators.site import VirtualSite
 from tests.contract.regenerate import DOCS

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
 from gateway import __version__
-from gateway.cloud.arguments import SHAPES
+from gateway.cloud.commands.arguments import SHAPES
 from gateway.cloud.events import envelope
 from gateway.contract.asyncapi import document
 from gateway.contract.commands import ARGS, claims
@@ -298,7 +298,8 @@ def test_the_command_line_prints_them_all() -> None:
 
 def test_the_daemon_never_loads_it() -> None:
     program = (
-        "import gateway.app, gateway.build, sys; print([m for m in sys.modules if m.startswith('gateway.contract')])"
+        "import gateway.runtime.app, gateway.settings.build, sys; "
+        "print([m for m in sys.modules if m.startswith('gateway.contract')])"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"

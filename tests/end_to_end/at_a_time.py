@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 from gateway import log
-from gateway.app import serve
 from gateway.clock import Clock
-from gateway.prepare import prepare
-from gateway.reconfigure import Reconfiguration
+from gateway.runtime.app import serve
+from gateway.runtime.prepare import prepare
+from gateway.runtime.reconfigure import Reconfiguration
 
 SYNCED = (__file__, "synced")
 UNSYNCED = (__file__, "unsynced")

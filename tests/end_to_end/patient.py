@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 from gateway import log
-from gateway.app import serve
 from gateway.clock import Clock
-from gateway.prepare import prepare
-from gateway.reconfigure import Reconfiguration, reexecute
+from gateway.runtime.app import serve
+from gateway.runtime.prepare import prepare
+from gateway.runtime.reconfigure import Reconfiguration, reexecute
 
 PATIENT = (__file__,)
 WAITED = signal.SIGUSR1

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from gateway import log
-from gateway.app import serve
-from gateway.prepare import prepare
-from gateway.reconfigure import Reconfiguration
+from gateway.runtime.app import serve
+from gateway.runtime.prepare import prepare
+from gateway.runtime.reconfigure import Reconfiguration
 
 COMMAND = {style.value: (__file__, style.value) for style in (log.Style.JSON, log.Style.JOURNAL)}
 

@@ -14,7 +14,8 @@ from gateway.driver import Timing
 from gateway.field.timing import AnswerTime
 from gateway.local.control import NAME, Control
 from gateway.model import Json
-from gateway.technician.plan import assumptions, measured_by_daemon, plan_lines
+from gateway.settings.plan import assumptions, plan_lines
+from gateway.technician.watch import measured_by_daemon
 
 
 def test_the_longest_answer_is_known_after_a_hundred_and_forgotten_after_thousands() -> None:

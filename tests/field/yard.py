@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 
 from drivers.modbus.line import ModbusLine, lines
-from gateway import build
 from gateway.clock import Clock
 from gateway.config.site import SiteFile
 from gateway.field.lines import SERIAL_BACK_OFF, TCP_BACK_OFF, Line
 from gateway.field.telemetry import Telemetry
 from gateway.model import Answer, DeviceHealth, Input, Instant, LineHealth, Quality, Reading
+from gateway.settings import build
 from simulators.site import VirtualSite
 
 _STEP = 0.005

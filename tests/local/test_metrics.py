@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway import health
-from gateway.cloud.stats import Stats, StreamStats
-from gateway.cloud.uplink import Snapshot
+from gateway.cloud.journal.stats import Stats, StreamStats
+from gateway.cloud.mqtt.uplink import Snapshot
 from gateway.field.status import DeviceStatus, LineStatus
 from gateway.local.metrics import CONTENT_TYPE, Metrics
 from gateway.model import Instant, Stream
+from gateway.runtime import health
 
 NOW = Instant(1000.0, 1_790_000_000.0, True)
 DEVICE = DeviceStatus(True, 0, 90, 3, 0, 1, 0.01, 0.02, 0.2)

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway import log
-from gateway.app import run
 from gateway.cloud.events import wall_of
 from gateway.model import Answer, Effect, Input, Instant, Json
-from gateway.prepare import prepare
+from gateway.runtime.app import run
+from gateway.runtime.prepare import prepare
 from gateway.site.site import Site
 
 KEY = "poisonous"

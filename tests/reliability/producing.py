@@ -11,10 +11,10 @@ from pathlib import Path
 
 from gateway import log
 from gateway.clock import Clock
-from gateway.cloud.journal import Journal
-from gateway.cloud.link import Broker
-from gateway.cloud.sending import Limits
-from gateway.cloud.uplink import Callbacks, Settings, Uplink
+from gateway.cloud.journal.journal import Journal
+from gateway.cloud.mqtt.send_order import Limits
+from gateway.cloud.mqtt.types import Broker
+from gateway.cloud.mqtt.uplink import Callbacks, Settings, Uplink
 from gateway.model import Emit, Stream
 from tests.reliability.backlog import ROOT, resident, say
 

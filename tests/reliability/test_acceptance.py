@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.cloud.journal import Journal
+from gateway.cloud.journal.journal import Journal
 from gateway.model import Emit, Stream
 from simulators.broker import Broker
 from simulators.packets import Publish

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import serve
 from gateway.clock import Clock
 from gateway.cloud.events import wall_of
 from gateway.model import Stream
-from gateway.prepare import prepare
+from gateway.runtime.app import serve
+from gateway.runtime.prepare import prepare
 from simulators.cloud import Event
 from tests.reliability import stored
 from tests.reliability.compound import BATTERY, World, world

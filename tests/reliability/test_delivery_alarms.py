@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.cloud.events import wall_of
 from gateway.local.control import NAME, ask
-from gateway.supervision import UNDELIVERED_FOR
+from gateway.runtime.self_alarms import UNDELIVERED_FOR
 from tests.reliability.compound import World, world
 
 TOPICS = "site-gateway/v1/xima-xincun/xmxc-01"

@@ -26,9 +26,9 @@ from hypothesis.stateful import (
 )
 
 from gateway.clock import Clock
-from gateway.cloud.journal import Journal
-from gateway.cloud.sending import Limits
-from gateway.cloud.uplink import Uplink
+from gateway.cloud.journal.journal import Journal
+from gateway.cloud.mqtt.send_order import Limits
+from gateway.cloud.mqtt.uplink import Uplink
 from gateway.model import Emit, Forget, Remember, Stream
 from simulators.broker import Broker
 from simulators.broker_faults import WITHHELD

@@ -3,9 +3,9 @@
 import asyncio
 from pathlib import Path
 
-from gateway.app import BUG
-from gateway.cloud.journal import Journal
+from gateway.cloud.journal.journal import Journal
 from gateway.model import Instant, Json, Remember
+from gateway.runtime.app import BUG
 from tests.reliability.compound import world
 from tests.reliability.planted import KEY, planted
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cloud.journal import Journal
+from gateway.cloud.journal.journal import Journal
 from gateway.model import Emit, Instant, Remember, Stream
 from tests.cloud.journaling import accepted, all_of, emit, event, journal, sequences
 

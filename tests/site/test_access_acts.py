@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from gateway.masks import masked, without_plates
 from gateway.model import Command, ListReady, Performed, Person, Remember
 from gateway.site.lists import Entry, make
-from gateway.site.masks import masked, without_plates
 from gateway.site.settings import AccessSettings
 from tests.site.compound import ALL, CAMERAS, Compound, yard
 

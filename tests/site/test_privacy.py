@@ -11,7 +11,7 @@ import pytest
 
 from gateway import log
 from gateway.log import Style, logger
-from gateway.poison import Poison
+from gateway.runtime.poison import Poison
 from gateway.site.lists import Entry
 from gateway.site.plates import PROVINCES
 from gateway.site.settings import AccessSettings

@@ -7,13 +7,13 @@ import pytest
 import yaml
 
 from drivers.modbus.line import ModbusLine
-from gateway import build
 from gateway.config.device import KINDS
 from gateway.config.load import Loaded, load, shipped
 from gateway.config.points import Point
 from gateway.config.site import SiteFile
 from gateway.driver import Block
 from gateway.model import Lane, Quality, Value
+from gateway.settings import build
 from simulators.site import VirtualSite
 
 PROFILES = sorted(path.stem for path in shipped().glob("*.yaml"))

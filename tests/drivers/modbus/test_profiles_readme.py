@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from drivers.modbus.line import ModbusLine
-from gateway import build
 from gateway.config.load import load
+from gateway.settings import build
 from tests.drivers.modbus.test_profiles import SITE, pdu
 
 README = Path(__file__).parents[3] / "config" / "profiles" / "README.md"

@@ -1,0 +1,1 @@
+"""Commands from the cloud: the only user of signatures."""

@@ -1,0 +1,184 @@
+"""Who may ask for what, and until when: the claims of a command whose signature has verified. Pure.
+
+A nonce is needed only for what moves something and only while our clock is unsynced, but whoever sends a right one
+then is believed to be fresh, whatever the command; so is who sends one while our clock reads earlier than the newest
+time in the journal, or than the birth of the store. Without one, commands are judged by the clock, which for this never
+reads earlier than that newest time: what expired before stays expired.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gateway.cloud.commands import arguments
+from gateway.model import Instant, Json
+
+LEEWAY = 30.0
+"""Seconds that the clocks of sender and gateway may differ."""
+MOVING = frozenset({"gate.open", "gate.hold", "gate.release", "fire.confirm", "write"})
+"""What moves something: such a command is short-lived, and needs a nonce while the clock is unsynced."""
+DEFAULT_ALLOW = frozenset({
+    "gate.open", "gate.hold", "gate.release", "fire.confirm", "alarm.acknowledge", "alarm.verify", "alarm.reset",
+    "alarm.shelve", "read", "picture", "inspection.run", "inspection.cancel", "access.update", "access.presence",
+    "panel.duty", "events.replay", "config.get",
+})  # fmt: skip
+"""What a key without `allow` may ask for."""
+
+_LIFE_MOVING = 120.0
+_LIFE = 3600.0
+_LAST_SECOND = 253402300799.0  # 9999-12-31T23:59:59Z
+_JTI = 128
+_PERSON = 200
+_CMD = 64
+
+
+class KeyFile(NamedTuple):
+    """A key of the site file."""
+
+    id: str
+    path: Path
+    allow: frozenset[str] | None
+    """None: the default list."""
+
+
+class Rejection(Exception):
+    """The command is refused with this code."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Said(NamedTuple):
+    """What a payload says about itself, as far as it is text that can be told on; believed only if it is signed."""
+
+    jti: str | None = None
+    iss: str | None = None
+    sub: str | None = None
+    cmd: str | None = None
+
+
+class Granted(NamedTuple):
+    """The parts of a command that is in order."""
+
+    jti: str
+    iss: str
+    sub: str
+    cmd: str
+    args: Mapping[str, Json]
+    exp: float
+    """Wall seconds until which it may be carried out, by our clock. While that is unsynced: arrival plus the life that
+    the command gave itself; where it is past `exp` already, but within the leeway: the end of that."""
+    signed_exp: float
+    """`exp` as it was signed."""
+    fresh: bool
+    """A nonce of this process shows that it was not recorded before."""
+
+
+def said(claims: object) -> Said:
+    """What can be told on of claims of any form; a `cmd` that is too long is cut, which makes it no command."""
+    if not isinstance(claims, dict):
+        return Said()
+    cmd = claims.get("cmd")
+    if isinstance(cmd, str) and len(cmd) > _CMD:
+        cmd = f"{cmd[: _CMD - 1]}…"
+    return Said(
+        _text_or_none(claims.get("jti"), _JTI),
+        _text_or_none(claims.get("iss"), _PERSON),
+        _text_or_none(claims.get("sub"), _PERSON),
+        _text_or_none(cmd, _CMD),
+    )
+
+
+def judge(
+    claims: Mapping[str, object],
+    *,
+    audience: str,
+    allow: frozenset[str],
+    now: Instant,
+    nonces: Sequence[str],
+    born: float,
+    retained: bool,
+    floor: float = 0.0,
+) -> Granted:
+    """The command in these claims, if it may be carried out now. Raises Rejection.
+
+    `born`: wall time at which the store was begun; what a store before it has carried out is not remembered.
+    `floor`: wall time before which it cannot be, whatever the clock says.
+    """
+    if claims.get("aud") not in (audience, [audience]):  # RFC 7519, 4.1.3: one, or a list
+        raise Rejection("wrong-audience", f"aud: this is {audience}")
+    if retained:
+        raise Rejection("retained", "commands are never retained")
+    cmd = said(claims).cmd
+    iat, exp = (_time(claims, name) for name in ("iat", "exp"))
+    proven = _has_nonce(claims, nonces)
+    wall = max(now.wall, floor)
+    fresh = proven and (not now.synced or now.wall + LEEWAY < max(floor, born))
+    if cmd in MOVING and not now.synced and not fresh:
+        raise Rejection("expired", "nonce: the clock here is not synced; `data.nonce` of the retained status is needed")
+    _judge_times(claims, iat, exp, wall, fresh=fresh)
+    # Who signs may count in whole seconds (RFC 7519, 2): within the first one both are taken for equal.
+    if not fresh and iat < math.floor(born):
+        raise Rejection("expired", "iat: before the store here was begun, which remembers what was carried out")
+    if cmd is None:
+        raise Rejection("bad-args", "cmd: the name of a command")
+    if cmd not in arguments.SHAPES:
+        raise Rejection("unknown", f"{cmd!r} is no command")
+    if cmd not in allow:
+        raise Rejection("not-allowed", f"{cmd} is not in the list of this key")
+    life = exp - iat
+    most = _LIFE_MOVING if cmd in MOVING else _LIFE
+    if life > most:
+        raise Rejection("bad-args", f"exp: {life:.0f} s after iat; {most:.0f} s at most for {cmd}")
+    args = _args(cmd, claims.get("args", {}))
+    names = said(claims)
+    if names.jti is None or names.iss is None or names.sub is None:
+        raise Rejection("bad-args", f"jti, iss, sub: text of 1-{_JTI}, 1-{_PERSON}, 1-{_PERSON} characters")
+    left = (exp if exp > wall else exp + LEEWAY) - wall
+    if fresh or not now.synced:
+        left = life
+    return Granted(names.jti, names.iss, names.sub, cmd, args, now.wall + left, exp, proven)
+
+
+def _judge_times(claims: Mapping[str, object], iat: float, exp: float, wall: float, *, fresh: bool) -> None:
+    if exp < iat:
+        raise Rejection("expired", "exp: before iat")
+    if fresh:
+        return
+    if wall > exp + LEEWAY:
+        raise Rejection("expired", f"exp: {wall - exp:.0f} s ago")
+    begins = max(iat, _time(claims, "nbf") if "nbf" in claims else iat)
+    if wall < begins - LEEWAY:
+        raise Rejection("expired", f"iat: not valid for another {begins - wall:.0f} s")
+
+
+def _has_nonce(claims: Mapping[str, object], nonces: Sequence[str]) -> bool:
+    nonce = claims.get("nonce")
+    return isinstance(nonce, str) and nonce in nonces
+
+
+def _time(claims: Mapping[str, object], name: str) -> float:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Rejection("bad-args", f"{name}: a time in seconds since 1970")
+    if not 0 <= value <= _LAST_SECOND:
+        raise Rejection("bad-args", f"{name}: a time in seconds between 1970 and 9999")
+    return float(value)
+
+
+def _args(cmd: str, args: object) -> Mapping[str, Json]:
+    if not isinstance(args, dict):
+        raise Rejection("bad-args", "args: a JSON object")
+    args = arguments.plain(cmd, args)
+    try:
+        arguments.check(cmd, args)
+    except ValueError as error:
+        raise Rejection("bad-args", f"args.{error}") from error
+    return args
+
+
+def _text_or_none(value: object, longest: int) -> str | None:
+    return value if isinstance(value, str) and 0 < len(value) <= longest else None

@@ -1,0 +1,149 @@
+"""Commands from the broker on their way to the site, and replies on their way back.
+
+A command is acknowledged to the broker once the site's inbox has taken it; while that is full it waits here, and
+the broker with it. A reply goes to `T/reply`, and to the response topic that came with the command if that lies
+below; the correlation data of MQTT 5 (4.10) goes back as it came.
+"""
+
+import asyncio
+import re
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol
+
+from gateway.clock import Clock
+from gateway.cloud.events import SYNCED, UNSYNCED, envelope, event_id, timestamp, type_name
+from gateway.cloud.mqtt.types import Delivery
+from gateway.cloud.mqtt.uplink import Settings
+from gateway.model import Command, Instant, Refused, Reply
+
+_BELOW = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_WAITING = 64
+_CORRELATIONS = 256
+_CORRELATION_BYTES = 512
+
+
+class Judge(Protocol):
+    """What a payload is: `Verifier.verify`."""
+
+    def __call__(
+        self, payload: bytes, *, size: int | None = None, retained: bool = False, reply_to: str | None = None
+    ) -> Command | Refused:
+        """Never raises."""
+        ...
+
+
+class Send(Protocol):
+    """`Uplink.reply`."""
+
+    def __call__(self, topic: str, payload: bytes, correlation: bytes | None = None) -> None:
+        """Send before every stream."""
+        ...
+
+
+class _Arrival(NamedTuple):
+    payload: bytes
+    delivery: Delivery
+
+
+class Exchange:
+    """The way in and the way back. `put` hands on to the site, and waits while there is no room."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        judge: Judge,
+        clock: Clock,
+        random: Callable[[int], bytes],
+        *,
+        put: Callable[[Command | Refused], Awaitable[None]],
+        send: Send,
+    ) -> None:
+        self._settings = settings
+        self._judge = judge
+        self._clock = clock
+        self._random = random
+        self._put = put
+        self._send = send
+        self._arrivals: deque[_Arrival] = deque()
+        self._filled = asyncio.Event()
+        self._correlations: OrderedDict[str, bytes] = OrderedDict()
+
+    @property
+    def waiting(self) -> int:
+        """Commands that were not judged yet."""
+        return len(self._arrivals)
+
+    def arrived(self, _topic: str, payload: bytes, delivery: Delivery) -> bool:
+        """`Callbacks.on_command` of the uplink: False if 64 wait already, then this one is not taken."""
+        if len(self._arrivals) >= _WAITING:
+            return False
+        self._arrivals.append(_Arrival(payload, delivery))
+        self._filled.set()
+        return True
+
+    async def run(self) -> None:
+        """Judge and hand on, one after the other, until cancelled."""
+        while True:
+            while not self._arrivals:
+                self._filled.clear()
+                await self._filled.wait()
+            payload, delivery = self._arrivals.popleft()
+            item = self._judge(
+                payload,
+                size=delivery.size,
+                retained=delivery.retain,
+                reply_to=response_topic(self._settings.root, delivery.response_topic),
+            )
+            if isinstance(item, Command) or item.signed:
+                self._note(item.jti, delivery.correlation)
+            await self._put(item)
+            delivery.acknowledge()
+
+    def reply(self, reply: Reply) -> None:
+        """Send what the site answers to a command; after the commit of its step."""
+        root, at = self._settings.root, self._clock.now()
+        payload = envelope(
+            id_=event_id(at.wall, int.from_bytes(self._random(10), "big")),
+            source=self._settings.source,
+            type_=type_name("command.reply"),
+            subject=None,
+            time=timestamp(at.wall),
+            clock=SYNCED if at.synced else UNSYNCED,
+            boot=self._settings.boot,
+            data=reply.data,
+            simulated=self._settings.simulated,
+        )
+        correlation = self._correlations.get(reply.jti)
+        self._send(f"{root}/reply", payload, correlation)
+        if reply.reply_to is not None:
+            self._send(reply.reply_to, payload, correlation)
+
+    def _note(self, jti: str | None, correlation: bytes | None) -> None:
+        if jti is None:
+            return
+        self._correlations.pop(jti, None)
+        if correlation is not None and len(correlation) <= _CORRELATION_BYTES:
+            self._correlations[jti] = correlation
+            if len(self._correlations) > _CORRELATIONS:
+                self._correlations.popitem(last=False)
+
+
+def response_topic(root: str, topic: str | None) -> str | None:
+    """The response topic, if a reply may go there: `T/reply/` and 1-64 of [A-Za-z0-9_-]."""
+    below = f"{root}/reply/"
+    if topic is not None and topic.startswith(below) and _BELOW.fullmatch(topic, len(below)):
+        return topic
+    return None
+
+
+def no_keys(now: Callable[[], Instant]) -> Judge:
+    """Without `commands` in the site file there is no key, so no signature is good."""
+
+    def judge(
+        payload: bytes, *, size: int | None = None, retained: bool = False, reply_to: str | None = None
+    ) -> Command | Refused:
+        del payload, size, retained, reply_to
+        return Refused("bad-signature", "this gateway takes no commands: its site file names no key", now())
+
+    return judge

@@ -1,0 +1,170 @@
+"""The commit queue: what waits for the writer, and what is with it. Loop thread only."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from gateway.cloud import events
+from gateway.cloud.journal.batch import Batch, Entry, Marks, Shed, Worth
+from gateway.cloud.journal.delivery import Delivery
+from gateway.cloud.outbox import Row
+from gateway.model import Instant, Stream
+
+QUEUE_BYTES = 16 << 20
+"""Of memory, with everything that hangs on it."""
+
+_BULK = (Stream.PICTURE, Stream.TELEMETRY)
+
+
+class CommitQueue:
+    """`most` bytes of memory for what is not committed. `waiting` is the next transaction."""
+
+    def __init__(self, delivery: Delivery, tell: Callable[[list[Shed]], None], most: int = QUEUE_BYTES) -> None:
+        self._delivery = delivery
+        self._tell = tell
+        self._most = most
+        self._look_at = 0
+        self._flying: Batch | None = None
+        self.waiting = Batch()
+        self.lost = False
+        """The store cannot be written: everything is accepted in memory."""
+        self.ahead_of_commit = 0
+        self.shed = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that what is not committed takes up."""
+        return self.waiting.size + (self._flying.size if self._flying else 0)
+
+    # ---- to the writer and back -------------------------------------------------------------------
+
+    def launch(self, marks: Marks) -> Batch:
+        """What waits, for the writer; it stays in the queue until `landed`."""
+        batch, self.waiting = self.waiting, Batch()
+        batch.marks = marks
+        self._flying = batch
+        return batch
+
+    def landed(self, *, written: bool) -> Batch:
+        """The writer is done with it. Not written: nothing of it is in the file, it waits again, first of all."""
+        batch, self._flying = self._flying, None
+        self._look_at = 0
+        if batch is None:
+            raise RuntimeError("a batch came back that was never sent")
+        if not written:
+            batch.absorb(self.waiting)
+            self.waiting = batch
+        return batch
+
+    # ---- accepting in memory ----------------------------------------------------------------------
+
+    def accept_all(self) -> None:
+        """The store has just been lost."""
+        self.lost = True
+        for batch in (self._flying, self.waiting):
+            if batch is not None:
+                self.accept(batch, batch.entries.values())
+
+    def accept(self, batch: Batch, entries: Iterable[Entry]) -> None:
+        """Hand out rows that are in memory only, and say so to who waits for them."""
+        count = self._delivery.offer(entries, written=False)
+        self.ahead_of_commit += count
+        run_thens(batch)
+        self.shrink()
+
+    # ---- bounds -----------------------------------------------------------------------------------
+
+    @property
+    def roomy(self) -> bool:
+        """There is room for what may wait at the door: it may fill half of the queue with what never goes."""
+        firm = self.waiting.firm + (self._flying.firm if self._flying else 0)
+        return self.size < self._most and firm < self._most // 2
+
+    def shrink(self) -> None:
+        """Let go of what is worth least if there is too much, down to three quarters of the room; never waits."""
+        if self.size < max(self._most, self._look_at):
+            return
+        gone: dict[Stream, list[int]] = {}
+        for n in self._least():
+            if self.size < self._most * 3 // 4:
+                break
+            entry = self.waiting.entries[n]
+            stream = entry.row.stream
+            if not entry.acked:
+                if not self._delivery.window(stream, entry.state).drop(n):
+                    continue  # it is with the broker at this moment
+                gone.setdefault(stream, []).append(entry.row.sequence)
+            self.waiting.remove(n)
+        # A look costs time: what could not go stays until there is a good deal more.
+        self._look_at = self.size + max(self._most // 16, self.size // 8)
+        sheds = [Shed(stream, min(of), max(of), len(of), "memory") for stream, of in gone.items()]
+        for shed in sheds:
+            self.shed += shed.count
+            self.waiting.shed(shed)
+        if sheds:
+            self._tell(sheds)
+
+    def _least(self) -> list[int]:
+        """What may go, by `n`, in the order in which it goes.
+
+        Of what comes and goes the last transition of each point stays, and the point with the most goes first: who
+        chatters pays for it.
+        """
+        places: list[tuple[Worth, int, int]] = []
+        newer: Counter[tuple[Worth, Stream, str]] = Counter()
+        for n, entry in reversed(self.waiting.entries.items()):
+            worth, stream = entry.worth, entry.row.stream
+            if entry.acked:
+                places.append((Worth.DELIVERED_BULK if stream in _BULK else Worth.DELIVERED, 0, n))
+            elif stream in _BULK:
+                places.append((worth, 0, n))
+            elif worth is not Worth.FIRM:
+                key = worth, stream, entry.about
+                if newer[key]:
+                    places.append((worth, -newer[key], n))
+                newer[key] += 1
+        return [n for _, _, n in sorted(places)]
+
+    # ---- times of events born unsynced ------------------------------------------------------------
+
+    def harden(self, row: Row) -> bool:
+        """Make a row's content final before it is sent. False: that takes a commit, ask again after it.
+
+        A row that is on disk with a time that may be corrected must be marked as final there before its
+        first sending, or a later process could send it with another content. All such rows of the stream
+        that are at hand are marked in that one commit.
+        """
+        stream, n = row.stream, row.n
+        window = self._delivery.window(stream)
+        entry = self.waiting.entries.get(n)
+        if entry is not None or self.lost:
+            if entry is None:
+                self.waiting.frozen.append((stream, n))
+            else:
+                entry.mono = None
+            window.soft.discard(n)
+            return True
+        asked = {m for batch in (self._flying, self.waiting) if batch is not None for _, m in batch.frozen}
+        if n not in asked:
+            waiting = self.waiting
+            waiting.frozen += [(stream, m) for m in sorted(window.soft) if m not in waiting.entries and m not in asked]
+        return False
+
+    def correct(self, sync: Instant) -> None:
+        """Give what waits for its commit its true time."""
+        for entry in self.waiting.entries.values():
+            if entry.mono is None:
+                continue
+            wall = sync.wall - (sync.mono - entry.mono)
+            row = entry.row._replace(payload=events.corrected(entry.row.payload, wall))
+            self.waiting.size += len(row.payload) - len(entry.row.payload)
+            entry.row, entry.at, entry.mono = row, wall, None
+            self._delivery.window(row.stream).replace(row)
+
+
+def run_thens(batch: Batch) -> None:
+    """Tell those who wait that the batch is accepted; each in a turn of the loop of its own."""
+    loop = asyncio.get_running_loop()
+    for then in batch.thens:
+        loop.call_soon(then)
+    batch.thens = []

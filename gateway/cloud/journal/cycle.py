@@ -1,0 +1,447 @@
+"""What the journal's writer does next: commits before all else, then fetching, correcting, tidying.
+
+While the store is *lost* everything is accepted in memory. A store whose commit failed is tried again
+with back-off; a store that was only slow is back when it answers.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from gateway.cloud.journal.batch import Batch, Shed
+from gateway.cloud.journal.clerk import Clerk, Committed, Known, Revived
+from gateway.cloud.journal.commits import CommitQueue, run_thens
+from gateway.cloud.journal.counters import Counters
+from gateway.cloud.journal.delivery import Delivery
+from gateway.cloud.journal.highwater import Loss
+from gateway.cloud.journal.ledger import Chunk
+from gateway.cloud.journal.numbering import Move, Numbering
+from gateway.cloud.journal.outbox_window import Window
+from gateway.cloud.journal.retention import Tidied
+from gateway.cloud.journal.writer import Done, Work, Writer
+from gateway.errors import StoreDamaged, StoreError, StoreGone
+from gateway.model import Instant, Stream
+
+STALL_SECONDS = 2.0
+_PASSED_OVER_S = 15.0
+"""A disk that answers later than this is passed over: what is new does not wait for the backlog on it any more."""
+_RETRY_SECONDS = (1.0, 30.0)
+_UPKEEP_SECONDS = 60.0
+_EXPIRE_EVERY = 60
+
+
+@dataclass(slots=True)
+class Chores:
+    """Work that waits for a free moment."""
+
+    correct: bool = False
+    checkpoint: bool = False
+    make_room: bool = False
+    expire: bool = False
+    vacuum: bool = False
+
+
+class Cycle:
+    """Feeds one writer from the commit queue. Loop thread only."""
+
+    def __init__(
+        self,
+        clerk: Clerk,
+        queue: CommitQueue,
+        delivery: Delivery,
+        numbering: Numbering,
+        now: Callable[[], Instant],
+        tell: Callable[[list[Shed]], None],
+        ready: Callable[[], None],
+    ) -> None:
+        self._loop: asyncio.AbstractEventLoop
+        self._clerk = clerk
+        self._queue = queue
+        self._delivery = delivery
+        self._numbering = numbering
+        self._now = now
+        self._tell = tell
+        self._ready = ready
+        self._writer = Writer("journal")
+        self._trouble: StoreError | None = None
+        self._due = self._busy = self._slow = self._scheduled = self._closing = self._turn = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._delay = 0.0
+        self._stall: asyncio.TimerHandle | None = None
+        self._upkeep: asyncio.TimerHandle | None = None
+        self._idle = asyncio.Event()
+        self._retry = False
+        self._retry_delay = _RETRY_SECONDS[0]
+        self._minutes = 0
+        self.chores = Chores()
+        self.memory: dict[str, bytes] = {}
+        """What the site remembers, as it will be when everything is committed."""
+        self.counters = Counters()
+        self._move: Move | None = None
+        self._moving: tuple[Move, asyncio.Event] | None = None
+        self.quarantined: Path | None = None
+        self.loss: Loss | None = None
+
+    # ---- what the journal asks --------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Start the writer's thread."""
+        self._loop = asyncio.get_running_loop()
+        self._writer.start()
+
+    async def ask(self, work: Work, seconds: float) -> object:
+        """Have something done before the cycle runs, or after. Raises what it raises, TimeoutError."""
+        answer: asyncio.Future[object] = self._loop.create_future()
+        self._writer.submit(work, lambda result: None if answer.done() else answer.set_result(result))
+        async with asyncio.timeout(seconds):
+            result = await answer
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def start(self, trouble: StoreError | None) -> None:
+        """Begin. `trouble`: why the store cannot be written."""
+        self._idle.set()
+        self._upkeep = self._loop.call_later(_UPKEEP_SECONDS, self._minute)
+        if trouble is not None:
+            self._fail(trouble)
+        self.kick()
+
+    async def stop(self, seconds: float) -> None:
+        """Write what waits, hand back what is reserved, close; give up after `seconds`."""
+        self._closing = True
+        for timer in (self._timer, self._upkeep):
+            if timer is not None:
+                timer.cancel()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+                if self._trouble is None:
+                    self._submit_commit(release=True)
+                else:
+                    self._submit_revival(release=True)
+                await self._idle.wait()
+                await self.ask(self._clerk.close, seconds)
+        except TimeoutError:
+            return  # the disk does not answer: the thread is left to the end of the process
+        finally:
+            self._writer.stop()
+
+    def abandon(self) -> None:
+        """End the thread without having begun."""
+        self._writer.submit(self._clerk.close, lambda _: None)
+        self._writer.stop()
+
+    async def move(self, move: Move) -> None:
+        """Go on in another journal, with all that this life has numbered; returns when nothing has its old number."""
+        moved = asyncio.Event()
+        self._moving = move, moved
+        self.kick()
+        await moved.wait()
+
+    @property
+    def moving(self) -> bool:
+        """Numbers are being changed: nothing may be sent."""
+        return self._moving is not None
+
+    def due(self) -> None:
+        """Something waits that must not wait for company."""
+        self._due = True
+        self.kick()
+
+    def soon(self, seconds: float) -> None:
+        """Something waits that goes along with the next commit, or after `seconds`."""
+        if self._timer is not None:
+            if self._delay <= seconds:
+                return  # one that was set before, and for no longer, comes first
+            self._timer.cancel()
+        self._delay = seconds
+        self._timer = self._loop.call_later(seconds, self._timed)
+
+    # ---- what the writer does next ----------------------------------------------------------------
+
+    def kick(self) -> None:
+        """Look for something to do: rows may be wanted from disk, or a chore has come up."""
+        if not (self._busy or self._scheduled or self._closing):
+            self._scheduled = True
+            self._loop.call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._scheduled = False
+        if self._busy or self._closing:
+            return
+        if self._moving is not None:
+            self._start_move(self._moving[0])
+            return
+        if self._trouble is not None:
+            _ = self._start_revival() or self._start_fetch()
+            return
+        self._turn = not self._turn  # a backlog under way and live commits take turns
+        steps = (self._start_commit, self._start_fetch) if self._turn else (self._start_fetch, self._start_commit)
+        _ = steps[0]() or steps[1]() or self._start_chore()
+
+    def _submit(self, work: Work, done: Done) -> None:
+        self._busy = True
+        self._idle.clear()
+        self._stall = self._loop.call_later(STALL_SECONDS, self._stalled)
+        self._writer.submit(work, partial(self._finished, done))
+
+    def _start_commit(self) -> bool:
+        if not self._due:
+            return False
+        self._due = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiting = self._queue.waiting
+        if not (waiting or waiting.thens or self._numbering.low):
+            return False
+        self._submit_commit(release=False)
+        return True
+
+    def _submit_commit(self, *, release: bool) -> None:
+        batch = self._queue.launch(self._numbering.marks(self._now().mono, whole=release, release=release))
+        self._submit(partial(self._clerk.commit, batch), self._committed)
+
+    def _start_revival(self) -> bool:
+        if not self._retry:
+            return False
+        self._retry = False
+        self._submit_revival(release=False)
+        return True
+
+    def _submit_revival(self, *, release: bool) -> None:
+        batch = self._queue.launch(self._numbering.marks(self._now().mono, whole=True, release=release))
+        known = Known(self._numbering.journal, dict(self.memory), self._delivery.rows(), self._move)
+        self._submit(
+            partial(self._clerk.revive, batch, known, uuid.uuid4().hex, self._now(), self._trouble), self._revived
+        )
+
+    def _start_move(self, move: Move) -> None:
+        """Nothing is with the writer now: what is in memory gets its numbers, then what is in the file."""
+        self._numbering.move(move)
+        waiting = self._queue.waiting
+        for entry in waiting.entries.values():
+            move.entry(entry)
+        for stream in Stream:
+            self._delivery.rewrite(stream, move.row)
+        self._move = move
+        if self._trouble is None:
+            self._submit(partial(self._clerk.move, move), self._moved)
+        else:
+            self._end_move()
+
+    def _end_move(self) -> None:
+        if self._moving is not None:
+            self._moving[1].set()
+        self._moving = None
+        self._due = True
+        self.kick()
+        self._ready()
+
+    def _moved(self, result: object) -> None:
+        if isinstance(result, dict):
+            self._move = None
+            self._delivery.revived(result, self._queue.waiting)
+        else:
+            self._fail(_error(result))  # the file is told when it can be written again
+        self._end_move()
+
+    def _start_fetch(self) -> bool:
+        found = self._delivery.wanted()
+        if found is None:
+            return False
+        stream, state, window = found
+        window.fetching = True
+        work = partial(self._clerk.fetch, stream, state, window.cursor)
+        self._submit(work, partial(self._fetched, window, window.generation))
+        return True
+
+    def _start_chore(self) -> bool:
+        chores, lived, sync = self.chores, self._numbering.lived(self._now().mono), self._numbering.sync
+        if chores.correct and sync is not None:
+            self._submit(partial(self._clerk.correct, sync), self._corrected)
+        elif chores.checkpoint:
+            chores.checkpoint = False
+            self._submit(self._clerk.checkpoint, self._done)
+        elif chores.make_room:
+            chores.make_room = False
+            self._submit(partial(self._clerk.make_room, lived), self._made_room)
+        elif chores.expire:
+            chores.expire = False
+            self._submit(partial(self._clerk.expire, lived), self._expired)
+        elif chores.vacuum:
+            chores.vacuum = False
+            self._submit(self._clerk.vacuum, self._done)
+        else:
+            return False
+        return True
+
+    # ---- what came of it --------------------------------------------------------------------------
+
+    def _finished(self, done: Done, result: object) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+        self._busy = False
+        slow, self._slow = self._slow, False
+        bug = result if isinstance(result, Exception) and not isinstance(result, StoreError) else None
+        done(StoreError(repr(bug)) if bug else result)
+        self._queue.lost = self._trouble is not None
+        if slow and self._trouble is None:
+            self._delivery.resumed()
+            self._due = True
+        self._idle.set()
+        self.kick()
+        if bug is not None:
+            raise bug
+
+    def _committed(self, result: object) -> None:
+        committed = result if isinstance(result, Committed) else Committed(error=_error(result))
+        batch = self._queue.landed(written=committed.error is None)
+        self._shed(committed.tidied)
+        if committed.error is None:
+            self._settle(batch, committed)
+        else:
+            self._fail(committed.error)
+
+    def _revived(self, result: object) -> None:
+        if not isinstance(result, Revived):
+            self._queue.landed(written=False)
+            self._fail(_error(result))
+            return
+        self.quarantined = result.quarantined or self.quarantined
+        self.loss = result.loss or self.loss
+        if result.quarantined is not None or result.loss is not None:
+            self.counters.begun_anew = self._now().mono
+        committed = result.committed
+        batch = self._queue.landed(written=committed.error is None)
+        self._shed(committed.tidied)
+        if committed.error is not None:
+            self._fail(committed.error)
+            return
+        self._trouble = self._move = None
+        self._queue.lost = False
+        self._retry_delay = _RETRY_SECONDS[0]
+        if result.journal != self._numbering.journal:
+            self._numbering.begin(result.journal, {}, result.reserved)
+        self._settle(batch, committed)
+        self._delivery.revived(result.counts, self._queue.waiting)
+        self.chores.correct = self._numbering.sync is not None
+        self._due = True
+        if result.sheds:
+            self._tell(result.sheds)
+
+    def _settle(self, batch: Batch, committed: Committed) -> None:
+        if batch.marks is not None:
+            self._numbering.committed(batch.marks)
+        self._delivery.settle(batch)
+        run_thens(batch)
+        counters = self.counters
+        counters.committed(len(batch.entries), committed.seconds)
+        counters.file_bytes = committed.file_bytes
+        counters.reserve = committed.reserve
+        self.chores.checkpoint = committed.checkpoint
+        self.chores.make_room = self.chores.make_room or committed.crowded
+        if batch.entries or batch.frozen:
+            self._ready()
+
+    def _fetched(self, window: Window, generation: int, result: object) -> None:
+        if isinstance(result, Chunk):
+            self._delivery.fetched(window, generation, result)
+        else:
+            window.fetching = False
+            self._delivery.skip()
+            self._fail(_error(result))
+        self._ready()
+
+    def _corrected(self, result: object) -> None:
+        if isinstance(result, StoreError):
+            self._fail(result)
+        elif result is False:
+            self.chores.correct = False
+            self._delivery.cut_soft()
+            self._ready()
+
+    def _made_room(self, result: object) -> None:
+        if isinstance(result, Tidied):
+            self._shed(result)
+            self.chores.make_room = result.more
+            self.chores.vacuum = not result.more
+        else:
+            self._fail(_error(result))
+
+    def _expired(self, result: object) -> None:
+        if isinstance(result, Tidied):
+            self.chores.expire = result.more
+            self.chores.vacuum = not result.more
+        else:
+            self._fail(_error(result))
+
+    def _done(self, result: object) -> None:
+        """A checkpoint or a slice of vacuum: True if there is more of it."""
+        if isinstance(result, StoreError):
+            self._fail(result)
+        else:
+            self.chores.vacuum = self.chores.vacuum or result is True
+
+    def _shed(self, tidied: Tidied) -> None:
+        for shed, state, upto in tidied.sheds:
+            self.counters.shed += shed.count
+            self._delivery.shed(shed, state, upto)
+        if tidied.sheds:
+            self._tell([shed for shed, _, _ in tidied.sheds])
+
+    # ---- losing the store, and time ---------------------------------------------------------------
+
+    def _fail(self, error: StoreError) -> None:
+        """The store cannot be used: go on in memory, try again later."""
+        first = self._trouble is None
+        self._trouble = error
+        delay = 0.0 if first and isinstance(error, StoreDamaged | StoreGone) else self._retry_delay
+        self._retry_delay = min(2 * self._retry_delay, _RETRY_SECONDS[1])
+        self._loop.call_later(delay, self._try_again)
+        if first:
+            self.counters.losses += 1
+            self._queue.accept_all()
+            self._ready()
+
+    def _try_again(self) -> None:
+        self._retry = True
+        self.kick()
+
+    def _stalled(self) -> None:
+        """The job under way takes over 2 s: no new event waits for its commit any more.
+
+        Behind a backlog on disk it waits still: a disk that is slow for a while must not turn a stream's order round.
+        """
+        self._stall = self._loop.call_later(_PASSED_OVER_S - STALL_SECONDS, self._pass_over)
+        self._slow = True
+        if self._trouble is None:
+            self.counters.losses += 1
+        self._queue.accept_all()
+        self._ready()
+
+    def _pass_over(self) -> None:
+        """It does not answer at all: the backlog on it is passed over until it does."""
+        self._delivery.skip()
+        self._ready()
+
+    def _timed(self) -> None:
+        self._timer = None
+        self.due()
+
+    def _minute(self) -> None:
+        self._upkeep = self._loop.call_later(_UPKEEP_SECONDS, self._minute)
+        self._minutes += 1
+        self.chores.vacuum = True
+        self.chores.expire = self.chores.expire or self._minutes % _EXPIRE_EVERY == 1
+        if self._trouble is None:
+            self._clerk.restore_reserve()
+        self.kick()
+
+
+def _error(result: object) -> StoreError:
+    return result if isinstance(result, StoreError) else StoreError(f"not what was asked for: {result!r}")

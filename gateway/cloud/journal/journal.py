@@ -1,0 +1,435 @@
+"""The journal: what the site must not forget, and what the broker must still get.
+
+Lives on the event loop's thread and never blocks it; the disk belongs to one writer thread. Two rules
+carry the whole. A row of telemetry may leave before its commit, because its number was reserved in an
+earlier one; every other row leaves only once *accepted*. While the store is *lost* (a commit failed, or
+took over 2 s) everything is accepted in memory, and written when the store is back; if the process dies
+before that, numbers given meanwhile are not in the file: the next life learns of them from `alarm/active` and goes on
+under a new journal. No number has two ids.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+import orjson
+
+from gateway.cloud import events
+from gateway.cloud.journal.batch import Entry, Shed
+from gateway.cloud.journal.clerk import Clerk
+from gateway.cloud.journal.commits import QUEUE_BYTES, CommitQueue
+from gateway.cloud.journal.cycle import Cycle
+from gateway.cloud.journal.delivery import Delivery
+from gateway.cloud.journal.eraser import Erased, Eraser, Erasure
+from gateway.cloud.journal.gaps import Gaps
+from gateway.cloud.journal.highwater import HighWater, Loss
+from gateway.cloud.journal.history import History, Shelf
+from gateway.cloud.journal.ledger import Ledger, Opened
+from gateway.cloud.journal.numbering import Draft, Move, Numbering
+from gateway.cloud.journal.reserve_file import Ballast
+from gateway.cloud.journal.retention import Space
+from gateway.cloud.journal.sent_ahead import SentAhead
+from gateway.cloud.journal.stats import Stats, snapshot
+from gateway.cloud.journal.store import Store
+from gateway.cloud.mqtt import recall
+from gateway.cloud.mqtt.recall import Numbers
+from gateway.cloud.outbox import Row
+from gateway.errors import StoreBusy, StoreError, StoreNewer
+from gateway.model import Emit, Forget, Instant, Json, Remember, Stream
+
+_DAY = 86400.0
+KEEP: Mapping[Stream, float] = {
+    Stream.ALARM: 400 * _DAY,
+    Stream.AUDIT: 400 * _DAY,
+    Stream.INSPECTION: 400 * _DAY,
+    Stream.ACCESS: 30 * _DAY,
+    Stream.PICTURE: 30 * _DAY,
+    Stream.TELEMETRY: 7 * _DAY,
+}
+"""Seconds that delivered events are kept, unless the site file says otherwise."""
+
+PICTURE_BYTES = 96 << 10
+"""Of a JPEG."""
+REBORN = "journal/reborn"
+"""Key of the memory: when the rest of it was set aside, wall seconds."""
+
+_TELEMETRY_SECONDS = 1.0
+_ACK_SECONDS = 2.0
+"""Acknowledgements ride with the next commit, or wait so long: that spares the card, and a kill costs repeats."""
+_ACKS = 200
+_OPEN_SECONDS = 15.0
+_CLOSE_SECONDS = 1.0
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_MEMORY_BASE = 1 << 62
+"""Where `n` begins when the store could not even be read, so that it meets no number of the file."""
+
+
+class Journal:
+    """The outbox of the uplink (`Outbox`) and the memory of the site, in one file."""
+
+    def __init__(  # noqa: PLR0913 - what the site file says of the store
+        self,
+        folder: Path,
+        *,
+        source: str,
+        now: Callable[[], Instant],
+        keep: Mapping[Stream, float] = KEEP,
+        max_size: int = 512 << 20,
+        alarm_reserve: int = 64 << 20,
+        simulated: bool = False,
+        boot: str | None = None,
+        queue_bytes: int = QUEUE_BYTES,
+    ) -> None:
+        self._now = now
+        self._keep = {**KEEP, **keep}
+        self._store = Store(folder, max_size)
+        self._ballast = Ballast(folder / "reserve", alarm_reserve)
+        self._source = source
+        self._simulated = simulated
+        self.boot = boot or _BOOT.read_text(encoding="ascii").strip()
+        """The kernel's id of this boot."""
+        self.memory: dict[str, Json] = {}
+        """What the site remembered when the journal was opened."""
+        self.newest: float | None = None
+        """Newest wall time in the journal when it was opened that is believed: no later clock was right."""
+        self.told: float | None = None
+        """Wall time of the last event when it was opened, as the clock showed it then."""
+        self._opened: Opened | None = None
+        self._fresh = ""
+        self.born = 0.0
+        """Since when what was carried out is known (wall time): the beginning of this journal, or of its memory."""
+        self.on_ready: Callable[[], None] = lambda: None
+
+        self._numbering = Numbering(source, self.boot, simulated=simulated)
+        self._delivery = Delivery()
+        self._gaps = Gaps(now, self._numbering.new_id, self._tell_gaps)
+        self._queue = CommitQueue(self._delivery, self._gaps.name, queue_bytes)
+        forgotten = frozenset(stream for stream, age in self._keep.items() if age <= 0)
+        shortest = min((age for age in self._keep.values() if age > 0), default=_DAY)
+        self._ahead = SentAhead(folder / "sent-ahead", self.boot)
+        self._delivered = 0
+        """Up to this number the broker has all telemetry."""
+        ledger = Ledger(self._store, self.boot, forgotten, min(shortest / 24, 3600.0), self._ahead)
+        water = HighWater(folder / "high-water")
+        self._clerk = Clerk(self._store, ledger, Space(self._store, self._keep), self._ballast, water)
+        self._cycle = Cycle(
+            self._clerk, self._queue, self._delivery, self._numbering, now, self._gaps.name, self._ready
+        )
+        self.history = History(Shelf(self._store), lambda: self.journal_id, self._cycle.ask)
+        self._erasure = Erasure(Eraser(self._store), self._delivery, self._cycle.ask, self._gaps.name)
+
+    @property
+    def journal_id(self) -> str:
+        """The `journal` of the events; changes only when a store is begun anew."""
+        return self._numbering.journal
+
+    @property
+    def quarantined_file(self) -> Path | None:
+        """Where a damaged file was set aside in this run."""
+        return self._cycle.quarantined
+
+    @property
+    def loss(self) -> Loss | None:
+        """What the store was found to have lost in this run, the latest."""
+        return self._cycle.loss
+
+    @property
+    def clock_doubted(self) -> bool:
+        """The clock was set by more than a day, and that is not believed yet."""
+        return self._numbering.believed.doubted
+
+    @property
+    def lost(self) -> bool:
+        """The store cannot be written; events flow from memory."""
+        return self._queue.lost
+
+    @property
+    def slow(self) -> bool:
+        """Commits take over 0.5 s, on and on: what is committed comes late."""
+        return self._cycle.counters.slow
+
+    # ---- opening and closing ----------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Open the store. Raises StoreNewer and StoreBusy; any other trouble means: from memory, try again."""
+        self._cycle.open()
+        fresh = self._fresh = uuid.uuid4().hex
+        opened, trouble = await self._open(fresh)
+        self._numbering.begin(fresh, {}, 0)
+        self._numbering.live_on(0.0, None, self._now().mono)
+        self._numbering.n = _MEMORY_BASE | uuid.uuid4().int & (1 << 61) - (1 << 32)
+        if opened is not None:
+            self._begin(opened)
+        self._cycle.start(trouble)
+        self._clerk.restore_reserve()
+        if opened is not None and opened.sheds:
+            self._gaps.name(opened.sheds)
+        now = self._now()
+        if now.synced:
+            self.clock_synced(now)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write what waits and close, within 1 s."""
+        self._gaps.close()
+        try:
+            await self._cycle.stop(_CLOSE_SECONDS)
+        finally:
+            self._ahead.close()
+
+    async def _open(self, fresh: str) -> tuple[Opened | None, StoreError | None]:
+        wall = self._now().wall
+        trouble: StoreError | None = None
+        for begin in (lambda: self._clerk.begin(fresh, wall), lambda: self._clerk.begin_readonly(fresh)):
+            try:
+                opened = await self._cycle.ask(begin, _OPEN_SECONDS)
+                return cast("Opened", opened), trouble
+            except (StoreNewer, StoreBusy):
+                self._cycle.abandon()
+                raise
+            except StoreError as error:
+                trouble = trouble or error
+            except TimeoutError:
+                return None, StoreError("the store does not answer")
+        return None, trouble
+
+    def _begin(self, opened: Opened) -> None:
+        self._opened = opened
+        self._numbering.begin(opened.journal, opened.last, opened.reserved)
+        self._numbering.n = opened.top
+        self._numbering.live_on(opened.lived, opened.newest, self._now().mono)
+        self.newest, self.told = opened.newest, opened.told
+        self._numbering.told = opened.told
+        self.born = opened.born
+        self.memory = {key: orjson.loads(value) for key, value in opened.memory.items()}
+        self._cycle.memory = opened.memory
+        self._cycle.quarantined = opened.quarantined
+        self._cycle.loss = opened.loss
+        if opened.quarantined is not None or opened.loss is not None:
+            self._cycle.counters.begun_anew = self._now().mono
+        self._delivery.opened(opened.counts)
+        reborn = self.memory.get(REBORN)
+        if isinstance(reborn, int | float):
+            self.born = max(self.born, reborn)
+
+    # ---- another witness -------------------------------------------------------------------------
+
+    @property
+    def numbers(self) -> Numbers:
+        """How far the journal has come, for `alarm/active`."""
+        return Numbers(self.journal_id, self._numbering.durable, not self.lost)
+
+    def known(self, journal: str) -> bool:
+        """The file knew this journal when it was opened."""
+        return self._opened is not None and journal in self._opened.journals
+
+    def judged(self, said: Numbers) -> Loss | None:
+        """What is missing, by what an earlier life said of the journal; to be asked before anything was sent."""
+        opened = self._opened
+        if opened is None or not self.known(said.journal):
+            return recall.loss(said, {})
+        if said.journal != opened.journal:
+            return None  # a journal was begun after it, and that was told
+        # A number of telemetry may be sent before its commit; those that were reserved are not given again.
+        ahead = {stream for stream, last in said.given.items() if last > opened.last.get(stream, 0)}
+        return None if said.stored and not ahead else recall.loss(said, opened.last)
+
+    async def went_back(self, loss: Loss) -> None:
+        """Go on under a new journal, with all that this life has numbered: nothing of it was sent yet."""
+        opened, now = self._opened, self._now()
+        if opened is not None and self.journal_id == opened.journal and opened.journal != self._fresh:
+            move = Move(opened.journal, uuid.uuid4().hex, opened.last, opened.top, now.wall)
+            await self._cycle.move(move)
+            self.born = now.wall
+        self._cycle.loss = loss
+        self._cycle.counters.begun_anew = now.mono
+
+    # ---- the site's side --------------------------------------------------------------------------
+
+    def append(self, effects: Sequence[Emit | Remember | Forget], *, then: Callable[[], None] | None = None) -> None:
+        """One step, written as a whole or not at all. `then` is called on the loop once it is accepted.
+
+        Raises TypeError, and takes nothing, if the data cannot be said in JSON.
+        """
+        numbering, waiting = self._numbering, self._queue.waiting
+        entries: list[Entry] = []
+        memory: list[tuple[str, bytes | None]] = []
+        before = numbering.n, dict(numbering.last)
+        try:
+            for effect in effects:
+                match effect:
+                    case Emit(stream, type_, subject, data, id_, at, test):
+                        self._watch(at)
+                        draft = Draft(stream, type_, subject, data, id_, at, test)
+                        entries.append(numbering.entry(draft, final=self._delivery.window(stream).hungry))
+                    case Remember(key, value):
+                        memory.append((key, events.encode(value)))
+                    case Forget(key):
+                        memory.append((key, None))
+        except TypeError:
+            numbering.n, numbering.last = before
+            raise
+        for entry in entries:
+            waiting.add(entry)
+        for key, value in memory:
+            waiting.remember(key, value)
+            if value is None:
+                self._cycle.memory.pop(key, None)
+            else:
+                self._cycle.memory[key] = value
+        if then is not None:
+            waiting.thens.append(then)
+        if self._queue.lost:
+            self._queue.accept(waiting, entries)
+            self.on_ready()
+        else:
+            self._queue.shrink()
+            self._cycle.due()
+
+    def telemetry(self, device: str, data: Mapping[str, Json] | bytes, at: Instant) -> None:
+        """One device's readings: given to `take` at once, stored along with the next commit or after 1 s.
+
+        `data`: of `telemetry.readings`, as JSON already or to be made so.
+        """
+        numbering, queue = self._numbering, self._queue
+        self._watch(at)
+        queue.shrink()
+        draft = Draft(Stream.TELEMETRY, "telemetry.readings", device, data, numbering.new_id(at.wall), at)
+        entry = numbering.entry(draft, final=self._delivery.window(Stream.TELEMETRY).hungry)
+        queue.waiting.add(entry)
+        self._ahead.note(self.journal_id, entry.row.sequence, self._delivered)
+        if queue.lost or entry.row.sequence <= numbering.reserved:
+            self._delivery.offer((entry,), written=False)
+            self._cycle.soon(_TELEMETRY_SECONDS)
+            self.on_ready()
+        else:
+            self._cycle.due()
+
+    def picture(self, camera: str, passage: str | None, kind: str, taken_at: Instant, jpeg: bytes, id_: str) -> None:
+        """A picture becomes the event `picture.taken` under this id; `kind`: `plate` or `scene`.
+
+        The first that may go when room runs short. Raises ValueError over PICTURE_BYTES, and for an empty one.
+        """
+        if not 0 < len(jpeg) <= PICTURE_BYTES:
+            raise ValueError(f"a picture of {len(jpeg)} bytes; 1 to {PICTURE_BYTES} are taken")
+        self._watch(taken_at)
+        attributes = {"picturekind": kind} if passage is None else {"passage": passage, "picturekind": kind}
+        draft = Draft(
+            Stream.PICTURE, "picture.taken", camera, None, id_, taken_at, attributes=attributes, jpeg=jpeg
+        )  # fmt: skip
+        queue = self._queue
+        entry = self._numbering.entry(draft, final=self._delivery.window(Stream.PICTURE).hungry)
+        queue.waiting.add(entry)
+        if queue.lost:
+            queue.accept(queue.waiting, (entry,))
+            self.on_ready()
+        else:
+            queue.shrink()
+            self._cycle.due()
+
+    async def erase(self, plate: str) -> Erased:
+        """Take a plate out of all access and audit events that are kept, and drop the pictures of its passages.
+
+        As the plate is written in the events. Also of what waits or was sent and not acknowledged: its content
+        changes under the same id. Raises StoreError if not all of it could be done.
+        """
+        written = asyncio.Event()
+        self.append([], then=written.set)
+        await written.wait()
+        if self.lost:
+            raise StoreError("the store cannot be written")
+        return await self._erasure.of(plate)
+
+    def reborn(self) -> None:
+        """What was remembered has been set aside: which commands were carried out before now is not known."""
+        self.born = self._now().wall
+        self.append([Remember(REBORN, self.born)])
+
+    def last(self, stream: Stream) -> int:
+        """The last sequence number given in the stream; 0 before the first."""
+        return self._numbering.last[stream]
+
+    @property
+    def roomy(self) -> bool:
+        """There is room for what may wait. All else is taken anyhow, and what is worth least goes (`stream.shed`)."""
+        return self._queue.roomy
+
+    def clock_synced(self, now: Instant) -> None:
+        """The clock is trusted from `now` on: events of this boot that were never sent get their true time."""
+        self._numbering.synced(now)
+        self._queue.correct(now)
+        self._cycle.chores.correct = True
+        self._cycle.kick()
+
+    def _watch(self, at: Instant) -> None:
+        """Notice by the first trusted time that the clock was set."""
+        if at.synced and (self._numbering.sync is None or self._numbering.unsynced):
+            self.clock_synced(at)
+
+    # ---- the uplink's side (`Outbox`) -------------------------------------------------------------
+
+    def take(self, stream: Stream) -> Row | None:
+        """The next row of the stream that was not taken since `rewind`; rows set aside come last."""
+        row = None if self._cycle.moving else self._delivery.take(stream, self._harden)
+        if self._delivery.wants(stream):
+            self._cycle.kick()
+        return row
+
+    def rewind(self, stream: Stream | None = None) -> None:
+        """Begin again at the oldest row that was not acknowledged; None: all streams, and the rows set aside."""
+        self._delivery.rewind(stream)
+        self._cycle.kick()
+
+    def acknowledge(self, row: Row) -> None:
+        """The broker has it."""
+        waiting = self._queue.waiting
+        if not self._delivery.acknowledge(row, waiting, keep=self._keep[row.stream] > 0):
+            return
+        if row.stream is Stream.TELEMETRY:
+            self._note_delivered()
+        if len(waiting.acks) >= _ACKS:
+            self._cycle.due()
+        elif waiting.acks:
+            self._cycle.soon(_ACK_SECONDS)
+
+    def _note_delivered(self) -> None:
+        window, given = self._delivery.window(Stream.TELEMETRY), self._numbering.last[Stream.TELEMETRY]
+        oldest = next(iter(window), None)
+        if oldest is not None or not window.waiting:
+            self._delivered = given if oldest is None else oldest.sequence - 1
+            self._ahead.note(self.journal_id, given, self._delivered)
+
+    def quarantine(self, row: Row, reason: str) -> None:
+        """Set the row aside: it is given again after the next `rewind()` of all streams, when no other row waits."""
+        self._delivery.quarantine(row, reason, self._queue.waiting)
+        self._cycle.soon(_ACK_SECONDS)
+
+    def waiting(self, stream: Stream) -> int:
+        """Rows of the stream that are not acknowledged; those set aside are not counted."""
+        return self._delivery.window(stream).waiting
+
+    def _ready(self) -> None:
+        self.on_ready()
+
+    def _harden(self, row: Row) -> bool:
+        if self._cycle.chores.correct and not self._queue.lost:
+            return False
+        if self._queue.harden(row):
+            return True
+        self._cycle.due()
+        return False
+
+    # ---- looking on -------------------------------------------------------------------------------
+
+    def stats(self) -> Stats:
+        """How it stands."""
+        return snapshot(self._cycle.counters, self._queue, self._delivery, self._now())
+
+    def _tell_gaps(self, events: Sequence[Emit], sheds: Sequence[Shed]) -> None:
+        self._queue.waiting.named += [(shed.stream, shed.last) for shed in sheds]
+        self.append(events)

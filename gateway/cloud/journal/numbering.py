@@ -1,0 +1,214 @@
+"""Numbers, times and bytes of events: an event is rendered once, when it gets its number."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import orjson
+
+from gateway.cloud import events
+from gateway.cloud.journal.batch import Entry, Marks, worth_of
+from gateway.cloud.journal.believed import Believed
+from gateway.cloud.journal.ledger import BLOCK
+from gateway.cloud.outbox import Row
+from gateway.model import Instant, Json, Stream
+
+
+class Draft(NamedTuple):
+    """An event that has no number yet."""
+
+    stream: Stream
+    type: str
+    subject: str | None
+    data: Mapping[str, Json] | bytes | None
+    """None: a picture."""
+    id: str
+    at: Instant
+    test: bool = False
+    attributes: Mapping[str, str] | None = None
+    jpeg: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What this life has numbered in `old` goes to the journal `fresh`: a number is as much lower as `base` says."""
+
+    old: str
+    fresh: str
+    base: Mapping[Stream, int]
+    """The last numbers at the start."""
+    after: int
+    """The highest `n` at the start."""
+    born: float
+    """Wall seconds."""
+
+    def row(self, row: Row) -> Row:
+        """The row under its new number; one that was there before stays as it is."""
+        if row.n <= self.after:
+            return row
+        event = orjson.loads(row.payload)
+        if event["journal"] != self.old:
+            return row
+        sequence = row.sequence - self.base.get(row.stream, 0)
+        event["sequence"], event["journal"] = f"{sequence:020d}", self.fresh
+        if event["type"] == events.type_name("stream.shed"):
+            self._gap(event["data"])
+        return row._replace(sequence=sequence, payload=orjson.dumps(event))
+
+    def entry(self, entry: Entry) -> None:
+        """The same for an event that is not committed."""
+        row = self.row(entry.row)
+        if row is not entry.row:
+            entry.row, entry.journal = row, self.fresh
+
+    def _gap(self, data: dict[str, Json]) -> None:
+        """A gap in the numbers of before belongs to the old journal, one in those of this life moves along."""
+        base = self.base.get(Stream(str(data["stream"])), 0)
+        first, last = int(str(data["first"])), int(str(data["last"]))
+        if first > base:
+            data["first"], data["last"] = first - base, last - base
+        else:
+            data["reason"] = f"{data['reason']} (journal {self.old})"
+
+
+class Numbering:
+    """Counts each stream from 1 within one journal."""
+
+    def __init__(self, source: str, boot: str, *, simulated: bool) -> None:
+        self._source = source
+        self._boot = boot
+        self._simulated = simulated
+        self.journal = ""
+        self.believed = Believed(None, 0.0)
+        """The newest wall time that later lives may rely on."""
+        self.told: float | None = None
+        """Wall time given to the last event."""
+        self._lived = 0.0, 0.0
+        self.n = 0
+        self.last: dict[Stream, int] = dict.fromkeys(Stream, 0)
+        self.reserved = 0
+        """Numbers of telemetry up to this one may be sent before their commit."""
+        self._moved: set[Stream] = set()
+        self.durable: dict[Stream, int] = {}
+        """The last number of each stream that is committed."""
+        self.sync: Instant | None = None
+        """When the clock was last found trusted after it had not been."""
+        self.unsynced = False
+        """Events were born with an untrusted time since then."""
+        self._seed = secrets.randbits(62)
+        self._count = 0
+
+    @property
+    def low(self) -> bool:
+        """The reservation is to be renewed."""
+        return self.reserved - self.last[Stream.TELEMETRY] < BLOCK // 2
+
+    def live_on(self, lived: float, newest: float | None, mono: float) -> None:
+        """Seconds that the box had lived through, and the time that was believed, when the store was opened."""
+        self._lived = lived, mono
+        self.believed = Believed(newest, mono)
+
+    def lived(self, mono: float) -> float:
+        """Seconds that the box has lived through since its store was begun, by monotonic time over all lives."""
+        lived, since = self._lived
+        return lived + mono - since
+
+    def begin(self, journal: str, last: Mapping[Stream, int], reserved: int) -> None:
+        """Go on with a journal's numbers, or begin a new one."""
+        self.journal = journal
+        self.last = {stream: last.get(stream, 0) for stream in Stream}
+        self.reserved = reserved
+        self.durable = dict(self.last)
+        self._moved.clear()
+
+    def move(self, move: Move) -> None:
+        """Count on in another journal."""
+        last = {stream: number - move.base.get(stream, 0) for stream, number in self.last.items()}
+        self.begin(move.fresh, last, 0)
+        self.durable = {}
+        self._moved = set(Stream)
+
+    def entry(self, draft: Draft, *, final: bool) -> Entry:
+        """Give the event its numbers and render it. `final`: it leaves at once, its time is never corrected."""
+        stream, name, subject, data, id_, at, test, attributes, jpeg = draft
+        clock, wall, mono = self._label(at)
+        if attributes is not None:
+            attributes = {**attributes, "takenat": events.timestamp(wall)}
+        sequence = self.last[stream] + 1
+        payload = events.envelope(
+            id_=id_,
+            source=self._source,
+            type_=events.type_name(name),
+            subject=subject,
+            time=events.timestamp(wall),
+            clock=clock,
+            boot=self._boot,
+            data=data,
+            attributes=attributes,
+            stream=stream._value_,
+            sequence=sequence,
+            journal=self.journal,
+            simulated=self._simulated,
+            test=test,
+        )
+        self.last[stream] = sequence
+        self._moved.add(stream)
+        self.n += 1
+        self.told = wall
+        if clock is not events.CORRECTED:
+            self.believed.see(wall, at.mono, synced=at.synced)
+        return Entry(
+            Row(self.n, stream, sequence, payload, jpeg),
+            self.journal,
+            wall,
+            None if final else mono,
+            worth=worth_of(stream, name, data),
+            about=subject or "",
+        )
+
+    def synced(self, now: Instant) -> None:
+        """The clock is trusted from now on."""
+        self.sync = now
+        self.unsynced = False
+
+    def new_id(self, wall: float) -> str:
+        """An id for an event that is not born in the site."""
+        self._count += 1
+        return events.event_id(wall, (self._count & 0xFFF) << 62 | (self._seed + self._count) & (1 << 62) - 1)
+
+    def marks(self, mono: float, *, whole: bool, release: bool = False) -> Marks:
+        """Where the numbering stands at `mono`. `whole`: of all streams; `release`: nothing stays reserved."""
+        streams = set(Stream) if whole else self._moved
+        if self.low and not release:
+            streams.add(Stream.TELEMETRY)
+        self._moved = set()
+        ahead = 0 if release else BLOCK
+        return Marks(
+            self.journal,
+            self.believed.value,
+            {
+                stream: (self.last[stream], self.last[stream] + (ahead if stream is Stream.TELEMETRY else 0))
+                for stream in streams
+            },
+            told=self.told,
+            lived=self.lived(mono),
+            top=self.n,
+        )
+
+    def committed(self, marks: Marks) -> None:
+        """The marks are on disk: what they reserve may be used."""
+        if marks.journal != self.journal:
+            return
+        self.durable = self.durable | {stream: last for stream, (last, _) in marks.streams.items()}
+        if Stream.TELEMETRY in marks.streams:
+            self.reserved = marks.streams[Stream.TELEMETRY][1]
+
+    def _label(self, at: Instant) -> tuple[str, float, float | None]:
+        """Clock, wall time, and the monotonic time if the wall time may still be corrected."""
+        if at.synced:
+            return events.SYNCED, at.wall, None
+        if self.sync is not None and at.mono <= self.sync.mono:
+            return events.CORRECTED, self.sync.wall - (self.sync.mono - at.mono), None
+        self.unsynced = True
+        return events.UNSYNCED, at.wall, at.mono

@@ -1,0 +1,168 @@
+"""Who gives way when room runs short, and what has been kept long enough. Runs on the writer's thread.
+
+Delivered history goes first, whatever `keep` says: pictures, telemetry, what is older than `keep`, then passages, audit
+and inspection, then alarms but for the last thousand. Then undelivered pictures and telemetry, those that the broker
+would not take before those that wait, oldest first; their numbers are written down for `stream.shed` in the same
+transaction. Then the last thousand alarms, which the broker has. Undelivered events of the other streams never go.
+
+Age is the time that the box has lived through since (`age` of the schema): no wall clock makes history old.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from gateway.cloud.journal.batch import Shed, State
+from gateway.cloud.journal.ledger import BROKER, NUMBER
+from gateway.cloud.journal.store import Store
+from gateway.model import Stream
+
+_SLICE = 200
+_PICTURES = 16
+"""Of a slice: as many bytes as some hundred other events."""
+_HIGH = 0.90
+_LOW = 0.85
+_VACUUM_PAGES = 256
+_SHEDDABLE = (Stream.PICTURE, Stream.TELEMETRY)
+_RECORDS = (Stream.ACCESS, Stream.AUDIT, Stream.INSPECTION)
+_ALARMS = 1000
+"""The last ones, which stay while anything else can go."""
+_ALL = (1 << 63) - 1
+
+_OLDEST = """SELECT n FROM event WHERE stream = ? AND n < ?
+    AND NOT EXISTS (SELECT 1 FROM outbox AS o
+        WHERE o.destination = ? AND o.state = ? AND o.stream = event.stream AND o.n = event.n)
+    ORDER BY epoch, sequence LIMIT ?"""
+
+
+@dataclass(slots=True)
+class Tidied:
+    """What one slice of work did."""
+
+    removed: int = 0
+    sheds: list[tuple[Shed, State, int]] = field(default_factory=list)
+    """Undelivered ranges that are gone, each with where they stood and the highest `n` in it."""
+    more: bool = False
+
+    def add(self, other: "Tidied") -> None:
+        """Sum up."""
+        self.removed += other.removed
+        self.sheds += other.sheds
+
+
+class Space:
+    """The policy of size and age over one store. Each call is a short slice of work."""
+
+    def __init__(self, store: Store, keep: Mapping[Stream, float]) -> None:
+        self._store = store
+        self._keep = keep
+
+    def crowded(self) -> bool:
+        """Over 90 % of `max_size` is used."""
+        return self._share() > _HIGH
+
+    def make_room(self, lived: float) -> Tidied:
+        """Remove up to 200 rows of those that go first, until 85 % of `max_size` is used.
+
+        `lived`: seconds that the box has lived through.
+        """
+        if self._share() <= _LOW:
+            return Tidied()
+        for done in self._stages(lived):
+            if done.removed:
+                done.more = True
+                return done
+        return Tidied()
+
+    def relieve(self, lived: float) -> Tidied:
+        """Remove up to 200 rows of those that go first, whatever the share."""
+        for done in self._stages(lived):
+            if done.removed:
+                return done
+        return Tidied()
+
+    def expire(self, lived: float) -> Tidied:
+        """Remove up to 200 delivered events of each stream that are older than `keep`."""
+        done = Tidied()
+        for stream in Stream:
+            part = self._history(stream, self._old(lived - self._keep[stream]))
+            done.add(part)
+            done.more = done.more or part.more
+        longest = self._old(lived - max(self._keep.values()))
+        self._store.execute("DELETE FROM age WHERE n < ?", (longest,))
+        return done
+
+    def vacuum(self) -> bool:
+        """Give some free pages back to the disk; False when that is not worth it."""
+        pages, free = self._store.used()
+        if free < 2 * _VACUUM_PAGES or free * 4 < pages:
+            return False
+        self._store.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+        return True
+
+    def _share(self) -> float:
+        pages, free = self._store.used()
+        return (pages - free) / self._store.max_pages
+
+    def _stages(self, lived: float) -> Iterator[Tidied]:
+        for stream in _SHEDDABLE:
+            yield self._history(stream, _ALL)
+        yield self.expire(lived)
+        # The oldest first: of these streams the one with the oldest.
+        oldest = {stream: self._next(stream, _ALL, 1) for stream in _RECORDS}
+        for stream in sorted(_RECORDS, key=lambda stream: oldest[stream][:1] or [_ALL]):
+            yield self._history(stream, _ALL)
+        floor = self._store.number(
+            "SELECT n FROM event WHERE stream = ? ORDER BY epoch DESC, sequence DESC LIMIT 1 OFFSET ?",
+            (NUMBER[Stream.ALARM], _ALARMS),
+        )
+        yield self._history(Stream.ALARM, floor)
+        for stream in _SHEDDABLE:
+            for state in (State.ASIDE, State.WAITING):
+                yield self._undelivered(stream, state)
+        yield self._history(Stream.ALARM, _ALL)
+
+    def _old(self, lived: float) -> int:
+        """The highest `n` of what was there when the box had lived through so many seconds."""
+        return self._store.number("SELECT max(n) FROM age WHERE lived <= ?", (lived,))
+
+    def _history(self, stream: Stream, upto: int) -> Tidied:
+        """Delivered events of the stream up to this `n`, oldest first."""
+        most = _most(stream)
+        old = self._next(stream, upto, most)
+        if old:
+            with self._store.transaction():
+                self._store.many("DELETE FROM event WHERE n = ?", ((n,) for n in old))
+        return Tidied(removed=len(old), more=len(old) == most)
+
+    def _next(self, stream: Stream, upto: int, most: int) -> list[int]:
+        """The oldest delivered events of the stream."""
+        waiting = self._store.execute(
+            "SELECT min(n) FROM outbox WHERE destination = ? AND state = ? AND stream = ?",
+            (BROKER, State.WAITING, NUMBER[stream]),
+        )[0][0]
+        limit = _ALL if waiting is None else waiting
+        rows = self._store.execute(_OLDEST, (NUMBER[stream], limit, BROKER, State.ASIDE, most))
+        return [n for (n,) in rows if n <= upto]
+
+    def _undelivered(self, stream: Stream, state: State) -> Tidied:
+        store = self._store
+        number = NUMBER[stream]
+        rows = store.execute(
+            """SELECT o.n, e.sequence FROM outbox AS o JOIN event AS e ON e.n = o.n
+               WHERE o.destination = ? AND o.state = ? AND o.stream = ? ORDER BY o.n LIMIT ?""",
+            (BROKER, state, number, _most(stream)),
+        )
+        if not rows:
+            return Tidied()
+        shed = Shed(stream, min(row[1] for row in rows), max(row[1] for row in rows), len(rows), "full")
+        with store.transaction():
+            store.many("DELETE FROM outbox WHERE destination = ? AND state = ? AND stream = ? AND n = ?",
+                       ((BROKER, state, number, n) for n, _ in rows))  # fmt: skip
+            store.many("DELETE FROM event WHERE n = ?", ((n,) for n, _ in rows))
+            store.execute("INSERT INTO shed (stream, first, last, count, reason) VALUES (?, ?, ?, ?, ?)",
+                          (number, shed.first, shed.last, shed.count, shed.reason))  # fmt: skip
+        return Tidied(removed=len(rows), sheds=[(shed, state, rows[-1][0])])
+
+
+def _most(stream: Stream) -> int:
+    return _PICTURES if stream is Stream.PICTURE else _SLICE

@@ -1,0 +1,272 @@
+"""Saves what can be read of a damaged journal: the site's memory and the events that still wait.
+
+Delivered history stays in the copy that was set aside. Rows keep their number and their bytes, so their
+ids do not change. What cannot be read is named. Nothing here raises because of what the copy holds.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.cloud.journal.batch import Shed
+from gateway.cloud.journal.highwater import REASON, Loss, Mark
+from gateway.cloud.journal.store import Store
+from gateway.errors import StoreError
+from gateway.model import Stream
+
+_SECONDS = 5.0
+_STREAMS = tuple(Stream)
+_SHED = (Stream.TELEMETRY, Stream.PICTURE)
+
+_OUTBOX = "SELECT n, state, stream FROM outbox ORDER BY destination, state, stream, n"
+_OUTBOX_BACKWARDS = "SELECT n, state, stream FROM outbox ORDER BY destination DESC, state DESC, stream DESC, n DESC"
+
+Found = tuple[int, int, str, int, float, bytes, int, bytes | None]
+"""n, stream, journal, sequence, at, payload, state, the bytes of a picture."""
+
+
+@dataclass(slots=True)
+class Numbers:
+    """Which numbers of each journal and stream could be read, as runs without a gap; what the copy says of itself."""
+
+    runs: dict[tuple[str, Stream], list[tuple[int, int]]] = field(default_factory=dict)
+    journal: str | None = None
+    lasts: dict[Stream, int] = field(default_factory=dict)
+    lost: set[Stream] = field(default_factory=set)
+    """Streams of which not every event that waits could be read."""
+
+    def add(self, journal: str, stream: Stream, sequence: int) -> None:
+        """One more that could be read; they come in their order."""
+        runs = self.runs.setdefault((journal, stream), [])
+        if runs and runs[-1][1] == sequence - 1:
+            runs[-1] = (runs[-1][0], sequence)
+        elif not runs or runs[-1][1] < sequence:
+            runs.append((sequence, sequence))
+
+    def loss(self, water: Mark | None) -> Loss | None:
+        """What is missing of the latest journal: gaps between what could be read, and all up to its mark."""
+        journal = water.journal if water is not None else self.journal
+        if journal is None:
+            return None
+        own = self.lasts if journal == self.journal else {}
+        stood, stands, missing = {}, {}, []
+        for stream in Stream:
+            runs = self.runs.get((journal, stream), [])
+            high = max(water.streams.get(stream, (0, 0))) if water is not None else 0
+            end = max(own.get(stream, 0), runs[-1][1] if runs else 0)
+            stood[stream], stands[stream] = max(high, end), end
+            if stream in self.lost:
+                edges = [(0, 0), *runs, (end + 1, end + 1)]
+                gaps = [(before[1] + 1, after[0] - 1) for before, after in pairwise(edges) if before[1] + 1 < after[0]]
+                count = sum(last - first + 1 for first, last in gaps)
+                missing += [Shed(stream, gaps[0][0], gaps[-1][1], count, REASON)] if gaps else []
+            if end < high:
+                missing.append(Shed(stream, end + 1, high, high - end, REASON))
+        return Loss(journal, stood, stands, tuple(missing), "salvage") if missing else None
+
+
+def into(store: Store, aside: Path, water: Mark | None) -> Loss | None:
+    """Read the copy at `aside` and write what is sound into the open transaction of `store`; what is missing then.
+
+    `water`: the copy's mark. Raises StoreError only for `store`.
+    """
+    numbers = Numbers()
+    memory, found = _read(aside, numbers)
+    return write(store, Saved(memory, found, numbers), water)
+
+
+def still_open(store: Store) -> "Saved":
+    """Read what `store` still has open, though its files were deleted or replaced."""
+    memory: dict[str, bytes] = {}
+    numbers = Numbers()
+    for key, value in _memory(store):
+        memory.setdefault(key, value)
+    _numbers(store, numbers)
+    found = {row[0]: row for row in _waiting(store, numbers)}
+    return Saved(memory, [found[n] for n in sorted(found)], numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What could be read."""
+
+    memory: dict[str, bytes]
+    events: list[Found]
+    numbers: Numbers
+
+
+def write(store: Store, saved: Saved, water: Mark | None) -> Loss | None:
+    """Write what was saved into the open transaction of `store`; what is missing. Raises StoreError."""
+    memory, found = saved.memory, saved.events
+    journals = {row[2] for row in found}
+    store.many("INSERT OR IGNORE INTO journal (id, born) VALUES (?, 0)", ((journal,) for journal in sorted(journals)))
+    epochs = {journal: epoch for epoch, journal in store.execute("SELECT epoch, id FROM journal")}
+    store.many("INSERT OR IGNORE INTO memory (key, value) VALUES (?, ?)", memory.items())
+    store.many(
+        "INSERT OR IGNORE INTO event (n, stream, epoch, sequence, at, payload) VALUES (?, ?, ?, ?, ?, ?)",
+        ((row[0], row[1], epochs[row[2]], *row[3:6]) for row in found),
+    )
+    store.many(
+        """INSERT OR IGNORE INTO outbox (destination, state, stream, n, reason)
+           SELECT 0, ?, stream, n, 'salvaged' FROM event WHERE n = ?""",
+        ((row[6], row[0]) for row in found),
+    )
+    pictures = ((row[0], row[7]) for row in found if row[7] is not None)
+    store.many("INSERT OR IGNORE INTO picture (n, jpeg) VALUES (?, ?)", pictures)
+    return saved.numbers.loss(water)
+
+
+def _read(aside: Path, numbers: Numbers) -> tuple[dict[str, bytes], list[Found]]:
+    """Both ways of opening are tried: with its -wal, and the bare file if the -wal is what is broken."""
+    memory: dict[str, bytes] = {}
+    found: dict[int, Found] = {}
+    if not aside.exists() or aside.stat().st_size == 0:
+        return memory, []  # opening it would make SQLite delete the -wal
+    for mode in ("ro", "ro&immutable=1"):
+        copy = Store(aside.parent, 0)
+        copy.path = aside
+        try:
+            copy.connect(mode)
+            for key, value in _memory(copy):
+                memory.setdefault(key, value)
+            _numbers(copy, numbers)
+            for row in _waiting(copy, numbers):
+                found.setdefault(row[0], row)
+        except StoreError:
+            continue
+        finally:
+            copy.close()
+        if found or memory:
+            break
+    return memory, [found[n] for n in sorted(found)]
+
+
+def _memory(copy: Store) -> Iterator[tuple[str, bytes]]:
+    """From both ends, each up to the first page that cannot be read."""
+    for sql in ("SELECT key, value FROM memory ORDER BY key", "SELECT key, value FROM memory ORDER BY key DESC"):
+        with suppress(StoreError):
+            for key, value in copy.each(sql):
+                if isinstance(key, str) and isinstance(value, bytes) and _json(value) is not None:
+                    yield key, value
+
+
+def _numbers(copy: Store, numbers: Numbers) -> None:
+    """The copy's present journal and how far it says it had come."""
+    with suppress(StoreError):
+        for (journal,) in copy.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1"):
+            numbers.journal = journal if isinstance(journal, str) else None
+    with suppress(StoreError):
+        for number, last in copy.each("SELECT stream, last FROM stream"):
+            if isinstance(number, int) and isinstance(last, int) and 0 <= number < len(_STREAMS):
+                numbers.lasts[_STREAMS[number]] = last
+
+
+def _waiting(copy: Store, numbers: Numbers) -> Iterator[Found]:
+    """The events that wait; if it cannot be read which, every one that must not be lost."""
+    states: dict[int, int] = {}
+    streams: dict[int, int] = {}
+    sound = True
+    for sql in (_OUTBOX, _OUTBOX_BACKWARDS):
+        try:
+            for n, state, stream in copy.each(sql):
+                if state in (0, 1) and stream in range(len(_STREAMS)):
+                    states[n], streams[n] = state, stream
+        except StoreError:
+            sound = False
+    for row in _events(copy):
+        kept = _sound(row)
+        if kept is not None:
+            numbers.add(kept[2], _STREAMS[kept[1]], kept[3])
+        if kept is not None and (kept[0] in states or (not sound and _STREAMS[kept[1]] not in _SHED)):
+            jpeg = _jpeg(copy, kept[0]) if _STREAMS[kept[1]] is Stream.PICTURE else None
+            if jpeg is not None or _STREAMS[kept[1]] is not Stream.PICTURE:
+                yield (*kept, states.get(kept[0], 0), jpeg)
+                streams.pop(kept[0], None)
+    numbers.lost |= {_STREAMS[number] for number in streams.values()} if sound else set(Stream)
+
+
+def _jpeg(copy: Store, n: int) -> bytes | None:
+    """The bytes of a picture, whole or not at all."""
+    with suppress(StoreError):
+        for (jpeg,) in copy.execute("SELECT jpeg FROM picture WHERE n = ?", (n,)):
+            return jpeg if isinstance(jpeg, bytes) else None
+    return None
+
+
+def _events(copy: Store) -> Iterator[tuple[Any, ...]]:
+    """Every readable row of the event table: ranges that fail are halved down to the rows at fault."""
+    deadline = time.monotonic() + _SECONDS
+    bounds = _bounds(copy)
+    ranges = [bounds] if bounds else []
+    while ranges and time.monotonic() < deadline:
+        low, high = ranges.pop()
+        if high - low > 4096:
+            middle = (low + high) // 2
+            # Most numbers between two journals are not there at all; count() says so without reading payloads.
+            ranges += [part for part in ((middle + 1, high), (low, middle)) if _any(copy, *part)]
+            continue
+        try:
+            yield from copy.execute(
+                "SELECT n, stream, sequence, at, payload FROM event WHERE n BETWEEN ? AND ?", (low, high)
+            )
+        except StoreError:
+            if low < high:
+                middle = (low + high) // 2
+                ranges += [(middle + 1, high), (low, middle)]
+
+
+def _bounds(copy: Store) -> tuple[int, int] | None:
+    """The lowest and the highest `n`, guessed where one end cannot be read; None if neither can."""
+    ends: list[object] = []
+    for sql in ("SELECT min(n) FROM event", "SELECT max(n) FROM event"):
+        with suppress(StoreError):
+            ends.append(copy.execute(sql)[0][0])
+    low, high = (ends[0], ends[-1]) if ends else (None, None)
+    if not isinstance(low, int) or not isinstance(high, int):
+        return None
+    return (low, high) if len(ends) > 1 else (min(1, low), max(high, _highest(copy)))
+
+
+def _highest(copy: Store) -> int:
+    """A bound for `n` when the end of the table cannot be read."""
+    highest = 1
+    for sql in ("SELECT max(n) FROM outbox", "SELECT max(sequence) FROM event", "SELECT sum(last) FROM stream"):
+        with suppress(StoreError):
+            highest = max(highest, 2 * copy.number(sql))
+    return max(highest, 1 << 20)
+
+
+def _any(copy: Store, low: int, high: int) -> bool:
+    try:
+        return bool(copy.execute("SELECT 1 FROM event WHERE n BETWEEN ? AND ? LIMIT 1", (low, high)))
+    except StoreError:
+        return True
+
+
+def _sound(row: tuple[Any, ...]) -> tuple[int, int, str, int, float, bytes] | None:
+    """The row if it is what we once wrote."""
+    n, stream, sequence, at, payload = row
+    numbers = all(isinstance(number, int) for number in (n, stream, sequence))
+    if not numbers or not isinstance(at, int | float) or not isinstance(payload, bytes):
+        return None
+    event = _json(payload)
+    if n < 1 or not 0 <= stream < len(_STREAMS) or sequence < 1 or not isinstance(event, dict):
+        return None
+    journal = event.get("journal")
+    if not isinstance(journal, str) or "id" not in event or event.get("sequence") != f"{sequence:020d}":
+        return None
+    return n, stream, journal, sequence, float(at), payload
+
+
+def _json(text: bytes) -> object | None:
+    read: Callable[[bytes], object] = orjson.loads
+    try:
+        return read(text)
+    except orjson.JSONDecodeError:
+        return None

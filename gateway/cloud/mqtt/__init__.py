@@ -1,0 +1,1 @@
+"""The broker: the only user of paho."""

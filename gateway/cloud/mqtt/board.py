@@ -1,0 +1,140 @@
+"""What stands on the retained topics: the alarms that stand, the status with its nonce, the health."""
+
+from collections.abc import Callable, Mapping
+
+from gateway.clock import Clock
+from gateway.cloud.events import SYNCED, UNSYNCED, encode, envelope, event_id, timestamp, type_name
+from gateway.cloud.mqtt.packets import CONTENT_TYPE, Will
+from gateway.cloud.mqtt.recall import Numbers
+from gateway.cloud.mqtt.retained import Slot, active_data
+from gateway.cloud.mqtt.types import Broker, Settings
+from gateway.model import Instant, Json
+
+_NONCE_EVERY_S = 60.0
+_NONCE_BYTES = 16
+_ACTIVE_EVERY_S = 1.0
+_URGENT = frozenset({"fire", "gas"})
+_LONG = ("devices", "lines", "cameras")
+
+_ALARM_MEMORY = "alarm/"
+"""What the keys of standing alarms begin with; the rest is the subject of their events."""
+
+
+class Board:
+    """Three slots and what is written into them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        random: Callable[[int], bytes],
+        numbers: Callable[[], Numbers] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._numbers = numbers
+        self._standing: Mapping[str, Mapping[str, Json]] | None = None
+        self._upto = 0
+        self._told: Numbers | None = None
+        self._clock = clock
+        self._random = random
+        root = settings.root
+        self.active = Slot(f"{root}/alarm/active", "alarm/active", every=_ACTIVE_EVERY_S)
+        self.status = Slot(f"{root}/status", "status")
+        self.health = Slot(f"{root}/health", "health")
+        self.nonces: tuple[str, ...] = ()
+        """The present one and the one before."""
+        self._nonce_at = float("-inf")
+        self._fires: set[str] = set()
+
+    @property
+    def slots(self) -> tuple[Slot, Slot, Slot]:
+        """In the order in which they go."""
+        return self.active, self.status, self.health
+
+    def set_standing(self, alarms: Mapping[str, Mapping[str, Json]], upto: int) -> float:
+        """The alarms that stand and the last alarm event in them; the monotonic time of now."""
+        self._standing, self._upto = alarms, upto
+        fires = {id_ for id_, alarm in alarms.items() if alarm.get("kind") in _URGENT and alarm.get("active")}
+        urgent, self._fires = bool(fires - self._fires), fires
+        return self._put_active(urgent=urgent)
+
+    def _put_active(self, *, urgent: bool = False) -> float:
+        at, standing, upto, before = self._clock.now(), self._standing or {}, self._upto, self._journal()
+
+        def build(limit: int) -> bytes:
+            self._told = numbers = None if self._numbers is None else self._numbers()
+            # A number of a journal that has ended since says nothing of the present one.
+            last = upto if before == self._journal() else 0
+            return self._event("alarm.active", active_data(_named(standing), last, limit, numbers), at)
+
+        self.active.put(build, urgent=urgent)
+        return at.mono
+
+    def _journal(self) -> str | None:
+        return None if self._numbers is None else self._numbers().journal
+
+    def numbers_changed(self, *, leaving: bool = False) -> None:
+        """Have `alarm/active` sent again if the store was lost or is back; when `leaving`: if any number is newer."""
+        if self._numbers is None or self._told is None or self._standing is None or self.active.pending:
+            return
+        now, told = self._numbers(), self._told
+        if now.stored is not told.stored or (leaving and now != told):
+            self._put_active()
+
+    def set_health(self, data: Mapping[str, Json]) -> None:
+        """The health as of now; the data must not be changed afterwards."""
+        at = self._clock.now()
+
+        def build(limit: int) -> bytes:
+            whole = self._event("gateway.health", data, at)
+            if len(whole) <= limit:
+                return whole
+            # On a thin link the parts that grow with the site stay out.
+            return self._event("gateway.health", {**data, **{key: {} for key in _LONG if key in data}}, at)
+
+        self.health.put(build)
+
+    def renew(self, now: float) -> bool:
+        """Replace the nonce if it is old enough; True if it was replaced."""
+        if now - self._nonce_at < _NONCE_EVERY_S:
+            return False
+        self._nonce_at = now
+        self.nonces = (self._random(_NONCE_BYTES).hex(), *self.nonces[:1])
+        return True
+
+    def tell_online(self) -> None:
+        """The status: online, with the nonce."""
+        at, data = self._clock.now(), self._status(self.nonces[0], online=True)
+        self.status.put(lambda _limit: self._event("gateway.status", data, at))
+
+    def farewell(self) -> bytes:
+        """The status as a goodbye says it."""
+        return self._event("gateway.status", self._status(nonce=None, online=False), self._clock.now())
+
+    def last_words(self, broker: Broker, *, retain: bool) -> Will | None:
+        """The status as the broker is to say it when we are gone: without time, who knows when it will be true."""
+        if not broker.will:
+            return None
+        payload = self._event("gateway.status", self._status(nonce=None, online=False), None)
+        return Will(self.status.topic, payload, CONTENT_TYPE, retain=retain, delay=broker.will_delay)
+
+    def _status(self, nonce: str | None, *, online: bool) -> bytes:
+        return encode({"online": online, "nonce": nonce, "version": self._settings.version})
+
+    def _event(self, name: str, data: Mapping[str, Json] | bytes, at: Instant | None) -> bytes:
+        now = self._clock.now() if at is None else at
+        return envelope(
+            id_=event_id(now.wall, int.from_bytes(self._random(10), "big")),
+            source=self._settings.source,
+            type_=type_name(name),
+            subject=None,
+            time=None if at is None else timestamp(at.wall),
+            clock=SYNCED if now.synced else UNSYNCED,
+            boot=self._settings.boot,
+            data=data,
+            simulated=self._settings.simulated,
+        )
+
+
+def _named(alarms: Mapping[str, Mapping[str, Json]]) -> list[Mapping[str, Json]]:
+    return [{**alarm, "subject": key.removeprefix(_ALARM_MEMORY)} for key, alarm in alarms.items()]

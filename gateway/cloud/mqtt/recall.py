@@ -1,0 +1,132 @@
+"""Our own retained `alarm/active` as an earlier life left it: a witness of how far the journal had come. Pure.
+
+It is read once a life, on the first connection, before anything is sent: what this life has numbered until then can
+still get other numbers. Whoever has the broker's login can write it, so it is believed only so far: it may begin a new
+journal, once, and end occurrences that nobody here knows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import orjson
+
+from gateway.cloud.journal.batch import Shed
+from gateway.cloud.journal.highwater import REASON, Loss
+from gateway.model import Json, Stream
+
+WITNESS = "alarm/active"
+
+_TYPE = "sitegateway.alarm.active.v1"
+_MOST_ALARMS = 1000
+_MOST_CHARACTERS = 1000
+_NUMBER = 1 << 62
+_TEXTS = ("alarm", "name", "kind", "severity", "class", "state", "raised_at")
+_FLAGS = ("active", "acknowledged", "latched", "shelved", "disabled", "first_out", "overdue")
+_OTHERS = (
+    "subject", "device", "point", "zone", "place", "value", "text", "unit", "quality", "acknowledged_at",
+    "acknowledged_by",
+    "verified_as", "cleared_at", "respond_by", "resolve_by", "verify_by", "shelved_until",
+)  # fmt: skip
+
+
+class Numbers(NamedTuple):
+    """How far the journal has come, as `alarm/active` says it."""
+
+    journal: str
+    given: Mapping[Stream, int]
+    """The last committed number of each stream."""
+    stored: bool
+    """False: the store cannot be written, so that numbers are given which it does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What the message says."""
+
+    numbers: Numbers
+    alarms: tuple[Mapping[str, Json], ...]
+
+
+def recalled(payload: bytes, source: str) -> Recalled | None:
+    """Read the message; None if it is not ours, or of a version that does not name its journal."""
+    try:
+        event = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(event, dict) or event.get("source") != source or event.get("type") != _TYPE:
+        return None
+    data = event.get("data")
+    if not isinstance(data, dict) or not _is_text(data.get("journal")):
+        return None
+    given, alarms = data.get("given"), data.get("alarms")
+    numbers = {stream: _number(given.get(stream.value)) if isinstance(given, dict) else 0 for stream in Stream}
+    numbers[Stream.ALARM] = max(numbers[Stream.ALARM], _number(data.get("upto")))
+    listed = alarms[:_MOST_ALARMS] if isinstance(alarms, list) else []
+    found = tuple(alarm for one in listed if (alarm := _alarm(one)) is not None)
+    return Recalled(Numbers(data["journal"], numbers, data.get("stored") is not False), found)
+
+
+def loss(said: Numbers, stands: Mapping[Stream, int]) -> Loss:
+    """What a journal that stands at `stands` has lost by what was said of it."""
+    missing = tuple(
+        Shed(stream, stands.get(stream, 0) + 1, last, last - stands.get(stream, 0), REASON)
+        for stream, last in said.given.items()
+        if last > stands.get(stream, 0)
+    )
+    return Loss(said.journal, said.given, stands, missing, WITNESS)
+
+
+def _number(value: object) -> int:
+    if isinstance(value, str) and len(value) == 20 and value.isascii() and value.isdigit():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _NUMBER else 0
+
+
+def _alarm(one: object) -> Mapping[str, Json] | None:
+    """The data of an occurrence, if it looks like one of ours."""
+    if not isinstance(one, dict):
+        return None
+    if not all(_is_text(one.get(key)) for key in _TEXTS) or not all(isinstance(one.get(key), bool) for key in _FLAGS):
+        return None
+    others = {key: one.get(key) for key in _OTHERS}
+    if any(isinstance(value, list | dict) or len(str(value)) > _MOST_CHARACTERS for value in others.values()):
+        return None
+    return cast("Mapping[str, Json]", {key: one[key] for key in (*_TEXTS, *_FLAGS)} | others)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _MOST_CHARACTERS
+
+
+class ReadBack:
+    """When the message is to be asked for, and how long sending is held up for it. `wanted`: at all."""
+
+    def __init__(self, *, wanted: bool) -> None:
+        self._done = not wanted
+        self.asked = False
+        """The broker has not given it yet."""
+        self._judging = False
+
+    @property
+    def holding(self) -> bool:
+        """Nothing may be sent yet."""
+        return self.asked or self._judging
+
+    def connected(self) -> bool:
+        """A new connection; True: it is to be asked for."""
+        self.asked = not self._done and not self._judging
+        return self.asked
+
+    def answered(self) -> None:
+        """It is there, or it is known that it will not come: it is being judged."""
+        self.asked, self._judging, self._done = False, True, True
+
+    def judged(self) -> None:
+        """All is clear."""
+        self.asked, self._judging, self._done = False, False, True
+
+    def ended(self, *, hung_up: bool) -> None:
+        """The connection is over. A broker that hangs up at the question is not asked again."""
+        self._done = self._done or (self.asked and hung_up)
+        self.asked = False

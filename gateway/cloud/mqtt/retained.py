@@ -1,0 +1,162 @@
+"""Messages of which only the latest counts: the alarms that stand, the health, the status. Pure.
+
+A slot forgets what was replaced before it could be sent. What was sent once is sent again, on a new
+connection, with the same bytes and the same id.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+from gateway.cloud.events import encode
+from gateway.cloud.mqtt.recall import Numbers
+from gateway.cloud.mqtt.stream import HUNG_UP, REFUSED, STOPPING, Retry
+from gateway.model import Json, Stream
+
+ACTIVE_LIMIT: Final = 128 << 10
+"""Size of `alarm.active` beyond which the least severe alarms are left out, bytes."""
+
+_ENVELOPE = 1024
+_SEVERITIES: Final = {name: rank for rank, name in enumerate(("critical", "high", "medium", "low"))}
+
+Build = Callable[[int], bytes]
+"""Makes the message; it should not be larger than the bytes given."""
+
+
+def _nothing(_size: int) -> float:
+    return 0.0
+
+
+class Slot:
+    """One retained topic. Times are monotonic seconds."""
+
+    def __init__(self, topic: str, name: str, *, every: float = 0.0) -> None:
+        self.topic = topic
+        self.name = name
+        """What it is called to people."""
+        self._every = every
+        self._build: Build | None = None
+        self._frozen: bytes | None = None
+        self.pending = False
+        """There is something to send, now or later."""
+        self._not_before = float("-inf")
+        self._held_until = float("-inf")
+        self.too_large = 0
+        """How often the content did not fit into a packet of the broker's."""
+        self.urgent = False
+        """The content is to be sent as soon as `every` allows, whatever it costs."""
+        self._built_for = 0
+        self._sent_at = float("-inf")
+        self.code: int | None = None
+        """The reason code for which the broker does not take it."""
+        self._told = False
+
+    def put(self, build: Build, *, urgent: bool = False) -> None:
+        """Replace the content; it is made when it is sent first."""
+        if urgent:
+            self.urgent = True
+            if self.code is None:
+                self._not_before = min(self._not_before, self._sent_at + self._every)
+        self._build = build
+        self._frozen = None
+        self.pending = True
+
+    def clear(self) -> None:
+        """There is nothing to send until the next `put`."""
+        self._build = self._frozen = None
+        self.pending = False
+
+    def connected(self) -> None:
+        """A new connection: what there is is sent again, at once."""
+        self.pending = self._build is not None
+        self._not_before = self._held_until
+
+    def due(self) -> float | None:
+        """When it may be sent; None: nothing to send."""
+        return self._not_before if self.pending else None
+
+    def grow(self, limit: int) -> None:
+        """The link has become wide enough for much more: what was cut is made anew."""
+        frozen = self._frozen
+        if frozen is not None and limit >= 2 * self._built_for and 2 * len(frozen) > self._built_for:
+            self._frozen = None
+            self.pending = True
+
+    def take(self, now: float, limit: int, cost: Callable[[int], float] = _nothing, share: float = 0.0) -> bytes | None:
+        """What to send now, at most `limit` bytes; it counts as sent. None: nothing, or not yet.
+
+        `cost`: seconds that so many bytes take; the next waits `share` times as long.
+        """
+        if not self.pending or now < self._not_before or self._build is None:
+            return None
+        if self._frozen is None or len(self._frozen) > limit:
+            self._frozen, self._built_for = self._build(limit), limit
+        self.pending = self.urgent = False
+        self._sent_at = now
+        self._not_before = now + max(self._every, share * cost(len(self._frozen)))
+        if len(self._frozen) > limit:
+            self.too_large += 1
+            return None
+        return self._frozen
+
+    def answered(self, code: int, now: float, retry: Retry) -> bool:
+        """The broker's PUBACK; True: what there is to tell of `code` has changed."""
+        if code < REFUSED:
+            retry.reset()
+            was_told, self.code, self._told = self._told, None, False
+            return was_told
+        again, self.code = self.code is not None, code
+        self._later(now + retry.wait())
+        return self._tells(again and code in STOPPING)
+
+    def hung_up(self, now: float, wait: float) -> bool:
+        """The broker ends the connection at it, so a new one is no reason to try at once. As `answered`."""
+        self.code = HUNG_UP
+        self._later(now + wait)
+        self._held_until = self._not_before
+        return self._tells(True)
+
+    def _later(self, at: float) -> None:
+        self.pending = True
+        self._not_before = at
+
+    def _tells(self, worth: bool) -> bool:
+        told, self._told = self._told, self._told or worth
+        return self._told and not told
+
+
+def active_data(
+    standing: Collection[Mapping[str, Json]], upto: int, limit: int, numbers: Numbers | None = None
+) -> bytes:
+    """Data of `alarm.active`: the most severe first, then the oldest; what does not fit is counted in `more`.
+
+    `standing`: data of alarms as in `alarm.raised`; `upto`: sequence of the last alarm event that is in it;
+    `limit`: bytes that the whole message may have; `numbers`: how far the journal has come.
+    """
+    left = min(limit, ACTIVE_LIMIT) - _ENVELOPE
+    fitting = []
+    for alarm in sorted(standing, key=_rank):
+        encoded = encode(alarm)
+        left -= len(encoded) + 1
+        if left < 0:
+            break
+        fitting.append(encoded)
+    more = len(standing) - len(fitting)
+    return b'{%b"upto":"%020d","alarms":[%b],"more":%d}' % (_numbers(numbers), upto, b",".join(fitting), more)
+
+
+def _numbers(numbers: Numbers | None) -> bytes:
+    if numbers is None:
+        return b""
+    told: dict[str, Json] = {
+        "journal": numbers.journal,
+        "given": {stream.value: numbers.given.get(stream, 0) for stream in Stream},
+    }
+    if not numbers.stored:
+        told["stored"] = False
+    return encode(told)[1:-1] + b","
+
+
+def _rank(alarm: Mapping[str, Json]) -> tuple[int, str]:
+    severity = alarm.get("severity")
+    rank = _SEVERITIES.get(severity, len(_SEVERITIES)) if isinstance(severity, str) else len(_SEVERITIES)
+    return rank, str(alarm.get("raised_at") or "")

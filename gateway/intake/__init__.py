@@ -1,0 +1,1 @@
+"""Who speaks by itself: cameras, and the lists of plates."""

@@ -1,0 +1,145 @@
+"""All that speaks with cameras, out of the settings: the port, the streams, the pictures, the relays.
+
+gatehouse = Gatehouse(uses, hand_in=…, store_picture=journal.picture, tell=inbox.remind, clock=clock, listen=…)
+await gatehouse.run()                # in a task group
+gatehouse.entrance.keep(act)         # KeepPictures
+gatehouse.relays.operate(act)        # Operate whose device is in gatehouse.cameras
+gatehouse.errands(journal.erase, journal.history.naming)    # picture, access.update, access.forget, access.export
+"""
+
+import asyncio
+import base64
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from drivers.anpr.capture import CameraSettings
+from drivers.anpr.doors import Camera
+from drivers.anpr.listener import MAX_BODY, Listener
+from drivers.anpr.pull import Puller
+from drivers.anpr.vzenith import Opening
+from drivers.pictures.account import Account, Login
+from drivers.pictures.jpeg import shrink
+from drivers.pictures.snapshot import Snapshots
+from gateway.clock import Clock
+from gateway.cloud.journal.eraser import Erased
+from gateway.driver import Listener as Driver
+from gateway.errors import ConfigError
+from gateway.intake.arrivals import Entrance, HandIn, StorePicture
+from gateway.intake.camera_relay import Relays
+from gateway.intake.lists import Erase, Naming, PlateLists
+from gateway.model import Errand, Input, Json, OwnHealth, rfc3339
+from gateway.settings.types import CameraUse
+
+_NEVER_BASIC = frozenset({"hikvision", "dahua"})
+"""Makers whose cameras know a digest."""
+
+
+class Gatehouse:
+    """One for a site. `listen`: where cameras push to. Raises ConfigError: a camera cannot be used so."""
+
+    def __init__(
+        self,
+        uses: Sequence[CameraUse],
+        *,
+        hand_in: HandIn,
+        store_picture: StorePicture,
+        tell: Callable[[Input], None],
+        clock: Clock,
+        lists: PlateLists | None = None,
+        listen: tuple[str, int] | None = None,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        self.cameras = frozenset(one.id for one in uses)
+        self.lists = lists
+        hand_in = hand_in if lists is None else lists.admit(hand_in)
+        self.entrance = Entrance(hand_in, store_picture, shrink, clock, photograph=self.photograph)
+        self.relays = Relays(clock, tell)
+        accounts = {one.id: Account(_login(one)) for one in uses}
+        self._snapshots = {one.id: Snapshots(one.id, one.driver, accounts[one.id], one.snapshot) for one in uses}
+        self._drivers: dict[str, Driver] = {
+            f"camera {one.id}": Puller(
+                _camera(one), accounts[one.id], self.entrance.take, clock,
+                rng=random.Random(),  # noqa: S311 - spreads reconnections, hides nothing
+                tell=self.entrance.tell,
+            )
+            for one in uses
+            if one.mode == "pull"
+        }  # fmt: skip
+        self.listener: Listener | None = None
+        pushing = [_camera(one) for one in uses if one.mode == "push"]
+        if listen is not None and pushing:
+            self.listener = Listener(
+                *listen, pushing, self.entrance.take, clock,
+                max_body=max_body, tell=self.entrance.tell, verdict=self.relays.verdict,
+            )  # fmt: skip
+            self._drivers["cameras"] = self.listener
+        for driver in self._drivers.values():
+            if isinstance(driver, Listener | Puller):
+                driver.alarm = lambda alarm, well, why: tell(OwnHealth(alarm, well, why, clock.now()))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.entrance.run(), name="entrance")
+            if self.lists is not None:
+                group.create_task(self.lists.load(), name="lists")
+            for name, driver in self._drivers.items():
+                group.create_task(driver.run(), name=name)
+
+    def errands(self, erase: Erase, naming: Naming) -> Mapping[str, Errand]:
+        """What the site may ask for; see `PlateLists.errands`."""
+        table: dict[str, Errand] = {"picture": self.entrance.picture}
+        if self.lists is not None:
+            table |= self.lists.errands(self._erasing(erase), naming)
+        return table
+
+    def _erasing(self, erase: Erase) -> Erase:
+        """Erase what is kept of a plate, and all pushes that are kept because nobody can read them."""
+
+        async def erased(plate: str) -> Erased:
+            for driver in self._drivers.values():
+                if isinstance(driver, Listener | Puller):
+                    driver.forget()
+            return await erase(plate)
+
+        return erased
+
+    async def photograph(self, camera: str) -> bytes:
+        """The camera's picture of this moment as it came. Raises DeviceSilent, DeviceRefused, ConfigError."""
+        found = self._snapshots.get(camera)
+        if found is None:
+            raise ConfigError(f"there is no camera {camera}")
+        return await found.take()
+
+    async def last(self, request: Mapping[str, Any]) -> Json:
+        """`{camera}`: the last push of it that could not be read; null: there is none. Raises ConfigError."""
+        camera = str(request["camera"])
+        if camera not in self.cameras:
+            raise ConfigError(f"there is no camera {camera}; {', '.join(sorted(self.cameras))}")
+        for driver in self._drivers.values():
+            found = driver.unreadable(camera) if isinstance(driver, Listener | Puller) else None
+            if found is not None:
+                return {
+                    "time": rfc3339(found.wall), "why": found.why, "path": found.path, "size": found.size,
+                    "content_type": found.content_type, "body_base64": base64.b64encode(found.body).decode(),
+                }  # fmt: skip
+        return None
+
+    def health(self) -> dict[str, Json]:
+        """By camera what its driver counts; `entrance` and `strangers` for all."""
+        cameras: dict[str, Json] = {}
+        for driver in self._drivers.values():
+            cameras |= {id_: dict(told) for id_, told in driver.snapshot().items()}
+        strangers = dict(self.listener.strangers) if self.listener is not None else {}
+        return {"cameras": cameras, "entrance": dict(self.entrance.snapshot()), "strangers": strangers}
+
+
+def _login(use: CameraUse) -> Login:
+    return Login(use.id, use.address, use.username, use.password, basic=use.driver not in _NEVER_BASIC)
+
+
+def _camera(use: CameraUse) -> Camera:
+    settings = CameraSettings(use.utc_offset, use.way, use.ways)
+    opening = None if use.relay is None else Opening(*use.relay)
+    return Camera(use.id, use.driver, use.address, settings, use.token, opening, use.channel)

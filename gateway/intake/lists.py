@@ -1,0 +1,322 @@
+"""The lists of plates: loaded, changed and saved by a worker, put into force in one step of the site.
+
+    lists = PlateLists(settings, put, clock)
+    await lists.load()                  # in a task, once: what the site file names, and what is stored
+    table |= lists.errands(journal.erase, journal.history.naming)
+    await lists.admit(inbox.put)(item)  # a passage waits until the lists are in force
+
+The work is done on a thread, one piece after the other; neither the loop nor a step ever handles a list. A passage
+that arrives before the lists are in force waits at the door: its camera is answered in time all the same, its order
+dies by the time of its arrival, and a fire waits for nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from gateway.clock import Clock
+from gateway.cloud.journal.eraser import Erased
+from gateway.errors import ConfigError, NotDone, StoreError
+from gateway.intake.list_folder import ListFolder
+from gateway.log import logger
+from gateway.masks import without_plates
+from gateway.model import Errand, Input, Json, ListReady, OwnHealth, Passage, Perform
+from gateway.settings.types import ListSettings
+from gateway.site.list_csv import Problem, entry_reader, fingerprint, read
+from gateway.site.list_update import Change, Refusal, Updates, Waiting
+from gateway.site.lists import PlateList, Version, changed
+
+_log = logger(__name__)
+
+LISTS = "gateway/lists"
+"""The subject of the alarm: a list could not be read, or not be saved."""
+STORE, FILE = "store", "file"
+"""Who asks for a list at the start: it stands as it was stored; the CSV of the site file has changed."""
+MOST = 32
+"""Lists of one site."""
+LINES = 500_000
+"""Lines of all lists together, by commands: what the memory of the box bears."""
+MAX_CSV = 64 << 20
+EXPORTED = 500
+"""Events of one plate that are told, the newest; the others are counted."""
+_NAMED = 3
+_ABOUT_WHO = frozenset({"ask", "by", "role", "account", "store"})
+"""What a question of the control socket says beside the arguments."""
+"""Mistakes of a file that an alarm names; the log has them all."""
+
+Put = Callable[[Input], Awaitable[None]]
+Erase = Callable[[str], Awaitable[Erased]]
+"""Takes a plate out of every event. Raises StoreError."""
+Naming = Callable[[str], Awaitable[Sequence[bytes]]]
+"""The access events that contain a text. Raises StoreError."""
+
+
+class Loaded(NamedTuple):
+    """What became of a list at the start. `detail`: what is wrong, in words; `by`: see STORE and FILE."""
+
+    list: PlateList | None
+    by: str
+    detail: str
+
+
+class PlateLists:
+    """The lists in force, and the worker that makes others. `put` hands inputs to the site."""
+
+    def __init__(self, settings: ListSettings, put: Put, clock: Clock) -> None:
+        self._settings = settings
+        self._put = put
+        self._clock = clock
+        self._desk = Desk(settings)
+        self._turn = asyncio.Lock()
+        self._ready = asyncio.Event()
+
+    @property
+    def ready(self) -> bool:
+        """Every list is on its way into force."""
+        return self._ready.is_set()
+
+    async def load(self) -> None:
+        """Load every list, once. What cannot be loaded is said, and the others are in force."""
+        wrong = []
+        async with self._turn:
+            strays = await asyncio.to_thread(self._desk.strays)
+            wrong += [f"lists/{name} is no list of plates" for name in strays]
+            for name in await asyncio.to_thread(self._desk.names):
+                found, by, detail = await asyncio.to_thread(self._desk.load, name)
+                if detail:
+                    wrong.append(f"{name}: {detail}")
+                    _log.error("a list of plates", list=name, why=detail, stands=found is not None)
+                else:
+                    _log.info("list of plates", list=name, lines=0 if found is None else len(found), by=by)
+                await self._put(ListReady(name, found, by, "", detail, self._clock.now()))
+        detail = without_plates("; ".join(wrong))
+        await self._put(OwnHealth(LISTS, not wrong, detail, self._clock.now()))
+        self._ready.set()
+
+    def admit(self, put: Callable[[Passage], Awaitable[None]]) -> Callable[[Passage], Awaitable[None]]:
+        """A `put` for passages that waits until the lists are in force."""
+
+        async def admitted(item: Passage) -> None:
+            await self._ready.wait()
+            await put(item)
+
+        return admitted
+
+    def errands(self, erase: Erase, naming: Naming) -> Mapping[str, Errand]:
+        """`access.update`, `access.forget`, `access.export`."""
+
+        async def forget(act: Perform) -> Json:
+            plate = str(act.args["plate"])
+            done = await self._forget(plate, act)
+            try:
+                erased = await erase(plate)
+            except StoreError as error:
+                raise NotDone("interlocked", f"out of the lists, not yet out of the events: {error}") from error
+            return {**done, "events": erased.events, "pictures": erased.pictures}
+
+        async def export(act: Perform) -> Json:
+            try:
+                events = await naming(str(act.args["plate"]))
+            except StoreError as error:
+                raise NotDone("interlocked", f"the store cannot be read: {error}") from error
+            kept = act.args["kept"]
+            told: list[Json] = [_told(orjson.loads(event)) for event in events[-EXPORTED:]]
+            return {**(kept if isinstance(kept, Mapping) else {}), "events": told, "more": len(events) - len(told)}
+
+        return {"access.update": self._update, "access.forget": forget, "access.export": export}
+
+    async def _forget(self, plate: str, act: Perform) -> dict[str, Json]:
+        """Out of every list and every version of it; `csv`: files of people in which it still stands."""
+        async with self._turn:
+            new, still = await self._work(self._desk.forget, plate)
+            for one in new:
+                await self._put(ListReady(one.name, one, act.by, act.order, "", self._clock.now()))
+        return {"lists": [one.name for one in new], "csv": still}
+
+    async def imported(self, request: Mapping[str, Any]) -> Json:
+        """A part of a list from somebody on site: `{by, list, version, put, part, parts}`, as in `access.update`."""
+        args = {name: value for name, value in request.items() if name not in _ABOUT_WHO}
+        try:
+            return await self._taken({**args, "full": True}, _by(request), "")
+        except NotDone as no:
+            raise ConfigError(str(no)) from no
+
+    async def _update(self, act: Perform) -> Json:
+        return await self._taken(act.args, act.by, act.order)
+
+    async def _taken(self, args: Mapping[str, Json], by: str, order: str) -> Json:
+        """The list is in force before whoever asked hears of it: both go by the inbox, in this order."""
+        async with self._turn:
+            found = await self._work(self._desk.update, args, None, self._clock.now().mono)
+            if isinstance(found, int):
+                return {"list": args["list"], "version": args["version"], "missing": found}
+            await self._put(ListReady(found.name, found, by, order, "", self._clock.now()))
+        return {"list": found.name, "version": found.version, "lines": len(found)}
+
+    async def _work(self, what: Callable[..., Any], *args: object) -> Any:
+        await self._ready.wait()
+        try:
+            return await asyncio.to_thread(what, *args)
+        except OSError as error:
+            raise NotDone("interlocked", f"the list cannot be saved: {error.strerror}") from error
+
+
+class Desk:
+    """The worker's part: one call at a time, on any thread. `looks_on`: nothing on the disk is changed."""
+
+    def __init__(self, settings: ListSettings, *, looks_on: bool = False) -> None:
+        self._settings = settings
+        self._looks_on = looks_on
+        self._folder = ListFolder(settings.folder, looks_on=looks_on)
+        self._csv = {path.stem: path for path in settings.csv}
+        self._updates = Updates(entry_reader(settings.zone, settings.gates))
+        self._lists: dict[str, PlateList] = {}
+        self._from: dict[str, str | None] = {}
+        """The fingerprint of the CSV that a list comes from."""
+
+    def names(self) -> list[str]:
+        """The lists of the site file, in its order, and those that commands made.
+
+        What was made from a CSV that the site file does not name any more is none of its lists.
+        """
+        stored = [name for name in self._folder.names() if name not in self._csv and self._folder.csv_of(name) is None]
+        return [*self._csv, *stored][:MOST]
+
+    def strays(self) -> list[str]:
+        """Files that are no lists."""
+        return self._folder.strays(self._csv)
+
+    def load(self, name: str) -> Loaded:
+        """One list: as it is stored, or from its CSV if that has changed since it was made from it."""
+        stored = self._folder.newest(name)
+        wrong = [*stored.problems]
+        path = self._csv.get(name)
+        found, by = stored.found, STORE
+        self._from[name] = None if stored.head is None else stored.head.csv
+        if path is not None:
+            fresh = self._read_csv(name, path, self._from[name], wrong)
+            found, by = (found, STORE) if fresh is None else (fresh, FILE)
+        if found is not None:
+            self._lists[name] = found
+            if stored.head is not None and stored.head.by is not None and by == STORE:
+                by = stored.head.by
+            if by != STORE and not self._looks_on:
+                self._keep(name, found, wrong)
+        return Loaded(found, by, "; ".join(wrong))
+
+    def update(self, args: Mapping[str, Json], by: str | None = None, at: float = 0.0) -> PlateList | int:
+        """One part of a change: the new list, saved; or how many parts are missing. Raises NotDone, OSError.
+
+        `at`: monotonic seconds.
+        """
+        name = args.get("list")
+        old = self._lists.get(name) if isinstance(name, str) else None
+        taken = self._updates.take(args, None if old is None else old.version, at)
+        match taken:
+            case Refusal(message, held):
+                raise NotDone("bad-args", message if held is None else f"{message}; held: {held}")
+            case Waiting(missing):
+                return missing
+            case Change(name):
+                if old is None and len(self._lists) >= MOST:
+                    raise NotDone("bad-args", f"list: there are {MOST} lists already")
+                try:
+                    new = taken.apply(old)
+                except OverflowError as error:
+                    raise NotDone("bad-args", f"put: {error}") from error
+                others = sum(len(one) for one in self._lists.values() if one.name != name)
+                if others + len(new) > LINES and (old is None or len(new) > len(old)):
+                    raise NotDone("bad-args", f"put: all lists together have at most {LINES} lines")
+                self._folder.save(new, self._fingerprint(name), by)
+                self._lists[name] = new
+                return new
+
+    def forget(self, plate: str) -> tuple[list[PlateList], list[str]]:
+        """Erase a plate: the lists that had it, and the CSV files that still have it. Raises OSError."""
+        new = [changed(one, one.version, (), (plate,)) for one in self._lists.values() if plate in one]
+        for one in new:
+            self._folder.save(one, self._from.get(one.name))
+            self._lists[one.name] = one
+        self._folder.forget_versions()
+        return new, [path.name for path in self._csv.values() if self._stands(plate, path)]
+
+    def held(self, name: str) -> Version | None:
+        """The version of a list."""
+        one = self._lists.get(name)
+        return None if one is None else one.version
+
+    def _fingerprint(self, name: str) -> str | None:
+        """Of the CSV that the site file has for a list: what was changed by hand stands until that one changes."""
+        known = self._from.get(name)
+        if known is None and name in self._csv:
+            try:
+                known = self._from[name] = fingerprint(_bytes(self._csv[name]))
+            except OSError:
+                return None
+        return known
+
+    def _read_csv(self, name: str, path: Path, known: str | None, wrong: list[str]) -> PlateList | None:
+        """The list of a CSV that has changed; None: it has not, or cannot be used."""
+        try:
+            data = _bytes(path)
+        except OSError as error:
+            wrong.append(f"{path.name} cannot be read: {error.strerror}")
+            return None
+        digest = fingerprint(data)
+        if digest == known:
+            return None
+        fresh = read(name, data, self._settings.zone, self._settings.gates)
+        for one in fresh.problems:
+            (_log.warning if one.warning else _log.error)("a line of a list", file=path.name, what=_words(one))
+        if fresh.list is None:
+            errors = [_words(one) for one in fresh.problems if not one.warning]
+            more = f" and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
+            wrong.append(f"{path.name}: {'; '.join(errors[:_NAMED])}{more}")
+            return None
+        self._from[name] = digest
+        return fresh.list
+
+    def _keep(self, name: str, found: PlateList, wrong: list[str]) -> None:
+        """It is in force whether or not it can be saved."""
+        try:
+            self._folder.save(found, self._from[name])
+        except OSError as error:
+            wrong.append(f"it could not be saved: {error.strerror}")
+
+    def _stands(self, plate: str, path: Path) -> bool:
+        try:
+            found = read(path.stem, _bytes(path), self._settings.zone).list
+        except OSError:
+            return False
+        return found is not None and plate in found
+
+
+def _told(event: Mapping[str, Json]) -> Json:
+    return {"type": event["type"], "time": event["time"], "data": event["data"]}
+
+
+def _by(request: Mapping[str, Any]) -> str:
+    """The name that is claimed, and the account where that is another one."""
+    by, account = str(request["by"])[:200], request.get("account")
+    return by if account in (None, by) else f"{by} ({account})"
+
+
+def mistake(problem: Problem) -> str:
+    """What is wrong with a line, for people, without a plate in it."""
+    return without_plates(f"{problem.key}: {problem.text}" if problem.key else problem.text)
+
+
+def _words(problem: Problem) -> str:
+    return f"line {problem.line}: {mistake(problem)}"
+
+
+def _bytes(path: Path) -> bytes:
+    """Raises OSError."""
+    with path.open("rb") as stream:
+        data = stream.read(MAX_CSV + 1)
+    if len(data) > MAX_CSV:
+        raise OSError(27, f"is larger than {MAX_CSV >> 20} MiB")
+    return data

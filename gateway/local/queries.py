@@ -1,0 +1,190 @@
+"""What people may look at, or do to a single point, by the control socket of the running daemon."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+
+from gateway.clock import Clock
+from gateway.cloud import events
+from gateway.driver import Poller, Traced
+from gateway.errors import ConfigError
+from gateway.field.lines import Line
+from gateway.local.control import Ask
+from gateway.masks import masked, without_plates
+from gateway.model import Instant, Json, Reading, Stream, Value
+from gateway.settings.types import Settings
+
+LEAST_ROLES = {
+    "read": "guard",
+    "write": "technician",
+    "do": "guard",
+    "access.import": "steward",
+    "camera.last": "technician",
+}
+"""The lowest role that may ask; every account may look on."""
+
+
+Latest = Callable[[Stream, int | None, int], Awaitable[list[tuple[int, bytes]]]]
+_MOST_EVENTS = 500
+_LAST_N = 2**63 - 1
+"""Of the journal's numbers."""
+_SHOWN = [stream.value for stream in Stream if stream is not Stream.PICTURE]
+
+
+class Asks:
+    """Answers from the lines of a gateway. `health` and `alarms` give what the daemon tells anyhow."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        lines: Mapping[str, Line],
+        pollers: Mapping[str, Poller],
+        clock: Clock,
+        *,
+        health: Callable[[], Mapping[str, Json]],
+        alarms: Callable[[], list[Json]],
+        gates: Callable[[], Mapping[str, Json]] = dict,
+        events: Latest | None = None,
+    ) -> None:
+        self._settings = settings
+        self._lines = lines
+        self._pollers = pollers
+        self._clock = clock
+        self._health = health
+        self._alarms = alarms
+        self._gates = gates
+        self._latest = events
+
+    def table(self) -> dict[str, Ask]:
+        """The answers by the name of the question."""
+        return {
+            "read": self._read,
+            "status": self._status,
+            "alarms": self._standing,
+            "write": self._write,
+            "watch": self._watch,
+            "frames": self._frames,
+            "lines": self._own_lines,
+            "events": self._events,
+        }
+
+    async def _read(self, request: Mapping[str, Any]) -> Json:
+        """`{device, points}`: fresh readings; without `points` of all."""
+        device, points = str(request["device"]), request.get("points")
+        owner = self._settings.site.devices.get(device)
+        if owner is None:
+            raise ConfigError(f"there is no device {device}")
+        return events.readings_data(await self._lines[owner.line].fetch(device, tuple(points) if points else None))
+
+    async def _status(self, _request: Mapping[str, Any]) -> Json:
+        return {**self._health(), "gates": dict(self._gates()), "timezone": self._settings.timezone}
+
+    async def _standing(self, _request: Mapping[str, Any]) -> Json:
+        return self._alarms()
+
+    async def _write(self, request: Mapping[str, Any]) -> Json:
+        """`{device, point, value}`: written once, then read back; gives the reading."""
+        device, point, value = str(request["device"]), str(request["point"]), request["value"]
+        if not isinstance(value, bool | int | float | str):
+            raise ConfigError("value: true, false, a number or a word")
+        owner = self._settings.site.devices.get(device)
+        if owner is None:
+            raise ConfigError(f"there is no device {device!r}")
+        user = self._settings.interlocked.get(f"{device}.{point}")
+        if user is not None:
+            raise ConfigError(f"interlocked: {device}.{point} belongs to {user}")
+        return await self._written(self._lines[owner.line], device, point, value)
+
+    async def _written(self, line: Line, device: str, point: str, value: Value) -> Json:
+        await line.order(device, point, value)
+        return events.readings_data(await line.fetch(device, (point,)))
+
+    async def _watch(self, _request: Mapping[str, Any]) -> Json:
+        """Everything that stands, with each reading's age and what each device costs on the wire.
+
+        `longest_answers`: by device, seconds beyond the wire time.
+        """
+        now = self._clock.now()
+        return {
+            **self._health(),
+            "gates": dict(self._gates()),
+            "timezone": self._settings.timezone,
+            "site": self._settings.site_id,
+            "gateway": self._settings.gateway_id,
+            "alarms": self._alarms(),
+            "wire": {device: cost for poller in self._pollers.values() for device, cost in _wire(poller).items()},
+            "longest_answers": {
+                device: seconds for line in self._lines.values() for device, seconds in line.longest_answers().items()
+            },
+            "readings": {
+                device: {point: _reading(reading, now) for point, reading in readings.items()}
+                for line in self._lines.values()
+                for device, readings in line.readings().items()
+            },
+        }
+
+    async def _events(self, request: Mapping[str, Any]) -> Json:
+        """`{stream, last}` or `{stream, after}`: kept events in order, without plates; `n`: ask after it to go on."""
+        stream = Stream(request["stream"])
+        if stream is Stream.PICTURE or self._latest is None:
+            raise ConfigError(f"stream: {' | '.join(_SHOWN)}")
+        after = None if request.get("after") is None else min(_LAST_N, max(0, int(request["after"])))
+        last = min(_MOST_EVENTS, max(1, int(request.get("last") or _MOST_EVENTS)))
+        rows = await self._latest(stream, after, last)
+        told = await asyncio.to_thread(lambda: [_without_plates(orjson.loads(payload)) for _, payload in rows])
+        return {"n": rows[-1][0] if rows else (after or 0), "events": told}
+
+    async def _own_lines(self, _request: Mapping[str, Any]) -> Json:
+        """Where each line leads: `{line, serial, tcp}`; who else would ask there disturbs it."""
+        return [
+            {"line": line.name, "serial": line.serial, "tcp": f"{line.host}:{line.port}" if line.host else None}
+            for line in self._settings.lines
+        ]
+
+    async def _frames(self, request: Mapping[str, Any]) -> Json:
+        """`{line, since}`: `[way, monotonic seconds, hex]` of all pieces after that time, and this moment."""
+        name, since = str(request["line"]), float(request.get("since") or 0.0)
+        poller = self._pollers.get(name)
+        if poller is None:
+            raise ConfigError(f"there is no line {name!r} that is asked; there are: {' '.join(self._pollers)}")
+        if not isinstance(poller, Traced):
+            raise ConfigError(f"line {name} keeps no frames")
+        now = self._clock.now()
+        pieces: list[Json] = [[way, at, data.hex()] for way, at, data in poller.frames if at > since]
+        bus = next(line.is_bus for line in self._settings.lines if line.name == name)
+        return {"now": now.mono, "wall": now.wall, "bus": bus, "pieces": pieces}
+
+
+def _without_plates(value: Json) -> Json:
+    """Whose car it was is seen only by who asks for that plate, which stands in the audit."""
+    if isinstance(value, str):
+        return without_plates(value)
+    if isinstance(value, dict):
+        return {
+            key: masked(item) if key.startswith("plate") and isinstance(item, str) else _without_plates(item)
+            for key, item in value.items()
+        }
+    return [_without_plates(item) for item in value] if isinstance(value, list) else value
+
+
+def _reading(reading: Reading, now: Instant) -> dict[str, Json]:
+    return {
+        "value": reading.value,
+        "text": reading.text,
+        "unit": reading.unit,
+        "quality": reading.quality,
+        "reason": reading.reason,
+        "age": round(max(0.0, now.mono - reading.at.mono), 3),
+    }
+
+
+def _wire(poller: Poller) -> dict[str, float]:
+    """Seconds on the wire of the average request to each device."""
+    rates: dict[str, float] = {}
+    costs: dict[str, float] = {}
+    for block in poller.blocks():
+        rates[block.device] = rates.get(block.device, 0.0) + 1 / block.every
+        costs[block.device] = costs.get(block.device, 0.0) + block.wire / block.every
+    return {device: costs[device] / rates[device] for device in rates}

@@ -1,0 +1,1 @@
+"""The one wiring place, and what runs around the site."""

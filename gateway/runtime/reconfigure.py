@@ -1,0 +1,336 @@
+"""Another site file from afar: checked, put in place, tried, kept or rolled back (page "Delivery").
+
+Three files stand beside SITE.yaml: `.previous` (the file before), `.candidate` (one that is being checked) and
+`.trial` (what is on trial, and how far it came). The trial is written down before the site file changes and removed
+only when its outcome is in the journal, so a kill at any instant leaves a whole site file, and the next start knows
+what to do (see `trial`).
+
+`begin` belongs before the site file is read, in every start of the daemon and nowhere else.
+"""
+
+import asyncio
+import os
+import sys
+import uuid
+import zlib
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import NoReturn
+
+import orjson
+
+from gateway.clock import Clock
+from gateway.cloud.events import event_id
+from gateway.errors import NotDone
+from gateway.log import logger
+from gateway.model import Emit, Instant, Json, Remember, Stream
+from gateway.runtime.trial import STARTS, Pending, Phase, Step, Trial, Verdict, step
+from gateway.safe_write import replace_file, sync_folder
+
+_log = logger(__name__)
+
+TOLD = "process/config-told"
+"""Key of the memory: the trial whose outcome is in the journal."""
+MAX_BYTES = 128 << 10
+"""Of a file that goes over the broker."""
+
+Check = Callable[[Path, Path, bytes], Awaitable[None]]
+"""Looks at SITE's candidate beside it, knowing the text in force. Raises NotDone."""
+
+_CHECK_SECONDS = 30.0
+_LOOK = 0.5
+_MAX_STATE = 64 << 10
+
+
+class Disk:
+    """The few things that are done to files, each whole or not at all."""
+
+    def read(self, path: Path) -> bytes | None:
+        """The content; None if there is no such file. Raises OSError."""
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, path: Path, content: bytes, mode: int = 0o600) -> None:
+        """Make or replace a file durably. Raises OSError."""
+        replace_file(path, content, mode)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file durably, if it is there. Raises OSError."""
+        path.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+    def mode(self, path: Path) -> int:
+        """Its permissions. Raises OSError."""
+        return path.stat().st_mode & 0o777
+
+
+class Reconfiguration:
+    """The site file in force and what is on trial. `site`: the path that `run` was given."""
+
+    def __init__(self, site: Path, disk: Disk | None = None, check: Check | None = None) -> None:
+        self._given = site
+        self._site = site
+        self._disk = disk or Disk()
+        self._check = check or check_apart
+        self._running = b""
+        self._applying = False
+        self.pending: Pending | None = None
+        """The trial that is not over."""
+        self.restart_due = False
+        """The process is to be stopped in order and executed anew (`reexecute`), as soon as nothing forbids it."""
+
+    # ---- at the start -----------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Settle what an earlier start left, before the site file is read. Never raises: the file there is used."""
+        with suppress(OSError):
+            self._site = self._site.resolve(strict=True)
+        try:
+            self._settle()
+        except OSError as error:
+            _log.critical("a trial of the site file cannot be settled", why=str(error))
+        with suppress(OSError):  # whoever loads it says so
+            self._running = zlib.compress(self._disk.read(self._site) or b"")
+
+    def _settle(self) -> None:
+        pending = self._load()
+        if pending is None:
+            return
+        content = self._disk.read(self._site)
+        match step(pending, None if content is None else _digest(content)):
+            case Step.FORGET:
+                _log.warning("a trial of another site file is forgotten: the file is not in place")
+                self._disk.remove(self._beside("trial"))
+            case Step.TRY:
+                self._save(replace(pending, starts=pending.starts + 1))
+                _log.warning("the site file is on trial", by=pending.by, start=pending.starts + 1)
+            case Step.ROLL_BACK:
+                why = pending.reason or f"{STARTS} starts with it came to nothing"
+                self._put_back(replace(pending, phase=Phase.BACK, reason=why))
+            case Step.TELL_BACK:
+                self.pending = pending
+
+    def stopped(self) -> None:
+        """Asked to stop while a trial is under way: that was no failed start."""
+        if self.pending is not None and self.pending.phase is Phase.TRIAL and self.pending.starts > 0:
+            with suppress(OSError):  # then it counts
+                self._save(replace(self.pending, starts=self.pending.starts - 1))
+
+    # ---- the outcome ------------------------------------------------------------------------------
+
+    def recall(self, memory: Mapping[str, Json]) -> None:
+        """What the journal knows: a trial whose outcome it holds is over."""
+        if self.pending is not None and memory.get(TOLD) == self.pending.id:
+            self.settled()
+
+    async def watch(
+        self,
+        clock: Clock,
+        lines: Collection[str],
+        answering: Callable[[], Collection[str]],
+        connected: Callable[[], bool],
+        tell: Callable[[list[Emit | Remember]], Awaitable[None]],
+        *,
+        random: Callable[[int], bytes] = os.urandom,
+        every: float = _LOOK,
+    ) -> None:
+        """See a trial to its end; returns at once if there is none. Then look at `restart_due`.
+
+        `lines`: those of the file in force; `answering`: those that answer now; `tell`: commits one step;
+        `every`: seconds from look to look.
+        """
+        trial = self.begin_trial(clock.now(), lines)
+        while trial is not None:
+            match trial.judge(clock.now().mono, answering(), connected=connected()):
+                case Verdict.KEEP:
+                    break
+                case Verdict.BACK:
+                    try:
+                        await asyncio.to_thread(self.roll_back, trial.reason())
+                    except OSError as error:
+                        _log.critical("the site file cannot be rolled back yet", why=str(error))
+                    else:
+                        return
+            await asyncio.sleep(every)
+        effects = self.outcome(clock.now(), random)
+        if effects:
+            await tell(effects)
+            await asyncio.to_thread(self.settled)
+
+    def begin_trial(self, now: Instant, lines: Collection[str]) -> Trial | None:
+        """What watches the file on trial, if one is. `lines`: those of the file in force."""
+        pending = self.pending
+        return Trial(pending, now.mono, lines) if pending is not None and pending.phase is Phase.TRIAL else None
+
+    def outcome(self, now: Instant, random: Callable[[int], bytes]) -> list[Emit | Remember]:
+        """What is to be told, in one commit, of a trial that is over: kept, or rolled back before this start.
+
+        To be followed by `settled` when it is committed.
+        """
+        pending = self.pending
+        if pending is None:
+            return []
+        kept = pending.phase is Phase.TRIAL
+        data: dict[str, Json] = {
+            "digest": pending.new if kept else self.digest,
+            "previous": pending.old if kept else pending.new,
+            "by": pending.by,
+            "reason": pending.reason,
+        }
+        name = "config.applied" if kept else "config.rolled-back"
+        id_ = event_id(now.wall, int.from_bytes(random(10), "big"))
+        return [Emit(Stream.AUDIT, name, None, data, id_, now), Remember(TOLD, pending.id)]
+
+    def settled(self) -> None:
+        """The outcome is in the journal: the trial is over."""
+        try:
+            self._disk.remove(self._beside("trial"))
+        except OSError as error:
+            _log.error("a trial that is over cannot be forgotten", why=str(error))
+        self.pending = None
+
+    def roll_back(self, reason: str) -> None:
+        """The trial failed: the file before is put in place. Then `restart_due`. Raises OSError."""
+        if self.pending is not None:
+            self._put_back(replace(self.pending, phase=Phase.BACK, reason=reason))
+            self.restart_due = self.pending is not None
+
+    def _put_back(self, pending: Pending) -> None:
+        before = self._disk.read(self._beside("previous"))
+        if before is None or _digest(before) != pending.old:
+            _log.critical("the site file before is gone: the one on trial stays")
+            self._disk.remove(self._beside("trial"))
+            self.pending = None
+            return
+        _log.error("the site file is rolled back", why=pending.reason, by=pending.by)
+        self._save(pending)
+        self._disk.write(self._site, before, self._disk.mode(self._site))
+
+    # ---- commands ---------------------------------------------------------------------------------
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file in force, hex."""
+        return _digest(zlib.decompress(self._running)) if self._running else ""
+
+    def get(self) -> Json:
+        """`config.get`: the text in force. Raises NotDone."""
+        content = zlib.decompress(self._running) if self._running else b""
+        if len(content) > MAX_BYTES:
+            raise NotDone("bad-args", f"the site file has {len(content)} bytes; {MAX_BYTES} at most can be sent")
+        return {"file": content.decode(errors="replace"), "digest": _digest(content)}
+
+    async def apply(
+        self, text: str, trial: float, by: str, lines: Collection[str], interlock: Callable[[], str | None]
+    ) -> Json:
+        """`config.apply`: check the text and put it in place; then `restart_due`. Raises NotDone.
+
+        `trial`: seconds. `lines`: those that answer now. `interlock`: why nothing may change now (a fire stands, a
+        gate is held), or None.
+        """
+        if self._applying or self.pending is not None or self.restart_due:
+            raise NotDone("interlocked", "another site file is on trial")
+        self._applying = True
+        try:
+            return await self._apply(text.encode(), trial, by, tuple(sorted(lines)), interlock)
+        except OSError as error:
+            raise NotDone("interlocked", f"the site file cannot be replaced: {error.strerror}") from error
+        finally:
+            self._applying = False
+
+    async def _apply(
+        self, content: bytes, trial: float, by: str, lines: tuple[str, ...], interlock: Callable[[], str | None]
+    ) -> Json:
+        _refuse(interlock())
+        if len(content) > MAX_BYTES:
+            raise NotDone("bad-args", f"file: {MAX_BYTES} bytes at most")
+        running = zlib.decompress(self._running)
+        new, old = _digest(content), _digest(running)
+        if new == old:
+            return {"digest": new, "changed": False}
+        if await asyncio.to_thread(self._disk.read, self._site) != running:
+            raise NotDone("interlocked", "the site file was edited here and is not in force yet")
+        candidate = self._beside("candidate")
+        try:
+            await asyncio.to_thread(self._disk.write, candidate, content)
+            await self._check(self._given, candidate, running)
+        finally:
+            await asyncio.to_thread(self._disk.remove, candidate)
+        _refuse(interlock())
+        pending = Pending(uuid.uuid4().hex, Phase.TRIAL, new, old, trial, lines, by)
+        await asyncio.to_thread(self._replace, running, content, pending)
+        self.restart_due = True
+        return {"digest": new, "previous": old, "changed": True, "trial": trial}
+
+    def _replace(self, running: bytes, content: bytes, pending: Pending) -> None:
+        """The order is what a kill in between needs: see above."""
+        mode = self._disk.mode(self._site)
+        self._disk.write(self._beside("previous"), running, mode)
+        self._save(pending)
+        self._disk.write(self._site, content, mode)
+
+    # ---- the note ---------------------------------------------------------------------------------
+
+    def _beside(self, what: str) -> Path:
+        return self._site.with_name(f"{self._site.name}.{what}")
+
+    def _save(self, pending: Pending) -> None:
+        self._disk.write(self._beside("trial"), orjson.dumps(pending))
+        self.pending = pending
+
+    def _load(self) -> Pending | None:
+        content = self._disk.read(self._beside("trial"))
+        if content is None:
+            return None
+        try:
+            note = orjson.loads(content[:_MAX_STATE])
+            return Pending(**{**note, "phase": Phase(note["phase"]), "lines": tuple(note["lines"])})
+        except (ValueError, TypeError, KeyError) as error:
+            _log.error("the note of a trial cannot be read", why=str(error))
+            self._disk.remove(self._beside("trial"))
+            return None
+
+
+async def check_apart(site: Path, candidate: Path, running: bytes) -> None:
+    """Have a candidate looked at in a process of its own: reading takes more room than running. Raises NotDone."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway.runtime.candidate", str(site), str(candidate),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            output, _ = await process.communicate(running)
+    except TimeoutError as error:
+        raise NotDone("bad-args", f"checking it took over {_CHECK_SECONDS:.0f} s") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+    try:
+        found = orjson.loads(output)
+    except orjson.JSONDecodeError as error:
+        raise NotDone("bad-args", f"checking it failed with status {process.returncode}") from error
+    if found["errors"]:
+        raise NotDone("bad-args", "\n".join(found["errors"]))
+    if found["differs"]:
+        raise NotDone("not-allowed", f"from afar these stay as they are: {', '.join(found['differs'])}")
+
+
+def reexecute() -> NoReturn:
+    """Become a new process of the same command line, under the same process id. All must be closed."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves
+
+
+def _refuse(why: str | None) -> None:
+    if why is not None:
+        raise NotDone("interlocked", why)
+
+
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()

@@ -1,0 +1,135 @@
+"""What shows that the gateway lives: its health, its own alarms once a second, systemd's watchdog."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from gateway import __version__
+from gateway.clock import Clock
+from gateway.cloud.journal.journal import Journal
+from gateway.field.lines import Line
+from gateway.field.telemetry import Telemetry
+from gateway.log import logger
+from gateway.model import Json, StoodStill
+from gateway.runtime import health
+from gateway.runtime.crashes import Crashes
+from gateway.runtime.inbox import Inbox
+from gateway.runtime.north import North, Task
+from gateway.runtime.poison import Poison
+from gateway.runtime.self_alarms import Supervision
+from gateway.runtime.site_loop import Decisions
+from gateway.runtime.systemd import notify, watchdog_interval
+
+_log = logger(__name__)
+
+_HEALTH_EVERY = 60.0
+_STILL_S = 6.0
+"""Between two looks a second apart: nobody watched, for over 5 s."""
+_STUCK = 30.0
+"""A task that has not moved for so long is stuck: the watchdog is not fed any more."""
+
+
+class Vitals:
+    """Looks at all rooms, changes nothing. `folder`: where the store lies."""
+
+    def __init__(  # noqa: PLR0913 - it looks at everything
+        self,
+        folder: Path,
+        journal: Journal,
+        clock: Clock,
+        *,
+        crashes: Crashes,
+        poison: Poison,
+        inbox: Inbox,
+        supervision: Supervision,
+        decisions: Decisions,
+        north: North,
+        lines: Mapping[str, Line],
+        telemetry: Telemetry,
+        cameras: Callable[[], Mapping[str, Json]] | None,
+    ) -> None:
+        self._folder = folder
+        self._journal = journal
+        self._clock = clock
+        self._crashes = crashes
+        self._poison = poison
+        self._inbox = inbox
+        self._supervision = supervision
+        self._decisions = decisions
+        self._uplink = north.uplink
+        self._north = north
+        self._lines = lines
+        self._telemetry = telemetry
+        self._cameras = cameras
+
+    def tasks(self) -> list[Task]:
+        """What is to run."""
+        return [
+            Task("health", self._tell_health),
+            Task("supervision", self._supervise),
+            Task("watchdog", self._feed_watchdog),
+        ]
+
+    def health(self) -> dict[str, Json]:
+        """The state of everything, as it is told."""
+        lines = {name: line.snapshot() for name, line in self._lines.items()}
+        data = health.data(lines, self._journal.stats(), self._uplink.snapshot(), self._clock.now(), self._folder)
+        if self._cameras is not None:
+            data |= self._cameras()
+        data["process"] = {
+            "reduced": self._crashes.reduced,
+            "crashes": self._crashes.recent,
+            "refused": [*self._poison.refused],
+            "refusals": self._poison.refusals,
+            "untold": self._telemetry.failures,
+            "ignored": self._north.ignored,
+        }
+        return data
+
+    def is_alive(self) -> bool:
+        """Every task moves."""
+        now = self._clock.now().mono
+        beats = [self._uplink.beat, *(line.beat for line in self._lines.values())]
+        if len(self._inbox):
+            beats.append(self._decisions.stepped)
+        stuck = [beat for beat in beats if now - beat > _STUCK and beat]
+        if stuck:
+            _log.error("a task is stuck", for_s=round(now - min(stuck)))
+        return not stuck
+
+    def is_well(self) -> bool:
+        """It lives, what it decides is kept, and nothing of it is off."""
+        return not (self._crashes.reduced or self._journal.lost) and self.is_alive()
+
+    # ---- what runs --------------------------------------------------------------------------------
+
+    async def _supervise(self) -> None:
+        before = self._clock.now().mono
+        while True:
+            await asyncio.sleep(1.0)
+            now = self._clock.now()
+            still, before = now.mono - before, now.mono
+            if still > _STILL_S:
+                _log.warning("the process stood still", for_s=round(still, 1))
+                self._inbox.remind(StoodStill(now, __version__, now.wall - still))
+            self._supervision.look(now)
+            self._crashes.look(now)
+
+    async def _tell_health(self) -> None:
+        """Each minute, and within a second of a line or the link coming up or going down."""
+        told, before = -_HEALTH_EVERY, tuple[bool, ...]()
+        while True:
+            now = self._clock.now().mono
+            state = (self._uplink.connected, *(line.up for line in self._lines.values()))
+            if state != before or now - told >= _HEALTH_EVERY:
+                told, before = now, state
+                self._uplink.set_health(self.health())
+            await asyncio.sleep(1.0)
+
+    async def _feed_watchdog(self) -> None:
+        """Feed systemd's watchdog while every task moves."""
+        interval = watchdog_interval()
+        while interval is not None:
+            if self.is_alive():
+                notify("WATCHDOG=1")
+            await asyncio.sleep(interval)

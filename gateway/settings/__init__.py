@@ -1,0 +1,1 @@
+"""From the site file's models to what runs."""

@@ -1,0 +1,94 @@
+"""`cameras` and `access` of the site file as the gatehouse and the site want them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from gateway.config.access import Access
+from gateway.config.cameras import Camera, Direction
+from gateway.config.gates import CameraRelay
+from gateway.config.site import SiteFile
+from gateway.config.units import Secret
+from gateway.secret import SecretPlace
+from gateway.settings.types import CameraUse, ListSettings
+from gateway.site.confidence import SCALES
+from gateway.site.settings import AccessSettings, Rule
+
+
+def camera_uses(file: SiteFile) -> tuple[CameraUse, ...]:
+    """Every camera, with the relay that a gate opens by."""
+    relays = {
+        gate.open.camera: (gate.open.io, gate.pulse)
+        for gate in file.gates.values()
+        if isinstance(gate.open, CameraRelay)
+    }
+    return tuple(_use(name, camera, relays.get(name)) for name, camera in file.cameras.items())
+
+
+def access_settings(file: SiteFile) -> AccessSettings:
+    """For `SiteSettings.access`. Without plate cameras (`cameras` is empty) the site knows no plates."""
+    said = file.access or Access()
+    return AccessSettings(
+        min_confidence=said.min_confidence,
+        dedup=said.dedup,
+        unknown=Rule(said.unknown.in_, said.unknown.out),
+        no_plate=Rule(said.no_plate.in_, said.no_plate.out),
+        blocked=Rule(said.blocked.in_, said.blocked.out),
+        special=dict(said.special),
+        pictures=said.pictures,
+        cameras={name: camera.gate for name, camera in file.cameras.items() if camera.mode is not None},
+        scales={name: scale for name, camera in file.cameras.items() if (scale := _scale(camera)) is not None},
+    )
+
+
+def list_settings(file: SiteFile) -> ListSettings:
+    """Where the lists lie and how they are read."""
+    named = file.access.lists if file.access else ()
+    return ListSettings(
+        Path(file.store.path) / "lists",
+        tuple(Path(str(path)) for path in named),
+        ZoneInfo(file.site.timezone),
+        frozenset(file.gates),
+    )
+
+
+def _scale(camera: Camera) -> float | None:
+    """The top of its confidence; None: learnt."""
+    if camera.confidence is not None:
+        return SCALES[camera.confidence]
+    return SCALES["0-1"] if camera.driver == "platerecognizer" else None
+
+
+def _use(name: str, camera: Camera, relay: tuple[int, float] | None) -> CameraUse:
+    said = camera.direction
+    told = said.by_camera if isinstance(said, Direction) else None
+    return CameraUse(
+        id=name,
+        driver=camera.driver,
+        address=camera.address,
+        mode=camera.mode,
+        way=None if isinstance(said, Direction) else said,
+        ways={} if told is None else {"forward": told.forward, "reverse": told.reverse},
+        utc_offset=_seconds(camera.utc_offset),
+        username=camera.username,
+        password=_reader(camera.password),
+        token=_reader(camera.token),
+        snapshot=camera.snapshot,
+        relay=relay,
+        channel=camera.channel,
+    )
+
+
+def _reader(secret: Secret | None) -> Callable[[], str] | None:
+    if secret is None:
+        return None
+    path = None if secret.file is None else Path(str(secret.file))
+    return SecretPlace(path, secret.credential, secret.env).read
+
+
+def _seconds(offset: str | None) -> float | None:
+    """Seconds east of UTC of `+08:00`."""
+    if offset is None:
+        return None
+    hours, _, minutes = offset[1:].partition(":")
+    return (-1.0 if offset[0] == "-" else 1.0) * (int(hours) * 3600 + int(minutes) * 60)

@@ -1,0 +1,122 @@
+"""Decisions and the journal: what waits for its commit, and what has become of it when that comes."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+from gateway.clock import Clock
+from gateway.cloud.journal.journal import Journal
+from gateway.model import Answer, Command, Instant, Json, Operate, Outcome, OwnHealth, Quality, Reading, Stream
+from gateway.runtime.inbox import Inbox
+from gateway.runtime.poison import Poison
+from gateway.runtime.site_loop import Act, Decisions
+from gateway.site.site import Site
+from tests.site.compound import ALL, yard
+
+_SOURCE = "/sites/s/gateways/g"
+
+
+class Wired:
+    """The site of the tests over a real journal; orders end here."""
+
+    def __init__(self, journal: Journal, folder: Path) -> None:
+        self.clock = Clock()
+        self.journal = journal
+        self.inbox = Inbox()
+        self.done: list[Act] = []
+        self.standing: list[tuple[dict[str, Mapping[str, Json]], int]] = []
+        self.decisions = Decisions(
+            lambda: Site(yard(), bytes(16)),
+            self.inbox,
+            journal,
+            self.clock,
+            Poison(folder / "poison", "1", {}),
+            do=self.done.append,
+            tell_standing=lambda standing, upto: self.standing.append((dict(standing), upto)),
+            emitted=lambda _effects, _now: None,
+        )
+        self.decisions.restore(folder)
+
+    @property
+    def now(self) -> Instant:
+        return self.clock.now()
+
+    async def committed(self) -> None:
+        there = asyncio.Event()
+        self.journal.append([], then=there.set)
+        async with asyncio.timeout(5):
+            await there.wait()
+
+    def command(self, jti: str, cmd: str) -> None:
+        now = self.now
+        self.decisions.step(Command(jti, "i", "s", "k", ALL, cmd, {"gate": "south"}, now.wall + 60, None, now))
+
+    def burn(self, device: str) -> None:
+        for _ in range(2):
+            now = self.now
+            self.decisions.step(Answer(device, {"fire": Reading(1, None, None, Quality.GOOD, None, now)}, now))
+
+    def orders(self, point: str) -> list[Operate]:
+        return [act for act in self.done if isinstance(act, Operate) and act.point == point]
+
+
+@asynccontextmanager
+async def wired(folder: Path) -> AsyncIterator[Wired]:
+    clock = Clock()
+    async with Journal(folder, source=_SOURCE, now=clock.now, keep={}, max_size=1 << 26, alarm_reserve=0) as journal:
+        yield Wired(journal, folder)
+
+
+async def test_a_release_that_waited_for_its_commit_is_not_written_after_the_fires_hold(tmp_path: Path) -> None:
+    async with wired(tmp_path) as site:
+        site.command("a", "gate.hold")
+        await site.committed()
+        (held,) = site.orders("do3")
+        site.decisions.step(Outcome(held.order, True, "", None, site.now))
+
+        site.command("b", "gate.release")
+        site.burn("smoke-1")
+        site.burn("smoke-2")
+        assert [order.value for order in site.orders("do3")] == [True, True], "the fire's hold does not wait"
+        await site.committed()
+
+        assert [order.value for order in site.orders("do3")] == [True, True]
+        told = []
+        while (item := site.inbox.take()) is not None:
+            told.append(item)
+        withdrawn = [item for item in told if isinstance(item, Outcome) and item.detail == "withdrawn"]
+        assert len(withdrawn) == 1, "every order has one outcome"
+
+
+async def test_behind_a_slow_disk_a_fire_is_told_before_its_commit_and_nothing_else_is(tmp_path: Path) -> None:
+    async with wired(tmp_path) as site:
+        with closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as other:
+            for _ in range(3):
+                other.execute("BEGIN IMMEDIATE")
+                asyncio.get_running_loop().call_later(0.6, other.execute, "COMMIT")
+                await site.committed()
+            assert site.journal.slow
+            other.execute("BEGIN IMMEDIATE")
+            site.standing.clear()
+            site.burn("smoke-1")
+            ((told, upto),) = site.standing[-1:]
+            assert [(one["device"], one["uncommitted"]) for one in told.values()] == [("smoke-1", True)]
+            assert upto == 0
+            site.decisions.step(OwnHealth("gateway/clock", False, "x", site.now))
+            assert site.standing[-1:] == [(told, upto)], "what is no fire waits"
+            other.execute("COMMIT")
+        await site.committed()
+        told, upto = site.standing[-1]
+        assert {str(one["kind"]): "uncommitted" in one for one in told.values()} == {"fire": False, "gateway": False}
+        assert upto == site.journal.last(Stream.ALARM)
+
+
+async def test_what_moves_waits_for_its_commit_and_then_leaves(tmp_path: Path) -> None:
+    async with wired(tmp_path) as site:
+        site.command("a", "gate.open")
+        assert site.orders("do3") == []
+        await site.committed()
+
+        assert [order.value for order in site.orders("do3")] == [True]

@@ -39,7 +39,7 @@ class Module:
 
     def snapshot(self) -> SimpleNamespace:
         relay = SimpleNamespace(answering=self.answering)
-        return SimpleNamespace(up=True, losses=self.losses, devices={"relay": relay})
+        return SimpleNamespace(up=True, losses=self.losses, oddities=None, devices={"relay": relay})
 
     async def fetch(self, device: str, points: tuple[str, ...]) -> dict[str, Reading]:
         assert device == "relay"

@@ -150,7 +150,7 @@ class DialIn:
         """Whose registration it is, and whether more could make one of it. Heart-beats may come before."""
         mine = [one for one in self._expected.values() if one.allows(caller.address)]
         fillers = {one.heartbeat for one in mine}
-        for text in (said, _without(said, fillers, ends=False).lstrip(b"\r\n")):
+        for text in (said, _without(said, fillers).lstrip(b"\r\n")):
             found = next((one for one in mine if text.startswith(one.registrations)), None)
             if found is not None or any(form.startswith(text) for one in mine for form in one.registrations):
                 return found, True
@@ -237,9 +237,9 @@ class _Caller(asyncio.Protocol):
         if self.expected is None:
             self._listen(self._said + data)
         elif self._wire is not None:
-            rest = _without(data, (self.expected.heartbeat, *self.expected.registrations))
-            if rest:
-                self._wire.data_received(rest)
+            # One beside an answer stays: who listens finds an answer anywhere, and it may end or begin as a heart-beat.
+            if not _is_filled_by(data, (self.expected.heartbeat, *self.expected.registrations)):
+                self._wire.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
@@ -291,13 +291,16 @@ class _Caller(asyncio.Protocol):
         self._port.refuse(self, f"no registration within {REGISTER_WITHIN_S:.0f} s", self._said)
 
 
-def _without(data: bytes, fillers: Iterable[bytes], *, ends: bool = True) -> bytes:
-    """The bytes less heart-beats and registrations before and (`ends`) behind them."""
+def _without(data: bytes, fillers: Iterable[bytes]) -> bytes:
+    """The bytes less heart-beats and registrations before them."""
     for filler in fillers:
-        if not filler:
-            continue
-        while data.startswith(filler) and (len(filler) > 1 or not data.strip(filler) or not ends):
+        while filler and data.startswith(filler):
             data = data[len(filler) :]
-        while ends and len(filler) > 1 and data.endswith(filler):
-            data = data[: -len(filler)]
     return data
+
+
+def _is_filled_by(data: bytes, fillers: Iterable[bytes]) -> bool:
+    """Whether they are heart-beats and registrations, and nothing else."""
+    for filler in sorted(fillers, key=len, reverse=True):
+        data = data.replace(filler, b"") if filler else data
+    return not data

@@ -8,6 +8,7 @@ the answer to a write.
 import asyncio
 import logging
 import os
+import secrets
 import socket
 import termios
 import time
@@ -28,7 +29,7 @@ from drivers.modbus.frames import Answer, Ask
 from drivers.modbus.requests import Request, Requests
 from drivers.modbus.settings import Device, LineSettings
 from drivers.modbus.trace import Oddities, Trace
-from drivers.modbus.wire import TcpWire
+from drivers.modbus.wire import Past, TcpWire
 from gateway.driver import Block, Decoded, Timing
 from gateway.errors import DeviceRefused, DeviceSilent, LineDown
 from gateway.model import Lane, Value
@@ -83,6 +84,8 @@ class ModbusLine:
         self._oddities = Oddities()
         self._settings = settings
         self._wire: TcpWire | BusWire | None = None
+        self._past = Past(secrets.randbelow(0xFFFF))
+        """Kept over all connections, and begun anywhere: a converter may hand out an answer that it has kept."""
         self._opening = asyncio.Lock()
         self._calls = calls
         self._own_calls = DialIn(settings.host or "", settings.port) if settings.listens and calls is None else None
@@ -233,14 +236,14 @@ class ModbusLine:
                 lost.writer()  # says why
                 raise LineDown("not connected")
             if self._wire is lost:
-                wire = await self._opened(lost)
+                wire = await self._opened()
                 self._oddities.reopened += 1
                 self._wire = wire
             return self._wire
 
-    async def _opened(self, lost: TcpWire | BusWire | None = None) -> TcpWire | BusWire:
-        """A new connection, in place of a lost one if there was one. Raises LineDown, OSError."""
-        wire = self._new_wire(lost)
+    async def _opened(self) -> TcpWire | BusWire:
+        """A new connection. Raises LineDown, OSError."""
+        wire = self._new_wire()
         try:
             if self._settings.serial is None:
                 await self._connect(wire)
@@ -251,11 +254,10 @@ class ModbusLine:
             raise
         return wire
 
-    def _new_wire(self, lost: TcpWire | BusWire | None) -> TcpWire | BusWire:
+    def _new_wire(self) -> TcpWire | BusWire:
         if not self._settings.is_bus:
             strict = self._settings.strict or self._settings.in_flight > 1
-            past = lost.past if isinstance(lost, TcpWire) else None
-            return TcpWire(self.frames, self._oddities, strict=strict, past=past)
+            return TcpWire(self.frames, self._oddities, strict=strict, past=self._past)
         drain = _DRAIN_SERIAL_S
         if self._settings.serial is None:
             drain = min(_DRAIN_TCP_S, max((device.timeout for device in self._settings.devices), default=_DRAIN_TCP_S))

@@ -60,10 +60,11 @@ class Dtu:
                     while True:
                         request = await reader.readexactly(8 if self.rtu else 12)
                         self.asked += 1
-                        self._writer.write(self.beats + self._answer(request))
+                        self._writer.write(self.beats + self.answer(request))
             await asyncio.sleep(AGAIN_S)
 
-    def _answer(self, request: bytes) -> bytes:
+    def answer(self, request: bytes) -> bytes:
+        """What the device says to that."""
         if not self.rtu:
             return self._moved(right(request), 9)
         answer = self._moved(body(b"\0" * 6 + request), 3)

@@ -13,10 +13,13 @@ from drivers.modbus.dialin import DialIn
 from drivers.modbus.line import ModbusLine, lines
 from drivers.modbus.settings import LineSettings
 from gateway.errors import DeviceSilent, LineDown
+from tests.drivers.modbus.converter import sealed
 from tests.drivers.modbus.dtu import Dtu, connected
 from tests.drivers.modbus.lines import holding, unit, until
 
 IMEI = "866123456789012"
+HOLDING = sealed(bytes.fromhex("01 03 00 00 00 02"))
+"""The read that the line of these tests asks."""
 
 
 def free_port() -> int:
@@ -79,6 +82,22 @@ async def test_a_device_that_dials_in_is_read(rtu: bool, heartbeat: bytes, regis
     ):
         for _ in range(3):
             assert await value(line) == 5
+
+
+@pytest.mark.parametrize("rtu", [True, False])
+@pytest.mark.parametrize("end", [2, 4])
+async def test_an_answer_that_ends_as_a_heart_beat_is_heard_whole(rtu: bool, end: int) -> None:
+    """Else a value that is never there while all is well, as that of a fire, could not be read at all."""
+    request = HOLDING if rtu else bytes.fromhex("00 01 00 00 00 06") + HOLDING[:-2]
+    heartbeat = Dtu(0, b"", rtu=rtu, offset=1).answer(request)[-end:]
+    port = free_port()
+    async with (
+        listening(settings(port, rtu=rtu, heartbeat=heartbeat)) as (found, _),
+        Dtu(port, IMEI.encode(), rtu=rtu, offset=1).calling(),
+        found["dtu"] as line,
+    ):
+        for _ in range(3):
+            assert await value(line) == 1
 
 
 async def test_several_on_one_port_are_told_apart_by_what_they_say_first() -> None:

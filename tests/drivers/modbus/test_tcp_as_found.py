@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count, repeat
 
@@ -303,3 +304,25 @@ async def test_one_byte_at_a_time_is_an_answer_all_the_same() -> None:
 
     async with Stranger(script).serving() as server, tcp(server.port, unit(1, *holding(0))) as line:
         assert await lost_of(line, 3, timeout=1.0) == 0
+
+
+@pytest.mark.parametrize("in_flight", [1, 4])
+async def test_an_answer_kept_from_a_lost_connection_is_nobodys(in_flight: int) -> None:
+    """A converter hands it out in the next connection, whether that follows at once or after the line was closed."""
+    kept: list[bytes] = []
+
+    def script(request: bytes) -> Iterable[Says]:
+        if len(server.asked) % 2:  # its answer goes to the next connection, as that of another place
+            kept.append(frame(int.from_bytes(request[:2], "big"), body(request[:8] + b"\x0f\xa0" + request[10:])))
+            return [None]
+        return [*kept, right(request)]
+
+    server = Stranger(script)
+    async with server.serving():
+        line = tcp(server.port, *one_device(), in_flight=in_flight)
+        for _ in range(READS):
+            with suppress(LineDown):
+                async with line:
+                    for block in line.blocks():
+                        assert await values(line, block) == expected(block)
+    assert len(server.asked) >= 2 * READS

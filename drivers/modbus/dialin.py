@@ -236,10 +236,11 @@ class _Caller(asyncio.Protocol):
         """Bytes: a registration, or what is for the line."""
         if self.expected is None:
             self._listen(self._said + data)
-        elif self._wire is not None:
+        elif self._wire is not None and not _is_filled_by(
+            data, (self.expected.heartbeat, *self.expected.registrations)
+        ):
             # One beside an answer stays: who listens finds an answer anywhere, and it may end or begin as a heart-beat.
-            if not _is_filled_by(data, (self.expected.heartbeat, *self.expected.registrations)):
-                self._wire.data_received(data)
+            self._wire.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""

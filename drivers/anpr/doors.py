@@ -14,6 +14,8 @@ from gateway.errors import ConfigError
 from gateway.model import Instant
 
 PREFIX = "/cameras/"
+MOST_PASSAGES = 8
+"""Passages of one push; no car park sends more at once, and who does would shed those of other cameras."""
 Refusal = Literal["stranger", "path", "other-camera", "ambiguous"]
 
 

@@ -20,7 +20,7 @@ from typing import TypeVar
 from drivers.anpr import vzenith
 from drivers.anpr.capture import Capture, Reply, Report, Unreadable
 from drivers.anpr.crowd import Crowd
-from drivers.anpr.doors import Camera, Doors, checked, push_of
+from drivers.anpr.doors import MOST_PASSAGES, Camera, Doors, checked, push_of
 from drivers.anpr.guesses import ALARM as GUESSED
 from drivers.anpr.guesses import AT_ONCE, Guesses
 from drivers.anpr.http import Head, Refused, Wire, inflated
@@ -39,8 +39,6 @@ ANSWER_WITHIN = 0.15
 BODY_WITHIN = 10.0
 """Seconds for the whole body, and for waiting until there is room for it."""
 MAX_BODY = 4 << 20
-MOST_PASSAGES = 8
-"""Passages of one push; no car park sends more at once, and who does would shed those of other cameras."""
 _AT_ONCE = 64 << 10
 """Bytes of a body that is understood at once; more is understood beside the loop."""
 _LARGE = 1 << 20

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from drivers.anpr import dahua, hikvision
 from drivers.anpr.capture import CameraSettings, Capture, Report, Unreadable
-from drivers.anpr.doors import Camera, push_of
+from drivers.anpr.doors import MOST_PASSAGES, Camera, push_of
 from drivers.anpr.joining import JOIN_WITHIN, Joiner, Read
 from drivers.anpr.multipart import Part, boundary_of
 from drivers.anpr.pieces import is_picture
@@ -34,6 +34,11 @@ _LOOK_AGAIN = 30.0
 _ANSWER_WITHIN = 15.0
 _QUERY_WITHIN = 15.0
 _QUERY_LARGEST = 1 << 20
+_STEPS = 32
+"""Steps through a stream in one turn of the loop: two for a part."""
+_PAUSE = 3.0
+"""Times as long as it took to understand what came, nothing more is read."""
+_LONGEST_PAUSE_S = 0.25
 _NOT_HERE = frozenset({400, 404, 405, 501})
 
 
@@ -189,9 +194,26 @@ class Puller:
                 continue
             if not data:
                 return
-            for part in stream.feed(data):
+            await self._understand(stream, joiner, data)
+
+    async def _understand(self, stream: PartStream, joiner: Joiner, data: bytes) -> None:
+        """What came, a few parts a turn of the loop; then a pause, so that a flood takes a quarter of the time at most.
+
+        Meanwhile nothing is read, so the camera waits.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            begun = loop.time()
+            parts = stream.feed(data, _STEPS)
+            done = [self._understood(joiner, part) for part in parts]
+            took = loop.time() - begun
+            for captures in done:
                 self._attempt = 0
-                await self._hand_over(self._understood(joiner, part))
+                await self._hand_over(captures)
+            await asyncio.sleep(min(_PAUSE * took, _LONGEST_PAUSE_S))
+            if not stream.has_more:
+                return
+            data = b""
 
     def _understood(self, joiner: Joiner, part: Part) -> tuple[Capture, ...]:
         """The captures that are complete by this part."""
@@ -209,7 +231,8 @@ class Puller:
             return ()
         self._tally.heard(report, self._clock.now().wall)
         self._tally.say(self._camera.id, self.alarm)
-        return done
+        self._tally.counts["cut"] += max(0, len(done) - MOST_PASSAGES)
+        return done[:MOST_PASSAGES]
 
     def _read_mine(self, part: Part, settings: CameraSettings) -> Report:
         """What a part says of this camera: of a recorder's channels, without one in the file, the first."""
@@ -244,13 +267,14 @@ class Puller:
     async def _kept(self, since: float) -> list[Capture]:
         """The camera's records after a time, the oldest first."""
         body = hikvision.query(_written(since, self._camera.settings.utc_offset))
-        payload = b""
+        payload = bytearray()
         async with self._account.ask(hikvision.PLATES, method="POST", body=body) as answer:
             while data := await answer.read():
                 payload += data
                 if len(payload) > _QUERY_LARGEST:
                     raise Unreadable("too many records")
-        report = hikvision.parse(payload, "application/xml", hikvision.PLATES, self._camera.settings)
+        settings = self._camera.settings
+        report = await asyncio.to_thread(hikvision.parse, bytes(payload), "application/xml", hikvision.PLATES, settings)
         later = [one for one in report.captures if one.seen is not None and one.seen.wall > since]
         return sorted(later, key=lambda one: one.seen.wall if one.seen is not None else 0.0)
 

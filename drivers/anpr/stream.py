@@ -26,6 +26,8 @@ class PartStream:
     def __init__(self, boundary: bytes | None) -> None:
         self._delimiters = () if not boundary else (b"--" + boundary, boundary)
         self._delimiter = b""
+        self.has_more = False
+        """`feed` ended at its number of steps."""
         self._buffer = bytearray()
         self._searched = 0
         """Up to here no delimiter begins."""
@@ -35,13 +37,19 @@ class PartStream:
         self._given = False
         """The part that the buffer begins with has been handed over."""
 
-    def feed(self, data: bytes) -> list[Part]:
-        """The parts that are complete now. Raises Unreadable: no delimiter in sight, a part too large."""
+    def feed(self, data: bytes, steps: int = 1 << 30) -> list[Part]:
+        """The parts that are complete now. Raises Unreadable: no delimiter in sight, a part too large.
+
+        `steps`: steps to take at most, two for a part; then `has_more` says whether to feed nothing and go on.
+        """
         self._buffer += data
         found: list[Part] = []
-        while self._step(found):
-            pass
-        if len(self._buffer) > LARGEST:
+        self.has_more = True
+        for _ in range(steps):
+            if not self._step(found):
+                self.has_more = False
+                break
+        if not self.has_more and len(self._buffer) > LARGEST:
             raise Unreadable("a part over the limit")
         return found
 

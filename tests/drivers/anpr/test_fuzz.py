@@ -115,7 +115,14 @@ def test_any_bytes(payload: bytes, content_type: str) -> None:
 
 
 pieces = st.lists(
-    st.tuples(st.binary(min_size=1, max_size=60).filter(lambda body: b"bnd" not in body), st.booleans()),
+    st.tuples(
+        st.binary(min_size=1, max_size=60).filter(
+            lambda body: (
+                b"bnd" not in body and not body.endswith(b"\r")
+            )  # CR and LF may be the line end of the delimiter
+        ),
+        st.booleans(),
+    ),
     min_size=1,
     max_size=5,
 )

@@ -13,6 +13,8 @@ import orjson
 
 from gateway.model import Json, Reading
 
+CONTENT_TYPE = "application/cloudevents+json"
+
 SYNCED = "synced"
 UNSYNCED = "unsynced"
 CORRECTED = "corrected"

@@ -4,9 +4,8 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from gateway.cloud.mqtt.packets import Will
 from gateway.cloud.mqtt.session import Session
-from gateway.cloud.mqtt.types import Broker, Events
+from gateway.cloud.mqtt.types import Broker, Events, Will
 
 _GOODBYE = 1.0
 

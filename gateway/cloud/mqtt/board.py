@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping
 
 from gateway.clock import Clock
-from gateway.cloud.events import SYNCED, UNSYNCED, encode, envelope, event_id, timestamp, type_name
-from gateway.cloud.mqtt.packets import CONTENT_TYPE, Will
+from gateway.cloud.events import CONTENT_TYPE, SYNCED, UNSYNCED, encode, envelope, event_id, timestamp, type_name
 from gateway.cloud.mqtt.recall import Numbers
 from gateway.cloud.mqtt.retained import Slot, active_data
-from gateway.cloud.mqtt.types import Broker, Settings
+from gateway.cloud.mqtt.types import Broker, Settings, Will
 from gateway.model import Instant, Json
 
 _NONCE_EVERY_S = 60.0

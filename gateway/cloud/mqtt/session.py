@@ -1,4 +1,8 @@
-"""One MQTT connection, from the dialling to its end; never used twice.
+"""One MQTT connection, from the dialling to its end; never used twice. The only importer of paho.
+
+paho frames all that we send. It reads nothing: what a broker sends is foreign, and paho takes quadratic time over some
+of it, so our own `Parser` reads, and paho is told which of its messages are answered. paho has no thread, no queue and
+no reconnection here.
 
 A worker thread dials (name, TCP, TLS, reading of files), then the event loop owns the socket: nothing wakes a second
 thread for each message, and a message's id is known before its PUBACK can be looked at. A turn of the loop takes in a
@@ -10,12 +14,17 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from gateway.cloud.mqtt import codec as mqtt
-from gateway.cloud.mqtt import packets
-from gateway.cloud.mqtt.codec import Connack, Disconnect, Malformed, Parser, Puback, Publish, Suback
-from gateway.cloud.mqtt.packets import CONTENT_TYPE, Will
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from gateway.cloud.events import CONTENT_TYPE
+from gateway.cloud.mqtt import codec
+from gateway.cloud.mqtt.codec import MAX_PACKET, Connack, Disconnect, Malformed, Parser, Puback, Publish, Suback
 from gateway.cloud.mqtt.transport import Wire, connect, not_yet_valid
-from gateway.cloud.mqtt.types import MAX_COMMAND, Broker, Delivery, Ending, Events, Terms
+from gateway.cloud.mqtt.types import MAX_COMMAND, Broker, Delivery, Ending, Events, Terms, Will
 from gateway.errors import GatewayError, UplinkDown
 
 _SESSION_EXPIRY_S = 3600
@@ -26,19 +35,148 @@ _PACKETS = 256
 """Packets that one turn takes in."""
 _LONGEST = 0xFFFF
 """Bytes that a text may have in MQTT (1.5.4)."""
-_MIDS = 0xFFFF
 _UNSENT_ACKS = 16384
 """PUBACKs that wait in our buffer; a broker that keeps to our Receive Maximum (MQTT 5, 3.3.4) leaves 16 at most."""
 _TOO_SHORT_S = 0.02
 """A broker that greets within this time says nothing about the speed of the link."""
 
-_CLOUD_EVENT = packets.properties(CONTENT_TYPE)
-_REPLAYED = packets.properties(CONTENT_TYPE, user=("replay", "1"))
+
+def _properties(packet: int, **values: object) -> Properties:
+    properties = Properties(packet)  # type: ignore[no-untyped-call]
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties
+
+
+class _Packed(Properties):
+    """The properties of a PUBLISH, packed once; paho would pack them anew for each message."""
+
+    def __init__(self, **values: object) -> None:
+        super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        for name, value in {"ContentType": CONTENT_TYPE, **values}.items():
+            setattr(self, name, value)
+        # paho's own `__setattr__` refuses names that are no property.
+        object.__setattr__(self, "_bytes", super().pack())  # type: ignore[no-untyped-call]
+
+    def pack(self) -> bytes:
+        packed: bytes = self.__dict__["_bytes"]
+        return packed
+
+
+_CLOUD_EVENT = _Packed()
+_REPLAYED = _Packed(UserProperty=("replay", "1"))
+
+_COMMANDS = SubscribeOptions(qos=1, retainAsPublished=True)
+_ONCE = SubscribeOptions(qos=0)
+_NO_MORE = SubscribeOptions(qos=0, noLocal=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
 
 
 def overhead(topic: str) -> int:
     """Bytes that a PUBLISH takes at most beside its payload (MQTT 5, 3.3; a length field of 4 bytes)."""
-    return 1 + 4 + 2 + len(topic.encode()) + 2 + len(_CLOUD_EVENT)
+    return 1 + 4 + 2 + len(topic.encode()) + 2 + len(_CLOUD_EVENT.pack())
+
+
+class _Outlet:
+    """What paho takes for its socket: what it frames goes in line on the wire; who ends the wire is the session."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def send(self, data: bytes | bytearray, /) -> int:
+        self._wire.send(data)
+        return len(data)
+
+    def recv(self, _size: int, /) -> bytes:
+        raise BlockingIOError
+
+    def fileno(self) -> int:
+        return self._wire.fileno()
+
+    def setblocking(self, _flag: bool, /) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class _Client(Client):
+    """paho's client for what we send on one connection."""
+
+    def __init__(self, broker: Broker, will: Will | None, *, clean: bool) -> None:
+        five = broker.protocol == codec.V5
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id=broker.client_id,
+            clean_session=None if five else clean,
+            protocol=MQTTProtocolVersion(broker.protocol),
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        # 0: paho holds no message back. The window is ours.
+        self.max_inflight_messages_set(0)
+        self._five = five
+        self._broker = broker
+        self._clean = clean
+        self._outlet: _Outlet | None = None
+        self.asked: dict[int, Callable[[int], None]] = {}
+        """Who is told the answer, by the message id of a SUBSCRIBE that has none yet."""
+        if will is not None:
+            delay = {"WillDelayInterval": will.delay} if will.delay else {}
+            about = _properties(PacketTypes.WILLMESSAGE, ContentType=will.content_type, **delay)
+            self.will_set(will.topic, will.payload, qos=1, retain=will.retain, properties=about if five else None)
+
+    @property
+    def unanswered(self) -> int:
+        """Messages without a PUBACK."""
+        return len(self._out_messages)
+
+    def greet(self, wire: Wire, password: str | None) -> int:
+        """Put a CONNECT on the wire; its size in bytes."""
+        broker = self._broker
+        if password is not None:
+            # paho sends a password only beside a user, which may be empty.
+            self.username_pw_set(broker.username or "", password)
+        else:
+            self.username_pw_set(broker.username)
+        about = _properties(
+            PacketTypes.CONNECT,
+            SessionExpiryInterval=_SESSION_EXPIRY_S,
+            ReceiveMaximum=_COMMANDS_AT_ONCE,
+            MaximumPacketSize=MAX_PACKET,
+        )
+        terms: dict[str, Any] = {"clean_start": self._clean, "properties": about} if self._five else {}
+        self._outlet = _Outlet(wire)
+        self.connect(broker.host, broker.port, _keepalive(broker), **terms)
+        before = wire.waiting
+        self.loop_write()
+        return wire.waiting - before
+
+    def ask(self, topic: str, options: SubscribeOptions, answered: Callable[[int], None]) -> None:
+        """Send a SUBSCRIBE; the last one with the same `answered` counts. MQTT 3.1.1 knows only the QoS."""
+        _, mid = self.subscribe(topic, options=options) if self._five else self.subscribe(topic, options.QoS)
+        if mid is not None:
+            self.asked = {earlier: told for earlier, told in self.asked.items() if told != answered}
+            self.asked[mid] = answered
+
+    def acknowledged(self, mid: int) -> bool:
+        """A PUBACK came, so that paho keeps its message no more; False: there is no such message."""
+        return self._out_messages.pop(mid, None) is not None
+
+    def ping(self) -> None:
+        """Send a PINGREQ. Not by `loop_misc`, which knows nothing of what came since the ping."""
+        self._send_pingreq()
+
+    def _create_socket(self) -> _Outlet:
+        if self._outlet is None:
+            raise ConnectionError("not dialled")
+        return self._outlet
+
+    def _mid_generate(self) -> int:
+        # paho refuses to send under an id that is taken, and knows nothing of the ids of SUBSCRIBEs.
+        mid = super()._mid_generate()
+        while mid in self._out_messages or mid in self.asked:
+            mid = super()._mid_generate()
+        return mid
 
 
 class Session:
@@ -46,18 +184,12 @@ class Session:
 
     def __init__(self, broker: Broker, will: Will | None, events: Events, *, clean: bool = False) -> None:
         self._broker = broker
-        self._will = will
         self._events = events
-        self._clean = clean
         self._loop = asyncio.get_running_loop()
         self._parser = Parser(broker.protocol)
         self._wire: Wire | None = None
-        self._mid = 0
-        self._unanswered: set[int] = set()
-        self._subscribing: int | None = None
-        """Message id of the SUBSCRIBE that has no answer yet."""
-        self._reading: int | None = None
-        """The same for a retained message."""
+        self._client = _Client(broker, will, clean=clean)
+        self._client.on_socket_register_write = self._something_to_write
         self._keepalive = float(_keepalive(broker))
         self._sent_at = self._heard_at = self._loop.time()
         self._greeting, self._greeted_at = 0, 0.0
@@ -81,38 +213,30 @@ class Session:
         self, topic: str, payload: bytes, *, retain: bool = False, correlation: bytes | None = None, again: bool = False
     ) -> int | None:
         """Send one message at QoS 1; its message id, or None if the connection is over. `again`: it is a replay."""
-        if self.ended.done():
+        if self._client.socket() is None or self.ended.done():
             return None
-        if self._broker.protocol != mqtt.V5:
-            properties = b""
+        properties: Properties | None = _REPLAYED if again else _CLOUD_EVENT
+        if self._broker.protocol != codec.V5:
+            properties = None
         elif correlation is not None:
-            properties = packets.properties(CONTENT_TYPE, correlation=correlation)
-        else:
-            properties = _REPLAYED if again else _CLOUD_EVENT
-        mid = self._next_mid()
-        self._send(packets.publish(topic, payload, mid, retain=retain, properties=properties))
-        return mid
+            properties = _Packed(CorrelationData=correlation)
+        sent = self._client.publish(topic, payload, 1, retain, properties)
+        if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise RuntimeError(f"paho did not take a message: {sent.rc.name}")
+        return sent.mid
 
     def subscribe(self, topic: str) -> None:
         """Ask for `topic` at QoS 1, retained messages marked as such."""
-        if not self.ended.done():
-            self._subscribing = self._next_mid()
-            self._unanswered.discard(self._subscribing)
-            self._send(packets.subscribe(self._broker.protocol, topic, self._subscribing))
+        self._client.ask(topic, _COMMANDS, self._events.subscribed)
 
     def read(self, topic: str) -> None:
         """Ask for what is retained on `topic`; it arrives marked as retained, `Events.read` is told the SUBACK."""
-        if not self.ended.done():
-            self._reading = self._next_mid()
-            self._unanswered.discard(self._reading)
-            self._send(packets.subscribe(self._broker.protocol, topic, self._reading, packets.ONCE))
+        self._client.ask(topic, _ONCE, self._events.read)
 
     def read_no_more(self, topic: str) -> None:
         """Nothing is to come on `topic` any more. In MQTT 3.1.1 what we publish there ourselves goes on to come."""
-        if not self.ended.done() and self._broker.protocol == mqtt.V5:
-            mid = self._next_mid()
-            self._unanswered.discard(mid)
-            self._send(packets.subscribe(self._broker.protocol, topic, mid, packets.NO_MORE))
+        if self._broker.protocol == codec.V5:
+            self._client.ask(topic, _NO_MORE, _whatever)
 
     def check(self) -> float | None:
         """Keep alive; to be called again in so many seconds (None: the connection is over)."""
@@ -125,14 +249,14 @@ class Session:
             left = max(self._pinged_at, self._heard_at) + keepalive - now
             if left > 0:
                 return left
-            if not self._unanswered:
+            if not self._client.unanswered:
                 self._finish(Ending("no answer to a ping"))
                 return None
             return 1.0  # whether what is under way takes too long is the owner's to say
         left = min(self._sent_at, self._heard_at) + 0.75 * keepalive - now
         if left <= 0:
             self._pinged_at = now
-            self._send(packets.PING)
+            self._client.ping()
         return max(left, 0.1)
 
     def close(self) -> None:
@@ -140,7 +264,7 @@ class Session:
         if self._wire is None or self.ended.done():
             self.abort("closed")
             return
-        self._send(packets.GOODBYE)
+        self._client.disconnect()
         self._flush()
         if not self._writing and not self.ended.done():
             self._wire.half_close()
@@ -152,7 +276,8 @@ class Session:
     def abort(self, why: str, *, goodbye: bool = False, dead: bool = False) -> None:
         """End at once; with a `goodbye` the broker drops the Will, if it still hears us. `dead`: it answers nothing."""
         if goodbye and self._wire is not None and not self.ended.done():
-            self._wire.send(packets.GOODBYE)
+            self._client.disconnect()
+            self._client.loop_write()
             self._wire.flush()
         self._finish(Ending(why, dead=dead))
 
@@ -206,33 +331,16 @@ class Session:
         self._wire = wire
         self._loop.add_reader(wire.fileno(), self._readable)
         self._loop.call_later(self._broker.connect_timeout, self._too_late)
-        self.guarded(self._greet, password)
+        self.guarded(self._greet, wire, password)
 
     def _too_late(self) -> None:
         if not self._opened.done():
             self._finish(Ending("connected, but the broker does not answer"))
 
-    def _greet(self, password: str | None) -> None:
-        broker = self._broker
-        greeting = packets.Greeting(
-            broker.client_id,
-            _keepalive(broker),
-            self._clean,
-            broker.username,
-            password,
-            _SESSION_EXPIRY_S,
-            _COMMANDS_AT_ONCE,
-        )
-        packet = packets.connect(broker.protocol, greeting, self._will)
-        self._greeting, self._greeted_at = len(packet), self._loop.time()
-        self._send(packet)
-
-    def _next_mid(self) -> int:
-        self._mid = self._mid % _MIDS + 1
-        while self._mid in self._unanswered or self._mid in (self._subscribing, self._reading):
-            self._mid = self._mid % _MIDS + 1
-        self._unanswered.add(self._mid)
-        return self._mid
+    def _greet(self, wire: Wire, password: str | None) -> None:
+        self._greeted_at = self._loop.time()
+        self._greeting = self._client.greet(wire, password)
+        self._flush()
 
     def _readable(self) -> None:
         if not self._reading_on:
@@ -280,25 +388,20 @@ class Session:
             self._reading_on = True
             self._loop.call_soon(self._read_on)
 
-    def _understand(self, packet: mqtt.Packet, acks: list[tuple[int, int]]) -> Ending | None:
+    def _understand(self, packet: codec.Packet, acks: list[tuple[int, int]]) -> Ending | None:
         """Act on one packet; an Ending if it is the last."""
         if isinstance(packet, Connack):
             return self._greeted(packet)
         if isinstance(packet, Disconnect):
             return self._dismissed(packet.code)
         if isinstance(packet, Puback):
-            if packet.mid in self._unanswered:
-                self._unanswered.discard(packet.mid)
+            if self._client.acknowledged(packet.mid):
                 acks.append(packet)
         elif isinstance(packet, Publish):
             self._deliver(packet)
         elif isinstance(packet, Suback):
-            if packet.mid == self._subscribing:
-                self._subscribing = None
-                self._events.subscribed(packet.code)
-            elif packet.mid == self._reading:
-                self._reading = None
-                self._events.read(packet.code)
+            answered = self._client.asked.pop(packet.mid, _whatever)
+            answered(packet.code)
         else:
             self._pinged_at = None
         return None
@@ -307,12 +410,12 @@ class Session:
         if self._opened.done():
             raise Malformed("a second answer to CONNECT")
         broker = self._broker
-        if answer.code == mqtt.NOT_SUPPORTED:
-            mine, other = ("5", "3.1.1") if broker.protocol == mqtt.V5 else ("3.1.1", "5")
+        if answer.code == codec.NOT_SUPPORTED:
+            mine, other = ("5", "3.1.1") if broker.protocol == codec.V5 else ("3.1.1", "5")
             text = f"the broker refused us: it does not speak MQTT {mine}: try `protocol: {other}` in `uplink`"
             return Ending(text, refused=True, code=answer.code)
         if answer.code:
-            return Ending(f"the broker refused us: {mqtt.reason(answer.code)}", refused=True, code=answer.code)
+            return Ending(f"the broker refused us: {codec.reason(answer.code)}", refused=True, code=answer.code)
         if answer.qos < 1:
             return Ending("the broker takes no QoS 1", refused=True)
         if answer.keepalive is not None:
@@ -323,8 +426,8 @@ class Session:
         return None
 
     def _dismissed(self, code: int) -> Ending:
-        taken = code == mqtt.SESSION_TAKEN_OVER
-        text = f"the broker hung up: {mqtt.reason(code)}"
+        taken = code == codec.SESSION_TAKEN_OVER
+        text = f"the broker hung up: {codec.reason(code)}"
         if taken:
             text += ": another client uses this id"
         return Ending(text, refused=taken, hung_up=not taken, code=code)
@@ -333,14 +436,14 @@ class Session:
         """The other side ended it; before it has answered CONNECT the reason can only be guessed."""
         if self._opened.done():
             return how
-        mine = "5" if self._broker.protocol == mqtt.V5 else "3.1.1"
+        mine = "5" if self._broker.protocol == codec.V5 else "3.1.1"
         return f"{how} instead of an answer to CONNECT: client id, user or password, or MQTT {mine} (see `protocol:`)"
 
     def _deliver(self, message: Publish) -> None:
         def acknowledge() -> None:
-            if not self.ended.done() and message.qos:
+            if message.qos and self._client.socket() is not None and not self.ended.done():
                 self._unsent_acks += 1
-                self._send(packets.puback(message.mid))
+                self._client.ack(message.mid, message.qos)
                 if self._unsent_acks > _UNSENT_ACKS:
                     self._finish(Ending("the broker sends messages and takes no acknowledgement", garbled=True))
 
@@ -348,13 +451,9 @@ class Session:
         delivery = Delivery(message.size, message.retain, message.response_topic, acknowledge, message.correlation)
         self._events.arrived(message.topic, payload, delivery)
 
-    def _send(self, data: bytes) -> None:
+    def _something_to_write(self, _client: Client, _data: object, _socket: object) -> None:
         """All that is sent in this turn of the loop leaves together."""
-        if self._wire is None:
-            return
-        self._wire.send(data)
-        self._sent_at = self._loop.time()
-        if not self._flushing and not self._writing:
+        if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._writable)
 
@@ -362,6 +461,9 @@ class Session:
         self._flushing = False
         if self._wire is None or self.ended.done():
             return
+        if self._client.want_write():
+            self._sent_at = self._loop.time()
+            self._client.loop_write()
         rest = not self._wire.flush()
         if rest and not self._writing:
             self._loop.add_writer(self._wire.fileno(), self._writable)
@@ -396,3 +498,7 @@ class Session:
 def _keepalive(broker: Broker) -> int:
     """As the site file has it, in whole seconds (3.1.2.10)."""
     return max(1, round(broker.keepalive))
+
+
+def _whatever(_code: int) -> None:
+    """The answer to a question that nobody waits for."""

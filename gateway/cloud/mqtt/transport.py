@@ -57,7 +57,12 @@ class Wire:
             self.ended = "closed by the broker"
         return chunk
 
-    def send(self, data: bytes) -> None:
+    @property
+    def waiting(self) -> int:
+        """Bytes in line for `flush`."""
+        return len(self._waiting)
+
+    def send(self, data: bytes | bytearray) -> None:
         """Put `data` in line for `flush`."""
         self._waiting += data
 

@@ -50,6 +50,18 @@ class Broker:
     connect_timeout: float = 10.0
 
 
+class Will(NamedTuple):
+    """What the broker publishes when we are gone."""
+
+    topic: str
+    payload: bytes
+    content_type: str = ""
+    """MQTT 5 only, as the delay."""
+    retain: bool = True
+    delay: int = 0
+    """Seconds."""
+
+
 class Ending(NamedTuple):
     """Why a connection is over, or never was."""
 

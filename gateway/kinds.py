@@ -1,7 +1,7 @@
 """What each kind of alarm brings along unless the site file says otherwise. Pure."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class KindDefaults(NamedTuple):
@@ -33,3 +33,9 @@ ALARM_KINDS: Mapping[str, KindDefaults] = {
 
 RETAINED = ("alarm/active", "status", "health")
 """Topics below `T` of which only the latest message counts (page "MQTT contract")."""
+
+PassageReason = Literal[
+    "fire", "special", "needs-person", "blocked", "listed", "near-miss", "unknown", "expired", "not-yet", "other-gate",
+    "no-plate", "unread", "low-confidence", "no-confidence", "other-kind", "late", "too-late", "silent", "refused",
+]  # fmt: skip
+"""Which rule decided about a passage, or what came in between (page "MQTT contract")."""

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gateway.contract.data import ALARM, GATE, READING
 from gateway.contract.shapes import (
     DIALECT,
     Schema,
     choice,
     count,
     flag,
+    keyed,
     maybe,
+    moment,
     number,
     record,
     some,
@@ -122,6 +125,71 @@ def claims() -> Schema:
     }
 
 
+_VERSION: Final = {"type": ["string", "integer"]}
+_STATE: Final = {name: GATE["properties"][name] for name in ("commanded", "actual", "verified")}
+_UNTIL: Final = moment("When it ends by itself; `for: 0s`: no result")
+_STANDS: Final = record({"alarm": text("The occurrence"), "state": ALARM["properties"]["state"]})
+
+RESULTS: Final[Mapping[str, Schema]] = {
+    "gate.open": record({"gate": text(), "decision": choice(("opened", "joined", "held-open")), **_STATE}),
+    "gate.hold": record({"gate": text(), "decision": choice(("opened", "held-open")), **_STATE}),
+    "gate.release": record({"gate": text(), **_STATE}),
+    "fire.confirm": record({"zone": text()}),
+    "alarm.acknowledge": _STANDS,
+    "alarm.verify": _STANDS,
+    "alarm.reset": record({"disabled": maybe(text("The device, which was silent: reset on site with a note"))}),
+    "alarm.shelve": record({"until": _UNTIL, "alarms": count("So many that stand")}),
+    "device.disable": record({"until": _UNTIL}),
+    "device.enable": record({}),
+    "zone.test": record({"until": _UNTIL}),
+    "read": record({"device": text(), "readings": keyed(READING, "By point")}),
+    "write": record({"point": text(), "value": {"type": ["boolean", "number", "string"], "description": "Read back"}}),
+    "picture": record({"picture": text("The `id` of the `picture.taken` that comes")}),
+    "inspection.run": record({}),
+    "inspection.cancel": record({}),
+    "access.update": record(
+        {
+            "list": text(),
+            "version": _VERSION,
+            "lines": maybe(count("In the list that is now in force")),
+            "missing": maybe(count("Parts that have still to come; nothing has changed yet", minimum=1)),
+        }
+    ),
+    "access.forget": record(
+        {
+            "lists": some(text(), "From which it was taken"),
+            "csv": some(text(), "Files of people in which it still stands"),
+            "events": count("In which it was blanked"),
+            "pictures": count("That were erased"),
+        }
+    ),
+    "access.export": record(
+        {
+            "plate": text(),
+            "lists": some({"type": "object"}, "Its line in each list"),
+            "inside": maybe({"type": "object", "description": "`kind`, `since`"}),
+            "recent": some({"type": "object"}, "`camera`, `at` (seconds since 1970), `late`"),
+            "events": some({"type": "object"}, "`type`, `time`, `data` of the kept events that name it"),
+            "more": count("Events left out, the oldest"),
+        }
+    ),
+    "access.presence": record({"inside": flag()}),
+    "panel.duty": record({}),
+    "events.replay": record(
+        {"stream": choice(stream.value for stream in Stream), "first": count(), "last": count("What is kept of it")}
+    ),
+    "config.get": record({"file": text("The site file's text"), "digest": text("Of it, SHA-256")}),
+    "config.apply": record(
+        {
+            "digest": text("Of the new site file"),
+            "previous": maybe(text("Of the one before")),
+            "changed": flag("false: it is the one that runs"),
+            "trial": maybe(number("Seconds after which the one before comes back")),
+        }
+    ),
+}
+"""What each command answers when it was carried out. Null in its place: there is nothing to say, or it is a repeat."""
+
 _ERROR: Final = record({"code": choice(ERRORS), "message": {"type": "string"}})
 
 REPLY: Final[dict[str, Any]] = {
@@ -136,6 +204,13 @@ REPLY: Final[dict[str, Any]] = {
     ),
     "if": {"properties": {"ok": {"const": False}}},
     "then": {"required": ["error"]},
+    "allOf": [
+        {
+            "if": {"properties": {"cmd": {"const": name}, "ok": {"const": True}}, "required": ["cmd", "ok"]},
+            "then": {"properties": {"result": maybe(result)}},
+        }
+        for name, result in RESULTS.items()
+    ],
 }
 
 COMMAND: Final = record(

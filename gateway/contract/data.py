@@ -1,6 +1,6 @@
 """The `data` of the events that the site tells: alarms, access, gates, rounds, audit, telemetry. Pure."""
 
-from typing import Final
+from typing import Final, get_args
 
 from gateway.contract.shapes import (
     choice,
@@ -16,7 +16,7 @@ from gateway.contract.shapes import (
     text,
     value,
 )
-from gateway.kinds import ALARM_KINDS
+from gateway.kinds import ALARM_KINDS, PassageReason
 from gateway.model import Quality, Reason, Stream
 
 QUALITY: Final = [quality.value for quality in Quality]
@@ -89,7 +89,7 @@ PASSAGE: Final = record(
         "confidence": maybe(number("Normalised", maximum=100, minimum=0)),
         "list_kind": maybe(choice(("resident", "visitor", "staff", "service", "blocked"))),
         "decision": choice(("opened", "denied", "held-open", "rate-limited", "no-gate")),
-        "reason": text("The rule that decided"),
+        "reason": choice(get_args(PassageReason), "The rule that decided, or what came in between"),
         "seen_at": maybe(moment("The camera's time")),
         "ordered_at": maybe(moment("When the gate was told to open")),
         "opened_at": maybe(moment("When the gate had taken the order")),
@@ -249,6 +249,12 @@ TELEMETRY: Final = record(
     }
 )
 
+_SUBJECT: Final = text(
+    "As of its events: `DEVICE/POINT/NAME`; where no point is meant `WHAT/NAME`, of a device, a camera, a line, a "
+    "gate, a zone, a linkage, of a stream or topic that the broker refuses (`access/refused`), or of the box "
+    "(`gateway/clock`)"
+)
+
 ACTIVE: Final = record(
     {
         "journal": maybe(text("Whose number `upto` is")),
@@ -264,7 +270,11 @@ ACTIVE: Final = record(
             flag("false: the store cannot be written, more numbers than `given` are in use; else left out")
         ),
         "alarms": some(
-            {**ALARM, "properties": {**ALARM["properties"], "subject": text("`DEVICE/POINT/NAME`, as of its events")}},
+            {
+                **ALARM,
+                "properties": {**ALARM["properties"], "subject": _SUBJECT},
+                "required": [*ALARM["required"], "subject"],
+            },
             "What stands; the most severe first, then the oldest",
         ),
         "more": count("How many more stand, left out because the message would be over 128 KiB"),

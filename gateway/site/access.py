@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from gateway.kinds import PassageReason
 from gateway.model import Instant, Json, Passage, Way
 from gateway.site.camera_clock import OLD, CameraClock
 from gateway.site.confidence import Scale
@@ -28,10 +29,7 @@ class Decision:
     """What was decided about a passage, and by which rule."""
 
     decision: Literal["opened", "denied", "held-open", "no-gate"]
-    reason: str
-    """fire; special; needs-person (special, too often); blocked; listed; near-miss; unknown, expired, not-yet,
-    other-gate (the rule for the unknown); no-plate, unread, low-confidence, no-confidence, other-kind (the rule for no
-    plate); late."""
+    reason: PassageReason
     plate: Plate | None = None
     """As it was read."""
     listed: str | None = None
@@ -105,7 +103,7 @@ def _judge_listed(sight: Sight, plate: Plate, lists: Lists, settings: AccessSett
     return _unknown(sight, plate, lines, settings)
 
 
-def _why_none(plate: Plate | None) -> str:
+def _why_none(plate: Plate | None) -> PassageReason:
     """No plate, one that was read in part, or words out of the picture."""
     if plate is None:
         return "no-plate"
@@ -141,7 +139,7 @@ def _unknown(
     return settings.unknown.of(way), _because("unknown", plate)
 
 
-def _why_not(entries: list[Entry], sight: Sight) -> str:
+def _why_not(entries: list[Entry], sight: Sight) -> PassageReason:
     """Why a listed plate is not let in."""
     mine = [entry for entry in entries if entry.kind != "blocked"]
     if any(entry.holds(sight.wall) for entry in mine):
@@ -153,7 +151,7 @@ def _counts(entry: Entry, sight: Sight) -> bool:
     return entry.holds(sight.wall) and entry.opens(sight.gate)
 
 
-def _because(reason: str, plate: Plate | None, line: tuple[str, Entry] | None = None) -> Decision:
+def _because(reason: PassageReason, plate: Plate | None, line: tuple[str, Entry] | None = None) -> Decision:
     if line is None:
         return Decision("denied", reason, plate)
     return Decision("denied", reason, plate, line[1].plate, line[0], line[1].kind)

@@ -8,6 +8,7 @@ came to nothing is a denial, `silent` or `refused`. The passage's key is remembe
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from gateway.kinds import PassageReason
 from gateway.masks import without_plates
 from gateway.model import (
     Effect,
@@ -207,7 +208,8 @@ class Passages:
         if item.ok:
             yield from self._moved(one.car, now)
         else:
-            one.data |= {"decision": "denied", "reason": "refused" if item.detail == "refused" else "silent"}
+            why: PassageReason = "refused" if item.detail == "refused" else "silent"
+            one.data |= {"decision": "denied", "reason": why}
             self._shut(one)
         yield self._event(one.data, one.at, now)
 

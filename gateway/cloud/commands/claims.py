@@ -25,8 +25,8 @@ DEFAULT_ALLOW = frozenset({
 })  # fmt: skip
 """What a key without `allow` may ask for."""
 
-_LIFE_MOVING = 120.0
-_LIFE = 3600.0
+_LIFE_MOVING_S = 120.0
+_LIFE_S = 3600.0
 _LAST_SECOND = 253402300799.0  # 9999-12-31T23:59:59Z
 _JTI = 128
 _PERSON = 200
@@ -75,6 +75,11 @@ class Granted(NamedTuple):
     """`exp` as it was signed."""
     fresh: bool
     """A nonce of this process shows that it was not recorded before."""
+
+
+def longest_life(cmd: str) -> float:
+    """Seconds that `exp` may lie after `iat`."""
+    return _LIFE_MOVING_S if cmd in MOVING else _LIFE_S
 
 
 def said(claims: object) -> Said:
@@ -130,7 +135,7 @@ def judge(
     if cmd not in allow:
         raise Rejection("not-allowed", f"{cmd} is not in the list of this key")
     life = exp - iat
-    most = _LIFE_MOVING if cmd in MOVING else _LIFE
+    most = longest_life(cmd)
     if life > most:
         raise Rejection("bad-args", f"exp: {life:.0f} s after iat; {most:.0f} s at most for {cmd}")
     args = _args(cmd, claims.get("args", {}))

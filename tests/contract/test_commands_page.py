@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from gateway.cloud.claims import DEFAULT_ALLOW, longest_life
+from gateway.cloud.commands.claims import DEFAULT_ALLOW, longest_life
 from gateway.contract.commands import ERRORS, RESULTS, claims
 from gateway.contract.events import EVENTS
 from gateway.kinds import PassageReason

@@ -25,11 +25,6 @@ class Node:
     text: str = ""
     children: list["Node"] = field(default_factory=list)
 
-    def child(self, name: str) -> "Node | None":
-        """The first child of that name, whatever its case."""
-        name = name.lower()
-        return next((one for one in self.children if one.name.lower() == name), None)
-
     def named(self, *names: str) -> Iterator["Node"]:
         """Every element below (and this one) with one of the names, whatever the case, in document order."""
         wanted = {name.lower() for name in names}

@@ -41,16 +41,6 @@ def type_name(name: str) -> str:
     return f"sitegateway.{name}.v1"
 
 
-def source(site: str, gateway: str) -> str:
-    """The CloudEvents `source` of this gateway."""
-    return f"/sites/{site}/gateways/{gateway}"
-
-
-def topic_root(root: str, site: str, gateway: str) -> str:
-    """What every topic of this gateway begins with (`T` of the contract)."""
-    return f"{root}/{site}/{gateway}"
-
-
 def event_id(wall: float, entropy: int) -> str:
     """A UUIDv7 (RFC 9562, 5.7) from the time and the low 74 bits of `entropy`.
 

@@ -1,4 +1,4 @@
-"""Looking at files: the text of a site file, secrets, and whether what it names is there."""
+"""Looking at files: the text of a site file, and whether what it names is there."""
 
 import os
 import stat
@@ -11,9 +11,6 @@ from pydantic import BaseModel
 from gateway.config.problems import Finding, Problem
 from gateway.config.source import MAX_BYTES, SourceError
 from gateway.config.units import Secret
-from gateway.errors import ConfigError
-
-_MAX_SECRET = 64 << 10
 
 
 def read_file(file: str) -> bytes:
@@ -38,27 +35,6 @@ def why(error: Exception) -> str:
     if isinstance(error, PermissionError):
         return "found a file that may not be read"
     return f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
-
-
-def read_secret(secret: Secret, base: Path) -> str:
-    """The secret itself, without a line end. `base`: the folder of the site file. Raises ConfigError."""
-    if secret.env is not None:
-        value = os.environ.get(secret.env)
-        if value is None:
-            raise ConfigError(f"the environment has no {secret.env}")
-        return value
-    path = _credential(secret.credential) if secret.credential is not None else secret.file
-    if path is None:
-        raise ConfigError(f"no credential {secret.credential}: systemd passed none (CREDENTIALS_DIRECTORY)")
-    try:
-        with (base / path).open("rb") as stream:
-            data = stream.read(_MAX_SECRET + 1)
-        text = data.decode().rstrip("\r\n")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"the secret {path}: {why(error)}") from error
-    if len(data) > _MAX_SECRET or not text:
-        raise ConfigError(f"the secret {path} is empty or too long")
-    return text
 
 
 def _credential(name: str) -> Path | None:

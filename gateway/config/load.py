@@ -13,14 +13,14 @@ from typing import Any, Literal
 
 from gateway.config.assemble import Assembly, assemble
 from gateway.config.checks import check
-from gateway.config.disk import missing_files, read_file, read_secret
+from gateway.config.disk import missing_files, read_file
 from gateway.config.facts import Facts
 from gateway.config.problems import MOST, Finding, Level, Problem
 from gateway.config.profiles import Sheet, Shelf, place, shipped
 from gateway.config.site import SiteFile
 from gateway.config.source import Source, SourceError, read
 
-__all__ = ["Loaded", "Problem", "load", "read_secret", "schema", "shipped"]
+__all__ = ["Loaded", "Problem", "load", "schema", "shipped"]
 
 
 @dataclass(frozen=True, slots=True)

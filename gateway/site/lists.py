@@ -207,11 +207,6 @@ class Lists:
             return Lists((*self.lists, new))
         return Lists(new if one.name == new.name else one for one in self.lists)
 
-    def without(self, plate: str, version: Version) -> tuple["Lists", tuple[str, ...]]:
-        """Without this plate, and the names of the lists that had it (`access.forget`)."""
-        names = tuple(one.name for one in self.lists if plate in one)
-        return Lists(changed(one, version, (), (plate,)) if one.name in names else one for one in self.lists), names
-
     def find(self, plate: str) -> list[tuple[str, Entry]]:
         """(name of the list, line) for every line of this plate."""
         return [(one.name, entry) for one in self.lists for entry in one.find(plate)]

@@ -18,7 +18,7 @@ AT = Instant(5.0, 1_795_000_000.25, synced=True)
 def made(**changes: object) -> bytes:
     attributes: dict[str, object] = {
         "id_": "0199-x",
-        "source": events.source("xima-xincun", "xmxc-01"),
+        "source": "/sites/xima-xincun/gateways/xmxc-01",
         "type_": events.type_name("alarm.raised"),
         "subject": "smoke-3-2f/smoke/fire",
         "time": "2026-11-22T01:02:03.123456Z",

@@ -8,12 +8,10 @@ import pytest
 
 from gateway.config.device import Device
 from gateway.config.disk import why
-from gateway.config.load import load, read_secret, shipped
+from gateway.config.load import load, shipped
 from gateway.config.points import Alarm, Point
 from gateway.config.problems import Finding
 from gateway.config.site import ModbusLine, SiteFile
-from gateway.config.units import Secret
-from gateway.errors import ConfigError
 from gateway.kinds import ALARM_KINDS
 
 HERE = Path(__file__).parent
@@ -227,35 +225,19 @@ def test_relative_paths_start_at_the_site_file(tmp_path: Path, monkeypatch: pyte
     assert site.store.path == tmp_path / "etc" / "data"
     assert site.uplink.password is not None
     assert site.uplink.password.file == tmp_path / "etc" / "mqtt.pass"
-    assert read_secret(site.uplink.password, tmp_path) == "s3cret"
-
-
-def test_secrets_from_credentials_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BOX_PASSWORD", "from the environment")
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    (tmp_path / "mqtt").write_text("from systemd\n")
-    assert read_secret(Secret(env="BOX_PASSWORD"), tmp_path) == "from the environment"
-    assert read_secret(Secret(credential="mqtt"), tmp_path) == "from systemd"
-
-
-@pytest.mark.parametrize("secret", [{"env": "NOT_SET_AT_ALL"}, {"credential": "mqtt"}, {"file": Path("none")}])
-def test_a_secret_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: dict[str, str]) -> None:
-    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    with pytest.raises(ConfigError):
-        read_secret(Secret.model_validate(secret), tmp_path)
-
-
-def test_an_empty_secret_is_none(tmp_path: Path) -> None:
-    (tmp_path / "empty").write_text("\n")
-    with pytest.raises(ConfigError, match="empty"):
-        read_secret(Secret(file=Path("empty")), tmp_path)
+    assert site.uplink.password.file.read_text() == "s3cret\n"
 
 
 @pytest.mark.parametrize("driver", ["env: NOT_SET_AT_ALL", "credential: mqtt"])
 def test_a_secret_given_elsewhere_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     text = BASE.replace('"mqtt://127.0.0.1"', f'"mqtt://127.0.0.1", password: {{{driver}}}')
-    good(tmp_path, text + "devices: {a: {profile: xy-md02, line: bus}}\n")
+    (tmp_path / "site.yaml").write_text(text + "devices: {a: {profile: xy-md02, line: bus}}\n")
+    loaded = load(tmp_path / "site.yaml")
+    assert loaded.site is not None
+    (doubt,) = [one for one in loaded.problems if "password" in one.key]
+    assert doubt.level == "warning"
+    assert doubt.text.endswith("where the gateway runs")
 
 
 def test_what_is_no_file_is_said(tmp_path: Path) -> None:

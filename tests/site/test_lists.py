@@ -205,9 +205,6 @@ def test_lists_are_replaced_by_name() -> None:
     again = more.replaced(make("a", 2, []))
     assert [one.version for one in again.lists] == [2, 1]
     assert again.named("c") is None
-    gone, names = more.without("京A12345", "erased")
-    assert (len(gone), names, len(more)) == (0, ("a", "b"), 2)
-    assert gone.without("京A12345", "erased")[1] == ()
 
 
 def hundred_thousand() -> bytes:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import cast
 
-from drivers.modbus.frames import Answer, Ask, judge
+from drivers.modbus.frames import Answer, Ask, count_of, judge, resized
 from drivers.modbus.mbap import EXACT, HEADER, LONGEST, Hit, Style, find, frame_end, frames, tail
 from drivers.modbus.trace import Oddities, Trace
 from gateway.errors import DeviceSilent, LineDown
@@ -32,8 +32,16 @@ _SIFTED = 16 << 10
 """Bytes of one piece in which an answer is looked for."""
 _LOOKED = 4 * LONGEST
 """Bytes of what nobody asked for that are looked at for late answers."""
+_SEVERAL = 3
+"""Who closes with fewer answers than that gives no room for a proof."""
+_CHALLENGES, _IN_VAIN = 8, 2
+"""Registers (or bytes of bits) by which a challenge may be longer; so many without an answer, and there are no more."""
 _UNASKED_QUIET = 0.05
 """Quiet after a frame that nobody asked for, before a question whose answer has no number of its own, in seconds."""
+
+
+def _seal(pdu: bytes, unit: int) -> bytes:
+    return b"\0\0" + (len(pdu) + 1).to_bytes(2, "big") + bytes((unit,)) + pdu
 
 
 class Connection(asyncio.Protocol, ABC):
@@ -135,9 +143,27 @@ class Past:
     """A converter may be busy with what was given up until then; 0 once something was heard."""
     in_vain: dict[int, int] = field(default_factory=dict)
     """By unit, how many requests in a row were given up."""
+    nameless: bool = False
+    """Its answers carry no number of their own."""
+    unprovable: bool = False
+    """It answers no other counts than the planned ones, or closes after each answer."""
+    unproved: int = 0
+    """Challenges in a row to which nothing at all was said."""
+    asked: dict[bytes, None] = field(default_factory=dict)
+    """The shapes of the reads that were asked, the latest last."""
     _held_most: float = 0.0
     _held_by: int = 0
     """The unit that was given up last."""
+
+    def challenge(self, ask: Ask) -> Ask | None:
+        """The same read for fewer or more, of a shape that no answer has that may have been kept; None: it has none."""
+        step = 8 if ask.is_bits else 1
+        count = (count_of(ask) + step - 1) // step
+        counts = [*range(count - 1, 0, -1), *range(count + 1, min(count + _CHALLENGES, 125) + 1)]
+        shapes = [resized(ask, step * other, _seal) for other in counts]
+        fresh = next((shape for shape in shapes if shape.head not in self.asked), None)
+        asked = list(self.asked)
+        return fresh or min(shapes, key=lambda shape: asked.index(shape.head), default=None)
 
     def next_number(self) -> int:
         """A transaction id that was not used of late."""
@@ -172,7 +198,8 @@ class TcpWire(Connection):
     An answer to a request that was given up finds no partner and is passed over. What else comes is passed over too: an
     answer is found wherever it begins. With one request under way a device may say transaction id 0, or one more than
     ours, and unit 0 or 255, unless the line is `strict`; what its first answer said holds for the connection. One that
-    always says 0 gives no proof of the question: after a lost read the line is left alone for its longest answer time.
+    always says 0 gives no proof of the question: after a lost read the line is left alone for its longest answer time,
+    and then, as after each opening, a read of another length proves that nothing older is left to come.
 
     A converter to a bus asks one unit after another, and may wait much longer than we for one that is dead. Until
     something is heard again the time of the *other* units does not run out behind such a request: they are well.
@@ -187,6 +214,9 @@ class TcpWire(Connection):
         self._strict = strict
         self._style: Style | None = None
         """How the device names what it answers; None: it has not answered yet."""
+        self._proved = False
+        """Of one whose answers have no number: a challenge was answered, or cannot be."""
+        self._answers = 0
         self._pending: dict[int, tuple[Ask, asyncio.Future[Answer]]] = {}
         self._rest = b""
         self._last = 0.0
@@ -198,6 +228,41 @@ class TcpWire(Connection):
 
         `ceiling`: its longest answer time, in seconds. Raises LineDown, DeviceSilent.
         """
+        if not ask.is_read:
+            return await self._exchange(ask, timeout, silence, ceiling)
+        if self.past.nameless and not self._proved:
+            await self._prove(ask, timeout, silence, ceiling)
+        try:
+            answer = await self._exchange(ask, timeout, silence, ceiling)
+            if self._says_nothing() and not self._proved:  # which was learnt by this answer: it may be an old one
+                await self._prove(ask, timeout, silence, ceiling)
+                answer = await self._exchange(ask, timeout, silence, ceiling)
+        except LineDown:
+            self.past.unprovable |= self._proved and self._answers < _SEVERAL
+            raise
+        except DeviceSilent:
+            self._proved = False
+            raise
+        return answer
+
+    async def _prove(self, ask: Ask, timeout: float, silence: float | None, ceiling: float) -> None:
+        """Ask what no kept answer can pass for: whoever answers in order has nothing older left behind it."""
+        past = self.past
+        question = None if past.unprovable else past.challenge(ask)
+        if question is not None:
+            unasked = self.oddities.unasked
+            try:
+                answer = await self._exchange(question, timeout, silence, ceiling)
+            except DeviceSilent:
+                past.unproved = past.unproved + 1 if self.oddities.unasked == unasked else 0
+                past.unprovable = past.unproved >= _IN_VAIN
+                raise
+            past.unproved = 0
+            past.unprovable = isinstance(answer, int)
+        self._proved = True
+
+    async def _exchange(self, ask: Ask, timeout: float, silence: float | None, ceiling: float) -> Answer:
+        """Ask once."""
         loop = self.loop
         if silence:
             await asyncio.sleep(self._last + silence - loop.time())
@@ -207,6 +272,9 @@ class TcpWire(Connection):
         if not self._pending and self._rest:
             self._pass_over(self._rest)
             self._rest = b""
+        if ask.is_read:
+            self.past.asked.pop(ask.head, None)
+            self.past.asked[ask.head] = None
         number = self.past.next_number()
         frame = number.to_bytes(2, "big") + ask.frame
         answer: asyncio.Future[Answer] = loop.create_future()
@@ -256,7 +324,9 @@ class TcpWire(Connection):
             self._pass_over(data[: found.start])
             self._heard(data[found.start : found.end])
             self._style = self.oddities.style = found.style
+            self.past.nameless = found.style.number is None
             self.answered = True
+            self._answers += 1
             answer.set_result(found.answer)
             data = data[found.end :]
         last = data[-_LOOKED:]

@@ -326,3 +326,50 @@ async def test_an_answer_kept_from_a_lost_connection_is_nobodys(in_flight: int) 
                     for block in line.blocks():
                         assert await values(line, block) == expected(block)
     assert len(server.asked) >= 2 * READS
+
+
+@pytest.mark.parametrize("shifts", [False, True])
+async def test_nor_where_answers_have_no_number(shifts: bool) -> None:
+    """What is kept comes with the next question: before its answer, or instead, and so it goes on."""
+    kept: list[bytes] = []
+
+    def script(request: bytes) -> Iterable[Says]:
+        answer = frame(0, body(request))
+        if server.opened % 2 and len(server.asked) % 9 == 8:
+            kept.append(frame(0, body(request[:8] + b"\x0f\xa0" + request[10:])))
+            return [None]
+        kept.append(answer)
+        given = [kept.pop(0)] if shifts else kept.copy()
+        if not shifts:
+            kept.clear()
+        return given
+
+    server = Stranger(script)
+    read = 0
+    async with server.serving():
+        line = tcp(server.port, *one_device())
+        for _ in range(READS):
+            with suppress(LineDown):
+                async with line:
+                    for block in (*line.blocks(), *line.blocks()):
+                        with suppress(DeviceSilent):
+                            assert await values(line, block) == expected(block)
+                            read += 1
+    assert server.opened > 1
+    assert shifts or read > READS
+
+
+@pytest.mark.parametrize("habit", ["refuses", "ignores", "closes"])
+async def test_one_without_numbers_that_cannot_prove_anything_is_read_all_the_same(habit: str) -> None:
+    def script(request: bytes) -> Iterable[Says]:
+        answer = frame(0, body(request))
+        if habit == "closes":
+            return [answer, None]
+        if request[8:12] in (b"\0\0\0\2", b"\3\xe8\0\3"):
+            return [answer]
+        return [frame(0, bytes((1, 0x83, 2)))] if habit == "refuses" else []
+
+    server = Stranger(script)
+    async with server.serving(), tcp(server.port, *one_device()) as line:
+        lost = await lost_of(line, 12)
+    assert lost <= (2 if habit == "ignores" else 0)

@@ -86,6 +86,8 @@ class Control:
         self._people = people or {}
         self._store = None if store is None else str(Path(store).resolve())
         self._clients: list[_Client] = []
+        self._bugs: set[tuple[str, type[Exception]]] = set()
+        """Told in the log once each."""
         self._turns: dict[int, float] = {}
         """When an account's next question is answered at the earliest (monotonic seconds)."""
         self.tried = asyncio.Event()
@@ -195,7 +197,9 @@ class Control:
         except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             return {"ok": False, "error": f"bad request: {error}"}
         except Exception as bug:  # noqa: BLE001  # whoever asked is told, and the next question is answered
-            _log.error("error of our own in an answer", ask=name, exc_info=bug)
+            if (name, type(bug)) not in self._bugs:
+                self._bugs.add((name, type(bug)))
+                _log.error("error of our own in an answer", ask=name, exc_info=bug)
             return {"ok": False, "error": f"error of the gateway's own: {type(bug).__name__}"}
 
     def _refusal(self, name: str, request: Mapping[str, Any], account: Account) -> Mapping[str, Json]:

@@ -182,7 +182,7 @@ def _capture(result: Mapping[str, Any], device: str, settings: CameraSettings) -
     return Capture(
         plate_raw=raw or None,
         key=key("vzenith", device, raw, *which) if any(which) else "",
-        confidence=certainty(result.get("confidence")),
+        confidence=certainty(result.get("confidence")) or None,  # 1-100: 0 is a field that is not filled
         colour=COLOURS.get(whole(shade) or 0) or colour(shade),
         kind="fake" if fake else KINDS.get(kind or 0),
         turn=TURNS.get(said or 0),

@@ -32,10 +32,11 @@ def last(site: Path, name: str, out: Path | None, *, as_json: bool) -> int:
     from gateway.local.control import Daemon
     from gateway.masks import without_plates
     from gateway.safe_write import as_owner, replace_file
+    from gateway.technician.access import who
 
     _, file = load_good(site)
     with asking():
-        found = Daemon(file.store.path).ask({"ask": "camera.last", "camera": name})
+        found = Daemon(file.store.path).ask({"ask": "camera.last", "camera": name, "by": who()})
     if as_json:
         print_json(found)
         return 0
@@ -49,6 +50,23 @@ def last(site: Path, name: str, out: Path | None, *, as_json: bool) -> int:
             replace_file(out, body)
         say(f"{out}: {len(body)} bytes")
         return 0
-    text = body.decode("utf-8", "backslashreplace")
+    text = _readable(body)
     say_lines(without_plates("".join(one if one.isprintable() or one in "\n\t" else "." for one in text)))
     return 0
+
+
+def _readable(body: bytes) -> str:
+    """The text of a push, with Chinese signs as such however they were sent: else plates could not be masked."""
+    import html
+    import re
+
+    def plain(said: bytes) -> str:
+        for encoding in ("utf-8", "gb18030"):
+            try:
+                return said.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+        return said.decode("gb18030", "backslashreplace")
+
+    escaped = re.compile(rb"(?:%[89A-Fa-f][0-9A-Fa-f](?:%[0-9A-Fa-f]{2})*)+")
+    return html.unescape(plain(escaped.sub(lambda run: bytes.fromhex(run[0].replace(b"%", b"").decode()), body)))

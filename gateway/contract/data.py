@@ -224,7 +224,7 @@ VIEWED: Final = record(
     {
         "by": text(),
         "role": maybe(text()),
-        "what": text("`plate`, `picture`, `presence`, …"),
+        "what": text("`plate`, `picture`, `presence`, `push`, …"),
         "passage": maybe(text()),
         "picture": maybe(text()),
     }

@@ -126,11 +126,11 @@ class Gatehouse:
                 }  # fmt: skip
         return None
 
-    def health(self) -> dict[str, Json]:
-        """By camera what its driver counts; `entrance` and `strangers` for all."""
+    def health(self, scales: Mapping[str, Mapping[str, Json]]) -> dict[str, Json]:
+        """By camera what its driver counts, and its scale of confidence; `entrance` and `strangers` for all."""
         cameras: dict[str, Json] = {}
         for driver in self._drivers.values():
-            cameras |= {id_: dict(told) for id_, told in driver.snapshot().items()}
+            cameras |= {id_: {**told, **scales.get(id_, {})} for id_, told in driver.snapshot().items()}
         strangers = dict(self.listener.strangers) if self.listener is not None else {}
         return {"cameras": cameras, "entrance": dict(self.entrance.snapshot()), "strangers": strangers}
 

@@ -181,7 +181,7 @@ class Gateway:
             north=self._north,
             lines=self._lines,
             telemetry=self._telemetry,
-            cameras=self._gatehouse.health if self._gatehouse is not None else None,
+            cameras=self._camera_health if self._gatehouse is not None else None,
         )
         self._bug: BaseException | None = None
 
@@ -412,10 +412,23 @@ class Gateway:
         )
         table = {**asks.table(), "do": self._people.ask}
         if self._gatehouse is not None:
-            table["camera.last"] = self._gatehouse.last
+            table["camera.last"] = self._last_push
         if self._gatehouse is not None and self._gatehouse.lists is not None:
             table["access.import"] = self._gatehouse.lists.imported
         return Control(places(self._folder), table, least=LEAST_ROLES, people=self._settings.people, store=self._folder)
+
+    def _camera_health(self) -> Mapping[str, Json]:
+        return {} if self._gatehouse is None else self._gatehouse.health(self._decisions.scales())
+
+    async def _last_push(self, request: Mapping[str, Any]) -> Json:
+        """The last push of a camera that could not be read; who looks at it stands in the audit first."""
+        if self._gatehouse is None:
+            return None
+        found = await self._gatehouse.last(request)
+        if found is not None:
+            who = {"by": request.get("by") or request["account"], "args": {"camera": request["camera"]}}
+            await self._people.ask({**request, **who, "cmd": "camera.last"})
+        return found
 
     def _alarms(self) -> list[Json]:
         return [{**alarm, "subject": key.removeprefix(MEMORY)} for key, alarm in self._decisions.standing.items()]

@@ -104,6 +104,10 @@ class Decisions:
         self.stepped = 0.0
         """Monotonic time of the last step, or when `run` last saw that there was none to take."""
 
+    def scales(self) -> Mapping[str, Mapping[str, Json]]:
+        """By camera its scale of confidence, and how that is known."""
+        return self._site.scales()
+
     def gates(self) -> dict[str, Json]:
         """How each gate stands, for who looks on."""
         return self._site.gates(self._clock.now())

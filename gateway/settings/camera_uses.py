@@ -14,6 +14,9 @@ from gateway.settings.types import CameraUse, ListSettings
 from gateway.site.confidence import SCALES
 from gateway.site.settings import AccessSettings, Rule
 
+_OF_MAKERS = {"platerecognizer": "0-1", "vzenith": "0-100", "gat1400": "0-100"}
+"""Scales that a maker's text or the standard (GA/T 1400.3, PlateReliability) lays down."""
+
 
 def camera_uses(file: SiteFile) -> tuple[CameraUse, ...]:
     """Every camera, with the relay that a gate opens by."""
@@ -56,7 +59,8 @@ def _scale(camera: Camera) -> float | None:
     """The top of its confidence; None: learnt."""
     if camera.confidence is not None:
         return SCALES[camera.confidence]
-    return SCALES["0-1"] if camera.driver == "platerecognizer" else None
+    word = _OF_MAKERS.get(camera.driver)
+    return None if word is None else SCALES[word]
 
 
 def _use(name: str, camera: Camera, relay: tuple[int, float] | None) -> CameraUse:

@@ -265,6 +265,10 @@ class Access:
         camera.clock_told = clock
         return replace(taken, remember={**taken.remember, **state}, passage=passage, clock=clock)
 
+    def scales(self) -> dict[str, Mapping[str, Json]]:
+        """By camera its scale of confidence and how that is known, for health."""
+        return {name: dict(self._camera(name).scale.told()) for name in self._settings.cameras}
+
     def _camera(self, name: str) -> _Camera:
         known = self._cameras.get(name)
         if known is None:

@@ -23,7 +23,7 @@ _SHOWN = 2000
 
 @dataclass(slots=True)
 class AccessActs:
-    """The acts about plates, by the name of their command. `access.show` and `access.who` are for people on site."""
+    """The acts about plates, by the name of their command; some are for people on site alone."""
 
     passages: Passages
     gates: Gates
@@ -38,6 +38,7 @@ class AccessActs:
             "access.presence": self._presence,
             "access.show": self._show,
             "access.who": self._who,
+            "camera.last": self._last,
         }
 
     def by_hand(self, args: Args, asker: Asker) -> No | None:
@@ -100,6 +101,11 @@ class AccessActs:
         counts: dict[str, Json] = dict(self.passages.presence.counts())
         shown: list[Json] = [{"plate": car.plate, "kind": car.kind, "since": car.since} for car in cars[:_SHOWN]]
         return Done({"inside": shown, "more": len(cars) - len(shown), "counts": counts})
+
+    def _last(self, _args: Args, asker: Asker, now: Instant) -> Act:
+        """Somebody looks at a push that nobody could read, which may name a plate."""
+        yield self._viewed("push", asker, now)
+        return Done({})
 
     def _viewed(self, what: str, asker: Asker, now: Instant) -> Emit:
         data: dict[str, Json] = {"by": asker.by, "role": asker.role, "what": what, "passage": None, "picture": None}

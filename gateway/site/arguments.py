@@ -83,6 +83,7 @@ _SPEC: Mapping[str, Mapping[str, Callable[[Json], bool]]] = {
     "access.presence": {**_PLATE, "inside": _flag},
     "access.show": {**_PLATE, "gate": _maybe(_name)},
     "access.who": {},
+    "camera.last": {"camera": _name},
 }
 
 

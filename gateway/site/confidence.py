@@ -26,6 +26,11 @@ class Scale:
             self.learnt = max(self.learnt or 0.0, least)
         return round(min(100.0, value / self.top * 100.0), 2)
 
+    def told(self) -> dict[str, str]:
+        """For health: the scale, and whether it is `set`, `learnt`, or `assumed` because nothing was sent yet."""
+        name = next(name for name, top in SCALES.items() if top == self.top)
+        return {"scale": name, "scale_is": "set" if self.fixed else "learnt" if self.learnt else "assumed"}
+
     @property
     def top(self) -> float:
         """What stands for certainty."""

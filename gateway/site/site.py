@@ -88,6 +88,10 @@ class Site:
         """Why nothing of the configuration may change now: a fire stands, a gate is held; None: it may."""
         return self._parts.interlocked()
 
+    def scales(self) -> Mapping[str, Mapping[str, Json]]:
+        """By camera its scale of confidence, and how that is known."""
+        return {} if self._parts.passages is None else self._parts.passages.access.scales()
+
     def passed(self) -> Mapping[str, Json]:
         """Without a plate, for metrics and page: cars inside by kind; passages since the start by kind and way."""
         passages = self._parts.passages

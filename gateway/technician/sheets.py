@@ -136,7 +136,10 @@ def status_lines(state: Mapping[str, Any]) -> list[str]:
 
 
 def _counts(camera: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in camera.items() if _is_count(value) and value)
+    said = [f"{key} {value}" for key, value in camera.items() if _is_count(value) and value]
+    if said and "scale" in camera:
+        said.append(f"confidence {camera['scale']} ({camera['scale_is']})")
+    return ", ".join(said)
 
 
 def _alarms(state: Mapping[str, Any]) -> Sheet:

@@ -32,6 +32,7 @@ async def test_every_push_leaves_a_trace(tmp_path: Path) -> None:
     async with camera_site(tmp_path, text) as site, running(site.it.site):
         await site.ready()
         before = (await site.it.asked("status"))["cameras"]["north"]
+        assert (before["scale"], before["scale_is"]) == ("0-100", "assumed")
         for number in range(3):
             assert await site.raw("north", f"{number} 沪A12345 is no JSON".encode()) == 200
         (alarm,) = await raised(site, "camera-unreadable")
@@ -43,6 +44,13 @@ async def test_every_push_leaves_a_trace(tmp_path: Path) -> None:
         out = tmp_path / "push.bin"
         code, said = await typed("camera", "last", str(site.it.site), "north", "--out", str(out))
         assert (code, out.read_bytes()) == (0, f"2 {LISTED} is no JSON".encode())
+        await site.it.cloud.until(lambda seen: len(seen.of("person.viewed")) == 2)
+        viewed = site.it.cloud.of("person.viewed")[0]["data"]
+        assert (viewed["what"], bool(viewed["by"])) == ("push", True)
+        for encoded in (f"{LISTED}?".encode("gbk"), b"plate%E6%B2%AAA12345!", b"&#x6CAA;A12345", b"\\u6caaA12345"):
+            assert await site.raw("north", encoded) == 200
+            code, said = await typed("camera", "last", str(site.it.site), "north")
+            assert (code, "沪A*****" in said, "12345" in said) == (0, True, False), said
         assert await site.raw("north", b'{"type": "status", "uptime": 5}') == 200
         await raised(site, "camera-unreadable", kind="alarm.cleared")
         assert await site.raw("north", b"{}", method="DELETE") == 405
@@ -52,8 +60,11 @@ async def test_every_push_leaves_a_trace(tmp_path: Path) -> None:
         ends = {
             name: told[name] - before[name] for name in ("pushes", "passage_pushes", "ignored", "unreadable", "refused")
         }
-        assert ends == {"pushes": 6, "passage_pushes": 1, "ignored": 1, "unreadable": 3, "refused": 1}
-        assert (told["ignored_status"], told["unreadable_no_json"], told["refused_method"]) == (1, 3, 1)
+        assert ends == {"pushes": 10, "passage_pushes": 1, "ignored": 1, "unreadable": 7, "refused": 1}
+        assert (told["ignored_status"], told["refused_method"]) == (1, 1)
+        assert (told["scale"], told["scale_is"]) == ("0-100", "learnt")
+        code, said = await typed("status", str(site.it.site))
+        assert "confidence 0-100 (learnt)" in said
         code, said = await typed("camera", "last", str(site.it.site), "south")
         assert (code, "every push could be read" in said) == (0, True)
         code, said = await typed("camera", "last", str(site.it.site), "west")

@@ -71,7 +71,7 @@ async def test_a_push_goes_all_the_way() -> None:
             await car.sees("鄂A12345")
             assert [(one.io, one.value, one.delay) for one in car.relay_orders] == [(0, 2, 0.5)]
         await until(lambda: len(site.pictures) == 2)
-        health = house.health()
+        health = house.health({})
     assert [one.plate_raw for one in site.passages] == ["鄂A99999", "鄂A12345"]
     assert [one.direction for one in site.passages] == ["in", "in"]
     camera, passage, kind, at, jpeg, id_ = site.pictures[1]

@@ -12,6 +12,8 @@ from gateway.model import Instant, Json
 _NONCE_EVERY_S = 60.0
 _NONCE_BYTES = 16
 _ACTIVE_EVERY_S = 1.0
+_NUMBERS_EVERY_S, _NUMBERS_BYTES_PER_S = 60.0, 128
+"""So often newer numbers are told though no alarm has changed, and no more bytes a second than that for it."""
 _URGENT = frozenset({"fire", "gas"})
 _LONG = ("devices", "lines", "cameras")
 
@@ -34,6 +36,8 @@ class Board:
         self._standing: Mapping[str, Mapping[str, Json]] | None = None
         self._upto = 0
         self._told: Numbers | None = None
+        self._tell_again = 0.0
+        """From then on newer numbers are worth a message of their own (monotonic seconds)."""
         self._clock = clock
         self._random = random
         root = settings.root
@@ -64,7 +68,9 @@ class Board:
             self._told = numbers = None if self._numbers is None else self._numbers()
             # A number of a journal that has ended since says nothing of the present one.
             last = upto if before == self._journal() else 0
-            return self._event("alarm.active", active_data(_named(standing), last, limit, numbers), at)
+            message = self._event("alarm.active", active_data(_named(standing), last, limit, numbers), at)
+            self._tell_again = self._clock.now().mono + max(_NUMBERS_EVERY_S, len(message) / _NUMBERS_BYTES_PER_S)
+            return message
 
         self.active.put(build, urgent=urgent)
         return at.mono
@@ -73,15 +79,21 @@ class Board:
         return None if self._numbers is None else self._numbers().journal
 
     def numbers_changed(self, *, leaving: bool = False) -> None:
-        """Have `alarm/active` sent again if the store was lost or is back; when `leaving`: if any number is newer."""
+        """Have `alarm/active` sent again if the store was lost or is back.
+
+        Also if any number is newer, when `leaving` at once, else now and then: a store that is put back as a whole is
+        found out by these, whatever of its events it has lost.
+        """
         if self._numbers is None or self._told is None or self._standing is None or self.active.pending:
             return
         now, told = self._numbers(), self._told
-        if now.stored is not told.stored or (leaving and now != told):
+        due = leaving or self._clock.now().mono >= self._tell_again
+        if now.stored is not told.stored or (due and now != told):
             self._put_active()
 
     def set_health(self, data: Mapping[str, Json]) -> None:
         """The health as of now; the data must not be changed afterwards."""
+        self.numbers_changed()
         at = self._clock.now()
 
         def build(limit: int) -> bytes:

@@ -1,17 +1,21 @@
 import asyncio
+import io
+import logging
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import structlog
 
 from gateway.clock import Clock
 from gateway.driver import Push, Snapshot
 from gateway.errors import ConfigError, DeviceSilent, GatewayError, NotDone
 from gateway.intake import arrivals as cameras
 from gateway.intake.arrivals import PASSAGES, PICTURES, Entrance
+from gateway.log import configure
 from gateway.model import Instant, KeepPictures, Passage, Perform
 
 AT = Instant(10.0, 1_795_000_000.0, True)
@@ -248,13 +252,25 @@ async def test_a_bug_behind_it_passes_through() -> None:
     assert caught.group_contains(KeyError)
 
 
-def test_a_camera_is_told_once_down_and_once_back(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    """The log of this test alone, whatever another one has set up before it."""
+    before, root = structlog.get_config(), logging.getLogger()
+    handlers, level = [*root.handlers], root.level
+    stream = io.StringIO()
+    configure("info", stream)
+    yield stream
+    structlog.configure(**before)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_a_camera_is_told_once_down_and_once_back(written: io.StringIO) -> None:
     rooms = Rooms()
     entrance = Entrance(rooms.hand_in, rooms.store, rooms.shrink, Clock())
     entrance.tell("c1", True, "")
     entrance.tell("c1", False, "no answer")
     entrance.tell("c1", True, "")
-    said = capsys.readouterr()
-    lines = (said.out + said.err).splitlines()
+    lines = written.getvalue().splitlines()
     assert [line for line in lines if "camera down" in line]
     assert len([line for line in lines if "camera back" in line]) == 1

@@ -78,7 +78,7 @@ def test_the_check_of_a_file_too_large_to_check_in_time_is_no_fault(
     with store.transaction():
         store.many("INSERT INTO memory (key, value) VALUES (?, zeroblob(200))", ((f"key-{n}",) for n in range(3000)))
     store.close()
-    monkeypatch.setattr("gateway.cloud.store.CHECK_SECONDS", -1.0)
+    monkeypatch.setattr("gateway.cloud.journal.store.CHECK_SECONDS", -1.0)
     store.open(check=True)
     assert store.writable
     store.close()
@@ -87,8 +87,8 @@ def test_the_check_of_a_file_too_large_to_check_in_time_is_no_fault(
 def test_an_older_file_is_brought_up_to_date(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.close()
     steps = (*schema.STEPS, ("ALTER TABLE shed ADD COLUMN place TEXT",))
-    monkeypatch.setattr("gateway.cloud.store.STEPS", steps)
-    monkeypatch.setattr("gateway.cloud.store.VERSION", len(steps))
+    monkeypatch.setattr("gateway.cloud.journal.store.STEPS", steps)
+    monkeypatch.setattr("gateway.cloud.journal.store.VERSION", len(steps))
     store.open(check=True)
     assert store.number("PRAGMA user_version") == len(steps)
     assert store.execute("SELECT place FROM shed") == []

@@ -290,7 +290,9 @@ class TcpWire(Connection):
                 self.latency = loop.time() - sent
             return found
         except DeviceSilent:
-            self.past.lose(ask.unit, sent, sent + max(ceiling, timeout), heard=self._heard_at >= sent)
+            # The reply to a write can pass for no answer to a read: what the write did is read back at once.
+            late_until = sent + max(ceiling, timeout) if ask.is_read else 0.0
+            self.past.lose(ask.unit, sent, late_until, heard=self._heard_at >= sent)
             raise
         finally:
             timer.cancel()

@@ -19,7 +19,8 @@ from tests.drivers.modbus.responder import Knob, Responder, pty_port, tcp_port
 
 PULSE = 0.5
 CEILING = 1.0
-LINES = ("serial", "rtu over tcp", "tcp")
+NAMELESS = "tcp without numbers"
+LINES = ("serial", "rtu over tcp", "tcp", NAMELESS)
 
 
 def missing(_: bytes, __: bytes) -> Iterable[tuple[float, bytes]]:
@@ -66,19 +67,29 @@ REPLIES: dict[str, Callable[[bool], Knob]] = {
 }
 
 
-def only_writes(rtu: bool, knob: Knob) -> Knob:
+def only_writes(kind: str, knob: Knob) -> Knob:
     """What is wrong with the replies to writes; reads are answered as they should."""
 
     def usual(request: bytes, answer: bytes) -> Iterable[tuple[float, bytes]]:
-        return knob(request, answer) if request[1 if rtu else 7] in (5, 6, 15, 16) else [(0.005, answer)]
+        said = knob(request, answer) if request[1 if is_rtu(kind) else 7] in (5, 6, 15, 16) else [(0.005, answer)]
+        return [(delay, b"\0\0" + data[2:]) for delay, data in said] if kind == NAMELESS else said
 
     return usual
+
+
+def right(_: bytes, answer: bytes) -> Iterable[tuple[float, bytes]]:
+    return [(0.005, answer)]
+
+
+def is_rtu(kind: str) -> bool:
+    return kind in ("serial", "rtu over tcp")
 
 
 @asynccontextmanager
 async def at_work(kind: str, responder: Responder) -> AsyncIterator[Line]:
     """The real field at a line with one unit that is read all the time."""
     device = unit(1, *holding(0), COIL, REGISTER, timeout=CEILING)
+    responder.usual = only_writes(kind, right)
     if kind == "serial":
         with pty_port(responder) as port:
             async with _line(serial(port.path, device)) as line:
@@ -115,10 +126,10 @@ def written(responder: Responder) -> list[tuple[float, bytes]]:
 @pytest.mark.parametrize("kind", LINES)
 @pytest.mark.parametrize("reply", [reply for reply in REPLIES if reply != SLOW])
 async def test_a_pulse_ends_in_time_whatever_the_replies_are(kind: str, reply: str) -> None:
-    rtu = kind != "tcp"
+    rtu = is_rtu(kind)
     responder = Responder(rtu=rtu)
     async with at_work(kind, responder) as line:
-        responder.usual = only_writes(rtu, REPLIES[reply](rtu))
+        responder.usual = only_writes(kind, REPLIES[reply](rtu))
         loop = asyncio.get_running_loop()
         sent = await line.order("d1", COIL.name, True, loop.time() + 5.0)
         known = loop.time()
@@ -136,10 +147,10 @@ async def test_a_pulse_ends_in_time_whatever_the_replies_are(kind: str, reply: s
 @pytest.mark.parametrize("kind", LINES)
 async def test_a_write_that_was_not_done_is_not_said_to_be(kind: str) -> None:
     """Reading back is no good word: lost writes are given again, refused ones are refused."""
-    rtu = kind != "tcp"
+    rtu = is_rtu(kind)
     responder = Responder(rtu=rtu)
     async with at_work(kind, responder) as line:
-        deaf = only_writes(rtu, missing)
+        deaf = only_writes(kind, missing)
 
         def not_done(request: bytes, answer: bytes) -> Iterable[tuple[float, bytes]]:
             if request[1 if rtu else 7] == 5:
@@ -150,7 +161,7 @@ async def test_a_write_that_was_not_done_is_not_said_to_be(kind: str) -> None:
         with pytest.raises(DeviceSilent):
             await line.order("d1", COIL.name, True, asyncio.get_running_loop().time() + 0.8)
         assert len(written(responder)) > 1, "it was given again"
-        deaf = only_writes(rtu, refusal(rtu))
+        deaf = only_writes(kind, refusal(rtu))
         with pytest.raises(DeviceRefused):
             await line.order("d1", COIL.name, True, asyncio.get_running_loop().time() + 0.8)
 
@@ -158,10 +169,10 @@ async def test_a_write_that_was_not_done_is_not_said_to_be(kind: str) -> None:
 @pytest.mark.parametrize("kind", LINES)
 async def test_a_device_that_writes_slowly_is_waited_for(kind: str) -> None:
     """A bus is blocked by it meanwhile: it is written once, and from then on its reply is waited for."""
-    rtu = kind != "tcp"
+    rtu = is_rtu(kind)
     responder = Responder(rtu=rtu)
     async with at_work(kind, responder) as line:
-        responder.usual = only_writes(rtu, REPLIES[SLOW](rtu))
+        responder.usual = only_writes(kind, REPLIES[SLOW](rtu))
         for on in (True, False):
             await line.order("d1", COIL.name, on, asyncio.get_running_loop().time() + 5.0)
             assert responder.coils == {COIL.address: on}

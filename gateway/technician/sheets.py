@@ -123,7 +123,8 @@ def status_lines(state: Mapping[str, Any]) -> list[str]:
         held = f", held by {', '.join(gate['causes'])}" if gate["causes"] else ""
         said.append(f"gate {name}: {gate['commanded']}, arm {gate['actual']}{held}")
     for name, camera in (state.get("cameras") or {}).items():
-        said.append(f"camera {name}: {_counts(camera) or 'nothing yet'}")
+        gone = "SILENT, " if camera.get("reachable") is False else ""
+        said.append(f"camera {name}: {gone}{_counts(camera) or 'nothing yet'}")
     why = f": {uplink['error']}" if uplink["error"] and not uplink["connected"] else ""
     said.append(f"uplink: {'connected' if uplink['connected'] else 'NOT connected'}{why}")
     if uplink["refused"]:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from gateway.technician.sheets import status_lines
 from simulators.site import VirtualSite
 from tests.end_to_end.process import running
 from tests.technician.command import site_gateway
@@ -207,3 +208,19 @@ async def test_the_terminal_is_put_back_when_it_is_ended(busy: tuple[Path, Virtu
         it.process.terminate()
         assert await it.end() == 128 + 15
     assert it.written.endswith(b"\x1b[?25h\x1b[?1049l")
+
+
+def test_status_says_which_camera_is_silent_and_on_what_scale_it_is_sure() -> None:
+    camera = {"last": 1.0, "pushes": 3, "scale": "0-255", "scale_is": "learnt"}
+    state = {
+        "clock": {"time": "2026-12-01T00:00:00Z", "synced": True}, "timezone": "Asia/Shanghai", "lines": {},
+        "devices": {}, "gates": {}, "process": {"reduced": False}, "journal": {"waiting": {}, "store": "ok"},
+        "uplink": {"connected": True, "error": None, "refused": {}},
+        "cameras": {"north": {**camera, "reachable": False}, "south": {**camera, "reachable": None}, "west": {}},
+    }  # fmt: skip
+    told = [line for line in status_lines(state) if line.startswith("camera")]
+    assert told == [
+        "camera north: SILENT, pushes 3, confidence 0-255 (learnt)",
+        "camera south: pushes 3, confidence 0-255 (learnt)",
+        "camera west: nothing yet",
+    ]

@@ -161,6 +161,7 @@ async def test_bytes_that_are_no_mqtt_twice_begin_the_session_anew() -> None:
         (b"\x20\x02\x00\x05", 4, "not authorized (0x87)"),
         (b"\x20\x02\x00\x04", 4, "bad user name or password (0x86)"),
         (b"\x20\x05\x00\x00\x02\x24\x00", 5, "no QoS 1"),
+        (b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x01", 5, "packets of 1 bytes"),
         (b"\x20\xff\xff\x7f" + bytes(1 << 16), 5, "not MQTT"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", 5, "not MQTT"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", 5, "not MQTT"),
@@ -172,6 +173,17 @@ async def test_why_a_broker_is_none_for_us_is_said(connack: bytes, protocol: int
         async with running(raw.port, protocol=protocol) as run:
             await eventually(lambda: run.told.link)
             assert text in run.told.link[0][1]
+
+
+async def test_an_alarm_waits_for_a_broker_that_takes_it() -> None:
+    """One that announces a tiny limit had every alarm set aside as too large."""
+    async with raw_broker() as raw:
+        raw.connack = b"\x20\x08\x00\x00\x05\x27\x00\x00\x01\x00"
+        async with running(raw.port) as run:
+            run.outbox.add(Stream.ALARM)
+            await eventually(lambda: "packets of 256 bytes" in (run.uplink.snapshot().error or ""))
+            raw.connack = None
+            await eventually(lambda: any(one.topic.endswith("/alarm") for one in raw.published), 15.0)
 
 
 @pytest.mark.parametrize("protocol", [5, 4])

@@ -35,6 +35,8 @@ _PACKETS = 256
 """Packets that one turn takes in."""
 _LONGEST = 0xFFFF
 """Bytes that a text may have in MQTT (1.5.4)."""
+_LEAST_PACKET = 2000
+"""Bytes of an alarm with its names; a broker that takes less would have every fire set aside as too large."""
 _UNSENT_ACKS = 16384
 """PUBACKs that wait in our buffer; a broker that keeps to our Receive Maximum (MQTT 5, 3.3.4) leaves 16 at most."""
 _TOO_SHORT_S = 0.02
@@ -418,6 +420,9 @@ class Session:
             return Ending(f"the broker refused us: {codec.reason(answer.code)}", refused=True, code=answer.code)
         if answer.qos < 1:
             return Ending("the broker takes no QoS 1", refused=True)
+        if (answer.packet_limit or _LEAST_PACKET) < _LEAST_PACKET:
+            text = f"the broker takes packets of {answer.packet_limit} bytes; a fire needs {_LEAST_PACKET}"
+            return Ending(text, refused=True)
         if answer.keepalive is not None:
             self._keepalive = float(answer.keepalive)
         took = self._heard_at - self._greeted_at - self.round_trip()

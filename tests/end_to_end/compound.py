@@ -16,6 +16,7 @@ from simulators.cloud import Cloud, Event
 from simulators.device import Written
 from simulators.signing import Signer, make_keys, read_secret_key
 from simulators.site import VirtualSite
+from tests.contract.judge import faults
 from tests.mosquitto import Mosquitto, mosquitto
 
 SOURCE = "/sites/xima-xincun/gateways/xmxc-01"
@@ -171,5 +172,6 @@ async def compound(folder: Path, text: str = SITE, **options: object) -> AsyncIt
             yield Compound(
                 folder, site, broker, virtual, cloud, Signer(key, "cloud", SOURCE), Signer(key, "all", SOURCE)
             )
+            assert [fault for reply in cloud.replies.values() for fault in faults(reply)] == []
         finally:
             listening.cancel()

@@ -45,9 +45,9 @@ def _letters(word: str) -> str:
 
 
 _NOTHING = frozenset(_letters(word) for words in NO_PLATE.values() for word in words)
-_SEPARATOR = re.compile(r" *[·•・‧∙⋅●.\-‐‑‒–—] *| +")
+_SEPARATOR = re.compile(r" ?[·•・‧∙⋅●.\-‐‑‒–—] ?| ")
 """What GA 36 (a dot), makers and people write between the head of a plate and its serial."""
-_BLANKS = re.compile(r"\s+")
+_BLANKS = re.compile(r"\s")
 _COVERED = re.compile("X{3,}")
 """No serial has three X in a row that was read: recognisers write them for what they did not read."""
 _DOUBTED = "XX"
@@ -193,7 +193,7 @@ def _normalise(raw: str) -> tuple[str, str | None]:
 
 
 def _plain(raw: str) -> str:
-    """In usual width, without blanks at the ends and without signs that nobody sees; a gap is one blank."""
+    """In usual width, without blanks at the ends and without signs that nobody sees; every gap is of blanks."""
     said = unicodedata.normalize("NFKC", raw)
     if not said.isprintable():
         said = "".join(one for one in said if unicodedata.category(one) != "Cf")

@@ -253,3 +253,11 @@ def test_long_texts_cost_little() -> None:
         found = classify(text)
         assert found is None or len(found.text) <= 64
     assert time.process_time() - begun < 0.5
+
+
+@pytest.mark.parametrize("gap", ["  ", "\t\t", "\u3000\u3000", " - - ", "··", "·-", "   "], ids=repr)
+def test_a_gap_of_several_signs_is_no_separator(gap: str) -> None:
+    """One separator stands before a serial; a wider gap has room for a character that was not read."""
+    read = classify(f"沪A{gap}D1345")
+    assert read is not None
+    assert not read.whole

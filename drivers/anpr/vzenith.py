@@ -174,6 +174,7 @@ def _capture(result: Mapping[str, Any], device: str, settings: CameraSettings) -
     stamp = mapping(at(result, "timestamp", "timeval"))
     number_ = _plate_id(result)
     which = (text(number_), text(stamp.get("sec")), text(stamp.get("usec")))
+    sure = certainty(result.get("confidence"))  # 1-100: 0 beside a plate is a field that is not filled
     said = whole(result.get("direction"))
     shade = first(result, "colortype", "color")
     fake = whole(result.get("is_fake_plate")) == 1
@@ -182,7 +183,7 @@ def _capture(result: Mapping[str, Any], device: str, settings: CameraSettings) -
     return Capture(
         plate_raw=raw or None,
         key=key("vzenith", device, raw, *which) if any(which) else "",
-        confidence=certainty(result.get("confidence")) or None,  # 1-100: 0 is a field that is not filled
+        confidence=None if sure == 0 and any(one.isascii() and one.isalnum() for one in raw) else sure,
         colour=COLOURS.get(whole(shade) or 0) or colour(shade),
         kind="fake" if fake else KINDS.get(kind or 0),
         turn=TURNS.get(said or 0),

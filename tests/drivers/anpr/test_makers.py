@@ -290,3 +290,13 @@ def test_a_part_that_cannot_be_read_does_not_cost_the_others() -> None:
         ("odd", "application/json", b"{"), ("event", "application/json", json.dumps(hikvision()).encode())
     )
     assert one(said("hikvision", body, content_type)).plate_raw == PLATE
+
+
+def test_a_zero_beside_a_plate_is_a_confidence_that_was_not_filled() -> None:
+    """VZenith's scale begins at 1; 0 would deny every resident."""
+
+    def sure(plate: str) -> float | None:
+        result = {"license": plate, "confidence": 0}
+        return one(said("vzenith", {"AlarmInfoPlate": {"result": {"PlateResult": result}}})).confidence
+
+    assert (sure(PLATE), sure("_无_")) == (None, 0.0)

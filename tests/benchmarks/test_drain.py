@@ -1,4 +1,4 @@
-"""A backlog of 100,000 alarms: drained to a local mosquitto beside bare paho with the same window, and its memory."""
+"""A backlog of 100,000 alarms: drained to each local broker beside bare paho with the same window, and its memory."""
 
 import json
 import os
@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.mosquitto import mosquitto
+import pytest
+
+from tests.brokers import BROKERS
 
 ROWS = int(os.environ.get("BENCH_ROWS", "100000"))
 LEAST = 2000
@@ -22,17 +24,17 @@ def child(module: str, *arguments: object) -> dict[str, float]:
     return said
 
 
-async def test_drain(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", BROKERS)
+async def test_drain(tmp_path: Path, name: str) -> None:
     child("backlog", "fill", tmp_path / "full", ROWS)
-    child("backlog", "fill", tmp_path / "empty", 0)
-    async with mosquitto(tmp_path) as broker:
-        bare = child("bare", "publish", broker.port, ROWS, 800)["seconds"]
-        ours = child("backlog", "drain", tmp_path / "full", broker.port)
-        again = child("bare", "publish", broker.port, ROWS, 800)["seconds"]
+    async with BROKERS[name](tmp_path) as port:
+        bare = child("bare", "publish", port, ROWS, 800)["seconds"]
+        ours = child("backlog", "drain", tmp_path / "full", port)
+        again = child("bare", "publish", port, ROWS, 800)["seconds"]
     floor = ROWS / min(bare, again)
     rate = ROWS / ours["seconds"]
     print(  # noqa: T201
-        f"\n{ROWS} rows drained at {rate:.0f}/s, bare paho {floor:.0f}/s: {rate / floor:.2f} of it; "
+        f"\n{name}: {ROWS} rows drained at {rate:.0f}/s, bare paho {floor:.0f}/s: {rate / floor:.2f} of it; "
         f"{ours['resident']:.1f} MiB at most"
     )
     assert rate >= LEAST

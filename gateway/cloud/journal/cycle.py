@@ -126,7 +126,8 @@ class Cycle:
                 await self._idle.wait()
                 await self.ask(self._clerk.close, seconds)
         except TimeoutError:
-            return  # the disk does not answer: the thread is left to the end of the process
+            # The disk does not answer: when it does, the thread closes the file, if the process still lives.
+            self._writer.submit(self._clerk.close, lambda _: None)
         finally:
             self._writer.stop()
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 
 Work = Callable[[], object]
@@ -42,7 +43,5 @@ class Writer:
                 result = work()
             except Exception as error:  # noqa: BLE001 - handed to `done`, which tells expected ones from bugs
                 result = error
-            try:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits, but the file is to be closed
                 loop.call_soon_threadsafe(done, result)
-            except RuntimeError:
-                return  # the loop is closed: nobody waits for the rest

@@ -33,6 +33,9 @@ from tests.mosquitto import mosquitto
 SOURCE = "/sites/site/gateways/gw"
 SIGNER = Signer(CLOUD, "cloud", SOURCE)
 
+OPENED: Json = {"gate": "north", "decision": "opened", "commanded": "opening", "actual": "unknown", "verified": None}
+"""What an opening results in."""
+
 
 @dataclass
 class Wired:
@@ -53,7 +56,7 @@ async def wired(port: int, *, synced: bool = True, keys: bool = True) -> AsyncIt
         await it.free.wait()
         it.taken.append(item)
         if isinstance(item, Command):
-            data: dict[str, Json] = {"jti": item.jti, "cmd": item.cmd, "ok": True, "result": {"by": item.sub}}
+            data: dict[str, Json] = {"jti": item.jti, "cmd": item.cmd, "ok": True, "result": OPENED}
         elif item.signed and item.jti is not None:
             error = {"code": item.code, "message": item.message}
             data = {"jti": item.jti, "cmd": item.cmd or "", "ok": False, "error": error}
@@ -105,10 +108,10 @@ OPEN = {"gate": "north", "reason": "visitor"}
 async def test_a_command_and_its_reply(tmp_path: Path, *, synced: bool) -> None:
     async with mosquitto(tmp_path) as broker, wired(broker.port, synced=synced) as it, cloud(broker.port) as seen:
         reply = await seen.command("gate.open", OPEN, signer=SIGNER)
-        assert reply == {"jti": reply["jti"], "cmd": "gate.open", "ok": True, "result": {"by": "operator"}}
+        assert reply == {"jti": reply["jti"], "cmd": "gate.open", "ok": True, "result": OPENED}
         (command,) = it.taken
         assert isinstance(command, Command)
-        assert command.reply_to == f"{ROOT}/reply/cloud"
+        assert (command.sub, command.reply_to) == ("operator", f"{ROOT}/reply/cloud")
         assert faults(seen.replies[reply["jti"]]) == []
 
 

@@ -80,10 +80,9 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
             stream.flush()
             os.fsync(handle)
         part.replace(path)
-    except BaseException:
-        with suppress(OSError):
+    finally:
+        with suppress(OSError):  # it is there only if it did not take the file's place
             part.unlink()
-        raise
     sync_folder(path.parent)
 
 

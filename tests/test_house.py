@@ -298,6 +298,7 @@ def test_an_impurity_would_be_noticed(source: str) -> None:
     assert impurities(ast.parse(source))
 
 
+# Texts for the check, none of them is run.
 @pytest.mark.parametrize(
     ("source", "stray"),
     [

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from gateway.safe_write import as_owner, owner_of, replace_file
+from tests.accounts import as_root
 from tests.cli.test_commands import MINIMAL, command
 
-as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can be led astray")
 SERVICE = pwd.getpwnam("nobody")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.local.control import NAME, ask
 from gateway.model import Json
+from tests.accounts import as_root
 from tests.end_to_end.compound import SITE, compound
 from tests.end_to_end.process import running
 from tests.local.test_control import asked_as_nobody
@@ -48,7 +49,7 @@ async def test_the_audit_has_the_account_beside_the_name(tmp_path: Path) -> None
         assert (told["data"]["sub"], told["data"]["account"]) == ("zhang", account)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="asks as another account")
+@as_root
 async def test_the_site_file_says_what_an_account_may_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """From the site file to the gate: `people` was tested at the socket alone, and no site file with it loaded."""
     request: dict[str, Json] = {

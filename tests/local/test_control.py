@@ -3,7 +3,6 @@
 import asyncio
 import grp
 import json
-import os
 import pwd
 import select
 import socket
@@ -22,6 +21,7 @@ from gateway.errors import DeviceSilent, GatewayError, NotAnswering
 from gateway.local import control
 from gateway.local.control import NAME, Control, Daemon, ask
 from gateway.model import Json
+from tests.accounts import as_root
 
 
 async def echo(request: Mapping[str, Any]) -> Json:
@@ -212,7 +212,6 @@ def test_a_daemon_that_does_not_answer_is_not_none(tmp_path: Path) -> None:
 
 # ---- who it is --------------------------------------------------------------------------------------
 
-as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can ask as somebody else")
 NOBODY = pwd.getpwnam("nobody")
 _AS_NOBODY = (
     f"import os, socket, sys, time; os.setgroups({{groups}}); os.setgid({NOBODY.pw_gid}); os.setuid({NOBODY.pw_uid})\n"
@@ -287,11 +286,13 @@ async def test_root_finds_room_where_others_take_it_all(shared: Path) -> None:
 kept = []
 for _ in range(64):
     one = socket.socket(socket.AF_UNIX); one.connect({str(path)!r}); kept.append(one)
-print("full", flush=True); time.sleep(60)
+print("full", flush=True); sys.stdin.read()  # until it is killed
 """
     async with served(path):
         path.chmod(0o666)
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", hog, stdout=subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", hog, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         try:
             assert process.stdout is not None
             assert await process.stdout.readline() == b"full\n"

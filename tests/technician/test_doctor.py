@@ -16,6 +16,7 @@ from gateway.local.control import NAME
 from gateway.technician.watch import state
 from simulators.site import VirtualSite
 from simulators.wire import SerialLine
+from tests.accounts import as_root
 from tests.mosquitto import mosquitto
 from tests.technician.command import Ended, site_gateway
 from tests.technician.yard import BUS, GATES, HEAD, virtual, watched
@@ -193,7 +194,7 @@ async def test_the_clock_is_printed_in_the_time_of_the_site(tmp_path: Path) -> N
     assert "(Asia/Shanghai)" in what
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a store away")
+@as_root
 async def test_rights_are_those_of_the_account_that_the_gateway_runs_as(tmp_path: Path) -> None:
     async with with_broker(tmp_path) as (path, _):
         store = tmp_path / "store"

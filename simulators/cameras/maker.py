@@ -38,8 +38,12 @@ class Maker:
         self.setup = setup
 
     def push(self, sight: Sight, *, history: bool, opened: bool) -> Post:
-        """The capture; `history`: out of the memory; `opened`: the camera let the car in by itself."""
-        raise NotImplementedError(f"{type(self).__name__} gives pictures only")  # nothing makes it see a car
+        """The capture; `history`: out of the memory; `opened`: the camera let the car in by itself.
+
+        Raises ValueError for a camera that tells of no plates.
+        """
+        # Not abstract: a camera that gives pictures only has no push, and showing it a car is the caller's mistake.
+        raise ValueError(f"{type(self).__name__} gives pictures only: it tells of no car")
 
     def alive(self) -> Post | None:
         """The heart-beat."""

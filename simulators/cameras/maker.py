@@ -42,6 +42,7 @@ class Maker:
 
         Raises ValueError for a camera that tells of no plates.
         """
+        del sight, history, opened
         # Not abstract: a camera that gives pictures only has no push, and showing it a car is the caller's mistake.
         raise ValueError(f"{type(self).__name__} gives pictures only: it tells of no car")
 

@@ -15,6 +15,7 @@ import aiomqtt
 import orjson
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from simulators.signing import LIFE, Signer
 
@@ -33,6 +34,8 @@ class Cloud:
     host: str = "127.0.0.1"
     root: str = "site-gateway/v1"
     client_id: str = "cloud"
+    topics: tuple[str, ...] = ("#",)
+    """What it subscribes to, below `root`."""
     on_event: Callable[[str, Event], None] | None = None
     on_reply: Callable[[str, Event], None] | None = None
     events: list[Event] = field(default_factory=list)
@@ -63,7 +66,7 @@ class Cloud:
                     clean_start=False,
                     properties=session,
                 ) as client:
-                    await client.subscribe(f"{self.root}/#", qos=1)
+                    await client.subscribe([(f"{self.root}/{topic}", SubscribeOptions(qos=1)) for topic in self.topics])
                     self.connections += 1
                     self._client = client
                     self._tell()

@@ -39,7 +39,7 @@ def plan(site: Path, latency: str | None, *, as_json: bool) -> int:
     """
     from gateway.config.units import duration
     from gateway.errors import ConfigError
-    from gateway.field.bound import LATENCY
+    from gateway.field.response_time import LATENCY
     from gateway.settings import plan as planning
     from gateway.technician.watch import measured_by_daemon
 

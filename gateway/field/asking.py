@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from gateway.clock import Clock
 from gateway.driver import Block
 from gateway.errors import DeviceError, DeviceRefused, GaveWay, LineDown
+from gateway.field import timeouts
 from gateway.field.device import NARROW, Device
 from gateway.field.guard import Guarded
 from gateway.field.orders import Orders
@@ -22,8 +23,6 @@ _log = logger(__name__)
 
 _TARGET_SILENT = (10, 11)
 """The converter speaks, the device does not."""
-_MISSED_AGAIN = 3.0
-"""A miss is looked into within that time, however long the period, so that a fault is told within 100 s."""
 _REOPEN_AFTER, _SWEEP_AGAIN = 10.0, 0.05
 _FETCHES = 64
 """Callers who may wait for reads of one line at once."""
@@ -45,7 +44,6 @@ class Asking:
         put: Callable[[Input], Awaitable[None]],
         telemetry: Telemetry,
         clock: Clock,
-        life: float,
         may_hang: bool,
     ) -> None:
         self.line = line
@@ -59,12 +57,11 @@ class Asking:
         """Is told when `answered` becomes true, before anything else of that answer."""
         self._is_open = False
         self.schedule = Schedule((), 0.0)
-        self.shortest = life
+        self.shortest = timeouts.DEVICE_PERIOD_S
         """The shortest period on this line, in seconds."""
         self._watched = watched
         self._telling = Telling(line, put, telemetry)
         self._clock = clock
-        self._life = life
         self._may_hang = may_hang
         self._fetching = 0
         self._confirming: set[tuple[str, tuple[str, ...]]] = set()
@@ -78,8 +75,8 @@ class Asking:
             by_device.setdefault(block.device, []).append(block)
         for name, mine in by_device.items():
             self._meet(name, mine, at)
-        self.schedule = self._orders.schedule = Schedule(blocks, at.mono, life=self._life)
-        self.shortest = min((block.every for block in blocks), default=self._life)
+        self.schedule = self._orders.schedule = Schedule(blocks, at.mono, life=timeouts.DEVICE_PERIOD_S)
+        self.shortest = min((block.every for block in blocks), default=timeouts.DEVICE_PERIOD_S)
 
     def begin(self, at: Instant) -> None:
         """The line has been opened: all devices are due at once, misses count from nothing."""
@@ -216,7 +213,7 @@ class Asking:
         if device.silent:
             self.schedule.probe_next(job, now, device.probe.next(device.wait(block)))
         else:
-            self.schedule.done(job, now, min(block.every, _MISSED_AGAIN))
+            self.schedule.done(job, now, min(block.every, timeouts.MISSED_AGAIN_S))
 
     async def _missed(self, device: Device, job: Job, block: Block, at: Instant) -> None:
         """No answer to a periodic read or a probe."""
@@ -235,10 +232,10 @@ class Asking:
         if device.miss(block):
             await self._fell_silent(device, block, at)
             return
-        self.schedule.done(job, now, _MISSED_AGAIN if block.every > _MISSED_AGAIN else None)
+        self.schedule.done(job, now, timeouts.MISSED_AGAIN_S if block.every > timeouts.MISSED_AGAIN_S else None)
         if not device.heard:
             # Nobody may be there at all: its other blocks do not hold up the first reads of the living.
-            self.schedule.postpone(device.name, now, _MISSED_AGAIN)
+            self.schedule.postpone(device.name, now, timeouts.MISSED_AGAIN_S)
         else:
             self._call_witness(device, now)
         await self._telling.changed(device, {}, at)

@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from gateway.driver import Block, Timing
+from gateway.field import timeouts
 from gateway.field.readings import Table
 from gateway.field.sight import Sight
 from gateway.field.status import DeviceStatus
-from gateway.field.timing import AnswerTime, ProbeWait
+from gateway.field.timeouts import AnswerTime, ProbeWait
 from gateway.model import Instant, Lane, Reading
 
-MISSES = 3
-"""Misses in a row after which a device is silent."""
 NARROW = (1, 2, 3)
 """Illegal function, address, value (MODBUS Application Protocol V1.1b3, 7): asking for less may help."""
 _BUSY = (5, 6)
@@ -86,7 +85,7 @@ class Device:
         meanwhile has to wait for it.
         """
         if self.silent:
-            return (self.time.ceiling if self.probe.thorough else self.time.after(MISSES - 1)) + block.wire
+            return (self.time.ceiling if self.probe.thorough else self.time.after(timeouts.MISSES - 1)) + block.wire
         if self.misses:
             return self.time.after(self.misses) + block.wire
         return self.time.timeout + block.wire
@@ -129,7 +128,7 @@ class Device:
 
     def fall_silent(self, block: Block) -> float:
         """Three misses, the last one of `block`: seconds until the first probe."""
-        wait = self.probe.next(self.time.after(MISSES - 1) + block.wire)
+        wait = self.probe.next(self.time.after(timeouts.MISSES - 1) + block.wire)
         self.silent = True
         self.heard = False
         self.owed.clear()
@@ -145,11 +144,11 @@ class Device:
         """Count a miss; True if the device is silent now."""
         self.lone = block if self.misses == 0 or self.lone is block else None
         self.misses += 1
-        return self.misses >= MISSES
+        return self.misses >= timeouts.MISSES
 
     def witness(self, blocks: Sequence[Block]) -> Block | None:
         """A block to ask before the last miss counts, if up to now only one of several had no answer."""
-        if self.lone is None or self.misses != MISSES - 1:
+        if self.lone is None or self.misses != timeouts.MISSES - 1:
             return None
         return next((block for block in blocks if block is not self.lone), None)
 

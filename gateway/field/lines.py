@@ -14,7 +14,7 @@ from gateway.field.guard import DriverBug, Guarded
 from gateway.field.schedule import Job
 from gateway.field.status import LineStatus
 from gateway.field.telemetry import Telemetry
-from gateway.field.timing import line_wait
+from gateway.field.timeouts import line_wait
 from gateway.log import logger
 from gateway.model import Input, Instant, LineHealth, OwnHealth, Reading, Value
 
@@ -28,8 +28,6 @@ SERIAL_BACK_OFF = 4.0
 
 _BEAT = 5.0
 """A line with nothing to do shows within that time that it lives, in seconds."""
-_LIFE = 20.0
-"""Every device is asked at least that often: three misses later its silence is told, well within 100 s."""
 _STEADY = 30.0
 """A line that stayed up that long is opened again without the back-off of earlier losses."""
 _FLAP_WINDOW, _FLAPS = 600.0, 2
@@ -76,7 +74,6 @@ class Line:
             put=put,
             telemetry=telemetry,
             clock=clock,
-            life=_LIFE,
             may_hang=may_hang,
         )
         self._asking.came_up = self._came_up

@@ -1,6 +1,6 @@
 """What a site file asks of its lines, and how late its alarms can be: before anybody leaves the office.
 
-No hardware is touched: the driver plans its requests, `field/bound.py` reckons.
+No hardware is touched: the driver plans its requests, `field/response_time.py` reckons.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from gateway.config.points import URGENT, Point
 from gateway.config.problems import Finding
 from gateway.config.site import ModbusLine, SiteFile
 from gateway.errors import ConfigError
-from gateway.field.bound import HOST, LATENCY, AlarmBound, LineBound, LineLoad, analyse, load_of
+from gateway.field.response_time import HOST, LATENCY, AlarmBound, LineBound, LineLoad, analyse, load_of
 from gateway.settings import build
 from gateway.settings.loss_uses import losses
 

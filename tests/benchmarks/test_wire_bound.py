@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gateway.config.site import SiteFile
-from gateway.field.bound import HOST, AlarmBound, analyse, load_of
+from gateway.field.response_time import HOST, AlarmBound, analyse, load_of
 from gateway.model import Answer, Input
 from gateway.settings import build
 from simulators.site import VirtualSite

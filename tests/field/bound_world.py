@@ -15,12 +15,10 @@ from gateway.clock import Clock
 from gateway.driver import Block, Decoded, Timing
 from gateway.errors import DeviceSilent
 from gateway.field.asking import Asking
-from gateway.field.bound import LineLoad, PointLoad
 from gateway.field.guard import Guarded
+from gateway.field.response_time import LineLoad, PointLoad
 from gateway.field.telemetry import Telemetry
 from gateway.model import Answer, DeviceHealth, Input, Lane, Quality, Value
-
-LIFE = 20.0
 
 
 @dataclass
@@ -147,7 +145,6 @@ class World:
             put=self._put,
             telemetry=Telemetry(lambda *_: None, clock, every=300.0),
             clock=clock,
-            life=LIFE,
             may_hang=False,
         )
         self._points = {p.name: p for b in load.blocks for p in b.points}

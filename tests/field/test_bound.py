@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from drivers.modbus.line import ModbusLine
 from drivers.modbus.settings import Device, LineSettings, Point
-from gateway.field.bound import BlockLoad, DeviceLoad, LineLoad, PointLoad, analyse, load_of
+from gateway.field.response_time import BlockLoad, DeviceLoad, LineLoad, PointLoad, analyse, load_of
 from gateway.model import Lane
 
 CLEAN = DeviceLoad(latency=0.0, ceiling=1.0)

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.driver import Block
-from gateway.field.bound import AlarmBound, BlockLoad, DeviceLoad, LineLoad, PointLoad, analyse
+from gateway.field.response_time import AlarmBound, BlockLoad, DeviceLoad, LineLoad, PointLoad, analyse
 from gateway.field.schedule import Job, Schedule
+from gateway.field.timeouts import DEVICE_PERIOD_S
 from gateway.model import Lane
 from tests.field.bound_world import World
 
@@ -338,7 +339,7 @@ def test_the_time_between_two_reads_holds_with_several_in_flight(load: LineLoad,
         Block(b.device, (b.points[0].name,), b.lane, b.every, b.wire, None): load.devices[b.device].latency
         for b in gaps.blocks
     }
-    schedule = Schedule(blocks, 0.0, life=load.life)
+    schedule = Schedule(blocks, 0.0, life=DEVICE_PERIOD_S)
     now, under_way, begun = 0.0, list[tuple[float, int, float, Job]](), dict[str, float]()
     for number in range(2000):
         while under_way and (under_way[0][0] <= now or len(under_way) == askers):

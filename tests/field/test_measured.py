@@ -11,7 +11,7 @@ import pytest
 from gateway.config.load import load
 from gateway.config.site import SiteFile
 from gateway.driver import Timing
-from gateway.field.timing import AnswerTime
+from gateway.field.timeouts import AnswerTime
 from gateway.local.control import NAME, Control
 from gateway.model import Json
 from gateway.settings.plan import assumptions, plan_lines

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.driver import Block
 from gateway.field.schedule import PROBE_WAIT, SHARE_LEAST, SHARE_MOST, Job, Schedule, patience
-from gateway.field.timing import ProbeWait
+from gateway.field.timeouts import ProbeWait
 from gateway.model import Lane
 
 Turn = tuple[float, str, Lane]

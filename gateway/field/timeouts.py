@@ -1,6 +1,9 @@
-"""How long to wait for an answer, and how long to leave a silent device alone. Pure.
+"""How long to wait for an answer, when to ask again, and how long to leave a silent device alone. Pure.
 
-After TCP's estimator (RFC 6298): smoothed answer time plus four times its variation. Only answers that
+The lines keep the times below and the response-time bound (`response_time.py`) reckons with them: this is their only
+home, and both read them from here each time.
+
+The time-out follows TCP's estimator (RFC 6298): smoothed answer time plus four times its variation. Only answers that
 belong to their question may be sampled (Karn): the caller leaves out discarded reads.
 """
 
@@ -17,10 +20,19 @@ _ENOUGH = 100
 _KEPT = 4096
 """The longest answer is that of the last so many, up to twice as many."""
 
-_PROBE_FIRST = 2.0
-_PROBE_SHARE = 20.0
+MISSES = 3
+"""Misses in a row after which a device is silent."""
+MISSED_AGAIN_S = 3.0
+"""A read that had no answer is repeated within that time, however long its period, so that a fault is told within
+100 s."""
+DEVICE_PERIOD_S = 20.0
+"""Every device is asked at least that often: three misses later its silence is told, well within 100 s."""
+PROBE_FIRST_S = 2.0
+"""The shortest pause before a probe of a silent device."""
+PROBE_SHARE = 20.0
 """A probe may take one part in twenty of the time until the next one: 5 % of the bus."""
-_PROBE_LAST = 45.0
+PROBE_LAST_S = 45.0
+"""The longest pause between two probes of a silent device."""
 
 
 class AnswerTime:
@@ -90,9 +102,9 @@ class ProbeWait:
 
     def next(self, cost: float) -> float:
         """Seconds until the next probe, after one (or the last miss) took `cost` seconds of the line."""
-        wait = max(_PROBE_FIRST, _PROBE_SHARE * cost) * (1 << min(self._times, 8))
+        wait = first_probe(cost) * (1 << min(self._times, 8))
         self._times += 1
-        return min(wait, _PROBE_LAST)
+        return min(wait, PROBE_LAST_S)
 
     @property
     def thorough(self) -> bool:
@@ -102,6 +114,11 @@ class ProbeWait:
     def reset(self) -> None:
         """The device answered."""
         self._times = 0
+
+
+def first_probe(cost: float) -> float:
+    """Seconds from the last miss to the first probe, after a miss took `cost` seconds of the line."""
+    return min(max(PROBE_FIRST_S, PROBE_SHARE * cost), PROBE_LAST_S)
 
 
 def line_wait(attempt: int, ceiling: float, chance: float) -> float:

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.driver import Timing
-from gateway.field.timing import AnswerTime, ProbeWait, line_wait
+from gateway.field.timeouts import AnswerTime, ProbeWait, line_wait
 
 TCP = Timing(floor=0.2, ceiling=1.0)
 BUS = Timing(floor=0.05, ceiling=0.3)

@@ -33,13 +33,15 @@ wire; `others` points, of devices that answer, are confirmed at the same time; n
 that are longer than the periodic ones, and where the turns come in file none at all.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
+from functools import cache
+from math import ceil, floor, inf
 from typing import NamedTuple, Protocol
 
 from gateway.driver import Block, Timing
-from gateway.field.response import NOBODY, PROBE_LAST, Dead, Gap, Turn, gap_of
+from gateway.field import timeouts
+from gateway.field.schedule import SHARE_LEAST, SHARE_MOST, patience
 from gateway.model import Lane
 
 HOST = 0.05
@@ -48,15 +50,12 @@ TURN = 0.001
 """Allowance for this machine between two requests."""
 LATENCY = 0.05
 """Taken for a device of which nothing is known: the shortest time-out that is ever given."""
-MISSES = 3
-"""Misses in a row after which a device is silent."""
-_MISSED_AGAIN = 3.0
-"""A miss is looked into within that time, however long the period."""
-_LIFE = 20.0
-"""Every device is asked at least that often."""
-_PROBE_FIRST, _PROBE_SHARE = 2.0, 20.0
 _PROOF = 4
 """Questions aside for one proof, at most: two that are refused because of their count, and two that are answered."""
+_DOUBLINGS = 6
+"""So many probes may come before their pauses have grown to the longest."""
+_ROUNDS = 200
+"""After so many steps towards the shortest window a longer one does."""
 
 
 class Asked(Protocol):
@@ -131,7 +130,6 @@ class LineLoad:
     """Points that are confirmed at the same time as the judged one."""
     host: float = HOST
     turn: float = TURN
-    life: float = _LIFE
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +160,71 @@ class LineBound:
     """By device: from its dying to the third miss."""
     late: tuple[BlockLoad, ...]
     """Blocks that cannot be read as often as they want: their lane and those before it want more than there is."""
+
+
+Gap = Callable[..., float]
+"""(extra seconds, dead device) -> the longest time between two reads of one block."""
+
+
+class Turn(NamedTuple):
+    """A block as the schedule sees it."""
+
+    device: str
+    lane: Lane
+    every: float
+    cost: float
+    """Wire, latency and this machine."""
+    varies: float = 0.0
+    """That much of it is not there each time."""
+
+
+class Dead(NamedTuple):
+    """What one dead device costs, at most."""
+
+    ahead: int
+    """Time-outs before the next read of the judged block."""
+    beside: int
+    """Those of them in the lane of the judged block."""
+    more: int
+    """Further ones, each by a lane's longest patience after the other: its reads are of a later lane."""
+    miss: float
+    """One time-out, with the quiet after it."""
+    probe: float
+    """From the third time-out to a probe."""
+
+
+class _Pushed(NamedTuple):
+    """What goes ahead of an earlier lane while that waits."""
+
+    later: float
+    """The longest read of a later lane."""
+    pause: float
+    """The least pause between two such reads."""
+    dead: Dead
+
+    def within(self, window: float) -> float:
+        """How much of a window of that length it takes."""
+        reads = min(self.later * floor(window / SHARE_LEAST), window * self.rate_of_reads)
+        misses = min(self.dead.more, floor(window / SHARE_MOST)) * self.dead.miss
+        return self.later + reads + misses + _probes(self.dead, window)
+
+    @property
+    def rate_of_reads(self) -> float:
+        """The part that reads of a later lane take in the long run."""
+        return self.later / (self.later + self.pause)
+
+    @property
+    def rate(self) -> float:
+        """The part that all of it takes in the long run."""
+        return self.rate_of_reads + self.dead.miss / timeouts.PROBE_LAST_S
+
+    @property
+    def once(self) -> float:
+        """With `rate`: never less than `within`."""
+        return self.later + (self.dead.more + _DOUBLINGS) * self.dead.miss
+
+
+NOBODY = Dead(0, 0, 0, 0.0, inf)
 
 
 class _Line(NamedTuple):
@@ -229,7 +292,7 @@ def _line(load: LineLoad) -> _Line:
         Turn(
             block.device,
             block.lane,
-            min(block.every, load.life) if block is quickest[block.device] else block.every,
+            min(block.every, timeouts.DEVICE_PERIOD_S) if block is quickest[block.device] else block.every,
             block.wire + _device(load, block.device).latency + load.turn,
             _device(load, block.device).latency + load.turn,
         )
@@ -330,24 +393,26 @@ def _ahead(line: _Line, name: str, theirs: Sequence[Turn], mine: Turn) -> tuple[
     single = len(theirs) == 1
     if all(turn.lane > mine.lane for turn in theirs):
         confirms = min(line.load.others, sum(1 for point in line.confirmed if point.startswith(f"{name}.")))
-        ahead = 1 if single else min(MISSES, 1 + confirms)  # the one under way; so are the probes of a silent device
-        return ahead, MISSES - ahead
+        ahead = (
+            1 if single else min(timeouts.MISSES, 1 + confirms)
+        )  # the one under way; so are the probes of a silent device
+        return ahead, timeouts.MISSES - ahead
     alone = single and line.load.in_flight == 1 and theirs[0].lane == mine.lane
-    return (1 if alone and min(theirs[0].every, _MISSED_AGAIN) >= mine.every else MISSES), 0
+    return (1 if alone and min(theirs[0].every, timeouts.MISSED_AGAIN_S) >= mine.every else timeouts.MISSES), 0
 
 
 def _probe_after(device: DeviceLoad) -> float:
     """From the third miss to the first probe, at least: each miss in a row doubles the time-out."""
-    third = min(device.ceiling, device.floor * (1 << (MISSES - 1)))
-    return min(max(_PROBE_FIRST, _PROBE_SHARE * third), PROBE_LAST)
+    third = min(device.ceiling, device.floor * (1 << (timeouts.MISSES - 1)))
+    return timeouts.first_probe(third)
 
 
 def _one_dead(gap: Gap, dead: Dead, mine: Turn, point: PointLoad, others: float, reads: float) -> float:
     """Each confirm read may meet one time-out more; after three there is only a probe, and that comes later."""
     most = dead.ahead + point.confirm - 1
     first = gap(others, dead) + reads
-    worst = first + (min(most, MISSES) - dead.ahead) * dead.miss
-    if most > MISSES and worst - mine.every >= (MISSES - 1) * dead.miss + dead.probe:
+    worst = first + (min(most, timeouts.MISSES) - dead.ahead) * dead.miss
+    if most > timeouts.MISSES and worst - mine.every >= (timeouts.MISSES - 1) * dead.miss + dead.probe:
         worst = first + (most - dead.ahead) * dead.miss
     return worst
 
@@ -361,6 +426,98 @@ def _silent_told(line: _Line, name: str) -> float:
     told = inf
     for turn in line.by_device[name]:
         gap = gap_of(line.turns, turn, line.load.in_flight)(_others(line, "") + _proofs(line.load), dying)
-        again = gap - max(0.0, turn.every - _MISSED_AGAIN) if gap < inf else inf
-        told = min(told, gap + (MISSES - 1) * again)
+        again = gap - max(0.0, turn.every - timeouts.MISSED_AGAIN_S) if gap < inf else inf
+        told = min(told, gap + (timeouts.MISSES - 1) * again)
     return told + line.load.host
+
+
+# ---- between two reads of one block ------------------------------------------------------------------
+
+
+def gap_of(turns: Sequence[Turn], mine: Turn, in_flight: int) -> Gap:
+    """From the beginning of one read of `mine` to the answer of the next, if orders take `extra` meanwhile."""
+    earlier = [turn for turn in turns if turn.lane < mine.lane]
+    same = [turn for turn in turns if turn.lane == mine.lane and turn is not mine]
+    later = max((turn.cost for turn in turns if turn.lane > mine.lane), default=0.0)
+    # With several in flight, one that is read beside `mine` may come once more before its next turn.
+    alone = in_flight == 1
+    slow_once = sum(turn.cost for turn in same if alone and turn.every >= mine.every) + mine.cost
+    quick = [turn for turn in same if not alone or turn.every < mine.every]
+    all_once = sum(turn.cost for turn in same) + mine.cost
+    before, meanwhile = _by_period(earlier), _by_period([*earlier, *quick])
+    in_file = alone and mine.lane is Lane.ALARM and all(turn.every == mine.every for turn in same)
+    varies = sum(turn.varies for turn in same)
+    most = max((turn.cost for turn in same), default=0.0)
+    yielded = _yielded(turns, same, mine) if earlier else None
+
+    def gap(extra: float, dead: Dead = NOBODY) -> float:
+        extra += dead.ahead * dead.miss
+        pushed = _Pushed(later, patience(later) if alone else SHARE_LEAST, dead)
+        past_deadline = _window(all_once + extra, before, pushed)
+        if yielded is not None:
+            past_deadline = min(past_deadline, _window(all_once + extra + yielded(dead), {}, pushed))
+        in_time = min(_window(slow_once + extra, meanwhile, pushed), mine.every + past_deadline)
+        if yielded is not None and not quick:
+            in_time = min(in_time, _window(slow_once + extra + yielded(dead), {}, pushed))
+        if in_file and dead is NOBODY:
+            disturbed = extra + pushed.within(mine.every)
+            if all_once + disturbed <= mine.every:
+                # `most`: one of them cost nothing the last time.
+                in_time = min(in_time, disturbed + varies + most + mine.cost)
+                return mine.every + in_time
+        return mine.every + max(in_time, mine.cost + past_deadline)
+
+    return cache(gap)
+
+
+def _yielded(turns: Sequence[Turn], same: Sequence[Turn], mine: Turn) -> Callable[[Dead], float]:
+    """What goes ahead of one read of each block of a lane, its own reads excepted, if earlier lanes want all the time.
+
+    Before each of them: its lane's patience after the one before, and the request that is under way then.
+    """
+    longest = max(turn.cost for turn in turns)
+    pauses = sum(patience(turn.cost) for turn in same)
+    first = max(patience(turn.cost) for turn in (*same, mine))
+
+    def ahead(dead: Dead) -> float:
+        return first + pauses + SHARE_MOST * dead.beside + (len(same) + 1 + dead.beside) * longest
+
+    return ahead
+
+
+def _probes(dead: Dead, window: float) -> float:
+    """What the probes in a window cost beyond the time-outs ahead of them, which have to be over by then."""
+    most, cost, pause, spent = 0.0, 0.0, dead.probe, dead.probe
+    while spent <= window:
+        cost += dead.miss
+        most = max(most, cost - max(0.0, dead.ahead * dead.miss - (window - spent)))
+        pause = min(2.0 * pause, timeouts.PROBE_LAST_S)
+        spent += pause
+    return most
+
+
+def _by_period(turns: Sequence[Turn]) -> Mapping[float, float]:
+    """The cost of all turns of each period."""
+    costs: dict[float, float] = {}
+    for turn in turns:
+        costs[turn.every] = costs.get(turn.every, 0.0) + turn.cost
+    return costs
+
+
+def _window(once: float, repeated: Mapping[float, float], pushed: _Pushed) -> float:
+    """How long `once` takes while `repeated` (period -> cost) and what is pushed in go first.
+
+    Infinite if these want all the time.
+    """
+    share = sum(cost / every for every, cost in repeated.items()) + pushed.rate
+    if share >= 1.0:
+        return inf
+    window = once
+    for _ in range(_ROUNDS):
+        longer = once + pushed.within(window)
+        longer += sum((2 + ceil(window / every)) * cost for every, cost in repeated.items())
+        if longer <= window:
+            return window
+        window = longer
+    # 2 + ceil(w) <= 3 + w: a window that is too long, but long enough.
+    return (once + 3 * sum(repeated.values()) + pushed.once) / (1.0 - share)

@@ -119,7 +119,7 @@ LIBRARY = {
     "prometheus_client": ("gateway/local/metrics.py",),
     "pymodbus": ("drivers/modbus/line.py", "simulators/"),
     "serial": ("drivers/modbus/line.py", "simulators/"),
-    "sqlite3": ("gateway/cloud/journal/store.py",),
+    "sqlite3": ("gateway/cloud/journal/sqlite.py",),
     "structlog": ("gateway/log.py",),
     "yaml": ("gateway/config/source.py", "simulators/"),
 }

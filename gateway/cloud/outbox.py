@@ -38,7 +38,7 @@ class Outbox(Protocol):
     def take(self, stream: Stream) -> Row | None:
         """The next row of the stream that was not taken since `rewind`, in sequence order.
 
-        None: nothing is at hand now. If rows wait on disk they are fetched meanwhile and `on_ready` is called.
+        None: nothing is at hand now. If rows wait on disk they are fetched meanwhile and `notify` tells.
         """
         ...
 
@@ -58,5 +58,6 @@ class Outbox(Protocol):
         """How many rows of the stream are not acknowledged yet (quarantined ones not counted)."""
         ...
 
-    on_ready: Callable[[], None]
-    """Called on the loop when `take` may give something that it did not give before."""
+    def notify(self, ready: Callable[[], None]) -> None:
+        """Call `ready` on the loop whenever `take` may give something that it did not give before."""
+        ...

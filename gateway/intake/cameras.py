@@ -22,7 +22,7 @@ from drivers.pictures.account import Account, Login
 from drivers.pictures.jpeg import shrink
 from drivers.pictures.snapshot import Snapshots
 from gateway.clock import Clock
-from gateway.cloud.journal.eraser import Erased
+from gateway.cloud.journal.history import Erased
 from gateway.driver import Listener as Driver
 from gateway.errors import ConfigError
 from gateway.intake.arrivals import Entrance, HandIn, StorePicture

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.clock import Clock
-from gateway.cloud.journal.eraser import Erased
+from gateway.cloud.journal.history import Erased
 from gateway.errors import ConfigError, NotDone, StoreError
 from gateway.intake.list_folder import ListFolder
 from gateway.log import logger

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 
-from gateway.cloud.journal.highwater import Loss
 from gateway.cloud.journal.journal import Journal
+from gateway.cloud.journal.witness import Loss
 from gateway.cloud.mqtt.stream import HUNG_UP
 from gateway.cloud.mqtt.types import COMMANDS_DROPPED, COMMANDS_REFUSED
 from gateway.cloud.outbox import Row

@@ -21,7 +21,7 @@ async def main(folder: Path, rate: float, seconds: float) -> None:
             while (row := store.take(Stream.ALARM)) is not None:
                 store.acknowledge(row)
 
-        store.on_ready = leave
+        store.notify(leave)
         due = loop.time()
         until = due + seconds
         number = 0

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.cli.group import load_good
 from gateway.clock import Clock
-from gateway.cloud.journal.eraser import Erased
+from gateway.cloud.journal.history import Erased
 from gateway.errors import NotDone
 from gateway.intake.lists import PlateLists
 from gateway.local.control import NAME, Control

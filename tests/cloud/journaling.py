@@ -58,9 +58,9 @@ async def accepted(journal: Journal, effects: Sequence[Emit | Remember | Forget]
 
 
 async def taken(journal: Journal, stream: Stream, count: int, seconds: float = 20.0) -> list[Row]:
-    """Take so many rows, waiting for `on_ready` in between."""
+    """Take so many rows, waiting to be notified in between."""
     ready = asyncio.Event()
-    journal.on_ready = ready.set
+    journal.notify(ready.set)
     rows: list[Row] = []
     async with asyncio.timeout(seconds):
         while len(rows) < count:

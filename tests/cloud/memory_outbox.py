@@ -9,10 +9,10 @@ from gateway.model import Stream
 
 
 class MemoryOutbox:
-    """Rows of each stream in order, those set aside last; `on_ready` is called only when there was nothing to take."""
+    """Rows of each stream in order, those set aside last; it notifies only when there was nothing to take."""
 
     def __init__(self) -> None:
-        self.on_ready: Callable[[], None] = _nobody
+        self._ready: list[Callable[[], None]] = []
         self.acknowledged: list[Row] = []
         self.quarantined: dict[int, str] = {}
         self._n = 0
@@ -33,8 +33,12 @@ class MemoryOutbox:
         hungry = not self._next[stream]
         self._next[stream].append(row)
         if hungry:
-            self.on_ready()
+            for ready in self._ready:
+                ready()
         return row
+
+    def notify(self, ready: Callable[[], None]) -> None:
+        self._ready.append(ready)
 
     def take(self, stream: Stream) -> Row | None:
         for waiting in (self._next[stream], self._offered[stream]):
@@ -66,7 +70,3 @@ class MemoryOutbox:
     def left(self) -> int:
         """Rows of all streams that nobody acknowledged and that were not set aside."""
         return sum(len(rows) for rows in self._rows.values())
-
-
-def _nobody() -> None:
-    """Nobody listens yet."""

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cloud.journal.believed import DAY_S, Believed
+from gateway.cloud.journal.numbering import DAY_S, Believed
 
 NOW = 1_795_000_000.0
 YEAR_S = 365 * DAY_S

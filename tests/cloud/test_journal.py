@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cloud.journal.store import Store
+from gateway.cloud.journal.sqlite import Database
 from gateway.errors import StoreBusy, StoreNewer
 from gateway.model import Emit, Forget, Remember, Stream
 from tests.cloud.journaling import Hands, accepted, all_of, emit, event, journal, look, sequences, taken, until
@@ -206,7 +206,7 @@ async def test_a_long_backlog_drains_in_order_with_memory_flat(tmp_path: Path) -
     async with journal(tmp_path) as store:
         loop = asyncio.get_running_loop()
         ready = asyncio.Event()
-        store.on_ready = ready.set
+        store.notify(ready.set)
         last = most = 0
         begun = loop.time()
         tracemalloc.start()
@@ -238,7 +238,7 @@ async def test_one_stream_does_not_wait_for_another(tmp_path: Path) -> None:
 async def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     async with journal(tmp_path):
         pass
-    bare = Store(tmp_path, 1 << 20)
+    bare = Database(tmp_path, 1 << 20)
     bare.connect("rw")
     bare.execute("PRAGMA user_version = 9")
     bare.close()

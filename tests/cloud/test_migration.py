@@ -66,7 +66,7 @@ async def test_one_that_cannot_be_written_is_read(tmp_path: Path, monkeypatch: p
     former(tmp_path)
     before = (tmp_path / "journal.db").read_bytes()
     # The step to the present version fails, as it does where there is no room for a page.
-    monkeypatch.setattr("gateway.cloud.journal.store.STEPS", (schema.STEPS[0], ("INSERT INTO nothing VALUES (1)",)))
+    monkeypatch.setattr("gateway.cloud.journal.sqlite.STEPS", (schema.STEPS[0], ("INSERT INTO nothing VALUES (1)",)))
     async with journal(tmp_path) as store:
         assert store.lost
         assert store.memory == {"alarm/1": {"state": "unack"}}

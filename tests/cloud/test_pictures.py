@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from gateway.cloud.journal.batch import Batch, Entry, Shed, State
-from gateway.cloud.journal.delivery import Delivery
 from gateway.cloud.journal.journal import PICTURE_BYTES, Journal
+from gateway.cloud.journal.outbox_window import Delivery
 from gateway.cloud.outbox import Row
 from gateway.model import Emit, Instant, Stream
 from simulators.broker import Broker

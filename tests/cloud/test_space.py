@@ -5,10 +5,9 @@ import orjson
 import pytest
 
 from gateway.cloud.journal.batch import Batch, Entry, Marks, State
-from gateway.cloud.journal.ledger import Ledger
-from gateway.cloud.journal.reserve_file import Ballast
-from gateway.cloud.journal.retention import Space
-from gateway.cloud.journal.store import Store
+from gateway.cloud.journal.space import Ballast, Space
+from gateway.cloud.journal.sqlite import Database
+from gateway.cloud.journal.tables import Tables
 from gateway.cloud.outbox import Row
 from gateway.model import Stream
 from tests.cloud.journaling import WALL, until
@@ -23,8 +22,8 @@ class Bench:
     """A store that is filled row by row."""
 
     def __init__(self, folder: Path) -> None:
-        self.store = Store(folder, ROOM)
-        self.ledger = Ledger(self.store, "boot-1", frozenset(), age_every=0.0)
+        self.store = Database(folder, ROOM)
+        self.ledger = Tables(self.store, "boot-1", frozenset(), age_every=0.0)
         self.space = Space(self.store, KEEP)
         self.ledger.begin("j", WALL, None, check=True)
         self.n = 0
@@ -119,7 +118,7 @@ def test_no_number_is_given_again_where_all_is_gone(bench: Bench) -> None:
     bench.add(Stream.AUDIT, 50, acked=True, age=20 * DAY)
     assert bench.space.relieve(LIVED).removed == 50
     bench.store.close()
-    assert Ledger(bench.store, "boot-1", frozenset()).begin("j", WALL, None, check=True).top == 50
+    assert Tables(bench.store, "boot-1", frozenset()).begin("j", WALL, None, check=True).top == 50
 
 
 def test_room_is_made_down_to_85_percent_and_given_back_to_the_disk(bench: Bench, tmp_path: Path) -> None:

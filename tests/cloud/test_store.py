@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cloud.journal import schema
-from gateway.cloud.journal.store import Store
+from gateway.cloud.journal.sqlite import Database
 from gateway.errors import StoreDamaged, StoreError, StoreFull
 
 SIZE = 1 << 20
@@ -12,13 +12,13 @@ TAILS = ("", "-shm", "-wal")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    opened = Store(tmp_path, SIZE)
+def store(tmp_path: Path) -> Database:
+    opened = Database(tmp_path, SIZE)
     opened.open(check=True)
     return opened
 
 
-def test_every_setting_holds(store: Store) -> None:
+def test_every_setting_holds(store: Database) -> None:
     found = {
         name: store.execute(f"PRAGMA {name}")[0][0]
         for name in ("journal_mode", "synchronous", "page_size", "auto_vacuum", "journal_size_limit", "foreign_keys")
@@ -34,13 +34,13 @@ def test_every_setting_holds(store: Store) -> None:
     }
 
 
-def test_a_setting_that_does_not_take_is_noticed(store: Store) -> None:
+def test_a_setting_that_does_not_take_is_noticed(store: Database) -> None:
     with pytest.raises(StoreError, match="page_size is 4096, not 8192"):
         store.set((("page_size", 8192),))
     store.close()
 
 
-def test_a_transaction_is_whole_or_not(store: Store) -> None:
+def test_a_transaction_is_whole_or_not(store: Database) -> None:
     def fail() -> None:
         with store.transaction():
             store.execute("INSERT INTO memory VALUES ('a', x'31')")
@@ -52,7 +52,7 @@ def test_a_transaction_is_whole_or_not(store: Store) -> None:
     store.close()
 
 
-def test_no_room_and_damage_have_names_of_their_own(store: Store, tmp_path: Path) -> None:
+def test_no_room_and_damage_have_names_of_their_own(store: Database, tmp_path: Path) -> None:
     with pytest.raises(StoreFull):
         store.execute("INSERT INTO memory VALUES ('a', zeroblob(?))", (2 * SIZE,))
     store.close()
@@ -69,26 +69,26 @@ def test_a_file_of_somebody_else_is_not_taken_over(tmp_path: Path) -> None:
     other.execute("CREATE TABLE mine (x)")
     other.close()
     with pytest.raises(StoreDamaged, match="not a journal"):
-        Store(tmp_path, SIZE).open(check=True)
+        Database(tmp_path, SIZE).open(check=True)
 
 
 def test_the_check_of_a_file_too_large_to_check_in_time_is_no_fault(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with store.transaction():
         store.many("INSERT INTO memory (key, value) VALUES (?, zeroblob(200))", ((f"key-{n}",) for n in range(3000)))
     store.close()
-    monkeypatch.setattr("gateway.cloud.journal.store.CHECK_SECONDS", -1.0)
+    monkeypatch.setattr("gateway.cloud.journal.sqlite.CHECK_SECONDS", -1.0)
     store.open(check=True)
     assert store.writable
     store.close()
 
 
-def test_an_older_file_is_brought_up_to_date(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_file_is_brought_up_to_date(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     store.close()
     steps = (*schema.STEPS, ("ALTER TABLE shed ADD COLUMN place TEXT",))
-    monkeypatch.setattr("gateway.cloud.journal.store.STEPS", steps)
-    monkeypatch.setattr("gateway.cloud.journal.store.VERSION", len(steps))
+    monkeypatch.setattr("gateway.cloud.journal.sqlite.STEPS", steps)
+    monkeypatch.setattr("gateway.cloud.journal.sqlite.VERSION", len(steps))
     store.open(check=True)
     assert store.number("PRAGMA user_version") == len(steps)
     assert store.execute("SELECT place FROM shed") == []
@@ -96,7 +96,7 @@ def test_an_older_file_is_brought_up_to_date(store: Store, monkeypatch: pytest.M
 
 
 def test_set_aside_keeps_every_copy(tmp_path: Path) -> None:
-    store = Store(tmp_path, SIZE)
+    store = Database(tmp_path, SIZE)
     for _ in range(3):
         store.open(check=True)
         store.set_aside(0.0)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.clock import Clock
-from gateway.cloud.journal.eraser import Erased
+from gateway.cloud.journal.history import Erased
 from gateway.errors import ConfigError, NotDone, StoreError
 from gateway.intake.list_folder import ListFolder
 from gateway.intake.lists import LISTS, PlateLists

@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from gateway.cloud.journal.highwater import HighWater, Mark
+from gateway.cloud.journal.witness import HighWater, Mark
 from gateway.model import Remember, Stream
 from tests.cloud.journaling import Hands, accepted, all_of, emit, event, journal, look
 from tests.cloud.test_journal_kill import run_and_kill

@@ -164,7 +164,7 @@ async def test_a_store_that_breaks_while_in_use_is_told_once_as_set_aside(tmp_pa
         garble(tmp_path / "journal.db", list(range(120, 140)))
         store.rewind()
         ready = asyncio.Event()
-        store.on_ready = ready.set
+        store.notify(ready.set)
         async with asyncio.timeout(20.0):
             while store.quarantined_file is None:
                 ready.clear()

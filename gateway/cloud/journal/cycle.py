@@ -1,29 +1,71 @@
-"""What the journal's writer does next: commits before all else, then fetching, correcting, tidying.
+"""The one writer: what waits for it, its thread, and what it does next. All but the thread's work is on the loop.
 
-While the store is *lost* everything is accepted in memory. A store whose commit failed is tried again
-with back-off; a store that was only slow is back when it answers.
+Commits come before all else, then fetching, correcting, tidying. While the store is *lost* everything is accepted in
+memory. A store whose commit failed is tried again with back-off; a store that was only slow is back when it answers.
 """
 
 import asyncio
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
-from gateway.cloud.journal.batch import Batch, Shed
-from gateway.cloud.journal.clerk import Clerk, Committed, Known, Revived
-from gateway.cloud.journal.commits import CommitQueue, run_thens
-from gateway.cloud.journal.counters import Counters
-from gateway.cloud.journal.delivery import Delivery
-from gateway.cloud.journal.highwater import Loss
-from gateway.cloud.journal.ledger import Chunk
+from gateway.cloud.journal.batch import Batch, Entry, Shed
+from gateway.cloud.journal.commit_queue import CommitQueue, run_thens
 from gateway.cloud.journal.numbering import Move, Numbering
-from gateway.cloud.journal.outbox_window import Window
-from gateway.cloud.journal.retention import Tidied
-from gateway.cloud.journal.writer import Done, Work, Writer
+from gateway.cloud.journal.outbox_window import Delivery, Window
+from gateway.cloud.journal.space import Tidied
+from gateway.cloud.journal.stats import Counters
+from gateway.cloud.journal.store import Committed, Known, Revived, Store
+from gateway.cloud.journal.tables import Chunk, Opened
+from gateway.cloud.journal.witness import Loss
 from gateway.errors import StoreDamaged, StoreError, StoreGone
 from gateway.model import Instant, Stream
+
+Work = Callable[[], object]
+Done = Callable[[object], None]
+"""Gets what the work returned, or the exception that it raised."""
+
+
+class Writer:
+    """Does jobs one after the other in a thread of its own and answers on the loop's thread, in the same order.
+
+    The thread is a daemon: a disk that never answers must not keep the process from ending.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._jobs: SimpleQueue[tuple[Work, Done] | None] = SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Begin; called on the loop's thread."""
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._run, args=(self._loop,), name=self._name, daemon=True).start()
+
+    def submit(self, work: Work, done: Done) -> None:
+        """Have `work` done in the thread; `done` gets its result on the loop's thread."""
+        self._jobs.put((work, done))
+
+    def stop(self) -> None:
+        """End the thread after what was submitted."""
+        self._jobs.put(None)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        while (job := self._jobs.get()) is not None:
+            work, done = job
+            result: object
+            try:
+                result = work()
+            except Exception as error:  # noqa: BLE001 - handed to `done`, which tells expected ones from bugs
+                result = error
+            with suppress(RuntimeError):  # the loop is closed: nobody waits, but the file is to be closed
+                loop.call_soon_threadsafe(done, result)
+
 
 STALL_SECONDS = 2.0
 _PASSED_OVER_S = 15.0
@@ -49,7 +91,7 @@ class Cycle:
 
     def __init__(
         self,
-        clerk: Clerk,
+        store: Store,
         queue: CommitQueue,
         delivery: Delivery,
         numbering: Numbering,
@@ -58,7 +100,7 @@ class Cycle:
         ready: Callable[[], None],
     ) -> None:
         self._loop: asyncio.AbstractEventLoop
-        self._clerk = clerk
+        self._store = store
         self._queue = queue
         self._delivery = delivery
         self._numbering = numbering
@@ -77,7 +119,7 @@ class Cycle:
         self._retry_delay = _RETRY_SECONDS[0]
         self._minutes = 0
         self.chores = Chores()
-        self.memory: dict[str, bytes] = {}
+        self._memory: dict[str, bytes] = {}
         """What the site remembers, as it will be when everything is committed."""
         self.counters = Counters()
         self._move: Move | None = None
@@ -102,8 +144,11 @@ class Cycle:
             raise result
         return result
 
-    def start(self, trouble: StoreError | None) -> None:
-        """Begin. `trouble`: why the store cannot be written."""
+    def start(self, opened: Opened | None, trouble: StoreError | None) -> None:
+        """Begin with what the file said when it was opened. `trouble`: why the store cannot be written."""
+        if opened is not None:
+            self._memory = opened.memory
+            self._begun_anew(opened.quarantined, opened.loss)
         self._idle.set()
         self._upkeep = self._loop.call_later(_UPKEEP_SECONDS, self._minute)
         if trouble is not None:
@@ -124,16 +169,16 @@ class Cycle:
                 else:
                     self._submit_revival(release=True)
                 await self._idle.wait()
-                await self.ask(self._clerk.close, seconds)
+                await self.ask(self._store.close, seconds)
         except TimeoutError:
             # The disk does not answer: when it does, the thread closes the file, if the process still lives.
-            self._writer.submit(self._clerk.close, lambda _: None)
+            self._writer.submit(self._store.close, lambda _: None)
         finally:
             self._writer.stop()
 
     def abandon(self) -> None:
         """End the thread without having begun."""
-        self._writer.submit(self._clerk.close, lambda _: None)
+        self._writer.submit(self._store.close, lambda _: None)
         self._writer.stop()
 
     async def move(self, move: Move) -> None:
@@ -142,6 +187,37 @@ class Cycle:
         self._moving = move, moved
         self.kick()
         await moved.wait()
+
+    def went_back(self, loss: Loss) -> None:
+        """Another witness knows that the store lost something."""
+        self._begun_anew(None, loss)
+
+    def correct(self, sync: Instant) -> None:
+        """The clock is trusted from `sync` on: what was born before, and was never sent, gets its true time."""
+        self._queue.correct(sync)
+        self.chores.correct = True
+        self.kick()
+
+    def add(
+        self,
+        entries: Sequence[Entry],
+        memory: Iterable[tuple[str, bytes | None]] = (),
+        *,
+        then: Callable[[], None] | None = None,
+        named: Iterable[tuple[Stream, int]] = (),
+    ) -> None:
+        """Something new that must not wait for company; written as a whole. `named`: gaps that are told by it."""
+        for key, value in memory:
+            if value is None:
+                self._memory.pop(key, None)
+            else:
+                self._memory[key] = value
+            self._queue.waiting.remember(key, value)
+        self._queue.add(entries, then=then, named=named)
+        if self._queue.lost:
+            self._ready()
+        else:
+            self.due()
 
     @property
     def moving(self) -> bool:
@@ -205,7 +281,7 @@ class Cycle:
 
     def _submit_commit(self, *, release: bool) -> None:
         batch = self._queue.launch(self._numbering.marks(self._now().mono, whole=release, release=release))
-        self._submit(partial(self._clerk.commit, batch), self._committed)
+        self._submit(partial(self._store.commit, batch), self._committed)
 
     def _start_revival(self) -> bool:
         if not self._retry:
@@ -216,9 +292,9 @@ class Cycle:
 
     def _submit_revival(self, *, release: bool) -> None:
         batch = self._queue.launch(self._numbering.marks(self._now().mono, whole=True, release=release))
-        known = Known(self._numbering.journal, dict(self.memory), self._delivery.rows(), self._move)
+        known = Known(self._numbering.journal, dict(self._memory), self._delivery.rows(), self._move)
         self._submit(
-            partial(self._clerk.revive, batch, known, uuid.uuid4().hex, self._now(), self._trouble), self._revived
+            partial(self._store.revive, batch, known, uuid.uuid4().hex, self._now(), self._trouble), self._revived
         )
 
     def _start_move(self, move: Move) -> None:
@@ -231,7 +307,7 @@ class Cycle:
             self._delivery.rewrite(stream, move.row)
         self._move = move
         if self._trouble is None:
-            self._submit(partial(self._clerk.move, move), self._moved)
+            self._submit(partial(self._store.move, move), self._moved)
         else:
             self._end_move()
 
@@ -252,31 +328,30 @@ class Cycle:
         self._end_move()
 
     def _start_fetch(self) -> bool:
-        found = self._delivery.wanted()
+        found = self._delivery.next_fetch()
         if found is None:
             return False
         stream, state, window = found
-        window.fetching = True
-        work = partial(self._clerk.fetch, stream, state, window.cursor)
+        work = partial(self._store.fetch, stream, state, window.cursor)
         self._submit(work, partial(self._fetched, window, window.generation))
         return True
 
     def _start_chore(self) -> bool:
         chores, lived, sync = self.chores, self._numbering.lived(self._now().mono), self._numbering.sync
         if chores.correct and sync is not None:
-            self._submit(partial(self._clerk.correct, sync), self._corrected)
+            self._submit(partial(self._store.correct, sync), self._corrected)
         elif chores.checkpoint:
             chores.checkpoint = False
-            self._submit(self._clerk.checkpoint, self._done)
+            self._submit(self._store.checkpoint, self._done)
         elif chores.make_room:
             chores.make_room = False
-            self._submit(partial(self._clerk.make_room, lived), self._made_room)
+            self._submit(partial(self._store.make_room, lived), self._made_room)
         elif chores.expire:
             chores.expire = False
-            self._submit(partial(self._clerk.expire, lived), self._expired)
+            self._submit(partial(self._store.expire, lived), self._expired)
         elif chores.vacuum:
             chores.vacuum = False
-            self._submit(self._clerk.vacuum, self._done)
+            self._submit(self._store.vacuum, self._done)
         else:
             return False
         return True
@@ -290,7 +365,7 @@ class Cycle:
         slow, self._slow = self._slow, False
         bug = result if isinstance(result, Exception) and not isinstance(result, StoreError) else None
         done(StoreError(repr(bug)) if bug else result)
-        self._queue.lost = self._trouble is not None
+        self._queue.answered(lost=self._trouble is not None)
         if slow and self._trouble is None:
             self._delivery.resumed()
             self._due = True
@@ -313,10 +388,7 @@ class Cycle:
             self._queue.landed(written=False)
             self._fail(_error(result))
             return
-        self.quarantined = result.quarantined or self.quarantined
-        self.loss = result.loss or self.loss
-        if result.quarantined is not None or result.loss is not None:
-            self.counters.begun_anew = self._now().mono
+        self._begun_anew(result.quarantined, result.loss)
         committed = result.committed
         batch = self._queue.landed(written=committed.error is None)
         self._shed(committed.tidied)
@@ -324,7 +396,7 @@ class Cycle:
             self._fail(committed.error)
             return
         self._trouble = self._move = None
-        self._queue.lost = False
+        self._queue.answered(lost=False)
         self._retry_delay = _RETRY_SECONDS[0]
         if result.journal != self._numbering.journal:
             self._numbering.begin(result.journal, {}, result.reserved)
@@ -334,6 +406,12 @@ class Cycle:
         self._due = True
         if result.sheds:
             self._tell(result.sheds)
+
+    def _begun_anew(self, quarantined: Path | None, loss: Loss | None) -> None:
+        self.quarantined = quarantined or self.quarantined
+        self.loss = loss or self.loss
+        if quarantined is not None or loss is not None:
+            self.counters.begun_anew = self._now().mono
 
     def _settle(self, batch: Batch, committed: Committed) -> None:
         if batch.marks is not None:
@@ -353,7 +431,6 @@ class Cycle:
         if isinstance(result, Chunk):
             self._delivery.fetched(window, generation, result)
         else:
-            window.fetching = False
             self._delivery.skip()
             self._fail(_error(result))
         self._ready()
@@ -440,7 +517,7 @@ class Cycle:
         self.chores.vacuum = True
         self.chores.expire = self.chores.expire or self._minutes % _EXPIRE_EVERY == 1
         if self._trouble is None:
-            self._clerk.restore_reserve()
+            self._store.restore_reserve()
         self.kick()
 
 

@@ -1,15 +1,23 @@
-"""The kept events, read again in pieces: on the writer's thread, between what is written there."""
+"""The kept events: read again in pieces, and a plate taken out of them.
 
-from collections.abc import Awaitable, Callable
+Both on the writer's thread, between what is written. Access and audit events that name an erased plate stay, without
+the plate, whether the broker has them or not: nothing is lost, and their numbers have no gap. Pictures of that car's
+passages go, and what they leave in their stream is named as `erased`. Alarms are never touched.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, cast
 
 from gateway.cloud.events import with_picture
-from gateway.cloud.journal.batch import State
-from gateway.cloud.journal.ledger import BROKER, NUMBER, jpeg
-from gateway.cloud.journal.redaction import Redaction
-from gateway.cloud.journal.store import Store
+from gateway.cloud.journal.batch import Shed, State
+from gateway.cloud.journal.outbox_window import Delivery
+from gateway.cloud.journal.redaction import Redaction, passage_of
+from gateway.cloud.journal.sqlite import Database
+from gateway.cloud.journal.tables import BROKER, NUMBER, jpeg
+from gateway.cloud.outbox import Row
 from gateway.errors import StoreError
 from gateway.model import Stream
 
@@ -48,22 +56,22 @@ class Shelf:
     Only what the broker has acknowledged is history: what waits will be sent anyway, in its order.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def edges(self, stream: Stream, journal: str, first: int, last: int) -> Kept:
         """The first and last kept event of a range. Raises StoreError."""
         what = self._what(stream, journal, first, last)
-        found = self._store.number(_FIRST, what)
-        return Kept(found, self._store.number(_LAST, what) if found else 0)
+        found = self._database.number(_FIRST, what)
+        return Kept(found, self._database.number(_LAST, what) if found else 0)
 
     def piece(self, stream: Stream, journal: str, first: int, last: int) -> list[tuple[int, bytes]]:
         """Sequence and bytes of some events of a range, in order; none: it is at its end. Raises StoreError."""
         piece: list[tuple[int, bytes]] = []
         size = 0
-        with closing(self._store.each(_PIECE, (*self._what(stream, journal, first, last), _PIECE_ROWS))) as rows:
+        with closing(self._database.each(_PIECE, (*self._what(stream, journal, first, last), _PIECE_ROWS))) as rows:
             for n, sequence, event in rows:
-                payload = with_picture(event, jpeg(self._store, n)) if stream is Stream.PICTURE else event
+                payload = with_picture(event, jpeg(self._database, n)) if stream is Stream.PICTURE else event
                 piece.append((sequence, payload))
                 size += len(payload)
                 if size >= _PIECE_BYTES:
@@ -73,22 +81,22 @@ class Shelf:
     def latest(self, stream: Stream, after: int | None, count: int) -> list[tuple[int, bytes]]:
         """The last kept events of a stream, or the first of those after `n`, delivered or not. Raises StoreError."""
         if after is not None:
-            return self._store.execute(_SINCE, (after, NUMBER[stream], count))
-        return self._store.execute(_LATEST, (NUMBER[stream], count))[::-1]
+            return self._database.execute(_SINCE, (after, NUMBER[stream], count))
+        return self._database.execute(_LATEST, (NUMBER[stream], count))[::-1]
 
     def naming(self, plate: Redaction, after: int) -> tuple[list[bytes], int | None]:
         """Of some access events after `n` those that name the plate, delivered or not, and where the next begin.
 
         Raises StoreError.
         """
-        rows = self._store.execute(_NAMING, (plate.needle, after, NUMBER[Stream.ACCESS], _NAMING_ROWS))
+        rows = self._database.execute(_NAMING, (plate.needle, after, NUMBER[Stream.ACCESS], _NAMING_ROWS))
         found = [row[1] for row in rows if row[1] is not None and plate.names(row[1])]
         return found, rows[-1][0] if len(rows) == _NAMING_ROWS else None
 
     def _what(self, stream: Stream, journal: str, first: int, last: int) -> tuple[int, ...]:
-        store, number = self._store, NUMBER[stream]
-        epoch = store.number("SELECT epoch FROM journal WHERE id = ?", (journal,))
-        waiting = store.execute(_WAITING, (BROKER, State.WAITING, number))
+        database, number = self._database, NUMBER[stream]
+        epoch = database.number("SELECT epoch FROM journal WHERE id = ?", (journal,))
+        waiting = database.execute(_WAITING, (BROKER, State.WAITING, number))
         if waiting:
             # In order: the oldest that waits is the end of what was delivered; it may wait since the journal before.
             last = min(last, waiting[0][1] - 1) if waiting[0][0] == epoch else 0
@@ -135,3 +143,146 @@ class History:
             return await self._ask(work, _SECONDS)
         except TimeoutError as error:
             raise StoreError("the store does not answer") from error
+
+
+STREAMS = (Stream.ACCESS, Stream.AUDIT)
+_SLICE = 500
+_ERASE_SECONDS = 10.0
+
+_NAMED = """SELECT n, payload, instr(payload, ?) FROM event WHERE n > ? AND stream IN (?, ?) ORDER BY n LIMIT ?"""
+_PICTURES = "SELECT n, sequence, payload FROM event WHERE n > ? AND stream = ? ORDER BY n LIMIT ?"
+_STATE = "SELECT state FROM outbox WHERE destination = ? AND stream = ? AND n = ?"
+
+
+class Erased(NamedTuple):
+    """How much was erased."""
+
+    events: int
+    pictures: int
+
+
+@dataclass(slots=True)
+class Slice:
+    """What one slice did; `after`: where the next begins, None: there is none."""
+
+    after: int | None
+    changed: int = 0
+    passages: set[str] = field(default_factory=set)
+    sheds: list[tuple[Shed, State, int]] = field(default_factory=list)
+
+
+class Eraser:
+    """The tables of one store. Runs on the writer's thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def events(self, redaction: Redaction, after: int) -> Slice:
+        """Some access and audit events after `n`. Raises StoreError."""
+        database = self._database
+        numbers = (NUMBER[stream] for stream in STREAMS)
+        rows = database.execute(_NAMED, (redaction.needle, after, *numbers, _SLICE))
+        done = Slice(rows[-1][0] if len(rows) == _SLICE else None)
+        changed = []
+        for n, payload, found in rows:
+            redacted = redaction.of(payload) if found else None
+            if redacted is not None:
+                changed.append((redacted[0], n))
+                if redacted[1] is not None:
+                    done.passages.add(redacted[1])
+        if changed:
+            self._wipe("UPDATE event SET payload = ? WHERE n = ?", changed)
+        done.changed = len(changed)
+        return done
+
+    def pictures(self, passages: Collection[str], after: int) -> Slice:
+        """Some pictures after `n`. Raises StoreError."""
+        database, number = self._database, NUMBER[Stream.PICTURE]
+        rows = database.execute(_PICTURES, (after, number, _SLICE))
+        done = Slice(rows[-1][0] if len(rows) == _SLICE else None)
+        gone = []
+        for n, sequence, payload in rows:
+            if passage_of(payload) not in passages:
+                continue
+            gone.append((n,))
+            for (state,) in database.execute(_STATE, (BROKER, number, n)):
+                done.sheds.append((Shed(Stream.PICTURE, sequence, sequence, 1, "erased"), State(state), n))
+        if gone:
+            sheds = [shed for shed, _, _ in done.sheds]
+            self._wipe("DELETE FROM event WHERE n = ?", gone, sheds)
+        done.changed = len(gone)
+        return done
+
+    def wash(self) -> None:
+        """Leave nothing of it in the -wal. Raises StoreError."""
+        self._database.fold()
+
+    def _wipe(self, sql: str, rows: Sequence[tuple[object, ...]], sheds: Collection[Shed] = ()) -> None:
+        """Change rows so that the old bytes are overwritten in the file too."""
+        database, number = self._database, NUMBER[Stream.PICTURE]
+        before = database.number("PRAGMA secure_delete")
+        database.execute("PRAGMA secure_delete=1")
+        try:
+            with database.transaction():
+                if sheds:
+                    database.many("DELETE FROM outbox WHERE destination = ? AND stream = ? AND n = ?",
+                               ((BROKER, number, n) for (n,) in rows))  # fmt: skip
+                    database.many(
+                        "INSERT INTO shed (stream, first, last, count, reason) VALUES (?, ?, ?, ?, ?)",
+                        ((number, shed.first, shed.last, shed.count, shed.reason) for shed in sheds),
+                    )
+                database.many(sql, rows)
+        finally:
+            database.execute(f"PRAGMA secure_delete={before}")
+
+
+class Erasure:
+    """The same for the loop's thread, with the rows at hand. `ask`: have something done by the writer."""
+
+    def __init__(
+        self,
+        eraser: Eraser,
+        delivery: Delivery,
+        ask: Callable[[Callable[[], object], float], Awaitable[object]],
+        tell: Callable[[Sequence[Shed]], None],
+    ) -> None:
+        self._eraser = eraser
+        self._delivery = delivery
+        self._ask = ask
+        self._tell = tell
+
+    async def of(self, plate: str) -> Erased:
+        """Everything that is in the file. Raises StoreError."""
+        redaction = Redaction(plate)
+        passages: set[str] = set()
+        events = await self._through(partial(self._eraser.events, redaction), passages)
+        for stream in STREAMS:
+            self._delivery.rewrite(stream, partial(_without, redaction))
+        pictures = await self._through(partial(self._eraser.pictures, passages), set()) if passages else 0
+        await self._work(self._eraser.wash)
+        return Erased(events, pictures)
+
+    async def _through(self, slice_after: Callable[[int], Slice], passages: set[str]) -> int:
+        changed = 0
+        after: int | None = 0
+        while after is not None:
+            done = cast("Slice", await self._work(partial(slice_after, after)))
+            after = done.after
+            changed += done.changed
+            passages |= done.passages
+            for shed, state, n in done.sheds:
+                self._delivery.window(shed.stream, state).gone(n)
+            if done.sheds:
+                self._tell([shed for shed, _, _ in done.sheds])
+        return changed
+
+    async def _work(self, work: Callable[[], object]) -> object:
+        try:
+            return await self._ask(work, _ERASE_SECONDS)
+        except TimeoutError as error:
+            raise StoreError("the store does not answer") from error
+
+
+def _without(redaction: Redaction, row: Row) -> Row:
+    redacted = redaction.of(row.payload)
+    return row if redacted is None else row._replace(payload=redacted[0])

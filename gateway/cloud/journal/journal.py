@@ -10,7 +10,7 @@ under a new journal. No number has two ids.
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -19,21 +19,16 @@ import orjson
 
 from gateway.cloud import events
 from gateway.cloud.journal.batch import Entry, Shed
-from gateway.cloud.journal.clerk import Clerk
-from gateway.cloud.journal.commits import QUEUE_BYTES, CommitQueue
+from gateway.cloud.journal.commit_queue import QUEUE_BYTES, CommitQueue
 from gateway.cloud.journal.cycle import Cycle
-from gateway.cloud.journal.delivery import Delivery
-from gateway.cloud.journal.eraser import Erased, Eraser, Erasure
 from gateway.cloud.journal.gaps import Gaps
-from gateway.cloud.journal.highwater import HighWater, Loss
-from gateway.cloud.journal.history import History, Shelf
-from gateway.cloud.journal.ledger import Ledger, Opened
+from gateway.cloud.journal.history import Erased, Erasure, History
 from gateway.cloud.journal.numbering import Draft, Move, Numbering
-from gateway.cloud.journal.reserve_file import Ballast
-from gateway.cloud.journal.retention import Space
-from gateway.cloud.journal.sent_ahead import SentAhead
+from gateway.cloud.journal.outbox_window import Delivery
 from gateway.cloud.journal.stats import Stats, snapshot
 from gateway.cloud.journal.store import Store
+from gateway.cloud.journal.tables import Opened
+from gateway.cloud.journal.witness import Loss, SentAhead
 from gateway.cloud.mqtt import recall
 from gateway.cloud.mqtt.recall import Numbers
 from gateway.cloud.outbox import Row
@@ -85,10 +80,6 @@ class Journal:
     ) -> None:
         self._now = now
         self._keep = {**KEEP, **keep}
-        self._store = Store(folder, max_size)
-        self._ballast = Ballast(folder / "reserve", alarm_reserve)
-        self._source = source
-        self._simulated = simulated
         self.boot = boot or _BOOT.read_text(encoding="ascii").strip()
         """The kernel's id of this boot."""
         self.memory: dict[str, Json] = {}
@@ -101,25 +92,21 @@ class Journal:
         self._fresh = ""
         self.born = 0.0
         """Since when what was carried out is known (wall time): the beginning of this journal, or of its memory."""
-        self.on_ready: Callable[[], None] = lambda: None
+        self._ready_calls: list[Callable[[], None]] = []
 
         self._numbering = Numbering(source, self.boot, simulated=simulated)
         self._delivery = Delivery()
         self._gaps = Gaps(now, self._numbering.new_id, self._tell_gaps)
         self._queue = CommitQueue(self._delivery, self._gaps.name, queue_bytes)
-        forgotten = frozenset(stream for stream, age in self._keep.items() if age <= 0)
-        shortest = min((age for age in self._keep.values() if age > 0), default=_DAY)
         self._ahead = SentAhead(folder / "sent-ahead", self.boot)
         self._delivered = 0
         """Up to this number the broker has all telemetry."""
-        ledger = Ledger(self._store, self.boot, forgotten, min(shortest / 24, 3600.0), self._ahead)
-        water = HighWater(folder / "high-water")
-        self._clerk = Clerk(self._store, ledger, Space(self._store, self._keep), self._ballast, water)
+        self._store = Store(folder, self.boot, self._keep, max_size, alarm_reserve, self._ahead)
         self._cycle = Cycle(
-            self._clerk, self._queue, self._delivery, self._numbering, now, self._gaps.name, self._ready
+            self._store, self._queue, self._delivery, self._numbering, now, self._gaps.name, self._ready
         )
-        self.history = History(Shelf(self._store), lambda: self.journal_id, self._cycle.ask)
-        self._erasure = Erasure(Eraser(self._store), self._delivery, self._cycle.ask, self._gaps.name)
+        self.history = History(self._store.shelf, lambda: self.journal_id, self._cycle.ask)
+        self._erasure = Erasure(self._store.eraser, self._delivery, self._cycle.ask, self._gaps.name)
 
     @property
     def journal_id(self) -> str:
@@ -158,13 +145,12 @@ class Journal:
         self._cycle.open()
         fresh = self._fresh = uuid.uuid4().hex
         opened, trouble = await self._open(fresh)
-        self._numbering.begin(fresh, {}, 0)
+        self._numbering.begin(fresh, {}, 0, top=_MEMORY_BASE | uuid.uuid4().int & (1 << 61) - (1 << 32))
         self._numbering.live_on(0.0, None, self._now().mono)
-        self._numbering.n = _MEMORY_BASE | uuid.uuid4().int & (1 << 61) - (1 << 32)
         if opened is not None:
             self._begin(opened)
-        self._cycle.start(trouble)
-        self._clerk.restore_reserve()
+        self._cycle.start(opened, trouble)
+        self._store.restore_reserve()
         if opened is not None and opened.sheds:
             self._gaps.name(opened.sheds)
         now = self._now()
@@ -185,7 +171,7 @@ class Journal:
     async def _open(self, fresh: str) -> tuple[Opened | None, StoreError | None]:
         wall = self._now().wall
         trouble: StoreError | None = None
-        for begin in (lambda: self._clerk.begin(fresh, wall), lambda: self._clerk.begin_readonly(fresh)):
+        for begin in (lambda: self._store.begin(fresh, wall), lambda: self._store.begin_readonly(fresh)):
             try:
                 opened = await self._cycle.ask(begin, _OPEN_SECONDS)
                 return cast("Opened", opened), trouble
@@ -200,18 +186,11 @@ class Journal:
 
     def _begin(self, opened: Opened) -> None:
         self._opened = opened
-        self._numbering.begin(opened.journal, opened.last, opened.reserved)
-        self._numbering.n = opened.top
+        self._numbering.begin(opened.journal, opened.last, opened.reserved, top=opened.top, told=opened.told)
         self._numbering.live_on(opened.lived, opened.newest, self._now().mono)
         self.newest, self.told = opened.newest, opened.told
-        self._numbering.told = opened.told
         self.born = opened.born
         self.memory = {key: orjson.loads(value) for key, value in opened.memory.items()}
-        self._cycle.memory = opened.memory
-        self._cycle.quarantined = opened.quarantined
-        self._cycle.loss = opened.loss
-        if opened.quarantined is not None or opened.loss is not None:
-            self._cycle.counters.begun_anew = self._now().mono
         self._delivery.opened(opened.counts)
         reborn = self.memory.get(REBORN)
         if isinstance(reborn, int | float):
@@ -246,8 +225,7 @@ class Journal:
             move = Move(opened.journal, uuid.uuid4().hex, opened.last, opened.top, now.wall)
             await self._cycle.move(move)
             self.born = now.wall
-        self._cycle.loss = loss
-        self._cycle.counters.begun_anew = now.mono
+        self._cycle.went_back(loss)
 
     # ---- the site's side --------------------------------------------------------------------------
 
@@ -256,10 +234,19 @@ class Journal:
 
         Raises TypeError, and takes nothing, if the data cannot be said in JSON.
         """
-        numbering, waiting = self._numbering, self._queue.waiting
+        self._append(effects, then=then)
+
+    def _append(
+        self,
+        effects: Sequence[Emit | Remember | Forget],
+        *,
+        then: Callable[[], None] | None = None,
+        named: Iterable[tuple[Stream, int]] = (),
+    ) -> None:
+        numbering = self._numbering
         entries: list[Entry] = []
         memory: list[tuple[str, bytes | None]] = []
-        before = numbering.n, dict(numbering.last)
+        before = numbering.given
         try:
             for effect in effects:
                 match effect:
@@ -272,24 +259,9 @@ class Journal:
                     case Forget(key):
                         memory.append((key, None))
         except TypeError:
-            numbering.n, numbering.last = before
+            numbering.take_back(before)
             raise
-        for entry in entries:
-            waiting.add(entry)
-        for key, value in memory:
-            waiting.remember(key, value)
-            if value is None:
-                self._cycle.memory.pop(key, None)
-            else:
-                self._cycle.memory[key] = value
-        if then is not None:
-            waiting.thens.append(then)
-        if self._queue.lost:
-            self._queue.accept(waiting, entries)
-            self.on_ready()
-        else:
-            self._queue.shrink()
-            self._cycle.due()
+        self._cycle.add(entries, memory, then=then, named=named)
 
     def telemetry(self, device: str, data: Mapping[str, Json] | bytes, at: Instant) -> None:
         """One device's readings: given to `take` at once, stored along with the next commit or after 1 s.
@@ -306,7 +278,7 @@ class Journal:
         if queue.lost or entry.row.sequence <= numbering.reserved:
             self._delivery.offer((entry,), written=False)
             self._cycle.soon(_TELEMETRY_SECONDS)
-            self.on_ready()
+            self._ready()
         else:
             self._cycle.due()
 
@@ -322,15 +294,7 @@ class Journal:
         draft = Draft(
             Stream.PICTURE, "picture.taken", camera, None, id_, taken_at, attributes=attributes, jpeg=jpeg
         )  # fmt: skip
-        queue = self._queue
-        entry = self._numbering.entry(draft, final=self._delivery.window(Stream.PICTURE).hungry)
-        queue.waiting.add(entry)
-        if queue.lost:
-            queue.accept(queue.waiting, (entry,))
-            self.on_ready()
-        else:
-            queue.shrink()
-            self._cycle.due()
+        self._cycle.add((self._numbering.entry(draft, final=self._delivery.window(Stream.PICTURE).hungry),))
 
     async def erase(self, plate: str) -> Erased:
         """Take a plate out of all access and audit events that are kept, and drop the pictures of its passages.
@@ -362,9 +326,7 @@ class Journal:
     def clock_synced(self, now: Instant) -> None:
         """The clock is trusted from `now` on: events of this boot that were never sent get their true time."""
         self._numbering.synced(now)
-        self._queue.correct(now)
-        self._cycle.chores.correct = True
-        self._cycle.kick()
+        self._cycle.correct(now)
 
     def _watch(self, at: Instant) -> None:
         """Notice by the first trusted time that the clock was set."""
@@ -413,8 +375,13 @@ class Journal:
         """Rows of the stream that are not acknowledged; those set aside are not counted."""
         return self._delivery.window(stream).waiting
 
+    def notify(self, ready: Callable[[], None]) -> None:
+        """Call `ready` on the loop when `take` may give something that it did not give before."""
+        self._ready_calls.append(ready)
+
     def _ready(self) -> None:
-        self.on_ready()
+        for ready in self._ready_calls:
+            ready()
 
     def _harden(self, row: Row) -> bool:
         if self._cycle.chores.correct and not self._queue.lost:
@@ -431,5 +398,4 @@ class Journal:
         return snapshot(self._cycle.counters, self._queue, self._delivery, self._now())
 
     def _tell_gaps(self, events: Sequence[Emit], sheds: Sequence[Shed]) -> None:
-        self._queue.waiting.named += [(shed.stream, shed.last) for shed in sheds]
-        self.append(events)
+        self._append(events, named=[(shed.stream, shed.last) for shed in sheds])

@@ -1,4 +1,10 @@
-"""Numbers, times and bytes of events: an event is rendered once, when it gets its number."""
+"""Numbers, times and bytes of events: an event is rendered once, when it gets its number. Pure but for its random ids.
+
+Which wall time is believed: a clock is set by whoever answers for the time server, and a hardware clock may show
+anything. So a time counts only if it was synced; and one that is more than a day away from where the time known before
+has run on to (by monotonic time) counts only after it has stayed there for a day. Until then the time known before
+runs on.
+"""
 
 import secrets
 from collections.abc import Mapping
@@ -9,10 +15,58 @@ import orjson
 
 from gateway.cloud import events
 from gateway.cloud.journal.batch import Entry, Marks, worth_of
-from gateway.cloud.journal.believed import Believed
-from gateway.cloud.journal.ledger import BLOCK
+from gateway.cloud.journal.tables import BLOCK
 from gateway.cloud.outbox import Row
 from gateway.model import Instant, Json, Stream
+
+DAY_S = 86400.0
+_SAME_S = 3600.0
+"""Two readings that differ from monotonic time by less than this are the same claim."""
+
+
+class Believed:
+    """`value`: wall seconds; None: no synced time was seen yet. `mono`: monotonic seconds at which that is known."""
+
+    def __init__(self, value: float | None, mono: float) -> None:
+        self.value = value
+        self._anchor = value, mono
+        self._claim: tuple[float, float] | None = None
+        self._followed = False
+
+    @property
+    def doubted(self) -> bool:
+        """The clock was set by more than a day while we looked, and that is not believed yet."""
+        return self._claim is not None and self._followed
+
+    def see(self, wall: float, mono: float, *, synced: bool) -> None:
+        """The clock shows `wall` at `mono`."""
+        start, since = self._anchor
+        if self.value is None or start is None:
+            if synced:
+                self._follow(wall, mono)
+            return
+        expected = start + mono - since
+        if abs(wall - expected) <= DAY_S:
+            self._claim = None
+            if synced:
+                self._follow(max(wall, self.value), mono, anchor=wall)
+                return
+        elif synced and self._has_stayed(wall, mono):
+            self._claim = None
+            self._follow(wall, mono)
+            return
+        self.value = max(self.value, min(wall, expected))
+
+    def _follow(self, value: float, mono: float, *, anchor: float | None = None) -> None:
+        self.value = value
+        self._anchor = value if anchor is None else anchor, mono
+        self._followed = True
+
+    def _has_stayed(self, wall: float, mono: float) -> bool:
+        offset = wall - mono
+        if self._claim is None or abs(offset - self._claim[0]) > _SAME_S:
+            self._claim = offset, mono
+        return mono - self._claim[1] >= DAY_S
 
 
 class Draft(NamedTuple):
@@ -114,8 +168,18 @@ class Numbering:
         lived, since = self._lived
         return lived + mono - since
 
-    def begin(self, journal: str, last: Mapping[Stream, int], reserved: int) -> None:
-        """Go on with a journal's numbers, or begin a new one."""
+    def begin(
+        self,
+        journal: str,
+        last: Mapping[Stream, int],
+        reserved: int,
+        *,
+        top: int | None = None,
+        told: float | None = None,
+    ) -> None:
+        """Go on with a journal's numbers, or begin a new one. `top`: the highest `n`; `told`: of the last event."""
+        self.n = self.n if top is None else top
+        self.told = told or self.told
         self.journal = journal
         self.last = {stream: last.get(stream, 0) for stream in Stream}
         self.reserved = reserved
@@ -166,6 +230,15 @@ class Numbering:
             worth=worth_of(stream, name, data),
             about=subject or "",
         )
+
+    @property
+    def given(self) -> tuple[int, Mapping[Stream, int]]:
+        """The last `n` and the last number of each stream."""
+        return self.n, dict(self.last)
+
+    def take_back(self, given: tuple[int, Mapping[Stream, int]]) -> None:
+        """Give again what was given since: nobody has seen it."""
+        self.n, self.last = given[0], dict(given[1])
 
     def synced(self, now: Instant) -> None:
         """The clock is trusted from now on."""

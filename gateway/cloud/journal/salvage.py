@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 
 from gateway.cloud.journal.batch import Shed
-from gateway.cloud.journal.highwater import REASON, Loss, Mark
-from gateway.cloud.journal.store import Store
+from gateway.cloud.journal.sqlite import Database
+from gateway.cloud.journal.witness import REASON, Loss, Mark
 from gateway.errors import StoreError
 from gateway.model import Stream
 
@@ -71,24 +71,24 @@ class Numbers:
         return Loss(journal, stood, stands, tuple(missing), "salvage") if missing else None
 
 
-def into(store: Store, aside: Path, water: Mark | None) -> Loss | None:
+def into(database: Database, aside: Path, water: Mark | None) -> Loss | None:
     """Read the copy at `aside` and write what is sound into the open transaction of `store`; what is missing then.
 
     `water`: the copy's mark. Raises StoreError only for `store`.
     """
     numbers = Numbers()
     memory, found = _read(aside, numbers)
-    return write(store, Saved(memory, found, numbers), water)
+    return write(database, Saved(memory, found, numbers), water)
 
 
-def still_open(store: Store) -> "Saved":
+def still_open(database: Database) -> "Saved":
     """Read what `store` still has open, though its files were deleted or replaced."""
     memory: dict[str, bytes] = {}
     numbers = Numbers()
-    for key, value in _memory(store):
+    for key, value in _memory(database):
         memory.setdefault(key, value)
-    _numbers(store, numbers)
-    found = {row[0]: row for row in _waiting(store, numbers)}
+    _numbers(database, numbers)
+    found = {row[0]: row for row in _waiting(database, numbers)}
     return Saved(memory, [found[n] for n in sorted(found)], numbers)
 
 
@@ -101,24 +101,26 @@ class Saved:
     numbers: Numbers
 
 
-def write(store: Store, saved: Saved, water: Mark | None) -> Loss | None:
+def write(database: Database, saved: Saved, water: Mark | None) -> Loss | None:
     """Write what was saved into the open transaction of `store`; what is missing. Raises StoreError."""
     memory, found = saved.memory, saved.events
     journals = {row[2] for row in found}
-    store.many("INSERT OR IGNORE INTO journal (id, born) VALUES (?, 0)", ((journal,) for journal in sorted(journals)))
-    epochs = {journal: epoch for epoch, journal in store.execute("SELECT epoch, id FROM journal")}
-    store.many("INSERT OR IGNORE INTO memory (key, value) VALUES (?, ?)", memory.items())
-    store.many(
+    database.many(
+        "INSERT OR IGNORE INTO journal (id, born) VALUES (?, 0)", ((journal,) for journal in sorted(journals))
+    )
+    epochs = {journal: epoch for epoch, journal in database.execute("SELECT epoch, id FROM journal")}
+    database.many("INSERT OR IGNORE INTO memory (key, value) VALUES (?, ?)", memory.items())
+    database.many(
         "INSERT OR IGNORE INTO event (n, stream, epoch, sequence, at, payload) VALUES (?, ?, ?, ?, ?, ?)",
         ((row[0], row[1], epochs[row[2]], *row[3:6]) for row in found),
     )
-    store.many(
+    database.many(
         """INSERT OR IGNORE INTO outbox (destination, state, stream, n, reason)
            SELECT 0, ?, stream, n, 'salvaged' FROM event WHERE n = ?""",
         ((row[6], row[0]) for row in found),
     )
     pictures = ((row[0], row[7]) for row in found if row[7] is not None)
-    store.many("INSERT OR IGNORE INTO picture (n, jpeg) VALUES (?, ?)", pictures)
+    database.many("INSERT OR IGNORE INTO picture (n, jpeg) VALUES (?, ?)", pictures)
     return saved.numbers.loss(water)
 
 
@@ -129,7 +131,7 @@ def _read(aside: Path, numbers: Numbers) -> tuple[dict[str, bytes], list[Found]]
     if not aside.exists() or aside.stat().st_size == 0:
         return memory, []  # opening it would make SQLite delete the -wal
     for mode in ("ro", "ro&immutable=1"):
-        copy = Store(aside.parent, 0)
+        copy = Database(aside.parent, 0)
         copy.path = aside
         try:
             copy.connect(mode)
@@ -147,7 +149,7 @@ def _read(aside: Path, numbers: Numbers) -> tuple[dict[str, bytes], list[Found]]
     return memory, [found[n] for n in sorted(found)]
 
 
-def _memory(copy: Store) -> Iterator[tuple[str, bytes]]:
+def _memory(copy: Database) -> Iterator[tuple[str, bytes]]:
     """From both ends, each up to the first page that cannot be read."""
     for sql in ("SELECT key, value FROM memory ORDER BY key", "SELECT key, value FROM memory ORDER BY key DESC"):
         with suppress(StoreError):
@@ -156,7 +158,7 @@ def _memory(copy: Store) -> Iterator[tuple[str, bytes]]:
                     yield key, value
 
 
-def _numbers(copy: Store, numbers: Numbers) -> None:
+def _numbers(copy: Database, numbers: Numbers) -> None:
     """The copy's present journal and how far it says it had come."""
     with suppress(StoreError):
         for (journal,) in copy.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1"):
@@ -167,7 +169,7 @@ def _numbers(copy: Store, numbers: Numbers) -> None:
                 numbers.lasts[_STREAMS[number]] = last
 
 
-def _waiting(copy: Store, numbers: Numbers) -> Iterator[Found]:
+def _waiting(copy: Database, numbers: Numbers) -> Iterator[Found]:
     """The events that wait; if it cannot be read which, every one that must not be lost."""
     states: dict[int, int] = {}
     streams: dict[int, int] = {}
@@ -191,7 +193,7 @@ def _waiting(copy: Store, numbers: Numbers) -> Iterator[Found]:
     numbers.lost |= {_STREAMS[number] for number in streams.values()} if sound else set(Stream)
 
 
-def _jpeg(copy: Store, n: int) -> bytes | None:
+def _jpeg(copy: Database, n: int) -> bytes | None:
     """The bytes of a picture, whole or not at all."""
     with suppress(StoreError):
         for (jpeg,) in copy.execute("SELECT jpeg FROM picture WHERE n = ?", (n,)):
@@ -199,7 +201,7 @@ def _jpeg(copy: Store, n: int) -> bytes | None:
     return None
 
 
-def _events(copy: Store) -> Iterator[tuple[Any, ...]]:
+def _events(copy: Database) -> Iterator[tuple[Any, ...]]:
     """Every readable row of the event table: ranges that fail are halved down to the rows at fault."""
     deadline = time.monotonic() + _SECONDS
     bounds = _bounds(copy)
@@ -221,7 +223,7 @@ def _events(copy: Store) -> Iterator[tuple[Any, ...]]:
                 ranges += [(middle + 1, high), (low, middle)]
 
 
-def _bounds(copy: Store) -> tuple[int, int] | None:
+def _bounds(copy: Database) -> tuple[int, int] | None:
     """The lowest and the highest `n`, guessed where one end cannot be read; None if neither can."""
     ends: list[object] = []
     for sql in ("SELECT min(n) FROM event", "SELECT max(n) FROM event"):
@@ -233,7 +235,7 @@ def _bounds(copy: Store) -> tuple[int, int] | None:
     return (low, high) if len(ends) > 1 else (min(1, low), max(high, _highest(copy)))
 
 
-def _highest(copy: Store) -> int:
+def _highest(copy: Database) -> int:
     """A bound for `n` when the end of the table cannot be read."""
     highest = 1
     for sql in ("SELECT max(n) FROM outbox", "SELECT max(sequence) FROM event", "SELECT sum(last) FROM stream"):
@@ -242,7 +244,7 @@ def _highest(copy: Store) -> int:
     return max(highest, 1 << 20)
 
 
-def _any(copy: Store, low: int, high: int) -> bool:
+def _any(copy: Database, low: int, high: int) -> bool:
     try:
         return bool(copy.execute("SELECT 1 FROM event WHERE n BETWEEN ? AND ? LIMIT 1", (low, high)))
     except StoreError:

@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 import orjson
 
 from gateway.cloud.journal.batch import Shed
-from gateway.cloud.journal.highwater import REASON, Loss
+from gateway.cloud.journal.witness import REASON, Loss
 from gateway.model import Json, Stream
 
 WITNESS = "alarm/active"

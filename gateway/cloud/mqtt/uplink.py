@@ -93,7 +93,7 @@ class Uplink:
 
     async def run(self) -> None:
         """Keep the connection until cancelled (or until `farewell`); raises only for a fault of the program."""
-        self._outbox.on_ready = self.wake
+        self._outbox.notify(self.wake)
         self._since = self._clock.now().mono
         try:
             while not self._leaving:

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from gateway.cloud import events
 from gateway.cloud.journal.batch import Batch, Entry, Marks, Shed, Worth
-from gateway.cloud.journal.delivery import Delivery
+from gateway.cloud.journal.outbox_window import Delivery
 from gateway.cloud.outbox import Row
 from gateway.model import Instant, Stream
 
@@ -56,7 +56,25 @@ class CommitQueue:
             self.waiting = batch
         return batch
 
+    def add(
+        self, entries: Sequence[Entry], *, then: Callable[[], None] | None, named: Iterable[tuple[Stream, int]]
+    ) -> None:
+        """Events of one step; accepted at once while the store is lost."""
+        for entry in entries:
+            self.waiting.add(entry)
+        self.waiting.named += named
+        if then is not None:
+            self.waiting.thens.append(then)
+        if self.lost:
+            self.accept(self.waiting, entries)
+        else:
+            self.shrink()
+
     # ---- accepting in memory ----------------------------------------------------------------------
+
+    def answered(self, *, lost: bool) -> None:
+        """The writer is done with something. `lost`: the store still cannot be written."""
+        self.lost = lost
 
     def accept_all(self) -> None:
         """The store has just been lost."""
@@ -142,7 +160,7 @@ class CommitQueue:
                 self.waiting.frozen.append((stream, n))
             else:
                 entry.mono = None
-            window.soft.discard(n)
+            self._delivery.hardened(row)
             return True
         asked = {m for batch in (self._flying, self.waiting) if batch is not None for _, m in batch.frozen}
         if n not in asked:

@@ -1,4 +1,4 @@
-"""Who gives way when room runs short, and what has been kept long enough. Runs on the writer's thread.
+"""Room: the reserve for alarms, who gives way when room runs short, and what has been kept long enough.
 
 Delivered history goes first, whatever `keep` says: pictures, telemetry, what is older than `keep`, then passages, audit
 and inspection, then alarms but for the last thousand. Then undelivered pictures and telemetry, those that the broker
@@ -8,12 +8,16 @@ transaction. Then the last thousand alarms, which the broker has. Undelivered ev
 Age is the time that the box has lived through since (`age` of the schema): no wall clock makes history old.
 """
 
+import os
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gateway.cloud.journal.batch import Shed, State
-from gateway.cloud.journal.ledger import BROKER, NUMBER
-from gateway.cloud.journal.store import Store
+from gateway.cloud.journal.sqlite import Database
+from gateway.cloud.journal.tables import BROKER, NUMBER
 from gateway.model import Stream
 
 _SLICE = 200
@@ -52,8 +56,8 @@ class Tidied:
 class Space:
     """The policy of size and age over one store. Each call is a short slice of work."""
 
-    def __init__(self, store: Store, keep: Mapping[Stream, float]) -> None:
-        self._store = store
+    def __init__(self, database: Database, keep: Mapping[Stream, float]) -> None:
+        self._database = database
         self._keep = keep
 
     def crowded(self) -> bool:
@@ -88,20 +92,20 @@ class Space:
             done.add(part)
             done.more = done.more or part.more
         longest = self._old(lived - max(self._keep.values()))
-        self._store.execute("DELETE FROM age WHERE n < ?", (longest,))
+        self._database.execute("DELETE FROM age WHERE n < ?", (longest,))
         return done
 
     def vacuum(self) -> bool:
         """Give some free pages back to the disk; False when that is not worth it."""
-        pages, free = self._store.used()
+        pages, free = self._database.used()
         if free < 2 * _VACUUM_PAGES or free * 4 < pages:
             return False
-        self._store.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+        self._database.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
         return True
 
     def _share(self) -> float:
-        pages, free = self._store.used()
-        return (pages - free) / self._store.max_pages
+        pages, free = self._database.used()
+        return (pages - free) / self._database.max_pages
 
     def _stages(self, lived: float) -> Iterator[Tidied]:
         for stream in _SHEDDABLE:
@@ -111,7 +115,7 @@ class Space:
         oldest = {stream: self._next(stream, _ALL, 1) for stream in _RECORDS}
         for stream in sorted(_RECORDS, key=lambda stream: oldest[stream][:1] or [_ALL]):
             yield self._history(stream, _ALL)
-        floor = self._store.number(
+        floor = self._database.number(
             "SELECT n FROM event WHERE stream = ? ORDER BY epoch DESC, sequence DESC LIMIT 1 OFFSET ?",
             (NUMBER[Stream.ALARM], _ALARMS),
         )
@@ -123,31 +127,31 @@ class Space:
 
     def _old(self, lived: float) -> int:
         """The highest `n` of what was there when the box had lived through so many seconds."""
-        return self._store.number("SELECT max(n) FROM age WHERE lived <= ?", (lived,))
+        return self._database.number("SELECT max(n) FROM age WHERE lived <= ?", (lived,))
 
     def _history(self, stream: Stream, upto: int) -> Tidied:
         """Delivered events of the stream up to this `n`, oldest first."""
         most = _most(stream)
         old = self._next(stream, upto, most)
         if old:
-            with self._store.transaction():
-                self._store.many("DELETE FROM event WHERE n = ?", ((n,) for n in old))
+            with self._database.transaction():
+                self._database.many("DELETE FROM event WHERE n = ?", ((n,) for n in old))
         return Tidied(removed=len(old), more=len(old) == most)
 
     def _next(self, stream: Stream, upto: int, most: int) -> list[int]:
         """The oldest delivered events of the stream."""
-        waiting = self._store.execute(
+        waiting = self._database.execute(
             "SELECT min(n) FROM outbox WHERE destination = ? AND state = ? AND stream = ?",
             (BROKER, State.WAITING, NUMBER[stream]),
         )[0][0]
         limit = _ALL if waiting is None else waiting
-        rows = self._store.execute(_OLDEST, (NUMBER[stream], limit, BROKER, State.ASIDE, most))
+        rows = self._database.execute(_OLDEST, (NUMBER[stream], limit, BROKER, State.ASIDE, most))
         return [n for (n,) in rows if n <= upto]
 
     def _undelivered(self, stream: Stream, state: State) -> Tidied:
-        store = self._store
+        database = self._database
         number = NUMBER[stream]
-        rows = store.execute(
+        rows = database.execute(
             """SELECT o.n, e.sequence FROM outbox AS o JOIN event AS e ON e.n = o.n
                WHERE o.destination = ? AND o.state = ? AND o.stream = ? ORDER BY o.n LIMIT ?""",
             (BROKER, state, number, _most(stream)),
@@ -155,14 +159,82 @@ class Space:
         if not rows:
             return Tidied()
         shed = Shed(stream, min(row[1] for row in rows), max(row[1] for row in rows), len(rows), "full")
-        with store.transaction():
-            store.many("DELETE FROM outbox WHERE destination = ? AND state = ? AND stream = ? AND n = ?",
+        with database.transaction():
+            database.many("DELETE FROM outbox WHERE destination = ? AND state = ? AND stream = ? AND n = ?",
                        ((BROKER, state, number, n) for n, _ in rows))  # fmt: skip
-            store.many("DELETE FROM event WHERE n = ?", ((n,) for n, _ in rows))
-            store.execute("INSERT INTO shed (stream, first, last, count, reason) VALUES (?, ?, ?, ?, ?)",
+            database.many("DELETE FROM event WHERE n = ?", ((n,) for n, _ in rows))
+            database.execute("INSERT INTO shed (stream, first, last, count, reason) VALUES (?, ?, ?, ?, ?)",
                           (number, shed.first, shed.last, shed.count, shed.reason))  # fmt: skip
         return Tidied(removed=len(rows), sheds=[(shed, state, rows[-1][0])])
 
 
 def _most(stream: Stream) -> int:
     return _PICTURES if stream is Stream.PICTURE else _SLICE
+
+
+_MARGIN = 1.25
+
+
+class Ballast:
+    """`alarm_reserve` bytes beside the journal. Making it may take long; giving it up takes no time."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path
+        self._size = size
+        self._lock = threading.Lock()
+        self._making: threading.Thread | None = None
+        self._wanted = False
+
+    @property
+    def present(self) -> bool:
+        """The whole reserve is there."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return False
+        return found.st_size == self._size and found.st_blocks * 512 >= self._size
+
+    def make(self) -> None:
+        """Take up the room in a thread of its own, if it is not there and there is enough of it. Never blocks."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._size == 0 or (self._making is not None and self._making.is_alive()):
+                return
+            self._wanted = True
+            self._making = threading.Thread(target=self._fill, name="ballast", daemon=True)
+            self._making.start()
+        finally:
+            self._lock.release()
+
+    def give_up(self) -> bool:
+        """Free the room; True if there was any to free."""
+        with self._lock:
+            self._wanted = False
+            try:
+                self._path.unlink()
+            except OSError:
+                return False
+            return True
+
+    def _fill(self) -> None:
+        part = self._path.with_name(self._path.name + ".part")
+        try:
+            if self.present:
+                return
+            room = os.statvfs(self._path.parent)
+            if room.f_bavail * room.f_frsize < self._size * _MARGIN:
+                return
+            handle = os.open(part, os.O_CREAT | os.O_RDWR, 0o600)
+            try:
+                os.posix_fallocate(handle, 0, self._size)
+            finally:
+                os.close(handle)
+            with self._lock:
+                if self._wanted:
+                    part.rename(self._path)
+        except OSError:
+            return  # no room for a reserve: `present` says so
+        finally:
+            with suppress(OSError):
+                part.unlink()

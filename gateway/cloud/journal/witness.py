@@ -1,22 +1,27 @@
-"""The high-water mark: how far the journal has come, in a small file beside it.
+"""How far the journal has come, in two small files beside it that the store itself can be held against.
 
-It is written after each commit and never before one, so that after a kill or a power cut the journal stands at its
-mark or beyond it. A journal that stands before its mark has lost committed steps: its -wal was deleted, cut or
-garbled, or an older copy was put in its place. Runs on the writer's thread, but for the syncing.
+*High water*: written after each commit and never before one, so that after a kill or a power cut the journal stands at
+its mark or beyond it. A journal that stands before its mark has lost committed steps: its -wal was deleted, cut or
+garbled, or an older copy was put in its place. Two slots are written in turn, each in a page of its own and with a
+checksum: a torn write leaves the other one. A commit never waits for the mark's own sync. A thread does that: at once
+after a quiet second, else once a second. So a kill costs nothing of the mark, a power cut its last second at most.
 
-Two slots are written in turn, each in a page of its own and with a checksum: a torn write leaves the other one. A
-commit never waits for the mark's own sync. A thread does that: at once after a quiet second, else once a second. So
-a kill costs nothing of the mark, a power cut at most the last second of it.
+*Sent ahead*: which telemetry was sent before its commit, read by the next life after a kill, so that no gap is
+overstated. A page of shared memory in a file: what is in it outlives the process, though not the machine, so it counts
+within one boot only. It is written before a number is used, and never waited for.
 """
 
+import mmap
 import os
 import stat
+import struct
 import threading
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -209,3 +214,64 @@ def _parsed(slot: bytes) -> tuple[int, Mark] | None:
         return int(read["serial"]), Mark(str(read["journal"]), int(read["commits"]), streams)
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
+
+
+_BODY = struct.Struct("<36s32sQQ")
+_CRC = struct.Struct("<I")
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Ahead(NamedTuple):
+    """Numbers of the telemetry stream."""
+
+    given: int
+    """The last one given."""
+    delivered: int
+    """Up to this one the broker has all."""
+
+
+class SentAhead:
+    """The file; without one nothing is known. `boot`: of the kernel."""
+
+    def __init__(self, path: Path, boot: str) -> None:
+        self._path = path
+        self._boot = boot.encode()[:36].ljust(36)
+        self._page: mmap.mmap | None = None
+        self._failed = False
+
+    def read(self, journal: str) -> Ahead | None:
+        """What the life before has noted; None: nothing, or of another boot or journal."""
+        with suppress(OSError):
+            whole = self._path.read_bytes()[: _BODY.size + _CRC.size]
+            body = whole[: _BODY.size]
+            if len(whole) == _BODY.size + _CRC.size and _CRC.unpack(whole[_BODY.size :])[0] == zlib.crc32(body):
+                boot, named, given, delivered = _BODY.unpack(body)
+                if boot == self._boot and named == journal.encode()[:32].ljust(32):
+                    return Ahead(given, delivered)
+        return None
+
+    def note(self, journal: str, given: int, delivered: int) -> None:
+        """To be called before the number `given` is used."""
+        if self._page is None and not self._failed:
+            self._open()
+        if self._page is not None:
+            body = _BODY.pack(self._boot, journal.encode()[:32].ljust(32), given, delivered)
+            self._page[: _BODY.size + _CRC.size] = body + _CRC.pack(zlib.crc32(body))
+
+    def close(self) -> None:
+        """Let go of the file; nothing is noted after it."""
+        self._failed = True
+        if self._page is not None:
+            self._page.close()
+            self._page = None
+
+    def _open(self) -> None:
+        try:
+            handle = os.open(self._path, _FLAGS, 0o600)
+            try:
+                os.posix_fallocate(handle, 0, mmap.PAGESIZE)  # else a full disk would end the process at a write
+                self._page = mmap.mmap(handle, mmap.PAGESIZE)
+            finally:
+                os.close(handle)
+        except OSError:
+            self._failed = True

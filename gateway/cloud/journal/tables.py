@@ -11,10 +11,9 @@ import orjson
 from gateway.cloud import events
 from gateway.cloud.journal import salvage
 from gateway.cloud.journal.batch import Batch, Entry, Marks, Shed, State
-from gateway.cloud.journal.highwater import REASON, Loss, Mark, behind
 from gateway.cloud.journal.schema import AGED
-from gateway.cloud.journal.sent_ahead import SentAhead
-from gateway.cloud.journal.store import Store
+from gateway.cloud.journal.sqlite import Database
+from gateway.cloud.journal.witness import REASON, Loss, Mark, SentAhead, behind
 from gateway.cloud.outbox import Row
 from gateway.errors import StoreDamaged, StoreError, StoreGone
 from gateway.model import Instant, Stream
@@ -24,7 +23,7 @@ BLOCK = 1024
 NUMBER = {stream: number for number, stream in enumerate(Stream)}
 """How streams are written in the tables. Never reorder `Stream`."""
 BROKER = 0
-"""The outbox's destination of this ledger."""
+"""The outbox's only destination."""
 
 _CHECK_SECONDS = 5.0
 _CHUNK_ROWS = 256
@@ -80,18 +79,18 @@ class Opened:
     """All that the file knows of."""
 
 
-class Ledger:
+class Tables:
     """Reads and writes the tables of one store."""
 
     def __init__(
         self,
-        store: Store,
+        database: Database,
         boot: str,
         forgotten: frozenset[Stream],
         age_every: float = 3600.0,
         ahead: SentAhead | None = None,
     ) -> None:
-        self._store = store
+        self._database = database
         self._boot = boot
         self._forgotten = forgotten
         """Streams that leave no history."""
@@ -126,80 +125,80 @@ class Ledger:
         the journal that this process has written so far, whose numbering goes on; `trouble`: what befell it.
         Raises StoreNewer, StoreError.
         """
-        store = self._store
+        database = self._database
         aside = replaced = None
         try:
-            if store.writable and isinstance(trouble, StoreDamaged):
-                aside = store.set_aside(wall)
-            elif store.writable and isinstance(trouble, StoreGone):
+            if database.writable and isinstance(trouble, StoreDamaged):
+                aside = database.set_aside(wall)
+            elif database.writable and isinstance(trouble, StoreGone):
                 replaced = self._rescue(wall)
             if aside is None:
-                store.close()
+                database.close()
                 try:
-                    store.open(check=check)
+                    database.open(check=check)
                     if ours is not None:
-                        store.fold()
+                        database.fold()
                     opened = self._found(fresh, wall, water, ours, None)
                 except StoreDamaged:
-                    aside = store.set_aside(wall)
+                    aside = database.set_aside(wall)
             if aside is not None:
-                store.open(check=False)
+                database.open(check=False)
                 opened = self._found(fresh, wall, water, None, aside)
         except StoreError:
-            store.close()
+            database.close()
             raise
-        store.drop_copies()
+        database.drop_copies()
         return replace(opened, quarantined=aside or replaced)
 
     def _rescue(self, wall: float) -> Path | None:
         """Save what the files that are gone hold; what stands in their place is set aside as the file returned."""
-        store = self._store
+        database = self._database
         self._gone = True
-        if store.in_place:
+        if database.in_place:
             with suppress(StoreError):
-                store.fold()  # the log is gone from its folder, but it is still open: now all is in the file
+                database.fold()  # the log is gone from its folder, but it is still open: now all is in the file
                 return None
-        self._saved = salvage.still_open(store)
-        if store.path.exists():
-            return store.set_aside(wall)
-        store.drop_tails()
+        self._saved = salvage.still_open(database)
+        if database.path.exists():
+            return database.set_aside(wall)
+        database.drop_tails()
         return None
 
     def begin_readonly(self, fresh: str) -> Opened:
         """What a store that cannot be written still says. Numbering begins anew. Raises StoreNewer, StoreError."""
-        self._store.open_readonly()
+        self._database.open_readonly()
         return self._read(fresh, None)
 
     def _found(self, fresh: str, wall: float, water: Mark | None, ours: str | None, aside: Path | None) -> Opened:
-        store = self._store
+        database = self._database
         self._epochs.clear()
-        with store.transaction():
+        with database.transaction():
             loss = self._lost(water, aside)
-            present = store.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1")
+            present = database.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1")
             begun = not present or aside is not None or loss is not None
             if begun:
-                store.execute("INSERT INTO journal (id, born) VALUES (?, ?)", (fresh, wall))
-                store.execute("DELETE FROM stream")
-                store.execute("DELETE FROM shed")  # of numbers that are named with all that is missing
+                database.execute("INSERT INTO journal (id, born) VALUES (?, ?)", (fresh, wall))
+                database.execute("DELETE FROM stream")
+                database.execute("DELETE FROM shed")  # of numbers that are named with all that is missing
             if begun or present[0][0] != ours:
                 self._settle_gap()
-                store.execute("UPDATE event SET mono = NULL, boot = NULL WHERE mono IS NOT NULL AND boot IS NOT ?",
+                database.execute("UPDATE event SET mono = NULL, boot = NULL WHERE mono IS NOT NULL AND boot IS NOT ?",
                               (self._boot,))  # fmt: skip
         found = replace(self._read(None, aside), loss=loss)
-        if aside is None and len(found.memory) < store.number("SELECT count(*) FROM memory"):
-            raise StoreDamaged(f"{store.path}: what is remembered is garbled")
+        if aside is None and len(found.memory) < database.number("SELECT count(*) FROM memory"):
+            raise StoreDamaged(f"{database.path}: what is remembered is garbled")
         self._gone, self._saved = False, None
         return found
 
     def _lost(self, water: Mark | None, aside: Path | None) -> Loss | None:
         """What the file that was opened has lost; what was saved of others is written into it."""
         if aside is not None:
-            return salvage.into(self._store, aside, water)
+            return salvage.into(self._database, aside, water)
         if not self._gone:
             return self._went_back(water)
         # What was given beyond the last commit is in the memory of this process: nothing of it is missing.
         water = water and replace(water, streams={stream: (last, last) for stream, last in water.lasts().items()})
-        loss = None if self._saved is None else salvage.write(self._store, self._saved, water)
+        loss = None if self._saved is None else salvage.write(self._database, self._saved, water)
         if loss is None and water is not None:
             loss = Loss(water.journal, water.lasts(), water.lasts(), (), "files")
         return None if loss is None else replace(loss, witness="files")
@@ -208,15 +207,15 @@ class Ledger:
         """What is missing in the file by its mark. Raises StoreDamaged if what is left does not fit together."""
         if water is None:
             return None
-        store = self._store
+        database = self._database
         found = self._standing()
         if found is not None and found.journal == water.journal:
             if not water.beyond(found):
                 return None
             # A garbled -wal shows old pages beside newer ones of the file.
-            store.check("integrity_check(1)", _CHECK_SECONDS)
+            database.check("integrity_check(1)", _CHECK_SECONDS)
             loss = behind(water, found)
-        elif store.number("SELECT count(*) FROM journal WHERE id = ?", (water.journal,)):
+        elif database.number("SELECT count(*) FROM journal WHERE id = ?", (water.journal,)):
             return None  # a journal was begun after it, and the mark of that was never written
         else:
             loss = behind(water, None)
@@ -225,27 +224,27 @@ class Ledger:
 
     def _standing(self) -> Mark | None:
         """Where the present journal stands in the file."""
-        store = self._store
-        for journal, commits in store.execute("SELECT id, commits FROM journal ORDER BY epoch DESC LIMIT 1"):
-            rows = store.execute("SELECT stream, last, reserved FROM stream")
+        database = self._database
+        for journal, commits in database.execute("SELECT id, commits FROM journal ORDER BY epoch DESC LIMIT 1"):
+            rows = database.execute("SELECT stream, last, reserved FROM stream")
             return Mark(journal, commits, {_STREAMS[number]: (last, reserved) for number, last, reserved in rows})
         return None
 
     def _unnamed(self) -> list[Shed]:
         """Gaps that no event names yet."""
-        rows = self._store.execute(
+        rows = self._database.execute(
             "SELECT stream, min(first), max(last), sum(count), reason FROM shed GROUP BY stream, reason"
         )
         return [Shed(_STREAMS[number], *rest) for number, *rest in rows]
 
     def _present(self) -> str:
         """The journal that goes on, or has just begun."""
-        return str(self._store.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1")[0][0])
+        return str(self._database.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1")[0][0])
 
     def _settle_gap(self) -> None:
         """Name the numbers that an unclean end swallowed; reserve the next ones."""
         telemetry = NUMBER[Stream.TELEMETRY]
-        rows = self._store.execute("SELECT last, reserved FROM stream WHERE stream = ?", (telemetry,))
+        rows = self._database.execute("SELECT last, reserved FROM stream WHERE stream = ?", (telemetry,))
         last, reserved = rows[0] if rows else (0, 0)
         ahead = None if self._ahead is None else self._ahead.read(self._present())
         given, delivered = (reserved, last) if ahead is None else (min(ahead.given, reserved), ahead.delivered)
@@ -253,22 +252,22 @@ class Ledger:
         if given >= first:
             self._shed([Shed(Stream.TELEMETRY, first, given, given - first + 1, "crash")])
         last = max(last, given)
-        self._store.execute(_STREAM, (telemetry, last, last + BLOCK))
+        self._database.execute(_STREAM, (telemetry, last, last + BLOCK))
 
     def _read(self, fresh: str | None, aside: Path | None) -> Opened:
-        store = self._store
-        journals = store.execute("SELECT id, born FROM journal ORDER BY epoch DESC LIMIT 1")
+        database = self._database
+        journals = database.execute("SELECT id, born FROM journal ORDER BY epoch DESC LIMIT 1")
         if not journals:
-            raise StoreError(f"{store.path}: nothing is in it yet")
+            raise StoreError(f"{database.path}: nothing is in it yet")
         present, born = journals[0]
-        newest = store.execute("SELECT newest FROM journal WHERE newest IS NOT NULL ORDER BY epoch DESC LIMIT 1")
+        newest = database.execute("SELECT newest FROM journal WHERE newest IS NOT NULL ORDER BY epoch DESC LIMIT 1")
         told, lived, marked = self._times()
         self._lived, self._aged = lived, None
         last: dict[Stream, int] = {}
         reserved = 0
         sheds: list[Shed] = []
         if fresh is None:
-            for number, given, upto in store.execute("SELECT stream, last, reserved FROM stream"):
+            for number, given, upto in database.execute("SELECT stream, last, reserved FROM stream"):
                 last[_STREAMS[number]] = given
                 if _STREAMS[number] is Stream.TELEMETRY:
                     reserved = upto
@@ -280,15 +279,15 @@ class Ledger:
             newest=newest[0][0] if newest else None,
             told=told if told is not None or not newest else newest[0][0],
             lived=lived,
-            memory={key: value for key, value in store.execute("SELECT key, value FROM memory") if _is_json(value)},
+            memory={key: value for key, value in database.execute("SELECT key, value FROM memory") if _is_json(value)},
             last=last,
             reserved=reserved,
             counts=self.counts(),
-            top=max(store.number("SELECT max(n) FROM event"), marked),
+            top=max(database.number("SELECT max(n) FROM event"), marked),
             sheds=sheds,
             quarantined=aside,
-            writable=store.writable,
-            journals=frozenset(name for (name,) in store.execute("SELECT id FROM journal")),
+            writable=database.writable,
+            journals=frozenset(name for (name,) in database.execute("SELECT id FROM journal")),
         )
 
     def move(self, old: str, fresh: str, born: float, after: int, change: Callable[[Row], Row]) -> None:
@@ -296,25 +295,25 @@ class Ledger:
 
         Raises StoreError.
         """
-        store = self._store
+        database = self._database
         epoch = self._epoch(old)
-        with store.transaction():
-            store.execute(
+        with database.transaction():
+            database.execute(
                 "INSERT INTO journal (id, born, newest) SELECT ?, ?, newest FROM journal WHERE epoch = ?",
                 (fresh, born, epoch),
             )
             following = self._epoch(fresh)
             n = after
-            while rows := store.execute(_MOVING, (n, epoch, _SLICE)):
+            while rows := database.execute(_MOVING, (n, epoch, _SLICE)):
                 if not all(_is_json(one[3]) for one in rows):
                     raise StoreDamaged(f"an event after {n} is garbled")
                 changed = [change(Row(one[0], _STREAMS[one[1]], *one[2:])) for one in rows]
-                store.many(
+                database.many(
                     "UPDATE event SET epoch = ?, sequence = ?, payload = ? WHERE n = ?",
                     ((following, row.sequence, row.payload, row.n) for row in changed),
                 )
                 n = rows[-1][0]
-            store.execute("DELETE FROM stream")
+            database.execute("DELETE FROM stream")
         self.mark = self._standing()
 
     def adopt(self, journal: str, memory: Mapping[str, bytes], rows: Iterable[tuple[Row, State]], *, also: str) -> None:
@@ -322,56 +321,56 @@ class Ledger:
 
         `also`: the journal under which events of this process may still come.
         """
-        store = self._store
+        database = self._database
         found = list(rows)
         born = "INSERT OR IGNORE INTO journal (id, born) VALUES (?, ?)"
-        with store.transaction():
+        with database.transaction():
             # Decoded one at a time, twice: an event takes up ten times its bytes then.
-            store.many(born, ((orjson.loads(row.payload)["journal"], 0.0) for row, _ in found))
-            store.many(born, ((name, 0.0) for name in (also, journal)))
-            epoch = store.number("SELECT max(epoch) FROM journal")
+            database.many(born, ((orjson.loads(row.payload)["journal"], 0.0) for row, _ in found))
+            database.many(born, ((name, 0.0) for name in (also, journal)))
+            epoch = database.number("SELECT max(epoch) FROM journal")
             # A journal begun a moment ago has no rows yet, so its number may still change.
-            store.execute("UPDATE journal SET epoch = ? WHERE id = ? AND epoch < ?", (epoch + 1, journal, epoch))
+            database.execute("UPDATE journal SET epoch = ? WHERE id = ? AND epoch < ?", (epoch + 1, journal, epoch))
             self._epochs.clear()
-            store.execute("DELETE FROM stream")
-            store.execute(_STREAM, (NUMBER[Stream.TELEMETRY], 0, BLOCK))
-            store.execute("DELETE FROM memory")
-            store.many(_MEMORY, memory.items())
+            database.execute("DELETE FROM stream")
+            database.execute(_STREAM, (NUMBER[Stream.TELEMETRY], 0, BLOCK))
+            database.execute("DELETE FROM memory")
+            database.many(_MEMORY, memory.items())
             self._insert((_entry(row, state) for row, state in found), "OR IGNORE ")
         self.mark = self._standing()
 
     def counts(self) -> dict[tuple[Stream, State], int]:
         """How many rows wait, by stream and state."""
-        rows = self._store.execute(
+        rows = self._database.execute(
             "SELECT stream, state, count(*) FROM outbox WHERE destination = ? GROUP BY state, stream", (BROKER,)
         )
         return {(_STREAMS[stream], State(state)): count for stream, state, count in rows}
 
     def _times(self) -> tuple[float | None, float, int]:
         """Wall time of the last event, seconds lived through, the highest `n` whose age is known."""
-        store = self._store
-        if store.number("PRAGMA user_version") < AGED:
+        database = self._database
+        if database.number("PRAGMA user_version") < AGED:
             return None, 0.0, 0  # an older version that is only read
-        told = store.execute("SELECT told FROM journal WHERE told IS NOT NULL ORDER BY epoch DESC LIMIT 1")
-        lived = store.execute("SELECT max(lived) FROM (SELECT lived FROM journal UNION SELECT lived FROM age)")
-        return told[0][0] if told else None, lived[0][0] or 0.0, store.number("SELECT max(n) FROM age")
+        told = database.execute("SELECT told FROM journal WHERE told IS NOT NULL ORDER BY epoch DESC LIMIT 1")
+        lived = database.execute("SELECT max(lived) FROM (SELECT lived FROM journal UNION SELECT lived FROM age)")
+        return told[0][0] if told else None, lived[0][0] or 0.0, database.number("SELECT max(n) FROM age")
 
     # ---- writing ----------------------------------------------------------------------------------
 
     def write(self, batch: Batch, *, again: bool = False) -> None:
         """One transaction. `again`: part of it may stand there already, from a commit that seemed to fail."""
-        store = self._store
-        with store.transaction():
+        database = self._database
+        with database.transaction():
             self._insert(batch.entries.values(), "OR IGNORE " if again else "")
             if batch.memory:
-                store.many(_MEMORY, ((key, value) for key, value in batch.memory.items() if value is not None))
-                store.many("DELETE FROM memory WHERE key = ?",
+                database.many(_MEMORY, ((key, value) for key, value in batch.memory.items() if value is not None))
+                database.many("DELETE FROM memory WHERE key = ?",
                            ((key,) for key, value in batch.memory.items() if value is None))  # fmt: skip
             self._leave(batch)
             if batch.sheds:
                 self._shed(batch.sheds)
             if batch.named:
-                store.many("DELETE FROM shed WHERE stream = ? AND last <= ?",
+                database.many("DELETE FROM shed WHERE stream = ? AND last <= ?",
                            ((NUMBER[stream], last) for stream, last in batch.named))  # fmt: skip
             mark = None if batch.marks is None else self._mark(batch, batch.marks)
         self.mark = mark or self.mark
@@ -390,25 +389,25 @@ class Ledger:
             if jpeg is not None:
                 pictures.append((n, jpeg))
         if rows:
-            self._store.many(f"INSERT {how}{_EVENT}", rows)
-            self._store.many(f"INSERT {how}{_OUTBOX}", waiting)
+            self._database.many(f"INSERT {how}{_EVENT}", rows)
+            self._database.many(f"INSERT {how}{_OUTBOX}", waiting)
         if pictures:
-            self._store.many(f"INSERT {how}{_PICTURE}", pictures)
+            self._database.many(f"INSERT {how}{_PICTURE}", pictures)
 
     def _leave(self, batch: Batch) -> None:
-        store = self._store
+        database = self._database
         if batch.acks:
-            store.many("DELETE FROM outbox WHERE destination = ? AND state = ? AND stream = ? AND n = ?",
+            database.many("DELETE FROM outbox WHERE destination = ? AND state = ? AND stream = ? AND n = ?",
                        ((BROKER, state, NUMBER[stream], n) for stream, state, n in batch.acks))  # fmt: skip
-            store.many("DELETE FROM event WHERE n = ?",
+            database.many("DELETE FROM event WHERE n = ?",
                        ((n,) for stream, _, n in batch.acks if stream in self._forgotten))  # fmt: skip
         if batch.aside:
-            store.many("""UPDATE OR IGNORE outbox SET state = ?, reason = ?
+            database.many("""UPDATE OR IGNORE outbox SET state = ?, reason = ?
                           WHERE destination = ? AND state = ? AND stream = ? AND n = ?""",
                        ((State.ASIDE, reason, BROKER, State.WAITING, NUMBER[stream], n)
                         for stream, n, reason in batch.aside))  # fmt: skip
         if batch.frozen:
-            store.many("UPDATE event SET mono = NULL, boot = NULL WHERE n = ?", ((n,) for _, n in batch.frozen))
+            database.many("UPDATE event SET mono = NULL, boot = NULL WHERE n = ?", ((n,) for _, n in batch.frozen))
 
     def _mark(self, batch: Batch, marks: Marks) -> Mark | None:
         """Note where the numbering stands; what stands then. None: the numbering of a journal that has ended."""
@@ -418,16 +417,16 @@ class Ledger:
         commits = mark.commits + (1 if batch.entries or batch.memory else 0)
         # A life that could not read the file counts from nothing; what is older must not look younger for it.
         lived = max(marks.lived, self._lived)
-        self._store.execute("UPDATE journal SET newest = ?, told = ?, lived = ?, commits = ? WHERE epoch = ?",
+        self._database.execute("UPDATE journal SET newest = ?, told = ?, lived = ?, commits = ? WHERE epoch = ?",
                             (marks.newest, marks.told, lived, commits, self._epoch(marks.journal)))  # fmt: skip
         if self._aged is None or lived - self._aged >= self._age_every:
             self._aged = lived
-            self._store.execute("INSERT OR REPLACE INTO age (n, lived) VALUES (?, ?)", (marks.top, lived))
-        self._store.many(_STREAM, ((NUMBER[stream], *rest) for stream, rest in marks.streams.items()))
+            self._database.execute("INSERT OR REPLACE INTO age (n, lived) VALUES (?, ?)", (marks.top, lived))
+        self._database.many(_STREAM, ((NUMBER[stream], *rest) for stream, rest in marks.streams.items()))
         return Mark(marks.journal, commits, {**mark.streams, **marks.streams})
 
     def _shed(self, sheds: Iterable[Shed]) -> None:
-        self._store.many(
+        self._database.many(
             "INSERT INTO shed (stream, first, last, count, reason) VALUES (?, ?, ?, ?, ?)",
             ((NUMBER[shed.stream], shed.first, shed.last, shed.count, shed.reason) for shed in sheds),
         )
@@ -435,9 +434,9 @@ class Ledger:
     def _epoch(self, journal: str) -> int:
         epoch = self._epochs.get(journal)
         if epoch is None:
-            epoch = self._store.number("SELECT epoch FROM journal WHERE id = ?", (journal,))
+            epoch = self._database.number("SELECT epoch FROM journal WHERE id = ?", (journal,))
             if not epoch:
-                raise StoreError(f"journal {journal} is not in {self._store.path}")
+                raise StoreError(f"journal {journal} is not in {self._database.path}")
             self._epochs[journal] = epoch
         return epoch
 
@@ -449,12 +448,12 @@ class Ledger:
         size = 0
         pictures = stream is Stream.PICTURE
         most = _CHUNK_PICTURES if pictures else _CHUNK_BYTES
-        with closing(self._store.each(_PAGE, (BROKER, state, NUMBER[stream], after, _CHUNK_ROWS))) as page:
+        with closing(self._database.each(_PAGE, (BROKER, state, NUMBER[stream], after, _CHUNK_ROWS))) as page:
             for n, sequence, payload, soft in page:
                 # SQLite does not notice a bit that is flipped within a row: it must not come further than this.
                 if not _is_json(payload):
                     raise StoreDamaged(f"event {n} is garbled")
-                row = Row(n, stream, sequence, payload, jpeg(self._store, n) if pictures else None)
+                row = Row(n, stream, sequence, payload, jpeg(self._database, n) if pictures else None)
                 rows.append((row, bool(soft)))
                 size += row.size
                 if size >= most:
@@ -465,8 +464,8 @@ class Ledger:
 
     def correct(self, sync: Instant) -> bool:
         """Give some events of this boot that were never sent their true time; False when all have it."""
-        store = self._store
-        rows = store.execute("SELECT n, mono, payload FROM event WHERE mono IS NOT NULL LIMIT ?", (_SLICE,))
+        database = self._database
+        rows = database.execute("SELECT n, mono, payload FROM event WHERE mono IS NOT NULL LIMIT ?", (_SLICE,))
         if not rows:
             return False
         changed = []
@@ -475,8 +474,8 @@ class Ledger:
             if not _is_json(payload):
                 raise StoreDamaged(f"event {n} is garbled")
             changed.append((events.corrected(payload, wall), wall, n))
-        with store.transaction():
-            store.many("UPDATE event SET payload = ?, at = ?, mono = NULL, boot = NULL WHERE n = ?", changed)
+        with database.transaction():
+            database.many("UPDATE event SET payload = ?, at = ?, mono = NULL, boot = NULL WHERE n = ?", changed)
         return True
 
 
@@ -493,8 +492,8 @@ def _is_json(text: object) -> bool:
     return True
 
 
-def jpeg(store: Store, n: int) -> bytes:
+def jpeg(database: Database, n: int) -> bytes:
     """The bytes of a picture's event. Raises StoreError."""
-    for (found,) in store.execute("SELECT jpeg FROM picture WHERE n = ?", (n,)):
+    for (found,) in database.execute("SELECT jpeg FROM picture WHERE n = ?", (n,)):
         return bytes(found)
     raise StoreDamaged(f"event {n} has lost its picture")

@@ -1,0 +1,388 @@
+"""The file of the journal: the only module that knows SQLite.
+
+One file in a folder of its own, one read-write connection, used on one thread only. WAL with
+`synchronous=FULL`: a commit that returned survives a power cut, at one fsync each. Every setting is
+written explicitly and read back. Errors leave this module as `StoreError` and its kinds.
+"""
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gateway.cloud.journal.schema import STEPS, VERSION
+from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, StoreGone, StoreNewer
+
+PAGE = 4096
+CHECK_SECONDS = 2.0
+_NAME = "journal.db"
+_TAILS = ("", "-wal", "-shm")
+_COPIES = 2
+_COPIES_SHARE = 0.25
+"""Damaged copies that are kept: how many, and how much of `max_size` together."""
+_BORN = (("page_size", PAGE), ("auto_vacuum", 2))
+"""Set when the file is made; `auto_vacuum` 2 is INCREMENTAL."""
+_SETTINGS: tuple[tuple[str, int | str], ...] = (
+    ("journal_mode", "wal"),
+    ("synchronous", 2),
+    ("wal_autocheckpoint", 1000),
+    ("journal_size_limit", 8 << 20),
+    ("temp_store", 2),
+    ("cache_size", -2000),
+    ("foreign_keys", 1),
+    ("busy_timeout", 5000),
+    ("mmap_size", 0),
+)
+_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+Parameters = Sequence[Any]
+
+
+class Database:
+    """The file and the connection to it. Everything but the constructor runs on the writer's thread."""
+
+    def __init__(self, folder: Path, max_size: int) -> None:
+        self.folder = folder
+        self.path = folder / _NAME
+        self._most = max(max_size // PAGE, 64)
+        self.max_pages = self._most
+        """Pages that the file may have now."""
+        self.writable = False
+        self._connection: sqlite3.Connection | None = None
+        self._lock: int | None = None
+        self._files: dict[Path, tuple[int, int]] = {}
+        """The files that SQLite has open: device and inode."""
+
+    @property
+    def is_open(self) -> bool:
+        """There is a connection, perhaps a read-only one."""
+        return self._connection is not None
+
+    # ---- opening and closing ----------------------------------------------------------------------
+
+    def open(self, *, check: bool) -> None:
+        """Open for reading and writing; make what is not there. `check`: look for damage, 2 s at most.
+
+        Raises StoreNewer, StoreFull, StoreError; StoreDamaged, and then `set_aside` must be next.
+        """
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock_folder()
+            self._refuse_headless()
+            made = _make_file(self.path)
+            if made:
+                _sync_folder(self.folder)
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror}") from error
+        try:
+            self.connect("rwc")
+            version = self._version()
+            if version == 0:
+                self.set(_BORN)
+            self.set(_SETTINGS)
+            if check and version:
+                self.check("quick_check(1)", CHECK_SECONDS)
+            self._migrate(version)
+            # After it: a file that is at its limit, or over one that was lowered, must be brought up to date too.
+            self.execute(f"PRAGMA max_page_count={self.max_pages}")
+            with self.transaction():
+                pass  # SQLite opens a write-protected file without a word; this finds out
+        except StoreDamaged:
+            raise
+        except StoreError:
+            self.close()
+            raise
+        if made:
+            _sync_folder(self.folder)
+        paths = (Path(f"{self.path}{tail}") for tail in _TAILS)
+        self._files = {path: found for path in paths if (found := _identity(path)) is not None}
+        self.writable = True
+
+    def open_readonly(self) -> None:
+        """Open what is there for reading. Raises StoreNewer, StoreError."""
+        for mode in ("ro", "ro&immutable=1"):
+            try:
+                self.connect(mode)
+                if self._version():
+                    return  # what an older version lacks is not asked for
+            except StoreNewer:
+                self.close()
+                raise
+            except StoreError:
+                self.close()
+        self.close()
+        raise StoreError(f"{self.path}: cannot be read")
+
+    def close(self) -> None:
+        """Let go of the file; never raises."""
+        self.writable = False
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def release(self) -> None:
+        """Let another process have the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def check_files(self) -> None:
+        """Raises StoreGone if one of the files that SQLite has open is not at its place any more."""
+        for path, file in self._files.items():
+            if _identity(path) != file:
+                raise StoreGone(f"{path}: deleted or replaced while in use")
+
+    @property
+    def in_place(self) -> bool:
+        """The database at its path is the one that is open."""
+        return self.path in self._files and _identity(self.path) == self._files[self.path]
+
+    def drop_tails(self) -> None:
+        """Close, and delete the -wal and the -shm of a database that was deleted. Raises StoreError."""
+        files = self._files
+        self.close()
+        for path, file in files.items():
+            if path != self.path and _identity(path) == file:
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise StoreError(f"{path}: {error.strerror}") from error
+
+    def drop_copies(self) -> None:
+        """Keep two damaged copies at most, and 25 % of `max_size`: the oldest go."""
+        copies: dict[str, list[os.stat_result]] = {}
+        paths: dict[str, list[Path]] = {}
+        for path in self.folder.glob(f"{_NAME}.damaged-*"):
+            stem = path.name.removesuffix("-wal").removesuffix("-shm")
+            with suppress(OSError):
+                copies.setdefault(stem, []).append(path.lstat())
+                paths.setdefault(stem, []).append(path)
+        order = sorted(copies, key=lambda stem: max(one.st_ctime_ns for one in copies[stem]), reverse=True)
+        room = self._most * PAGE * _COPIES_SHARE
+        for place, stem in enumerate(order):
+            room -= sum(one.st_size for one in copies[stem])
+            if place >= _COPIES or room < 0:
+                for path in paths[stem]:
+                    with suppress(OSError):
+                        path.unlink()
+
+    def set_aside(self, wall: float) -> Path:
+        """Rename the file, its -wal and -shm; nothing is deleted. `wall` names the copy. Raises StoreError.
+
+        The connection is closed after that: SQLite deletes the -wal of a file that it closes.
+        """
+        stamp = datetime.fromtimestamp(max(wall, 0.0), UTC).strftime("%Y%m%dT%H%M%SZ")
+        aside = self.path.with_name(f"{_NAME}.damaged-{stamp}")
+        count = 1
+        while any(Path(f"{aside}{tail}").exists() for tail in _TAILS):
+            count += 1
+            aside = self.path.with_name(f"{_NAME}.damaged-{stamp}-{count}")
+        try:
+            # The database goes first: without it a -wal left behind by a crash is seen as headless.
+            for tail in _TAILS:
+                with suppress(FileNotFoundError):
+                    Path(f"{self.path}{tail}").rename(f"{aside}{tail}")
+            _sync_folder(self.folder)
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror}") from error
+        finally:
+            self.close()
+        return aside
+
+    # ---- statements -------------------------------------------------------------------------------
+
+    def execute(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """One statement; all rows that it gives."""
+        try:
+            return self._open_connection().execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+    def many(self, sql: str, rows: Iterable[Parameters]) -> None:
+        """One statement for each row of parameters."""
+        try:
+            self._open_connection().executemany(sql, rows)
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+    def each(self, sql: str, parameters: Parameters = ()) -> Generator[tuple[Any, ...]]:
+        """The rows of one statement, read as they are asked for."""
+        try:
+            yield from self._open_connection().execute(sql, parameters)
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+    def number(self, sql: str, parameters: Parameters = ()) -> int:
+        """The single number that a statement gives; 0 for none."""
+        rows = self.execute(sql, parameters)
+        return int(rows[0][0] or 0) if rows else 0
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        """All or nothing: committed when the block ends, rolled back when it raises."""
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:  # whatever ends the block: a transaction left open would take the next one in
+            connection = self._connection
+            if connection is not None and connection.in_transaction:
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+            raise
+
+    @property
+    def limited(self) -> bool:
+        """The file may not grow as far as it was meant to."""
+        return self.max_pages < self._most
+
+    def limit(self, pages: int | None) -> None:
+        """The file may have so many pages from now on; None: what it was meant to have."""
+        self.max_pages = self._most if pages is None else min(pages, self._most)
+        self.execute(f"PRAGMA max_page_count={self.max_pages}")
+
+    def used(self) -> tuple[int, int]:
+        """Pages of the file, and how many of them are free."""
+        return self.number("PRAGMA page_count"), self.number("PRAGMA freelist_count")
+
+    def checkpoint(self) -> None:
+        """Move the -wal's pages into the file."""
+        self.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def fold(self) -> None:
+        """Move all of the -wal into the file and begin it anew.
+
+        After a commit that failed: pages of the -wal whose sync failed count as written for the kernel, so that a
+        later sync would not write them, and a power cut would end the log there.
+        """
+        self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # ---- inside -----------------------------------------------------------------------------------
+
+    def _open_connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError(f"{self.path}: not open")
+        return self._connection
+
+    def connect(self, mode: str) -> None:
+        """A connection in one of SQLite's modes, without settings and checks. Raises StoreError."""
+        self.close()
+        try:
+            address = f"{self.path.absolute().as_uri()}?mode={mode}"
+            self._connection = sqlite3.connect(address, uri=True, isolation_level=None)
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+    def _version(self) -> int:
+        version = self.number("PRAGMA user_version")
+        if version > VERSION:
+            raise StoreNewer(f"{self.path}: made by a newer version (schema {version}, this one knows {VERSION})")
+        if version == 0 and self.number("SELECT count(*) FROM sqlite_master"):
+            raise StoreDamaged(f"{self.path}: not a journal")
+        return version
+
+    def set(self, settings: Iterable[tuple[str, int | str]]) -> None:
+        """Set pragmas and read each back. Raises StoreError if one did not take."""
+        for name, value in settings:
+            self.execute(f"PRAGMA {name}={value}")
+            read = self.execute(f"PRAGMA {name}")
+            # mmap_size gives no row where memory mapping is compiled out.
+            if read and read[0][0] != value:
+                raise StoreError(f"{self.path}: {name} is {read[0][0]}, not {value}")
+
+    def check(self, how: str, seconds: float) -> None:
+        """Have SQLite check the file by `quick_check(1)` or `integrity_check(1)`; unfinished in time is no fault.
+
+        Raises StoreDamaged.
+        """
+        connection = self._open_connection()
+        deadline = time.monotonic() + seconds
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, 20_000)
+        try:
+            found = connection.execute(f"PRAGMA {how}").fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise _translated(error) from error
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+        else:
+            if found != [("ok",)]:
+                raise StoreDamaged(f"{self.path}: {found[0][0]}")
+        finally:
+            connection.set_progress_handler(None, 0)
+
+    def _migrate(self, version: int) -> None:
+        if version == VERSION:
+            return
+        with self.transaction():
+            for step in STEPS[version:]:
+                for statement in step:
+                    self.execute(statement)
+            self.execute(f"PRAGMA user_version={VERSION}")
+
+    def _lock_folder(self) -> None:
+        """Only one process may write here (two writers can corrupt a WAL file). Raises StoreBusy, OSError."""
+        if self._lock is not None:
+            about = os.fstat(self._lock)
+            if _identity(self.folder) == (about.st_dev, about.st_ino):
+                return
+            self.release()  # the folder itself is another one now
+        lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise StoreBusy(f"{self.folder}: in use by another process") from error
+        except OSError:
+            os.close(lock)
+            raise
+        self._lock = lock
+
+    def _refuse_headless(self) -> None:
+        """SQLite would drop a -wal beside an empty or missing file; set both aside instead."""
+        wal = Path(f"{self.path}-wal")
+        empty = not self.path.exists() or self.path.stat().st_size == 0
+        if empty and wal.exists() and wal.stat().st_size:
+            raise StoreDamaged(f"{self.path}: empty beside its -wal")
+
+
+def _make_file(path: Path) -> bool:
+    """Make an empty file that only its owner may read; False if it is there already."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what stands there; None: nothing that can be seen."""
+    try:
+        about = path.lstat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _translated(error: sqlite3.Error) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) or 0
+    if code in _FULL:
+        return StoreFull(str(error))
+    if code & 0xFF in _DAMAGED:
+        return StoreDamaged(str(error))
+    return StoreError(str(error))

@@ -218,7 +218,6 @@ def _parsed(slot: bytes) -> tuple[int, Mark] | None:
 
 _BODY = struct.Struct("<36s32sQQ")
 _CRC = struct.Struct("<I")
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Ahead(NamedTuple):

@@ -112,6 +112,7 @@ OURS = {
 LIBRARY = {
     "aiohttp": ("drivers/anpr/listener.py", "drivers/pictures/account.py", "gateway/local/http.py", "simulators/"),
     "aiomqtt": ("simulators/",),
+    "cronsim": ("gateway/site/calendar.py",),
     "cryptography": ("gateway/cloud/commands/verify.py", "gateway/config/contents.py", "simulators/"),
     "jwt": ("simulators/",),
     "PIL": ("drivers/pictures/", "simulators/"),

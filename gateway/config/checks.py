@@ -10,15 +10,7 @@ from gateway.config.gates import CameraRelay, Gate
 from gateway.config.linkage import Linkage
 from gateway.config.points import At, Loss
 from gateway.config.problems import Finding, Path
-from gateway.config.rounds import (
-    CameraItem,
-    DeviceItem,
-    DutyItem,
-    PanelItem,
-    PersonItem,
-    PointItem,
-    QuietItem,
-)
+from gateway.config.round_checks import check_rounds
 
 NOT_BUILT = frozenset({"inspection", "fire_centre", "gb26875"})
 """Parts of the file that this version reads and checks but does not act on yet."""
@@ -39,7 +31,7 @@ def check(facts: Facts, top: tuple[str, ...]) -> Iterator[Finding]:
         yield from _linkage(facts, rule, ("linkage", name))
     yield from _signals(facts)
     yield from _shared(facts)
-    yield from _rounds(facts)
+    yield from check_rounds(facts)
 
 
 def _not_built(facts: Facts, top: tuple[str, ...]) -> Iterator[Finding]:
@@ -265,32 +257,3 @@ def _resets(facts: Facts, owners: dict[str, str]) -> Iterator[Finding]:
         resets.setdefault(ref, f"devices.{name}.reset.{key}")
     for ref, owner in resets.items():
         owners.setdefault(ref, owner)
-
-
-def _rounds(facts: Facts) -> Iterator[Finding]:
-    for name, one in facts.inspection.items():
-        for number, item in enumerate(one.items):
-            path: Path = ("inspection", name, "items", number)
-            match item:
-                case PointItem():
-                    yield from facts.refers(item.point, (*path, "point"))
-                case DeviceItem():
-                    yield from facts.named("devices", item.device, (*path, "device"))
-                case QuietItem():
-                    if item.no_alarm != "site":
-                        yield from facts.named("zones", item.no_alarm, (*path, "no_alarm"))
-                case PanelItem():
-                    yield from _panel(facts, item.panel, (*path, "panel"))
-                case DutyItem():
-                    yield from _panel(facts, item.duty_check, (*path, "duty_check"))
-                case CameraItem():
-                    yield from facts.named("cameras", item.camera, (*path, "camera"))
-                case PersonItem():
-                    pass
-
-
-def _panel(facts: Facts, name: str, path: Path) -> Iterator[Finding]:
-    yield from facts.named("devices", name, path)
-    device = facts.devices.get(name)
-    if device is not None and device.kind != "panel":
-        yield Finding(path, f"found '{name}', a {device.kind}; a panel")

@@ -11,7 +11,7 @@ from gateway.config.lines import ModbusLine, PanelLine
 from gateway.config.linkage import Annunciator, Linkage, Own
 from gateway.config.points import Point
 from gateway.config.problems import Finding, Path, listed, near, nearest, plain, unknown_name
-from gateway.config.rounds import Round
+from gateway.config.rounds import Place, Round
 from gateway.config.uplink import Uplink
 
 
@@ -29,6 +29,7 @@ class Facts:
     cameras: Mapping[str, Camera]
     linkage: Mapping[str, Linkage]
     inspection: Mapping[str, Round]
+    places: Mapping[str, Place]
     http: Http | None
     access: Access | None
     annunciator: Annunciator | None

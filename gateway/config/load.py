@@ -119,6 +119,7 @@ def _facts(done: Assembly, tree: Mapping[str, Any]) -> Facts:
         cameras=parts.get("cameras", {}),
         linkage=parts.get("linkage", {}),
         inspection=parts.get("inspection", {}),
+        places=parts.get("places", {}),
         http=parts.get("http"),
         access=parts.get("access"),
         annunciator=parts.get("annunciator"),
@@ -128,7 +129,8 @@ def _facts(done: Assembly, tree: Mapping[str, Any]) -> Facts:
 
 def _places_of_files(parts: Mapping[str, Any]) -> dict[str, Any]:
     """The parts that can name files, by their key in the file."""
-    named = {key: part for key, part in parts.items() if key in ("uplink", "commands", "cameras", "http", "access")}
+    naming = ("uplink", "commands", "cameras", "http", "access", "places")
+    named = {key: part for key, part in parts.items() if key in naming}
     devices = parts.get("devices", {})
     panels = {name: {"points": one.components} for name, one in devices.items() if one.components is not None}
     return {**named, "devices": panels}

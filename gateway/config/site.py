@@ -12,15 +12,16 @@ from gateway.config.gates import CameraRelay, Gate
 from gateway.config.lines import Line, ModbusLine, PanelLine
 from gateway.config.linkage import Annunciator, Linkage, Own
 from gateway.config.problems import near
-from gateway.config.rounds import Round
+from gateway.config.rounds import Place, Round
 from gateway.config.store import FireCentre, Keep, Service, Store
 from gateway.config.units import Id, Secret, Strict, Text
 from gateway.config.uplink import CommandKey, Commands, Telemetry, Tls, Uplink
 
 __all__ = [
     "Access", "Annunciator", "Camera", "CameraListener", "CameraRelay", "CommandKey", "Commands", "Device",
-    "FireCentre", "Gate", "Http", "InOut", "Keep", "Line", "Linkage", "ModbusLine", "Own", "PanelLine", "Round",
-    "Secret", "Service", "Site", "SiteFile", "StatusPage", "Store", "Telemetry", "Tls", "Uplink", "User", "Zone",
+    "FireCentre", "Gate", "Http", "InOut", "Keep", "Line", "Linkage", "ModbusLine", "Own", "PanelLine", "Place",
+    "Round", "Secret", "Service", "Site", "SiteFile", "StatusPage", "Store", "Telemetry", "Tls", "Uplink", "User",
+    "Zone",
 ]  # fmt: skip
 
 
@@ -98,6 +99,7 @@ class SiteFile(Strict):
     annunciator: Annunciator | None = None
     self_: Own | None = Field(None, alias="self")
     inspection: dict[Id, Round] = Field(default_factory=dict)
+    places: dict[Id, Place] = Field(default_factory=dict)
     service: Service = Service.model_construct()
     store: Store = Store.model_construct()
     fire_centre: FireCentre | None = None

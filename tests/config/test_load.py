@@ -411,3 +411,15 @@ def test_how_the_broker_is_not_spoken_to(tmp_path: Path, text: str) -> None:
 def _speaking(text: str) -> str:
     device = "devices:\n  a:\n    line: bus\n    points: {x: {at: input 1}}\n"
     return BASE.replace('"mqtt://127.0.0.1"', f'"mqtt://127.0.0.1", {text}') + device
+
+
+def test_a_round_has_300_items_at_most(tmp_path: Path) -> None:
+    people = "".join(f"      - {{person: look at {number}}}\n" for number in range(301))
+    (tmp_path / "site.yaml").write_text(
+        f"{BASE}devices: {{d: {{line: bus, points: {{p: {{at: input 0}}}}}}}}\n"
+        f"inspection:\n  all:\n    items:\n{people}"
+    )
+    errors = [str(one) for one in load(tmp_path / "site.yaml").problems if one.level == "error"]
+    assert [error.partition(": inspection")[2] for error in errors] == [
+        ".all.items: found 301 items; 300 at most, the rest in another round"
+    ]

@@ -2,6 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.problems import Problem, dotted, found, near, plain, resolve
+from gateway.config.rounds import PersonItem
 from gateway.config.shape import keys, names_at
 from gateway.config.site import Gate, ModbusLine, Round, SiteFile
 
@@ -44,7 +45,7 @@ def test_keys_that_a_model_allows() -> None:
     assert "self" in keys(SiteFile)
     assert names_at(ModbusLine, ("baudrat",)) == keys(ModbusLine)
     assert names_at(Gate, ("open", "<mapping>", "relay")) == ["camera", "io"]
-    assert names_at(Round, ("items", 3, "<person>", "fotos")) == ["person", "photo"]
+    assert names_at(Round, ("items", 3, "<person>", "fotos")) == keys(PersonItem)
 
 
 @given(st.text())

@@ -1,0 +1,191 @@
+"""When a planned round runs: cron in the site's time zone, each planned minute once. Pure.
+
+Over a change of summer time it is as Debian's cron has it: a time that is skipped runs at the first minute after the
+gap, one that comes twice runs once; expressions with `*` for minute or hour follow the clock.
+
+What has been handled is kept as spans of wall time, so that a clock that is set back runs nothing again. A leap of a
+clock that nobody vouches for makes no span: else one wrong year would be a year without rounds.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from gateway.model import Instant, Json
+
+RUNS_WITHIN_S = 600.0
+"""A run is missed, not run late, after that time."""
+SINGLY = 31
+"""So many missed runs are told one by one, the others together."""
+_COUNTED = 2000
+"""A sum of missed runs counts so far; beyond, it says at least so many."""
+_LONGEST_SPAN_S = 7 * 86400.0
+"""A longer gap is no span of time that was handled: perhaps the clock was wrong."""
+_SPANS = 16
+_LEAP_S = 60.0
+"""The wall clock and the monotonic one disagree by more: it was set."""
+_NEVER = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def comes(expression: str) -> bool:
+    """True if such a minute exists at all."""
+    try:
+        next(CronSim(expression, _NEVER))
+    except (CronSimError, StopIteration):
+        return False
+    return True
+
+
+class Calendar:
+    """The planned minutes of one cron expression, as seconds since 1970."""
+
+    def __init__(self, expression: str, timezone: str) -> None:
+        self._expression = expression
+        self._zone = ZoneInfo(timezone)
+
+    def after(self, wall: float) -> Iterator[float]:
+        """Every planned minute later than `wall`, in order."""
+        start = datetime.fromtimestamp(max(0.0, wall), UTC).astimezone(self._zone)
+        last = wall
+        for one in CronSim(self._expression, start):
+            at = one.timestamp()
+            if at > last:
+                last = at
+                yield at
+
+    def next(self, wall: float) -> float | None:
+        """The first planned minute later than `wall`; None: none within 50 years."""
+        return next(self.after(wall), None)
+
+    def between(self, after: float, until: float) -> Iterator[float]:
+        """The planned minutes later than `after`, up to and with `until`."""
+        for at in self.after(after):
+            if at > until:
+                return
+            yield at
+
+
+class Missed:
+    """Planned minutes at which nothing ran: the first 31 singly, then how many, and whether there are still more."""
+
+    def __init__(self) -> None:
+        self.singly: list[float] = []
+        self.others = 0
+        self.first_other = 0.0
+        self.last_other = 0.0
+
+    @property
+    def full(self) -> bool:
+        """So many are counted that nobody wants to know how many more there are."""
+        return self.others >= _COUNTED
+
+    @property
+    def until(self) -> float | None:
+        """The last of them; None: nothing was missed."""
+        if self.others:
+            return self.last_other
+        return self.singly[-1] if self.singly else None
+
+    def add(self, at: float) -> None:
+        """One more."""
+        if len(self.singly) < SINGLY:
+            self.singly.append(at)
+            return
+        if not self.others:
+            self.first_other = at
+        self.others += 1
+        self.last_other = at
+
+
+class Plan:
+    """What of a calendar has been handled: run, or told as missed."""
+
+    def __init__(self, calendar: Calendar) -> None:
+        self._calendar = calendar
+        self._mark: float | None = None
+        """Wall time up to which everything was handled; None: the round is new, nothing of it was ever due."""
+        self._spans: list[tuple[float, float]] = []
+        self._looked: Instant | None = None
+
+    def restore(self, value: Json) -> None:
+        """Take up what `memory` gave."""
+        match value:
+            case {"mark": int() | float() as mark, "spans": [*spans]}:
+                self._mark = float(mark)
+                self._spans = [span for one in spans for span in _span(one)]
+
+    def memory(self) -> Mapping[str, Json]:
+        """What must survive."""
+        return {"mark": self._mark, "spans": [list(span) for span in self._spans]}
+
+    def next(self, wall: float) -> float | None:
+        """The next planned minute."""
+        return self._calendar.next(wall)
+
+    def look(self, now: Instant) -> tuple[float | None, Missed, bool]:
+        """The planned minute that may run now, what was missed before it, and whether the clock leapt.
+
+        It is given again until `handled` says what became of it.
+        """
+        missed = Missed()
+        if self._mark is None:
+            self._begin(now.wall)
+        mark = self._mark or 0.0
+        leapt = self._leapt(now)
+        if now.wall < mark - _LEAP_S:
+            mark = self._mark = now.wall
+        late = max(mark, now.wall - RUNS_WITHIN_S)
+        for at in self._calendar.between(mark, late):
+            if not self._was_handled(at):
+                missed.add(at)
+            if missed.full:
+                missed.last_other = late
+                break
+        due = None
+        for at in self._calendar.between(late, now.wall):
+            if not self._was_handled(at):
+                if due is not None:
+                    missed.add(due)
+                due = at
+        self._looked = now
+        return due, missed, leapt
+
+    def handled(self, until: float, now: Instant, *, leapt: bool = False) -> None:
+        """Everything up to `until` was run, or told as missed. `leapt`: nobody vouches for the time between."""
+        mark = self._mark or until
+        trusted = not (leapt and not now.synced) and until - mark <= _LONGEST_SPAN_S
+        self._spans.append((min(mark, until) if trusted else until, until))
+        self._spans = _merged(self._spans)[-_SPANS:]
+        self._mark = until
+
+    def _begin(self, wall: float) -> None:
+        self._mark = wall
+        self._spans = [(wall, wall)]
+
+    def _leapt(self, now: Instant) -> bool:
+        before = self._looked
+        return before is not None and abs((now.wall - before.wall) - (now.mono - before.mono)) > _LEAP_S
+
+    def _was_handled(self, at: float) -> bool:
+        return any(first <= at <= last for first, last in self._spans)
+
+
+def _span(value: Json) -> Iterator[tuple[float, float]]:
+    match value:
+        case [int() | float() as first, int() | float() as last]:
+            yield float(first), float(last)
+
+
+def _merged(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those that touch, as one; the order of their ends stays that of time."""
+    ordered = sorted(spans)
+    merged = ordered[:1]
+    for _, (first, last) in pairwise(ordered):
+        if first <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], last)
+        else:
+            merged.append((first, last))
+    return merged

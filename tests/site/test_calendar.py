@@ -183,7 +183,7 @@ def test_what_was_missed_is_told_singly_and_then_summed() -> None:
     assert box.summed == 288 - 1 - SINGLY  # the last one runs
     box = Box("* * * * *", START)
     box.restart(off=3650 * DAY)  # bounded, whatever the clock says
-    assert box.summed <= 2000
+    assert 2000 <= box.summed <= 2010
     ran = len(box.ran)
     box.pass_(300.0)
     assert len(box.ran) - ran >= 4

@@ -39,7 +39,7 @@ PURE = [
     "gateway/contract/*.py",
     "gateway/driver.py",
     "gateway/errors.py",
-    "gateway/field/changes.py",
+    "gateway/field/telemetry_changes.py",
     "gateway/field/device.py",
     "gateway/field/readings.py",
     "gateway/field/response_time.py",

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from gateway.clock import Clock
 from gateway.driver import Poller
 from gateway.errors import LineDown
-from gateway.field.asking import Asking, Reopen
-from gateway.field.guard import DriverBug, Guarded
+from gateway.field.driver_guard import DriverBug, GuardedPoller
+from gateway.field.polling import Polling, Reopen
 from gateway.field.schedule import Job
 from gateway.field.status import LineStatus
 from gateway.field.telemetry import Telemetry
@@ -66,17 +66,17 @@ class Line:
         self.name = name
         self.beat = 0.0
         """Monotonic time of the last turn; at most 5 s and one time-out old unless the line is stuck."""
-        self._poller = Guarded(poller)
-        self._asking = Asking(
+        self._poller = GuardedPoller(poller)
+        self._polling = Polling(
             name,
             self._poller,
             watched=watched,
             put=put,
+            came_up=self._came_up,
             telemetry=telemetry,
             clock=clock,
             may_hang=may_hang,
         )
-        self._asking.came_up = self._came_up
         self._may_hang = may_hang
         self._put = put
         self._clock = clock
@@ -123,7 +123,7 @@ class Line:
             while True:
                 try:
                     if not learnt:
-                        self._asking.learn(self._clock.now())
+                        self._polling.learn(self._clock.now())
                         learnt = True
                         await asyncio.sleep(0)  # what is ordered from the start is lined up before the first read
                     async with self._poller:
@@ -132,20 +132,20 @@ class Line:
                     continue
                 except LineDown as error:
                     now = self._clock.now().mono
-                    was_steady = self._asking.answered and now - self._asking.opened >= _STEADY
+                    was_steady = self._polling.answered and now - self._polling.opened >= _STEADY
                     attempt = 0 if was_steady else attempt + 1
                     await self._went_down(error)
                 await self._rest(now + line_wait(attempt, self._back_off, self._rng.random()))
         finally:
             self._up = self._is_open = False
-            self._asking.refuse(LineDown("the line was closed"))
+            self._polling.refuse(LineDown("the line was closed"))
 
     def read_now(self, device: str, points: tuple[str, ...]) -> None:
         """Read these points at once; the site gets the answer even if unchanged. On a line that is down: nothing."""
         if not (self._up or self._is_open):
             return
         try:
-            self._asking.confirm(device, points, self._clock.now().mono)
+            self._polling.confirm(device, points, self._clock.now().mono)
         except DriverBug as error:
             self._count_bug(error)
         self._stir()
@@ -154,7 +154,7 @@ class Line:
         """Fresh readings from the wire (None: of all points). Raises DeviceError, LineDown."""
         self._must_be_up()
         self._stir()
-        return await self._asking.fetch(device, points, self._clock.now().mono)
+        return await self._polling.fetch(device, points, self._clock.now().mono)
 
     async def order(self, device: str, point: str, value: Value, expires: float | None = None) -> float:
         """Write one point ahead of everything else; given before the line was opened at all it is the first request.
@@ -166,7 +166,7 @@ class Line:
         if self._up is not None:
             self._must_be_up()
         self._stir()
-        return await self._asking.order(device, point, value, expires, self._clock.now().mono)
+        return await self._polling.order(device, point, value, expires, self._clock.now().mono)
 
     @property
     def up(self) -> bool:
@@ -183,19 +183,19 @@ class Line:
             losses=self._losses,
             driver_bugs=self._bugs,
             busy=self._busy_share if self._up else 0.0,
-            overruns=self._asking.schedule.overruns,
+            overruns=self._polling.schedule.overruns,
             oddities=self._poller.oddities,
             is_open=self._is_open,
-            devices={name: device.status() for name, device in self._asking.devices.items()},
+            devices={name: device.status() for name, device in self._polling.devices.items()},
         )
 
     def readings(self) -> Mapping[str, Mapping[str, Reading]]:
         """The last readings of every device, by point."""
-        return {name: device.table.picture() for name, device in self._asking.devices.items()}
+        return {name: device.table.picture() for name, device in self._polling.devices.items()}
 
     def longest_answers(self) -> Mapping[str, float]:
         """By device, the longest answer of late beyond the wire time; those that have hardly answered are left out."""
-        times = ((name, device.time.longest) for name, device in self._asking.devices.items())
+        times = ((name, device.time.longest) for name, device in self._polling.devices.items())
         return {name: longest for name, longest in times if longest is not None}
 
     # ---- up and down ----------------------------------------------------------------------------------
@@ -203,11 +203,11 @@ class Line:
     async def _serve(self) -> None:
         """The line is open: ask until it is lost."""
         at = self._clock.now()
-        self._asking.begin(at)
+        self._polling.begin(at)
         self._is_open = True
         self._busy_from = at.mono
         self._busy = 0.0
-        if not self._asking.devices:
+        if not self._polling.devices:
             await self._came_up(at)  # there is nobody whose answer could be waited for
         if self._poller.in_flight == 1:
             await self._ask()
@@ -283,17 +283,17 @@ class Line:
             self._is_lost = True
             self._lost_at.append(at.mono)
             self._losses += 1
-        if self._may_hang and self._asking.answered and alone and not isinstance(error, DriverBug):
+        if self._may_hang and self._polling.answered and alone and not isinstance(error, DriverBug):
             _log.info("line lost", line=self.name, detail=str(error))
-            self._asking.pause()
+            self._polling.pause()
             return
         was, self._up = self._up, False
-        self._asking.refuse(error)
+        self._polling.refuse(error)
         if was is not False:
             self._since = at.mono
             _log.warning("line down", line=self.name, detail=self._detail)
             await self._put(LineHealth(self.name, up=False, detail=self._detail, at=at))
-        await self._asking.lose(at)
+        await self._polling.lose(at)
 
     def _count_bug(self, error: DriverBug) -> None:
         """Its traceback is told once for each place in the driver."""
@@ -318,7 +318,7 @@ class Line:
 
     async def _ask(self) -> None:
         now = self._clock.now().mono
-        do = self._asking.do
+        do = self._polling.do
         while True:
             job, began = await self._take(now)
             now = await do(job, began)
@@ -329,12 +329,12 @@ class Line:
         while True:
             async with self._turn:
                 job, began = await self._take(self._clock.now().mono)
-            self._busy += await self._asking.do(job, began) - began
+            self._busy += await self._polling.do(job, began) - began
             self._stir()
 
     async def _take(self, now: float) -> tuple[Job, float]:
         """The next job and the time at which it is taken, which may be much later than `now`."""
-        schedule = self._asking.schedule
+        schedule = self._polling.schedule
         while True:
             self.beat = now
             job = schedule.next(now)
@@ -367,7 +367,7 @@ class Line:
     async def _chores(self) -> float:
         """What is looked at now and then: old readings, the share of time in use, skipped turns; and when again."""
         at = self._clock.now()
-        again = min(await self._asking.sweep(at), at.mono + _BEAT)
+        again = min(await self._polling.sweep(at), at.mono + _BEAT)
         await self._settle(at)
         await self._tell_confusion(at)
         if not self._is_open:
@@ -375,7 +375,7 @@ class Line:
         if at.mono - self._busy_from >= _BEAT:
             self._busy_share = min(1.0, self._busy / (at.mono - self._busy_from) / self._poller.in_flight)
             self._busy, self._busy_from = 0.0, at.mono
-        skipped = self._asking.schedule.overruns
+        skipped = self._polling.schedule.overruns
         if skipped > self._overruns:
             if self._overrun_at is None:
                 _log.warning("line too slow", line=self.name, skipped=skipped)

@@ -4,7 +4,7 @@ Lanes strictly in their order (ORDER, ALARM, NORMAL, PROBE), earliest deadline f
 preemptive. The deadline of a periodic job is the moment at which its next turn falls due, so within a lane
 nobody starves: a waiting job keeps its deadline while those of the others move on.
 
-On a line that is asked for too much the order has one exception, so that no silence and no return stays unseen: a
+On a line that is asked for too much the order has one exception, so that failures and recoveries are still detected: a
 lane that has waited for its share without a turn gets one, ahead of all but orders.
 """
 
@@ -16,10 +16,10 @@ from math import inf
 from gateway.driver import Block
 from gateway.model import Lane
 
-_LATENCY = 0.005
+_GUESSED_LATENCY_S = 0.005
 """Seconds a device is taken to need for an answer, where only the load of a line is guessed."""
 
-_RETRY = 0.25
+_RETRY_S = 0.25
 """Seconds until a read that had to stand in for a failed one is due."""
 SHARE = 19.0
 """A normal read waits at most that many times what the last one took: one part in twenty of the line is theirs."""
@@ -70,8 +70,6 @@ class Schedule:
         self._life = life
         self._seq = count()
         self._blocks: dict[str, list[Block]] = {}
-        for block in blocks:
-            self._blocks.setdefault(block.device, []).append(block)
         self._waiting: _Heap = []
         self._ready: tuple[_Heap, ...] = tuple([] for _ in Lane)
         self._first_at = [0.0] * len(Lane)
@@ -82,6 +80,13 @@ class Schedule:
         self._probes: dict[str, Job] = {}
         self.overruns = 0
         """Turns that were skipped because the line was late."""
+        self.plan(blocks, now)
+
+    def plan(self, blocks: Iterable[Block], now: float) -> None:
+        """Read these blocks from now on. What was asked for once stays."""
+        self._blocks.clear()
+        for block in blocks:
+            self._blocks.setdefault(block.device, []).append(block)
         self.restart(now)
 
     def next(self, now: float) -> Job | float:
@@ -211,7 +216,7 @@ class Schedule:
         """This block is due soon, but only behind all others of its lane that fall due within a period."""
         job = self._jobs.get(block)
         if job is not None:
-            soon = min(_RETRY, job.every)
+            soon = min(_RETRY_S, job.every)
             self._move({job: now + soon})
             job.slack = job.every - soon
 
@@ -234,7 +239,7 @@ class Schedule:
         self._probes.clear()
         blocks = [block for mine in self._blocks.values() for block in mine]
         quickest = {device: self._quickest(device) for device in self._blocks}
-        room = max(0.0, 1.0 - 2.0 * sum((block.wire + _LATENCY) / block.every for block in blocks))
+        room = max(0.0, 1.0 - 2.0 * sum((block.wire + _GUESSED_LATENCY_S) / block.every for block in blocks))
         for rank, block in enumerate(blocks):
             every = self._every(block, quickest[block.device])
             early = every * room * (1.0 - (rank + 1) / len(blocks))

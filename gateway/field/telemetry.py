@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from gateway.clock import Clock
-from gateway.field.changes import Changes
+from gateway.field.telemetry_changes import Changes
 from gateway.log import logger
 from gateway.model import Instant, Reading
 

@@ -8,7 +8,7 @@ import pytest
 from gateway.field import timeouts
 from gateway.field.response_time import BlockLoad, DeviceLoad, LineLoad, PointLoad, analyse
 from gateway.model import Lane
-from tests.field.bound_world import World
+from tests.field.response_world import World
 
 WIRE = 0.02
 
@@ -43,7 +43,7 @@ def reads(load: LineLoad) -> tuple[float, float]:
     """Requests per second: on a running line, and by the bound."""
     world = World(load, 1)
     world.run(600.0)
-    return world.asking.devices["well"].requests / 600.0, analyse(load).requests_per_s
+    return world.polling.devices["well"].requests / 600.0, analyse(load).requests_per_s
 
 
 def probes(load: LineLoad) -> tuple[float, float]:
@@ -52,7 +52,7 @@ def probes(load: LineLoad) -> tuple[float, float]:
     world.bus.dead = "dying"
     world.run(600.0)
     told = next(alarm.worst_one_dead for alarm in analyse(load).alarms if alarm.point == "well.smoke")
-    return world.asking.devices["dying"].timeouts, told
+    return world.polling.devices["dying"].timeouts, told
 
 
 @pytest.mark.parametrize(

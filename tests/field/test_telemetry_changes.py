@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.field.changes import WINDOW, Changes
+from gateway.field.telemetry_changes import WINDOW, Changes
 from gateway.model import Instant, Quality, Reading, Reason, Value
 
 

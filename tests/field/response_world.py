@@ -1,4 +1,4 @@
-"""The running code in virtual time: `Asking` and `Schedule` on a line that takes as long as the analysis allows.
+"""The running code in virtual time: `Polling` and `Schedule` on a line that takes as long as the analysis allows.
 
 Nothing of ours is replaced; the driver is a model of a bus, and the site only counts what it has asked to see again.
 """
@@ -14,11 +14,11 @@ from typing import Any, Self
 from gateway.clock import Clock
 from gateway.driver import Block, Decoded, Timing
 from gateway.errors import DeviceSilent
-from gateway.field.asking import Asking
-from gateway.field.guard import Guarded
+from gateway.field.driver_guard import GuardedPoller
+from gateway.field.polling import Polling
 from gateway.field.response_time import LineLoad, PointLoad
 from gateway.field.telemetry import Telemetry
-from gateway.model import Answer, DeviceHealth, Input, Lane, Quality, Value
+from gateway.model import Answer, DeviceHealth, Input, Instant, Lane, Quality, Value
 
 
 @dataclass
@@ -138,19 +138,20 @@ class World:
         self.clock = clock = Clock(mono=lambda: self.bus.now, wall=lambda: self.bus.now, synced=lambda: True)
         points = [p.name.partition(".") for b in load.blocks for p in b.points]
         watched = {d: frozenset(p for device, _, p in points if device == d) for d, _, _ in points}
-        self.asking = Asking(
+        self.polling = Polling(
             load.line,
-            Guarded(self.bus),
+            GuardedPoller(self.bus),
             watched=watched,
             put=self._put,
+            came_up=self._came_up,
             telemetry=Telemetry(lambda *_: None, clock, every=300.0),
             clock=clock,
             may_hang=False,
         )
         self._points = {p.name: p for b in load.blocks for p in b.points}
         self._hops: list[tuple[float, str]] = []
-        self.asking.learn(clock.now())
-        self.asking.begin(clock.now())
+        self.polling.learn(clock.now())
+        self.polling.begin(clock.now())
 
     def close(self, name: str, at: float) -> Contact:
         """The contact of a point closes; it has been open long enough to be read as such."""
@@ -170,16 +171,16 @@ class World:
 
     def turn(self, until: float) -> None:
         """One job, or waiting until something is due, `until` at the latest."""
-        bus, schedule = self.bus, self.asking.schedule
+        bus, schedule = self.bus, self.polling.schedule
         while self._hops and self._hops[0][0] <= bus.now:
             at, name = heappop(self._hops)
             device, _, point = name.partition(".")
-            self.asking.confirm(device, (point,), at)
+            self.polling.confirm(device, (point,), at)
         job = schedule.next(bus.now)
         if isinstance(job, float):
             bus.now = max(bus.now, min(job, until, self._hops[0][0] if self._hops else inf))
             return
-        done(self.asking.do(job, bus.now))
+        done(self.polling.do(job, bus.now))
 
     def run(self, until: float) -> None:
         while self.bus.now < until:
@@ -191,6 +192,9 @@ class World:
         while contact.told == inf and self.bus.now < until:
             self.turn(until)
         return contact.told - contact.closed
+
+    async def _came_up(self, at: Instant) -> None:
+        """Of no interest here."""
 
     async def _put(self, item: Input) -> None:
         if isinstance(item, DeviceHealth) and not item.answering:

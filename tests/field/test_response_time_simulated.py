@@ -16,7 +16,7 @@ from gateway.field.response_time import AlarmBound, BlockLoad, DeviceLoad, LineL
 from gateway.field.schedule import Job, Schedule
 from gateway.field.timeouts import DEVICE_PERIOD_S
 from gateway.model import Lane
-from tests.field.bound_world import World
+from tests.field.response_world import World
 
 # ---- loads ----------------------------------------------------------------------------------------------
 
@@ -222,11 +222,11 @@ def afterwards(load: LineLoad, seed: int, count: int, *, bus: bool, host: float)
             world.bus.dead = victim
             world.run(world.bus.now + 8 * rng.random())
             world.bus.dead = ""
-        while any(device.silent or device.misses for device in world.asking.devices.values()):
+        while any(device.silent or device.misses for device in world.polling.devices.values()):
             world.run(world.bus.now + 1)
         world.run(world.bus.now + 2 * max(b.every for b in load.blocks))
         if rng.random() < 0.5:
-            world.asking.begin(world.clock.now())
+            world.polling.begin(world.clock.now())
         name = list(alarms)[number % len(alarms)]
         for _ in range(3):
             _read_begins(world, name)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.driver import Block, Decoded, Timing
 from gateway.errors import DeviceRefused, DeviceSilent, LineDown
-from gateway.field.guard import DriverBug, Guarded
+from gateway.field.driver_guard import DriverBug, GuardedPoller
 from gateway.model import Lane, Quality, Reason, Value
 from tests.field.wire import Thing, Wire
 
@@ -31,7 +31,7 @@ class Leaky(Wire):
 
 async def test_the_answers_pass_and_so_do_the_errors_that_a_driver_may_raise() -> None:
     poller = wire()
-    guarded = Guarded(poller)
+    guarded = GuardedPoller(poller)
     async with guarded:
         raw = await guarded.read(BLOCK, 1.0)
         assert guarded.decode(BLOCK, raw)["p"].value == 1
@@ -48,7 +48,7 @@ async def test_the_answers_pass_and_so_do_the_errors_that_a_driver_may_raise() -
 
 
 def test_a_bug_in_a_plain_method_is_told_from_our_own() -> None:
-    guarded = Guarded(wire())
+    guarded = GuardedPoller(wire())
     stranger = Block("d", ("p",) * 3, Lane.NORMAL, 1.0, 0.0, None)
     calls: list[Callable[[], object]] = [
         lambda: guarded.decode(stranger, None),  # type: ignore[arg-type]
@@ -65,18 +65,18 @@ async def test_a_bug_on_the_wire_names_itself() -> None:
     poller = wire()
     poller.bug = OSError(5, "input/output error")
     with pytest.raises(DriverBug, match="OSError"):
-        await Guarded(poller).read(BLOCK, 1.0)
+        await GuardedPoller(poller).read(BLOCK, 1.0)
     with pytest.raises(DriverBug, match="OSError"):
-        await Guarded(poller).write("d", "p", 1, 1.0)
+        await GuardedPoller(poller).write("d", "p", 1, 1.0)
 
 
 async def test_a_bug_while_closing_is_a_bug_but_never_hides_a_cancellation() -> None:
     leaky = Leaky({}, [], timing=Timing(floor=0.01, ceiling=0.01))
     with pytest.raises(DriverBug, match="closed twice"):
-        async with Guarded(leaky):
+        async with GuardedPoller(leaky):
             pass
     with pytest.raises(asyncio.CancelledError):
-        async with Guarded(leaky):
+        async with GuardedPoller(leaky):
             raise asyncio.CancelledError
 
 
@@ -99,7 +99,7 @@ WILD = st.one_of(
 def test_whatever_a_driver_makes_of_bytes_can_be_told_or_is_its_own_trouble(values: Mapping[str, Value]) -> None:
     poller = Wild({"d": Thing({"p": 1})}, [BLOCK], timing=Timing(floor=0.01, ceiling=0.01))
     poller.decoded = {point: Decoded(value, None, "V", Quality.GOOD, None) for point, value in values.items()}
-    guarded = Guarded(poller)
+    guarded = GuardedPoller(poller)
     try:
         decoded = guarded.decode(BLOCK, b"")
     except DriverBug:

@@ -1,47 +1,85 @@
-"""One turn on the line: ask, and draw the consequences. What time to do it at is `schedule.py`'s affair."""
+"""One turn on the line: ask, keep the state of the devices, and tell the rest of the gateway what changed.
+
+`schedule.py` decides when; `writes.py` does what is written.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from gateway.clock import Clock
 from gateway.driver import Block
 from gateway.errors import DeviceError, DeviceRefused, GaveWay, LineDown
 from gateway.field import timeouts
 from gateway.field.device import NARROW, Device
-from gateway.field.guard import Guarded
-from gateway.field.orders import Orders
-from gateway.field.parts import reunite, split
+from gateway.field.driver_guard import GuardedPoller
 from gateway.field.readings import STALE_AFTER
-from gateway.field.requests import Confirm, Fetch, Order, answerable, drop, fail
 from gateway.field.schedule import Job, Schedule
 from gateway.field.telemetry import Telemetry
-from gateway.field.telling import Telling
+from gateway.field.writes import Order, Waiting, Writes, answerable, fail
 from gateway.log import logger
-from gateway.model import Input, Instant, Lane, Quality, Reading, Reason, Value
+from gateway.model import (
+    Answer,
+    DeviceBlind,
+    DeviceHealth,
+    Input,
+    Instant,
+    Lane,
+    Quality,
+    Reading,
+    Reason,
+    Value,
+)
 
 _log = logger(__name__)
 
 _TARGET_SILENT = (10, 11)
 """The converter speaks, the device does not."""
-_REOPEN_AFTER, _SWEEP_AGAIN = 10.0, 0.05
-_FETCHES = 64
+_REOPEN_AFTER_S = 10.0
+"""So long after the line was opened a connection on which every device is silent is opened anew."""
+_SWEEP_AGAIN_S = 0.05
+"""The shortest pause between two looks for old readings."""
+_MOST_FETCHES = 64
 """Callers who may wait for reads of one line at once."""
+
+
+@dataclass(slots=True, eq=False)
+class Fetch:
+    """A read for somebody who waits for it."""
+
+    block: Block
+    done: asyncio.Future[Mapping[str, Reading]]
+
+
+@dataclass(slots=True, eq=False)
+class Confirm:
+    """A read whose answer goes to the site even if unchanged."""
+
+    block: Block
+    asked: float
+    """When, in monotonic seconds."""
 
 
 class Reopen(Exception):
     """No device of this line answers any more: the connection itself may be dead without saying so."""
 
 
-class Asking:
-    """Does the jobs of one line and keeps the state of its devices."""
+class Polling:
+    """Does the jobs of one line and keeps the state of its devices.
+
+    `watched`: per device the points that the site wants to see. `put`: the site's inbox; waits while it is full.
+    `came_up`: is called when something on the line answers for the first time since it was opened, before anything else
+    of that answer is told. `may_hang`: see `Line`.
+    """
 
     def __init__(
         self,
         line: str,
-        poller: Guarded,
+        poller: GuardedPoller,
         *,
         watched: Mapping[str, frozenset[str]],
         put: Callable[[Input], Awaitable[None]],
+        came_up: Callable[[Instant], Awaitable[None]],
         telemetry: Telemetry,
         clock: Clock,
         may_hang: bool,
@@ -53,19 +91,21 @@ class Asking:
         """When the line was opened the last time (monotonic seconds)."""
         self.answered = False
         """True once anything on the line answered since it was opened."""
-        self.came_up: Callable[[Instant], Awaitable[None]] = _nobody
-        """Is told when `answered` becomes true, before anything else of that answer."""
         self._is_open = False
-        self.schedule = Schedule((), 0.0)
+        self.schedule = Schedule((), 0.0, life=timeouts.DEVICE_PERIOD_S)
         self.shortest = timeouts.DEVICE_PERIOD_S
         """The shortest period on this line, in seconds."""
         self._watched = watched
-        self._telling = Telling(line, put, telemetry)
+        self._put = put
+        self._came_up = came_up
+        self._telemetry = telemetry
         self._clock = clock
         self._may_hang = may_hang
         self._fetching = 0
         self._confirming: set[tuple[str, tuple[str, ...]]] = set()
-        self._orders = Orders(poller, clock, self._heard)
+        self._writes = Writes(poller, self.schedule, clock)
+        self._telling = asyncio.Lock()
+        """Changes are told in the order in which they were found, also if the inbox makes the first one wait."""
 
     def learn(self, at: Instant) -> None:
         """Take over the blocks of the poller. Raises DriverBug."""
@@ -74,8 +114,8 @@ class Asking:
         for block in blocks:
             by_device.setdefault(block.device, []).append(block)
         for name, mine in by_device.items():
-            self._meet(name, mine, at)
-        self.schedule = self._orders.schedule = Schedule(blocks, at.mono, life=timeouts.DEVICE_PERIOD_S)
+            self._add_device(name, mine, at)
+        self.schedule.plan(blocks, at.mono)
         self.shortest = min((block.every for block in blocks), default=timeouts.DEVICE_PERIOD_S)
 
     def begin(self, at: Instant) -> None:
@@ -95,25 +135,25 @@ class Asking:
         self.pause()
         for device in tuple(self.devices.values()):
             device.forget(at.mono)
-            await self._telling.changed(device, device.table.lost(Reason.LINE_DOWN, at), at)
+            await self._tell(device, device.table.lost(Reason.LINE_DOWN, at), at)
 
     async def sweep(self, at: Instant) -> float:
         """What was not refreshed is BAD. Returns when to look again (monotonic seconds)."""
         again = at.mono + STALE_AFTER * self.shortest
         for device in tuple(self.devices.values()):
-            await self._telling.changed(device, device.table.stale(at), at)
-            await self._telling.sight(device, at, line_up=self._is_open)
+            await self._tell(device, device.table.stale(at), at)
+            await self._tell_sight(device, at, line_up=self._is_open)
             again = min(again, device.table.stale_at(), device.sight.due())
-        return max(again, at.mono + _SWEEP_AGAIN)
+        return max(again, at.mono + _SWEEP_AGAIN_S)
 
     async def do(self, job: Job, now: float) -> float:
         """Do one job; returns the time when it ended. Raises LineDown, Reopen."""
         block = job.block
         if block is None:
-            return await self._once(job.item, now)
+            return await self._do_request(job.item, now)
         device = self.devices[block.device]
         device.requests += 1
-        self._orders.asked = device
+        self._writes.asked(device)
         try:
             raw = await self.poller.read(block, device.wait(block))
         except DeviceError as error:
@@ -136,18 +176,18 @@ class Asking:
         if not device.table.same(block, raw, at) or device.owed:
             decoded = self.poller.decode(block, raw)
             asked = {point: Reading(*decoded[point], at) for point in device.pay(block.points)}
-            await self._telling.changed(device, device.table.answered(block, raw, decoded, at), at, asked)
+            await self._tell(device, device.table.answered(block, raw, decoded, at), at, asked)
             ended = self._clock.now().mono
         device.overruns += self.schedule.done(job, at.mono)
         if device.barred and block in device.barred:
-            reunite(device, block, self.schedule, at)
+            self._reunite(device, block, at)
         if device.sight.told is not False:
-            await self._telling.sight(device, at, line_up=True)
+            await self._tell_sight(device, at, line_up=True)
         return ended
 
     def confirm(self, device: str, points: tuple[str, ...], now: float) -> None:
         """Read these points ahead of all else; the site gets them even if unchanged. Raises DriverBug."""
-        self._known(device)
+        self._device(device)
         for block in self._blocks_for(device, points, Lane.ORDER):
             key = (device, block.points)
             if key not in self._confirming:
@@ -160,9 +200,9 @@ class Asking:
         First in the normal lane: nobody who asks may hold up an alarm. Of several requests some may be refused:
         their points are BAD.
         """
-        if self._fetching >= _FETCHES:
+        if self._fetching >= _MOST_FETCHES:
             raise DeviceError("too many reads wait for this line")
-        known = self._known(device)
+        state = self._device(device)
         blocks = self.schedule.blocks(device) if points is None else self._blocks_for(device, points, Lane.NORMAL)
         loop = asyncio.get_running_loop()
         fetches = [Fetch(block, loop.create_future()) for block in blocks]
@@ -185,14 +225,14 @@ class Asking:
             raise refusals[0]
         at = self._clock.now()
         for point in {point for fetch in fetches for point in fetch.block.points} - readings.keys():
-            readings[point] = Reading(None, None, known.table.unit(point), Quality.BAD, Reason.REFUSED, at)
+            readings[point] = Reading(None, None, state.table.unit(point), Quality.BAD, Reason.REFUSED, at)
         return readings
 
     async def order(self, device: str, point: str, value: Value, expires: float | None, now: float) -> float:
         """Write ahead of all else; when that went out. Raises DeviceError (also when it expired), LineDown."""
-        self._known(device)
+        self._device(device)
         order = Order(device, point, value, expires, asyncio.get_running_loop().create_future())
-        self._orders.line_up(order, now)
+        self._writes.line_up(order, now)
         return await order.done
 
     def refuse(self, error: LineDown) -> None:
@@ -209,7 +249,7 @@ class Asking:
             self.schedule.again(job)
             return
         self.schedule.unanswered()
-        self._orders.cut(device, now)
+        self._writes.cut(device, now)
         if device.silent:
             self.schedule.probe_next(job, now, device.probe.next(device.wait(block)))
         else:
@@ -225,7 +265,7 @@ class Asking:
             return
         if device.silent:
             self.schedule.probe_next(job, now, device.probe.next(device.wait(block)))
-            if self._may_hang and now - self.opened >= _REOPEN_AFTER and self._nobody_answers():
+            if self._may_hang and now - self.opened >= _REOPEN_AFTER_S and self._nobody_answers():
                 raise Reopen
             return
         device.table.missed(block)
@@ -238,7 +278,7 @@ class Asking:
             self.schedule.postpone(device.name, now, timeouts.MISSED_AGAIN_S)
         else:
             self._call_witness(device, now)
-        await self._telling.changed(device, {}, at)
+        await self._tell(device, {}, at)
 
     def _call_witness(self, device: Device, now: float) -> None:
         witness = device.witness(self.schedule.blocks(device.name))
@@ -247,21 +287,21 @@ class Asking:
 
     async def _fell_silent(self, device: Device, block: Block, at: Instant) -> None:
         self.schedule.silence(device.name, at.mono, device.fall_silent(block))
-        await self._telling.changed(device, device.table.lost(Reason.SILENT, at), at)
-        await self._telling.silent(device, at)
+        await self._tell(device, device.table.lost(Reason.SILENT, at), at)
+        await self._tell_silent(device, at)
 
     async def _heard(self, device: Device, at: Instant) -> None:
         """The device answers (again)."""
         await self._lives(at)
         device.heard = True
         self._shows_life(device, at)
-        await self._telling.answering(device, at)
+        await self._tell_answering(device, at)
 
     async def _lives(self, at: Instant) -> None:
         """Something on the line answers: it is up, before anything else is told of it."""
         if not self.answered:
             self.answered = True
-            await self.came_up(at)
+            await self._came_up(at)
 
     def _shows_life(self, device: Device, at: Instant) -> None:
         device.returned = at.mono
@@ -278,30 +318,62 @@ class Asking:
         device.code = error.code
         if device.answering is not False:
             device.heard = True
-            await self._telling.answering(device, at)
+            await self._tell_answering(device, at)
         if device.misses or device.silent or device.table.answers(block):
             self._shows_life(device, at)
         if job.gone:
             return
-        if error.code in NARROW and (parts := split(device, block, self.poller, self.schedule, at)):
+        if error.code in NARROW and (parts := self._split(device, block, at)):
             _log.info("block split", line=self.line, device=device.name, code=error.code, parts=parts)
             return
         device.overruns += self.schedule.done(job, at.mono, device.ask_again(block, error.code, at.mono))
-        await self._telling.changed(device, device.table.failed(block, Reason.REFUSED, at), at)
-        await self._telling.sight(device, at, line_up=True)
+        await self._tell(device, device.table.failed(block, Reason.REFUSED, at), at)
+        await self._tell_sight(device, at, line_up=True)
+
+    def _split(self, device: Device, block: Block, at: Instant) -> int:
+        """The device refused it: how many smaller blocks take its place, 0 if there are none. That is remembered."""
+        parts = self.poller.narrow(block)
+        if parts:
+            self.schedule.replace(block, parts, at.mono)
+            device.table.replace(block, parts)
+        return len(parts)
+
+    def _reunite(self, device: Device, block: Block, at: Instant) -> None:
+        """A block is answered that was refused before: once one is, the device is asked for all of them whole again.
+
+        Else a device that refused only while it was starting would be read point by point from then on.
+        """
+        was_narrow = device.barred.pop(block) in NARROW
+        for other in device.barred:
+            self.schedule.hasten(other, at.mono)
+        if not was_narrow:
+            return
+        device.barred.clear()
+        if list(self.schedule.blocks(device.name)) != list(device.blocks):
+            self.schedule.renew(device.name, device.blocks, at.mono)
+            device.table.renew(device.blocks)
 
     def _nobody_answers(self) -> bool:
         return all(device.silent for device in self.devices.values() if self.schedule.blocks(device.name))
 
-    async def _once(self, item: object, now: float) -> float:
+    async def _do_request(self, item: object, now: float) -> float:
         match item:
             case Order():
-                await self._orders.write(item, self.devices[item.device], now)
+                await self._write(item, now)
             case Fetch():
                 await self._fetch(item, now)
             case Confirm():
                 await self._confirm(item, now)
         return self._clock.now().mono
+
+    async def _write(self, order: Order, now: float) -> None:
+        device = self.devices[order.device]
+        sent = await self._writes.write(order, device, now)
+        if sent is None:
+            return
+        await self._heard(device, self._clock.now())
+        if not order.done.done():
+            order.done.set_result(max(now, sent))
 
     async def _fetch(self, fetch: Fetch, now: float) -> None:
         if fetch.done.done():
@@ -368,12 +440,12 @@ class Asking:
         """Read a block out of turn, for the site (`asked`) or for a caller. Raises DeviceError, LineDown."""
         device = self.devices[block.device]
         device.requests += 1
-        self._orders.asked = device
+        self._writes.asked(device)
         try:
             raw = await self.poller.read(block, device.wait(block) if asked else device.patience())
         except GaveWay as error:
             if error.sent:
-                self._orders.cut(device, self._clock.now().mono)
+                self._writes.cut(device, self._clock.now().mono)
             raise
         except DeviceRefused:
             device.refused += 1
@@ -391,7 +463,7 @@ class Asking:
         decoded = self.poller.decode(block, raw)
         readings = {point: Reading(*value, at) for point, value in decoded.items()}
         told = readings if asked else {point: readings[point] for point in owed}
-        await self._telling.changed(device, device.table.answered_once(decoded, at), at, told)
+        await self._tell(device, device.table.answered_once(decoded, at), at, told)
         return readings
 
     def _blocks_for(self, device: str, points: Sequence[str], lane: Lane) -> Sequence[Block]:
@@ -404,16 +476,71 @@ class Asking:
                 left = {point: None for point in left if point not in mine}
         return [*found, *self.poller.block_for(device, tuple(left), lane)] if left else found
 
-    def _known(self, name: str) -> Device:
+    def _device(self, name: str) -> Device:
         """The device; one without any readable point is met here for the first time."""
-        return self.devices.get(name) or self._meet(name, (), self._clock.now())
+        return self.devices.get(name) or self._add_device(name, (), self._clock.now())
 
-    def _meet(self, name: str, blocks: Sequence[Block], at: Instant) -> Device:
+    def _add_device(self, name: str, blocks: Sequence[Block], at: Instant) -> Device:
         watched = self._watched.get(name, frozenset())
         device = self.devices[name] = Device(name, blocks, self.poller.timing(name), watched, at)
-        self._telling.meet(device)
+        self._telemetry.add(device.name, device.table.picture)
         return device
 
+    # ---- what the rest of the gateway is told ----------------------------------------------------------
 
-async def _nobody(at: Instant) -> None:
-    """Nobody is to be told."""
+    async def _tell(
+        self, device: Device, changed: Mapping[str, Reading], at: Instant, asked: Mapping[str, Reading] | None = None
+    ) -> None:
+        """Tell what changed, and what the site has asked for in any case: the site first, it may be a fire.
+
+        One answer of the device is one `Answer`: the site counts them where an alarm has to be confirmed.
+        """
+        if changed or asked:
+            async with self._telling:
+                seen = device.seen_by_site(changed)
+                if asked:
+                    seen.update(asked)
+                if seen:
+                    await self._put(Answer(device.name, seen, at))
+                if changed:
+                    self._telemetry.changed(device.name, changed)
+        if not device.settled and not device.table.untried:
+            device.settled = True
+            self._telemetry.ready(device.name)
+
+    async def _tell_sight(self, device: Device, at: Instant, *, line_up: bool) -> None:
+        """Whether an alarm point of it cannot be seen though it shows life; told once."""
+        readings = device.table.readings
+        blind = device.sight.look(readings, at, alive=line_up and device.shows_life)
+        if blind is None:
+            return
+        detail = device.sight.detail(readings, device.code) if blind else ""
+        if blind:
+            _log.warning("device blind", line=self.line, device=device.name, detail=detail)
+        await self._put(DeviceBlind(device.name, blind, detail, at))
+
+    async def _tell_silent(self, device: Device, at: Instant) -> None:
+        """The device answers no more; told once."""
+        if device.answering is False:
+            return
+        device.answering = False
+        device.since = at.mono
+        detail = f"{device.misses} reads in a row without an answer"
+        _log.warning("device silent", line=self.line, device=device.name, detail=detail)
+        await self._put(DeviceHealth(device.name, answering=False, detail=detail, at=at))
+
+    async def _tell_answering(self, device: Device, at: Instant) -> None:
+        """The device answers (again); told once."""
+        if device.answering is True:
+            return
+        if device.answering is False:
+            silent_for = round(at.mono - device.since, 1)
+            _log.info("device answering", line=self.line, device=device.name, silent_for=silent_for)
+        device.answering = True
+        await self._put(DeviceHealth(device.name, answering=True, detail="", at=at))
+
+
+def drop(future: Waiting) -> None:
+    """Nobody waits any more: what has not begun does not begin, an error that came already is seen."""
+    if not future.cancel() and not future.cancelled():
+        future.exception()

@@ -25,7 +25,7 @@ def _bug(error: Exception) -> DriverBug:
     return DriverBug(f"error in the driver: {type(error).__name__}: {error}")
 
 
-class Guarded:
+class GuardedPoller:
     """The same poller; what it may not raise becomes DriverBug."""
 
     def __init__(self, poller: Poller) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from gateway.config.device import Device
 from gateway.config.lines import ModbusLine, PanelLine
-from gateway.config.problems import MOST, Finding, Path, found, near, translate, unknown_key, unknown_name
+from gateway.config.problems import MOST, Finding, Path, found, meant_key, near, translate, unknown_key, unknown_name
 from gateway.config.profiles import Sheet, Shelf, lay_over
 from gateway.config.shape import names_at
 from gateway.config.site import SiteFile
@@ -53,6 +53,7 @@ class _Work:
             self._empty.add(path)
             self._say(Finding(path, "found nothing; a value, or leave the key out"))
         names = {info.alias or name: name for name, info in SiteFile.model_fields.items()}
+        written = {meant_key(key) for key in self._tree} | self._tree.keys()
         for key in islice((key for key in self._tree if key not in names), MOST):
             self._say(unknown_key((key,), list(names)))
         self._profiles()
@@ -61,7 +62,7 @@ class _Work:
                 continue
             if key in self._tree and (key,) not in self._empty:
                 self._part(key, name)
-            elif SiteFile.model_fields[name].is_required() and key not in self._tree:
+            elif SiteFile.model_fields[name].is_required() and key not in written:
                 self._say(Finding((key,), "is missing; it is required", at_key=True))
 
     def _say(self, finding: Finding) -> None:

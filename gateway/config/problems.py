@@ -319,11 +319,19 @@ def _at(tree: object, path: Path, otherwise: object) -> object:
     return otherwise if tree is _NOTHING else tree
 
 
+def meant_key(key: str) -> str:
+    """The key that somebody wrote who set a full-width colon behind it; empty: there is no such colon."""
+    word, colon, _ = key.partition("：")
+    return word.strip() if colon else ""
+
+
 def unknown_key(path: Path, names: Sequence[str]) -> Finding:
     """A key that has no meaning; below a secret it is not shown, it may be the secret itself."""
     if is_secret(path[:-1]):
         return Finding(path, f"found an unknown key; allowed: {listed(names)}", at_key=True)
     word = str(path[-1])
+    if (meant := meant_key(word)) in names:
+        return Finding(path, f"found {wide_name('：')} behind '{meant}'; {WIDE['：']}", at_key=True)
     text = f"found the unknown key '{plain(word)}'{_remark(word)}; allowed: {listed(names)}{near(word, names)}"
     return Finding(path, text, at_key=True)
 

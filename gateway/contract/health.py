@@ -111,7 +111,10 @@ _CAMERA: Final = {
         "reachable": maybe(flag("null: silence means nothing, it sends no heart-beats")),
         "last": maybe(number("When it was last heard, seconds since 1970")),
         "scale": choice(("0-1", "0-100", "0-255"), "Of its confidence"),
-        "scale_is": choice(("set", "learnt", "assumed"), "set: by the file or its maker; assumed: none was sent yet"),
+        "scale_is": choice(
+            ("set", "learnt", "doubted", "assumed"),
+            "set: by the file or its maker; doubted: the last values differ; assumed: none was sent yet",
+        ),
     },
     "additionalProperties": {"type": ["integer", "number", "string", "boolean", "null"]},
 }

@@ -14,7 +14,7 @@ from gateway.site.camera_clock import OLD, CameraClock
 from gateway.site.confidence import Scale
 from gateway.site.lists import Entry, Lists
 from gateway.site.plates import PROVINCES, UNREAD, Plate, classify
-from gateway.site.settings import AccessSettings, Verdict
+from gateway.site.settings import CLOCK, SCALE, AccessSettings, Verdict
 
 _LONGEST_PLATE = 8
 KEPT = 256
@@ -186,8 +186,8 @@ class _Camera:
     scale: Scale = field(default_factory=Scale)
     state: Json = None
     """As it was last remembered."""
-    clock_told: str | None = None
-    """What the alarm of its clock said last; None: nothing yet."""
+    well: dict[str, bool] = field(default_factory=dict)
+    """What its alarms said last, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +201,8 @@ class Taken:
     ignored: Literal["retry", "repeat"] | None = None
     passage: Passage | None = None
     """As it was judged: its confidence in percent, without a time that is not used."""
-    clock: str | None = None
-    """The alarm of the camera's clock changes to this; empty: it is right."""
+    told: Mapping[str, str] = field(default_factory=dict)
+    """The camera's alarms that change, by name, with why; empty: all is well again."""
 
 
 class Access:
@@ -240,7 +240,7 @@ class Access:
         known.state = value
         if isinstance(value, list) and len(value) == 2:
             known.clock.restore(value[0])
-            known.scale.learnt = float(value[1]) if isinstance(value[1], int | float) and value[1] > 0 else None
+            known.scale.restore(value[1])
             return
         timed = [one for one in known.kept.values() if one.seen is not None and not one.late]
         newest = max(timed, key=lambda one: one.number, default=None)
@@ -258,12 +258,10 @@ class Access:
             passage = replace(passage, seen=None)
         state = self._state(passage.camera, camera)
         taken = self._judged(camera, passage, wall, late=late, held_by_fire=held_by_fire)
-        clock = camera.clock.why(synced=passage.at.synced)
-        is_news = (clock == "") != (camera.clock_told == "") if camera.clock_told is not None else True
-        if not is_news:
-            return replace(taken, remember={**taken.remember, **state}, passage=passage)
-        camera.clock_told = clock
-        return replace(taken, remember={**taken.remember, **state}, passage=passage, clock=clock)
+        why = {CLOCK: camera.clock.why(synced=passage.at.synced), SCALE: camera.scale.why()}
+        told = {name: said for name, said in why.items() if camera.well.get(name) != (said == "")}
+        camera.well |= {name: said == "" for name, said in told.items()}
+        return replace(taken, remember={**taken.remember, **state}, passage=passage, told=told)
 
     def scales(self) -> dict[str, Mapping[str, Json]]:
         """By camera its scale of confidence and how that is known, for health."""
@@ -277,7 +275,7 @@ class Access:
 
     def _state(self, name: str, camera: _Camera) -> Mapping[str, Json]:
         """What is to be kept of it, if it changed."""
-        state: Json = [camera.clock.told(), camera.scale.learnt]
+        state: Json = [camera.clock.told(), camera.scale.state()]
         if state == camera.state:
             return {}
         camera.state = state

@@ -118,7 +118,7 @@ class Passages:
         by_fire = gate is not None and self._gates.get(gate).by_fire
         taken = self.access.take(item, now.wall, held_by_fire=by_fire)
         yield from _kept(taken.remember)
-        yield from self._clock(item.camera, taken.clock, now)
+        yield from self._told(item.camera, taken.told, now)
         item = taken.passage or item
         decision = taken.decision
         if decision is None:
@@ -145,13 +145,14 @@ class Passages:
             yield from self._moved(car, now)
         yield self._event(data, item.at, now)
 
-    def _clock(self, camera: str, why: str | None, now: Instant) -> Iterator[Effect]:
-        """The alarm of a camera's clock; None: nothing new."""
-        alarm = f"{camera}/camera-clock"
-        if why:
-            yield from self._alarms.begin(built_in(alarm, "gateway"), why, now)
-        elif why is not None:
-            yield from self._alarms.end(alarm, now)
+    def _told(self, camera: str, told: Mapping[str, str], now: Instant) -> Iterator[Effect]:
+        """Its alarms that change: of its clock, of its scale of confidence."""
+        for name, why in told.items():
+            alarm = f"{camera}/{name}"
+            if why:
+                yield from self._alarms.begin(built_in(alarm, "gateway"), why, now)
+            else:
+                yield from self._alarms.end(alarm, now)
 
     # ---- its order ------------------------------------------------------------------------------
 

@@ -25,7 +25,8 @@ OWN_ALARMS = (
 )
 """Subjects of the built-in alarms about the gateway itself, kind gateway; `OwnHealth` raises and clears them."""
 
-CAMERA_ALARMS = ("camera-unreadable", "camera-token", "camera-clock")
+CLOCK, SCALE = "camera-clock", "camera-scale"
+CAMERA_ALARMS = ("camera-unreadable", "camera-token", CLOCK, SCALE)
 """Names of the alarms of a plate camera, kind gateway."""
 
 ON_LOSS = "on-loss"

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from gateway.model import Instant, Json, Passage
 from gateway.site.access import Access, Decision, Taken
+from gateway.site.confidence import BACK_DOUBTED, BACK_SURE, Scale
 from gateway.site.lists import Entry, Lists, make
 from gateway.site.presence import Presence
-from gateway.site.settings import AccessSettings
+from gateway.site.settings import CLOCK, SCALE, AccessSettings
 
 WALL = 1_795_305_601.0
 GATE = "north-in"
@@ -35,8 +36,8 @@ class Gatehouse:
         self.mono = 1000.0
         self.offset = WALL
         self.rules = RULES
-        self.clock = ""
-        """What the alarm of the camera's clock says."""
+        self.alarms: dict[str, str] = {}
+        """What the camera's alarms say, by name; empty: all is well."""
         self.restart()
 
     def restart(self) -> None:
@@ -52,7 +53,7 @@ class Gatehouse:
         passage = Passage("lpr", plate, self.now, key, "in", 95.0, seen=seen, seen_firm=True)
         taken = self.access.take(replace(passage, **more), self.now.wall)  # type: ignore[arg-type]
         self.memory.update(taken.remember)
-        self.clock = self.clock if taken.clock is None else taken.clock
+        self.alarms |= taken.told
         return taken
 
     def opens(self, plate: str | None = "京A12345", key: str = "", age: float | None = 0.5, **more: object) -> bool:
@@ -206,7 +207,7 @@ def test_a_clock_that_jumped_back_makes_no_car_late_for_ever() -> None:
     """Its first car is taken for a record, as one might be; then it is the clock, which is told until it is right."""
     house = Gatehouse()
     assert house.opens(key="k0")
-    assert house.clock == ""
+    assert house.alarms[CLOCK] == ""
     behind = 2 * 3600.0
     late = house.see("京B12345", key="k1", age=behind).decision
     assert late is not None
@@ -214,12 +215,12 @@ def test_a_clock_that_jumped_back_makes_no_car_late_for_ever() -> None:
     for number in range(2, 9):
         house.wait(15)
         assert house.opens(key=f"k{number}", age=behind + number % 2)
-        assert "7200 s behind" in house.clock or "7201 s behind" in house.clock
+        assert "7200 s behind" in house.alarms[CLOCK] or "7201 s behind" in house.alarms[CLOCK]
     house.wait(15)
     taken = house.see(key="none", age=None)
     assert taken.decision is not None
     assert taken.decision.decision == "opened", "a push without a time is live, and clears nothing"
-    assert house.clock != ""
+    assert house.alarms[CLOCK] != ""
     house.restart()
     house.wait(15)
     assert house.opens(key="after", age=behind), "and so it is after a restart"
@@ -228,7 +229,7 @@ def test_a_clock_that_jumped_back_makes_no_car_late_for_ever() -> None:
     assert record.late, "a record from the memory of a camera with a wrong clock is one all the same"
     house.wait(15)
     assert house.opens(key="right")
-    assert house.clock == ""
+    assert house.alarms[CLOCK] == ""
 
 
 def test_a_time_that_is_not_used_is_not_told() -> None:
@@ -271,7 +272,7 @@ def test_a_lost_clock_is_told_and_decides_nothing() -> None:
     assert house.opens(key="k0")
     house.wait(15)
     assert house.opens(key="k1", age=house.now.wall - 1000.0)
-    assert "lost" in house.clock
+    assert "lost" in house.alarms[CLOCK]
 
 
 @given(
@@ -305,6 +306,80 @@ def test_a_scale_is_learnt_from_what_a_camera_sends_and_kept() -> None:
     taken = house.see(key="none", confidence=None)
     assert taken.passage is not None
     assert taken.passage.confidence is None
+
+
+def judged_on(house: Gatehouse, *values: float) -> list[float | None]:
+    """The percents of values that follow each other, over restarts."""
+    found = []
+    for value in values:
+        house.wait(15)
+        house.restart()
+        passage = house.see(key=f"v{house.mono}", confidence=value).passage
+        assert passage is not None
+        found.append(passage.confidence)
+    return found
+
+
+def scale_alarm(house: Gatehouse) -> str:
+    return house.alarms[SCALE]
+
+
+def test_one_value_beyond_the_scale_opens_nothing_is_told_and_passes() -> None:
+    """Nonsense, or the first word of a larger scale: until that is known, confidences are judged by the larger one."""
+    house = Gatehouse()
+    assert judged_on(house, *[97.0] * 30) == [97.0] * 30
+    assert scale_alarm(house) == ""
+    assert judged_on(house, 180.0) == [70.59]
+    assert "0-255" in scale_alarm(house)
+    house.wait(15)
+    doubted = house.see(key="doubted", confidence=97.0)
+    assert doubted.decision is not None
+    assert (doubted.decision.decision, doubted.decision.reason) == ("denied", "low-confidence")
+    assert judged_on(house, *[97.0] * (BACK_DOUBTED - 2)) == [38.04] * (BACK_DOUBTED - 2)
+    assert "0-255" in scale_alarm(house)
+    assert judged_on(house, 97.0, 97.0) == [97.0, 97.0]
+    assert scale_alarm(house) == ""
+    assert house.opens(key="again", confidence=97.0) or house.opens("京B12345", "other", confidence=97.0)
+
+
+def test_a_scale_that_many_values_showed_is_left_after_many_and_told_before() -> None:
+    house = Gatehouse()
+    assert judged_on(house, 240.0, 230.0, 250.0) == [94.12, 90.2, 98.04]
+    assert scale_alarm(house) == ""
+    assert judged_on(house, *[97.0] * (BACK_DOUBTED - 1)) == [38.04] * (BACK_DOUBTED - 1)
+    assert scale_alarm(house) == "", "a few bad pictures say nothing about the scale"
+    assert judged_on(house, 240.0, *[97.0] * BACK_DOUBTED) == [94.12, *[38.04] * BACK_DOUBTED]
+    assert "0-255" in scale_alarm(house)
+    rest = BACK_SURE - BACK_DOUBTED
+    assert judged_on(house, *[97.0] * rest) == [38.04] * (rest - 1) + [97.0]
+    assert scale_alarm(house) == ""
+
+
+def test_a_scale_of_fractions_comes_back_too_and_whole_ones_never_lead_to_it() -> None:
+    house = Gatehouse()
+    assert judged_on(house, 0.97, 0.95, 0.9, 42.0) == [97.0, 95.0, 90.0, 42.0]
+    assert judged_on(house, *[0.97] * BACK_DOUBTED) == [0.97] * (BACK_DOUBTED - 1) + [97.0]
+    other = Gatehouse()
+    assert judged_on(other, 97.0, *[1.0, 0.0] * 50) == [97.0, *[1.0, 0.0] * 50]
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.5, 0.97, 1.0, 40.0, 97.0, 100.0, 101.0, 180.0, 255.0]), min_size=1, max_size=60)
+)
+def test_no_value_is_judged_higher_than_by_the_smallest_scale_that_holds_it(values: list[float]) -> None:
+    """And one that came behind a larger one never at once by a smaller scale than that."""
+    scale = Scale()
+    last = 0.0
+    for value in values:
+        percent = scale.percent(value)
+        assert percent is not None
+        assert percent <= round(value / min(top for top in (1.0, 100.0, 255.0) if value <= top) * 100.0, 2)
+        if last > 100.0:
+            assert percent == round(value / 255.0 * 100.0, 2)
+        last = value
+        restored = Scale()
+        restored.restore(scale.state())
+        assert restored == scale
 
 
 @pytest.mark.parametrize(

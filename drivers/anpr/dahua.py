@@ -46,8 +46,10 @@ from drivers.anpr.texts import (
 
 ACCEPTED = Reply(b'{"Result": true, "Message": "success"}', JSON_TYPE)
 SNAP_MANAGER = (
-    "/cgi-bin/snapManager.cgi?action=attachFileProc&channel=1&heartbeat=5&Flags[0]=Event&Events=[TrafficJunction]"
+    "/cgi-bin/snapManager.cgi?action=attachFileProc&channel={channel}&heartbeat=5"
+    "&Flags[0]=Event&Events=[TrafficJunction]"
 )
+"""Of one channel, counted from 1; EVENT_MANAGER tells of all, each event with its own."""
 EVENT_MANAGER = "/cgi-bin/eventManager.cgi?action=attach&codes=[TrafficJunction]&heartbeat=5"
 TURNS: Mapping[str, Turn] = {
     "approach": "forward", "obverse": "forward", "head": "forward",

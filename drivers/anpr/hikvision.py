@@ -18,7 +18,8 @@ from drivers.anpr.xmltree import parse as parse_xml
 
 ACCEPTED = OK
 ALERT_STREAM = "/ISAPI/Event/notification/alertStream"
-PLATES = "/ISAPI/Traffic/channels/1/vehicleDetect/plates"
+PLATES = "/ISAPI/Traffic/channels/{channel}/vehicleDetect/plates"
+"""Of one channel, counted from 1; ALERT_STREAM tells of all, each event with its own."""
 TURNS: Mapping[str, Turn] = {"forward": "forward", "reverse": "reverse", "approach": "forward", "away": "reverse"}
 _PLATE = ("licenseplate", "plate", "platenumber", "plateno", "originallicenseplate", "platelicense", "vehicleplate")
 _ALIVE = frozenset({"heartbeat", "videoloss"})

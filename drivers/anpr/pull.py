@@ -70,7 +70,7 @@ class Source:
     """Where a maker tells its events. `silence`: seconds without a word after which the connection is dead."""
 
     targets: tuple[str, ...]
-    """The first that the camera knows is used."""
+    """The first that the camera knows is used; `{channel}` is the entry's channel."""
     read: Read
     silence: float
     keeps: bool
@@ -164,7 +164,7 @@ class Puller:
         return "the camera ended the stream"
 
     async def _listen(self, catch_up: Callable[[float], object]) -> None:
-        target = self._source.targets[self._target]
+        target = self._of_mine(self._source.targets[self._target])
         async with asyncio.timeout(_ANSWER_WITHIN) as patience, self._account.ask(target) as answer:
             patience.reschedule(None)
             if self._is_up is not True:
@@ -268,15 +268,20 @@ class Puller:
         """The camera's records after a time, the oldest first."""
         body = hikvision.query(_written(since, self._camera.settings.utc_offset))
         payload = bytearray()
-        async with self._account.ask(hikvision.PLATES, method="POST", body=body) as answer:
+        target = self._of_mine(hikvision.PLATES)
+        async with self._account.ask(target, method="POST", body=body) as answer:
             while data := await answer.read():
                 payload += data
                 if len(payload) > _QUERY_LARGEST:
                     raise Unreadable("too many records")
         settings = self._camera.settings
-        report = await asyncio.to_thread(hikvision.parse, bytes(payload), "application/xml", hikvision.PLATES, settings)
+        report = await asyncio.to_thread(hikvision.parse, bytes(payload), "application/xml", target, settings)
         later = [one for one in report.captures if one.seen is not None and one.seen.wall > since]
         return sorted(later, key=lambda one: one.seen.wall if one.seen is not None else 0.0)
+
+    def _of_mine(self, target: str) -> str:
+        """Where the device tells of this camera: of a recorder's channels, without one in the file, the first."""
+        return target.replace("{channel}", str(self._camera.channel or 1))
 
     def _went_down(self, why: str) -> None:
         if self._is_up is not False and self._tell is not None:

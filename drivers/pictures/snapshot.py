@@ -14,15 +14,20 @@ _NOT_HERE = frozenset({400, 404, 405, 501})
 
 
 class Snapshots:
-    """Pictures of one camera. `snapshot`: the site file's URL, if any. Raises ConfigError if it leads elsewhere."""
+    """Pictures of one camera. `snapshot`: the site file's URL, if any. Raises ConfigError if it leads elsewhere.
 
-    def __init__(self, id_: str, driver: str, account: Account, snapshot: str | None = None) -> None:
+    `channel`: of the recorder at its address; without one the first.
+    """
+
+    def __init__(
+        self, id_: str, driver: str, account: Account, snapshot: str | None = None, channel: int | None = None
+    ) -> None:
         if snapshot is not None:
             account.check(snapshot)
         self._id = id_
         self._driver = driver
         self._account = account
-        self._targets = targets(driver, snapshot)
+        self._targets = targets(driver, snapshot, channel or 1)
 
     async def take(self) -> bytes:
         """The JPEG as the camera sent it, not decoded yet.

@@ -56,7 +56,9 @@ class Gatehouse:
         self.entrance = Entrance(hand_in, store_picture, shrink, clock, photograph=self.photograph)
         self.relays = Relays(clock, tell)
         accounts = {one.id: Account(_login(one)) for one in uses}
-        self._snapshots = {one.id: Snapshots(one.id, one.driver, accounts[one.id], one.snapshot) for one in uses}
+        self._snapshots = {
+            one.id: Snapshots(one.id, one.driver, accounts[one.id], one.snapshot, one.channel) for one in uses
+        }
         self._drivers: dict[str, Driver] = {
             f"camera {one.id}": Puller(
                 _camera(one), accounts[one.id], self.entrance.take, clock,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from gateway.errors import GatewayError
 from gateway.model import Instant, Passage, PictureRef, Way
@@ -11,10 +11,12 @@ Role = Literal["plate", "scene"]
 Turn = Literal["forward", "reverse"]
 """`forward`: towards the camera; `reverse`: away from it."""
 ReportKind = Literal["captures", "heartbeat", "registration", "test", "pictures", "other"]
-DOCUMENTS = 16
-"""Of one push that are read."""
+EVENTS = 16
+"""Events of one push that are read; the others are counted (`Report.cut`)."""
 NAMED = 12
 """Names of refused parts that a report carries; the rest is only counted."""
+
+T = TypeVar("T")
 
 
 class Unreadable(GatewayError):
@@ -125,6 +127,8 @@ class Report:
     """Parts that were not taken: pictures of faces, parts over a limit."""
     names: tuple[str, ...] = ()
     """Of refused parts, at most twelve."""
+    cut: int = 0
+    """Events that were not read: beyond `EVENTS`, or unreadable beside others that are not."""
     device: str | None = None
     """The serial number or id that the camera calls itself by; never a proof of anything."""
     record: int | None = None
@@ -142,23 +146,35 @@ def merged(reports: Sequence[Report]) -> Report:
         main,
         captures=tuple(car for one in reports for car in one.captures),
         refused=sum(one.refused for one in reports),
+        cut=sum(one.cut for one in reports),
         names=tuple(name for one in reports for name in one.names)[:NAMED],
         events=tuple(event for one in reports for event in one.events),
     )
 
 
-def read_each(documents: Sequence[bytes], read: Callable[[bytes], Report]) -> Report:
-    """All documents of one push that can be read. Raises Unreadable: none can."""
+def over(many: Sequence[object]) -> int:
+    """How many of so many events are too many."""
+    return max(0, len(many) - EVENTS)
+
+
+def read_each(many: Sequence[T], read: Callable[[T], Report]) -> Report:
+    """The events of one push as one report, which counts what is too much or cannot be read.
+
+    Raises Unreadable: none can be read.
+    """
     reports: list[Report] = []
-    why = Unreadable("no document in it")
-    for one in documents[:DOCUMENTS]:
+    unread = 0
+    why = Unreadable("nothing in it")
+    for one in many[:EVENTS]:
         try:
             reports.append(read(one))
         except Unreadable as error:
             why = error
+            unread += 1
     if not reports:
         raise why
-    return merged(reports)
+    report = merged(reports)
+    return replace(report, cut=report.cut + unread + over(many))
 
 
 def passage(

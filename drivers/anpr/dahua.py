@@ -11,6 +11,7 @@ from typing import Any
 
 from drivers.anpr import times
 from drivers.anpr.capture import (
+    EVENTS,
     JSON_TYPE,
     CameraSettings,
     Capture,
@@ -20,11 +21,11 @@ from drivers.anpr.capture import (
     Seen,
     Turn,
     Unreadable,
-    merged,
+    over,
     read_each,
 )
 from drivers.anpr.codes import by_word
-from drivers.anpr.jsontree import EVENTS, decode, objects, parse_object, parse_objects, small
+from drivers.anpr.jsontree import MEMBERS, decode, objects, parse_object, parse_objects, small
 from drivers.anpr.multipart import Part, is_multipart, parts
 from drivers.anpr.pieces import chosen, is_person, named, sort
 from drivers.anpr.texts import (
@@ -107,10 +108,10 @@ def _words(body: str, settings: CameraSettings) -> Report:
         return Report("heartbeat")
     if body.startswith(("Events[", "ReturnEvents[")):
         return _events([(text(first_code(one)), one) for one in _nested(body)], settings)
-    found = [event for one in _CODES.split(body) if (event := _EVENT.match(one)) is not None][:EVENTS]
+    found = [event for one in _CODES.split(body) if (event := _EVENT.match(one)) is not None]
     if not found:
         raise Unreadable("no event in the part")
-    return merged([_worded(event, settings) for event in found])
+    return read_each(found, lambda event: _worded(event, settings))
 
 
 def _worded(event: re.Match[str], settings: CameraSettings) -> Report:
@@ -132,10 +133,11 @@ def first_code(event: Mapping[str, Any]) -> object:
 
 
 def _events(found: list[tuple[str, Mapping[str, Any]]], settings: CameraSettings) -> Report:
+    cut, found = over(found), found[:EVENTS]
     cars = [one for one in found if one[0].casefold().startswith("traffic") and _is_car(one[1])]
     captures = tuple(_traffic(event, settings) for _, event in cars)
     others = tuple(one[0] or "unknown" for one in found if one not in cars)
-    return Report("captures" if captures else "other", captures=captures, events=others[:16])
+    return Report("captures" if captures else "other", captures=captures, cut=cut, events=others)
 
 
 def _is_car(event: Mapping[str, Any]) -> bool:
@@ -207,18 +209,18 @@ def _push(payload: bytes, where: str, settings: CameraSettings) -> Report:
     start = payload.lstrip(b"\xef\xbb\xbf\x00 \r\n\t")
     if start[:1] not in (b"{", b"["):
         return replace(_words(decode(start).strip("\x00\r\n\t "), settings), reply=ACCEPTED)
-    return merged([_said(one, where, settings) for one in parse_objects(payload)])
+    return read_each(parse_objects(payload), lambda one: _said(one, where, settings))
 
 
 def _said(root: Mapping[str, Any], where: str, settings: CameraSettings) -> Report:
     """One object of a push. Raises Unreadable."""
     if "events" in root or {"code", "data"} <= root.keys():
-        listed = items(root.get("events")) if "events" in root else (root,)
+        listed = items(root.get("events"), MEMBERS) if "events" in root else (root,)
         found = [
             (text(one.get("code")), _indexed(data, one.get("index")))
             for one in listed if isinstance(one, dict) and text(one.get("action")).lower() != "stop"
-            for data in ([each for each in items(one.get("data")) if isinstance(each, dict) and each] or [one])
-        ][:EVENTS]  # fmt: skip
+            for data in ([each for each in items(one.get("data"), MEMBERS) if isinstance(each, dict) and each] or [one])
+        ]  # fmt: skip
         report = _events(found, settings)
         return replace(report, reply=ACCEPTED, events=report.events or ("stop",))
     device = text(first(root, "deviceid", "device_id")) or None
@@ -226,7 +228,7 @@ def _said(root: Mapping[str, Any], where: str, settings: CameraSettings) -> Repo
         return Report("heartbeat", ACCEPTED, device=device)
     if "deviceinfo" in where or "devicename" in root:
         return Report("registration", ACCEPTED, device=device)
-    holders = [one for one in items(root.get("picture")) if isinstance(one, dict)] or list(
+    holders = [one for one in items(root.get("picture"), MEMBERS) if isinstance(one, dict)] or list(
         objects(root, "plate", "platenumber")
     )[:1]
     if not holders:
@@ -235,10 +237,12 @@ def _said(root: Mapping[str, Any], where: str, settings: CameraSettings) -> Repo
         if not where.startswith("/notificationinfo/"):
             raise Unreadable("no event in it")
         return Report("other", ACCEPTED, device=device, events=(where.rpartition("/")[2][:64] or "unknown",))
-    captures = tuple(_tollgate(root, one, settings) for one in holders[:16])
+    captures = tuple(_tollgate(root, one, settings) for one in holders[:EVENTS])
     refused = tuple(name for one in holders for name in one if is_person(name) and _bytes(one, name))
     device = device or text(at(holders[0], "snapinfo", "deviceid")) or None
-    return Report("captures", ACCEPTED, captures=captures, refused=len(refused), names=named(refused), device=device)
+    return Report(
+        "captures", ACCEPTED, captures, refused=len(refused), names=named(refused), cut=over(holders), device=device
+    )
 
 
 def _tollgate(root: Mapping[str, Any], holder: Mapping[str, Any], settings: CameraSettings) -> Capture:

@@ -1,14 +1,15 @@
 """GA/T 1400 (视图库): register, keep-alive, MotorVehicles and SubscribeNotifications of a camera or platform. Pure."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from drivers.anpr import times
-from drivers.anpr.capture import CameraSettings, Capture, Picture, Reply, Report, Unreadable
+from drivers.anpr.capture import EVENTS, CameraSettings, Capture, Picture, Reply, Report, Unreadable, read_each
 from drivers.anpr.codes import GAT, GAT_COLOURS
-from drivers.anpr.jsontree import objects, parse_object, small
+from drivers.anpr.jsontree import MEMBERS, objects, parse_object, parse_objects, small
 from drivers.anpr.pieces import chosen, named
 from drivers.anpr.texts import certainty, first, image, is_no, items, key, mapping, picture, text, weakest, whole
 
@@ -45,7 +46,16 @@ def parse(payload: bytes, _content_type: str, path: str, settings: CameraSetting
     where = path.partition("?")[0].rstrip("/").lower()
     if not payload.strip():
         return Report("test", accepted(path))
-    root = parse_object(payload)
+    roots = parse_objects(payload)
+    report = read_each(roots, lambda one: _object(one, where, path, settings))
+    if len(roots) == 1 or report.kind != "captures":
+        return report
+    ids = [text(one.get("motorvehicleid")) for root in roots[:EVENTS] for one in list(_vehicles(root))[:_MOST]]
+    return replace(report, reply=accepted_each(path, ids))
+
+
+def _object(root: Mapping[str, Any], where: str, path: str, settings: CameraSettings) -> Report:
+    """What one object of a request says."""
     for word, name in (
         ("keepalive", "keepaliveobject"),
         ("register", "registerobject"),
@@ -56,7 +66,8 @@ def parse(payload: bytes, _content_type: str, path: str, settings: CameraSetting
             return Report(
                 "heartbeat" if word == "keepalive" else "registration", accepted(path, device or ""), device=device
             )
-    vehicles = list(_vehicles(root))[:_MOST]
+    vehicles = list(_vehicles(root))
+    cut, vehicles = max(0, len(vehicles) - _MOST), vehicles[:_MOST]
     people = tuple(name for name in _PEOPLE_LISTS for holder in objects(root, name) for _ in items(holder[name]))
     if not vehicles:
         kind = next(iter(root), "unknown")
@@ -66,13 +77,15 @@ def parse(payload: bytes, _content_type: str, path: str, settings: CameraSetting
     refused = (*people, *(name for _, names in found for name in names))
     device = text(vehicles[0].get("deviceid")) or None
     captures = tuple(capture for capture, _ in found)
-    return Report("captures", accepted_each(path, ids), captures, (), len(refused), named(refused), device)
+    return Report("captures", accepted_each(path, ids), captures, (), len(refused), named(refused), cut, device)
 
 
 def _vehicles(root: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     """Every motor vehicle, also within notifications of a subscription."""
-    for holder in objects(root, "motorvehicleobject"):
-        yield from (one for one in items(holder["motorvehicleobject"], _MOST) if isinstance(one, dict))
+    for name in ("motorvehicleobject", "motorvehiclelistobject"):
+        for holder in objects(root, name):
+            listed = items(holder[name], MEMBERS)
+            yield from (one for one in listed if isinstance(one, dict) and "motorvehicleobject" not in one)
     if "plateno" in root:
         yield root
 

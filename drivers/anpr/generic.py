@@ -11,11 +11,11 @@ Beside it what other makers and programs send, forms too: the plate wherever it 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 from drivers.anpr import times
 from drivers.anpr.capture import (
+    EVENTS,
     JSON_TYPE,
     CameraSettings,
     Capture,
@@ -25,6 +25,7 @@ from drivers.anpr.capture import (
     Seen,
     Turn,
     Unreadable,
+    over,
     read_each,
 )
 from drivers.anpr.jsontree import decode, objects
@@ -62,7 +63,6 @@ _FORM = re.compile(rb"\s*[A-Za-z_][\w.\-]{0,63}=")
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _WEB = str.maketrans("-_.", "+/=")
 """Forms carry base64 in signs that need no escape."""
-_MOST = 16
 _FIELDS = 200
 _ESCAPES = 50_000
 _SHORTEST = 16
@@ -110,10 +110,15 @@ def _call(root: object, settings: CameraSettings) -> Report:
         raise Unreadable("JSON, but no object")
     root = _squeezed(root)
     top = root if isinstance(root, dict) else {}
-    found = _cars(top) or list(islice((car for one in objects(root, *_PLATE, *_SEVERAL) for car in _cars(one)), _MOST))
+    found, cut = _cars(top)
+    if not found:
+        for one in objects(root, *_PLATE, *_SEVERAL):
+            cars, more = _cars(one)
+            found, cut = [*found, *cars], cut + more
+            found, cut = found[:EVENTS], cut + over(found)
     captures = tuple(_capture(one, top, settings) for one in found)
     if captures:
-        return Report("captures", ACCEPTED, captures)
+        return Report("captures", ACCEPTED, captures, cut=cut)
     words = [_BETWEEN.sub("", text(top.get(name)).lower()) for name in _SAYS]
     if _ALIVE.intersection(top) or _ALIVE.intersection(words):
         return Report("heartbeat", ACCEPTED)
@@ -130,22 +135,22 @@ def _squeezed(value: Any) -> Any:
     return [_squeezed(one) for one in value] if isinstance(value, list) else value
 
 
-def _cars(one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The object once for each plate that it names itself, or once for its word that there is none.
+def _cars(one: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], int]:
+    """The object once for each plate that it names itself, or once for its word that there is none; what is too much.
 
     What has plates of its own further in is looked into by itself.
     """
     for name in (*_PLATE, *_SEVERAL):
         said = one.get(name, one)
         if isinstance(said, list) and said and all(isinstance(each, str) for each in said):
-            return [{**one, "plate": each} for each in said[:_MOST]]
+            return [{**one, "plate": each} for each in said[:EVENTS]], over(said)
         if isinstance(said, dict) and said is not one and not any(inner in said for inner in _PLATE):
             inner = text(first(said, *_INNER))
             if inner:
-                return [{**one, **said, "plate": inner}]
+                return [{**one, **said, "plate": inner}], 0
         elif not isinstance(said, dict | list) and name in _PLATE:
-            return [one]
-    return []
+            return [one], 0
+    return [], 0
 
 
 def _capture(one: Mapping[str, Any], top: Mapping[str, Any], settings: CameraSettings) -> Capture:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from drivers.anpr import times
-from drivers.anpr.capture import OK, CameraSettings, Capture, Report, Seen, Turn, Unreadable, merged, read_each
+from drivers.anpr.capture import EVENTS, OK, CameraSettings, Capture, Report, Seen, Turn, Unreadable, over, read_each
 from drivers.anpr.codes import GAT, by_word
-from drivers.anpr.jsontree import EVENTS, objects, parse_objects
+from drivers.anpr.jsontree import objects, parse_objects
 from drivers.anpr.multipart import Part, is_multipart, parts
 from drivers.anpr.pieces import Pieces, chosen, named, sort
 from drivers.anpr.texts import certainty, colour, is_image, is_yes, key, mapping, picture, text, weakest, whole
@@ -23,6 +23,8 @@ PLATES = "/ISAPI/Traffic/channels/{channel}/vehicleDetect/plates"
 TURNS: Mapping[str, Turn] = {"forward": "forward", "reverse": "reverse", "approach": "forward", "away": "reverse"}
 _PLATE = ("licenseplate", "plate", "platenumber", "plateno", "originallicenseplate", "platelicense", "vehicleplate")
 _ALIVE = frozenset({"heartbeat", "videoloss"})
+_RECORDS = 256
+"""Of one answer to a plate query."""
 Fields = Mapping[str, str]
 
 
@@ -67,9 +69,9 @@ def _document(data: bytes, settings: CameraSettings) -> Report:
     root = parse_xml(data)
     if root.name.lower() == "plates":
         found = tuple(_record(one.texts(), settings) for one in root.children if one.name.lower() == "plate")
-        return Report("captures" if found else "other", captures=found[:256])
+        return Report("captures" if found else "other", captures=found[:_RECORDS], cut=max(0, len(found) - _RECORDS))
     alerts = list(root.named("EventNotificationAlert")) or [root]
-    return merged([_alert(one, settings) for one in alerts[:EVENTS]])
+    return read_each(alerts, lambda one: _alert(one, settings))
 
 
 def _alert(alert: Node, settings: CameraSettings) -> Report:
@@ -77,10 +79,10 @@ def _alert(alert: Node, settings: CameraSettings) -> Report:
     event = alert.texts()
     if _is_over(event):
         return Report("other", device=_device(event), events=("inactive",))
-    cars = list(alert.named("ANPR"))[:EVENTS]
+    cars = list(alert.named("ANPR"))
     if not cars:
         return _vehicles(event, [dict(one) for one in _properties(alert)], settings) or _other(event)
-    return merged([_car(event, one, alert if len(cars) == 1 else one, settings) for one in cars])
+    return read_each(cars, lambda one: _car(event, one, alert if len(cars) == 1 else one, settings))
 
 
 def _car(event: Fields, anpr: Node, near: Node, settings: CameraSettings) -> Report:
@@ -105,14 +107,14 @@ def _properties(alert: Node) -> Iterable[Fields]:
 
 def _json(data: bytes, settings: CameraSettings) -> Report:
     """The same in JSON, bare or within `EventNotificationAlert`; one event, or an array of them."""
-    found: list[Report] = []
+    events: list[tuple[Mapping[str, object], Mapping[str, object]]] = []
     for root in parse_objects(data):
         body = root.get("eventnotificationalert")
         if isinstance(body, list):
-            found += [_event(one, one, settings) for one in body[:EVENTS] if isinstance(one, dict)]
+            events += [(one, one) for one in body if isinstance(one, dict)]
         else:
-            found.append(_event(root, mapping(body) or root, settings))
-    return merged(found or [_other({})])
+            events.append((root, mapping(body) or root))
+    return read_each(events, lambda one: _event(*one, settings))
 
 
 def _event(root: Mapping[str, object], body: Mapping[str, object], settings: CameraSettings) -> Report:
@@ -120,22 +122,29 @@ def _event(root: Mapping[str, object], body: Mapping[str, object], settings: Cam
     event = _flat(body)
     if _is_over(event):
         return Report("other", device=_device(event), events=("inactive",))
-    found, is_over = [], False
+    cars, is_over = [], False
     for holder in objects(root, "anpr"):
         mine = {**event, **_flat(holder)}
         if _is_over(mine):
             is_over = True
             continue
-        for anpr in holder["anpr"] if isinstance(holder["anpr"], list) else [holder["anpr"]]:
-            if isinstance(anpr, dict) and _on_foot(_flat(anpr)) is None:
-                gat = next((_flat(one) for one in objects(holder, "paltetypebygat", "platetypebygat")), {})
-                stamp = next((text(one["abstime"]) for one in objects(anpr, "abstime")), "")
-                found.append(_capture(mine, _flat(anpr), gat, stamp, settings))
-    if found:
-        return Report("captures", captures=tuple(found[:EVENTS]), device=_device(event))
+        many = holder["anpr"] if isinstance(holder["anpr"], list) else [holder["anpr"]]
+        cars += [(mine, holder, one) for one in many if isinstance(one, dict) and _on_foot(_flat(one)) is None]
+    if cars:
+        found = tuple(_of_anpr(*one, settings) for one in cars[:EVENTS])
+        return Report("captures", captures=found, cut=over(cars), device=_device(event))
     if is_over:
         return Report("other", device=_device(event), events=("inactive",))
     return _vehicles(event, list(_targets(root)), settings) or _other(event)
+
+
+def _of_anpr(
+    event: Fields, holder: Mapping[str, object], anpr: Mapping[str, object], settings: CameraSettings
+) -> Capture:
+    """A car out of its `ANPR` and of what stands beside it."""
+    gat = next((_flat(one) for one in objects(holder, "paltetypebygat", "platetypebygat")), {})
+    stamp = next((text(one["abstime"]) for one in objects(anpr, "abstime")), "")
+    return _capture(event, _flat(anpr), gat, stamp, settings)
 
 
 def _targets(root: Mapping[str, object]) -> Iterable[Fields]:
@@ -162,8 +171,9 @@ def _vehicles(event: Fields, targets: Iterable[Fields], settings: CameraSettings
     """Vehicles that are told of without `ANPR`; None: there is none with a plate."""
     told = [one for one in targets if any(one.get(name) for name in _PLATE) and _on_foot(one) is None]
     unlike = {next(one[name] for name in _PLATE if one.get(name)): one for one in reversed(told)}
-    found = tuple(_capture(event, one, {}, "", settings) for one in reversed(list(unlike.values())))
-    return Report("captures", captures=found[:EVENTS], device=_device(event)) if found else None
+    many = list(reversed(list(unlike.values())))
+    found = tuple(_capture(event, one, {}, "", settings) for one in many[:EVENTS])
+    return Report("captures", captures=found, cut=over(many), device=_device(event)) if found else None
 
 
 def _is_over(event: Fields) -> bool:

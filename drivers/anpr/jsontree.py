@@ -14,11 +14,16 @@ from drivers.anpr.capture import Unreadable
 MEMBERS = 20_000
 """Commas and brackets in one payload; a capture has a few hundred."""
 DEPTH = 32
-EVENTS = 16
-"""Of one array."""
 _QUOTES = 4 * MEMBERS
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 """A text, also one that does not end: else each quote of such a payload is looked for its end anew."""
+_WIDE = {
+    b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16",
+    **{bytes((sign, 0)): "utf-16-le" for sign in b"<{["}, **{bytes((0, sign)): "utf-16-be" for sign in b"<{["},
+}  # fmt: skip
+"""How a document in UTF-16 begins; no other encoding has a zero there."""
+_SAYS = re.compile(r"""^(\s*<\?xml[^>]{0,200}?)encoding\s*=\s*["'][^"'>]{0,40}["']""")
+"""What XML says of its encoding."""
 _BRACKETS = re.compile(rb"[\[\]{}]")
 
 
@@ -50,7 +55,7 @@ def parse_objects(data: bytes) -> list[dict[str, Any]]:
     objects_ = [small(one) for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict)]
     if not objects_:
         raise Unreadable("JSON, but no object")
-    return objects_[:EVENTS]
+    return objects_
 
 
 def small(value: Any) -> Any:
@@ -91,6 +96,17 @@ def _nothing(_: str) -> None:
 def _integer(digits: str) -> int | None:
     """A number of thousands of digits costs the square of them."""
     return int(digits) if len(digits) <= 20 else None
+
+
+def in_utf8(data: bytes) -> bytes:
+    """A document that is UTF-16 by its mark, or by the zero beside its first bracket, as UTF-8; else as it came."""
+    name = next((name for start, name in _WIDE.items() if data.startswith(start)), None)
+    if name is None:
+        return data
+    try:
+        return _SAYS.sub(r"\1", data.decode(name), count=1).encode()
+    except UnicodeError:
+        return data
 
 
 def decode(data: bytes) -> str:

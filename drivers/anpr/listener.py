@@ -189,6 +189,7 @@ class Listener:
         idle = _SILENT
         try:
             if not self._crowd.enter(wire):
+                self._count(self._doors.only(wire.remote), "crowded" if self._doors.knows(wire.remote) else "stranger")
                 wire.abort()
                 return
             while await self._one(wire, idle):
@@ -314,7 +315,7 @@ class Listener:
 
     async def _is_whole(self, camera: Camera, path: str, payload: bytes, content_type: str) -> bool:
         """A body that ends as its form wants, and can be read."""
-        if not payload.rstrip().endswith((b">", b"}", b"]", b"--")):
+        if not payload.rstrip(b"\x00 \r\n\t").endswith((b">", b"}", b"]", b"--")):
             return False
         try:
             await self._read(camera, path, payload, content_type)
@@ -375,7 +376,7 @@ class Listener:
         tally.heard(replace(report, captures=()), wall)
         tally.counts["cut"] += len(report.captures) - len(cars) + max(0, len(cars) - MOST_PASSAGES)
         tally.say(camera.id, self.alarm)
-        for owner, _ in cars:
+        for owner, _ in cars[:MOST_PASSAGES]:
             self._tallies[owner.id].counts["passages"] += 1
             self._tallies[owner.id].last = wall
 

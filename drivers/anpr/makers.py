@@ -5,6 +5,7 @@ from typing import Protocol
 
 from drivers.anpr import dahua, gat1400, generic, hikvision, platerecognizer, uniview, vzenith
 from drivers.anpr.capture import CameraSettings, Reply, Report, Unreadable
+from drivers.anpr.jsontree import in_utf8
 
 LARGEST = 64 << 20
 """No parser looks at more; the listener's own limit is lower."""
@@ -42,7 +43,7 @@ def parse(driver: str, payload: bytes, content_type: str, path: str, settings: C
     """What a push says. Raises Unreadable."""
     if len(payload) > LARGEST:
         raise Unreadable("payload too large")
-    return PARSERS[driver](payload, content_type[:1024], path[:1024], settings)
+    return PARSERS[driver](in_utf8(payload), content_type[:1024], path[:1024], settings)
 
 
 def accepted(driver: str, path: str) -> Reply:

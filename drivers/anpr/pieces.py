@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from drivers.anpr.capture import NAMED, Picture, Role
+from drivers.anpr.jsontree import in_utf8
 from drivers.anpr.multipart import Part
 from drivers.anpr.texts import image_type, is_image
 
@@ -41,8 +42,8 @@ def sort(parts: Iterable[Part]) -> Pieces:
             else:
                 name = part.filename or part.name
                 pictures.append(Picture(role_of(label), part.body, image_type(part.body), name))
-        elif part.body.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] in (b"<", b"{", b"["):
-            documents.append(part.body)
+        elif (document := in_utf8(part.body)).lstrip(b"\xef\xbb\xbf \r\n\t")[:1] in (b"<", b"{", b"["):
+            documents.append(document)
         else:
             fields.setdefault(label, part.body[:1024])
     return Pieces(tuple(documents), fields, tuple(pictures), tuple(refused))

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from drivers.anpr import times
-from drivers.anpr.capture import OK, CameraSettings, Capture, Report, Turn, Unreadable, merged, read_each
-from drivers.anpr.jsontree import parse_objects
+from drivers.anpr.capture import EVENTS, OK, CameraSettings, Capture, Report, Turn, Unreadable, over, read_each
+from drivers.anpr.jsontree import MEMBERS, parse_objects
 from drivers.anpr.multipart import is_multipart, parts
 from drivers.anpr.pieces import chosen, named, sort
 from drivers.anpr.texts import at, certainty, first, items, key, mapping, number, text
@@ -35,21 +35,21 @@ def parse(payload: bytes, content_type: str, _path: str, settings: CameraSetting
 
 def _calls(document: bytes, settings: CameraSettings) -> Report:
     """One call, or an array of them. Raises Unreadable."""
-    return merged([_call(one, settings) for one in parse_objects(document)])
+    return read_each(parse_objects(document), lambda one: _call(one, settings))
 
 
 def _call(root: Mapping[str, Any], settings: CameraSettings) -> Report:
     data = mapping(root.get("data")) or root
     event = text(at(root, "hook", "event"))
     device = text(first(data, "camera_id", "camera")) or None
-    results = [one for one in items(data.get("results")) if isinstance(one, dict)]
+    results = [one for one in items(data.get("results"), MEMBERS) if isinstance(one, dict)]
     if not results:
         alive = event in ("", "recognition", "status", "heartbeat")
         return Report("heartbeat" if alive else "other", device=device, events=() if alive else (event,))
     written = text(first(data, "timestamp", "timestamp_local"))
     name = text(data.get("filename"), 256)
-    captures = tuple(_capture(one, written, name, device or "", settings) for one in results[:16])
-    return Report("captures", captures=captures, device=device)
+    captures = tuple(_capture(one, written, name, device or "", settings) for one in results[:EVENTS])
+    return Report("captures", captures=captures, cut=over(results), device=device)
 
 
 def _capture(result: Mapping[str, Any], written: str, name: str, device: str, settings: CameraSettings) -> Capture:

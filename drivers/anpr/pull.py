@@ -229,7 +229,7 @@ class Puller:
             if self._tally.counts["bugs"] == 1:
                 _log.exception("error of our own in a part of %s", self._camera.id)
             return ()
-        self._tally.heard(report, self._clock.now().wall)
+        self._tally.heard(replace(report, captures=()), self._clock.now().wall)
         self._tally.say(self._camera.id, self.alarm)
         self._tally.counts["cut"] += max(0, len(done) - MOST_PASSAGES)
         return done[:MOST_PASSAGES]
@@ -250,6 +250,7 @@ class Puller:
             seen = capture.seen
             if seen is not None and seen.firm:
                 self._newest = max(self._newest or 0.0, seen.wall)
+            self._tally.counts["passages"] += 1
             await self._take(push_of(self._camera, capture, self._clock.now()))
 
     async def _catch_up(self, since: float) -> None:
@@ -276,12 +277,13 @@ class Puller:
                     raise Unreadable("too many records")
         settings = self._camera.settings
         report = await asyncio.to_thread(hikvision.parse, bytes(payload), "application/xml", target, settings)
+        self._tally.counts["cut"] += report.cut
         later = [one for one in report.captures if one.seen is not None and one.seen.wall > since]
         return sorted(later, key=lambda one: one.seen.wall if one.seen is not None else 0.0)
 
     def _of_mine(self, target: str) -> str:
         """Where the device tells of this camera: of a recorder's channels, without one in the file, the first."""
-        return target.replace("{channel}", str(self._camera.channel or 1))
+        return target.format(channel=self._camera.channel or 1)
 
     def _went_down(self, why: str) -> None:
         if self._is_up is not False and self._tell is not None:

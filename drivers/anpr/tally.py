@@ -41,6 +41,7 @@ class Tally:
     """Counters since the start; `last` in wall seconds.
 
     Every push ends as one of `passage`, `heartbeat`, `ignored`, `unreadable`, `refused`; `pushes` is their sum.
+    Every event of those that were understood is a passage or cut.
     """
 
     last: float | None = None
@@ -58,6 +59,7 @@ class Tally:
         self.last = wall
         self.in_a_row = 0
         self.counts["passages"] += len(report.captures)
+        self.counts["cut"] += report.cut
         self.counts["faces"] += report.refused
         match report.kind:
             case "captures":

@@ -12,6 +12,7 @@ import orjson
 
 from drivers.anpr import times
 from drivers.anpr.capture import (
+    EVENTS,
     JSON_TYPE,
     CameraSettings,
     Capture,
@@ -20,18 +21,17 @@ from drivers.anpr.capture import (
     Report,
     Seen,
     Unreadable,
-    merged,
+    over,
     read_each,
 )
 from drivers.anpr.codes import by_word
-from drivers.anpr.jsontree import objects, parse_objects
+from drivers.anpr.jsontree import MEMBERS, objects, parse_objects
 from drivers.anpr.multipart import is_multipart, parts
 from drivers.anpr.pieces import chosen, named, sort
 from drivers.anpr.texts import at, certainty, colour, first, image, items, key, mapping, number, picture, text, whole
 
 _FACES = ("faceinfolist", "personinfolist")
 _PLATE = ("plateno", "platenumber", "licenseplate", "platetext")
-_VEHICLES = 16
 
 
 def accepted(path: str) -> Reply:
@@ -63,19 +63,21 @@ def parse(payload: bytes, content_type: str, path: str, settings: CameraSettings
 
 def _pushes(document: bytes, reply: Reply, settings: CameraSettings) -> Report:
     """One notification, or an array of them. Raises Unreadable."""
-    return merged([_push(one, reply, settings) for one in parse_objects(document)])
+    return read_each(parse_objects(document), lambda one: _push(one, reply, settings))
 
 
 def _push(root: Mapping[str, Any], reply: Reply, settings: CameraSettings) -> Report:
     device = text(first(root, "deviceid", "devicecode", "serialnumber")) or None
     structure = mapping(root.get("structureinfo")) or root
-    vehicles = list(_vehicles(structure, root))[:_VEHICLES]
+    vehicles = list(_vehicles(structure, root))
     images = {whole(one.get("index")): one for one in objects(structure.get("imageinfolist"), "index")}
     faces = _face_images(structure)
-    captures = tuple(_capture(one, root, images, faces, settings) for one in vehicles)
+    captures = tuple(_capture(one, root, images, faces, settings) for one in vehicles[:EVENTS])
     if captures:
         refused = tuple("face" for index in faces if index in images and images[index].get("data"))
-        return Report("captures", reply, captures, refused=len(refused), names=named(refused), device=device)
+        return Report(
+            "captures", reply, captures, refused=len(refused), names=named(refused), cut=over(vehicles), device=device
+        )
     if any(one in root for one in ("heartbeat", "keepalive", "heartbeatinfo")):
         return Report("heartbeat", reply, device=device)
     alarm = mapping(root.get("alarminfo"))
@@ -89,7 +91,7 @@ def _vehicles(structure: Mapping[str, Any], root: Mapping[str, Any]) -> Iterable
     """The vehicles, wherever this firmware puts them."""
     listed = at(structure, "objinfo", "vehicleinfolist")
     if listed is not None:
-        return [one for one in items(listed) if isinstance(one, dict)]
+        return [one for one in items(listed, MEMBERS) if isinstance(one, dict)]
     holders = list(objects(root, "plateattributeinfo", "plateinfo"))
     return holders or list(objects(root, *_PLATE))
 

@@ -6,7 +6,7 @@ While the camera was off-line it kept records, and sends the next only after `Co
 
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -22,10 +22,9 @@ from drivers.anpr.capture import (
     Seen,
     Turn,
     Unreadable,
-    merged,
     read_each,
 )
-from drivers.anpr.jsontree import decode, parse_objects
+from drivers.anpr.jsontree import MEMBERS, decode, parse_objects
 from drivers.anpr.multipart import is_multipart, parts
 from drivers.anpr.pieces import chosen, named, sort
 from drivers.anpr.texts import (
@@ -91,7 +90,7 @@ def parse(payload: bytes, content_type: str, _path: str, settings: CameraSetting
 
 def _object(payload: bytes, settings: CameraSettings) -> Report:
     """JSON of one event, or of several. Raises Unreadable."""
-    return merged([_push(one, settings) for one in parse_objects(payload)])
+    return read_each(parse_objects(payload), lambda one: _push(one, settings))
 
 
 def reply(plate_id: int | None, opening: Opening | None = None) -> Reply:
@@ -127,8 +126,9 @@ def _push(root: Mapping[str, Any], settings: CameraSettings) -> Report:
         or at(root, "serialdata", "serialno")
         or at(root, "alarmgioin", "serialno")
     )
-    result = _result(root)
-    if result:
+    results = _results(root)
+    if results:
+        result = results[0]
         number_ = _plate_id(result)
         trigger = whole(result.get("triggertype"))
         if trigger is not None and trigger in STAYS:
@@ -139,8 +139,9 @@ def _push(root: Mapping[str, Any], settings: CameraSettings) -> Report:
         )
         hidden = ("encrypted",) if whole(first(result, "enable_encrypt") or alarm.get("enable_encrypt")) == 1 else ()
         return Report(
-            "captures", reply(number_), captures=(capture,), device=device or None, record=number_, events=hidden
-        )
+            "captures", reply(number_), captures=(capture,), cut=len(results) - 1,
+            device=device or None, record=number_, events=hidden,
+        )  # fmt: skip
     shown = mapping(root.get("triggerimage"))
     if shown:
         return Report(
@@ -154,13 +155,14 @@ def _push(root: Mapping[str, Any], settings: CameraSettings) -> Report:
     return Report("other", ALIVE, device=device or None, events=(name,))
 
 
-def _result(root: Mapping[str, Any]) -> Mapping[str, Any]:
+def _results(root: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """One in all that was seen: the answer names one."""
     root = mapping(root.get("payload")) if "alarminfoplate" not in root and "payload" in root else root
     for path in (("result", "plateresult"), ("plateresult",)):
-        for one in items(at(root, "alarminfoplate", *path)):
-            if isinstance(one, dict) and one:
-                return one
-    return {}
+        found = [one for one in items(at(root, "alarminfoplate", *path), MEMBERS) if isinstance(one, dict) and one]
+        if found:
+            return found
+    return []
 
 
 def _plate_id(result: Mapping[str, Any]) -> int | None:

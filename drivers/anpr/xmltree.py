@@ -64,11 +64,9 @@ def _text(data: bytes) -> str:
     """Unicode, by what the declaration says, if that is true. The declaration is taken away."""
     declared = _DECLARED.match(data)
     name = declared[1].decode("ascii").lower() if declared else "utf-8"
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        name = "utf-16"
     if name.startswith("gb"):
         text = data.decode("gb18030", "replace")
-    elif name in ("utf-16", "iso-8859-1", "latin1", "windows-1252", "big5"):
+    elif name in ("iso-8859-1", "latin1", "windows-1252", "big5"):
         text = data.decode(name, "replace")
     else:
         text = decode(data)

@@ -17,7 +17,7 @@ _USUAL = 100.0
 SURE = 3
 """Values that no smaller scale holds, then a scale is no longer doubted."""
 BACK_DOUBTED, BACK_SURE = 5, 20
-"""Values in a row that a smaller scale holds, until it counts again. Of a camera that reads plates most are over 80 %."""
+"""Values in a row that a smaller scale holds, until it counts again. Of a camera that reads, most are over 80 %."""
 
 
 @dataclass(slots=True)

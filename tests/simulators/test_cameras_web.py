@@ -195,7 +195,7 @@ async def test_what_nobody_followed_can_be_asked_for() -> None:
         for n in range(3):
             camera.see(f"沪A0000{n}", at=1_795_305_600.0 + n)
         assert len(camera.pending) == 3
-        url = f"http://{camera.address}{hikvision.PLATES}"
+        url = f"http://{camera.address}{hikvision.PLATES.format(channel=1)}"
         async with session.post(url, data=hikvision.query("20261122T080000+0800")) as response:
             body = await response.read()
         captures = parse("hikvision", body, response.content_type, hikvision.PLATES, SETTINGS).captures

@@ -91,16 +91,19 @@ class Pulled:
 
 
 @asynccontextmanager
-async def pulling(driver: str = "hikvision", camera_: DigestCamera | None = None) -> AsyncIterator[Pulled]:
+async def pulling(
+    driver: str = "hikvision", camera_: DigestCamera | None = None, channel: int | None = None
+) -> AsyncIterator[Pulled]:
     stream, take, told = Stream(), Taker(), list[tuple[bool, str]]()
     server = camera_ or DigestCamera({})
     for target in SOURCES[driver].targets:
         server.pages.setdefault(target.partition("?")[0], stream.page)
-    server.pages.setdefault(hikvision.PLATES, stream.query)
+    server.pages.setdefault(hikvision.PLATES.format(channel=channel or 1), stream.query)
     async with serving(server):
+        account = Account(Login("c1", server.address, USER, lambda: PASSWORD))
         puller = Puller(
-            camera(driver, address=server.address), Account(Login("c1", server.address, USER, lambda: PASSWORD)), take,
-            Clock(), rng=CHANCE, tell=lambda _, well, why: told.append((well, why)),
+            camera(driver, address=server.address, channel=channel), account, take, Clock(), rng=CHANCE,
+            tell=lambda _, well, why: told.append((well, why)),
         )  # fmt: skip
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             task = group.create_task(puller.run(), name="pull")
@@ -184,6 +187,31 @@ async def test_after_a_gap_it_asks_for_what_it_missed(monkeypatch: pytest.Monkey
     assert (live.plate_raw, late.plate_raw) == ("鄂C1", "鄂B12345")
     assert (live.history, late.history) == (False, True)
     assert late.seen == datetime.fromisoformat("2026-11-22T08:01:02+08:00").timestamp()
+
+
+@pytest.mark.parametrize("channel", [None, 1, 3])
+async def test_a_recorder_is_asked_for_the_channel_of_the_entry(
+    monkeypatch: pytest.MonkeyPatch, channel: int | None
+) -> None:
+    """Its stream, and what it kept; of what it tells of other channels nothing is taken."""
+    monkeypatch.setattr(pull, "FIRST_AGAIN", 0.01)
+    number = channel or 1
+    lines = "Events[0].Code=TrafficJunction\r\nEvents[0].Index={}\r\nEvents[0].TrafficCar.PlateNumber=鄂A1234{}\r\n"
+    async with pulling("dahua", channel=channel) as one:
+        one.stream.send(*[part(lines.format(index, index).encode(), "text/plain") for index in range(5)])
+        await until(lambda: one.take.pushes)
+        await until(lambda: one.health["ignored_another_channel"] == 4)
+        assert f"&channel={number}&" in one.camera.asked[-1]
+    assert one.take.plates == [f"鄂A1234{number - 1}"]
+    async with pulling("hikvision", channel=channel) as two:
+        two.stream.kept = (CASES / "hikvision-plate-query.xml").read_bytes()
+        mine = TCG.replace(b"<channelID>1<", b"<channelID>%d<" % number)
+        other = TCG.replace(b"<channelID>1<", b"<channelID>%d<" % (number + 1))
+        two.stream.send(part(other), part(mine), HEARTBEAT, END)
+        await until(lambda: two.stream.asked)
+        assert f"POST /ISAPI/Traffic/channels/{number}/vehicleDetect/plates" in two.camera.asked
+        live = [push for push in two.take.pushes if not push.passage.history]
+        assert (len(live), two.health["ignored_another_channel"]) == (1, 1)
 
 
 async def test_a_query_that_fails_costs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

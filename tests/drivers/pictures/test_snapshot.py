@@ -60,6 +60,16 @@ async def test_a_picture_however_the_camera_asks(scheme: str, algorithm: str | N
     assert camera.wrong == 0
 
 
+@pytest.mark.parametrize(
+    ("driver", "path"),
+    [("hikvision", "/ISAPI/Streaming/channels/301/picture"), ("dahua", "/cgi-bin/snapshot.cgi?channel=3&type=0")],
+)
+async def test_a_recorder_is_asked_for_the_picture_of_the_channel(driver: str, path: str) -> None:
+    camera = DigestCamera({path: picture})
+    async with serving(camera):
+        assert await Snapshots("yard", driver, account(camera), channel=3).take() == JPEG
+
+
 @pytest.mark.parametrize("says_stale", [True, False])
 async def test_an_old_nonce_is_no_wrong_login(*, says_stale: bool) -> None:
     camera = DigestCamera({HIK: picture}, says_stale=says_stale)

@@ -4,6 +4,7 @@ Bodies and requests as they were sent, plates invented; their times are renewed 
 """
 
 import asyncio
+import json
 import re
 import time
 import zlib
@@ -325,6 +326,32 @@ async def test_two_channels_in_one_push_open_each_its_own_gate() -> None:
     async with listening([camera("hikvision", "c1")], take) as listener:
         assert (await push(listener.port, "/cameras/c1", both, XML)).status == 403
     assert take.pushes == []
+
+
+@pytest.mark.parametrize("padded", [
+    "{}{} ", "{}{}   ", " {}{}", "{} {}", "{}·{} ", "{}{}\u3000", "{}\u3000{}", "{}{}\u0000\u0000", "{}\u00a0{}",
+    "蓝{}{} ",
+], ids=ascii)  # fmt: skip
+@pytest.mark.parametrize("driver", ["generic", "hikvision", "dahua", "gat1400", "vzenith", "uniview"])
+async def test_blanks_that_makers_place_cost_no_plate(driver: str, padded: str) -> None:
+    """Behind a plate, to fill a field; before it; and the one before the serial."""
+    said = padded.format(PLATE[:2], PLATE[2:])
+    bodies: dict[str, Any] = {
+        "generic": {"plate": said},
+        "hikvision": {"eventType": "ANPR", "ANPR": {"licensePlate": said}},
+        "dahua": {"Code": "TrafficJunction", "Data": {"TrafficCar": {"PlateNumber": said}}},
+        "gat1400": {"MotorVehicleObject": [{"PlateNo": said}]},
+        "vzenith": {"AlarmInfoPlate": {"result": {"PlateResult": {"license": said}}}},
+        "uniview": {"PlateNo": said},
+    }
+    take = Taker()
+    async with listening([camera(driver)], take) as listener:
+        assert (await push(listener.port, "/cameras/c1", json.dumps(bodies[driver]).encode(), JSON)).status == 200
+    (one,) = take.pushes
+    site = Access(AccessSettings(cameras={"c1": "gate"}), Lists([make("residents", 1, [Entry(PLATE, "resident")])]))
+    decision = site.take(one.passage, time.time()).decision
+    assert decision is not None
+    assert (decision.decision, decision.reason) == ("opened", "listed")
 
 
 def test_every_sample_has_a_case() -> None:

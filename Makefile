@@ -4,6 +4,7 @@
 # make check   formatting, lint, types, import rules
 # make bench   measurements; they print, and fail when a promise is broken
 # make soak    the long runs
+# make deb     the Debian packages, amd64 and arm64, in dist/
 # make lock    renew the lock files (needs uv)
 # make clean   remove everything that was made
 
@@ -11,7 +12,7 @@ BIN = .venv/bin
 # Two at a time: timing is part of what is tested.
 JOBS = 2
 
-.PHONY: demo test cover check bench soak lock clean
+.PHONY: demo test cover check bench soak deb lock clean
 
 demo:
 	@.ci/setup run
@@ -31,7 +32,7 @@ check:
 	@.ci/setup dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy
+	@$(BIN)/mypy && $(BIN)/mypy packaging/build.py
 	@$(BIN)/lint-imports --no-logo
 
 bench:
@@ -41,6 +42,10 @@ bench:
 soak:
 	@.ci/setup dev
 	@$(BIN)/pytest -o addopts= -p no:xdist -s --timeout=0 -m soak
+
+deb:
+	@.ci/setup dev
+	@$(BIN)/python packaging/build.py
 
 LOCK = uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-annotate --python-version 3.11 \
 	--custom-compile-command "make lock" pyproject.toml

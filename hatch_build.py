@@ -1,4 +1,4 @@
-"""The wheel carries profiles, examples and units inside the package: an installed program has all it needs."""
+"""The wheel carries profiles and examples inside the package: an installed program has all it needs."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class DataHook(BuildHookInterface):  # type: ignore[type-arg]
-    """config/profiles -> gateway/profiles, the rest of config -> gateway/examples, systemd, lock -> gateway/install.
+    """config/profiles -> gateway/profiles, the rest of config -> gateway/examples.
 
     Not in an editable installation: there the program finds them in the checkout.
     """
@@ -21,5 +21,3 @@ class DataHook(BuildHookInterface):  # type: ignore[type-arg]
             name = source.relative_to(root / "config")
             target = Path("gateway") / (name if name.parts[0] == "profiles" else Path("examples") / name)
             build_data["force_include"][str(source)] = str(target)
-        for source in (root / "requirements.lock", *sorted((root / "systemd").iterdir())):
-            build_data["force_include"][str(source)] = f"gateway/install/{source.name}"

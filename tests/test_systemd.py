@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -112,6 +111,12 @@ def test_the_accounts_that_ask_are_seen_as_they_are() -> None:
     assert "PrivateUsers" not in settings(UNIT), "the peer of the control socket would always be nobody"
 
 
+def test_without_a_site_file_it_is_skipped() -> None:
+    told = settings(UNIT)
+    assert told["ExecStart"] == ["/usr/bin/site-gateway run /etc/site-gateway/site.yaml"]
+    assert told["ConditionPathExists"] == ["/etc/site-gateway/site.yaml"]
+
+
 @pytest.mark.parametrize(
     ("text", "status"),
     [("version: 1\n", 1), ("", 1), (None, 1)],
@@ -140,48 +145,6 @@ def test_a_wrong_file_on_trial_is_started_again_to_be_put_back(tmp_path: Path) -
             break
         assert str(status) not in prevented
     assert site.read_text() == old
-
-
-_STUBS = {
-    "systemctl": 'echo "systemctl $@" >> "$ROOT/said"',
-    "udevadm": 'echo "udevadm $@" >> "$ROOT/said"',
-    "systemd-sysusers": '/usr/bin/systemd-sysusers --root="$ROOT" "$@"; echo systemd-sysusers "$@" >> "$ROOT/said"',
-    "systemd-tmpfiles": 'echo "systemd-tmpfiles $@" >> "$ROOT/said"',
-    "python3": """case "$1 $2" in
-"-m venv") mkdir -p "$3/bin"; cp "$STUBS/pip" "$STUBS/site-gateway" "$3/bin";;
-*) exec "$PYTHON" "$@";;
-esac""",
-    "pip": 'for word in "$@"; do case "$word" in */*|*.whl) test -e "$word" || exit 9;; esac; done\n'
-    'echo "pip $@" >> "$ROOT/said"',
-    "site-gateway": 'echo "site-gateway $1" >> "$ROOT/said"; cd "$CHECKOUT" && exec "$PYTHON" -m gateway "$@"',
-}
-
-
-def test_the_steps_at_the_head_of_the_unit_work_as_they_stand(tmp_path: Path) -> None:
-    wheel = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(wheel, cwd=SYSTEMD.parent, check=True, capture_output=True, timeout=60)
-    root, stubs = tmp_path / "root", tmp_path / "stubs"
-    stubs.mkdir()
-    (root / "etc" / "site-gateway").mkdir(parents=True)
-    shutil.copy(SYSTEMD.parent / "config" / "minimal.yaml", root / "etc" / "site-gateway" / "site.yaml")
-    for name, text in _STUBS.items():
-        (stubs / name).write_text(f"#!/bin/sh\n{text}\n")
-        (stubs / name).chmod(0o755)
-    head = UNIT.read_text().partition("[Unit]")[0].partition("# Who may ask")[0]
-    steps = [line.removeprefix("#   ") for line in head.splitlines() if line.startswith("#   ")]
-    script = re.sub(r"(?<= )/(?=etc|opt)|^/(?=opt)", f"{root}/", "\n".join(steps), flags=re.MULTILINE)
-    there = {"ROOT": str(root), "STUBS": str(stubs), "PYTHON": sys.executable, "CHECKOUT": str(SYSTEMD.parent)}
-    environment = {**os.environ, **there, "PATH": f"{stubs}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["sh", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    said = (root / "said").read_text().splitlines()
-    assert said[0].startswith("pip install --require-hashes -r")
-    assert said[1].startswith("pip install --no-deps")
-    assert said.index("site-gateway check") < said.index("systemctl enable --now site-gateway")
-    assert (root / "etc/systemd/system" / UNIT.name).read_text() == UNIT.read_text()
-    assert "site-gateway" in (root / "etc/passwd").read_text()
 
 
 def test_each_kind_of_adapter_has_its_module_before_the_unit_starts() -> None:

@@ -1,7 +1,7 @@
-"""What each kind of alarm brings along unless the site file says otherwise. Pure."""
+"""Words that the site file, the contract and the program share: kinds of alarms, roles, reasons. Pure."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 
 class KindDefaults(NamedTuple):
@@ -39,3 +39,7 @@ PassageReason = Literal[
     "no-plate", "unread", "low-confidence", "no-confidence", "other-kind", "late", "too-late", "silent", "refused",
 ]  # fmt: skip
 """Which rule decided about a passage, or what came in between (page "MQTT contract")."""
+
+Role = Literal["guard", "steward", "technician"]
+ROLES: tuple[str, ...] = get_args(Role)
+"""Of people on site; each may do what those before it may."""

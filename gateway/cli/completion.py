@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from gateway.config.site import SiteFile
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
-_KINDS = {"gate": "gates", "zone": "zones", "device": "devices", "camera": "cameras", "round": "inspection"}
-"""Arguments of `do` that are names in the site file."""
 
 
 def site_files(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -66,23 +64,28 @@ gates = _names(lambda file: file.gates)
 
 def commands(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """What `do` can be asked for."""
-    from gateway.cli.asking import ARGS
+    from gateway.commands import OFFERED
 
-    return _fitting(ARGS, typed)
+    return _fitting(OFFERED, typed)
 
 
 def arguments(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """`KEY=` of the command, and after it the names that the site file has."""
-    from gateway.cli.asking import ARGS
+    from gateway.arguments import Name, Words
+    from gateway.commands import COMMANDS
 
-    args: Any = ARGS.get(str(context.params.get("command")), {})
+    declared = COMMANDS.get(str(context.params.get("command")))
+    args = {} if declared is None else declared.args
     key, sign, value = typed.partition("=")
     if not sign:
-        return _fitting((f"{name}=" for name in args.get("properties", {})), typed)
-    words = args.get("properties", {}).get(key, {}).get("enum")
-    file = _file(context)
-    names = words or ([] if file is None else getattr(file, _KINDS.get(key, ""), {}))
-    return _fitting((f"{key}={name}" for name in names if name is not None), f"{key}={value}")
+        return _fitting((f"{name}=" for name in args), typed)
+    names: Iterable[str] = ()
+    match args[key].kind if key in args else None:
+        case Words(words):
+            names = words
+        case Name(of=part) if part and (file := _file(context)) is not None:
+            names = getattr(file, part)
+    return _fitting((f"{key}={name}" for name in names), f"{key}={value}")
 
 
 def _file(context: click.Context) -> "SiteFile | None":

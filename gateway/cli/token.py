@@ -75,7 +75,7 @@ def sign(  # noqa: PLR0913 - the claims of the contract
     """
     import orjson
 
-    from gateway.cloud.commands.arguments import seconds
+    from gateway.arguments import seconds
     from gateway.errors import ConfigError
     from simulators.signing import Signer, read_secret_key
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from gateway.config.units import FilePath, Id, Listen, Many, Period, Secret, Size, Strict, endpoint, is_loopback, wrong
+from gateway.kinds import Role
 
 Verdict = Literal["deny", "open"]
 
@@ -77,7 +78,7 @@ class PageTls(Strict):
 class User(Strict):
     """Who may log in on the page."""
 
-    role: Literal["guard", "steward", "technician"]
+    role: Role
     password: Secret
 
 

@@ -16,6 +16,7 @@ from gateway.config.rounds import Place, Round
 from gateway.config.store import FireCentre, Keep, Service, Store
 from gateway.config.units import Id, Secret, Strict, Text
 from gateway.config.uplink import CommandKey, Commands, Telemetry, Tls, Uplink
+from gateway.kinds import Role
 
 __all__ = [
     "Access", "Annunciator", "Camera", "CameraListener", "CameraRelay", "CommandKey", "Commands", "Device",
@@ -72,7 +73,6 @@ class Zone(Strict):
 
 AccountName = Annotated[str, StringConstraints(pattern=r"^@?[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$")]
 """An account of the machine, or `@` and a group of it."""
-Role = Literal["guard", "steward", "technician"]
 
 
 class SiteFile(Strict):

@@ -1,9 +1,10 @@
 """The broker, and who may send commands."""
 
-from typing import Annotated, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
+from gateway.commands import FROM_AFAR, GRANTS
 from gateway.config.units import (
     BrokerUrl,
     Endpoint,
@@ -19,14 +20,12 @@ from gateway.config.units import (
     wrong,
 )
 
-Command = Literal[
-    "gate.open", "gate.hold", "gate.release", "fire.confirm", "fire.reset", "fire.release", "alarm.acknowledge",
-    "alarm.verify", "alarm.reset", "alarm.shelve", "device.disable", "device.enable", "zone.test", "read", "write",
-    "picture", "inspection.run", "inspection.cancel", "access.update", "access.forget", "access.export",
-    "access.presence", "panel.duty", "events.replay", "config.get", "config.apply",
-]  # fmt: skip
+ALLOWED = (*FROM_AFAR, *GRANTS)
 """What a key's `allow` may name (page "MQTT contract")."""
-COMMANDS: tuple[str, ...] = get_args(Command)
+if TYPE_CHECKING:
+    Allowed = str
+else:
+    Allowed = Literal[ALLOWED]
 
 
 def _protocol(value: object) -> object:
@@ -120,7 +119,7 @@ class CommandKey(Strict):
 
     id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@-]{1,64}$")]
     ed25519: FilePath
-    allow: Many[Command] | None = None
+    allow: Many[Allowed] | None = None
     """None: the default list of page "MQTT contract"."""
 
 

@@ -1,8 +1,32 @@
-"""Commands: the claims of their JWT, the arguments of each, the reply. Pure."""
+"""Commands as JSON Schema, made from `gateway.commands`: claims of the JWT, arguments, results, the reply. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gateway.arguments import (
+    DURATION,
+    MAX_ENTRIES,
+    MAX_INTEGER,
+    MAX_NAME,
+    MAX_SITE_FILE_BYTES,
+    Anything,
+    Count,
+    Duration,
+    Field,
+    Fields,
+    FileText,
+    Flag,
+    Kind,
+    Like,
+    Many,
+    PointValue,
+    Record,
+    Sequence,
+    Text,
+    Version,
+    Words,
+)
+from gateway.commands import FROM_AFAR
 from gateway.contract.data import ALARM, GATE, READING
 from gateway.contract.shapes import (
     DIALECT,
@@ -18,80 +42,78 @@ from gateway.contract.shapes import (
     some,
     text,
 )
-from gateway.model import Stream
 
 ERRORS: Final = (
     "bad-signature", "wrong-audience", "expired", "retained", "repeated", "not-allowed", "unknown", "bad-args",
     "interlocked", "silent", "refused-by-device",
 )  # fmt: skip
 
-_DURATION: Final = {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}
-_NOTE: Final = maybe({"type": "string"})
-_ENTRY: Final = record(
-    {
-        "plate": text(),
-        "kind": choice(("resident", "visitor", "staff", "service", "blocked")),
-        "from": maybe(text("A local date, or RFC 3339")),
-        "until": maybe(text("A local date (its end), or RFC 3339")),
-        "gates": maybe(some(text(), "null: every gate")),
-        "note": _NOTE,
-    }
-)
-_GATE: Final = record({"gate": text(), "reason": _NOTE})
-_ALARM: Final = text("The occurrence; or its subject, such as `smoke-3-2f/smoke/fire`, while it stands")
-_DEVICE_POINT: Final = record({"device": text("`device` or `device.point`"), "point": maybe(text())})
-
-
-ARGS: Final[Mapping[str, Schema]] = {
-    "gate.open": _GATE,
-    "gate.hold": _GATE,
-    "gate.release": _GATE,
-    "fire.confirm": record({"zone": text(), "note": _NOTE}),
-    "alarm.acknowledge": record({"alarm": _ALARM, "note": _NOTE}),
-    "alarm.verify": record({"alarm": _ALARM, "result": choice(("real", "false", "test", "unknown")), "cause": _NOTE}),
-    "alarm.reset": record({"alarm": _ALARM, "note": _NOTE}),
-    "alarm.shelve": record(
-        {
-            "device": text("`device`, `device.point` or `device.point.alarm`"),
-            "for": _DURATION | {"description": "At most 24h; 0s ends it"},
-            "note": _NOTE,
-        }
-    ),
-    "device.disable": record({"device": text(), "for": _DURATION | {"description": "At most 12h"}, "reason": _NOTE}),
-    "device.enable": record({"device": text(), "for": maybe(_DURATION), "reason": _NOTE}),
-    "zone.test": record({"zone": text(), "for": _DURATION | {"description": "At most 4h; 0s ends it"}, "note": _NOTE}),
-    "read": _DEVICE_POINT,
-    "write": record({"point": text("`device.point`"), "value": {"type": ["boolean", "number", "string"]}}),
-    "picture": record({"camera": text()}),
-    "inspection.run": record({"round": text()}),
-    "inspection.cancel": record({"round": text()}),
-    "access.update": record(
-        {
-            "list": text(),
-            "base": maybe({"type": ["string", "integer"], "description": "The version that this changes"}),
-            "version": {"type": ["string", "integer"]},
-            "put": maybe(some(_ENTRY, maxItems=2000)),
-            "drop": maybe(some(text(), maxItems=2000)),
-            "full": maybe(flag("The parts are the whole list")),
-            "part": maybe(count(minimum=1)),
-            "parts": maybe(count(minimum=1)),
-        }
-    ),
-    "access.forget": record({"plate": text()}),
-    "access.export": record({"plate": text()}),
-    "access.presence": record({"plate": text(), "inside": flag()}),
-    "panel.duty": record({"device": text(), "within": _DURATION}),
-    "events.replay": record(
-        {
-            "stream": choice(stream.value for stream in Stream),
-            "first": {"type": ["integer", "string"]},
-            "last": {"type": ["integer", "string"]},
-        }
-    ),
-    "config.get": record({}),
-    "config.apply": record({"file": text("The site file's text, at most 128 KiB"), "trial": maybe(_DURATION)}),
+_FAMILIES: Final[Mapping[str, Schema]] = {"alarm": ALARM, "gate": GATE}
+_FORMS: Final[Mapping[str, Schema]] = {
+    "moment": moment(),
+    "number": number(),
+    "object": {"type": "object"},
+    "objects": some({"type": "object"}),
+    "readings": keyed(READING),
+    "text": text(),
+    "texts": some(text()),
+    "value": {"type": ["boolean", "number", "string"]},
+    "version": {"type": ["string", "integer"]},
 }
-"""Every command with its arguments."""
+
+
+_OF_SEVERAL_TYPES: Final[Mapping[type, Schema]] = {
+    Sequence: {"type": ["integer", "string"], "minimum": 1, "pattern": "^[0-9]{1,20}$"},
+    Version: {"type": ["string", "integer"], "minLength": 1, "maxLength": MAX_NAME, "minimum": 0},
+    PointValue: {"type": ["boolean", "number", "string"], "maxLength": MAX_NAME},
+}
+
+
+def fields(of: Fields) -> Schema:
+    """An object with these fields."""
+    return record({name: _field(one) for name, one in of.items()})
+
+
+def _field(one: Field) -> Schema:
+    schema = _kind(one.kind)
+    if one.says:
+        schema = {**schema, "description": one.says}
+    return schema if one.needed else maybe(schema)
+
+
+def _kind(kind: Kind) -> Schema:
+    match kind:
+        case Like(family, name):
+            schema: Schema = _FAMILIES[family]["properties"][name]
+            return schema
+        case Many(item):
+            return some(_kind(item), maxItems=MAX_ENTRIES)
+        case Record(inner):
+            return fields(inner)
+        case Anything(form):
+            return _FORMS[form]
+    return _single(kind)
+
+
+def _single(kind: Kind) -> Schema:
+    match kind:
+        case Text(most, least):
+            return {"type": "string", **({"minLength": least} if least else {}), "maxLength": most}
+        case Words(words):
+            return choice(words)
+        case Duration():
+            return {"type": "string", "pattern": f"^{DURATION}$"}
+        case Flag():
+            return flag()
+        case Count(most, least):
+            return {"type": "integer", "minimum": least, **({} if most == MAX_INTEGER else {"maximum": most})}
+        case FileText():
+            return text(maxLength=MAX_SITE_FILE_BYTES)
+    return dict(_OF_SEVERAL_TYPES[type(kind)])
+
+
+ARGS: Final[Mapping[str, Schema]] = {name: fields(one.arguments(on_site=False)) for name, one in FROM_AFAR.items()}
+"""The arguments of every command that may be signed."""
 
 _CLAIMS: Final = {
     "iss": text("Who asks"),
@@ -125,69 +147,7 @@ def claims() -> Schema:
     }
 
 
-_VERSION: Final = {"type": ["string", "integer"]}
-_STATE: Final = {name: GATE["properties"][name] for name in ("commanded", "actual", "verified")}
-_UNTIL: Final = moment("When it ends by itself; `for: 0s`: no result")
-_STANDS: Final = record({"alarm": text("The occurrence"), "state": ALARM["properties"]["state"]})
-
-RESULTS: Final[Mapping[str, Schema]] = {
-    "gate.open": record({"gate": text(), "decision": choice(("opened", "joined", "held-open")), **_STATE}),
-    "gate.hold": record({"gate": text(), "decision": choice(("opened", "held-open")), **_STATE}),
-    "gate.release": record({"gate": text(), **_STATE}),
-    "fire.confirm": record({"zone": text()}),
-    "alarm.acknowledge": _STANDS,
-    "alarm.verify": _STANDS,
-    "alarm.reset": record({"disabled": maybe(text("The device, which was silent: reset on site with a note"))}),
-    "alarm.shelve": record({"until": _UNTIL, "alarms": count("So many that stand")}),
-    "device.disable": record({"until": _UNTIL}),
-    "device.enable": record({}),
-    "zone.test": record({"until": _UNTIL}),
-    "read": record({"device": text(), "readings": keyed(READING, "By point")}),
-    "write": record({"point": text(), "value": {"type": ["boolean", "number", "string"], "description": "Read back"}}),
-    "picture": record({"picture": text("The `id` of the `picture.taken` that comes")}),
-    "inspection.run": record({}),
-    "inspection.cancel": record({}),
-    "access.update": record(
-        {
-            "list": text(),
-            "version": _VERSION,
-            "lines": maybe(count("In the list that is now in force")),
-            "missing": maybe(count("Parts that have still to come; nothing has changed yet", minimum=1)),
-        }
-    ),
-    "access.forget": record(
-        {
-            "lists": some(text(), "From which it was taken"),
-            "csv": some(text(), "Files of people in which it still stands"),
-            "events": count("In which it was blanked"),
-            "pictures": count("That were erased"),
-        }
-    ),
-    "access.export": record(
-        {
-            "plate": text(),
-            "lists": some({"type": "object"}, "Its line in each list"),
-            "inside": maybe({"type": "object", "description": "`kind`, `since`"}),
-            "recent": some({"type": "object"}, "`camera`, `at` (seconds since 1970), `late`"),
-            "events": some({"type": "object"}, "`type`, `time`, `data` of the kept events that name it"),
-            "more": count("Events left out, the oldest"),
-        }
-    ),
-    "access.presence": record({"inside": flag()}),
-    "panel.duty": record({}),
-    "events.replay": record(
-        {"stream": choice(stream.value for stream in Stream), "first": count(), "last": count("What is kept of it")}
-    ),
-    "config.get": record({"file": text("The site file's text"), "digest": text("Of it, SHA-256")}),
-    "config.apply": record(
-        {
-            "digest": text("Of the new site file"),
-            "previous": maybe(text("Of the one before")),
-            "changed": flag("false: it is the one that runs"),
-            "trial": maybe(number("Seconds after which the one before comes back")),
-        }
-    ),
-}
+RESULTS: Final[Mapping[str, Schema]] = {name: fields(one.result) for name, one in FROM_AFAR.items()}
 """What each command answers when it was carried out. Null in its place: there is nothing to say, or it is a repeat."""
 
 _ERROR: Final = record({"code": choice(ERRORS), "message": {"type": "string"}})

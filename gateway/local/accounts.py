@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-ROLES = ("guard", "steward", "technician")
-"""Each may do what those before it may."""
+from gateway.kinds import ROLES
+
 _SO_PEERGROUPS = 59
 """Linux 4.13, include/uapi/asm-generic/socket.h."""
 _MOST_GROUPS = 256

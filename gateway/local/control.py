@@ -21,7 +21,8 @@ from typing import Any
 import orjson
 
 from gateway.errors import GatewayError, NotAnswering
-from gateway.local.accounts import ROLES, Account, account_of
+from gateway.kinds import ROLES
+from gateway.local.accounts import Account, account_of
 from gateway.log import logger
 from gateway.model import Json
 

@@ -8,6 +8,7 @@ import orjson
 
 from gateway.clock import Clock
 from gateway.cloud import events
+from gateway.commands import COMMANDS
 from gateway.driver import Poller, Traced
 from gateway.errors import ConfigError
 from gateway.field.lines import Line
@@ -17,11 +18,9 @@ from gateway.model import Instant, Json, Reading, Stream, Value
 from gateway.settings.types import Settings
 
 LEAST_ROLES = {
-    "read": "guard",
-    "write": "technician",
+    **{ask: COMMANDS[ask].role for ask in ("read", "write", "camera.last")},
     "do": "guard",
     "access.import": "steward",
-    "camera.last": "technician",
 }
 """The lowest role that may ask; every account may look on."""
 

@@ -149,7 +149,7 @@ class Gateway:
         self._north = North(
             settings, journal, clock, self._supervision, self._inbox.put, takes_commands=not self.reduced, file=file
         )
-        self._people = People(self._inbox.put, clock, settings.site.performed)
+        self._people = People(self._inbox.put, clock)
         self._decisions = Decisions(
             lambda: brain(settings.site, self._seed),
             self._inbox,

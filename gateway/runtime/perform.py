@@ -9,9 +9,10 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
+from gateway.arguments import number, seconds
 from gateway.clock import Clock
-from gateway.cloud.commands import arguments
 from gateway.cloud.commands.replay import Replay
+from gateway.commands import TRIAL_S
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, LineDown, NotDone
 from gateway.log import logger
 from gateway.model import Errand, Json, Perform, Performed
@@ -88,8 +89,8 @@ def of_configuration(
 
     async def apply(act: Perform) -> Json:
         trial = act.args.get("trial")
-        seconds = arguments.TRIAL if trial is None else arguments.seconds(trial)
-        return await file.apply(str(act.args["file"]), seconds, act.by, answering(), interlock)
+        trial_s = TRIAL_S if trial is None else seconds(trial)
+        return await file.apply(str(act.args["file"]), trial_s, act.by, answering(), interlock)
 
     return {"config.get": get, "config.apply": apply}
 
@@ -98,7 +99,7 @@ def of_history(replay: Replay) -> Mapping[str, Errand]:
     """`events.replay`."""
 
     async def again(act: Perform) -> Json:
-        first, last = arguments.number(act.args["first"]), arguments.number(act.args["last"])
+        first, last = number(act.args["first"]), number(act.args["last"])
         return await replay.begin(str(act.args["stream"]), first, last)
 
     return {"events.replay": again}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cloud.commands.claims import KeyFile
 from gateway.cloud.mqtt.types import Broker, TlsFiles
+from gateway.commands import COMMANDS
 from gateway.config.device import Device as DeviceFile
 from gateway.config.device import ResetPoint
 from gateway.config.gates import Gate, Repeat
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 _BROKEN = frozenset({"open", "short"})
 """What a supervised contact reads when its wire is broken: the contact itself is not seen."""
 _WILL_DELAY_S = 10
-PERFORMED = frozenset({"events.replay", "config.get", "config.apply"})
-"""Commands that are carried out outside of the site (with `read`, whose arguments the site looks at itself)."""
 
 
 def site(file: SiteFile) -> SiteSettings:
@@ -67,7 +66,9 @@ def site(file: SiteFile) -> SiteSettings:
             for key, point in device.points.items()
             if point.write
         ),
-        performed=PERFORMED | ({"picture"} if file.cameras else frozenset()),
+        performed=frozenset(
+            name for name, one in COMMANDS.items() if one.outside and (file.cameras or not one.needs_cameras)
+        ),
         access=access_settings(file),
     )
 

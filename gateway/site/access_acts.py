@@ -7,9 +7,9 @@ they are worked on outside of the site.
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
+from gateway.arguments import Args
 from gateway.model import Effect, Emit, Instant, Json, Perform, Stream
 from gateway.site.answers import Answer, Asker, Done, Later, No
-from gateway.site.arguments import Args
 from gateway.site.gates import Gates, Opening, Settled
 from gateway.site.ids import Ids
 from gateway.site.passages import Passages

@@ -4,11 +4,11 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.arguments import Args, seconds
 from gateway.model import Effect, Emit, Instant, Json, Operate, Perform, ReadNow, Stream
 from gateway.site.alarms import Alarms, Watch
 from gateway.site.annunciator import Annunciator
 from gateway.site.answers import Answer, Asker, Done, Later, No
-from gateway.site.arguments import Args, seconds
 from gateway.site.gate import AFTER, UNKNOWN, by_command
 from gateway.site.gates import Gates
 from gateway.site.ids import Ids
@@ -197,7 +197,7 @@ class Acts:
         target = str(args["device"]).replace("/", ".")
         if target.partition(".")[0] not in self.settings.devices or not self.alarms.known(target):
             return No("bad-args", f"there is no {target}, or it has no alarm")
-        span = seconds(args["for"]) or 0.0
+        span = seconds(args["for"])
         if span == 0:
             yield from self._unshelve(target, now)
             return Done()
@@ -227,7 +227,7 @@ class Acts:
             return No("bad-args", f"there is no device {device}")
         if self.linkage.in_fire(device):
             return No("interlocked", "the device is in fire")
-        yield from self._take_out(device, seconds(args["for"]) or 0.0, asker.by, args.get("reason"), now)
+        yield from self._take_out(device, seconds(args["for"]), asker.by, args.get("reason"), now)
         return Done({"until": self.out.until(DISABLED + device)})
 
     def _take_out(self, device: str, span: float, by: str, reason: Json, now: Instant) -> Iterator[Effect]:
@@ -274,7 +274,7 @@ class Acts:
         zone = str(args["zone"])
         if zone != SITE and zone not in self.settings.zones:
             return No("bad-args", f"there is no zone {zone}")
-        span = seconds(args["for"]) or 0.0
+        span = seconds(args["for"])
         if span == 0:
             yield from self.linkage.end_test(zone, now)
             return Done()
@@ -303,10 +303,6 @@ class Acts:
             return No("interlocked", f"{ref} belongs to a gate, a linkage or the annunciator")
         yield Operate(asker.token, device, point, value, _expires(asker, now))
         return self._wait_for(device)
-
-    def perform(self, cmd: str, args: Args, asker: Asker) -> Iterator[Effect]:
-        """What is done outside of the site."""
-        yield Perform(asker.token, cmd, args, asker.by)
 
     def look(self, ref: Ref) -> ReadNow:
         """Read back what was written."""

@@ -7,7 +7,9 @@ nothing. The audit tells of a command once, when it is known what became of it.
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 
-from gateway.masks import without_plates
+from gateway.arguments import MAX_NOTE, MAX_PLATE
+from gateway.commands import COMMANDS
+from gateway.masks import masked, without_plates
 from gateway.model import (
     Command,
     Effect,
@@ -15,6 +17,7 @@ from gateway.model import (
     Instant,
     Json,
     Outcome,
+    Perform,
     Performed,
     Person,
     Quality,
@@ -23,7 +26,6 @@ from gateway.model import (
     Reply,
     Stream,
 )
-from gateway.site import arguments
 from gateway.site.acts import Act, Acts
 from gateway.site.answers import Answer, Asker, Done, Later, No, reply
 from gateway.site.deadlines import Deadlines
@@ -41,20 +43,6 @@ _LONGEST_REFUSED = 4096
 _READ_BACK = 2.0
 _COMMIT = 0.25
 """Seconds that the commit of a step may take; its order leaves after that, and the device's time runs from then."""
-
-_TOLD_ONCE = frozenset({"access.export"})
-"""What is kept of a plate is told, and not kept once more for repeats."""
-_NOT_BUILT = frozenset({"inspection.run", "inspection.cancel", "panel.duty"})
-
-_GUARD = frozenset({
-    "gate.open", "gate.hold", "gate.release", "fire.confirm", "alarm.acknowledge", "alarm.verify", "alarm.reset",
-    "alarm.shelve", "silence", "alarm.silence", "read",
-})  # fmt: skip
-_ROLES: Mapping[str, frozenset[str]] = {
-    "guard": _GUARD,
-    "steward": _GUARD | {"access.export", "access.presence", "access.show", "access.who"},
-}
-"""What who is on site may do; a technician everything."""
 
 _CODES = {"refused": "refused-by-device", "withdrawn": "interlocked"}
 
@@ -133,13 +121,14 @@ class Commands:
 
     def ask(self, item: Person, now: Instant) -> Iterator[Effect]:
         """Somebody on site asks."""
-        allowed = item.role == "technician" or item.cmd in _ROLES.get(item.role, frozenset())
+        declared = COMMANDS.get(item.cmd)
+        allowed = declared is not None and declared.may_on_site(item.role)
         asker = Asker(self._ids.order(), item.by, True, role=item.role)
         yield from self._do(_Pending(item, asker), "" if allowed else f"a {item.role} may not do that", now)
 
     def refuse(self, item: Refused, now: Instant) -> Iterator[Effect]:
         """A command that failed verification. One that was taken before is a repeat, whatever time it is now."""
-        args = None if item.args is None or item.cmd == "access.forget" else _brief(item.args)
+        args = None if item.args is None or _hides_args(item.cmd) else _brief(item.args)
         known = self._repeats.find(item.kid, item.jti) if item.signed and item.code == "expired" else None
         if known is not None and item.jti is not None:
             audit: dict[str, Json] = {
@@ -252,26 +241,28 @@ class Commands:
         if gate in self._acts.gates:
             device = self._acts.gates.get(gate).settings.held.device
         else:
-            device = str(who.args.get("point" if who.cmd == "write" else "device")).partition(".")[0]
+            device = str(who.args.get("device", who.args.get("point"))).partition(".")[0]
         return 0.0 if self._acts.linkage.silent(device) else _COMMIT
 
     def _try(self, pending: _Pending, forbidden: str, now: Instant) -> Generator[Effect, None, Answer]:
         who = pending.who
         act: Callable[..., Act] | None = self._table.get(who.cmd)
-        if act is None and who.cmd not in self._performed:
-            text = "this version does not do" if who.cmd in _NOT_BUILT else "there is no command"
+        declared = COMMANDS.get(who.cmd)
+        if declared is None or (act is None and who.cmd not in self._performed):
+            text = "there is no command" if declared is None else "this version does not do, or this site has no,"
             return No("unknown", f"{text} {who.cmd[:40]}")
         if forbidden:
             return No("not-allowed", forbidden)
+        held = self._interlocked() if declared.needs_quiet else None
+        if held is not None:
+            return No("interlocked", held)
+        try:
+            declared.check(who.args, on_site=pending.asker.on_site, entries=False)
+        except ValueError as error:
+            return No("bad-args", str(error))
         if act is None:
-            held = self._interlocked() if who.cmd == "config.apply" else None
-            if held is not None:
-                return No("interlocked", held)
-            yield from self._acts.perform(who.cmd, who.args, pending.asker)
+            yield Perform(pending.asker.token, who.cmd, who.args, pending.asker.by)
             return Later()
-        wrong = arguments.wrong(who.cmd, who.args)
-        if wrong is not None:
-            return No("bad-args", wrong)
         return (yield from act(who.args, pending.asker, now))
 
     def _repeated(
@@ -316,7 +307,7 @@ class Commands:
     def _keep(self, who: Command, answer: Done | No, audit: Mapping[str, Json] | None) -> Iterator[Effect]:
         """Keep the reply: a repeat gets it again."""
         kept = reply(who.jti, who.cmd, answer)
-        if isinstance(answer, Done) and (who.cmd in _TOLD_ONCE or len(repr(kept)) > _LONGEST_RESULT):
+        if isinstance(answer, Done) and (_tells_once(who.cmd) or len(repr(kept)) > _LONGEST_RESULT):
             kept = reply(who.jti, who.cmd, Done())
         yield from self._repeats.keep(who.kid, who.jti, {"reply": kept, "audit": audit})
 
@@ -329,16 +320,43 @@ class Commands:
 
     def _audit(self, pending: _Pending) -> dict[str, Json]:
         who = pending.who
-        args = arguments.brief({} if who.cmd == "access.forget" else who.args)
+        args = brief({} if _hides_args(who.cmd) else who.args)
         if isinstance(who, Person):
             told: dict[str, Json] = {"jti": None, "iss": "on-site", "sub": who.by, "account": who.account or None}
             return {**told, "kid": None, "cmd": who.cmd[:64], "args": args}
         return {"jti": who.jti, "iss": who.iss, "sub": who.sub, "kid": who.kid, "cmd": who.cmd[:64], "args": args}
 
 
+def _hides_args(cmd: str | None) -> bool:
+    return cmd is not None and cmd in COMMANDS and COMMANDS[cmd].hides_args
+
+
+def _tells_once(cmd: str) -> bool:
+    return cmd in COMMANDS and COMMANDS[cmd].tells_once
+
+
+def brief(args: Mapping[str, Json]) -> dict[str, Json]:
+    """The arguments as the audit keeps them: long ones cut, plates masked, whole files and lists not at all.
+
+    The audit is kept for longer than any plate may be.
+    """
+    kept: dict[str, Json] = {}
+    for name, value in list(args.items())[:32]:
+        if name == "plate":
+            kept[name] = masked(value[:MAX_PLATE] if isinstance(value, str) else None)
+        elif isinstance(value, str):
+            value = without_plates(value)  # noqa: PLW2901 - the same, as it may be kept
+            kept[name[:64]] = value if len(value) <= MAX_NOTE else f"{value[:100]}… ({len(value)} characters)"
+        elif value is None or isinstance(value, bool | int | float):
+            kept[name[:64]] = value
+        else:
+            kept[name[:64]] = f"({len(value)} entries)"
+    return kept
+
+
 def _brief(args: Mapping[str, Json]) -> dict[str, Json]:
     """Arguments of any form: their names are as hostile as they are."""
-    kept = {without_plates(name): value for name, value in arguments.brief(args).items()}
+    kept = {without_plates(name): value for name, value in brief(args).items()}
     if len(repr(kept)) > _LONGEST_REFUSED:
         return {name: f"({len(str(value))} characters)" for name, value in kept.items()}
     return kept

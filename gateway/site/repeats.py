@@ -8,19 +8,18 @@ the same one, sent again after the clock was set back.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from gateway.arguments import DAY_S
+from gateway.commands import COMMANDS
 from gateway.model import Command, Effect, Forget, Instant, Json, Remember
 from gateway.site.deadlines import Deadlines
 
 JTI = "jti/"
 """Deadline of the memory of a command."""
-URGENT = frozenset({"gate.open", "gate.hold", "gate.release", "fire.confirm"})
 
 _MEMORY = "command/"
 _FORGOTTEN = "commands-forgotten/"
 """By key: the latest signed `exp` of the commands that were forgotten."""
-_LONG = URGENT | {"write", "zone.test", "device.disable", "alarm.shelve"}
 _LEEWAY_S = 30.0
-_DAY_S = 24 * 3600.0
 _SHARE = 1000
 """Commands of one key that are remembered at once: a key that only reads must not stop another, nor fill memory."""
 _SHARE_URGENT = 10_000
@@ -56,7 +55,7 @@ class Repeats:
 
     def is_full(self, item: Command) -> bool:
         """So many commands of this key are remembered that it gets no more."""
-        urgent = item.cmd in URGENT
+        urgent = _is_urgent(item.cmd)
         return self._shares[item.kid, urgent] >= (_SHARE_URGENT if urgent else _SHARE)
 
     def may_be_one(self, item: Command) -> bool:
@@ -67,9 +66,10 @@ class Repeats:
 
     def begin(self, item: Command, now: Instant) -> Iterator[Effect]:
         """A command is taken; to be kept with the first `keep`."""
-        key, urgent = f"{_MEMORY}{item.kid}/{item.jti}", item.cmd in URGENT
-        long = item.cmd in _LONG or item.fresh or not now.synced
-        seconds = _DAY_S if long else item.exp - now.wall + _LEEWAY_S
+        key, urgent = f"{_MEMORY}{item.kid}/{item.jti}", _is_urgent(item.cmd)
+        declared = COMMANDS.get(item.cmd)
+        long = item.fresh or not now.synced or (declared is not None and declared.remembered_for_a_day)
+        seconds = DAY_S if long else item.exp - now.wall + _LEEWAY_S
         yield from self._deadlines.set(JTI + key, seconds, now, by_age=True)
         self._known[key] = _marks({"urgent": urgent, "exp": item.signed_exp})
         self._shares[item.kid, urgent] += 1
@@ -93,6 +93,10 @@ class Repeats:
         if isinstance(exp, int | float) and exp > self._forgotten.get(kid, 0.0):
             self._forgotten[kid] = float(exp)
             yield Remember(_FORGOTTEN + kid, float(exp))
+
+
+def _is_urgent(cmd: str) -> bool:
+    return cmd in COMMANDS and COMMANDS[cmd].urgent
 
 
 def _names(key: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import jwt
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.cloud.commands import arguments
+from gateway.commands import COMMANDS
 from gateway.contract.commands import ARGS
 from gateway.model import Command, Refused
 from tests.cloud.signing import CLOUD, DISTRICT, STRANGER, claims, encoded, refused, sign, verifier
@@ -82,7 +82,7 @@ def test_any_claims_of_a_listed_key(changes: dict[str, Any], cmd: str, args: Any
     if isinstance(result, Refused):
         assert result.signed or result.code == "bad-signature"  # what JSON cannot say (NaN) is no JWT
     else:
-        arguments.check(result.cmd, result.args)
+        COMMANDS[result.cmd].check(result.args)
 
 
 @given(JSON)

@@ -7,10 +7,12 @@ from typing import Any
 import yaml
 
 from gateway import __version__
+from gateway.arguments import HOUR_S
+from gateway.commands import FROM_AFAR
 from gateway.config.load import schema
 from gateway.config.reference import page
 from gateway.contract.asyncapi import document
-from gateway.contract.commands import claims
+from gateway.contract.commands import ARGS, RESULTS, claims
 from gateway.contract.events import schemas
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -30,7 +32,37 @@ def files() -> dict[str, str]:
     text = yaml.dump(document(__version__), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
     made = {f"schemas/{name}.json": _json(schema) for name, schema in schemas().items()}
     reference = {"site-file.md": page(schema("site"), schema("profile"))}
-    return {"asyncapi.yaml": _HEAD + text, **made, "schemas/command.json": _json(claims()), **reference}
+    return {
+        "asyncapi.yaml": _HEAD + text,
+        "mqtt.md": _with_tables((DOCS / "mqtt.md").read_text(encoding="utf-8")),
+        **made,
+        "schemas/command.json": _json(claims()),
+        **reference,
+    }
+
+
+def _with_tables(page: str) -> str:
+    """The page with its tables of commands made anew."""
+    answers = ["| command | without `allow` | `exp` - `iat` at most | result |", "| --- | --- | --- | --- |"]
+    arguments = ["| command | arguments | effect |", "| --- | --- | --- |"]
+    for name, command in FROM_AFAR.items():
+        life = f"{command.life_s:.0f} s" if command.life_s < HOUR_S else f"{command.life_s / HOUR_S:.0f} h"
+        allowed = "yes" if command.by_default else "no"
+        answers.append(f"| `{name}` | {allowed} | {life} | {_names(RESULTS[name])}{command.result_notes} |")
+        effect = f"{command.does}; {command.notes}" if command.notes else command.does
+        arguments.append(f"| `{name}` | {_names(ARGS[name])} | {effect} |")
+    return _put(_put(page, "answers", answers), "arguments", arguments)
+
+
+def _put(page: str, name: str, rows: list[str]) -> str:
+    before, mark, rest = page.partition(f"<!-- {name}: made from gateway/commands.py -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    return "".join((before, mark, *(f"{row}\n" for row in rows), end, after))
+
+
+def _names(schema: dict[str, Any]) -> str:
+    needed = schema.get("required", ())
+    return ", ".join(f"`{name}`{'' if name in needed else '?'}" for name in schema["properties"]) or "–"
 
 
 def _json(value: Any) -> str:

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from gateway.cloud.commands.claims import DEFAULT_ALLOW, longest_life
+from gateway.cloud.commands.claims import DEFAULT_ALLOW
+from gateway.commands import COMMANDS
 from gateway.contract.commands import ERRORS, RESULTS, claims
 from gateway.contract.events import EVENTS
 from gateway.kinds import PassageReason
@@ -80,7 +81,7 @@ def test_who_may_ask_how_long_and_what_is_answered() -> None:
         (
             cmd,
             "yes" if cmd in DEFAULT_ALLOW else "no",
-            lives[longest_life(cmd)],
+            lives[COMMANDS[cmd].life_s],
             [(name, "" if name in shape.get("required", ()) else "?") for name in shape.get("properties", {})],
         )
         for cmd, shape in RESULTS.items()

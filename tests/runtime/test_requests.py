@@ -18,7 +18,7 @@ class Desk:
 
     def __init__(self, say: Json = "said") -> None:
         self.asked: list[Person] = []
-        self.people = People(self.put, Clock(), {"config.apply", "events.replay"})
+        self.people = People(self.put, Clock())
         self._say = say
 
     async def put(self, item: Person) -> None:
@@ -53,8 +53,6 @@ async def test_everybody_gets_his_own_answer() -> None:
         {"by": 7},
         {"role": "owner"},
         {"role": None},
-        {"cmd": "config.apply", "args": {"file": 7}},
-        {"cmd": "events.replay", "args": {"stream": "alarm", "first": 2, "last": 1}},
     ],
 )
 async def test_what_is_no_request_never_reaches_the_site(wrong: dict[str, Any]) -> None:

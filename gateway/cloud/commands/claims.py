@@ -11,22 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.cloud.commands import arguments
+from gateway.commands import FROM_AFAR, CommandType
 from gateway.model import Instant, Json
 
 LEEWAY = 30.0
 """Seconds that the clocks of sender and gateway may differ."""
-MOVING = frozenset({"gate.open", "gate.hold", "gate.release", "fire.confirm", "write"})
-"""What moves something: such a command is short-lived, and needs a nonce while the clock is unsynced."""
-DEFAULT_ALLOW = frozenset({
-    "gate.open", "gate.hold", "gate.release", "fire.confirm", "alarm.acknowledge", "alarm.verify", "alarm.reset",
-    "alarm.shelve", "read", "picture", "inspection.run", "inspection.cancel", "access.update", "access.presence",
-    "panel.duty", "events.replay", "config.get",
-})  # fmt: skip
+DEFAULT_ALLOW = frozenset(name for name, one in FROM_AFAR.items() if one.by_default)
 """What a key without `allow` may ask for."""
 
-_LIFE_MOVING_S = 120.0
-_LIFE_S = 3600.0
 _LAST_SECOND = 253402300799.0  # 9999-12-31T23:59:59Z
 _JTI = 128
 _PERSON = 200
@@ -77,11 +69,6 @@ class Granted(NamedTuple):
     """A nonce of this process shows that it was not recorded before."""
 
 
-def longest_life(cmd: str) -> float:
-    """Seconds that `exp` may lie after `iat`."""
-    return _LIFE_MOVING_S if cmd in MOVING else _LIFE_S
-
-
 def said(claims: object) -> Said:
     """What can be told on of claims of any form; a `cmd` that is too long is cut, which makes it no command."""
     if not isinstance(claims, dict):
@@ -122,7 +109,8 @@ def judge(
     proven = _has_nonce(claims, nonces)
     wall = max(now.wall, floor)
     fresh = proven and (not now.synced or now.wall + LEEWAY < max(floor, born))
-    if cmd in MOVING and not now.synced and not fresh:
+    declared = FROM_AFAR.get(cmd or "")
+    if declared is not None and declared.moves and not now.synced and not fresh:
         raise Rejection("expired", "nonce: the clock here is not synced; `data.nonce` of the retained status is needed")
     _judge_times(claims, iat, exp, wall, fresh=fresh)
     # Who signs may count in whole seconds (RFC 7519, 2): within the first one both are taken for equal.
@@ -130,15 +118,14 @@ def judge(
         raise Rejection("expired", "iat: before the store here was begun, which remembers what was carried out")
     if cmd is None:
         raise Rejection("bad-args", "cmd: the name of a command")
-    if cmd not in arguments.SHAPES:
+    if declared is None:
         raise Rejection("unknown", f"{cmd!r} is no command")
     if cmd not in allow:
         raise Rejection("not-allowed", f"{cmd} is not in the list of this key")
     life = exp - iat
-    most = longest_life(cmd)
-    if life > most:
-        raise Rejection("bad-args", f"exp: {life:.0f} s after iat; {most:.0f} s at most for {cmd}")
-    args = _args(cmd, claims.get("args", {}))
+    if life > declared.life_s:
+        raise Rejection("bad-args", f"exp: {life:.0f} s after iat; {declared.life_s:.0f} s at most for {cmd}")
+    args = _args(declared, claims.get("args", {}))
     names = said(claims)
     if names.jti is None or names.iss is None or names.sub is None:
         raise Rejection("bad-args", f"jti, iss, sub: text of 1-{_JTI}, 1-{_PERSON}, 1-{_PERSON} characters")
@@ -174,12 +161,12 @@ def _time(claims: Mapping[str, object], name: str) -> float:
     return float(value)
 
 
-def _args(cmd: str, args: object) -> Mapping[str, Json]:
+def _args(declared: CommandType, args: object) -> Mapping[str, Json]:
     if not isinstance(args, dict):
         raise Rejection("bad-args", "args: a JSON object")
-    args = arguments.plain(cmd, args)
+    args = declared.plain(args)
     try:
-        arguments.check(cmd, args)
+        declared.check(args)
     except ValueError as error:
         raise Rejection("bad-args", f"args.{error}") from error
     return args

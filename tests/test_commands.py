@@ -1,7 +1,5 @@
-"""The arguments of each command."""
+"""The table of commands: the arguments of each, and that everything else is derived from it."""
 
-import re
-from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -9,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cloud.commands import arguments
+from gateway import arguments
+from gateway.commands import COMMANDS, FROM_AFAR, GRANTS
 from gateway.config import units
-from gateway.config.uplink import COMMANDS
+from gateway.config.uplink import ALLOWED
 from gateway.contract.commands import ARGS
 from gateway.model import Stream
 
@@ -91,20 +90,20 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
 
 
 def test_every_command_of_the_contract_is_known_and_no_other() -> None:
-    assert set(arguments.SHAPES) == set(ARGS) == set(GOOD)
-    assert set(COMMANDS) == set(arguments.SHAPES) | {"fire.reset", "fire.release"}
+    assert set(FROM_AFAR) == set(ARGS) == set(GOOD)
+    assert set(ALLOWED) == set(FROM_AFAR) | set(GRANTS)
 
 
 @pytest.mark.parametrize(("cmd", "args"), [(cmd, args) for cmd, cases in GOOD.items() for args in cases])
 def test_good(cmd: str, args: dict[str, Any]) -> None:
-    arguments.check(cmd, args)
+    COMMANDS[cmd].check(args)
     jsonschema.validate(args, ARGS[cmd])
 
 
 @pytest.mark.parametrize(("cmd", "args", "said"), BAD)
 def test_bad(cmd: str, args: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=f"^{said}"):
-        arguments.check(cmd, args)
+        COMMANDS[cmd].check(args)
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.lists(st.text(), max_size=2)
@@ -116,7 +115,7 @@ def test_what_passes_is_in_the_published_schema(cmd: str, data: st.DataObject) -
     names = sorted({*good, *ARGS[cmd].get("properties", {}), "x"})
     args = good | data.draw(st.dictionaries(st.sampled_from(names), VALUES, max_size=3))
     try:
-        arguments.check(cmd, args)
+        COMMANDS[cmd].check(args)
     except ValueError as error:
         said = str(error)
     else:
@@ -138,7 +137,7 @@ def test_durations_are_those_of_the_site_file(text: str) -> None:
 
 @given(st.sampled_from(list(Stream)), st.integers(1, 10**18))
 def test_a_sequence_as_number_and_as_text(stream: Stream, number: int) -> None:
-    arguments.check("events.replay", {"stream": stream.value, "first": f"{number:020d}", "last": number})
+    COMMANDS["events.replay"].check({"stream": stream.value, "first": f"{number:020d}", "last": number})
     assert arguments.number(f"{number:020d}") == number
 
 
@@ -164,11 +163,11 @@ SAME: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("cmd", "given", "meant"), SAME)
 def test_another_form_of_the_same(cmd: str, given: dict[str, Any], meant: dict[str, Any]) -> None:
-    made = arguments.plain(cmd, given)
+    made = COMMANDS[cmd].plain(given)
 
     assert made == meant
-    arguments.check(cmd, made)
-    assert arguments.plain(cmd, made) == made
+    COMMANDS[cmd].check(made)
+    assert COMMANDS[cmd].plain(made) == made
 
 
 @pytest.mark.parametrize(
@@ -184,17 +183,4 @@ def test_another_form_of_the_same(cmd: str, given: dict[str, Any], meant: dict[s
 )
 def test_what_says_two_things_is_refused(cmd: str, args: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"."):
-        arguments.check(cmd, arguments.plain(cmd, args))
-
-
-def test_the_page_has_the_arguments_of_every_command() -> None:
-    page = (Path(__file__).parents[2] / "docs/mqtt.md").read_text()
-    table = page.partition("\n## Commands\n")[2]
-    rows = re.findall(r"^\| `([a-z]+\.?[a-z]*)` \| ([^|]*) \| [^|]*\|$", table, re.MULTILINE)
-    told = {cmd: re.findall(r"`([a-z]+)`(\??)", names) for cmd, names in rows}
-    known = {
-        cmd: [(name, "" if argument.needed else "?") for name, argument in shape.items()]
-        for cmd, shape in arguments.SHAPES.items()
-    }
-
-    assert told == known
+        COMMANDS[cmd].check(COMMANDS[cmd].plain(args))

@@ -7,6 +7,7 @@ import click
 
 from gateway.cli import completion
 from gateway.cli.group import CANNOT, asking, commands, load_good, print_json, say
+from gateway.kinds import ROLES
 
 _PATIENCE = 65.0
 """Seconds: a reset waits for its device."""
@@ -19,7 +20,7 @@ _PATIENCE = 65.0
 @click.argument("command", metavar="[COMMAND]", required=False, shell_complete=completion.commands)
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=completion.arguments)
 @click.option("--by", metavar="NAME", help="Who asks: it stands in the audit, beside the account.")
-@click.option("--role", type=click.Choice(["guard", "steward", "technician"]), default="guard", show_default=True)
+@click.option("--role", type=click.Choice(ROLES), default="guard", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole reply.")
 def do(
     site: Path | None, command: str | None, arguments: tuple[str, ...], *, by: str | None, role: str, as_json: bool
@@ -34,10 +35,10 @@ def do(
     Example: site-gateway do site.yaml gate.release gate=north-in reason='fire is out' --by zhang
     Example: site-gateway do site.yaml zone.test zone=building-3 for=30m --by li --role technician
     """
-    from gateway.cli.asking import ARGS, usage
+    from gateway.commands import OFFERED, usage
 
     if site is None or command is None:
-        for name in ARGS:
+        for name in OFFERED:
             say(usage(name))
         return 0
     if by is None:
@@ -61,9 +62,9 @@ def do(
 
 
 def _hint(command: str) -> str:
-    from gateway.cli.asking import ARGS, usage
+    from gateway.commands import COMMANDS, usage
 
-    return f"It is: {usage(command)}" if command in ARGS else "site-gateway do prints all commands"
+    return f"It is: {usage(command)}" if command in COMMANDS else "site-gateway do prints all commands"
 
 
 def _read(arguments: tuple[str, ...]) -> dict[str, Any]:

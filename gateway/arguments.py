@@ -1,0 +1,260 @@
+"""What an argument of a command may be: kinds of values with their limits, and how each is checked. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+
+HOUR_S: Final = 3600.0
+DAY_S: Final = 24 * HOUR_S
+MAX_SITE_FILE_BYTES: Final = 128 << 10
+MAX_NAME: Final = 200
+MAX_NOTE: Final = 1000
+MAX_PLATE: Final = 32
+"""Characters."""
+MAX_ENTRIES: Final = 2000
+MAX_PARTS: Final = 10_000
+MAX_INTEGER: Final = (1 << 63) - 1
+
+DURATION: Final = r"[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d)"
+_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": HOUR_S, "d": DAY_S}
+
+
+def seconds(text: object) -> float:
+    """Seconds of `250ms`, `2s`, `5m`, `12h`, `7d`, as in the site file. Raises ValueError."""
+    if isinstance(text, str) and (match := re.fullmatch(DURATION, text, re.ASCII)):
+        return float(text.removesuffix(match[2])) * _UNITS_S[match[2]]
+    raise ValueError("a duration with its unit: 250ms, 2s, 5m, 12h, 7d")
+
+
+def number(value: object) -> int:
+    """A sequence number, also as the 20 digits of an event. Raises ValueError."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}", value, re.ASCII):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_INTEGER:
+        return value
+    raise ValueError("a sequence number from 1 on, as a number or as text of at most 20 digits")
+
+
+# ---- kinds of values ------------------------------------------------------------------------------
+
+
+class Kind(Protocol):
+    """What a field may hold."""
+
+    def check(self, value: object) -> None:
+        """Raises ValueError with what is allowed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text of so many characters."""
+
+    most: int = MAX_NAME
+    least: int = 1
+
+    def check(self, value: object) -> None:
+        """Raises ValueError."""
+        if not isinstance(value, str) or not self.least <= len(value) <= self.most:
+            raise ValueError(f"text of {self.least}-{self.most} characters")
+
+
+@dataclass(frozen=True, slots=True)
+class Name(Text):
+    """The name of a thing. `of`: the part of the site file that has it; empty: something else has."""
+
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One of these."""
+
+    words: tuple[str, ...]
+
+    def check(self, value: object) -> None:
+        """Raises ValueError."""
+        if not isinstance(value, str) or value not in self.words:
+            raise ValueError(f"one of {', '.join(self.words)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """Text such as `90s`, between `least_s` and `most_s`; `limits`: the same in words."""
+
+    least_s: float
+    most_s: float
+    limits: str
+
+    def check(self, value: object) -> None:
+        """Raises ValueError."""
+        if not self.least_s <= seconds(value) <= self.most_s:
+            raise ValueError(self.limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """True or false."""
+
+    def check(self, value: object) -> None:
+        """Raises ValueError."""
+        if not isinstance(value, bool):
+            raise ValueError("true or false")  # noqa: TRY004 - a wrong argument, not a wrong call
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A whole number."""
+
+    most: int = MAX_INTEGER
+    least: int = 0
+
+    def check(self, value: object) -> None:
+        """Raises ValueError."""
+        if not isinstance(value, int) or isinstance(value, bool) or not self.least <= value <= self.most:
+            raise ValueError(f"a whole number, {self.least}-{self.most}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """The number of an event, as number or text."""
+
+    def check(self, value: object) -> None:
+        """Raises ValueError."""
+        number(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Of a list: a number or text, as its owner counts."""
+
+    def check(self, value: object) -> None:
+        """Raises ValueError."""
+        if isinstance(value, str) and 1 <= len(value) <= MAX_NAME:
+            return
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_INTEGER:
+            raise ValueError("a whole number, or text")
+
+
+@dataclass(frozen=True, slots=True)
+class PointValue:
+    """What a point can be given: JSON has no NaN, a journal no number beyond 64 bits."""
+
+    def check(self, value: object) -> None:
+        """Raises ValueError."""
+        if isinstance(value, str) and len(value) <= MAX_NAME:
+            return
+        if not isinstance(value, bool | int | float) or not abs(value) <= MAX_INTEGER:
+            raise ValueError("true, false, a number of 64 bits, or a word")
+
+
+@dataclass(frozen=True, slots=True)
+class FileText:
+    """The text of a site file."""
+
+    def check(self, value: object) -> None:
+        """Raises ValueError."""
+        if not isinstance(value, str) or not value or len(value.encode()) > MAX_SITE_FILE_BYTES:
+            raise ValueError("the text of a site file, 128 KiB at most")
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """A list, `MAX_ENTRIES` long at most."""
+
+    item: Kind
+
+    def check(self, value: object) -> None:
+        """Raises ValueError."""
+        self.check_length(value)
+        for place, item in enumerate(value if isinstance(value, list) else ()):
+            try:
+                self.item.check(item)
+            except ValueError as error:
+                raise ValueError(f"[{place}] {error}") from error
+
+    def check_length(self, value: object) -> None:
+        """The list, but not what is in it: two thousand entries are no work for a step of the site."""
+        if not isinstance(value, list) or len(value) > MAX_ENTRIES:
+            raise ValueError(f"a list of at most {MAX_ENTRIES}")
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """In results: what a field of the events of this family (`alarm`, `gate`) holds."""
+
+    family: str
+    name: str
+
+    def check(self, value: object) -> None:
+        """Everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """In results: what is not limited. `form`: of which kind."""
+
+    form: Literal["moment", "number", "object", "objects", "readings", "text", "texts", "value", "version"]
+
+    def check(self, value: object) -> None:
+        """Everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """An argument, or a field of a result."""
+
+    kind: Kind
+    zh: str = ""
+    """What people on site read beside it."""
+    says: str = ""
+    """For the schemas."""
+    needed: bool = True
+    """Else it may be left out or null."""
+    on_site: bool = False
+    """Only people on site may give it."""
+
+
+Fields = Mapping[str, Field]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An object with exactly these fields."""
+
+    fields: Fields
+
+    def check(self, value: object) -> None:
+        """Raises ValueError."""
+        if not isinstance(value, dict):
+            raise ValueError(", ".join(self.fields))  # noqa: TRY004 - a wrong argument, not a wrong call
+        check_fields(value, self.fields)
+
+
+def check_fields(values: Mapping[str, object], fields: Fields, *, entries: bool = True) -> None:
+    """Exactly these fields; without `entries` lists are measured and not read. Raises ValueError."""
+    for name in values:
+        if name not in fields:
+            raise ValueError(f"{name[:60]!r}: found an argument that is not known; {', '.join(fields) or 'none'}")
+    for name, one in fields.items():
+        value = values.get(name)
+        if value is None:
+            if one.needed:
+                raise ValueError(f"{name}: is missing")
+            continue
+        try:
+            if isinstance(one.kind, Many) and not entries:
+                one.kind.check_length(value)
+            else:
+                one.kind.check(value)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+
+
+Args = Mapping[str, Any]
+
+
+def maybe(kind: Kind, zh: str = "", says: str = "", *, on_site: bool = False) -> Field:
+    """A field that may be left out or null."""
+    return Field(kind, zh, says, needed=False, on_site=on_site)

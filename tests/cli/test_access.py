@@ -140,7 +140,7 @@ class Daemon:
             bytes(16),
         )
         self.clock = Clock()
-        self.people = People(self.put, self.clock, ())
+        self.people = People(self.put, self.clock)
         self.lists = PlateLists(list_settings(file), self.put, self.clock)
         self.table = self.lists.errands(self.erase, self.naming)
         self.inputs: list[Input] = []

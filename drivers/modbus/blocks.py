@@ -10,7 +10,7 @@ from functools import lru_cache
 from math import inf
 from typing import NamedTuple
 
-from drivers.modbus.settings import Device, Point, Table
+from drivers.modbus.settings import ModbusDevice, ModbusPoint, ModbusTable
 from drivers.modbus.wiretime import WireTime
 from gateway.model import Lane
 
@@ -20,10 +20,10 @@ _TCP_GAP = 125
 class Span(NamedTuple):
     """One read: `length` registers or bits from `start`, and the points that lie in it."""
 
-    table: Table
+    table: ModbusTable
     start: int
     length: int
-    points: tuple[Point, ...]
+    points: tuple[ModbusPoint, ...]
 
     @property
     def lane(self) -> Lane:
@@ -36,13 +36,13 @@ class Span(NamedTuple):
         return min(point.every for point in self.points)
 
 
-def plan(device: Device, points: Iterable[Point], time: WireTime, longest: float = inf) -> list[Span]:
+def plan(device: ModbusDevice, points: Iterable[ModbusPoint], time: WireTime, longest: float = inf) -> list[Span]:
     """The reads that cover each of `points` exactly once.
 
     `longest`: on a bus, no read of the normal lane takes more seconds of wire than this (unless one value
     alone does), so that it does not hold up what is urgent.
     """
-    tables: dict[Table, list[Point]] = {}
+    tables: dict[ModbusTable, list[ModbusPoint]] = {}
     for point in points:
         tables.setdefault(point.table, []).append(point)
     spans: list[Span] = []
@@ -55,7 +55,7 @@ def plan(device: Device, points: Iterable[Point], time: WireTime, longest: float
     return spans
 
 
-def narrow(device: Device, span: Span) -> list[Span]:
+def narrow(device: ModbusDevice, span: Span) -> list[Span]:
     """Two reads for the same points, after the device has refused this one; empty if it cannot be split."""
     if span.points[0].is_bit and device.fixed_bits is not None:
         return []
@@ -69,18 +69,18 @@ def narrow(device: Device, span: Span) -> list[Span]:
     return [_span(lower), _span(upper)]
 
 
-def _fixed(device: Device, points: Sequence[Point], count: int) -> list[Span]:
+def _fixed(device: ModbusDevice, points: Sequence[ModbusPoint], count: int) -> list[Span]:
     """Reads of exactly `count` bits; where they begin does not depend on which points are wanted."""
     table = points[0].table
     own = [point.address for point in device.points if point.table == table]
     origin = min(own, default=min(point.address for point in points))
-    windows: dict[int, list[Point]] = {}
+    windows: dict[int, list[ModbusPoint]] = {}
     for point in points:
         windows.setdefault((point.address - origin) // count, []).append(point)
     return [Span(table, max(0, origin + number * count), count, tuple(windows[number])) for number in sorted(windows)]
 
 
-def _by_lane(device: Device, points: Sequence[Point], time: WireTime, longest: float) -> list[Span]:
+def _by_lane(device: ModbusDevice, points: Sequence[ModbusPoint], time: WireTime, longest: float) -> list[Span]:
     """On a bus the urgent reads stay short: a point of a later lane comes along only where that is free."""
     spans: list[Span] = []
     for lane in sorted({point.lane for point in points}):
@@ -95,7 +95,7 @@ def _by_lane(device: Device, points: Sequence[Point], time: WireTime, longest: f
     return spans
 
 
-def _host(spans: Sequence[Span], point: Point) -> int | None:
+def _host(spans: Sequence[Span], point: ModbusPoint) -> int | None:
     """The first read in which the point lies anyway, at least as often as it wants."""
     for at, span in enumerate(spans):
         inside = span.start <= point.address and point.address + point.count <= span.start + span.length
@@ -104,7 +104,7 @@ def _host(spans: Sequence[Span], point: Point) -> int | None:
     return None
 
 
-def _cheapest(device: Device, points: Iterable[Point], time: WireTime, longest: float) -> list[Span]:
+def _cheapest(device: ModbusDevice, points: Iterable[ModbusPoint], time: WireTime, longest: float) -> list[Span]:
     """The cheapest reads that cover the points, in the order of their addresses."""
     ordered = sorted(points, key=_place)
     if not ordered:
@@ -155,17 +155,17 @@ def _cuts(
     return tuple(reversed(cuts))
 
 
-def _limits(device: Device, time: WireTime, *, bits: bool) -> tuple[int, float]:
+def _limits(device: ModbusDevice, time: WireTime, *, bits: bool) -> tuple[int, float]:
     """The most that one read may cover, and the widest gap in it."""
     gap = device.max_gap if device.max_gap is not None else inf if time.bus else _TCP_GAP
     return device.max_bits if bits else device.max_registers, gap
 
 
-def _span(points: Sequence[Point]) -> Span:
+def _span(points: Sequence[ModbusPoint]) -> Span:
     start = min(point.address for point in points)
     end = max(point.address + point.count for point in points)
     return Span(points[0].table, start, end - start, tuple(points))
 
 
-def _place(point: Point) -> tuple[int, int, str]:
+def _place(point: ModbusPoint) -> tuple[int, int, str]:
     return point.address, point.count, point.name

@@ -14,27 +14,28 @@ kept from a lost connection, hands out twice or one behind, or that another mast
 
 import asyncio
 import select
+from contextlib import suppress
+from typing import NamedTuple
 
+from drivers.modbus.connection import ModbusConnection, Oddities, Trace
 from drivers.modbus.frames import (
     READ_COILS,
     READ_HOLDING,
     REFUSED,
     WRITE_COIL,
-    Answer,
     Ask,
-    Found,
+    FoundAnswer,
+    ModbusAnswer,
     Seal,
     read,
     read_request,
     read_requests,
     search,
+    trimmed,
     whole_frames,
 )
 from drivers.modbus.pairing import Pairing
-from drivers.modbus.proof import Proof, Waits
 from drivers.modbus.timerfd import TimerFd
-from drivers.modbus.trace import Oddities, Trace
-from drivers.modbus.wire import Connection
 from drivers.modbus.wiretime import WireTime
 from gateway.errors import DeviceSilent, GaveWay, LineDown
 
@@ -52,9 +53,31 @@ _GLITCH = 2
 
 _LONGEST_STRAYS = 512
 """Bytes that are looked through for the words of others."""
+_PROVED_S = 10.0
+"""So long after a proof a frame that nobody asked for makes reads wary, and nothing more: a converter that hands out
+everything twice is lived with."""
+_LONGEST_DRAIN_S = 1.0
+"""The longest that the input is drained after a frame that nobody asked for."""
+_QUESTIONS = 6
+"""The most that are asked for one proof: some may be refused, because the device knows only what it is planned for."""
+_PROOFS = 2
+"""So many right answers prove the pairing; and the most proofs that a read waits for."""
+_NOT_SO = (1, 2, 3)
+"""Exceptions that mean the question and not the moment."""
 
 
-class BusWire(Connection):
+class Waits(NamedTuple):
+    """How long a request may take, in seconds."""
+
+    timeout: float
+    """From the last byte sent to the first one received."""
+    silence: float
+    """What the device wants before a request."""
+    ceiling: float
+    """Its longest answer time."""
+
+
+class BusWire(ModbusConnection):
     """RTU: one request at a time.
 
     `pairing`: the line's, over all its connections. `packed`: a converter hands on whole answers. `drain`: seconds in
@@ -81,7 +104,7 @@ class BusWire(Connection):
         self._seal = seal
         self._packed = packed
         self._ask: Ask | None = None
-        self._answer: asyncio.Future[Answer] | None = None
+        self._answer: asyncio.Future[ModbusAnswer] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._input = b""
         self.shape = b""
@@ -112,7 +135,7 @@ class BusWire(Connection):
         self._overdue: Ask | None = None
         self._waker: asyncio.Future[None] | None = None
         self._clock = TimerFd(self.loop)
-        self._proof = Proof(self, pairing, drain)
+        self._proof = _Proof(self, pairing, drain)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open; what was kept from an earlier one may come first."""
@@ -124,7 +147,9 @@ class BusWire(Connection):
             self._unread.register(found, select.POLLIN)
         super().connection_made(transport)
 
-    async def ask(self, ask: Ask, timeout: float, silence: float, ceiling: float, *, confirm: bool = False) -> Answer:
+    async def ask(
+        self, ask: Ask, timeout: float, silence: float, ceiling: float, *, confirm: bool = False
+    ) -> ModbusAnswer:
         """The answer to one request.
 
         `timeout`: seconds from the last byte sent to the first one received. `silence`: what the device wants
@@ -140,7 +165,7 @@ class BusWire(Connection):
             await self._learn_echo(ask, waits)
         return await self.exchange(ask, waits)
 
-    async def read_back(self, ask: Ask, timeout: float, silence: float, ceiling: float) -> Answer:
+    async def read_back(self, ask: Ask, timeout: float, silence: float, ceiling: float) -> ModbusAnswer:
         """As `ask`, after a write whose reply was not right: the late reply is not waited for, nor is a proof."""
         self._reads, self._yields = True, False
         self._at_once = True
@@ -243,7 +268,7 @@ class BusWire(Connection):
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
 
-    def expire(self, answer: asyncio.Future[Answer], turns: int = 2) -> None:
+    def expire(self, answer: asyncio.Future[ModbusAnswer], turns: int = 2) -> None:
         """As for every connection; but an answer that has begun gets the time that the rest needs on the wire."""
         ask = self._ask
         if turns or ask is None or not self._patient or answer.done():
@@ -255,7 +280,7 @@ class BusWire(Connection):
         else:
             super().expire(answer, 0)
 
-    async def exchange(self, ask: Ask, waits: Waits, base: Ask | None = None) -> Answer:
+    async def exchange(self, ask: Ask, waits: Waits, base: Ask | None = None) -> ModbusAnswer:
         """Send one request and wait for its answer. `base`: the request that it stands for, in another shape."""
         timeout, silence, ceiling = waits
         self._longest = max(self._longest, ceiling)
@@ -263,7 +288,7 @@ class BusWire(Connection):
         transport = self.writer()
         self._input, self._overdue, self._patient, self._in_haste = b"", None, True, False
         self._mine, self._unheard = ask.frame, False
-        answer: asyncio.Future[Answer] = self.loop.create_future()
+        answer: asyncio.Future[ModbusAnswer] = self.loop.create_future()
         self._ask, self._answer = ask, answer
         transport.write(ask.frame)
         now = self.loop.time()
@@ -387,13 +412,184 @@ class BusWire(Connection):
         except DeviceSilent:
             return
 
-    def _hear(self, found: Found, ask: Ask) -> None:
+    def _hear(self, found: FoundAnswer, ask: Ask) -> None:
         """Learn whether the adapter has an echo. Where it had none, our own question again is another master's."""
         self._copies = self._copies + 1 if found.echoed else 0
         if found.echoed:
             self.echoes = self.echoes is not False or self._copies >= _COPIES
         elif found.start <= _GLITCH and not ask.alike:
             self.echoes = False
+
+
+class _Proof:
+    """What is in doubt on one connection.
+
+    `drain`: seconds that the input is drained where nothing else says how long.
+    """
+
+    def __init__(self, bus: "BusWire", pairing: Pairing, drain: float) -> None:
+        self._bus = bus
+        self._pairing = pairing
+        self._drain = drain
+        self._doubt = "opened"
+        """Why answers may not belong to their questions, on the whole line; empty: they do."""
+        self._lost: dict[int, set[bytes]] = {}
+        """By unit, the shapes of what it may still answer though nobody waits for it any more."""
+        self._shifted = False
+        """An answer seems to be held back until the next question."""
+        self._proved = -_PROVED_S
+        self._answering: dict[int, None] = {}
+        """Units whose last question was answered."""
+
+    # ---- what happened --------------------------------------------------------------------------------
+
+    def answered(self, unit: int) -> None:
+        """A question to it was answered with data."""
+        self._answering[unit] = None
+
+    def lost(self, ask: Ask) -> None:
+        """Nobody waits for its answer any more, and it may still come."""
+        self._lost.setdefault(ask.unit, set()).add(ask.head)
+
+    def missed(self, ask: Ask, *, shifted: bool) -> None:
+        """It had no answer in time. `shifted`: something came instead that was not asked for."""
+        self.lost(ask)
+        if ask.unit in self._answering:
+            del self._answering[ask.unit]
+            self._doubt = self._doubt or "time-out"
+        self._shifted = self._shifted or shifted
+
+    def came_late(self, ask: Ask) -> None:
+        """The answer that was waited for in vain is here: nothing else can come."""
+        self._answering[ask.unit] = None
+        if self._doubt == "time-out":
+            self._doubt = ""
+        if self._lost.get(ask.unit) == {ask.head}:
+            del self._lost[ask.unit]
+
+    def stray(self, longest: float) -> float:
+        """Something came that nobody asked for. Seconds to drain the input from now on."""
+        if self._doubt == "opened" or self._bus.now() - self._proved < _PROVED_S:
+            return 0.0
+        drain = 0.0 if self._doubt == "stray" else self.drain(longest)
+        self._doubt = "stray"
+        return drain
+
+    def drain(self, longest: float) -> float:
+        """The longest that what is on its way may take. `longest`: answer time of the units that were asked, or 0."""
+        return min(longest or self._drain, _LONGEST_DRAIN_S)
+
+    # ---- what is asked --------------------------------------------------------------------------------
+
+    async def read_back(self, ask: Ask, waits: Waits) -> ModbusAnswer:
+        """The answer to a read that may not wait for a proof: its shape is one that nothing on its way can have."""
+        return await self._read(ask, waits, confirm=True)
+
+    async def read(self, ask: Ask, waits: Waits, *, confirm: bool) -> ModbusAnswer:
+        """The answer to a read, after a proof where one is needed. Raises LineDown, DeviceSilent (GaveWay)."""
+        for _ in range(0 if self._pairing.brief else _PROOFS):
+            await self._bus.turn(ask, waits.silence)
+            if not self._doubt and all(head[1] != ask.head[1] for head in self._lost.get(ask.unit, ())):
+                break
+            refusal = await self._prove(ask, waits)
+            if refusal is not None:
+                return refusal
+        return await self._read(ask, waits, confirm=confirm or self._pairing.brief)
+
+    async def _read(self, ask: Ask, waits: Waits, *, confirm: bool) -> ModbusAnswer:
+        """Ask in a shape that no other answer has, or behind a question of another shape."""
+        pairing = self._pairing
+        shape = pairing.plain(ask)
+        changes = confirm or pairing.wary_until > self._bus.now()
+        other = pairing.other(ask) if changes or shape.head == self._bus.shape else None
+        shape = other or shape
+        if other is None and (changes or not pairing.is_own(ask, shape)):
+            spacer = pairing.spacer(shape, self._bus.shape, tuple(self._answering))
+            if spacer is not None:
+                await self._ask_aside(ask, spacer, waits)
+        answer = await self._bus.exchange(shape, waits, ask)
+        if answer in _NOT_SO and shape.size != ask.size:
+            pairing.refused(ask, shape)
+            return await self._read(ask, waits, confirm=confirm)
+        return answer if isinstance(answer, int) or shape.size == ask.size else trimmed(ask, answer)
+
+    async def _ask_aside(self, ask: Ask, question: Ask, waits: Waits) -> ModbusAnswer:
+        """Put another question than the wanted one. One to another unit that is not answered is no miss of ours."""
+        try:
+            return await self._bus.exchange(question, waits, ask)
+        except GaveWay:
+            raise
+        except DeviceSilent:
+            if question.unit != ask.unit:
+                raise GaveWay(sent=False) from None
+            raise
+
+    async def _prove(self, ask: Ask, waits: Waits) -> int | None:
+        """Two questions whose answers can be no others', and their right answers behind one another.
+
+        Units and converters work in order, so nothing old comes after these. Where nothing else can be asked than what
+        is asked anyway, a question that nobody answers takes out what is held back. Returns the code of a refusal that
+        is meant for whatever is asked.
+        """
+        if self._shifted:
+            await self._flush(waits)
+        asked: set[bytes] = set()
+        proofs = 0
+        for _ in range(_QUESTIONS):
+            question = self._pairing.challenge(ask, asked, tuple(self._answering))
+            if question.head in asked or proofs == _PROOFS:
+                break
+            asked.add(question.head)
+            try:
+                answer = await self._challenge(ask, question, waits, alive=proofs > 0)
+            except LineDown:
+                self._pairing.lost_in_proof(proofs > 0)
+                raise
+            if isinstance(answer, bytes):
+                proofs += 1
+            elif answer is not None and not self._is_of_the_question(ask, question, answer, waits):
+                return answer
+        if proofs < _PROOFS and self._doubt:
+            await self._flush(waits)
+        self._doubt = ""
+        self._proved = self._bus.now()
+        self._lost.pop(ask.unit, None)
+        return None
+
+    async def _challenge(self, ask: Ask, question: Ask, waits: Waits, *, alive: bool) -> ModbusAnswer | None:
+        """One question; None if a unit that is `alive` does not answer it, because it knows only what is planned."""
+        try:
+            return await self._ask_aside(ask, question, waits)
+        except GaveWay:
+            raise
+        except DeviceSilent:
+            if self._shifted:
+                self._pairing.unproved(self._bus.now())
+            elif alive and question.size != ask.size:
+                return None
+            raise
+
+    def _is_of_the_question(self, ask: Ask, question: Ask, code: int, waits: Waits) -> bool:
+        """Whether a refusal may be that of the count, or of a lost question, so that another one may be answered."""
+        if ask.unit in self._lost:  # it may be that of the lost question, and the one to this may be yet to come
+            self._bus.be_quiet(ask.unit, self._bus.now() + waits.ceiling)
+            del self._lost[ask.unit]
+            return True
+        if code not in _NOT_SO:
+            return False
+        self._pairing.refused(ask, question)
+        return question.frame != ask.frame
+
+    async def _flush(self, waits: Waits) -> None:
+        """Ask a unit that is not there: what is held back until the next question comes, and nothing after it."""
+        nobody = self._pairing.nobodys()
+        if not nobody.unit:
+            return
+        wait = self.drain(waits.ceiling)
+        with suppress(DeviceSilent):
+            await self._bus.exchange(nobody, Waits(wait, waits.silence, wait))
+        self._lost.pop(nobody.unit, None)
+        self._shifted = False
 
 
 def _wake(waker: asyncio.Future[None] | None) -> None:

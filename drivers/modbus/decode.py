@@ -9,7 +9,7 @@ from decimal import Decimal
 from math import inf, isfinite
 from struct import Struct
 
-from drivers.modbus.settings import Point, Supervised
+from drivers.modbus.settings import ModbusPoint, SupervisedWindows
 from gateway.driver import Decoded
 from gateway.model import Quality, Reason
 
@@ -28,7 +28,7 @@ LEAST, MOST = -(2**63), 2**64 - 1
 _GOOD = Quality.GOOD
 
 
-def compile_point(point: Point, start: int) -> Decode:
+def compile_point(point: ModbusPoint, start: int) -> Decode:
     """A decoder of `point` for reads whose first register or bit is `start`."""
     if point.is_bit:
         return _bit_of_table(point, point.address - start)
@@ -87,7 +87,7 @@ def ratio(scale: float, offset: float) -> tuple[int, int, int]:
     return int(factor * divisor), int(addend * divisor), divisor
 
 
-def _number(point: Point, raw: Raw, at: int) -> Decode:
+def _number(point: ModbusPoint, raw: Raw, at: int) -> Decode:
     unit, values = point.unit, point.values
     uncertain = point.kind in ("float32", "float64", "bcd16")
     plain = (point.scale, point.offset) == (1.0, 0.0)
@@ -119,7 +119,7 @@ def _number(point: Point, raw: Raw, at: int) -> Decode:
     return decode
 
 
-def _bool(point: Point, raw: Raw, at: int) -> Decode:
+def _bool(point: ModbusPoint, raw: Raw, at: int) -> Decode:
     none = _none(point, at)
     invalid = _bad(point.unit, Reason.INVALID)
     mask = 0xFFFF if point.bit is None else 1 << point.bit
@@ -136,25 +136,25 @@ def _bool(point: Point, raw: Raw, at: int) -> Decode:
     return decode
 
 
-def _bit_of_table(point: Point, at: int) -> Decode:
+def _bit_of_table(point: ModbusPoint, at: int) -> Decode:
     byte, mask = at >> 3, 1 << (at & 7)
     states = _states(point)
     return lambda data: states[data[byte] & mask != 0]
 
 
-def _states(point: Point) -> tuple[Decoded, Decoded]:
+def _states(point: ModbusPoint) -> tuple[Decoded, Decoded]:
     """What a wire's 0 and 1 mean."""
     return _state(point, value=point.invert), _state(point, value=not point.invert)
 
 
-def _state(point: Point, *, value: bool) -> Decoded:
+def _state(point: ModbusPoint, *, value: bool) -> Decoded:
     text = None if point.values is None else point.values.get(int(value))
     if point.values is not None and text is None:
         return _bad(point.unit, Reason.INVALID)
     return Decoded(value, text, point.unit, _GOOD, None)
 
 
-def _supervised(point: Point, raw: Raw, at: int, windows: Supervised) -> Decode:
+def _supervised(point: ModbusPoint, raw: Raw, at: int, windows: SupervisedWindows) -> Decode:
     ranges = (
         ("alarm", *windows.alarm),
         ("normal", *windows.normal),
@@ -176,7 +176,7 @@ def _supervised(point: Point, raw: Raw, at: int, windows: Supervised) -> Decode:
     return decode
 
 
-def _text(point: Point, at: int) -> Decode:
+def _text(point: ModbusPoint, at: int) -> Decode:
     unit, characters = point.unit, point.characters
     end = at + 2 * point.count
     swapped = endian(point.order) == "<"
@@ -191,7 +191,7 @@ def _text(point: Point, at: int) -> Decode:
     return decode
 
 
-def _none(point: Point, at: int) -> Callable[[bytes], bool] | None:
+def _none(point: ModbusPoint, at: int) -> Callable[[bytes], bool] | None:
     """Whether the raw contents are among those that mean "no value"; None if there are no such."""
     if not point.invalid:
         return None

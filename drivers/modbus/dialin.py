@@ -13,9 +13,8 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from types import TracebackType
 from typing import Self, cast
 
+from drivers.modbus.connection import ModbusConnection, Oddities
 from drivers.modbus.settings import LineSettings
-from drivers.modbus.trace import Oddities
-from drivers.modbus.wire import Connection
 from gateway.errors import LineDown
 
 REGISTER_WITHIN_S = 10.0
@@ -76,7 +75,7 @@ class DialIn:
             caller.expected = expected
             self._wait(expected, caller)
 
-    async def take(self, line: str, wire: Connection, timeout: float) -> None:
+    async def take(self, line: str, wire: ModbusConnection, timeout: float) -> None:
         """Give the connection that was made for this line to `wire`. Raises LineDown."""
         expected = self._expected[line]
         try:
@@ -218,7 +217,7 @@ class _Caller(asyncio.Protocol):
         self.expected: _Expected | None = None
         self._port = port
         self._said = b""
-        self._wire: Connection | None = None
+        self._wire: ModbusConnection | None = None
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -251,7 +250,7 @@ class _Caller(asyncio.Protocol):
         if self._wire is not None:
             self._wire.connection_lost(exc)
 
-    def hand_over(self, wire: Connection) -> None:
+    def hand_over(self, wire: ModbusConnection) -> None:
         """The line takes the connection: what was said meanwhile is for it."""
         transport, self._wire = self._transport, wire
         if transport is None:

@@ -17,7 +17,7 @@ from drivers.modbus.frames import (
     write_one,
     write_registers,
 )
-from drivers.modbus.settings import Point, Pulse
+from drivers.modbus.settings import ModbusPoint, ModbusPulse
 from gateway.errors import ConfigError
 from gateway.model import Value
 
@@ -29,7 +29,7 @@ class UnfitValueError(ConfigError, ValueError):
     """The value cannot be written to that point; nothing was sent."""
 
 
-def encode(unit: int, point: Point, value: Value, seal: Seal) -> Ask:
+def encode(unit: int, point: ModbusPoint, value: Value, seal: Seal) -> Ask:
     """The request that writes `value` to a writable point.
 
     A bool takes True, False, 1 and 0; with a `pulse` also a float: the seconds of the module's own pulse,
@@ -49,7 +49,7 @@ def encode(unit: int, point: Point, value: Value, seal: Seal) -> Ask:
     return write_registers(unit, point.address, words, seal)
 
 
-def to_words(point: Point, value: Value) -> bytes:
+def to_words(point: ModbusPoint, value: Value) -> bytes:
     """The registers that hold `value`, as they go over the wire. Raises UnfitValueError."""
     if point.kind == "text":
         return _text(point, value)
@@ -66,7 +66,7 @@ def to_words(point: Point, value: Value) -> bytes:
     return swap_words(data) if swaps_words(point.order) else data
 
 
-def _number(point: Point, value: Value) -> Fraction:
+def _number(point: ModbusPoint, value: Value) -> Fraction:
     """The raw number of a value, before rounding."""
     if isinstance(value, str):
         named = [number for number, word in (point.values or {}).items() if word == value]
@@ -87,7 +87,7 @@ def _number(point: Point, value: Value) -> Fraction:
     return (exact * divisor - addend) / factor
 
 
-def _truth(point: Point, value: Value) -> bool:
+def _truth(point: ModbusPoint, value: Value) -> bool:
     if not isinstance(value, str) and value in (0, 1):
         return bool(value) is not point.invert
     named = [number for number, word in (point.values or {}).items() if word == value]
@@ -96,7 +96,7 @@ def _truth(point: Point, value: Value) -> bool:
     return bool(named[0]) is not point.invert
 
 
-def _switch(unit: int, point: Point, on: bool, seal: Seal) -> Ask:
+def _switch(unit: int, point: ModbusPoint, on: bool, seal: Seal) -> Ask:
     write = point.write
     function = write.fc if write and write.fc else WRITE_COIL if point.is_bit else WRITE_REGISTER
     if function == WRITE_COILS:
@@ -111,7 +111,7 @@ def _switch(unit: int, point: Point, on: bool, seal: Seal) -> Ask:
     return write_one(unit, function, point.address, word, seal)
 
 
-def _pulse(unit: int, point: Point, pulse: Pulse, seconds: float, seal: Seal) -> Ask:
+def _pulse(unit: int, point: ModbusPoint, pulse: ModbusPulse, seconds: float, seal: Seal) -> Ask:
     steps = ceil(Fraction(Decimal(repr(seconds))) / Fraction(Decimal(repr(pulse.step)))) if 0 < seconds < 1e6 else 0
     if not 0 < steps <= 0xFFFF:
         raise UnfitValueError(f"{point.name}: a pulse of {seconds} s is not 1-65535 steps of {pulse.step} s")
@@ -121,7 +121,7 @@ def _pulse(unit: int, point: Point, pulse: Pulse, seconds: float, seal: Seal) ->
     return write_one(unit, function, pulse.address, steps, seal)
 
 
-def _text(point: Point, value: Value) -> bytes:
+def _text(point: ModbusPoint, value: Value) -> bytes:
     data = value.encode() if isinstance(value, str) else b""
     if not isinstance(value, str) or len(data) > point.characters:
         raise UnfitValueError(f"{point.name}: {value!r} is not a text of at most {point.characters} bytes")

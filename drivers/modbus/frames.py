@@ -58,16 +58,16 @@ class Ask(NamedTuple):
         return self.pdu[1] << 8 | self.pdu[2]
 
 
-Answer = bytes | int
+ModbusAnswer = bytes | int
 """The data of an answer (empty for a write), or the exception code of a refusal."""
 
 
-class Found(NamedTuple):
+class FoundAnswer(NamedTuple):
     """An answer in a buffer of RTU bytes."""
 
     start: int
     end: int
-    answer: Answer
+    answer: ModbusAnswer
     echoed: bool = False
     """True if our own request came back in front of it."""
 
@@ -123,7 +123,7 @@ def crc16(data: bytes) -> bytes:
     return crc.to_bytes(2, "little")
 
 
-def search(buffer: bytes, ask: Ask, echoes: bool | None) -> Found | None:
+def search(buffer: bytes, ask: Ask, echoes: bool | None) -> FoundAnswer | None:
     """The answer to `ask` among RTU bytes, wherever it begins; None if it is not (yet) there.
 
     `echoes`: whether the adapter sends back what we send; None: not known. Our own request is passed over.
@@ -183,7 +183,7 @@ def _sizes(buffer: bytes, at: int) -> tuple[int, ...]:
     return (_SHORTEST,) if function & REFUSED else ()
 
 
-def judge(data: bytes, start: int, end: int, ask: Ask) -> Answer | None:
+def judge(data: bytes, start: int, end: int, ask: Ask) -> ModbusAnswer | None:
     """What the unit's bytes data[start:end] (unit, function, …, no check) answer; None if not to `ask`."""
     if end - start == ask.size and data.startswith(ask.head, start):
         return data[start + 3 : end] if ask.is_read else b""
@@ -192,7 +192,7 @@ def judge(data: bytes, start: int, end: int, ask: Ask) -> Answer | None:
     return None
 
 
-def _search(buffer: bytes, ask: Ask, start: int) -> Found | None:
+def _search(buffer: bytes, ask: Ask, start: int) -> FoundAnswer | None:
     unit = ask.unit
     at = buffer.find(unit, start)
     while 0 <= at <= len(buffer) - 5:
@@ -201,7 +201,7 @@ def _search(buffer: bytes, ask: Ask, start: int) -> Found | None:
         if end + 2 <= len(buffer):
             answer = judge(buffer, at, end, ask)
             if answer is not None and crc16(buffer[at:end]) == buffer[end : end + 2]:
-                return Found(at, end + 2, answer)
+                return FoundAnswer(at, end + 2, answer)
         at = buffer.find(unit, at + 1)
     return None
 

@@ -22,14 +22,14 @@ from pymodbus.pdu import DecodePDU
 from pymodbus.transport.serialtransport import SerialTransport
 
 from drivers.modbus.bus import BusWire
+from drivers.modbus.connection import Oddities, Trace
 from drivers.modbus.decode import compile_point
 from drivers.modbus.dialin import DialIn
 from drivers.modbus.encode import encode
-from drivers.modbus.frames import Answer, Ask
+from drivers.modbus.frames import Ask, ModbusAnswer
 from drivers.modbus.requests import Request, Requests
-from drivers.modbus.settings import Device, LineSettings
-from drivers.modbus.trace import Oddities, Trace
-from drivers.modbus.wire import Past, TcpWire
+from drivers.modbus.settings import LineSettings, ModbusDevice
+from drivers.modbus.tcp import LostRequests, TcpWire
 from gateway.driver import Block, Decoded, Timing
 from gateway.errors import DeviceRefused, DeviceSilent, LineDown
 from gateway.model import Lane, Value
@@ -52,7 +52,7 @@ _MBAP = FramerSocket(DecodePDU(is_server=False))
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # whatever is worth a line, we say ourselves
 
 
-class _Link(NamedTuple):
+class _KeepAlive(NamedTuple):
     """When a peer of which nothing is heard counts as gone."""
 
     idle_s: int
@@ -60,10 +60,10 @@ class _Link(NamedTuple):
     unanswered_ms: int
 
 
-_WIRED, _MOBILE = _Link(10, 5, 10_000), _Link(60, 15, 40_000)
+_WIRED, _MOBILE = _KeepAlive(10, 5, 10_000), _KeepAlive(60, 15, 40_000)
 
 
-class ModbusLine:
+class ModbusPoller:
     """One line: a serial bus, a Modbus TCP device, or a bus behind a converter that hands on RTU frames.
 
     Raises ConfigError if the settings cannot be used. One reader at a time on a bus, `in_flight` on TCP. `calls`: where
@@ -84,7 +84,7 @@ class ModbusLine:
         self._oddities = Oddities()
         self._settings = settings
         self._wire: TcpWire | BusWire | None = None
-        self._past = Past(secrets.randbelow(0xFFFF))
+        self._past = LostRequests(secrets.randbelow(0xFFFF))
         """Kept over all connections, and begun anywhere: a converter may hand out an answer that it has kept."""
         self._opening = asyncio.Lock()
         self._calls = calls
@@ -201,7 +201,7 @@ class ModbusLine:
         if isinstance(self._wire, BusWire):
             self._wire.give_way(haste)
 
-    async def _ask(self, ask: Ask, device: Device, timeout: float, *, confirm: bool = False) -> Answer:
+    async def _ask(self, ask: Ask, device: ModbusDevice, timeout: float, *, confirm: bool = False) -> ModbusAnswer:
         """Ask once; once more if the other side closed the connection meanwhile, which some do after each answer."""
         while True:
             wire = self._wire
@@ -296,16 +296,16 @@ class ModbusLine:
         await wire.opened
 
 
-def lines(settings: Iterable[LineSettings]) -> tuple[dict[str, ModbusLine], list[DialIn]]:
+def lines(settings: Iterable[LineSettings]) -> tuple[dict[str, ModbusPoller], list[DialIn]]:
     """Every line by its name, and the ports at which devices of some dial in: to be run beside the lines."""
     ports: dict[tuple[str, int], DialIn] = {}
-    found: dict[str, ModbusLine] = {}
+    found: dict[str, ModbusPoller] = {}
     for line in settings:
         calls = None
         if line.listens and line.host is not None:
             place = line.host, line.port
             calls = ports.setdefault(place, DialIn(*place))
-        found[line.name] = ModbusLine(line, calls)
+        found[line.name] = ModbusPoller(line, calls)
     return found, list(ports.values())
 
 
@@ -344,7 +344,7 @@ class _Port(SerialTransport):
             self.flush()
 
 
-def _tune(connection: socket.socket, link: _Link) -> None:
+def _tune(connection: socket.socket, link: _KeepAlive) -> None:
     """Small requests at once; a peer that is gone is noticed, idle or not."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

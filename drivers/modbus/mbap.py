@@ -7,7 +7,7 @@ heart-beats, banners, the CRC of a careless converter, or a length that is wrong
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from drivers.modbus.frames import Answer, Ask
+from drivers.modbus.frames import Ask, ModbusAnswer
 
 HEADER = 6
 """Bytes before the unit."""
@@ -24,7 +24,7 @@ _NOBODY, _ANYBODY = 0, 255
 """Units that a device may echo in place of its own (Messaging on TCP/IP, 4.4.2.1 has 255 for "not used")."""
 
 
-class Style(NamedTuple):
+class AnswerStyle(NamedTuple):
     """How a device names what it answers."""
 
     number: int | None = 0
@@ -33,7 +33,7 @@ class Style(NamedTuple):
     """The unit that it says instead of the one asked; None: that one."""
 
 
-EXACT = Style()
+EXACT = AnswerStyle()
 """As the standard has it."""
 
 
@@ -42,8 +42,8 @@ class Hit(NamedTuple):
 
     start: int
     end: int
-    answer: Answer
-    style: Style
+    answer: ModbusAnswer
+    style: AnswerStyle
 
 
 def frame_end(data: bytes, start: int) -> int | None:
@@ -56,8 +56,8 @@ def frame_end(data: bytes, start: int) -> int | None:
 def find(data: bytes, ask: Ask, number: int, styles: Sequence[int | None] | None) -> Hit | None:
     """The answer to `ask`, sent with transaction id `number`, wherever in the bytes it begins.
 
-    `styles`: how far the device may be off in its transaction id (as `Style.number`), its unit then too; None: as the
-    standard has it.
+    `styles`: how far the device may be off in its transaction id (as `AnswerStyle.number`), its unit then too; None: as
+    the standard has it.
     """
     loose = styles is not None
     for shift in styles if styles is not None and len(data) <= _ROOM else (0,):
@@ -70,7 +70,7 @@ def find(data: bytes, ask: Ask, number: int, styles: Sequence[int | None] | None
                 answer = _judge(data, at + HEADER, end, ask, loose=loose)
                 if answer is not None:
                     said = data[at + HEADER]
-                    return Hit(at, end, answer, Style(shift, None if said == ask.unit else said))
+                    return Hit(at, end, answer, AnswerStyle(shift, None if said == ask.unit else said))
             at = data.find(mark, at + 1)
     return None
 
@@ -111,7 +111,7 @@ def _size(data: bytes, start: int) -> int | None:
     return size if is_one else None
 
 
-def _judge(data: bytes, start: int, end: int, ask: Ask, *, loose: bool) -> Answer | None:
+def _judge(data: bytes, start: int, end: int, ask: Ask, *, loose: bool) -> ModbusAnswer | None:
     """What the unit's bytes data[start:end] answer; None if not to `ask`."""
     if data[start] != ask.unit and not (loose and data[start] in (_NOBODY, _ANYBODY)):
         return None

@@ -49,7 +49,7 @@ def _place(ask: Ask) -> _Place:
     return ask.unit, ask.pdu[0], ask.address
 
 
-class Limits(NamedTuple):
+class UnitLimits(NamedTuple):
     """What one request to a unit may ask for."""
 
     registers: int = MOST_REGISTERS
@@ -61,7 +61,7 @@ class Limits(NamedTuple):
 class Pairing:
     """Chooses the shapes of one line, and keeps count of what was not paired."""
 
-    def __init__(self, seal: Seal, limits: Mapping[int, Limits]) -> None:
+    def __init__(self, seal: Seal, limits: Mapping[int, UnitLimits]) -> None:
         self.counts = {"unasked": 0, "second": 0, "foreign": 0, "unproved": 0}
         """What came and belonged to no question of ours (a second copy of an answer; another master's words), and how
         often two questions did not prove the pairing."""
@@ -103,6 +103,10 @@ class Pairing:
         unpaired = self.counts["unasked"] + self.counts["second"] + self.counts["foreign"]
         confused = self.last if self.wary_until > now else None
         return {"unpaired": unpaired, "unproved": self.counts["unproved"], "confused": confused}
+
+    def lost_in_proof(self, answered: bool) -> None:
+        """The connection was lost while a proof was asked for. `answered`: after an answer, see `brief`."""
+        self.brief = answered
 
     # ---- the shape of a request -----------------------------------------------------------------------
 
@@ -182,7 +186,7 @@ class Pairing:
     def _more(self, ask: Ask) -> Iterator[Ask]:
         if not self._may(self._longer, ask):
             return
-        limits = self._limits.get(ask.unit, Limits())
+        limits = self._limits.get(ask.unit, UnitLimits())
         size = ask.size - 3
         for more in range(1, _MORE + 1):
             count = 8 * (size + more - 1) + 1 if ask.is_bits else size // 2 + more
@@ -191,7 +195,7 @@ class Pairing:
             yield resized(ask, count, self._seal)
 
     def _may(self, habit: Mapping[_Place, bool], ask: Ask) -> bool:
-        if ask.is_bits and self._limits.get(ask.unit, Limits()).fixed:
+        if ask.is_bits and self._limits.get(ask.unit, UnitLimits()).fixed:
             return False
         place = _place(ask)
         return habit.get(place, True) and place not in self._suspect and place[:2] not in self._planned_only

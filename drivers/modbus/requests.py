@@ -8,8 +8,8 @@ from math import inf
 
 from drivers.modbus.blocks import Span, narrow, plan
 from drivers.modbus.frames import READS, Ask, Seal, count_of, read
-from drivers.modbus.pairing import Limits, Pairing
-from drivers.modbus.settings import Device, LineSettings, Point, problems
+from drivers.modbus.pairing import Pairing, UnitLimits
+from drivers.modbus.settings import LineSettings, ModbusDevice, ModbusPoint, problems
 from drivers.modbus.wiretime import WireTime
 from gateway.driver import Block, Decoded, Timing
 from gateway.errors import ConfigError
@@ -29,7 +29,7 @@ class Request:
 
     __slots__ = ("ask", "decoders", "device", "span")
 
-    def __init__(self, device: Device, span: Span, ask: Ask) -> None:
+    def __init__(self, device: ModbusDevice, span: Span, ask: Ask) -> None:
         self.device = device
         self.span = span
         self.ask = ask
@@ -42,12 +42,12 @@ def unsealed(pdu: bytes, unit: int) -> bytes:
     return bytes((unit,)) + pdu
 
 
-def _limits(devices: Sequence[Device]) -> dict[int, Limits]:
+def _limits(devices: Sequence[ModbusDevice]) -> dict[int, UnitLimits]:
     """What a request to each unit may ask for."""
-    limits: dict[int, Limits] = {}
+    limits: dict[int, UnitLimits] = {}
     for device in devices:
-        before = limits.get(device.unit, Limits())
-        limits[device.unit] = Limits(
+        before = limits.get(device.unit, UnitLimits())
+        limits[device.unit] = UnitLimits(
             min(before.registers, device.max_registers),
             min(before.bits, device.max_bits),
             before.fixed or device.fixed_bits is not None,
@@ -108,18 +108,18 @@ class Requests:
         """Two smaller blocks for the same points; empty if it cannot be split."""
         return [self._block(request.device, span) for span in narrow(request.device, request.span)]
 
-    def point(self, device: str, name: str) -> Point:
+    def point(self, device: str, name: str) -> ModbusPoint:
         """One point. Raises ConfigError if it does not exist."""
         point = self._points.get((device, name))
         if point is None:
             raise ConfigError(f"line {self._name} has no point {device}.{name}")
         return point
 
-    def device(self, name: str) -> Device:
+    def device(self, name: str) -> ModbusDevice:
         """A device of the line."""
         return self._devices[name]
 
-    def _block(self, device: Device, span: Span, lane: Lane | None = None) -> Block:
+    def _block(self, device: ModbusDevice, span: Span, lane: Lane | None = None) -> Block:
         ask = read(device.unit, READS[span.table], span.start, span.length, self._seal)
         names = tuple(point.name for point in span.points)
         length = count_of(self.pairing.plain(ask)) if self.time.bus else span.length

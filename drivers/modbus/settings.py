@@ -7,8 +7,8 @@ from typing import Literal
 
 from gateway.model import Lane
 
-Table = Literal["coil", "discrete", "input", "holding"]
-Order = Literal["big", "little-word", "little-byte", "little"]
+ModbusTable = Literal["coil", "discrete", "input", "holding"]
+ByteOrder = Literal["big", "little-word", "little-byte", "little"]
 """Byte orders ABCD, CDAB, BADC, DCBA (for 64 bits likewise over four words)."""
 
 REGISTERS: Mapping[str, int] = {
@@ -24,7 +24,7 @@ _LARGEST = 1e12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Supervised:
+class SupervisedWindows:
     """Raw windows, both ends included, of a supervised contact."""
 
     normal: tuple[float, float]
@@ -34,7 +34,7 @@ class Supervised:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
+class ModbusWrite:
     """A writable point; None means the usual: FC05 for a coil, FC06 for one register, FC16 for more."""
 
     fc: Literal[5, 6, 15, 16] | None = None
@@ -44,23 +44,23 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pulse:
+class ModbusPulse:
     """The module's own timed pulse: `address` takes the duration as a number of `step`s (seconds)."""
 
-    table: Table
+    table: ModbusTable
     address: int
     step: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class ModbusPoint:
     """One value of a device. `type` None means uint16, or bool for coil and discrete."""
 
     name: str
-    table: Table
+    table: ModbusTable
     address: int
     type: str | None = None
-    order: Order = "big"
+    order: ByteOrder = "big"
     bit: int | None = None
     invert: bool = False
     scale: float = 1.0
@@ -72,9 +72,9 @@ class Point:
     """Raw contents, as an unsigned (or signed) number of the type's whole width, that mean "no value"."""
     every: float = 10.0
     lane: Lane = Lane.NORMAL
-    supervised: Supervised | None = None
-    write: Write | None = None
-    pulse: Pulse | None = None
+    supervised: SupervisedWindows | None = None
+    write: ModbusWrite | None = None
+    pulse: ModbusPulse | None = None
 
     @property
     def is_bit(self) -> bool:
@@ -105,13 +105,13 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class ModbusDevice:
     """One unit on the line, and what one request to it may ask for."""
 
     id: str
     unit: int = 1
-    points: tuple[Point, ...] = ()
-    settings: tuple[Point, ...] = ()
+    points: tuple[ModbusPoint, ...] = ()
+    settings: tuple[ModbusPoint, ...] = ()
     """Points that are read, or written, when somebody asks for them, and not before."""
     max_registers: int = MAX_REGISTERS
     max_bits: int = MAX_BITS
@@ -150,7 +150,7 @@ class LineSettings:
     heartbeat: bytes = b""
     strict: bool = False
     """On TCP: take only answers with the transaction id and unit of their question."""
-    devices: tuple[Device, ...] = field(default=())
+    devices: tuple[ModbusDevice, ...] = field(default=())
 
     @property
     def is_bus(self) -> bool:
@@ -200,7 +200,7 @@ def _line(line: LineSettings) -> Iterator[str]:
         yield f"in_flight {line.in_flight}: a bus carries one request at a time"
 
 
-def _device(device: Device, *, is_bus: bool) -> Iterator[str]:
+def _device(device: ModbusDevice, *, is_bus: bool) -> Iterator[str]:
     if not 0 <= device.unit <= 255:
         yield f"unit {device.unit}: 0-255"
     elif is_bus and device.unit == 0:
@@ -219,7 +219,7 @@ def _device(device: Device, *, is_bus: bool) -> Iterator[str]:
         yield f"timeout {device.timeout}: up to 60 seconds"
 
 
-def _point(point: Point, device: Device) -> Iterator[str]:
+def _point(point: ModbusPoint, device: ModbusDevice) -> Iterator[str]:
     if point.count == 0:
         yield f"type {point.type!r} does not exist; allowed: {', '.join(REGISTERS)}, text:N (N up to 250)"
         return
@@ -238,7 +238,7 @@ def _point(point: Point, device: Device) -> Iterator[str]:
     yield from _writable(point)
 
 
-def _number(point: Point) -> Iterator[str]:
+def _number(point: ModbusPoint) -> Iterator[str]:
     numeric = point.kind not in ("bool", "text")
     if (point.scale, point.offset) != (1.0, 0.0) and not numeric:
         yield f"scale and offset have no meaning for {point.kind}"
@@ -260,7 +260,7 @@ def _number(point: Point) -> Iterator[str]:
         yield "invalid has no meaning for bits and text"
 
 
-def _writable(point: Point) -> Iterator[str]:
+def _writable(point: ModbusPoint) -> Iterator[str]:
     if point.pulse is not None:
         if point.pulse.table not in ("coil", "holding") or not 0 <= point.pulse.address < _TOP or point.pulse.step <= 0:
             yield "pulse: a coil or holding register 0-65535, and a step of more than 0 seconds"

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from gateway.driver import Block, Timing
 from gateway.field import timeouts
-from gateway.field.readings import Table
-from gateway.field.sight import Sight
+from gateway.field.readings import ReadingTable
+from gateway.field.sight import PointSight
 from gateway.field.status import DeviceStatus
 from gateway.field.timeouts import AnswerTime, ProbeWait
 from gateway.model import Instant, Lane, Reading
@@ -27,7 +27,7 @@ _CUTS_SILENT, _CUTS = 4, 1
 cut short, or a slow one would never be found; that of another counts as a miss, or it would be told too late."""
 
 
-class Device:
+class PolledDevice:
     """State of one device: its readings, its answer time, its misses."""
 
     __slots__ = (
@@ -50,10 +50,10 @@ class Device:
         """When it began to show life again: it may still be starting (monotonic seconds)."""
         self.turn = 0.0
         """When the last of its refused requests is asked again (monotonic seconds)."""
-        self.table = Table(blocks, at)
+        self.table = ReadingTable(blocks, at)
         self.time = AnswerTime(timing)
         self.watched = watched
-        self.sight = Sight(_lanes(blocks), watched)
+        self.sight = PointSight(_lanes(blocks), watched)
         self.wire = max((block.wire for block in blocks), default=0.0)
         self.probe = ProbeWait()
         self.since = at.mono

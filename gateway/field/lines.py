@@ -13,7 +13,7 @@ from gateway.field.driver_guard import DriverBug, GuardedPoller
 from gateway.field.polling import Polling, Reopen
 from gateway.field.schedule import Job
 from gateway.field.status import LineStatus
-from gateway.field.telemetry import Telemetry
+from gateway.field.telemetry import TelemetrySender
 from gateway.field.timeouts import line_wait
 from gateway.log import logger
 from gateway.model import Input, Instant, LineHealth, OwnHealth, Reading, Value
@@ -57,7 +57,7 @@ class Line:
         *,
         watched: Mapping[str, frozenset[str]],
         put: Callable[[Input], Awaitable[None]],
-        telemetry: Telemetry,
+        telemetry: TelemetrySender,
         clock: Clock,
         rng: random.Random,
         back_off: float = TCP_BACK_OFF,

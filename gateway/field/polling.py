@@ -11,12 +11,12 @@ from gateway.clock import Clock
 from gateway.driver import Block
 from gateway.errors import DeviceError, DeviceRefused, GaveWay, LineDown
 from gateway.field import timeouts
-from gateway.field.device import NARROW, Device
+from gateway.field.device import NARROW, PolledDevice
 from gateway.field.driver_guard import GuardedPoller
 from gateway.field.readings import STALE_AFTER
 from gateway.field.schedule import Job, Schedule
-from gateway.field.telemetry import Telemetry
-from gateway.field.writes import Order, Waiting, Writes, answerable, fail
+from gateway.field.telemetry import TelemetrySender
+from gateway.field.writes import Waiting, WriteOrder, Writes, answerable, fail
 from gateway.log import logger
 from gateway.model import (
     Answer,
@@ -80,13 +80,13 @@ class Polling:
         watched: Mapping[str, frozenset[str]],
         put: Callable[[Input], Awaitable[None]],
         came_up: Callable[[Instant], Awaitable[None]],
-        telemetry: Telemetry,
+        telemetry: TelemetrySender,
         clock: Clock,
         may_hang: bool,
     ) -> None:
         self.line = line
         self.poller = poller
-        self.devices: dict[str, Device] = {}
+        self.devices: dict[str, PolledDevice] = {}
         self.opened = 0.0
         """When the line was opened the last time (monotonic seconds)."""
         self.answered = False
@@ -231,7 +231,7 @@ class Polling:
     async def order(self, device: str, point: str, value: Value, expires: float | None, now: float) -> float:
         """Write ahead of all else; when that went out. Raises DeviceError (also when it expired), LineDown."""
         self._device(device)
-        order = Order(device, point, value, expires, asyncio.get_running_loop().create_future())
+        order = WriteOrder(device, point, value, expires, asyncio.get_running_loop().create_future())
         self._writes.line_up(order, now)
         return await order.done
 
@@ -239,10 +239,10 @@ class Polling:
         """Nothing that was asked for can be done: those who wait get this error."""
         self._confirming.clear()
         for item in self.schedule.take_requests():
-            if isinstance(item, Order | Fetch):
+            if isinstance(item, WriteOrder | Fetch):
                 fail(item.done, error)
 
-    def _gave_way(self, device: Device, job: Job, block: Block, error: GaveWay, now: float) -> None:
+    def _gave_way(self, device: PolledDevice, job: Job, block: Block, error: GaveWay, now: float) -> None:
         """An order went first: that is neither a miss nor an answer. What was not sent keeps its turn."""
         if not error.sent:
             device.requests -= 1
@@ -255,7 +255,7 @@ class Polling:
         else:
             self.schedule.done(job, now, min(block.every, timeouts.MISSED_AGAIN_S))
 
-    async def _missed(self, device: Device, job: Job, block: Block, at: Instant) -> None:
+    async def _missed(self, device: PolledDevice, job: Job, block: Block, at: Instant) -> None:
         """No answer to a periodic read or a probe."""
         self.schedule.unanswered()
         device.timeouts += 1
@@ -280,17 +280,17 @@ class Polling:
             self._call_witness(device, now)
         await self._tell(device, {}, at)
 
-    def _call_witness(self, device: Device, now: float) -> None:
+    def _call_witness(self, device: PolledDevice, now: float) -> None:
         witness = device.witness(self.schedule.blocks(device.name))
         if witness is not None:
             self.schedule.hasten(witness, now)
 
-    async def _fell_silent(self, device: Device, block: Block, at: Instant) -> None:
+    async def _fell_silent(self, device: PolledDevice, block: Block, at: Instant) -> None:
         self.schedule.silence(device.name, at.mono, device.fall_silent(block))
         await self._tell(device, device.table.lost(Reason.SILENT, at), at)
         await self._tell_silent(device, at)
 
-    async def _heard(self, device: Device, at: Instant) -> None:
+    async def _heard(self, device: PolledDevice, at: Instant) -> None:
         """The device answers (again)."""
         await self._lives(at)
         device.heard = True
@@ -303,7 +303,7 @@ class Polling:
             self.answered = True
             await self._came_up(at)
 
-    def _shows_life(self, device: Device, at: Instant) -> None:
+    def _shows_life(self, device: PolledDevice, at: Instant) -> None:
         device.returned = at.mono
         device.misses = device.cuts = 0
         device.probe.reset()
@@ -311,7 +311,7 @@ class Polling:
             device.silent = False
             self.schedule.restore(device.name, at.mono)
 
-    async def _refused(self, device: Device, job: Job, block: Block, error: DeviceRefused, at: Instant) -> None:
+    async def _refused(self, device: PolledDevice, job: Job, block: Block, error: DeviceRefused, at: Instant) -> None:
         """An exception: it shows life, but does not give this block. Silence that was told ends by an answer."""
         await self._lives(at)
         device.refused += 1
@@ -330,7 +330,7 @@ class Polling:
         await self._tell(device, device.table.failed(block, Reason.REFUSED, at), at)
         await self._tell_sight(device, at, line_up=True)
 
-    def _split(self, device: Device, block: Block, at: Instant) -> int:
+    def _split(self, device: PolledDevice, block: Block, at: Instant) -> int:
         """The device refused it: how many smaller blocks take its place, 0 if there are none. That is remembered."""
         parts = self.poller.narrow(block)
         if parts:
@@ -338,7 +338,7 @@ class Polling:
             device.table.replace(block, parts)
         return len(parts)
 
-    def _reunite(self, device: Device, block: Block, at: Instant) -> None:
+    def _reunite(self, device: PolledDevice, block: Block, at: Instant) -> None:
         """A block is answered that was refused before: once one is, the device is asked for all of them whole again.
 
         Else a device that refused only while it was starting would be read point by point from then on.
@@ -358,7 +358,7 @@ class Polling:
 
     async def _do_request(self, item: object, now: float) -> float:
         match item:
-            case Order():
+            case WriteOrder():
                 await self._write(item, now)
             case Fetch():
                 await self._fetch(item, now)
@@ -366,7 +366,7 @@ class Polling:
                 await self._confirm(item, now)
         return self._clock.now().mono
 
-    async def _write(self, order: Order, now: float) -> None:
+    async def _write(self, order: WriteOrder, now: float) -> None:
         device = self.devices[order.device]
         sent = await self._writes.write(order, device, now)
         if sent is None:
@@ -416,7 +416,7 @@ class Polling:
         elif not device.silent:
             self._confirm_by_period(device, confirm.block)
 
-    async def _confirm_missed(self, device: Device, block: Block) -> None:
+    async def _confirm_missed(self, device: PolledDevice, block: Block) -> None:
         """A failed one neither counts nor resets. It is a miss like any other: who is dying dies after three."""
         carrier = self.schedule.carrier(device.name, block.points[0])
         if carrier is None or device.silent:
@@ -428,7 +428,7 @@ class Polling:
         self._confirm_by_period(device, block)
         self._call_witness(device, at.mono)
 
-    def _confirm_by_period(self, device: Device, block: Block) -> None:
+    def _confirm_by_period(self, device: PolledDevice, block: Block) -> None:
         """The next periodic read stands in for a confirm read: soon, but nobody waits a second time for it."""
         now = self._clock.now().mono
         device.owed.update(block.points)
@@ -476,20 +476,24 @@ class Polling:
                 left = {point: None for point in left if point not in mine}
         return [*found, *self.poller.block_for(device, tuple(left), lane)] if left else found
 
-    def _device(self, name: str) -> Device:
+    def _device(self, name: str) -> PolledDevice:
         """The device; one without any readable point is met here for the first time."""
         return self.devices.get(name) or self._add_device(name, (), self._clock.now())
 
-    def _add_device(self, name: str, blocks: Sequence[Block], at: Instant) -> Device:
+    def _add_device(self, name: str, blocks: Sequence[Block], at: Instant) -> PolledDevice:
         watched = self._watched.get(name, frozenset())
-        device = self.devices[name] = Device(name, blocks, self.poller.timing(name), watched, at)
+        device = self.devices[name] = PolledDevice(name, blocks, self.poller.timing(name), watched, at)
         self._telemetry.add(device.name, device.table.picture)
         return device
 
     # ---- what the rest of the gateway is told ----------------------------------------------------------
 
     async def _tell(
-        self, device: Device, changed: Mapping[str, Reading], at: Instant, asked: Mapping[str, Reading] | None = None
+        self,
+        device: PolledDevice,
+        changed: Mapping[str, Reading],
+        at: Instant,
+        asked: Mapping[str, Reading] | None = None,
     ) -> None:
         """Tell what changed, and what the site has asked for in any case: the site first, it may be a fire.
 
@@ -508,7 +512,7 @@ class Polling:
             device.settled = True
             self._telemetry.ready(device.name)
 
-    async def _tell_sight(self, device: Device, at: Instant, *, line_up: bool) -> None:
+    async def _tell_sight(self, device: PolledDevice, at: Instant, *, line_up: bool) -> None:
         """Whether an alarm point of it cannot be seen though it shows life; told once."""
         readings = device.table.readings
         blind = device.sight.look(readings, at, alive=line_up and device.shows_life)
@@ -519,7 +523,7 @@ class Polling:
             _log.warning("device blind", line=self.line, device=device.name, detail=detail)
         await self._put(DeviceBlind(device.name, blind, detail, at))
 
-    async def _tell_silent(self, device: Device, at: Instant) -> None:
+    async def _tell_silent(self, device: PolledDevice, at: Instant) -> None:
         """The device answers no more; told once."""
         if device.answering is False:
             return
@@ -529,7 +533,7 @@ class Polling:
         _log.warning("device silent", line=self.line, device=device.name, detail=detail)
         await self._put(DeviceHealth(device.name, answering=False, detail=detail, at=at))
 
-    async def _tell_answering(self, device: Device, at: Instant) -> None:
+    async def _tell_answering(self, device: PolledDevice, at: Instant) -> None:
         """The device answers (again); told once."""
         if device.answering is True:
             return

@@ -33,7 +33,7 @@ class _Read:
         self.tried = False
 
 
-class Table:
+class ReadingTable:
     """All points of one device. Methods that return `Changed` return the points that are now different."""
 
     def __init__(self, blocks: Iterable[Block], at: Instant) -> None:

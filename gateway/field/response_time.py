@@ -25,7 +25,7 @@ reads take one part in twenty and the one under way; and where the earlier lanes
 normal read is reckoned from these turns alone.
 
 Behind a read that a device has left without an answer the next one on a bus is preceded by questions aside that prove
-whose answers come (`drivers/modbus/proof.py`); where a device answers no other count than the planned one, so is each
+whose answers come (`drivers/modbus/bus.py`); where a device answers no other count than the planned one, so is each
 confirm read by one.
 
 What is assumed: no answer comes that nobody asked for; answers take no longer than `latency`, and none is lost on the
@@ -58,7 +58,7 @@ _ROUNDS = 200
 """After so many steps towards the shortest window a longer one does."""
 
 
-class Asked(Protocol):
+class PlannedLine(Protocol):
     """What is asked of a line, as its driver plans it: that much of a `Poller` as needs no wire."""
 
     in_flight: int
@@ -241,7 +241,7 @@ class _Line(NamedTuple):
     """Points that are read again before their alarm counts."""
 
 
-def load_of(line: str, asked: Asked, confirm: Mapping[str, int], latency: Mapping[str, float]) -> LineLoad:
+def load_of(line: str, asked: PlannedLine, confirm: Mapping[str, int], latency: Mapping[str, float]) -> LineLoad:
     """What a driver's blocks ask of its line. Touches no hardware.
 
     `confirm`: by `device.point`, of every point with an alarm. `latency`: by device; `LATENCY` where absent.

@@ -11,7 +11,7 @@ _NO_VALUE = frozenset({Reason.INVALID, Reason.OUT_OF_RANGE})
 """The device answers, and says nothing: that blinds points of the alarm lane (fire, gas), others may have no value."""
 
 
-class Sight:
+class PointSight:
     """The alarm points of one device, and since when each has no value.
 
     Time counts only while the device shows life (a refusal is a sign of it). One that is silent, or whose line is

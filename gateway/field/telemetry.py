@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from gateway.clock import Clock
-from gateway.field.telemetry_changes import Changes
+from gateway.field.telemetry_changes import TelemetryChanges
 from gateway.log import logger
 from gateway.model import Instant, Reading
 
@@ -22,13 +22,13 @@ _GOLDEN = 0.6180339887498949
 """Multiples of it, without their whole part, lie spread over [0, 1) however many there are."""
 
 
-class _Outlet:
+class _DeviceChanges:
     """One device and its two timers."""
 
     __slots__ = ("changes", "device", "flush", "full", "picture", "share")
 
     def __init__(
-        self, device: str, picture: Callable[[], Mapping[str, Reading]], changes: Changes, share: float
+        self, device: str, picture: Callable[[], Mapping[str, Reading]], changes: TelemetryChanges, share: float
     ) -> None:
         self.device = device
         self.picture = picture
@@ -38,7 +38,7 @@ class _Outlet:
         self.full: asyncio.TimerHandle | None = None
 
 
-class Telemetry:
+class TelemetrySender:
     """Entered before the lines run and left after them; leaving sends what waits.
 
     `every`: seconds between full pictures of a device, spread over the devices. `deadbands`: per device and point.
@@ -56,7 +56,7 @@ class Telemetry:
         self._clock = clock
         self._every = every
         self._deadbands = deadbands or {}
-        self._outlets: dict[str, _Outlet] = {}
+        self._outlets: dict[str, _DeviceChanges] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._told: set[str] = set()
         self.failures = 0
@@ -81,7 +81,9 @@ class Telemetry:
     def add(self, device: str, picture: Callable[[], Mapping[str, Reading]]) -> None:
         """A device whose changes will come; `picture` gives all its readings."""
         share = len(self._outlets) * _GOLDEN % 1.0
-        self._outlets[device] = _Outlet(device, picture, Changes(self._deadbands.get(device, {})), share)
+        self._outlets[device] = _DeviceChanges(
+            device, picture, TelemetryChanges(self._deadbands.get(device, {})), share
+        )
 
     def ready(self, device: str) -> None:
         """Every block of the device was answered or failed once: its first message leaves, a full one."""
@@ -102,12 +104,12 @@ class Telemetry:
         else:
             outlet.flush = self._loop.call_later(wait, self._send, outlet)
 
-    def _send(self, outlet: _Outlet) -> None:
+    def _send(self, outlet: _DeviceChanges) -> None:
         outlet.flush = None
         at = self._clock.now()
         self._tell(outlet.device, False, outlet.changes.take(at.mono), at)
 
-    def _send_full(self, outlet: _Outlet) -> None:
+    def _send_full(self, outlet: _DeviceChanges) -> None:
         if outlet.flush is not None:
             outlet.flush.cancel()
             outlet.flush = None
@@ -123,10 +125,10 @@ class Telemetry:
                 self._told.add(device)
                 _log.exception("telemetry of a device cannot be told", device=device)
 
-    def _arm_full(self, outlet: _Outlet, wait: float) -> None:
+    def _arm_full(self, outlet: _DeviceChanges, wait: float) -> None:
         if self._loop is not None:
             outlet.full = self._loop.call_later(wait, self._full, outlet)
 
-    def _full(self, outlet: _Outlet) -> None:
+    def _full(self, outlet: _DeviceChanges) -> None:
         self._arm_full(outlet, self._every)
         self._send_full(outlet)

@@ -12,7 +12,7 @@ WINDOW = 0.2
 """Seconds between two messages of one device."""
 
 
-class Changes:
+class TelemetryChanges:
     """Changes of one device that wait for their message. At most one per point."""
 
     __slots__ = ("_deadbands", "_next", "_sent", "_started", "waiting")

@@ -4,7 +4,8 @@ Whether a write was done is decided by the point and not by the reply: where tha
 refusal, the point is read back at once. So what follows from it (the end of a pulse) is reckoned from the write.
 
 A write never waits for a device that is not answering: a request to one that is silent, or has just missed a read,
-gives way to it (`Device.haste`), and so does a request that waits because the line is left alone after a time-out.
+gives way to it (`PolledDevice.haste`), and so does a request that waits because the line is left alone after a
+time-out.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from math import inf
 from gateway.clock import Clock
 from gateway.driver import Decoded
 from gateway.errors import ConfigError, DeviceError, DeviceRefused, DeviceSilent, GaveWay, LineDown
-from gateway.field.device import Device
+from gateway.field.device import PolledDevice
 from gateway.field.driver_guard import GuardedPoller
 from gateway.field.schedule import Schedule
 from gateway.model import Lane, Quality, Reading, Value
@@ -31,7 +32,7 @@ Waiting = asyncio.Future[float] | asyncio.Future[Mapping[str, Reading]]
 
 
 @dataclass(slots=True, eq=False)
-class Order:
+class WriteOrder:
     """A write. Tried again while the device is silent, until it expires."""
 
     device: str
@@ -50,13 +51,13 @@ class Writes:
         self._poller = poller
         self._schedule = schedule
         self._clock = clock
-        self._asked: Device | None = None
+        self._asked: PolledDevice | None = None
         """The device of the last request: on a line with one request at a time that is the one under way. None: it does
         not give way to a write."""
         self._cut_until = 0.0
         """Until then an answer may come that is not waited for any more (monotonic seconds)."""
 
-    def line_up(self, order: Order, now: float, due: float | None = None) -> None:
+    def line_up(self, order: WriteOrder, now: float, due: float | None = None) -> None:
         """From `due` on (None: now) it goes before all reads; what is in its way then gives way.
 
         Also before confirm reads that came earlier: they would wait for a late answer, and it would wait behind them.
@@ -67,16 +68,16 @@ class Writes:
         else:
             self._make_way(order)
 
-    def asked(self, device: Device) -> None:
+    def asked(self, device: PolledDevice) -> None:
         """A read of this device is under way from now on."""
         self._asked = device
 
-    def cut(self, device: Device, now: float) -> None:
+    def cut(self, device: PolledDevice, now: float) -> None:
         """A request to this device had been sent when it gave way."""
         device.cuts += 1
         self._cut_until = now + device.patience()
 
-    async def write(self, order: Order, device: Device, now: float) -> float | None:
+    async def write(self, order: WriteOrder, device: PolledDevice, now: float) -> float | None:
         """Its turn has come. Returns when it went out (monotonic seconds) if the device answered, else None.
 
         Where it failed for good, `order.done` has the error. Raises LineDown.
@@ -118,7 +119,7 @@ class Writes:
                 return None
         return sent
 
-    async def _was_done(self, order: Order, device: Device) -> bool:
+    async def _was_done(self, order: WriteOrder, device: PolledDevice) -> bool:
         """Whether the point reads as it was ordered, whatever the reply was. Raises LineDown.
 
         A pulse that the module makes itself (a float) may be over: only that it is on says something.
@@ -138,7 +139,7 @@ class Writes:
             return False
         return shown is not None and shown.quality is Quality.GOOD and wanted in (shown.value, shown.text)
 
-    async def _read_back_patiently(self, order: Order, device: Device) -> Decoded | None:
+    async def _read_back_patiently(self, order: WriteOrder, device: PolledDevice) -> Decoded | None:
         """It is well, and gave neither a reply nor a reading: it may be busy with the write as long as it may ever."""
         try:
             shown = await self._poller.read_back(device.name, order.point, device.patience())
@@ -147,7 +148,7 @@ class Writes:
         device.writes_slowly = True
         return shown
 
-    def _retry(self, order: Order, error: DeviceSilent, began: float, now: float) -> None:
+    def _retry(self, order: WriteOrder, error: DeviceSilent, began: float, now: float) -> None:
         """No answer. At once if the late one of another device may have been in its way, else after a while."""
         due = now + max(now - began, min(_RETRY_FIRST_S * (1 << min(order.tries, 8)), _RETRY_LAST_S))
         if began < self._cut_until and not order.tries:
@@ -158,7 +159,7 @@ class Writes:
         else:
             self.line_up(order, now, due)
 
-    def _make_way(self, order: Order) -> None:
+    def _make_way(self, order: WriteOrder) -> None:
         asked = self._asked
         if asked is not None and not order.done.done():
             self._poller.give_way(None if asked.name == order.device else asked.haste)

@@ -24,7 +24,7 @@ from gateway.cloud import events
 from gateway.cloud.journal.journal import Journal
 from gateway.errors import ConfigError, GatewayError
 from gateway.field.lines import DIAL_IN_BACK_OFF, SERIAL_BACK_OFF, TCP_BACK_OFF, Line
-from gateway.field.telemetry import Telemetry
+from gateway.field.telemetry import TelemetrySender
 from gateway.local.control import Control, places
 from gateway.local.queries import LEAST_ROLES, Asks
 from gateway.log import logger
@@ -160,7 +160,9 @@ class Gateway:
             tell_standing=self._north.uplink.set_standing,
             emitted=self._supervision.emitted,
         )
-        self._telemetry = Telemetry(self._publish, clock, every=settings.telemetry_every, deadbands=settings.deadbands)
+        self._telemetry = TelemetrySender(
+            self._publish, clock, every=settings.telemetry_every, deadbands=settings.deadbands
+        )
         self._pollers, self._ports = lines(settings.lines)
         self._lines = self._south()
         asked = (device for device in settings.site.devices.values() if device.line in self._lines)

@@ -8,7 +8,7 @@ from gateway import __version__
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
 from gateway.field.lines import Line
-from gateway.field.telemetry import Telemetry
+from gateway.field.telemetry import TelemetrySender
 from gateway.log import logger
 from gateway.model import Json, StoodStill
 from gateway.runtime import health
@@ -45,7 +45,7 @@ class Vitals:
         decisions: Decisions,
         north: North,
         lines: Mapping[str, Line],
-        telemetry: Telemetry,
+        telemetry: TelemetrySender,
         cameras: Callable[[], Mapping[str, Json]] | None,
     ) -> None:
         self._folder = folder

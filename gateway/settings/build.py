@@ -184,7 +184,7 @@ def urgent(file: SiteFile) -> Mapping[str, frozenset[str]]:
 
 def poller(file: SiteFile, name: str, calls: "DialIn | None" = None) -> "Poller":
     """The driver of one line. `calls`: where its device dials in, if that listens already. Raises ConfigError."""
-    from drivers.modbus.line import ModbusLine as Driver
+    from drivers.modbus.line import ModbusPoller as Driver
 
     return Driver(modbus_line(file, name), calls)
 
@@ -354,11 +354,11 @@ def _pace(point: Point, ref: Ref, used: Collection[Ref]) -> tuple[Lane, float]:
     return Lane.ALARM if urgent else Lane.NORMAL, point.every
 
 
-def _modbus_device(name: str, device: DeviceFile, used: Collection[Ref]) -> "modbus.Device":
+def _modbus_device(name: str, device: DeviceFile, used: Collection[Ref]) -> "modbus.ModbusDevice":
     from drivers.modbus import settings as modbus
 
     limits = device.limits
-    return modbus.Device(
+    return modbus.ModbusDevice(
         id=name,
         unit=device.unit,
         points=tuple(_modbus_point(Ref(name, key), point, used) for key, point in device.points.items()),
@@ -374,20 +374,20 @@ def _modbus_device(name: str, device: DeviceFile, used: Collection[Ref]) -> "mod
     )
 
 
-def _setting(name: str, at: At, output: Point) -> "modbus.Point":
+def _setting(name: str, at: At, output: Point) -> "modbus.ModbusPoint":
     from drivers.modbus import settings as modbus
 
     odd = output.write if isinstance(output.write, Write) and at.table == output.at.table else Write()
-    write = modbus.Write(fc=odd.fc)
-    return modbus.Point(name=name, table=at.table, address=at.address, order=output.order, write=write)
+    write = modbus.ModbusWrite(fc=odd.fc)
+    return modbus.ModbusPoint(name=name, table=at.table, address=at.address, order=output.order, write=write)
 
 
-def _modbus_point(ref: Ref, point: Point, used: Collection[Ref]) -> "modbus.Point":
+def _modbus_point(ref: Ref, point: Point, used: Collection[Ref]) -> "modbus.ModbusPoint":
     from drivers.modbus import settings as modbus
 
     lane, every = _pace(point, ref, used)
     supervised, pulse, write = point.supervised, point.pulse, point.write
-    return modbus.Point(
+    return modbus.ModbusPoint(
         name=ref.point,
         table=point.at.table,
         address=point.at.address,
@@ -405,13 +405,15 @@ def _modbus_point(ref: Ref, point: Point, used: Collection[Ref]) -> "modbus.Poin
         lane=lane,
         supervised=None
         if supervised is None
-        else modbus.Supervised(
+        else modbus.SupervisedWindows(
             normal=supervised.normal, alarm=supervised.alarm, open=supervised.open, short=supervised.short
         ),
         write=None
         if write is False
-        else modbus.Write(fc=write.fc, on=write.on, off=write.off)
+        else modbus.ModbusWrite(fc=write.fc, on=write.on, off=write.off)
         if isinstance(write, Write)
-        else modbus.Write(),
-        pulse=None if pulse is None else modbus.Pulse(table=pulse.at.table, address=pulse.at.address, step=pulse.step),
+        else modbus.ModbusWrite(),
+        pulse=None
+        if pulse is None
+        else modbus.ModbusPulse(table=pulse.at.table, address=pulse.at.address, step=pulse.step),
     )

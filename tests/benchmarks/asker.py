@@ -19,13 +19,13 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from drivers.modbus.line import ModbusLine
-from drivers.modbus.settings import Device, LineSettings, Point
+from drivers.modbus.line import ModbusPoller
+from drivers.modbus.settings import LineSettings, ModbusDevice, ModbusPoint
 from drivers.modbus.wiretime import WireTime
 from gateway.clock import Clock
 from gateway.driver import Block
 from gateway.field.lines import Line
-from gateway.field.telemetry import Telemetry
+from gateway.field.telemetry import TelemetrySender
 from gateway.model import Input, Instant, Reading
 from simulators.frames import rtu
 from tests.benchmarks.measure import resident_mib
@@ -50,10 +50,10 @@ class Spec:
     def settings(self, number: int) -> LineSettings:
         """One line."""
         points = tuple(
-            Point(name=f"p{at}", table="holding", address=at, every=self.every) for at in range(self.registers)
+            ModbusPoint(name=f"p{at}", table="holding", address=at, every=self.every) for at in range(self.registers)
         )
         devices = tuple(
-            Device(id=f"{number}-{unit}", unit=unit, points=points, timeout=self.timeout) for unit in self.units
+            ModbusDevice(id=f"{number}-{unit}", unit=unit, points=points, timeout=self.timeout) for unit in self.units
         )
         if self.serial:
             return LineSettings(name=f"l{number}", serial=self.serial, baudrate=self.baudrate, devices=devices)
@@ -72,7 +72,7 @@ class Cost:
     """Seconds between the answers of each unit, if asked for."""
 
 
-class Timed(ModbusLine):
+class Timed(ModbusPoller):
     """Notes when each unit answered."""
 
     answered: dict[int, list[float]]
@@ -116,10 +116,10 @@ async def ask(spec: Spec) -> Cost:
     answered: dict[int, list[float]] = {}
     rng = random.Random(1)  # noqa: S311 - jitter
     lines = []
-    async with Telemetry(publish, clock, every=300.0) as telemetry, asyncio.TaskGroup() as group:
+    async with TelemetrySender(publish, clock, every=300.0) as telemetry, asyncio.TaskGroup() as group:
         tasks = []
         for number in range(spec.lines):
-            driver = (Timed if spec.intervals else ModbusLine)(spec.settings(number))
+            driver = (Timed if spec.intervals else ModbusPoller)(spec.settings(number))
             if isinstance(driver, Timed):
                 driver.answered = answered
             line = Line(f"l{number}", driver, watched={}, put=put, telemetry=telemetry, clock=clock, rng=rng)

@@ -9,7 +9,7 @@ import statistics
 import pytest
 
 from drivers.modbus.frames import crc16, read
-from drivers.modbus.pairing import Limits, Pairing
+from drivers.modbus.pairing import Pairing, UnitLimits
 from drivers.modbus.wiretime import WireTime
 from gateway.errors import GatewayError
 from simulators.frames import Framing
@@ -67,7 +67,7 @@ def test_what_pairing_costs(baudrate: int, registers: int) -> None:
     time = WireTime(framing.character, framing.silence, bus=True)
     pairing = Pairing(lambda pdu, number: sealed(bytes((number,)) + pdu), {})
     asks = [read(number, 3, 0, registers, lambda pdu, u: sealed(bytes((u,)) + pdu)) for number in range(1, UNITS + 1)]
-    pairing = Pairing(lambda pdu, u: sealed(bytes((u,)) + pdu), dict.fromkeys(range(1, UNITS + 1), Limits()))
+    pairing = Pairing(lambda pdu, u: sealed(bytes((u,)) + pdu), dict.fromkeys(range(1, UNITS + 1), UnitLimits()))
 
     def cost(size: int) -> float:
         return time.frame(8 + size + 2) + 2 * time.silence + LATENCY_S

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from gateway.clock import Clock
 from gateway.field.lines import Line
-from gateway.field.telemetry import Telemetry
+from gateway.field.telemetry import TelemetrySender
 from gateway.model import Answer, DeviceHealth, Input, Instant, LineHealth, Reading
 from tests.field.wire import Wire
 
@@ -96,7 +96,7 @@ async def running(
     def publish(device: str, full: bool, readings: Mapping[str, Reading], at: Instant) -> None:
         bench.messages.append(Message(device, full, dict(readings), at))
 
-    telemetry = Telemetry(publish, clock, every=every)
+    telemetry = TelemetrySender(publish, clock, every=every)
     line = Line(
         name,
         wire,

@@ -17,7 +17,7 @@ from gateway.errors import DeviceSilent
 from gateway.field.driver_guard import GuardedPoller
 from gateway.field.polling import Polling
 from gateway.field.response_time import LineLoad, PointLoad
-from gateway.field.telemetry import Telemetry
+from gateway.field.telemetry import TelemetrySender
 from gateway.model import Answer, DeviceHealth, Input, Instant, Lane, Quality, Value
 
 
@@ -144,7 +144,7 @@ class World:
             watched=watched,
             put=self._put,
             came_up=self._came_up,
-            telemetry=Telemetry(lambda *_: None, clock, every=300.0),
+            telemetry=TelemetrySender(lambda *_: None, clock, every=300.0),
             clock=clock,
             may_hang=False,
         )

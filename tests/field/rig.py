@@ -10,13 +10,13 @@ import tty
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
-from drivers.modbus.line import ModbusLine
-from drivers.modbus.settings import Device, LineSettings, Point, Write
+from drivers.modbus.line import ModbusPoller
+from drivers.modbus.settings import LineSettings, ModbusDevice, ModbusPoint, ModbusWrite
 from gateway.clock import Clock
 from gateway.config.device import Device as DeviceFile
 from gateway.config.points import At
 from gateway.field.lines import Line
-from gateway.field.telemetry import Telemetry
+from gateway.field.telemetry import TelemetrySender
 from gateway.model import Answer, Input, Instant, Lane, Quality, Reading
 from simulators.bus import Bus, Unit
 from simulators.device import VirtualDevice
@@ -55,23 +55,26 @@ class Rig:
         self._master, self._slave = os.openpty()
         self.path = os.ttyname(self._slave)
 
-    def poller(self) -> ModbusLine:
+    def poller(self) -> ModbusPoller:
         """The driver of this line."""
         devices = tuple(
-            Device(
+            ModbusDevice(
                 id=f"u{unit}",
                 unit=unit,
                 timeout=self.ceiling,
-                points=(Point(name=OUTPUT, table="holding", address=200, every=60.0, write=Write()), *self._points()),
+                points=(
+                    ModbusPoint(name=OUTPUT, table="holding", address=200, every=60.0, write=ModbusWrite()),
+                    *self._points(),
+                ),
             )
             for unit in UNITS
         )
-        return ModbusLine(LineSettings(name="rig", serial=self.path, baudrate=self.baudrate, devices=devices))
+        return ModbusPoller(LineSettings(name="rig", serial=self.path, baudrate=self.baudrate, devices=devices))
 
-    def _points(self) -> Iterator[Point]:
+    def _points(self) -> Iterator[ModbusPoint]:
         for (table, address), lane in zip(PLACES, (Lane.ALARM, Lane.NORMAL, Lane.NORMAL), strict=True):
             for at in range(address, address + 2):
-                yield Point(name=f"{table}{at}", table=table, address=at, every=self.every, lane=lane)  # type: ignore[arg-type]
+                yield ModbusPoint(name=f"{table}{at}", table=table, address=at, every=self.every, lane=lane)  # type: ignore[arg-type]
 
     def _device(self, unit: int) -> VirtualDevice:
         points: dict[str, dict[str, object]] = {
@@ -155,7 +158,7 @@ async def at_work(rig: Rig) -> AsyncIterator[Line]:
     watched = {block.device: frozenset(p.name for p in block.request.device.points) for block in poller.blocks()}  # type: ignore[attr-defined]
     rig.open()
     try:
-        async with Telemetry(publish, clock, every=300.0) as telemetry, asyncio.TaskGroup() as group:
+        async with TelemetrySender(publish, clock, every=300.0) as telemetry, asyncio.TaskGroup() as group:
             line = Line("rig", poller, watched=watched, put=put, telemetry=telemetry, clock=clock, rng=rig.rng)
             task = group.create_task(line.run(), name="line rig")
             try:

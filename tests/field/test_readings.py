@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.driver import Block, Decoded
-from gateway.field.readings import Table
+from gateway.field.readings import ReadingTable
 from gateway.model import Instant, Lane, Quality, Reading, Reason
 
 A = Block("d", ("a", "b"), Lane.ALARM, 1.0, 0.01, None)
@@ -18,21 +18,21 @@ def decode(block: Block, raw: bytes) -> dict[str, Decoded]:
     return {p: Decoded(raw[n], None, "bar", Quality.GOOD, None) for n, p in enumerate(block.points)}
 
 
-def answer(table: Table, block: Block, raw: bytes, mono: float) -> dict[str, Reading]:
+def answer(table: ReadingTable, block: Block, raw: bytes, mono: float) -> dict[str, Reading]:
     if table.same(block, raw, at(mono)):
         return {}
     return dict(table.answered(block, raw, decode(block, raw), at(mono)))
 
 
 def test_before_the_first_answer_everything_is_bad_and_says_why() -> None:
-    table = Table([A, B], at(1))
+    table = ReadingTable([A, B], at(1))
     never = (None, None, None, Quality.BAD, Reason.NEVER_READ, at(1))
     assert table.picture() == {"a": never, "b": never, "c": never}
     assert table.untried == 2
 
 
 def test_only_what_differs_is_a_change() -> None:
-    table = Table([A, B], at(0))
+    table = ReadingTable([A, B], at(0))
     assert answer(table, A, b"\1\2", 1).keys() == {"a", "b"}
     assert answer(table, A, b"\1\2", 2) == {}
     changed = answer(table, A, b"\1\3", 3)
@@ -41,7 +41,7 @@ def test_only_what_differs_is_a_change() -> None:
 
 
 def test_a_picture_shows_the_time_of_the_last_answer() -> None:
-    table = Table([A, B], at(0))
+    table = ReadingTable([A, B], at(0))
     answer(table, A, b"\1\2", 1)
     answer(table, A, b"\1\2", 7)
     picture = table.picture()
@@ -50,7 +50,7 @@ def test_a_picture_shows_the_time_of_the_last_answer() -> None:
 
 
 def test_what_was_bad_comes_back_as_a_change_with_its_own_time() -> None:
-    table = Table([A, B], at(0))
+    table = ReadingTable([A, B], at(0))
     answer(table, A, b"\1\2", 1)
     lost = table.lost(Reason.SILENT, at(5))
     assert lost["a"] == (None, None, "bar", Quality.BAD, Reason.SILENT, at(5))
@@ -60,14 +60,14 @@ def test_what_was_bad_comes_back_as_a_change_with_its_own_time() -> None:
 
 
 def test_a_reason_that_changes_is_a_change() -> None:
-    table = Table([A], at(0))
+    table = ReadingTable([A], at(0))
     answer(table, A, b"\1\2", 1)
     assert table.lost(Reason.SILENT, at(5)).keys() == {"a", "b"}
     assert table.lost(Reason.LINE_DOWN, at(6))["a"].reason is Reason.LINE_DOWN
 
 
 def test_a_failed_block_leaves_the_others_alone() -> None:
-    table = Table([A, B], at(0))
+    table = ReadingTable([A, B], at(0))
     answer(table, A, b"\1\2", 1)
     answer(table, B, b"\3", 1)
     assert table.failed(B, Reason.REFUSED, at(2)).keys() == {"c"}
@@ -76,7 +76,7 @@ def test_a_failed_block_leaves_the_others_alone() -> None:
 
 
 def test_stale_is_exact() -> None:
-    table = Table([A, B], at(0))
+    table = ReadingTable([A, B], at(0))
     answer(table, A, b"\1\2", 1)
     answer(table, B, b"\3", 1)
     assert table.stale_at() == 4.0
@@ -88,7 +88,7 @@ def test_stale_is_exact() -> None:
 
 
 def test_a_read_of_its_own_is_not_hidden_by_the_bytes_of_the_block() -> None:
-    table = Table([A], at(0))
+    table = ReadingTable([A], at(0))
     answer(table, A, b"\1\2", 1)
     once = {"a": Decoded(9, None, "bar", Quality.GOOD, None)}
     assert table.answered_once(once, at(2)).keys() == {"a"}
@@ -97,7 +97,7 @@ def test_a_read_of_its_own_is_not_hidden_by_the_bytes_of_the_block() -> None:
 
 
 def test_a_read_of_its_own_grows_old_too() -> None:
-    table = Table([A], at(0))
+    table = ReadingTable([A], at(0))
     answer(table, A, b"\1\2", 1)
     table.lost(Reason.SILENT, at(5))
     table.answered_once({"a": Decoded(9, None, "bar", Quality.GOOD, None)}, at(6))
@@ -106,7 +106,7 @@ def test_a_read_of_its_own_grows_old_too() -> None:
 
 
 def test_parts_of_a_refused_block_have_to_be_tried() -> None:
-    table = Table([A], at(0))
+    table = ReadingTable([A], at(0))
     parts = [Block("d", (p,), Lane.ALARM, 1.0, 0.01, None) for p in "ab"]
     table.replace(A, parts)
     assert table.untried == 2
@@ -130,7 +130,7 @@ steps = st.lists(
 @given(steps)
 def test_a_reading_never_lies(steps: list[tuple[str, str, int, float]]) -> None:
     """Against a plain model: the changes add up to the picture, and no time is newer than its answer."""
-    table = Table([A, B], at(0))
+    table = ReadingTable([A, B], at(0))
     told = table.picture()
     answered: dict[str, tuple[int, float]] = {}
     now = 0.0

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.modbus.line import ModbusLine
-from drivers.modbus.settings import Device, LineSettings, Point
+from drivers.modbus.line import ModbusPoller
+from drivers.modbus.settings import LineSettings, ModbusDevice, ModbusPoint
 from gateway.field.response_time import BlockLoad, DeviceLoad, LineLoad, PointLoad, analyse, load_of
 from gateway.model import Lane
 
@@ -181,10 +181,12 @@ def test_a_slower_line_promises_no_more(found: list[BlockLoad], which: int) -> N
 
 
 def bus(baudrate: int, count: int, *, timeout: float = 1.0) -> LineLoad:
-    smoke = Point(name="smoke", table="holding", address=3, every=1.0, lane=Lane.ALARM)
-    level = Point(name="level", table="holding", address=90, every=10.0)
-    devices = tuple(Device(id=f"d{n}", unit=n, points=(smoke, level), timeout=timeout) for n in range(1, count + 1))
-    poller = ModbusLine(LineSettings(name="fire-loop", serial="/dev/rs485", baudrate=baudrate, devices=devices))
+    smoke = ModbusPoint(name="smoke", table="holding", address=3, every=1.0, lane=Lane.ALARM)
+    level = ModbusPoint(name="level", table="holding", address=90, every=10.0)
+    devices = tuple(
+        ModbusDevice(id=f"d{n}", unit=n, points=(smoke, level), timeout=timeout) for n in range(1, count + 1)
+    )
+    poller = ModbusPoller(LineSettings(name="fire-loop", serial="/dev/rs485", baudrate=baudrate, devices=devices))
     confirm = {f"d{n}.smoke": 2 for n in range(1, count + 1)}
     return load_of("fire-loop", poller, confirm, {f"d{n}": 0.005 for n in range(1, count + 1)})
 

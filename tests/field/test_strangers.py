@@ -8,7 +8,7 @@ from itertools import repeat
 
 import pytest
 
-from drivers.modbus.line import ModbusLine
+from drivers.modbus.line import ModbusPoller
 from drivers.modbus.settings import LineSettings
 from gateway.clock import Clock
 from gateway.model import Answer, Lane, Quality
@@ -34,10 +34,10 @@ class Detector(Stranger):
         return [frame(number, bytes((request[6], request[7], 2)) + self.value.to_bytes(2, "big"))]
 
 
-def line_to(server: Stranger, name: str) -> ModbusLine:
+def line_to(server: Stranger, name: str) -> ModbusPoller:
     points = tuple(replace(point, every=EVERY_S, lane=Lane.ALARM) for point in holding(0, 1))
     devices = (unit(1, *points, timeout=0.2, id=name),)
-    return ModbusLine(LineSettings(name=name, host="127.0.0.1", port=server.port, devices=devices))
+    return ModbusPoller(LineSettings(name=name, host="127.0.0.1", port=server.port, devices=devices))
 
 
 async def asked(stack: AsyncExitStack, server: Stranger, name: str) -> Bench:

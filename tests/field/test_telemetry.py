@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import orjson
 
-from gateway.field.telemetry import Telemetry
+from gateway.field.telemetry import TelemetrySender
 from gateway.model import Instant, Quality, Reading
 from tests import virtual_time
 
@@ -26,7 +26,7 @@ def reading(value: int) -> Reading:
 def test_the_first_change_leaves_at_once_and_later_ones_every_200_ms() -> None:
     async def main() -> None:
         cloud, values = Cloud(), {"p": reading(0)}
-        async with Telemetry(cloud.publish, virtual_time.clock(), every=300.0) as telemetry:
+        async with TelemetrySender(cloud.publish, virtual_time.clock(), every=300.0) as telemetry:
             telemetry.add("d", lambda: values)
             telemetry.changed("d", {"p": reading(0)})
             assert cloud.got == []
@@ -51,7 +51,7 @@ def test_the_first_change_leaves_at_once_and_later_ones_every_200_ms() -> None:
 def test_devices_do_not_wait_for_one_another_and_full_pictures_are_spread() -> None:
     async def main() -> None:
         cloud = Cloud()
-        async with Telemetry(cloud.publish, virtual_time.clock(), every=100.0) as telemetry:
+        async with TelemetrySender(cloud.publish, virtual_time.clock(), every=100.0) as telemetry:
             for number in range(20):
                 telemetry.add(f"d{number}", lambda: {"p": reading(1)})
                 telemetry.ready(f"d{number}")
@@ -71,7 +71,7 @@ def test_devices_do_not_wait_for_one_another_and_full_pictures_are_spread() -> N
 def test_a_full_picture_takes_along_what_waits() -> None:
     async def main() -> None:
         cloud, values = Cloud(), {"p": reading(0)}
-        async with Telemetry(cloud.publish, virtual_time.clock(), every=1.0) as telemetry:
+        async with TelemetrySender(cloud.publish, virtual_time.clock(), every=1.0) as telemetry:
             telemetry.add("d", lambda: values)
             telemetry.ready("d")
             await asyncio.sleep(0.85)
@@ -87,7 +87,7 @@ def test_a_full_picture_takes_along_what_waits() -> None:
 def test_leaving_sends_what_waits_and_stops_every_timer() -> None:
     async def main() -> None:
         cloud, values = Cloud(), {"p": reading(0)}
-        async with Telemetry(cloud.publish, virtual_time.clock(), every=1.0) as telemetry:
+        async with TelemetrySender(cloud.publish, virtual_time.clock(), every=1.0) as telemetry:
             telemetry.add("d", lambda: values)
             telemetry.ready("d")
             telemetry.changed("d", {"p": reading(1)})
@@ -108,7 +108,7 @@ def test_a_message_that_cannot_be_told_costs_neither_the_line_nor_other_messages
         def publish(device: str, full: bool, readings: Mapping[str, Reading], _at: Instant) -> None:
             told.append(orjson.dumps([device, full, {point: reading.value for point, reading in readings.items()}]))
 
-        async with Telemetry(publish, virtual_time.clock(), every=100.0) as telemetry:
+        async with TelemetrySender(publish, virtual_time.clock(), every=100.0) as telemetry:
             for device, values in (("mad", {"p": reading(2**70)}), ("well", {"p": reading(1)})):
                 telemetry.add(device, lambda values=values: values)  # type: ignore[misc]
                 telemetry.ready(device)

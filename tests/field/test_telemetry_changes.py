@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.field.telemetry_changes import WINDOW, Changes
+from gateway.field.telemetry_changes import WINDOW, TelemetryChanges
 from gateway.model import Instant, Quality, Reading, Reason, Value
 
 
@@ -12,14 +12,14 @@ def reading(value: Value | None, text: str | None = None, quality: Quality = Qua
 BAD = reading(None, quality=Quality.BAD)._replace(reason=Reason.SILENT)
 
 
-def started(value: Value, band: float) -> Changes:
-    changes = Changes({"p": band})
+def started(value: Value, band: float) -> TelemetryChanges:
+    changes = TelemetryChanges({"p": band})
     changes.full({"p": reading(value)}, 0.0)
     return changes
 
 
 def test_nothing_leaves_before_the_first_full_picture() -> None:
-    changes = Changes({})
+    changes = TelemetryChanges({})
     assert not changes.offer({"p": reading(1)})
     assert not changes.started
     changes.full({"p": reading(1)}, 5.0)
@@ -74,7 +74,7 @@ def test_the_cloud_is_never_further_off_than_the_band(moves: list[tuple[float, b
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 3), max_size=3), max_size=30))
 def test_without_bands_the_messages_add_up_to_what_happened(turns: list[dict[str, int]]) -> None:
-    changes = Changes({})
+    changes = TelemetryChanges({})
     changes.full({}, 0.0)
     truth: dict[str, Reading] = {}
     known: dict[str, Reading] = {}

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
-from drivers.modbus.line import ModbusLine
-from drivers.modbus.settings import Device, LineSettings
+from drivers.modbus.line import ModbusPoller
+from drivers.modbus.settings import LineSettings, ModbusDevice
 from gateway.clock import Clock
 from gateway.model import LineHealth, Quality
 from tests import virtual_time
@@ -17,16 +17,16 @@ from tests.field.test_lines import bus, last
 EVERY = 0.05
 
 
-def asked(port: int, *devices: Device) -> ModbusLine:
-    return ModbusLine(LineSettings(name="net", host="127.0.0.1", port=port, devices=devices))
+def asked(port: int, *devices: ModbusDevice) -> ModbusPoller:
+    return ModbusPoller(LineSettings(name="net", host="127.0.0.1", port=port, devices=devices))
 
 
-def device() -> Device:
+def device() -> ModbusDevice:
     points = tuple(replace(point, every=EVERY) for point in holding(0))
     return replace(unit(1, *points, timeout=0.1))
 
 
-def watching(line: ModbusLine) -> dict[str, frozenset[str]]:
+def watching(line: ModbusPoller) -> dict[str, frozenset[str]]:
     return {block.device: frozenset(block.points) for block in line.blocks()}
 
 

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from drivers.modbus.frames import crc16
-from drivers.modbus.line import ModbusLine
+from drivers.modbus.line import ModbusPoller
 from gateway.clock import Clock
 from gateway.errors import DeviceRefused, DeviceSilent
 from gateway.field.lines import Line
-from gateway.field.telemetry import Telemetry
+from gateway.field.telemetry import TelemetrySender
 from gateway.model import Input
 from tests.drivers.modbus.lines import COIL, REGISTER, holding, rtu_over_tcp, serial, tcp, unit, until
 from tests.drivers.modbus.responder import Knob, Responder, pty_port, tcp_port
@@ -102,13 +102,13 @@ async def at_work(kind: str, responder: Responder) -> AsyncIterator[Line]:
 
 
 @asynccontextmanager
-async def _line(poller: ModbusLine) -> AsyncIterator[Line]:
+async def _line(poller: ModbusPoller) -> AsyncIterator[Line]:
     clock = Clock()
 
     async def put(_: Input) -> None:
         return
 
-    async with Telemetry(lambda *_: None, clock, every=300.0) as telemetry, asyncio.TaskGroup() as group:
+    async with TelemetrySender(lambda *_: None, clock, every=300.0) as telemetry, asyncio.TaskGroup() as group:
         line = Line("l", poller, watched={}, put=put, telemetry=telemetry, clock=clock, rng=random.Random(1))  # noqa: S311
         task = group.create_task(line.run(), name="line")
         await until(lambda: bool(line.readings()) and all(r.value is not None for r in line.readings()["d1"].values()))

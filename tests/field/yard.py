@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
-from drivers.modbus.line import ModbusLine, lines
+from drivers.modbus.line import ModbusPoller, lines
 from gateway.clock import Clock
 from gateway.config.site import SiteFile
 from gateway.field.lines import SERIAL_BACK_OFF, TCP_BACK_OFF, Line
-from gateway.field.telemetry import Telemetry
+from gateway.field.telemetry import TelemetrySender
 from gateway.model import Answer, DeviceHealth, Input, Instant, LineHealth, Quality, Reading
 from gateway.settings import build
 from simulators.site import VirtualSite
@@ -25,7 +25,7 @@ class Yard:
         self.virtual = virtual
         self.clock = clock
         self.lines: dict[str, Line] = {}
-        self.drivers: dict[str, ModbusLine] = {}
+        self.drivers: dict[str, ModbusPoller] = {}
         self.inputs: list[Input] = []
         self.held_up: list[tuple[float, float]] = []
         """When this machine did something else, and for how long."""
@@ -113,7 +113,7 @@ async def at_work(virtual: VirtualSite, *, tcp_back_off: float = TCP_BACK_OFF) -
 
     site = at_addresses(virtual.site, virtual.addresses)
     watched = {name: frozenset(device.points) for name, device in site.devices.items()}
-    async with Telemetry(publish, clock, every=300.0) as telemetry, asyncio.TaskGroup() as group:
+    async with TelemetrySender(publish, clock, every=300.0) as telemetry, asyncio.TaskGroup() as group:
         tasks = [group.create_task(yard.tick(), name="tick")]
         drivers, ports = lines(build.modbus_line(site, name) for name in build.modbus_lines(site))
         yard.drivers.update(drivers)

@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from drivers.modbus.frames import crc16
-from drivers.modbus.line import ModbusLine
-from drivers.modbus.settings import Device
+from drivers.modbus.line import ModbusPoller
+from drivers.modbus.settings import ModbusDevice
 from gateway.errors import DeviceRefused, DeviceSilent
 from tests.drivers.modbus.lines import (
     CEILING,
@@ -37,7 +37,9 @@ from tests.drivers.modbus.responder import (
 
 
 @asynccontextmanager
-async def bus(kind: str, responder: Responder, *devices: Device, proved: bool = True) -> AsyncIterator[ModbusLine]:
+async def bus(
+    kind: str, responder: Responder, *devices: ModbusDevice, proved: bool = True
+) -> AsyncIterator[ModbusPoller]:
     """A line whose pairing was `proved`: the first read after an opening does that."""
     if kind == "pty":
         with pty_port(responder) as port:
@@ -52,7 +54,7 @@ async def bus(kind: str, responder: Responder, *devices: Device, proved: bool = 
             yield line
 
 
-async def prove(line: ModbusLine, responder: Responder) -> None:
+async def prove(line: ModbusPoller, responder: Responder) -> None:
     """The first read after an opening proves; after a second one the next is in its usual shape. No trace is left."""
     first = line.blocks()[0]
     for _ in range(2):

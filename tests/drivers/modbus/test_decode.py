@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from drivers.modbus.decode import FORMATS, compile_point
 from drivers.modbus.encode import to_words
-from drivers.modbus.settings import REGISTERS, Order, Point, Supervised, Write
+from drivers.modbus.settings import REGISTERS, ByteOrder, ModbusPoint, ModbusWrite, SupervisedWindows
 from gateway.driver import Decoded
 from gateway.model import Quality, Reason
 
-ORDERS: tuple[Order, ...] = ("big", "little-word", "little-byte", "little")
+ORDERS: tuple[ByteOrder, ...] = ("big", "little-word", "little-byte", "little")
 WIDE = [kind for kind, count in REGISTERS.items() if count > 1]
 # Where each byte of ABCD… stands on the wire, written out from the names alone.
 WIRE = {
@@ -25,9 +25,9 @@ types = st.sampled_from(sorted(REGISTERS))
 orders = st.sampled_from(ORDERS)
 
 
-def point(**keys: Any) -> Point:
+def point(**keys: Any) -> ModbusPoint:
     usual: dict[str, Any] = {"name": "p", "table": "holding", "address": 5}
-    return Point(**(usual | keys))
+    return ModbusPoint(**(usual | keys))
 
 
 def decode(data: bytes, **keys: Any) -> Decoded:
@@ -42,12 +42,12 @@ def bad(reason: Reason, unit: str | None = None) -> tuple[object, ...]:
     return (None, None, unit, Quality.BAD, reason)
 
 
-def on_wire(data: bytes, order: Order) -> bytes:
+def on_wire(data: bytes, order: ByteOrder) -> bytes:
     return bytes(data["ABCDEFGH".index(letter)] for letter in WIRE[len(data), order])
 
 
 @given(types.filter(lambda kind: kind not in ("bool", "bcd16")), orders, st.binary(min_size=8, max_size=8))
-def test_every_type_and_order_against_struct(kind: str, order: Order, data: bytes) -> None:
+def test_every_type_and_order_against_struct(kind: str, order: ByteOrder, data: bytes) -> None:
     data = data[: 2 * REGISTERS[kind]]
     value = struct.unpack(">" + FORMATS[kind], data)[0]
     found = decode(on_wire(data, order), type=kind, order=order)
@@ -59,8 +59,8 @@ def test_every_type_and_order_against_struct(kind: str, order: Order, data: byte
 
 
 @given(types, orders, st.binary(min_size=8, max_size=8))
-def test_what_is_written_is_read_back(kind: str, order: Order, data: bytes) -> None:
-    keys = {"type": kind, "order": order, "write": Write()}
+def test_what_is_written_is_read_back(kind: str, order: ByteOrder, data: bytes) -> None:
+    keys = {"type": kind, "order": order, "write": ModbusWrite()}
     found = decode(data[: 2 * REGISTERS[kind]], **keys)
     if kind == "bool" or found.value is None:
         return
@@ -78,7 +78,7 @@ def test_what_is_written_is_read_back(kind: str, order: Order, data: bytes) -> N
     st.sampled_from([(), (0x8000, -1)]),
 )
 def test_never_raises_and_never_gives_a_value_with_bad(
-    kind: str, order: Order, data: bytes, scale: float, offset: float, valid: Any, invalid: Any
+    kind: str, order: ByteOrder, data: bytes, scale: float, offset: float, valid: Any, invalid: Any
 ) -> None:
     if kind == "bool":
         scale, offset, valid = 1.0, 0.0, None
@@ -125,7 +125,7 @@ def test_bits_of_a_register() -> None:
 
 
 def test_a_switch_with_words_of_its_own() -> None:
-    keys = {"type": "bool", "write": Write(fc=16, on=0x0100, off=0x0200)}
+    keys = {"type": "bool", "write": ModbusWrite(fc=16, on=0x0100, off=0x0200)}
     assert decode(b"\x01\x00", **keys) == good(value=True)
     assert decode(b"\x02\x00", **keys) == good(value=False)
     assert decode(b"\x00\x01", **keys) == good(value=True)
@@ -165,7 +165,7 @@ def test_raw_contents_that_mean_no_value() -> None:
 
 
 def test_supervised_contact() -> None:
-    windows = Supervised(normal=(1800, 2200), alarm=(3000, 4000), open=(0, 200), short=(4001, 4095))
+    windows = SupervisedWindows(normal=(1800, 2200), alarm=(3000, 4000), open=(0, 200), short=(4001, 4095))
     for raw, text in ((1800, "normal"), (2200, "normal"), (4000, "alarm"), (4001, "short"), (0, "open")):
         assert decode(raw.to_bytes(2, "big"), supervised=windows, unit="u") == good(raw, text, "u")
     for raw in (201, 1799, 2201, 2999, 4096, 65535):
@@ -182,8 +182,8 @@ def test_text() -> None:
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20), orders)
-def test_text_is_read_back(text: str, order: Order) -> None:
-    keys = {"type": "text:20", "order": order, "write": Write()}
+def test_text_is_read_back(text: str, order: ByteOrder) -> None:
+    keys = {"type": "text:20", "order": order, "write": ModbusWrite()}
     assert decode(to_words(point(**keys), text), **keys) == good(text)
 
 
@@ -199,7 +199,7 @@ EXTREMES = st.sampled_from((b"\xff" * 8, b"\x7f" + b"\xff" * 7, b"\x80" + b"\x00
 
 @given(kind=types, order=orders, scale=SCALES, offset=OFFSETS, data=st.one_of(EXTREMES, st.binary(min_size=8)))
 def test_any_value_of_any_type_scale_and_offset_can_be_told_or_is_bad(
-    *, kind: str, order: Order, scale: float, offset: float, data: bytes
+    *, kind: str, order: ByteOrder, scale: float, offset: float, data: bytes
 ) -> None:
     decoded = decode(data[:8], type=kind, order=order, scale=scale, offset=offset)
     if decoded.quality is Quality.GOOD:

@@ -10,7 +10,7 @@ import pytest
 
 from drivers.modbus import dialin
 from drivers.modbus.dialin import DialIn
-from drivers.modbus.line import ModbusLine, lines
+from drivers.modbus.line import ModbusPoller, lines
 from drivers.modbus.settings import LineSettings
 from gateway.errors import DeviceSilent, LineDown
 from tests.drivers.modbus.converter import sealed
@@ -53,14 +53,14 @@ def settings(
 
 
 @asynccontextmanager
-async def listening(*wanted: LineSettings) -> AsyncIterator[tuple[dict[str, ModbusLine], DialIn]]:
+async def listening(*wanted: LineSettings) -> AsyncIterator[tuple[dict[str, ModbusPoller], DialIn]]:
     """The lines, not opened yet, with their port."""
     found, (port,) = lines(wanted)
     async with port:
         yield found, port
 
 
-async def value(line: ModbusLine) -> object:
+async def value(line: ModbusPoller) -> object:
     """Register 0; a read or two may be spent on the proof of who answers whom."""
     (block,) = line.blocks()
     async with asyncio.timeout(8):
@@ -223,7 +223,7 @@ async def test_a_flood_before_its_line_takes_it_fills_no_memory() -> None:
 
 async def test_who_asks_by_hand_listens_for_as_long_as_he_asks() -> None:
     port = free_port()
-    line = ModbusLine(settings(port))
+    line = ModbusPoller(settings(port))
     async with Dtu(port, IMEI.encode(), offset=9).calling(), line:
         assert await value(line) == 9
     with pytest.raises(ConnectionRefusedError):

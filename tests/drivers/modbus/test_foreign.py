@@ -12,23 +12,23 @@ from pathlib import Path
 import pytest
 from pyModbusTCP.server import ModbusServer  # type: ignore[import-untyped]
 
-from drivers.modbus.line import ModbusLine
-from drivers.modbus.settings import Point, Write
+from drivers.modbus.line import ModbusPoller
+from drivers.modbus.settings import ModbusPoint, ModbusWrite
 from gateway.errors import DeviceRefused, DeviceSilent
 from gateway.model import Value
 from tests.drivers.modbus.lines import serial, tcp, unit, until, values
 
 POINTS = (
-    *(Point(name=f"h{at}", table="holding", address=at) for at in range(0, 100, 3)),
-    *(Point(name=f"i{at}", table="input", address=at, type="int16", scale=0.1) for at in range(20)),
-    *(Point(name=f"d{at}", table="discrete", address=at) for at in range(13)),
-    *(Point(name=f"c{at}", table="coil", address=at, write=Write()) for at in range(9)),
-    Point(name="set", table="holding", address=200, write=Write()),
-    Point(name="set16", table="holding", address=201, write=Write(fc=16)),
-    Point(name="level", table="holding", address=210, type="float32", order="little-word", write=Write()),
-    Point(name="count", table="holding", address=220, type="uint64", order="little", write=Write()),
-    Point(name="name", table="holding", address=230, type="text:12", write=Write()),
-    Point(name="c20", table="coil", address=20, write=Write(fc=15)),
+    *(ModbusPoint(name=f"h{at}", table="holding", address=at) for at in range(0, 100, 3)),
+    *(ModbusPoint(name=f"i{at}", table="input", address=at, type="int16", scale=0.1) for at in range(20)),
+    *(ModbusPoint(name=f"d{at}", table="discrete", address=at) for at in range(13)),
+    *(ModbusPoint(name=f"c{at}", table="coil", address=at, write=ModbusWrite()) for at in range(9)),
+    ModbusPoint(name="set", table="holding", address=200, write=ModbusWrite()),
+    ModbusPoint(name="set16", table="holding", address=201, write=ModbusWrite(fc=16)),
+    ModbusPoint(name="level", table="holding", address=210, type="float32", order="little-word", write=ModbusWrite()),
+    ModbusPoint(name="count", table="holding", address=220, type="uint64", order="little", write=ModbusWrite()),
+    ModbusPoint(name="name", table="holding", address=230, type="text:12", write=ModbusWrite()),
+    ModbusPoint(name="c20", table="coil", address=20, write=ModbusWrite(fc=15)),
 )
 WRITTEN: dict[str, Value] = {
     "set": 4711,
@@ -77,7 +77,7 @@ async def libmodbus(tmp_path: Path) -> AsyncIterator[str]:
             joined.terminate()
 
 
-async def check(line: ModbusLine, device: str) -> None:
+async def check(line: ModbusPoller, device: str) -> None:
     """Read everything, write every kind of point, read it back."""
     found: dict[str, object] = {}
     blocks = [block for block in line.blocks() if block.device == device]
@@ -107,8 +107,8 @@ async def test_pymodbustcp_with_four_in_flight(server: ModbusServer) -> None:
 
 
 async def test_libmodbus(tmp_path: Path) -> None:
-    devices = unit(17, *POINTS, timeout=1.0), unit(18, Point(name="any", table="holding", address=0))
-    beyond = Point(name="beyond", table="input", address=5000)
+    devices = unit(17, *POINTS, timeout=1.0), unit(18, ModbusPoint(name="any", table="holding", address=0))
+    beyond = ModbusPoint(name="beyond", table="input", address=5000)
     async with libmodbus(tmp_path) as port, serial(port, *devices, unit(17, beyond, id="small")) as line:
         blocks = {block.points[0]: block for block in line.blocks()}
         with pytest.raises(DeviceRefused) as refused:

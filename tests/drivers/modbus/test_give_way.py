@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from drivers.modbus.line import ModbusLine
+from drivers.modbus.line import ModbusPoller
 from gateway.driver import Block, Yielding
 from gateway.errors import DeviceSilent, GaveWay
 from tests.drivers.modbus.lines import COIL, expected, holding, serial, tcp, unit, until, values
@@ -17,7 +17,7 @@ HASTE = 0.05
 
 
 @asynccontextmanager
-async def two(responder: Responder) -> AsyncIterator[tuple[ModbusLine, Block, Block]]:
+async def two(responder: Responder) -> AsyncIterator[tuple[ModbusPoller, Block, Block]]:
     """A line with a living unit that has a coil, and one that may take long; a block of each."""
     devices = unit(1, *holding(0), COIL), unit(2, *holding(0), *holding(1000), COIL, timeout=SLOW)
     with pty_port(responder) as port:
@@ -27,12 +27,12 @@ async def two(responder: Responder) -> AsyncIterator[tuple[ModbusLine, Block, Bl
             yield line, living, slow
 
 
-def sent(line: ModbusLine) -> list[float]:
+def sent(line: ModbusPoller) -> list[float]:
     """When each request went out."""
     return [at for sign, at, _ in line.frames if sign == ">"]
 
 
-async def given_up(line: ModbusLine, block: Block, haste: float | None) -> bool:
+async def given_up(line: ModbusPoller, block: Block, haste: float | None) -> bool:
     """Read the block; an order comes once it is sent (`haste`: None: while it waits). Whether it had been sent."""
     before = len(sent(line))
 

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from drivers.modbus.line import ModbusLine
-from drivers.modbus.settings import LineSettings, Point
+from drivers.modbus.line import ModbusPoller
+from drivers.modbus.settings import LineSettings, ModbusPoint
 from gateway.driver import Block, Poller, Timing
 from gateway.errors import ConfigError, DeviceRefused, LineDown
 from gateway.model import Lane
@@ -61,7 +61,7 @@ async def test_a_port_that_refuses_its_settings_is_a_line_down() -> None:
     with pty_port(Responder(rtu=True)) as port:
         settings = LineSettings(name="l", serial=port.path, parity="even", devices=(unit(1, *holding(0)),))
         with pytest.raises(LineDown, match="parity even"):
-            await ModbusLine(settings).__aenter__()
+            await ModbusPoller(settings).__aenter__()
         async with serial(port.path, unit(1)) as line:
             assert line.blocks() == ()
 
@@ -87,7 +87,7 @@ async def test_an_adapter_that_is_pulled_out_and_put_back(tmp_path: os.PathLike[
             os.unlink(link)  # noqa: PTH108
 
 
-async def _fails(line: ModbusLine, block: Block) -> Exception:
+async def _fails(line: ModbusPoller, block: Block) -> Exception:
     with pytest.raises(LineDown) as failed:
         await line.read(block, 5.0)
     return failed.value
@@ -104,7 +104,7 @@ async def test_a_refused_connection_is_a_line_down() -> None:
 async def test_a_host_that_does_not_exist_is_a_line_down() -> None:
     settings = LineSettings(name="l", host="a" * 64 + ".invalid")
     with pytest.raises(LineDown):
-        await ModbusLine(settings).__aenter__()
+        await ModbusPoller(settings).__aenter__()
 
 
 async def test_a_peer_that_never_accepts_is_a_line_down_after_three_seconds() -> None:
@@ -207,7 +207,7 @@ async def test_a_refused_write_tells_its_code() -> None:
 def test_normal_reads_are_cut_on_a_slow_bus_with_something_urgent() -> None:
     calm = serial("/dev/x", unit(1, *holding(0, 125)), baudrate=9600)
     assert len(calm.blocks()) == 1
-    urgent = Point(name="smoke", table="input", address=0, lane=Lane.ALARM)
+    urgent = ModbusPoint(name="smoke", table="input", address=0, lane=Lane.ALARM)
     blocks = serial("/dev/x", unit(1, *holding(0, 125), urgent), baudrate=9600).blocks()
     assert len(blocks) == 3
     assert all(block.wire <= 0.2 for block in blocks)
@@ -215,7 +215,7 @@ def test_normal_reads_are_cut_on_a_slow_bus_with_something_urgent() -> None:
 
 def test_reads_asked_for_at_once_are_cut_there_too() -> None:
     """Nobody who asks by hand, or for a round, holds up what is urgent for longer than a periodic read does."""
-    urgent = Point(name="smoke", table="input", address=0, lane=Lane.ALARM)
+    urgent = ModbusPoint(name="smoke", table="input", address=0, lane=Lane.ALARM)
     names = [f"h{at}" for at in range(125)]
     calm = serial("/dev/x", unit(1, *holding(0, 125)), baudrate=9600)
     assert len(calm.block_for("d1", names, Lane.NORMAL)) == 1

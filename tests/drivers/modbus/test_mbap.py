@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.modbus.frames import Ask, read
-from drivers.modbus.mbap import EXACT, LONGEST, Style, find, frame_end, frames, tail
+from drivers.modbus.mbap import EXACT, LONGEST, AnswerStyle, find, frame_end, frames, tail
 
 
 def seal(pdu: bytes, unit: int) -> bytes:
@@ -72,9 +72,15 @@ def test_of_an_answer_cut_short_the_beginning_is_kept(
 
 @pytest.mark.parametrize(
     ("number", "unit", "style"),
-    [(5, None, EXACT), (0, None, Style(None)), (6, None, Style(1)), (5, 0, Style(0, 0)), (0, 255, Style(None, 255))],
+    [
+        (5, None, EXACT),
+        (0, None, AnswerStyle(None)),
+        (6, None, AnswerStyle(1)),
+        (5, 0, AnswerStyle(0, 0)),
+        (0, 255, AnswerStyle(None, 255)),
+    ],
 )
-def test_identity_as_devices_have_it(number: int, unit: int | None, style: Style) -> None:
+def test_identity_as_devices_have_it(number: int, unit: int | None, style: AnswerStyle) -> None:
     hit = find(answer(ASK, number, unit), ASK, 5, LOOSE)
     assert hit is not None
     assert hit.style == style

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.modbus.frames import Ask, read
-from drivers.modbus.line import ModbusLine
-from drivers.modbus.pairing import Limits, Pairing
-from drivers.modbus.settings import Device, LineSettings, Point
+from drivers.modbus.line import ModbusPoller
+from drivers.modbus.pairing import Pairing, UnitLimits
+from drivers.modbus.settings import LineSettings, ModbusDevice, ModbusPoint
 from gateway.clock import Clock
 from gateway.driver import Block
 from gateway.errors import DeviceError, LineDown
 from gateway.field.lines import Line
-from gateway.field.telemetry import Telemetry
+from gateway.field.telemetry import TelemetrySender
 from gateway.model import Input, Lane, OwnHealth
 from tests.drivers.modbus.converter import MUTE, PLAIN, PLANNED, STRICT, Client, Converter, named, on_terminal, sealed
 from tests.drivers.modbus.lines import until
@@ -35,27 +35,27 @@ def rtu(pdu: bytes, unit: int) -> bytes:
     return sealed(bytes((unit,)) + pdu)
 
 
-def device(unit: int) -> Device:
+def device(unit: int) -> ModbusDevice:
     points = [
-        Point(name=f"{table}{address}.{part}", table=table, address=address + at)  # type: ignore[arg-type]
+        ModbusPoint(name=f"{table}{address}.{part}", table=table, address=address + at)  # type: ignore[arg-type]
         for table, _, address in PLACES
         for at, part in enumerate(("name", "given"))
     ]
-    return Device(id=f"d{unit}", unit=unit, points=tuple(points), timeout=CEILING)
+    return ModbusDevice(id=f"d{unit}", unit=unit, points=tuple(points), timeout=CEILING)
 
 
 @asynccontextmanager
-async def behind(kind: str, converter: Converter, *units: int) -> AsyncIterator[ModbusLine]:
+async def behind(kind: str, converter: Converter, *units: int) -> AsyncIterator[ModbusPoller]:
     """A line to the converter; opened by whoever uses it."""
     devices = tuple(device(unit) for unit in units)
     if kind == "pty":
         with on_terminal(converter) as path:
-            yield ModbusLine(LineSettings(name="bus", serial=path, baudrate=115200, devices=devices))
+            yield ModbusPoller(LineSettings(name="bus", serial=path, baudrate=115200, devices=devices))
         return
     server = await asyncio.get_running_loop().create_server(lambda: Client(converter), "127.0.0.1", 0)
     try:
         port = server.sockets[0].getsockname()[1]
-        yield ModbusLine(
+        yield ModbusPoller(
             LineSettings(name="bus", host="127.0.0.1", port=port, framing="rtu", baudrate=115200, devices=devices)
         )
     finally:
@@ -65,7 +65,7 @@ async def behind(kind: str, converter: Converter, *units: int) -> AsyncIterator[
 class Reader:
     """Reads blocks by chance, and judges every value."""
 
-    def __init__(self, line: ModbusLine, converter: Converter, rng: random.Random) -> None:
+    def __init__(self, line: ModbusPoller, converter: Converter, rng: random.Random) -> None:
         self.line, self.converter, self.rng = line, converter, rng
         self.wrong: Wrong = []
         self.read = self.missed = 0
@@ -185,7 +185,7 @@ READS = st.builds(
 
 @given(st.lists(READS, min_size=1, max_size=16, unique_by=lambda ask: ask.frame))
 def test_no_two_requests_of_a_line_have_one_shape(asks: list[Ask]) -> None:
-    pairing = Pairing(rtu, {1: Limits(), 2: Limits()})
+    pairing = Pairing(rtu, {1: UnitLimits(), 2: UnitLimits()})
     shapes = [shape for ask in asks for shape in (pairing.plain(ask), pairing.other(ask)) if shape is not None]
     assert len({shape.head for shape in shapes}) == len(shapes)
     for ask in asks:
@@ -201,7 +201,7 @@ def test_no_two_requests_of_a_line_have_one_shape(asks: list[Ask]) -> None:
 
 
 def test_a_device_has_its_limits() -> None:
-    pairing = Pairing(rtu, {1: Limits(registers=2, bits=8), 2: Limits(fixed=True)})
+    pairing = Pairing(rtu, {1: UnitLimits(registers=2, bits=8), 2: UnitLimits(fixed=True)})
     one, other = read(1, 3, 0, 2, rtu), read(1, 3, 100, 2, rtu)
     assert pairing.plain(one).frame == one.frame
     assert pairing.plain(other).frame == other.frame
@@ -210,7 +210,7 @@ def test_a_device_has_its_limits() -> None:
 
 
 def test_what_is_told_of_it_ends_after_a_quiet_minute() -> None:
-    pairing = Pairing(rtu, {1: Limits()})
+    pairing = Pairing(rtu, {1: UnitLimits()})
     assert pairing.told(100.0) == {"unpaired": 0, "unproved": 0, "confused": None}
     pairing.unpaired(sealed(bytes.fromhex("09 03 02 00 01")), 100.0)
     assert pairing.told(159.0)["confused"] == "what another master asks, or is answered: 09 03 02 00 01 98 45"
@@ -266,7 +266,7 @@ async def test_what_was_not_paired_is_an_alarm_of_the_line() -> None:
     clock = Clock()
     async with (
         behind("tcp", converter, PLAIN) as poller,
-        Telemetry(lambda *_: None, clock, every=300.0) as telemetry,
+        TelemetrySender(lambda *_: None, clock, every=300.0) as telemetry,
         asyncio.TaskGroup() as group,
     ):
         chance = random.Random(1)  # noqa: S311 - repeatable

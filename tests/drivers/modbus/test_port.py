@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from drivers.modbus.frames import crc16
-from drivers.modbus.line import ModbusLine
+from drivers.modbus.line import ModbusPoller
 from gateway.errors import DeviceSilent, LineDown
 from tests.drivers.modbus.lines import COIL, holding, serial, unit
 
@@ -84,7 +84,7 @@ async def fill(near: int) -> None:
         await asyncio.sleep(0.02)
 
 
-async def silent(line: ModbusLine) -> None:
+async def silent(line: ModbusPoller) -> None:
     """A read that nobody answers."""
     with pytest.raises(DeviceSilent):
         await line.read(line.blocks()[0], 0.05)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from drivers.modbus.line import ModbusLine
+from drivers.modbus.line import ModbusPoller
 from gateway.config.device import KINDS
 from gateway.config.load import Loaded, load, shipped
 from gateway.config.points import Point
@@ -72,7 +72,7 @@ def test_an_unverified_table_says_so_and_check_repeats_it(tmp_path: Path, profil
 @every_profile
 def test_it_is_planned_on_the_line_as_shipped(tmp_path: Path, profile: str) -> None:
     file = site(tmp_path, profile, shipped_line(profile))
-    line = ModbusLine(build.modbus_line(file, "line"))
+    line = ModbusPoller(build.modbus_line(file, "line"))
     device = file.devices["it"]
     limits = device.limits
     assert sorted(point for block in line.blocks() for point in block.points) == sorted(device.points)
@@ -139,10 +139,10 @@ async def test_what_is_writable_is_written_as_the_device_wants_it(tmp_path: Path
         assert outputs
 
 
-def at(file: SiteFile, virtual: VirtualSite) -> ModbusLine:
+def at(file: SiteFile, virtual: VirtualSite) -> ModbusPoller:
     """The driver of the virtual device."""
     line = file.lines["line"].model_copy(update={"tcp": virtual.addresses["line"]})
-    return ModbusLine(build.modbus_line(file.model_copy(update={"lines": {"line": line}}), "line"))
+    return ModbusPoller(build.modbus_line(file.model_copy(update={"lines": {"line": line}}), "line"))
 
 
 async def frames(tmp_path: Path, profile: str, point: str, *values: Value) -> list[str]:
@@ -184,6 +184,6 @@ async def test_inputs_that_are_coils_on_other_firmware(tmp_path: Path) -> None:
     path.write_text(text.replace("zone: b3}", "zone: b3, points: {di1: {at: coil 0}}}"))
     file = load(path).site
     assert file is not None
-    line = ModbusLine(build.modbus_line(file, "line"))
+    line = ModbusPoller(build.modbus_line(file, "line"))
     (block,) = line.block_for("it", ["di1"], Lane.ORDER)
     assert pdu(block) == (1, 1)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from drivers.modbus.line import ModbusLine
+from drivers.modbus.line import ModbusPoller
 from gateway.config.load import load
 from gateway.settings import build
 from tests.drivers.modbus.test_profiles import SITE, pdu
@@ -19,12 +19,12 @@ def test_the_example_is_right_and_takes_one_request(tmp_path: Path) -> None:
     path.write_text(SITE.format(profile="acme-lg2", line="serial: /dev/rs485"))
     loaded = load(path)
     assert loaded.site is not None, loaded.problems
-    (block,) = ModbusLine(build.modbus_line(loaded.site, "line")).blocks()
+    (block,) = ModbusPoller(build.modbus_line(loaded.site, "line")).blocks()
     assert pdu(block) == (3, 2)
-    decoded = ModbusLine(build.modbus_line(loaded.site, "line")).decode(block, bytes.fromhex("00fa 0002"))
+    decoded = ModbusPoller(build.modbus_line(loaded.site, "line")).decode(block, bytes.fromhex("00fa 0002"))
     assert (decoded["level"].value, decoded["state"].text) == (2.5, "sensor fault")
     assert decoded["level"].unit == "m"
     assert (
-        ModbusLine(build.modbus_line(loaded.site, "line")).decode(block, bytes.fromhex("7fff 0000"))["level"].value
+        ModbusPoller(build.modbus_line(loaded.site, "line")).decode(block, bytes.fromhex("7fff 0000"))["level"].value
         is None
     )

@@ -2,12 +2,20 @@ from typing import Any
 
 import pytest
 
-from drivers.modbus.line import ModbusLine
-from drivers.modbus.settings import Device, LineSettings, Point, Pulse, Supervised, Write, problems
+from drivers.modbus.line import ModbusPoller
+from drivers.modbus.settings import (
+    LineSettings,
+    ModbusDevice,
+    ModbusPoint,
+    ModbusPulse,
+    ModbusWrite,
+    SupervisedWindows,
+    problems,
+)
 from gateway.errors import ConfigError
 
 GOOD: dict[str, Any] = {"name": "p", "table": "holding", "address": 0}
-WINDOWS = Supervised(normal=(1, 2), alarm=(3, 4), open=(5, 6), short=(7, 8))
+WINDOWS = SupervisedWindows(normal=(1, 2), alarm=(3, 4), open=(5, 6), short=(7, 8))
 
 
 def line(**keys: Any) -> LineSettings:
@@ -15,7 +23,7 @@ def line(**keys: Any) -> LineSettings:
 
 
 def with_point(**keys: Any) -> LineSettings:
-    return line(devices=(Device(id="d", points=(Point(**(GOOD | keys)),)),))
+    return line(devices=(ModbusDevice(id="d", points=(ModbusPoint(**(GOOD | keys)),)),))
 
 
 @pytest.mark.parametrize(
@@ -32,18 +40,21 @@ def with_point(**keys: Any) -> LineSettings:
         (line(in_flight=2), "one request at a time"),
         (line(serial=None, host="h", framing="rtu", in_flight=2), "one request at a time"),
         (line(serial=None, host="h", in_flight=17), "1-16"),
-        (line(devices=(Device(id="d"), Device(id="d"))), "given twice"),
-        (line(devices=(Device(id="d", unit=0),)), "broadcast"),
-        (line(devices=(Device(id="d", unit=256),)), "unit 256"),
-        (line(devices=(Device(id="d", max_registers=126),)), "max_registers"),
-        (line(devices=(Device(id="d", max_bits=0),)), "max_bits"),
-        (line(devices=(Device(id="d", fixed_bits=0),)), "fixed_bits"),
-        (line(devices=(Device(id="d", fixed_bits=9, max_bits=8),)), "fixed_bits"),
-        (line(devices=(Device(id="d", max_gap=-1),)), "max_gap"),
-        (line(devices=(Device(id="d", silence=-1.0),)), "silence"),
-        (line(devices=(Device(id="d", timeout=0.0),)), "timeout"),
-        (line(devices=(Device(id="d", points=(Point(**GOOD), Point(**GOOD))),)), "given twice"),
-        (line(devices=(Device(id="d", max_registers=1, points=(Point(**GOOD, type="int32"),)),)), "takes 2"),
+        (line(devices=(ModbusDevice(id="d"), ModbusDevice(id="d"))), "given twice"),
+        (line(devices=(ModbusDevice(id="d", unit=0),)), "broadcast"),
+        (line(devices=(ModbusDevice(id="d", unit=256),)), "unit 256"),
+        (line(devices=(ModbusDevice(id="d", max_registers=126),)), "max_registers"),
+        (line(devices=(ModbusDevice(id="d", max_bits=0),)), "max_bits"),
+        (line(devices=(ModbusDevice(id="d", fixed_bits=0),)), "fixed_bits"),
+        (line(devices=(ModbusDevice(id="d", fixed_bits=9, max_bits=8),)), "fixed_bits"),
+        (line(devices=(ModbusDevice(id="d", max_gap=-1),)), "max_gap"),
+        (line(devices=(ModbusDevice(id="d", silence=-1.0),)), "silence"),
+        (line(devices=(ModbusDevice(id="d", timeout=0.0),)), "timeout"),
+        (line(devices=(ModbusDevice(id="d", points=(ModbusPoint(**GOOD), ModbusPoint(**GOOD))),)), "given twice"),
+        (
+            line(devices=(ModbusDevice(id="d", max_registers=1, points=(ModbusPoint(**GOOD, type="int32"),)),)),
+            "takes 2",
+        ),
         (with_point(type="int24"), "does not exist"),
         (with_point(type="text:x"), "does not exist"),
         (with_point(type="text:251"), "takes 126"),
@@ -61,36 +72,40 @@ def with_point(**keys: Any) -> LineSettings:
         (with_point(invert=True), "invert has no meaning"),
         (with_point(type="int32", supervised=WINDOWS), "supervised needs"),
         (with_point(table="coil", invalid=(1,)), "invalid has no meaning"),
-        (with_point(table="input", write=Write()), "cannot be written"),
-        (with_point(bit=1, write=Write()), "one bit"),
-        (with_point(supervised=WINDOWS, write=Write()), "supervised contact"),
-        (with_point(type="int32", write=Write(fc=6)), "function 6 does not fit"),
-        (with_point(table="coil", write=Write(fc=16)), "function 16 does not fit"),
-        (with_point(write=Write(on=1)), "on and off"),
-        (with_point(table="coil", write=Write(on=0x10000)), "on and off"),
-        (with_point(table="coil", pulse=Pulse(table="coil", address=1, step=0.1)), "only for a writable"),
-        (with_point(table="coil", write=Write(), pulse=Pulse(table="coil", address=1, step=0.0)), "step"),
+        (with_point(table="input", write=ModbusWrite()), "cannot be written"),
+        (with_point(bit=1, write=ModbusWrite()), "one bit"),
+        (with_point(supervised=WINDOWS, write=ModbusWrite()), "supervised contact"),
+        (with_point(type="int32", write=ModbusWrite(fc=6)), "function 6 does not fit"),
+        (with_point(table="coil", write=ModbusWrite(fc=16)), "function 16 does not fit"),
+        (with_point(write=ModbusWrite(on=1)), "on and off"),
+        (with_point(table="coil", write=ModbusWrite(on=0x10000)), "on and off"),
+        (with_point(table="coil", pulse=ModbusPulse(table="coil", address=1, step=0.1)), "only for a writable"),
+        (with_point(table="coil", write=ModbusWrite(), pulse=ModbusPulse(table="coil", address=1, step=0.0)), "step"),
     ],
 )
 def test_wrong_settings_are_named(settings: LineSettings, said: str) -> None:
     assert any(said in text for text in problems(settings)), problems(settings)
     with pytest.raises(ConfigError, match=said.replace("(", ".")):
-        ModbusLine(settings)
+        ModbusPoller(settings)
 
 
 def test_good_settings_have_no_problems() -> None:
     points = (
-        Point(**GOOD),
-        Point(name="b", table="holding", address=3, bit=15, invert=True),
-        Point(name="t", table="holding", address=10, type="text:9"),
-        Point(name="s", table="input", address=0, supervised=WINDOWS, invalid=(0xFFFF,)),
-        Point(
-            name="c", table="coil", address=0, write=Write(on=0x0100), pulse=Pulse(table="coil", address=9, step=0.1)
+        ModbusPoint(**GOOD),
+        ModbusPoint(name="b", table="holding", address=3, bit=15, invert=True),
+        ModbusPoint(name="t", table="holding", address=10, type="text:9"),
+        ModbusPoint(name="s", table="input", address=0, supervised=WINDOWS, invalid=(0xFFFF,)),
+        ModbusPoint(
+            name="c",
+            table="coil",
+            address=0,
+            write=ModbusWrite(on=0x0100),
+            pulse=ModbusPulse(table="coil", address=9, step=0.1),
         ),
-        Point(name="f", table="holding", address=65534, type="float32", scale=0.1, offset=-100.0, valid=(0, 1)),
+        ModbusPoint(name="f", table="holding", address=65534, type="float32", scale=0.1, offset=-100.0, valid=(0, 1)),
     )
-    assert problems(line(devices=(Device(id="d", unit=255, points=points),))) == []
+    assert problems(line(devices=(ModbusDevice(id="d", unit=255, points=points),))) == []
 
 
 def test_all_problems_are_told_at_once() -> None:
-    assert len(problems(line(baudrate=1, in_flight=0, devices=(Device(id="d", unit=0, timeout=99.0),)))) == 4
+    assert len(problems(line(baudrate=1, in_flight=0, devices=(ModbusDevice(id="d", unit=0, timeout=99.0),)))) == 4

@@ -9,10 +9,10 @@ from itertools import count, repeat
 
 import pytest
 
+from drivers.modbus.connection import MOST_BYTES, Trace
 from drivers.modbus.frames import crc16
-from drivers.modbus.line import ModbusLine
-from drivers.modbus.settings import Device, LineSettings
-from drivers.modbus.trace import MOST_BYTES, Trace
+from drivers.modbus.line import ModbusPoller
+from drivers.modbus.settings import LineSettings, ModbusDevice
 from gateway.errors import DeviceRefused, DeviceSilent, LineDown
 from tests.drivers.modbus.lines import CEILING, COIL, expected, holding, rtu_over_tcp, tcp, unit, values
 from tests.drivers.modbus.stranger import Says, Script, Stranger, body, frame, right
@@ -34,7 +34,7 @@ BANNERS = [
 ]
 
 
-async def lost_of(line: ModbusLine, reads: int = READS, *, timeout: float = CEILING) -> int:
+async def lost_of(line: ModbusPoller, reads: int = READS, *, timeout: float = CEILING) -> int:
     """How many of the reads had no answer; none may have a wrong one."""
     lost = 0
     for _ in range(reads):
@@ -46,12 +46,12 @@ async def lost_of(line: ModbusLine, reads: int = READS, *, timeout: float = CEIL
     return lost
 
 
-def with_an_output(number: int) -> Device:
+def with_an_output(number: int) -> ModbusDevice:
     """One device; its output is written, and not read."""
     return replace(unit(number, *holding(0)), settings=(COIL,))
 
 
-def one_device() -> tuple[Device, ...]:
+def one_device() -> tuple[ModbusDevice, ...]:
     return (unit(1, *holding(0), *holding(1000, 3)),)
 
 
@@ -191,8 +191,8 @@ async def test_rtu_over_tcp_is_opened_again_at_once_too() -> None:
 # ---- identity -----------------------------------------------------------------------------------------
 
 
-def strict(port: int, *devices: Device) -> ModbusLine:
-    return ModbusLine(LineSettings(name="tcp", host="127.0.0.1", port=port, strict=True, devices=devices))
+def strict(port: int, *devices: ModbusDevice) -> ModbusPoller:
+    return ModbusPoller(LineSettings(name="tcp", host="127.0.0.1", port=port, strict=True, devices=devices))
 
 
 def named(shift: int | None, said: int | None) -> Script:

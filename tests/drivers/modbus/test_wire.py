@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from drivers.modbus.line import ModbusLine
+from drivers.modbus.line import ModbusPoller
 from gateway.driver import Block
 from gateway.errors import DeviceSilent
 from tests.drivers.modbus.lines import CEILING, COIL, REGISTER, WIDE, expected, holding, tcp, unit, values
@@ -29,7 +29,7 @@ async def test_four_in_flight_overlap() -> None:
         assert responder.asked[3][0] - responder.asked[0][0] < 0.1
 
 
-async def _reads(line: ModbusLine, block: Block) -> None:
+async def _reads(line: ModbusPoller, block: Block) -> None:
     assert await values(line, block, 1.0) == expected(block)
 
 

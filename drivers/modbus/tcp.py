@@ -1,20 +1,16 @@
-"""One open connection, and the conversation over Modbus TCP.
+"""The conversation over Modbus TCP.
 
-A wire lives from connecting to the loss of its connection. It keeps no schedule and never asks twice on its
-own account.
+A wire lives from connecting to the loss of its connection. It keeps no schedule and never asks twice on its own
+account.
 """
 
 import asyncio
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import cast
 
-from drivers.modbus.frames import Answer, Ask, count_of, judge, resized
-from drivers.modbus.mbap import EXACT, HEADER, LONGEST, Hit, Style, find, frame_end, frames, tail
-from drivers.modbus.trace import Oddities, Trace
+from drivers.modbus.connection import ModbusConnection, Oddities, Trace
+from drivers.modbus.frames import Ask, ModbusAnswer, count_of, judge, resized
+from drivers.modbus.mbap import EXACT, HEADER, LONGEST, AnswerStyle, Hit, find, frame_end, frames, tail
 from gateway.errors import DeviceSilent, LineDown
-
-Frames = Trace
 
 _HOLD = 3.0
 """So long a converter may wait for a unit on its own bus, in seconds: the longest of what they are shipped with."""
@@ -24,10 +20,6 @@ _EXCEPTION = 0x80
 """Set in the function of an exception (MODBUS Application Protocol V1.1b3, 7)."""
 _DEAD = 2
 """A unit that was given up so many times in a row is not waited for."""
-_FLOOD_RATE, _FLOOD_MOST = 16 << 10, 64 << 10
-"""Bytes that nobody asked for: so many a second are passed over for as long as they come, and so many at once."""
-_FLOOD_PIECE = 64
-"""Each piece of them counts as so many bytes at least: it costs as much."""
 _SIFTED = 16 << 10
 """Bytes of one piece in which an answer is looked for."""
 _LOOKED = 4 * LONGEST
@@ -44,95 +36,8 @@ def _seal(pdu: bytes, unit: int) -> bytes:
     return b"\0\0" + (len(pdu) + 1).to_bytes(2, "big") + bytes((unit,)) + pdu
 
 
-class Connection(asyncio.Protocol, ABC):
-    """An asyncio protocol that can be awaited: `opened` and `closed` are futures."""
-
-    def __init__(self, frames: Trace, oddities: Oddities | None = None) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.frames = frames
-        self.opened: asyncio.Future[None] = self.loop.create_future()
-        self.closed: asyncio.Future[None] = self.loop.create_future()
-        self.latency = 0.0
-        """Seconds that the last answer took beyond its wire time."""
-        self.oddities = oddities if oddities is not None else Oddities()
-        self.answered = False
-        """Something that was asked over it was answered."""
-        self.given_up = False
-        """By us, for what came over it."""
-        self._transport: asyncio.Transport | None = None
-        self._down = "not connected"
-        self._flood = 0.0
-        """Bytes that nobody asked for, less what was allowed for since."""
-        self._flood_at = self.loop.time()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is open; it is closed again if nobody waits for it any more."""
-        if self.closed.done():
-            transport.close()
-            return
-        self._transport = cast("asyncio.Transport", transport)
-        self.opened.set_result(None)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone: whatever is under way ends with LineDown."""
-        if self._transport is not None:
-            self._down = f"connection lost: {exc}" if exc else "connection closed by the other side"
-            self._transport = None
-        self.interrupt(LineDown(self._down))
-        if not self.closed.done():
-            self.closed.set_result(None)
-
-    @abstractmethod
-    def interrupt(self, error: LineDown) -> None:
-        """End whatever is under way with `error`."""
-
-    @property
-    def is_lost(self) -> bool:
-        """It was open, or never was, and is not."""
-        return self._transport is None
-
-    def not_asked_for(self, size: int) -> None:
-        """So many bytes came that nobody asked for: one that floods is given up."""
-        now = self.loop.time()
-        self._flood = max(0.0, self._flood - (now - self._flood_at) * _FLOOD_RATE) + max(size, _FLOOD_PIECE)
-        self._flood_at = now
-        if self._flood > _FLOOD_MOST and not self.given_up:
-            self.oddities.floods += 1
-            self.given_up = True
-            self.fail(f"it floods: more than {_FLOOD_RATE >> 10} KiB/s that nobody asked for")
-
-    def writer(self) -> asyncio.Transport:
-        """Where to send. Raises LineDown once the connection is lost."""
-        if self._transport is None:
-            raise LineDown(self._down)
-        return self._transport
-
-    def fail(self, reason: str) -> None:
-        """Give the connection up."""
-        transport, self._transport = self._transport, None
-        self._down = reason
-        self.interrupt(LineDown(reason))
-        if transport is not None:
-            transport.abort()
-        # A serial transport closes at once and does not say so; a socket says so in the next turn of the loop.
-        if (transport is None or transport.get_extra_info("socket") is None) and not self.closed.done():
-            self.closed.set_result(None)
-
-    def expire(self, answer: asyncio.Future[Answer], turns: int = 2) -> None:
-        """The time for `answer` is over: it ends with DeviceSilent, unless it already lies in the input buffer.
-
-        After a lag of the loop it may lie there unread: two turns of the loop have looked.
-        """
-        if answer.done():
-            return
-        if turns:
-            self.loop.call_soon(self.expire, answer, turns - 1)
-        else:
-            answer.set_exception(DeviceSilent("no answer in time"))
-
-
 @dataclass(slots=True)
-class Past:
+class LostRequests:
     """What requests that were given up leave behind, also for the next connection. Times: seconds of the loop."""
 
     number: int = 0
@@ -192,7 +97,7 @@ class Past:
         return self.held_until > now and self._held_by != ask.unit and may_live
 
 
-class TcpWire(Connection):
+class TcpWire(ModbusConnection):
     """Modbus TCP: requests and answers are paired by transaction id, so several may be under way.
 
     An answer to a request that was given up finds no partner and is passed over. What else comes is passed over too: an
@@ -206,24 +111,24 @@ class TcpWire(Connection):
     """
 
     def __init__(
-        self, frames: Trace, oddities: Oddities | None = None, *, strict: bool = False, past: Past | None = None
+        self, frames: Trace, oddities: Oddities | None = None, *, strict: bool = False, past: LostRequests | None = None
     ) -> None:
         super().__init__(frames, oddities)
-        self.past = past if past is not None else Past()
+        self.past = past if past is not None else LostRequests()
         """What is to be remembered from the connection before."""
         self._strict = strict
-        self._style: Style | None = None
+        self._style: AnswerStyle | None = None
         """How the device names what it answers; None: it has not answered yet."""
         self._proved = False
         """Of one whose answers have no number: a challenge was answered, or cannot be."""
         self._answers = 0
-        self._pending: dict[int, tuple[Ask, asyncio.Future[Answer]]] = {}
+        self._pending: dict[int, tuple[Ask, asyncio.Future[ModbusAnswer]]] = {}
         self._rest = b""
         self._last = 0.0
         self._heard_at = 0.0
         """When the last sound frame came."""
 
-    async def ask(self, ask: Ask, timeout: float, silence: float | None, ceiling: float) -> Answer:
+    async def ask(self, ask: Ask, timeout: float, silence: float | None, ceiling: float) -> ModbusAnswer:
         """The answer to one request. `silence`: seconds since the last byte that the device wants.
 
         `ceiling`: its longest answer time, in seconds. Raises LineDown, DeviceSilent.
@@ -261,7 +166,7 @@ class TcpWire(Connection):
             past.unprovable = isinstance(answer, int)
         self._proved = True
 
-    async def _exchange(self, ask: Ask, timeout: float, silence: float | None, ceiling: float) -> Answer:
+    async def _exchange(self, ask: Ask, timeout: float, silence: float | None, ceiling: float) -> ModbusAnswer:
         """Ask once."""
         loop = self.loop
         if silence:
@@ -277,7 +182,7 @@ class TcpWire(Connection):
             self.past.asked[ask.head] = None
         number = self.past.next_number()
         frame = number.to_bytes(2, "big") + ask.frame
-        answer: asyncio.Future[Answer] = loop.create_future()
+        answer: asyncio.Future[ModbusAnswer] = loop.create_future()
         self._pending[number] = ask, answer
         sent = loop.time()
         held = self.past.held_until > sent
@@ -337,7 +242,7 @@ class TcpWire(Connection):
         self._rest = tail(last)
         self._pass_over(data[: len(data) - len(self._rest)])
 
-    def _next(self, data: bytes) -> tuple[Hit, asyncio.Future[Answer]] | None:
+    def _next(self, data: bytes) -> tuple[Hit, asyncio.Future[ModbusAnswer]] | None:
         """The first answer to a request under way."""
         styles = self._styles()
         hits = [
@@ -388,7 +293,7 @@ class TcpWire(Connection):
         self.oddities.strange += strange
         self.not_asked_for(len(data))
 
-    def _over(self, ask: Ask, timeout: float, answer: asyncio.Future[Answer]) -> None:
+    def _over(self, ask: Ask, timeout: float, answer: asyncio.Future[ModbusAnswer]) -> None:
         """The time of a request is over, unless a converter can hardly have come to it yet."""
         if not answer.done() and self.past.holds_up(ask, self.loop.time()):
             self.loop.call_at(self.past.held_until + timeout, self.expire, answer)

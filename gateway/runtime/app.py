@@ -142,9 +142,8 @@ class Gateway:
         self._clock = clock
         self._crashes = crashes
         self._seed = os.urandom(16)
-        urgent = settings.urgent
-        self._inbox = Inbox(urgent)
-        self._poison = Poison(self._folder / "poison", __version__, urgent)
+        self._inbox = Inbox(settings.urgent)
+        self._poison = Poison(self._folder / "poison", __version__, settings.urgent)
         self._supervision = Supervision(journal, self._inbox.remind)
         self._north = North(
             settings, journal, clock, self._supervision, self._inbox.put, takes_commands=not self.reduced, file=file
@@ -160,9 +159,8 @@ class Gateway:
             tell_standing=self._north.uplink.set_standing,
             emitted=self._supervision.emitted,
         )
-        self._telemetry = TelemetrySender(
-            self._publish, clock, every=settings.telemetry_every, deadbands=settings.deadbands
-        )
+        every, deadbands = settings.telemetry_every, settings.deadbands
+        self._telemetry = TelemetrySender(self._publish, clock, every=every, deadbands=deadbands)
         self._pollers, self._ports = lines(settings.lines)
         self._lines = self._south()
         asked = (device for device in settings.site.devices.values() if device.line in self._lines)

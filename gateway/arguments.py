@@ -20,7 +20,7 @@ DURATION: Final = r"[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d)"
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": HOUR_S, "d": DAY_S}
 
 
-def seconds(text: object) -> float:
+def duration(text: object) -> float:
     """Seconds of `250ms`, `2s`, `5m`, `12h`, `7d`, as in the site file. Raises ValueError."""
     if isinstance(text, str) and (match := re.fullmatch(DURATION, text, re.ASCII)):
         return float(text.removesuffix(match[2])) * _UNITS_S[match[2]]
@@ -89,7 +89,7 @@ class Duration:
 
     def check(self, value: object) -> None:
         """Raises ValueError."""
-        if not self.least_s <= seconds(value) <= self.most_s:
+        if not self.least_s <= duration(value) <= self.most_s:
             raise ValueError(self.limits)
 
 

@@ -29,12 +29,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.arguments import duration
 from gateway.config.device import BAUDRATES
 from gateway.config.lines import ModbusLine
 from gateway.config.problems import Path as Trail
 from gateway.config.problems import Problem, plain
 from gateway.config.source import Source, SourceError, read
-from gateway.config.units import duration
 from gateway.errors import ConfigError
 from gateway.model import Value
 from simulators.cameras.model import Turn

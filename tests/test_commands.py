@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from gateway import arguments
 from gateway.commands import COMMANDS, FROM_AFAR, GRANTS
-from gateway.config import units
 from gateway.config.uplink import ALLOWED
 from gateway.contract.commands import ARGS
 from gateway.model import Stream
@@ -122,17 +121,6 @@ def test_what_passes_is_in_the_published_schema(cmd: str, data: st.DataObject) -
         said = "in order"
         jsonschema.validate(args, ARGS[cmd])
     assert 0 < len(said) < 500
-
-
-@given(st.text(alphabet="0123456789.mshd ", max_size=8) | st.text(max_size=5))
-def test_durations_are_those_of_the_site_file(text: str) -> None:
-    def outcome(read: Any) -> object:
-        try:
-            return read(text)
-        except ValueError:
-            return None
-
-    assert outcome(arguments.seconds) == outcome(units.duration)
 
 
 @given(st.sampled_from(list(Stream)), st.integers(1, 10**18))

@@ -40,7 +40,7 @@ def demo(seconds: str | None, scenario: str) -> int:
     \b
     Example: site-gateway demo --for 30s
     """
-    from gateway.config.units import duration
+    from gateway.arguments import duration
     from gateway.errors import GatewayError
     from simulators.demo import demo as run_demo
 

@@ -75,12 +75,12 @@ def sign(  # noqa: PLR0913 - the claims of the contract
     """
     import orjson
 
-    from gateway.arguments import seconds
+    from gateway.arguments import duration
     from gateway.errors import ConfigError
     from simulators.signing import Signer, read_secret_key
 
     try:
-        lasts = seconds(life)
+        lasts = duration(life)
     except ValueError as error:
         raise click.BadParameter(f"{life!r}: {error}", param_hint="--for") from error
     try:

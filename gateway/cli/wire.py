@@ -37,7 +37,7 @@ def plan(site: Path, latency: str | None, *, as_json: bool) -> int:
     \b
     Example: site-gateway plan site.yaml
     """
-    from gateway.config.units import duration
+    from gateway.arguments import duration
     from gateway.errors import ConfigError
     from gateway.field.response_time import LATENCY
     from gateway.settings import plan as planning

@@ -23,10 +23,10 @@ from pydantic import (
 from pydantic import Strict as StrictMode
 from pydantic_core import PydanticCustomError
 
+from gateway.arguments import duration
+
 T = TypeVar("T")
 
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"([0-9]{1,12})(KiB|MiB|GiB)")
 _RATE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)/s")
 _BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -47,13 +47,6 @@ def by_shape(value: object) -> str:
     if isinstance(value, dict | BaseModel):
         return "<mapping>"
     return "<list>" if isinstance(value, list | tuple) else "<word>"
-
-
-def duration(value: object) -> float:
-    """Seconds of `250ms`, `2s`, `5m`, `12h`, `7d`. Raises ValueError."""
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
-        return float(match[1]) * _SECONDS[match[2]]
-    raise ValueError("a duration with its unit: 250ms, 2s, 5m, 12h, 7d")
 
 
 def size(value: object) -> int:

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
-from gateway.arguments import number, seconds
+from gateway.arguments import duration, number
 from gateway.clock import Clock
 from gateway.cloud.commands.replay import Replay
 from gateway.commands import TRIAL_S
@@ -89,7 +89,7 @@ def of_configuration(
 
     async def apply(act: Perform) -> Json:
         trial = act.args.get("trial")
-        trial_s = TRIAL_S if trial is None else seconds(trial)
+        trial_s = TRIAL_S if trial is None else duration(trial)
         return await file.apply(str(act.args["file"]), trial_s, act.by, answering(), interlock)
 
     return {"config.get": get, "config.apply": apply}

@@ -12,7 +12,6 @@ site remembers is to blame (`hollow`). Another version of the program begins wit
 """
 
 import hashlib
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,6 +21,7 @@ import orjson
 
 from gateway.log import logger
 from gateway.model import Answer, Input, Instant, Started, StoodStill, Stopping, Tick
+from gateway.safe_write import replace_file
 
 _log = logger(__name__)
 
@@ -177,20 +177,8 @@ class Poison:
         kept = self._deaths
         while len(kept) > 1 and sum(map(len, kept)) + len(kept) > _BYTES:
             kept.pop(0)
-        part = self._path.with_name(self._path.name + ".part")
         try:
-            handle = os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-            try:
-                os.write(handle, b"".join(line + b"\n" for line in kept))
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-            part.replace(self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            replace_file(self._path, b"".join(line + b"\n" for line in kept))
         except OSError as error:
             _log.error("the list of refused inputs cannot be written", why=str(error))
 

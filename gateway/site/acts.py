@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.arguments import Args, seconds
+from gateway.arguments import Args, duration
 from gateway.model import Effect, Emit, Instant, Json, Operate, Perform, ReadNow, Stream
 from gateway.site.alarms import Alarms, Watch
 from gateway.site.annunciator import Annunciator
@@ -197,7 +197,7 @@ class Acts:
         target = str(args["device"]).replace("/", ".")
         if target.partition(".")[0] not in self.settings.devices or not self.alarms.known(target):
             return No("bad-args", f"there is no {target}, or it has no alarm")
-        span = seconds(args["for"])
+        span = duration(args["for"])
         if span == 0:
             yield from self._unshelve(target, now)
             return Done()
@@ -227,7 +227,7 @@ class Acts:
             return No("bad-args", f"there is no device {device}")
         if self.linkage.in_fire(device):
             return No("interlocked", "the device is in fire")
-        yield from self._take_out(device, seconds(args["for"]), asker.by, args.get("reason"), now)
+        yield from self._take_out(device, duration(args["for"]), asker.by, args.get("reason"), now)
         return Done({"until": self.out.until(DISABLED + device)})
 
     def _take_out(self, device: str, span: float, by: str, reason: Json, now: Instant) -> Iterator[Effect]:
@@ -274,7 +274,7 @@ class Acts:
         zone = str(args["zone"])
         if zone != SITE and zone not in self.settings.zones:
             return No("bad-args", f"there is no zone {zone}")
-        span = seconds(args["for"])
+        span = duration(args["for"])
         if span == 0:
             yield from self.linkage.end_test(zone, now)
             return Done()

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.arguments import duration
 from gateway.config.rounds import cron
-from gateway.config.units import broker, duration, endpoint, is_loopback, size
+from gateway.config.units import broker, endpoint, is_loopback, size
 
 
 @pytest.mark.parametrize(

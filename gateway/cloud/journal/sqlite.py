@@ -17,6 +17,7 @@ from typing import Any
 
 from gateway.cloud.journal.schema import STEPS, VERSION
 from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, StoreGone, StoreNewer
+from gateway.safe_write import sync_folder
 
 PAGE = 4096
 CHECK_SECONDS = 2.0
@@ -77,7 +78,7 @@ class Database:
             self._refuse_headless()
             made = _make_file(self.path)
             if made:
-                _sync_folder(self.folder)
+                sync_folder(self.folder)
         except OSError as error:
             raise StoreError(f"{self.path}: {error.strerror}") from error
         try:
@@ -99,7 +100,7 @@ class Database:
             self.close()
             raise
         if made:
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         paths = (Path(f"{self.path}{tail}") for tail in _TAILS)
         self._files = {path: found for path in paths if (found := _identity(path)) is not None}
         self.writable = True
@@ -189,7 +190,7 @@ class Database:
             for tail in _TAILS:
                 with suppress(FileNotFoundError):
                     Path(f"{self.path}{tail}").rename(f"{aside}{tail}")
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         except OSError as error:
             raise StoreError(f"{self.path}: {error.strerror}") from error
         finally:
@@ -369,14 +370,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return about.st_dev, about.st_ino
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _translated(error: sqlite3.Error) -> StoreError:

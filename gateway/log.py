@@ -5,7 +5,8 @@
 * on a terminal: readable text with the time, coloured unless NO_COLOR is set;
 * else: JSON lines.
 
-What libraries tell `logging` comes out the same way, from WARNING up, and not more than a few lines a minute.
+What libraries tell `logging` comes out the same way, from WARNING up, and not more than a few lines a minute. What
+flaps (a camera, a line, the link) is told a few times, then twice a minute with the number of lines not shown.
 Secrets and plates are masked, control characters escaped, and everything has a bound. The only file that knows
 structlog.
 """
@@ -18,6 +19,7 @@ import re
 import sys
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from datetime import UTC, datetime
 from enum import Enum
@@ -60,6 +62,11 @@ _TRACE = 20_000
 """Characters of one traceback that are kept, counted from its end."""
 _DEPTH = 4
 _ITEMS = 50
+_WHO = ("line", "device", "camera", "gate", "stream", "list", "address", "topic", "what", "id")
+"""Facts that say whom a line is about: each has an allowance of its own for the same sentence."""
+_BURST, _A_MINUTE = 10, 2
+_ALLOWANCES = 512
+"""Sentences about somebody that are counted; the one that was told least lately goes."""
 
 
 class Style(Enum):
@@ -78,13 +85,19 @@ def logger(name: str) -> Logger:
     return cast("Logger", structlog.get_logger(**{_FROM: name}))
 
 
-def configure(level: str = "info", stream: TextIO | None = None, style: Style | None = None) -> None:
+def configure(
+    level: str = "info",
+    stream: TextIO | None = None,
+    style: Style | None = None,
+    now: Callable[[], float] = time.monotonic,
+) -> None:
     """Send everything from `level` up to `stream` (stderr), in the style that fits it. Once, at the start."""
     stream = stream or sys.stderr
     sink = _Sink(stream)
     render = _renderer(style or style_of(stream), colour=_wants_colour(stream))
     structlog.configure(
         processors=[
+            _Measured(now),
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
             _tamed,
@@ -135,6 +148,30 @@ class Allowance:
         self._left -= 1.0
         refused, self._refused = self._refused, 0
         return refused
+
+
+class _Measured:
+    """Bounds how often the same is told about the same: whoever logs a change need not know that it flaps."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._allowances: OrderedDict[tuple[object, ...], Allowance] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, _logger: object, _method: str, event: _Event) -> _Event:
+        """Raises DropEvent: not this one."""
+        who = (event.get(_FROM), event.get("event"), *(str(event[name]) for name in _WHO if name in event))
+        with self._lock:
+            allowance = self._allowances.pop(who, None) or Allowance(_BURST, _A_MINUTE)
+            self._allowances[who] = allowance
+            if len(self._allowances) > _ALLOWANCES:
+                self._allowances.popitem(last=False)
+            refused = allowance.take(self._now())
+        if refused is None:
+            raise structlog.DropEvent
+        if refused:
+            event["not_shown"] = refused
+        return event
 
 
 class _Sink:

@@ -5,7 +5,9 @@ import os
 import pty
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -151,6 +153,37 @@ def test_libraries_are_heard_from_warning_up_and_not_without_end() -> None:
     assert told[0] == "<4>trouble 0 [library.part]"
     assert told[-1] == "<3>heard too [other]"
     assert len(told) == 11
+
+
+def test_what_flaps_is_told_a_few_times_and_then_counted() -> None:
+    now, out = 0.0, io.StringIO()
+    configure("info", out, Style.JOURNAL, lambda: now)
+    log = logger("x")
+    for n in range(3600):
+        now = float(n)
+        log.warning("camera down", camera="north", why=f"reset {n}")
+        log.info("camera back", camera="north", after_s=n)
+    log.warning("camera down", camera="south", why="dark")
+    log.warning("line down", line="north", detail="dark")
+    told = out.getvalue().splitlines()
+    assert told[0] == '<4>camera down camera=north why="reset 0" [x]'
+    assert len(told) <= 2 * (10 + 2 * 60) + 2
+    assert any("not_shown=29" in line for line in told)
+    assert told[-2:] == ["<4>camera down camera=south why=dark [x]", "<4>line down line=north detail=dark [x]"]
+    now += 600.0
+    log.info("camera back", camera="north", after_s=1)
+    assert "not_shown=" in out.getvalue().splitlines()[-1], "none goes uncounted"
+
+
+def test_the_names_of_what_flaps_take_no_memory_without_end() -> None:
+    with Path(os.devnull).open("w") as nowhere:
+        configure("info", nowhere, Style.JOURNAL)
+        tracemalloc.start()
+        for n in range(20_000):
+            logger("x").warning("device silent", device=f"d{n}")
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert held < 1 << 20
 
 
 def test_a_library_that_cannot_format_its_message_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:

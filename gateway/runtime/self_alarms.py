@@ -98,7 +98,7 @@ class Supervision:
         facts = {key: event.data[key] for key in _LOGGED if event.data.get(key) is not None}
         if refused:
             facts["not_shown"] = refused
-        _log.info(event.type, subject=event.subject, **facts)
+        _log.info(event.type, subject=event.subject, id=event.id, **facts)
 
     def heard(self, row: Row) -> None:
         """The broker took the row, and somebody listens."""

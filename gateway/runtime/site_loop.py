@@ -39,6 +39,7 @@ from gateway.model import (
 )
 from gateway.runtime.inbox import FROM_THE_FIELD, Inbox, Rank
 from gateway.runtime.poison import Poison
+from gateway.safe_write import replace_file
 from gateway.site.alarms import MEMORY
 from gateway.site.settings import SiteSettings
 from gateway.site.site import Site
@@ -290,7 +291,7 @@ class Decisions:
         try:
             if len([*folder.glob("memory-*.json")]) >= _ASIDE:
                 return "not kept: too many lie there already"
-            place.write_bytes(orjson.dumps(memory))
+            replace_file(place, orjson.dumps(memory))
         except (OSError, TypeError) as error:
             return f"not kept: {error}"
         return str(place)

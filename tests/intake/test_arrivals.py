@@ -1,6 +1,8 @@
 import asyncio
+import contextlib
 import io
 import logging
+import random
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -10,6 +12,8 @@ from typing import Any
 import pytest
 import structlog
 
+from drivers.anpr.pull import Puller
+from drivers.pictures.account import Account, Login
 from gateway.clock import Clock
 from gateway.driver import Push, Snapshot
 from gateway.errors import ConfigError, DeviceSilent, GatewayError, NotDone
@@ -17,6 +21,7 @@ from gateway.intake import arrivals as cameras
 from gateway.intake.arrivals import PASSAGES, PICTURES, Entrance
 from gateway.log import configure
 from gateway.model import Instant, KeepPictures, Passage, Perform
+from tests.drivers.anpr.pushing import camera
 
 AT = Instant(10.0, 1_795_000_000.0, True)
 
@@ -274,3 +279,42 @@ def test_a_camera_is_told_once_down_and_once_back(written: io.StringIO) -> None:
     lines = written.getvalue().splitlines()
     assert [line for line in lines if "camera down" in line]
     assert len([line for line in lines if "camera back" in line]) == 1
+
+
+class AtOnce(random.Random):
+    """The shortest pause before each reconnection."""
+
+    def uniform(self, a: float, b: float) -> float:
+        del b
+        return a
+
+
+async def test_a_camera_that_flaps_does_not_fill_the_log(written: io.StringIO) -> None:
+    """A camera that is listened to and closes its stream behind each part: two lines a reconnection, for ever."""
+    opened = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n{}\r\n--b")
+            await writer.drain()
+        writer.close()
+
+    rooms = Rooms()
+    entrance = Entrance(rooms.hand_in, rooms.store, rooms.shrink, Clock())
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        puller = Puller(
+            camera("hikvision", address=address), Account(Login("c1", address)), entrance.take, Clock(), rng=AtOnce(),
+            tell=entrance.tell,
+        )  # fmt: skip
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            task = group.create_task(puller.run(), name="pull")
+            while opened < 25:
+                await asyncio.sleep(0.05)
+            task.cancel()
+    lines = written.getvalue().splitlines()
+    assert 8 <= len([line for line in lines if "camera down" in line]) <= 12
+    assert 8 <= len([line for line in lines if "camera back" in line]) <= 12

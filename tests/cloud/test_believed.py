@@ -41,8 +41,16 @@ def test_a_time_that_was_believed_wrongly_is_given_up_for_one_that_stays() -> No
     believed = Believed(NOW + 10 * YEAR_S, 0.0)
     believed.see(NOW, 0.0, synced=True)
     assert believed.value == NOW + 10 * YEAR_S
+    assert believed.doubted, "also if an earlier life believed it"
     believed.see(NOW + DAY_S, DAY_S, synced=True)
     assert believed.value == NOW + DAY_S
+    assert not believed.doubted
+
+
+def test_a_box_that_was_off_for_a_month_is_not_in_doubt() -> None:
+    believed = Believed(NOW, 0.0)
+    believed.see(NOW + 30 * DAY_S, 0.0, synced=True)
+    assert not believed.doubted
 
 
 def test_a_hardware_clock_of_2053_binds_nobody() -> None:

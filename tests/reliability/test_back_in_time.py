@@ -16,6 +16,7 @@ import pytest
 
 from gateway.cloud.journal.witness import HighWater, Mark
 from gateway.model import Remember, Stream
+from simulators.cloud import Cloud
 from tests.cloud.journaling import Hands, accepted, all_of, emit, event, journal, look
 from tests.cloud.test_journal_kill import run_and_kill
 from tests.reliability.compound import BATTERY, World, world
@@ -231,8 +232,55 @@ async def test_the_cloud_is_told(tmp_path: Path) -> None:
         assert data["witness"] == "high-water"
         missing = {gap["stream"]: gap for gap in data["missing"]}  # type: ignore[attr-defined]
         assert missing["alarm"]["last"] >= 6
-        numbers: dict[tuple[str, str, str], str] = {}
-        for one in it.cloud.events:
-            if "sequence" in one:
-                assert numbers.setdefault((one["journal"], one["stream"], one["sequence"]), one["id"]) == one["id"]
+        no_number_has_two_ids(it)
         assert len(it.cloud.of("alarm.raised", BATTERY)) == 4
+
+
+async def test_a_whole_folder_put_back_mid_life_is_told(tmp_path: Path) -> None:
+    """A backup of the folder that was taken while the gateway ran, with its mark: the cloud is the only witness."""
+    backup = tmp_path / "backup"
+    async with world(tmp_path) as it:
+        async with it.running() as gateway:
+            await it.flip(3)
+            await it.fire(0, "panel/smoke/fire")
+            shutil.copytree(
+                it.store, backup, ignore=lambda _, names: [name for name in names if name.endswith(".sock")]
+            )
+            await it.flip(4)
+            await it.fire(10, "other/smoke/fire")
+            await it.cloud.until(lambda seen: int(seen.latest["alarm/active"]["data"]["upto"]) >= len(seen.of("alarm")))
+            await gateway.kill()
+        it.served.set(10, 0)
+        shutil.rmtree(it.store)
+        backup.rename(it.store)
+        assert (it.store / "high-water").exists(), "its mark went back with it"
+        async with it.running() as gateway:
+            data = await told_once(it)
+            assert "back in time" in (await it.until_told("alarm.raised", "gateway/store"))["data"]["text"]
+            await it.flip(2)
+            # What only the cloud knew ended by its name: a latched fire that this store never saw.
+            (lost,) = it.cloud.of("alarm.raised", "other/smoke/fire")
+            await it.cloud.until(lambda seen: lost["data"]["alarm"] in ended(seen))
+            assert (await gateway.stop())[0] == 0
+        assert data["witness"] == "alarm/active"
+        (gap,) = [one for one in data["missing"] if one["stream"] == "alarm"]  # type: ignore[attr-defined]
+        assert gap["last"] - gap["first"] + 1 >= 9
+        no_number_has_two_ids(it)
+        assert len(it.cloud.of("alarm.raised", "panel/smoke/fire")) == 1, "what the copy knew goes on under its id"
+        async with it.running() as gateway:
+            await it.flip()
+            assert (await gateway.stop())[0] == 0
+        assert len(it.cloud.of("store.rolled-back")) == 1
+        no_number_has_two_ids(it)
+
+
+def ended(seen: Cloud) -> set[str]:
+    """Occurrences that do not stand any more."""
+    return {one["data"]["alarm"] for kind in ("alarm.cleared", "alarm.reset") for one in seen.of(kind)}
+
+
+def no_number_has_two_ids(it: World) -> None:
+    numbers: dict[tuple[str, str, str], str] = {}
+    for one in it.cloud.events:
+        if "sequence" in one:
+            assert numbers.setdefault((one["journal"], one["stream"], one["sequence"]), one["id"]) == one["id"]

@@ -6,7 +6,7 @@ The whole gateway, on a clock whose hands the test moves.
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,11 @@ class Hands:
         return Clock(
             mono=lambda: time.monotonic() + self.mono, wall=lambda: time.time() + self.wall, synced=lambda: self.synced
         )
+
+    def pass_by(self, seconds: float) -> None:
+        """Time goes by: both clocks go on."""
+        self.mono += seconds
+        self.wall += seconds
 
 
 @asynccontextmanager
@@ -201,3 +206,56 @@ async def test_nobody_sets_the_clock_for_a_week(tmp_path: Path) -> None:
         it.must_be_whole()
         in_order(it)
         assert all(event["clock"] == "unsynced" for event in it.cloud.of("alarm", BATTERY))
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+async def test_a_hardware_clock_of_2053_at_the_first_boot_is_not_believed_for_ever(
+    tmp_path: Path, claimed: bool
+) -> None:
+    """No journal yet that knows better; `claimed`: somebody said even then that this clock is set."""
+    ahead = 27 * YEAR
+    hands = Hands(wall=ahead, synced=claimed)
+    async with world(tmp_path) as it:
+        async with gateway(it, hands):
+            await it.flip()
+            assert {event["clock"] for event in it.cloud.of("alarm")} == {"synced" if claimed else "unsynced"}
+            hands.pass_by(HOUR)
+            if not claimed:  # it says so while nobody sets it
+                raised = await it.until_told("alarm.raised", "gateway/clock")
+                assert raised["data"]["text"] == "nobody sets this clock"
+            hands.wall -= ahead
+            hands.synced = True
+            hands.pass_by(ASKED_EVERY)
+            if claimed:
+                raised = await it.until_told("alarm.raised", "gateway/clock")
+                assert "set by more than a day" in raised["data"]["text"]
+            else:
+                await it.until_told("alarm.cleared", "gateway/clock")
+            await it.flip()
+            right = it.cloud.of("alarm", BATTERY)[-1]
+            assert right["clock"] == "synced"
+            assert abs(wall_of(right["time"]) - hands.clock().now().wall) < PROMPT
+        starts = len(it.cloud.of("gateway.started"))
+        # The next life: it says so still while the floor is wrong, and what it tells has the right time.
+        async with gateway(it, hands):
+            await it.cloud.until(lambda seen: len(seen.of("gateway.started")) > starts)
+            await it.flip()
+            right = it.cloud.of("alarm", BATTERY)[-1]
+            assert abs(wall_of(right["time"]) - hands.clock().now().wall) < PROMPT
+            for _ in range(2):
+                assert len([*alarms_of(it, "gateway/clock")]) == int(claimed)
+                hands.pass_by(13 * HOUR)
+                await it.flip()
+            await it.cloud.until(lambda _: not [*alarms_of(it, "gateway/clock")])
+        with closing(sqlite3.connect(f"file:{it.store / 'journal.db'}?mode=ro", uri=True)) as file:
+            ((newest,),) = file.execute("SELECT newest FROM journal")
+        assert newest < time.time() + 2 * 24 * HOUR, "2053 is given up"
+        in_order(it)
+
+
+def alarms_of(it: World, subject: str) -> Iterator[str]:
+    """Occurrences of an alarm that were raised and not cleared."""
+    cleared = {event["data"]["alarm"] for event in it.cloud.of("alarm.cleared", subject)}
+    for event in it.cloud.of("alarm.raised", subject):
+        if event["data"]["alarm"] not in cleared:
+            yield event["data"]["alarm"]

@@ -35,8 +35,14 @@ class Believed:
 
     @property
     def doubted(self) -> bool:
-        """The clock was set by more than a day while we looked, and that is not believed yet."""
-        return self._claim is not None and self._followed
+        """The clock was set by more than a day while we looked, or set back before we did, and is not believed yet.
+
+        One that is ahead at the start is in no doubt: the box may have been off for long.
+        """
+        start, since = self._anchor
+        if self._claim is None or start is None:
+            return False
+        return self._followed or self._claim[0] < start - since
 
     def see(self, wall: float, mono: float, *, synced: bool) -> None:
         """The clock shows `wall` at `mono`."""

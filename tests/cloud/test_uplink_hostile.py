@@ -148,7 +148,26 @@ async def test_bytes_that_are_no_mqtt_twice_begin_the_session_anew() -> None:
             await eventually(lambda: len(raw.connects) >= 3)
             assert [connect.clean for connect in raw.connects[:3]] == [False, False, True]
             assert sum("not MQTT" in why for _, why in run.told.link) >= 2
+            assert run.uplink.snapshot().dropped["garbled"] == 1
+            assert run.told.troubles[-1][0] == "commands-dropped"
             assert not run.task.done()
+
+
+async def test_a_connection_that_the_broker_never_took_does_not_use_up_the_new_beginning() -> None:
+    """The link is lost just when the session is to be thrown away: what a stranger left in it stays till it is."""
+    async with online() as (raw, run):
+        raw.connack = b"\x20"  # from now on nothing is answered whole
+        raw.send(message(b"other/site/telemetry", b"x", b"", mid=1))
+        for tries in (2, 3):
+            await eventually(lambda n=tries: len(raw.connects) == n)  # type: ignore[misc]
+            raw.hang_up()
+        raw.connack = None
+        await eventually(lambda: len(raw.connects) == 4 and len(raw.subscribed) == 2)
+        assert [connect.clean for connect in raw.connects] == [False, True, True, True]
+        raw.hang_up()
+        await eventually(lambda: len(raw.connects) == 5)
+        assert not raw.connects[4].clean
+        assert run.uplink.snapshot().dropped == {"foreign": 1}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from gateway.clock import Clock
 from gateway.cloud.mqtt.send_order import Limits
 from gateway.cloud.mqtt.types import TlsFiles
 from gateway.model import Stream
+from simulators import packets
 from simulators.packets import Publish
 from tests.cloud.memory_outbox import MemoryOutbox
 from tests.cloud.running import ROOT, eventually, running, sequences
@@ -282,3 +283,73 @@ async def test_the_acl_of_the_page(tmp_path: Path) -> None:
             await cloud.publish(f"{ROOT}/command", b"y", qos=1)
         await eventually(lambda: run.told.commands)
         assert [payload for _, payload, _ in run.told.commands] == [b"y"]
+
+
+@asynccontextmanager
+async def spoken(port: int, client_id: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A bare client of MQTT 5 under this id that keeps its session, beyond the greeting."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    name = client_id.encode()
+    body = b"\0\x04MQTT\x05\0\0\x3c\x05\x11\0\0\x0e\x10" + len(name).to_bytes(2, "big") + name
+    writer.write(packets.packet(packets.CONNECT, body))
+    head = await reader.readexactly(2)
+    await reader.readexactly(head[1])
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+def subscription(name: str, qos: int) -> bytes:
+    topic = name.encode()
+    body = b"\0\1\0" + len(topic).to_bytes(2, "big") + topic + bytes([qos])
+    return packets.packet(packets.SUBSCRIBE, body, 2)
+
+
+async def publish_twice(port: int, *topics_: str) -> None:
+    """Messages of QoS 2, as anybody may send them."""
+    async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client:
+        for topic in topics_:
+            await client.publish(topic, b"x", qos=2)
+
+
+@pytest.mark.parametrize("left", ["waiting", "sent", "received", "on the command topic"])
+@pytest.mark.parametrize("protocol", [5, 4])
+async def test_messages_of_qos_2_that_a_stranger_left_in_our_session_stop_nothing(
+    tmp_path: Path, left: str, protocol: int
+) -> None:
+    """Somebody has connected with our client id, subscribed at QoS 2 and gone in the midst of the four steps."""
+    command = f"{ROOT}/command"
+    async with mosquitto(tmp_path) as broker:
+        async with spoken(broker.port, "gw") as (reader, writer):
+            writer.write(subscription(command if left == "on the command topic" else "#", 2))
+            assert (await reader.readexactly(6))[0] == 0x90, "a SUBACK"
+            if left in ("sent", "received"):
+                await publish_twice(broker.port, "other/site/telemetry")
+                sent = await reader.read(200)
+                assert sent[0] & 0xF6 == 0x34, "a PUBLISH of QoS 2"
+                if left == "received":
+                    at = 4 + sent[3]
+                    writer.write(packets.packet(5, sent[at : at + 2]))
+                    assert (await reader.read(10))[0] == 0x62, "a PUBREL, which is never answered"
+        await publish_twice(broker.port, *[command] * 3, "other/site/telemetry")
+        async with running(broker.port, protocol=protocol, limits=QUICK) as run, listener(broker.port) as heard:
+            await eventually(lambda: run.uplink.snapshot().connected and run.uplink.snapshot().commands is None)
+            run.outbox.add(Stream.ALARM)
+            await eventually(lambda: not run.outbox.left, 20.0)
+            async with aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5) as cloud:
+                await eventually(lambda: online_at_last(heard), 20.0)
+                await cloud.publish(command, b"jwt", qos=2)
+            await eventually(lambda: (command, b"jwt") in [one[:2] for one in run.told.commands], 20.0)
+            before = run.uplink.snapshot().reconnects
+            await publish_twice(broker.port, "other/site/telemetry")
+            assert run.uplink.snapshot().connected
+            assert run.uplink.snapshot().reconnects == before <= 3
+            assert run.told.troubles[-1][0] == "commands-dropped"
+
+
+def online_at_last(heard: Heard) -> bool:
+    """The last word of the gateway on its state."""
+    told = [json.loads(one.payload) for one in heard.messages if one.topic == f"{ROOT}/status"]
+    return bool(told) and bool(told[-1]["data"]["online"])

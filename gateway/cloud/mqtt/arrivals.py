@@ -4,9 +4,9 @@ Only what comes on `T/command` is a command. Everything is acknowledged: a messa
 we never take would come first on each connection and stop all behind it. What is dropped is counted and told.
 
 The session at the broker outlives a connection, and anybody who has connected with our client id could leave a
-subscription or a message in it. So the next connection begins with a clean session after a message on a topic that we
-never subscribed, and after the second connection in a row that ended because the broker's bytes could not be
-understood. Nothing of ours is lost by it: our rows are in the journal.
+subscription or a message in it (of QoS 2, which we never subscribe, too). So the next connection begins with a clean
+session after a message on a topic that we never subscribed, and after the second connection in a row that ended because
+the broker's bytes could not be understood. Nothing of ours is lost by it: our rows are in the journal.
 """
 
 from collections import Counter
@@ -14,13 +14,14 @@ from collections.abc import Callable
 
 from gateway.cloud.mqtt.types import Delivery, Ending
 
-FOREIGN, UNREADABLE, CROWDED = "foreign", "unreadable", "crowded"
+FOREIGN, UNREADABLE, CROWDED, GARBLED = "foreign", "unreadable", "crowded", "garbled"
 
 _TOLD_FOR_S = 600.0
 _TEXTS = {
     FOREIGN: "messages came on topics that this gateway never subscribed: another client has used its client id",
     UNREADABLE: "messages came whose topic is no text",
     CROWDED: "more commands came than can wait",
+    GARBLED: "the broker kept for us what could not be understood: its session was begun anew",
 }
 
 
@@ -29,7 +30,7 @@ class Intake:
 
     def __init__(self, topic: str, take: Callable[[str, bytes, Delivery], bool], tell: Callable[[str], None]) -> None:
         self.dropped: Counter[str] = Counter()
-        """Messages that were acknowledged and not taken, by reason, since the start."""
+        """Messages that were not taken, by reason, since the start; `garbled`: sessions that were given up for one."""
         self._topic = topic
         self._take = take
         self._tell = tell
@@ -56,11 +57,15 @@ class Intake:
         self._clean_next = True
         return False
 
-    def ended(self, ending: Ending) -> None:
-        """The connection is over."""
-        self._garbled = self._garbled + 1 if ending.garbled else 0
+    def ended(self, ending: Ending, now: float, *, accepted: bool) -> None:
+        """The connection is over. `accepted`: the broker had taken it, so it knows whether to forget the session."""
+        if not accepted:
+            self._clean_next = self._clean_next or self._clean_now
+        if accepted or ending.garbled:
+            self._garbled = self._garbled + 1 if ending.garbled else 0
         if self._garbled >= 2 and not self._clean_now:
             self._clean_next = True
+            self._note(GARBLED, now)
 
     def look(self, now: float) -> None:
         """To be called now and then: what was long ago is no trouble any more."""
@@ -69,8 +74,11 @@ class Intake:
             self._tell("")
 
     def _drop(self, why: str, delivery: Delivery, now: float) -> None:
+        self._note(why, now)
+        delivery.acknowledge()
+
+    def _note(self, why: str, now: float) -> None:
         self.dropped[why] += 1
         if self._dropped_at is None:
             self._tell(_TEXTS[why])
         self._dropped_at = now
-        delivery.acknowledge()

@@ -209,6 +209,7 @@ class Uplink:
             self._up(session, opened.result())
             await self._hold(session)
         ending = session.ended.result()
+        self._intake.ended(ending, self._clock.now().mono, accepted=opened.done() and not opened.cancelled())
         self._down(ending)
         return ending
 
@@ -265,7 +266,6 @@ class Uplink:
         self._subscription.ended(now.mono, hung_up=denied)
         self._read_back.ended(hung_up=denied)
         self._tell_commands()
-        self._intake.ended(ending)
         self._sending.disconnected(
             now.mono, lived, hung_up=ending.hung_up and not at_subscribe, dead=ending.dead, code=ending.code
         )

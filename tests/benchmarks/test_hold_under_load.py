@@ -14,7 +14,7 @@ from tests.benchmarks.measure import quantile
 from tests.end_to_end.process import GatewayProcess, running
 from tests.mosquitto import Mosquitto, mosquitto
 from tests.reliability.floods import cars, publishing
-from tests.reliability.loaded import TOKEN, Loaded, most_resident
+from tests.reliability.loaded import Loaded, most_resident
 from tests.reliability.served import registers
 
 ZONES = 8
@@ -46,8 +46,7 @@ class Run:
             if "properties" in loads:
                 await stack.enter_async_context(publishing(self.broker.port, COMMANDS, 50))
             if "cameras" in loads:
-                path = f"/cameras/north?token={TOKEN}"
-                await stack.enter_async_context(cars(self.site.camera_port, path, 200))
+                await stack.enter_async_context(cars(self.site.camera_port, self.site.camera_path(), 200))
             if "chatter" in loads:
                 await stack.enter_async_context(self.site.chatter())
             yield
@@ -56,7 +55,7 @@ class Run:
 @pytest.mark.parametrize("loads", LOADS, ids=[" and ".join(loads) or "nothing" for loads in LOADS])
 async def test_hold_under_load(tmp_path: Path, loads: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     async with registers() as wire, mosquitto(tmp_path) as broker:
-        site = Loaded(tmp_path, wire, ZONES, cameras=True)
+        site = Loaded(tmp_path, wire, ZONES, cameras=1)
         path = site.write(broker.port)
         async with running(path) as gateway, Run(site, gateway, broker, tmp_path / "store").under(loads):
             await asyncio.sleep(WARM_S)

@@ -1,7 +1,9 @@
 """What strangers send without end, by bare sockets: MQTT publishes full of user properties, cars at a camera port."""
 
 import asyncio
+import base64
 import json
+import os
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -69,6 +71,41 @@ async def cars(port: int, path: str, per_second: float) -> AsyncIterator[None]:
             if not await reader.read(4096):
                 return
             await asyncio.sleep(1.0 / per_second)
+
+    async with _again_and_again(port, flood):
+        yield
+
+
+@asynccontextmanager
+async def hanging(port: int, path: str, size: int) -> AsyncIterator[None]:
+    """A camera sends all of a push but its last byte, and waits for the answer."""
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = f"POST {path} HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+        writer.write(head.encode() + b" " * (size - 1))
+        await writer.drain()
+        await reader.read(4096)
+
+    async with _again_and_again(port, flood):
+        yield
+
+
+@asynccontextmanager
+async def pictured(port: int, path: str, size: int) -> AsyncIterator[None]:
+    """A camera pushes car after car, each with a picture of so many bytes."""
+    numbers = count()
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            number = next(numbers)
+            picture = base64.b64encode(b"\xff\xd8\xff" + os.urandom(size)).decode()
+            told = {"plate": f"\u6caaC{number % 100_000:05d}", "confidence": 99, "id": f"p-{number}"}
+            body = json.dumps({**told, "scene_picture": picture}).encode()
+            head = f"POST {path} HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\n"
+            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            await writer.drain()
+            if not await reader.read(4096):
+                return
 
     async with _again_and_again(port, flood):
         yield

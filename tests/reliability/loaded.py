@@ -34,17 +34,17 @@ _DETECTOR = """\
   smoke-{zone}-{which}: {{line: loop, unit: {unit}, kind: smoke-detector, zone: z{zone}, points: {{smoke: {{
     at: holding {address}, every: {every}, alarms: {{fire: {{kind: fire, equals: 1}}}}}}}}}}
 """
-_CAMERA = """\
-cameras:
-  north: {{gate: g0, direction: in, address: 127.0.0.1, driver: generic, token: {{file: camera.token}}}}
+_CAMERA = "  {name}: {{gate: g0, direction: in, address: 127.0.0.1, driver: generic, token: {{file: camera.token}}}}\n"
+_CAMERAS = """\
 http: {{cameras: {{listen: "127.0.0.1:{port}"}}}}
 access: {{lists: [residents.csv]}}
+cameras:
 """
 
 
 @dataclass
 class Loaded:
-    """`kind`: of the alarms that chatter; `cameras`: with one that pushes to `camera_port`."""
+    """`kind`: of the alarms that chatter; `cameras`: how many push to `camera_port`; see `camera_path`."""
 
     folder: Path
     wire: Registers
@@ -52,7 +52,7 @@ class Loaded:
     kind: str = "gas"
     every: str = "100ms"
     size: str = "64MiB"
-    cameras: bool = False
+    cameras: int = 0
     camera_port: int = 0
     begun: float = 0.0
     """Wall time since when the present life is ready."""
@@ -80,7 +80,8 @@ class Loaded:
             (self.folder / "camera.token").write_text(TOKEN)
             (self.folder / "camera.token").chmod(0o600)
             (self.folder / "residents.csv").write_text("plate,kind,from,until,gates,note\n\u6caaA12345,resident,,,,\n")
-            parts.append(_CAMERA.format(port=self.camera_port))
+            parts.append(_CAMERAS.format(port=self.camera_port))
+            parts += [_CAMERA.format(name=f"camera-{number}") for number in range(self.cameras)]
         path.write_text("".join(parts))
         return path
 
@@ -117,6 +118,11 @@ class Loaded:
             for address in self._fires(zone)
         ]
         return at - max(*shown, self.begun)
+
+    @staticmethod
+    def camera_path(number: int = 0) -> str:
+        """Where this camera pushes to."""
+        return f"/cameras/camera-{number}?token={TOKEN}"
 
     def _fires(self, zone: int) -> tuple[int, int]:
         return _FIRST + 2 * zone, _FIRST + 2 * zone + 1

@@ -5,8 +5,16 @@ A tmpfs in a mount namespace of the process; from outside it is found under `/pr
 
 import os
 import sys
+from pathlib import Path
 
 _SCRIPT = 'mount -t tmpfs -o size="$0" tmpfs "$1" && shift && exec "$@"'
+
+
+def fill(path: Path) -> None:
+    """Write until there is no room left. Raises OSError."""
+    with path.open("wb", buffering=0) as file:
+        while True:
+            file.write(os.urandom(4096))
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from simulators.proxy import Proxy
 from tests.end_to_end.process import GatewayProcess
 from tests.mosquitto import Mosquitto, mosquitto
 from tests.reliability.floods import cars, publishing
-from tests.reliability.loaded import TOKEN, Loaded, most_resident
+from tests.reliability.loaded import Loaded, most_resident
 from tests.reliability.served import registers
 
 MINUTES = float(os.environ.get("EVERYTHING_MINUTES", "60"))
@@ -112,7 +112,7 @@ class Everything:
             for flood in (
                 self.site.chatter(),
                 publishing(self.broker.port, COMMANDS, 4),
-                cars(self.site.camera_port, f"/cameras/north?token={TOKEN}", 20),
+                cars(self.site.camera_port, self.site.camera_path(), 20),
             ):
                 await stack.enter_async_context(flood)
             group = await stack.enter_async_context(asyncio.TaskGroup())
@@ -177,7 +177,7 @@ async def everything(folder: Path, zones: int, seed: int) -> AsyncIterator[Every
         group = await stack.enter_async_context(asyncio.TaskGroup())
         listening = group.create_task(cloud.run(), name="cloud")
         await cloud.until(lambda seen: seen.connections > 0)
-        site = Loaded(folder, wire, zones, kind="fault", every="500ms", size="16MiB", cameras=True)
+        site = Loaded(folder, wire, zones, kind="fault", every="500ms", size="16MiB", cameras=1)
         gateway = GatewayProcess(site.write(proxy.port), folder / "gateway.log")
         chance = random.Random(seed)  # noqa: S311 - a repeatable mess
         it = Everything(site, proxy, broker, cloud, gateway, folder / "store", chance)

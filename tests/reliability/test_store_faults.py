@@ -1,7 +1,6 @@
 """The disk stalls, is full, may not be written, is damaged: the site decides, alarms flow, and it is said."""
 
 import asyncio
-import os
 import random
 import resource
 import signal
@@ -17,6 +16,7 @@ from gateway.local.control import NAME, ask
 from gateway.model import Stream
 from tests.reliability import stored
 from tests.reliability.compound import World, world
+from tests.reliability.on_a_small_disk import fill
 
 STALL = 5.0
 STORE_LOST = 2.0
@@ -186,13 +186,6 @@ async def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
             status, seconds = await gateway.stop()
         assert (status, seconds < 2.0) == (0, True)
         it.must_be_whole()
-
-
-def fill(path: Path) -> None:
-    """Write until there is no room left."""
-    with path.open("wb", buffering=0) as file:
-        while True:
-            file.write(os.urandom(4096))
 
 
 async def test_asked_to_end_under_load(tmp_path: Path) -> None:

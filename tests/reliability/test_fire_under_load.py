@@ -59,9 +59,7 @@ async def test_a_fire_on_a_full_disk_with_the_broker_away_and_points_that_chatte
                     await asyncio.sleep(2.0)
                     assert await site.fire(zone) < WITHIN
                 async with asyncio.timeout(60):
-                    while (state := await asyncio.to_thread(ask, disk / NAME, {"ask": "status"}))["journal"][
-                        "store"
-                    ] == "ok":
+                    while (state := await status(disk / NAME))["journal"]["store"] == "ok":
                         await asyncio.sleep(0.2)
                 assert await site.fire(3) < WITHIN
             assert gateway.running

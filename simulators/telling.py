@@ -18,15 +18,15 @@ _KINDS: Final = {
 _ALARM: Final = {
     "raised": ("报警", "ALARM"), "updated": ("更新", "changed"), "cleared": ("恢复", "clear"),
     "acknowledged": ("已确认", "seen"), "verified": ("已核实", "verified"), "reset": ("已复位", "reset"),
-    "shelved": ("已搁置", "shelved"), "unshelved": ("取消搁置", "unshelved"),
+    "shelved": ("已搁置", "shelved"), "unshelved": ("取消搁置", "unshelved"), "overdue": ("超时", "overdue"),
 }  # fmt: skip
 _GATE: Final = {
     "opened": ("开闸", "opened"), "held": ("常开", "held open"), "released": ("释放", "released"),
     "stuck": ("卡住", "stuck"), "moved": ("异动", "moved by others"),
 }  # fmt: skip
 _DECISIONS: Final = {
-    "open": ("放行", "let in"), "deny": ("拒绝", "stays outside"), "held-open": ("常开放行", "the gate is open"),
-    "ask": ("待确认", "a person is asked"), "rate-limited": ("限流", "too often"),
+    "opened": ("放行", "let through"), "denied": ("拒绝", "stays outside"), "held-open": ("常开放行", "through the open gate"),
+    "no-gate": ("记录", "noted"), "rate-limited": ("限流", "too often"),
 }  # fmt: skip
 _OWN: Final = {
     "gateway.started": ("网关启动", "the gateway has started"), "gateway.stopping": ("网关停止", "the gateway stops"),
@@ -64,11 +64,12 @@ class Teller:
             by = f", {data['by']}" if data.get("by") else ""
             arm = "" if data.get("actual") in (None, "unknown") else f", 杆 arm {data['actual']}"
             return _GREEN, f"道闸{chinese}", f"gate {english}", f"{data.get('gate')} ({data.get('cause')}{by}{arm})"
-        if kind == "access.passage":
+        if kind in ("access.passage", "access.denied"):
             chinese, english = _DECISIONS.get(str(data["decision"]), ("通行", str(data["decision"])))
             way = {"in": "入 in", "out": "出 out"}.get(str(data.get("direction")), "")
             plate = data["plate"] or "无牌 no plate"
-            return _BLUE, f"车辆{chinese}", f"car {english}", f"{plate} {way} {data['gate']} ({data['reason']})"
+            words = (plate, way, data["gate"], f"({data['reason']})")
+            return _BLUE, f"车辆{chinese}", f"car {english}", " ".join(str(word) for word in words if word)
         if kind in _OWN:
             chinese, english = _OWN[kind]
             return _PLAIN, chinese, english, str(data.get("cmd") or data.get("version") or data.get("reason") or "")

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from gateway.contract.data import PASSAGE
 from simulators.telling import Teller
 from tests.technician.terminal import terminal
 
 AT = "2026-12-01T02:03:38.5Z"
+DECISIONS = PASSAGE["properties"]["decision"]["enum"]
 LINE = re.compile(r"\d\d:\d\d:\d\d  \S*[一-鿿]\S* [A-Za-z -]+: .+")
 
 
@@ -34,8 +36,12 @@ def event(name: str, subject: str | None = None, **data: Any) -> dict[str, Any]:
             "10:03:38  道闸常开 gate held open: north (fire, 杆 arm moving)",
         ),
         (
-            event("access.passage", plate="沪A12345", gate="north", decision="deny", direction="in", reason="unknown"),
+            event("access.denied", plate="沪A12345", gate="north", decision="denied", direction="in", reason="unknown"),
             "10:03:38  车辆拒绝 car stays outside: 沪A12345 入 in north (unknown)",
+        ),
+        (
+            event("access.passage", plate=None, gate=None, decision="no-gate", direction=None, reason="no-plate"),
+            "10:03:38  车辆记录 car noted: 无牌 no plate (no-plate)",
         ),
     ],
 )
@@ -44,6 +50,15 @@ def test_a_line_says_it_in_both_languages(told: dict[str, Any], line: str) -> No
     coloured = Teller("Asia/Shanghai", colour=True).line(told)
     assert coloured is not None
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == line
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_every_decision_about_a_car_has_its_words(decision: str) -> None:
+    line = Teller("UTC", colour=False).line(
+        event("access.passage", plate="沪A12345", gate="north", decision=decision, direction="in", reason="listed")
+    )
+    assert line is not None
+    assert re.fullmatch(r"02:03:38  车辆[一-鿿]+ car [a-z ]+: .+", line)
 
 
 def test_no_escape_of_a_device_gets_through() -> None:

@@ -26,7 +26,8 @@ _GATE: Final = {
 }  # fmt: skip
 _DECISIONS: Final = {
     "opened": ("放行", "let through"), "denied": ("拒绝", "stays outside"),
-    "held-open": ("常开放行", "through the open gate"), "no-gate": ("记录", "noted"), "rate-limited": ("限流", "too often"),
+    "held-open": ("常开放行", "through the open gate"), "no-gate": ("记录", "noted"),
+    "rate-limited": ("限流", "too often"),
 }  # fmt: skip
 _OWN: Final = {
     "gateway.started": ("网关启动", "the gateway has started"), "gateway.stopping": ("网关停止", "the gateway stops"),

@@ -98,6 +98,8 @@ async def ours(folder: Path) -> AsyncIterator[int]:
         yield broker.port
 
 
+PROTOCOLS = {"mosquitto": 5, "rabbitmq": 4, "nats": 4}
+"""5, or 4 for MQTT 3.1.1: what Debian's RabbitMQ and nats-server speak."""
 BROKERS: dict[str, Callable[[Path], AbstractAsyncContextManager[int]]] = {
     "mosquitto": ours,
     "rabbitmq": rabbitmq,

@@ -1,9 +1,10 @@
 """What a technician does on a line: plan, scan, write, watch, doctor."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +20,9 @@ from gateway.cli.group import (
     say,
     say_lines,
 )
+
+if TYPE_CHECKING:
+    from gateway.technician.screen import Say, Tell
 
 INTERRUPTED = 130
 _SITE = Path("/etc/site-gateway/site.yaml")
@@ -144,8 +148,8 @@ def scan(
         target, settings, numbers = wanted(serial, tcp, units, baud, parity, framing, DialsIn(**dials_in))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    with _progress() as tell:
-        search = Search(target, settings, numbers, everything=everything, tell=tell, say=_say)
+    with _progress() as (tell, above):
+        search = Search(target, settings, numbers, everything=everything, tell=tell, say=above)
         failure, interrupted = search.run()
     for line in failure:
         say(line, err=True)
@@ -160,15 +164,15 @@ def _say(text: str) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on a terminal; where there is none, what was found is enough."""
+def _progress() -> Iterator["tuple[Tell, Say]"]:
+    """A bar on a terminal, and what prints a line above it; where there is none, what was found is enough."""
     if not sys.stderr.isatty():
-        yield lambda _done, _of, _doing: None
+        yield lambda _done, _of, _doing: None, _say
         return
     from gateway.technician.screen import progress
 
-    with progress() as tell:
-        yield tell
+    with progress() as both:
+        yield both
 
 
 @commands.command()

@@ -14,6 +14,8 @@ from gateway.technician.sheet import Sheet
 
 Tell = Callable[[int, int, str], None]
 """(done, of, what is being done)."""
+Say = Callable[[str], None]
+"""Prints a line."""
 
 _WIDE = 160
 
@@ -28,18 +30,21 @@ def show(sheets: Sequence[Sheet]) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Tell]:
-    """A bar with the time left, on standard error."""
+def progress() -> Iterator[tuple[Tell, Say]]:
+    """A bar with the time left, on standard error, and what prints a line above it."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(
         *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
     ) as bar:
-        task = bar.add_task("", total=None)
+        task = bar.add_task("", total=None, visible=False)
 
         def tell(done: int, of: int, doing: str) -> None:
-            bar.update(task, completed=done, total=of, description=harmless(doing))
+            bar.update(task, completed=done, total=of, description=harmless(doing), visible=True)
 
-        yield tell
+        def say(line: str) -> None:
+            bar.console.print(Text(harmless(line)), soft_wrap=True)
+
+        yield tell, say
 
 
 def _table(sheet: Sheet) -> Table:

@@ -1,7 +1,10 @@
-"""A store with a backlog, and what it costs: `python -m tests.benchmarks.backlog fill|open|drain FOLDER COUNT|PORT`.
+"""A store with a backlog, and what it costs.
+
+`python -m tests.benchmarks.backlog fill|open|drain FOLDER COUNT|PORT [PROTOCOL]`
 
 `fill` leaves so many alarms that wait. `open` says the resident bytes with the journal and the uplink there and no
-broker. `drain` sends it all to the broker, and says how long that took and the most that was resident.
+broker. `drain` sends it all to the broker, and says how long that took and the most that was resident; PROTOCOL is
+5, or 4 for MQTT 3.1.1.
 """
 
 import asyncio
@@ -46,7 +49,7 @@ async def fill(folder: Path, count: int) -> None:
             await written.wait()
 
 
-async def send(folder: Path, port: int, *, drain: bool) -> None:
+async def send(folder: Path, port: int, protocol: int, *, drain: bool) -> None:
     """Open it, and send it if there is a broker."""
     connected = asyncio.Event()
     clock = Clock()
@@ -57,7 +60,7 @@ async def send(folder: Path, port: int, *, drain: bool) -> None:
             on_unheard=lambda _row: None,
             on_link=lambda up, _why: connected.set() if up else None,
         )
-        settings = Settings(Broker("127.0.0.1", port, "gw"), ROOT, SOURCE, store.boot, "1")
+        settings = Settings(Broker("127.0.0.1", port, "gw", protocol), ROOT, SOURCE, store.boot, "1")
         uplink = Uplink(settings, store, clock, os.urandom, callbacks)
         uplink.set_standing({}, 0)
         async with asyncio.TaskGroup() as group:
@@ -79,4 +82,5 @@ async def send(folder: Path, port: int, *, drain: bool) -> None:
 if __name__ == "__main__":
     log.configure()
     what, where, number = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    asyncio.run(fill(where, number) if what == "fill" else send(where, number, drain=what == "drain"))
+    protocol = int(sys.argv[4]) if len(sys.argv) > 4 else 5
+    asyncio.run(fill(where, number) if what == "fill" else send(where, number, protocol, drain=what == "drain"))

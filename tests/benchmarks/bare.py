@@ -1,6 +1,7 @@
 """The floors of delivery: the libraries without any gateway round them.
 
-`python -m tests.benchmarks.bare publish PORT COUNT BYTES`: paho alone, so many messages at QoS 1 with 64 in flight.
+`python -m tests.benchmarks.bare publish PORT COUNT BYTES PROTOCOL`: paho alone, so many messages at QoS 1 with 64 in
+flight; PROTOCOL is 5, or 4 for MQTT 3.1.1.
 `python -m tests.benchmarks.bare commit FOLDER PER_SECOND SECONDS`: SQLite alone, one durable commit for each event.
 """
 
@@ -19,14 +20,16 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 WINDOW = 64
 
 
-def publish(port: int, count: int, size: int) -> None:
+def publish(port: int, count: int, size: int, protocol: int) -> None:
     """As fast as the broker acknowledges; prints the seconds."""
     payload, done = b"x" * size, threading.Event()
     left = {"send": count, "hear": count}
-    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion(protocol))
     client.max_inflight_messages_set(WINDOW)
 
-    def connected(client: Client, *_: Any) -> None:
+    def connected(client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            os._exit(1)
         for _each in range(WINDOW):
             client.publish("bare/alarm", payload, qos=1)
         left["send"] -= WINDOW
@@ -96,6 +99,6 @@ def commit(folder: Path, rate: float, seconds: float) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "publish":
-        publish(*map(int, sys.argv[2:5]))
+        publish(*map(int, sys.argv[2:6]))
     else:
         commit(Path(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))

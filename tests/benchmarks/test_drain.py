@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import BROKERS
+from tests.brokers import BROKERS, PROTOCOLS
 
 ROWS = int(os.environ.get("BENCH_ROWS", "100000"))
 LEAST = 2000
@@ -28,9 +28,9 @@ def child(module: str, *arguments: object) -> dict[str, float]:
 async def test_drain(tmp_path: Path, name: str) -> None:
     child("backlog", "fill", tmp_path / "full", ROWS)
     async with BROKERS[name](tmp_path) as port:
-        bare = child("bare", "publish", port, ROWS, 800)["seconds"]
-        ours = child("backlog", "drain", tmp_path / "full", port)
-        again = child("bare", "publish", port, ROWS, 800)["seconds"]
+        bare = child("bare", "publish", port, ROWS, 800, PROTOCOLS[name])["seconds"]
+        ours = child("backlog", "drain", tmp_path / "full", port, PROTOCOLS[name])
+        again = child("bare", "publish", port, ROWS, 800, PROTOCOLS[name])["seconds"]
     floor = ROWS / min(bare, again)
     rate = ROWS / ours["seconds"]
     print(  # noqa: T201

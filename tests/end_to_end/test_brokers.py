@@ -12,7 +12,7 @@ import aiomqtt
 import pytest
 
 from simulators.signing import Signer, make_keys, read_secret_key
-from tests.brokers import BROKERS
+from tests.brokers import BROKERS, PROTOCOLS
 from tests.cloud.running import eventually
 from tests.cloud.running import running as uplink_running
 from tests.end_to_end.process import running
@@ -93,7 +93,7 @@ async def test_a_day_at_a_broker(tmp_path: Path, name: str) -> None:
     signer = Signer(read_secret_key(tmp_path / "cloud.key.pem"), "cloud", "/sites/xima-xincun/gateways/xmxc-01")
     async with BROKERS[name](tmp_path) as port, foreign_tcp() as server:
         await server.set("holding", 0, 99)
-        site, protocol = tmp_path / "site.yaml", "5" if name == "mosquitto" else '"3.1.1"'
+        site, protocol = tmp_path / "site.yaml", {5: "5", 4: '"3.1.1"'}[PROTOCOLS[name]]
         site.write_text(SITE.format(broker=port, modbus=server.port, protocol=protocol))
         async with consumer(port, "cloud") as cloud:
             async with running(site) as gateway:

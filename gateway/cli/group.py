@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway import __version__
 from gateway.cli import completion
 from gateway.printable import harmless, harmless_json, harmless_lines
 
@@ -56,8 +55,24 @@ SITE = click.argument(
 )
 
 
+def _tell_version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if not asked or context.resilient_parsing:
+        return
+    from gateway.package import version_words
+
+    click.echo(f"site-gateway, version {version_words()}")
+    context.exit()
+
+
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="site-gateway")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_tell_version,
+    help="Show the version and exit.",
+)
 def commands() -> None:
     r"""The edge gateway of a residential compound: fire sensors, gates and cameras to MQTT.
 

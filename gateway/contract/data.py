@@ -168,6 +168,8 @@ CONFIG: Final = record(
         "previous": maybe(text("Of the one before")),
         "by": maybe(text()),
         "reason": maybe(text()),
+        "version": maybe(text("Of an upgrade that was rolled back: the version that runs again; else absent")),
+        "rolled_back": maybe(text("The version that did not prove itself; else absent")),
     }
 )
 

@@ -131,6 +131,7 @@ HEALTH: Final = record(
         "clock": record({"synced": flag(), "time": moment()}),
         "process": record(
             {
+                "version": text("`0.1.0, after 0.2.0 was rolled back`: what runs, and why it is not what is installed"),
                 "reduced": flag("Crashed too often: cameras, page and commands are off for a while"),
                 "crashes": count("Of late"),
                 "refused": some(text(), "Digests of inputs that ended the process, refused since"),

@@ -41,6 +41,7 @@ from gateway.runtime.requests import People
 from gateway.runtime.self_alarms import CRASHES, NOT_DELIVERED, POISON, Supervision
 from gateway.runtime.site_loop import Act, Brain, Decisions
 from gateway.runtime.systemd import notify
+from gateway.runtime.upgrade import Upgrade
 from gateway.runtime.watchdog import Vitals
 from gateway.settings.types import Settings
 from gateway.site.alarms import MEMORY
@@ -96,6 +97,7 @@ async def serve(
     """
     clock = clock or Clock()
     store = settings.store
+    upgrade = Upgrade()
     async with Journal(
         store.path,
         source=settings.source,
@@ -109,7 +111,7 @@ async def serve(
             clock.not_before(journal.newest)
         crashes = Crashes(store.path / "running", journal.boot)
         crashes.begin(clock.now())
-        gateway = Gateway(settings, journal, clock, crashes, brain=brain, file=file)
+        gateway = Gateway(settings, journal, clock, crashes, brain=brain, file=file, upgrade=upgrade)
         await gateway.run(stop)
         if gateway.anew:
             crashes.end_to_begin_anew()
@@ -133,7 +135,9 @@ class Gateway:
         *,
         brain: Brain = Site,
         file: Reconfiguration | None = None,
+        upgrade: Upgrade | None = None,
     ) -> None:
+        self._upgrade = upgrade or Upgrade()
         self.anew = False
         """It ended to begin anew: with another site file, or with everything on after a reduced life."""
         self._settings = settings
@@ -258,6 +262,7 @@ class Gateway:
                     await stop.wait()
                     if self._bug is not None:
                         raise self._bug
+                    self._upgrade.stopped()
                     if not self.anew:
                         self._north.stopped()
                         notify("STOPPING=1")
@@ -274,8 +279,8 @@ class Gateway:
         self._north.recall()
         memory = self._journal.memory
         self._decisions.restore(self._folder)
-        self._journal.append([Remember("process/seed", self._seed.hex())])
         now = self._clock.now()
+        self._journal.append([Remember("process/seed", self._seed.hex()), *self._upgrade.told(memory, now)])
         standing = self._decisions.standing
         fires = any(alarm.get("kind") == "fire" for alarm in standing.values())
         self._supervision.begin(now, fires=fires, untold=MEMORY + NOT_DELIVERED in memory)
@@ -315,6 +320,27 @@ class Gateway:
         yield "site file", self._until_file_due
         if self.reduced:
             yield "recovery", self._until_recovered
+        if self._upgrade.on_trial:
+            yield "upgrade", self._until_rolled_back
+
+    async def _until_rolled_back(self) -> str:
+        """The version on trial did not prove itself, no fire stands and no gate is held: the one before runs again."""
+        reason = await self._upgrade.watch(self._clock, [*self._lines], self._north.answering, self._is_connected)
+        while True:
+            if reason is not None and self._decisions.interlocked() is None:
+                return reason
+            await asyncio.sleep(_RECOVERY_LOOK_S)
+
+    def _is_connected(self) -> bool:
+        return self._north.uplink.snapshot().connected
+
+    async def _upgradable(self, _request: Mapping[str, Any]) -> Json:
+        """What a package asks before it unpacks: why it may not now, and what its version has to reach again."""
+        return {
+            "interlocked": self._decisions.interlocked(),
+            "lines": sorted(self._north.answering()),
+            "connected": self._is_connected(),
+        }
 
     async def _until_recovered(self) -> str:
         """A reduced life has lasted long enough, no fire stands and no gate is held: what was off is tried again."""
@@ -410,7 +436,7 @@ class Gateway:
             gates=self._decisions.gates,
             events=self._journal.history.latest,
         )
-        table = {**asks.table(), "do": self._people.ask}
+        table = {**asks.table(), "do": self._people.ask, "interlock": self._upgradable}
         if self._gatehouse is not None:
             table["camera.last"] = self._last_push
         if self._gatehouse is not None and self._gatehouse.lists is not None:

@@ -107,7 +107,7 @@ class North:
         self._interlocked = interlocked
         table = {**errands, **of_history(self._replay)}
         if self._file is not None:
-            table |= of_configuration(self._file, self._answering, interlocked)
+            table |= of_configuration(self._file, self.answering, interlocked)
         self._errands = Errands(self._clock, self._put, table)
 
     def recall(self) -> None:
@@ -144,7 +144,7 @@ class North:
             await asyncio.get_running_loop().create_future()
             return
         await file.watch(
-            self._clock, [*self._lines], self._answering, lambda: self.uplink.snapshot().connected, self._tell
+            self._clock, [*self._lines], self.answering, lambda: self.uplink.snapshot().connected, self._tell
         )
         while True:
             await asyncio.sleep(_LOOK)
@@ -158,7 +158,7 @@ class North:
         if self._file is not None:
             self._file.stopped()
 
-    def _answering(self) -> set[str]:
+    def answering(self) -> set[str]:
         """Lines on which something answers."""
         states = {name: line.snapshot() for name, line in self._lines.items()}
         return {

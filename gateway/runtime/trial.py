@@ -75,9 +75,19 @@ class Trial:
     the new file does not have are not asked for. And the process has to live a while.
     """
 
-    def __init__(self, pending: Pending, begun: float, lines: Collection[str]) -> None:
+    def __init__(
+        self,
+        pending: Pending,
+        begun: float,
+        lines: Collection[str],
+        *,
+        reached: bool = False,
+        steady: float = STEADY,
+    ) -> None:
+        """`reached`: the broker need not be; `steady`: seconds that the process has to live."""
         self._missing = set(pending.lines) & set(lines)
-        self._reached = False
+        self._reached = reached
+        self._steady = steady
         self._begun = begun
         self._seconds = pending.trial
 
@@ -86,7 +96,7 @@ class Trial:
         self._missing.difference_update(answering)
         self._reached = self._reached or connected
         lived = now - self._begun
-        if self._reached and not self._missing and lived >= min(STEADY, self._seconds / 2):
+        if self._reached and not self._missing and lived >= min(self._steady, self._seconds / 2):
             return Verdict.KEEP
         return Verdict.BACK if lived >= self._seconds else Verdict.WAIT
 

@@ -11,6 +11,7 @@ from gateway.field.lines import Line
 from gateway.field.telemetry import TelemetrySender
 from gateway.log import logger
 from gateway.model import Json, StoodStill
+from gateway.package import version_words
 from gateway.runtime import health
 from gateway.runtime.crashes import Crashes
 from gateway.runtime.inbox import Inbox
@@ -52,6 +53,7 @@ class Vitals:
         self._journal = journal
         self._clock = clock
         self._crashes = crashes
+        self._version = version_words()
         self._poison = poison
         self._inbox = inbox
         self._supervision = supervision
@@ -77,6 +79,7 @@ class Vitals:
         if self._cameras is not None:
             data |= self._cameras()
         data["process"] = {
+            "version": self._version,
             "reduced": self._crashes.reduced,
             "crashes": self._crashes.recent,
             "refused": [*self._poison.refused],

@@ -114,6 +114,7 @@ def status_lines(state: Mapping[str, Any]) -> list[str]:
     trust = "synchronised" if clock["synced"] else "NOT synchronised"
     waiting = ", ".join(f"{name} {count}" for name, count in state["journal"]["waiting"].items())
     said = [f"clock: {local(clock['time'], state['timezone'])} ({state['timezone']}), {trust}"]
+    said.append(f"version: {state['process']['version']}")
     if state["process"]["reduced"]:
         said.append("REDUCED after crashes: cameras, page and commands are off")
     said += [f"line {name}: {'up' if line['up'] else 'DOWN'}" for name, line in state["lines"].items()]

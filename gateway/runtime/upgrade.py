@@ -1,0 +1,131 @@
+"""Another version of the program, from a package: tried, then kept or gone back from (docs/upgrade.md).
+
+The package has kept the tree before and noted what answered then (`gateway.package`), the launcher counts the starts.
+Here a trial is watched to its end, and what came of it is told.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import orjson
+
+from gateway import __version__
+from gateway.clock import Clock
+from gateway.cloud.events import event_id
+from gateway.log import logger
+from gateway.model import Emit, Instant, Json, Remember, Stream
+from gateway.package import BACK, KEPT, ON_TRIAL, Package, package
+from gateway.runtime.trial import Pending, Phase, Trial, Verdict
+from gateway.safe_write import replace_file
+
+_log = logger(__name__)
+
+TOLD = "process/upgrade-told"
+"""Key of the memory: the id of the roll-back whose event is in the journal."""
+TRIAL_S = 300.0
+STEADY_S = 60.0
+"""A version that ends sooner has not proved anything."""
+_LOOK_S = 0.5
+
+
+class Upgrade:
+    """What this start has to do about an upgrade; of a program that is of no package: nothing."""
+
+    def __init__(self, place: Package | None = None) -> None:
+        self._place = place or package()
+        self._state: Mapping[str, Any] = {} if self._place is None else self._place.state()
+
+    @property
+    def on_trial(self) -> bool:
+        """This is the installed version, it has not proved itself, and there is one to go back to."""
+        place = self._place
+        return (
+            place is not None
+            and not place.is_previous
+            and self._state.get("phase") == ON_TRIAL
+            and self._state.get("version") == __version__
+            and place.kept() is not None
+        )
+
+    def opened(self, schema: int) -> None:
+        """The store has this schema from now on: an older version may not be able to read it."""
+        if self._state and self._state.get("schema") != schema:
+            self._save(schema=schema)
+
+    def stopped(self) -> None:
+        """Asked to stop, or to begin anew, while on trial: that was no failed start."""
+        if self.on_trial:
+            self._save(starts=max(0, int(self._state["starts"]) - 1))
+
+    async def watch(
+        self,
+        clock: Clock,
+        lines: Collection[str],
+        answering: Callable[[], Collection[str]],
+        connected: Callable[[], bool],
+        *,
+        every: float = _LOOK_S,
+    ) -> str | None:
+        """See a trial to its end. Why the process is to begin anew, from the kept tree; None: it is not.
+
+        `lines`: those of the site file; `answering`: those that answer now; `every`: seconds from look to look.
+        """
+        place = self._place
+        if place is None or not self.on_trial:
+            return None
+        note = place.note()
+        trial = _trial(note, clock.now(), lines)
+        _log.warning("a new version is on trial", version=__version__, before=note.get("kept"))
+        while True:
+            verdict = trial.judge(clock.now().mono, answering(), connected=connected())
+            if verdict is Verdict.KEEP and await asyncio.to_thread(self._save, phase=KEPT):
+                _log.info("the new version is kept", version=__version__)
+                return None
+            if verdict is Verdict.BACK and await asyncio.to_thread(self._save, phase=BACK, reason=trial.reason()):
+                _log.error("the new version is rolled back", version=__version__, why=trial.reason())
+                return f"{__version__} is rolled back: {trial.reason()}"
+            await asyncio.sleep(every)
+
+    def told(
+        self, memory: Mapping[str, Json], now: Instant, random: Callable[[int], bytes] = os.urandom
+    ) -> list[Emit | Remember]:
+        """What is to be told, in one commit, of a roll-back before this start; nothing that the journal has."""
+        place, state = self._place, self._state
+        if place is None or not place.is_previous or state.get("phase") != BACK or memory.get(TOLD) == state.get("id"):
+            return []
+        data: dict[str, Json] = {
+            "by": "package",
+            "reason": state.get("reason"),
+            "version": __version__,
+            "rolled_back": str(state.get("version")),
+        }
+        id_ = event_id(now.wall, int.from_bytes(random(10), "big"))
+        return [Emit(Stream.AUDIT, "config.rolled-back", None, data, id_, now), Remember(TOLD, str(state.get("id")))]
+
+    def _save(self, **changed: Json) -> bool:
+        """Change the state durably; false, and said in the log, if that fails."""
+        state = {**self._state, **changed}
+        try:
+            if self._place is not None:
+                replace_file(self._place.state_file, orjson.dumps(state), 0o640)
+        except OSError as error:
+            _log.error("what became of the upgrade cannot be written", why=str(error))
+            return False
+        self._state = state
+        return True
+
+
+def _trial(note: Mapping[str, Any], now: Instant, lines: Collection[str]) -> Trial:
+    seconds = note.get("trial")
+    pending = Pending(
+        id="",
+        phase=Phase.TRIAL,
+        new=__version__,
+        old=str(note.get("kept")),
+        trial=float(seconds) if isinstance(seconds, int | float) else TRIAL_S,
+        lines=tuple(str(line) for line in note.get("lines") or ()),
+        by="package",
+    )
+    return Trial(pending, now.mono, lines, reached=not note.get("connected"), steady=STEADY_S)

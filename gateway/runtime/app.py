@@ -125,6 +125,8 @@ class Gateway:
 
     _reason = "asked to stop"
     """Why it ends."""
+    anew = False
+    """It ended to begin anew: another site file, the version before, or everything on after a reduced life."""
 
     def __init__(
         self,
@@ -138,8 +140,6 @@ class Gateway:
         upgrade: Upgrade | None = None,
     ) -> None:
         self._upgrade = upgrade or Upgrade()
-        self.anew = False
-        """It ended to begin anew: with another site file, or with everything on after a reduced life."""
         self._settings = settings
         self._folder = settings.store.path
         self._journal = journal

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from simulators import packets
-from simulators.broker_faults import WITHHELD, Faults
-from simulators.packets import Connect, PacketError, Publish, Reader, Subscription
+from simulators.broker_faults import WITHHELD, BrokerFaults
+from simulators.packets import Connect, PacketError, PublishPacket, Reader, SubscribedFilter
 
 PACKET_LIMIT = 1 << 20
 _CONNECTIONS = 256
@@ -39,9 +39,9 @@ class _Session:
     """What is kept of a client over its connections."""
 
     client_id: str
-    subscriptions: dict[str, Subscription] = field(default_factory=dict)
-    queue: deque[Publish] = field(default_factory=lambda: deque(maxlen=_QUEUE))
-    unanswered: OrderedDict[int, Publish] = field(default_factory=OrderedDict)
+    subscriptions: dict[str, SubscribedFilter] = field(default_factory=dict)
+    queue: deque[PublishPacket] = field(default_factory=lambda: deque(maxlen=_QUEUE))
+    unanswered: OrderedDict[int, PublishPacket] = field(default_factory=OrderedDict)
     last_mid: int = 0
     expiry: int = 0
     connection: "_Connection | None" = None
@@ -49,21 +49,21 @@ class _Session:
     end: asyncio.TimerHandle | None = None
 
 
-class Broker:
+class LocalBroker:
     """`async with` starts and stops it; `stop` and `start` in between keep the port."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.host = host
         self.port = port
-        self.faults = Faults()
-        self.received: deque[Publish] = deque(maxlen=_KEPT)
+        self.faults = BrokerFaults()
+        self.received: deque[PublishPacket] = deque(maxlen=_KEPT)
         """Everything that was published and taken, wills too."""
         self.connects: deque[Connect] = deque(maxlen=_KEPT)
         """Every CONNECT that was read."""
         self._server: asyncio.Server | None = None
         self._open = False
         self._sessions: dict[str, _Session] = {}
-        self._retained: dict[str, Publish] = {}
+        self._retained: dict[str, PublishPacket] = {}
         self._connections: set[_Connection] = set()
 
     async def __aenter__(self) -> Self:
@@ -114,7 +114,7 @@ class Broker:
         for connection in list(self._connections):
             connection.reset(beginning)
 
-    def publish(self, message: Publish) -> int:
+    def publish(self, message: PublishPacket) -> int:
         """Pass a message on to its subscribers, as a client's would be; how many there are."""
         self.received.append(message)
         if message.retain:
@@ -129,7 +129,7 @@ class Broker:
                 _queue(session, replace(message, qos=min(message.qos, best.qos), retain=retain, mid=0))
         return heard
 
-    def _retain(self, message: Publish) -> None:
+    def _retain(self, message: PublishPacket) -> None:
         if not message.payload:
             self._retained.pop(message.topic, None)
         elif message.topic in self._retained or len(self._retained) < _RETAINED:
@@ -171,7 +171,7 @@ class Broker:
         session.connection = connection
         return session, present
 
-    def detach(self, session: _Session, will: Publish | None, delay: int) -> None:
+    def detach(self, session: _Session, will: PublishPacket | None, delay: int) -> None:
         """A connection ended; its will and its session's end are due later."""
         session.connection = None
         loop = asyncio.get_running_loop()
@@ -187,7 +187,7 @@ class Broker:
         if self._sessions.get(session.client_id) is session and session.connection is None:
             del self._sessions[session.client_id]
 
-    def subscribe(self, session: _Session, wanted: Subscription) -> int:
+    def subscribe(self, session: _Session, wanted: SubscribedFilter) -> int:
         """Take a subscription and send the retained messages it asks for; its reason code."""
         new = wanted.filter not in session.subscriptions
         if not packets.valid_filter(wanted.filter):
@@ -205,14 +205,14 @@ class Broker:
 class _Connection(asyncio.Protocol):
     """One client on its socket."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: LocalBroker) -> None:
         self._broker = broker
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._connect: Connect | None = None
         self._session: _Session | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._will: Publish | None = None
+        self._will: PublishPacket | None = None
         self._unacknowledged = 0
         self._ended = False
 
@@ -317,7 +317,7 @@ class _Connection(asyncio.Protocol):
             self._send_message(message)
         self.deliver()
 
-    def _take(self, message: Publish) -> None:
+    def _take(self, message: PublishPacket) -> None:
         faults = self._broker.faults
         if message.qos:
             self._unacknowledged += 1
@@ -341,7 +341,7 @@ class _Connection(asyncio.Protocol):
         if self._connect is not None:
             self._send(packets.puback(self._connect.version, mid, code))
 
-    def _send_message(self, message: Publish) -> None:
+    def _send_message(self, message: PublishPacket) -> None:
         if self._connect is None:
             return
         whole = packets.publish(message, self._connect.version)
@@ -379,7 +379,7 @@ class _Connection(asyncio.Protocol):
             self._broker.detach(session, self._will, self._connect.will_delay)
 
 
-def _queue(session: _Session, message: Publish) -> None:
+def _queue(session: _Session, message: PublishPacket) -> None:
     if message.qos or session.connection is not None:
         session.queue.append(message)
     if session.connection is not None:

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from simulators.packets import Connect, Publish, matches
+from simulators.packets import Connect, PublishPacket, matches
 
 WITHHELD = -1
 """A verdict: no PUBACK at all (the message is not passed on)."""
 
-Verdict = Callable[[Publish], int | None]
+Verdict = Callable[[PublishPacket], int | None]
 """The reason code for a message; None: judge it as always."""
 
 
@@ -18,7 +18,7 @@ def by_topic(codes: Mapping[str, int]) -> Verdict:
 
 
 @dataclass(slots=True)
-class Faults:
+class BrokerFaults:
     """What is wrong with the broker; may be changed at any time."""
 
     verdict: Verdict | None = None

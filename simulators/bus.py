@@ -50,7 +50,7 @@ class Unit:
 
 
 @dataclass(slots=True)
-class Counts:
+class BusCounts:
     """What happened on a line since it was opened."""
 
     requests: int = 0
@@ -64,7 +64,7 @@ class Counts:
     """Both ways."""
 
 
-class _Answer(NamedTuple):
+class _Reply(NamedTuple):
     data: bytes
     send: Send
     starts: float
@@ -89,7 +89,7 @@ class Bus:
         """The adapter gives every byte back that it sends, whoever it was for."""
         self.heard_at: Callable[[], int | None] = lambda: None
         """The baud rate that the master has set; None: nobody can tell."""
-        self.counts = Counts()
+        self.counts = BusCounts()
         self._agenda = agenda
         self._chance = random.Random(seed)  # noqa: S311 - faults are to be repeatable
         self._got = bytearray()
@@ -98,7 +98,7 @@ class Bus:
         self._legal = True
         self._frame = 0  # counts what the master sent, so that only the silence after the last of it counts
         self._send: Send = _nowhere
-        self._answer: _Answer | None = None
+        self._answer: _Reply | None = None
 
     def feed(self, data: bytes, send: Send) -> None:
         """Bytes of the master, as they come."""
@@ -152,10 +152,10 @@ class Bus:
             data = faults.glitch + garbled(faults.garble, data, self._chance, exposed=len(data))
             starts = unit.due(ended)
             unit.busy_until = starts + len(data) * self.framing.character
-            self._agenda.at(starts, partial(self._begin, _Answer(data, send, starts)))
+            self._agenda.at(starts, partial(self._begin, _Reply(data, send, starts)))
         faults.spend()
 
-    def _begin(self, answer: _Answer) -> None:
+    def _begin(self, answer: _Reply) -> None:
         if self._answer is not None:  # another unit is speaking: after it
             ends = self._answer.starts + (len(self._answer.data) + 1) * self.framing.character
             self._agenda.at(ends, partial(self._begin, answer._replace(starts=ends)))

@@ -21,7 +21,7 @@ from gateway.config.load import load
 from gateway.config.profiles import shipped
 from gateway.errors import GatewayError
 from simulators import scenario as scenarios
-from simulators.broker import Broker
+from simulators.broker import LocalBroker
 from simulators.cloud import Cloud
 from simulators.proxy import Proxy
 from simulators.serve import say
@@ -153,7 +153,7 @@ async def _broker(folder: Path) -> AsyncIterator[int]:
     """A broker on a free port of loopback: mosquitto, or our own where it is not installed."""
     mosquitto = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
     if mosquitto is None:
-        async with Broker() as broker:
+        async with LocalBroker() as broker:
             yield broker.port
         return
     with socket.socket() as probe:

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from simulators.bus import Bus, Counts, Send
+from simulators.bus import Bus, BusCounts, Send
 from simulators.timer import Agenda
 from simulators.wire import Connection, Outage
 
@@ -30,7 +30,7 @@ class DialledLine:
         heartbeat: bytes,
         talk: Callable[[Connection], Send],
         agenda: Agenda,
-        counts: Counts,
+        counts: BusCounts,
         bus: Bus | None = None,
     ) -> None:
         self.address = address

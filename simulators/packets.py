@@ -35,7 +35,7 @@ class PacketError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Publish:
+class PublishPacket:
     """A message (3.3). `properties`: as they came, without their length."""
 
     topic: str
@@ -54,7 +54,7 @@ class Connect:
     clean: bool
     keepalive: int
     client_id: str
-    will: Publish | None = None
+    will: PublishPacket | None = None
     will_delay: int = 0
     username: str | None = None
     password: bytes | None = None
@@ -64,7 +64,7 @@ class Connect:
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class SubscribedFilter:
     """One filter of a SUBSCRIBE (3.8.3)."""
 
     filter: str
@@ -170,7 +170,7 @@ def parse_connect(body: bytes) -> Connect:
         delay = about.get(WILL_DELAY, 0)
         if delay:  # 3.3.2.3: a Will Delay is no property of a PUBLISH
             raw = raw.replace(bytes((WILL_DELAY,)) + delay.to_bytes(4, "big"), b"", 1)
-        will = Publish(reader.text(), reader.binary(), min(1, flags >> 3 & 3), bool(flags & 0x20), raw)
+        will = PublishPacket(reader.text(), reader.binary(), min(1, flags >> 3 & 3), bool(flags & 0x20), raw)
     username = reader.text() if flags & 0x80 else None
     password = reader.binary() if flags & 0x40 else None
     clean = bool(flags & 0x02)
@@ -190,7 +190,7 @@ def parse_connect(body: bytes) -> Connect:
     )
 
 
-def parse_publish(flags: int, body: bytes, version: int) -> Publish:
+def parse_publish(flags: int, body: bytes, version: int) -> PublishPacket:
     """A PUBLISH (3.3). QoS 2 is refused."""
     reader = Reader(body)
     qos = flags >> 1 & 3
@@ -203,10 +203,10 @@ def parse_publish(flags: int, body: bytes, version: int) -> Publish:
     properties, numbers = reader.properties() if version == 5 else (b"", dict[int, int]())
     if TOPIC_ALIAS in numbers:
         raise PacketError("topic aliases are not offered", 0x94)
-    return Publish(topic, reader.rest(), qos, bool(flags & 1), properties, mid)
+    return PublishPacket(topic, reader.rest(), qos, bool(flags & 1), properties, mid)
 
 
-def parse_subscribe(body: bytes, version: int) -> tuple[int, list[Subscription]]:
+def parse_subscribe(body: bytes, version: int) -> tuple[int, list[SubscribedFilter]]:
     """Message id and filters of a SUBSCRIBE (3.8)."""
     reader = Reader(body)
     mid = reader.number(2)
@@ -215,7 +215,9 @@ def parse_subscribe(body: bytes, version: int) -> tuple[int, list[Subscription]]
     wanted = []
     while reader.at < len(body):
         name, options = reader.text(), reader.number(1)
-        wanted.append(Subscription(name, min(1, options & 3), bool(options & 4), bool(options & 8), options >> 4 & 3))
+        wanted.append(
+            SubscribedFilter(name, min(1, options & 3), bool(options & 4), bool(options & 8), options >> 4 & 3)
+        )
     return mid, wanted
 
 
@@ -259,7 +261,7 @@ def connack(version: int, code: int, *, present: bool = False, **numbers: int | 
     return packet(CONNACK, body)
 
 
-def publish(message: Publish, version: int) -> bytes:
+def publish(message: PublishPacket, version: int) -> bytes:
     """A PUBLISH (3.3)."""
     topic = message.topic.encode()
     body = len(topic).to_bytes(2, "big") + topic

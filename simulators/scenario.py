@@ -65,7 +65,7 @@ class Car:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ScenarioStep:
     """What happens at one moment: seconds from the beginning."""
 
     at: float
@@ -94,7 +94,7 @@ class Scenario:
     """Steps in the order of time; `repeat` seconds after the beginning it begins anew (None: once)."""
 
     name: str
-    steps: tuple[Step, ...]
+    steps: tuple[ScenarioStep, ...]
     repeat: float | None = None
     title: str = ""
 
@@ -185,7 +185,7 @@ def _unknown_names(where: str, names: Iterable[str], what: str, known: Iterable[
     return [f"{where}: no {what} '{name}'{_nearest(name, known)}" for name in names if name not in known]
 
 
-def _act(site: VirtualSite, step: Step) -> None:
+def _act(site: VirtualSite, step: ScenarioStep) -> None:
     for ref, value in step.set.items():
         site.set(ref, value)
     for device, seconds in step.delay.items():
@@ -221,7 +221,7 @@ class _Reading:
     def scenario(self) -> Scenario:
         tree = self._source.tree
         self._keys((), tree, _KEYS)
-        steps: list[Step] = []
+        steps: list[ScenarioStep] = []
         if isinstance(entries := tree.get("steps"), list):
             steps = [self._step(number, entry) for number, entry in enumerate(entries, 1)]
         else:
@@ -232,11 +232,11 @@ class _Reading:
             self._wrong(("repeat",), f"found {tree['repeat']!r}; more than 0s, and not before the last step")
         return Scenario(self._source.file, tuple(steps), repeat, str(tree.get("title", "")))
 
-    def _step(self, number: int, entry: Any) -> Step:
+    def _step(self, number: int, entry: Any) -> ScenarioStep:
         path: Trail = ("steps", number - 1)
         if not isinstance(entry, dict):
             self._wrong(path, f"{_found(entry)}; a mapping with `at` and one of {', '.join(_ACTIONS)}")
-            return Step(0, number)
+            return ScenarioStep(0, number)
         self._keys(path, entry, ("at", *_ACTIONS))
         if "at" not in entry:
             self._wrong((*path, "at"), "missing; when it happens, such as 5s")
@@ -260,7 +260,7 @@ class _Reading:
         for device, rate in wrong_baud.items():
             if rate not in BAUDRATES or isinstance(rate, bool):
                 self._wrong((*path, "wrong-baud", device), f"{_found(rate)}; {' '.join(map(str, BAUDRATES))}")
-        return Step(at, number, values, delay, **names, cars=cars, uplink=uplink, wrong_baud=wrong_baud)
+        return ScenarioStep(at, number, values, delay, **names, cars=cars, uplink=uplink, wrong_baud=wrong_baud)
 
     def _cars(self, path: Trail, value: Any) -> tuple[Car, ...]:
         if not isinstance(value, list):

@@ -19,7 +19,7 @@ from gateway.config.site import SiteFile
 from gateway.errors import ConfigError
 from gateway.model import Value
 from simulators.arms import Arms
-from simulators.bus import LATENCY, Bus, Counts, Send, Unit
+from simulators.bus import LATENCY, Bus, BusCounts, Send, Unit
 from simulators.cameras.camera import VirtualCamera
 from simulators.cameras.places import secrets_of, setups
 from simulators.device import Expected, VirtualDevice, Written
@@ -193,7 +193,7 @@ class VirtualSite:
         """The wire of a Modbus line."""
         return self._lines[name]
 
-    def counts(self, line: str) -> Counts:
+    def counts(self, line: str) -> BusCounts:
         """What happened on a Modbus line."""
         return self._lines[line].counts
 
@@ -256,7 +256,7 @@ class VirtualSite:
         return self._networked(line, talk, agenda, bus.counts, bus)
 
     def _networked(
-        self, line: ModbusLine, talk: Talk, agenda: Agenda, counts: Counts, bus: Bus | None = None
+        self, line: ModbusLine, talk: Talk, agenda: Agenda, counts: BusCounts, bus: Bus | None = None
     ) -> TcpLine | DialledLine:
         """A port that takes connections; or a DTU that dials in where the gateway will listen."""
         if line.listen is None:

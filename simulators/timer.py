@@ -21,7 +21,7 @@ class _Timespec(ctypes.Structure):
     _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
 
 
-class _Itimerspec(ctypes.Structure):
+class _TimerSetting(ctypes.Structure):
     _fields_ = (("interval", _Timespec), ("value", _Timespec))
 
 
@@ -64,7 +64,7 @@ class Agenda:
     def _set(self, when: float) -> None:
         nanoseconds = max(1, int(when * _NANOSECONDS) + 1)
         value = _Timespec(nanoseconds // _NANOSECONDS, nanoseconds % _NANOSECONDS)
-        setting = _Itimerspec(_Timespec(0, 0), value)
+        setting = _TimerSetting(_Timespec(0, 0), value)
         if _libc.timerfd_settime(self._fd, _ABSOLUTE, ctypes.byref(setting), None) < 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime")
 

@@ -20,7 +20,7 @@ from random import Random
 from typing import Final, Literal
 
 from gateway.config.device import BAUDRATES
-from simulators.bus import Bus, Counts, Send, Unit
+from simulators.bus import Bus, BusCounts, Send, Unit
 from simulators.faults import framed, garbled
 from simulators.frames import MBAP_SIZE, mbap
 from simulators.timer import Agenda
@@ -55,7 +55,7 @@ class SerialLine:
         return str(self.link)
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> BusCounts:
         """What happened on the wire."""
         return self.bus.counts
 
@@ -122,7 +122,7 @@ class TcpLine:
     """A port on loopback that takes many connections; what they say goes to `talk`, made anew for each of them."""
 
     def __init__(
-        self, talk: "Callable[[Connection], Send]", agenda: Agenda, counts: Counts, bus: Bus | None = None
+        self, talk: "Callable[[Connection], Send]", agenda: Agenda, counts: BusCounts, bus: Bus | None = None
     ) -> None:
         self.counts = counts
         self.bus = bus
@@ -256,7 +256,7 @@ class MbapServer:
     """Modbus TCP: every request is answered by its transaction id when its unit is ready; unknown units say nothing."""
 
     def __init__(self, units: Mapping[int, Unit], agenda: Agenda, *, seed: int = 0) -> None:
-        self.counts = Counts()
+        self.counts = BusCounts()
         self._units = units
         self._agenda = agenda
         self._chance = Random(seed)  # noqa: S311 - faults are to be repeatable

@@ -143,6 +143,31 @@ LIBRARY = {
 }
 """One library lives in one file."""
 
+TWO_CLASSES_OF_ONE_NAME = dict.fromkeys(
+    (
+        "Account",
+        "Answer",
+        "Delivery",
+        "Lane",
+        "Listener",
+        "Numbers",
+        "Opening",
+        "Part",
+        "PictureRule",
+        "Place",
+        "Refused",
+        "Reply",
+        "Round",
+        "Settings",
+        "Snapshot",
+        "Source",
+        "Wire",
+        "_Client",
+    ),
+    "stood twice when this was first checked",
+)
+"""Names of classes that stand twice, and why."""
+
 LONGEST_FILE = 700
 LONGEST_FUNCTION = 60
 LONG_FUNCTION = 40
@@ -291,6 +316,17 @@ def test_nothing_is_swallowed_or_left_for_later(name: str) -> None:
     ]
     assert bare == []
     assert re.findall(r"#\s*(?:TODO|FIXME|XXX)\b", product()[name].read_text()) == []
+
+
+def test_a_class_name_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for name in product():
+        for node in ast.walk(tree(name)):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(name)
+    twice = {name: where for name, where in places.items() if len(where) > 1}
+    assert {name: where for name, where in twice.items() if name not in TWO_CLASSES_OF_ONE_NAME} == {}
+    assert TWO_CLASSES_OF_ONE_NAME.keys() <= twice.keys(), "no longer twice"
 
 
 FORBIDDEN_NAMES = re.compile(r"manager|helper|util|common|base|service|handler")

@@ -39,7 +39,7 @@ class Login:
     """The maker's cameras may want the password in clear."""
 
 
-class Answer(Protocol):
+class CameraAnswer(Protocol):
     """What the camera says, piece by piece."""
 
     content_type: str
@@ -50,7 +50,7 @@ class Answer(Protocol):
         ...
 
 
-class Account:
+class CameraSession:
     """Asks one camera. Bounded in time by the caller. Raises ConfigError: no address."""
 
     def __init__(self, login: Login) -> None:
@@ -83,7 +83,7 @@ class Account:
         self._url(target)
 
     @asynccontextmanager
-    async def ask(self, target: str, *, method: str = "GET", body: bytes = b"") -> AsyncIterator[Answer]:
+    async def ask(self, target: str, *, method: str = "GET", body: bytes = b"") -> AsyncIterator[CameraAnswer]:
         """Ask for `target`: a path with its query, or a URL of this camera. Only a 200 is an answer.
 
         Raises DeviceSilent: it cannot be reached; DeviceRefused (`code` is the status): it does not want to;
@@ -99,7 +99,7 @@ class Account:
             except (ClientError, OSError, TimeoutError, ValueError) as error:
                 raise DeviceSilent(f"camera {self._login.id}: {_why(error)}") from error
             try:
-                yield _Answer(self._login.id, response)
+                yield _StreamedAnswer(self._login.id, response)
             finally:
                 response.close()
 
@@ -169,7 +169,7 @@ class Account:
         )  # fmt: skip
 
 
-class _Answer:
+class _StreamedAnswer:
     """An answer whose body is read as it comes."""
 
     def __init__(self, camera: str, response: ClientResponse) -> None:

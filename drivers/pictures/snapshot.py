@@ -2,7 +2,7 @@
 
 import asyncio
 
-from drivers.pictures.account import Account
+from drivers.pictures.account import CameraSession
 from drivers.pictures.paths import targets
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
 
@@ -20,7 +20,7 @@ class Snapshots:
     """
 
     def __init__(
-        self, id_: str, driver: str, account: Account, snapshot: str | None = None, channel: int | None = None
+        self, id_: str, driver: str, account: CameraSession, snapshot: str | None = None, channel: int | None = None
     ) -> None:
         if snapshot is not None:
             account.check(snapshot)

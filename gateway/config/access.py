@@ -39,7 +39,7 @@ _SPECIAL: dict[str, Verdict] = {"emergency": "open", "police": "open", "military
 _CLOSED = InOut.model_construct(in_="deny", out="open")
 
 
-class Access(Strict):
+class AccessEntry(Strict):
     """How a passage is decided."""
 
     min_confidence: float = Field(80, ge=0, le=100)
@@ -75,7 +75,7 @@ class PageTls(Strict):
     key: FilePath
 
 
-class User(Strict):
+class UserEntry(Strict):
     """Who may log in on the page."""
 
     role: Role
@@ -87,7 +87,7 @@ class StatusPage(Strict):
 
     listen: Listen = "127.0.0.1:8081"
     tls: PageTls | None = None
-    users: dict[Id, User] = Field(default_factory=dict)
+    users: dict[Id, UserEntry] = Field(default_factory=dict)
 
     @property
     def read_only(self) -> bool:

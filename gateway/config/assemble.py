@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from gateway.config.device import Device
 from gateway.config.lines import ModbusLine, PanelLine
 from gateway.config.problems import MOST, Finding, Path, found, meant_key, near, translate, unknown_key, unknown_name
-from gateway.config.profiles import Sheet, Shelf, lay_over
+from gateway.config.profiles import ProfileSheet, ProfileShelf, lay_over
 from gateway.config.shape import names_at
 from gateway.config.site import SiteFile
 from gateway.config.units import ID
@@ -28,11 +28,11 @@ class Assembly:
     parts: dict[str, Any] = field(default_factory=dict)
     """Good parts by the name of the model's field; of a mapping, its good entries."""
     findings: list[Finding] = field(default_factory=list)
-    sheets: dict[str, Sheet] = field(default_factory=dict)
+    sheets: dict[str, ProfileSheet] = field(default_factory=dict)
     """The profile of each device that has one."""
 
 
-def assemble(tree: dict[str, Any], shelf: Shelf, base: str) -> Assembly:
+def assemble(tree: dict[str, Any], shelf: ProfileShelf, base: str) -> Assembly:
     """Validate every part of the file. `base`: the folder that relative paths start from."""
     work = _Work(tree, shelf, base)
     work.run()
@@ -40,7 +40,7 @@ def assemble(tree: dict[str, Any], shelf: Shelf, base: str) -> Assembly:
 
 
 class _Work:
-    def __init__(self, tree: dict[str, Any], shelf: Shelf, base: str) -> None:
+    def __init__(self, tree: dict[str, Any], shelf: ProfileShelf, base: str) -> None:
         self._tree = tree
         self._shelf = shelf
         self._context = {"base": base}
@@ -148,7 +148,7 @@ class _Work:
             merged.setdefault("kind", "panel")
         self._build(Device, merged, path, {} if blind else entries, str(path[1]), blind=blind)
 
-    def _drop_unknown_points(self, merged: dict[str, Any], sheet: Sheet, path: Path) -> None:
+    def _drop_unknown_points(self, merged: dict[str, Any], sheet: ProfileSheet, path: Path) -> None:
         """An override of a point that the profile does not have is a slip, unless it brings an address."""
         points = merged.get("points")
         if sheet.profile is None or not isinstance(points, dict):

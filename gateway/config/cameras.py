@@ -22,7 +22,7 @@ class Direction(Strict):
     by_camera: ByCamera = Field(alias="by-camera")
 
 
-class Camera(Strict):
+class CameraEntry(Strict):
     """A plate camera, or one that only gives pictures (`mode` absent and no gate)."""
 
     driver: Literal["hikvision", "dahua", "vzenith", "platerecognizer", "gat1400", "uniview", "onvif", "generic"]

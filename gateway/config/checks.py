@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from gateway.config.device import DETECTORS, ResetPower
 from gateway.config.device_checks import check_devices, check_lines
 from gateway.config.facts import Facts
-from gateway.config.gates import CameraRelay, Gate
-from gateway.config.linkage import Linkage
-from gateway.config.points import At, Loss
+from gateway.config.gates import CameraRelay, GateEntry
+from gateway.config.linkage import LinkageEntry
+from gateway.config.points import At, LossEntry
 from gateway.config.problems import Finding, Path
 from gateway.config.round_checks import check_rounds
 
@@ -101,7 +101,7 @@ def _gates(facts: Facts) -> Iterator[Finding]:
             yield from _on_loss(facts, gate, path)
 
 
-def _on_loss(facts: Facts, gate: Gate, path: Path) -> Iterator[Finding]:
+def _on_loss(facts: Facts, gate: GateEntry, path: Path) -> Iterator[Finding]:
     held = gate.hold or gate.open
     point = facts.point(held) if isinstance(held, str) else None
     where = held if isinstance(held, str) else "a camera's relay"
@@ -116,7 +116,7 @@ def _on_loss(facts: Facts, gate: Gate, path: Path) -> Iterator[Finding]:
 def _settings(facts: Facts) -> Iterator[Finding]:
     """One watchdog, or one safe value, for two gates that want different things of it."""
     told: dict[tuple[str, At], tuple[int, str]] = {}
-    keeps: list[tuple[str, str, Loss]] = []
+    keeps: list[tuple[str, str, LossEntry]] = []
     for name, gate in facts.gates.items():
         held = gate.hold or gate.open
         point = facts.point(held) if isinstance(held, str) else None
@@ -156,7 +156,7 @@ def _cameras(facts: Facts) -> Iterator[Finding]:
         yield Finding(("http", "status", "listen"), text, "warning")
 
 
-def _linkage(facts: Facts, rule: Linkage, path: Path) -> Iterator[Finding]:
+def _linkage(facts: Facts, rule: LinkageEntry, path: Path) -> Iterator[Finding]:
     for number, zone in enumerate(rule.zones if isinstance(rule.zones, tuple) else ()):
         if zone != "site":
             yield from facts.named("zones", zone, (*path, "zones", number))
@@ -183,7 +183,7 @@ def _linkage(facts: Facts, rule: Linkage, path: Path) -> Iterator[Finding]:
         yield from _lonely(facts, rule, path)
 
 
-def _lonely(facts: Facts, rule: Linkage, path: Path) -> Iterator[Finding]:
+def _lonely(facts: Facts, rule: LinkageEntry, path: Path) -> Iterator[Finding]:
     """Zones with exactly one device that can call a fire: two can never agree there."""
     initiating = {name: device for name, device in facts.devices.items() if device.kind in DETECTORS}
     counted = Counter(device.zone or "site" for device in initiating.values())

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from gateway.config.access import Access, Http
+from gateway.config.access import AccessEntry, Http
 from gateway.config.problems import Finding, Problem
 from gateway.config.problems import Path as Where
-from gateway.config.uplink import Commands, Uplink
+from gateway.config.uplink import CommandsEntry, UplinkEntry
 
 _LARGEST_KEY_BYTES = 64 << 10
 _LARGEST_LIST_BYTES = 64 << 20
@@ -29,15 +29,15 @@ def look_into(parts: Mapping[str, Any]) -> tuple[list[Finding], list[Problem]]:
     """
     findings: list[Finding] = []
     commands, uplink, http, access = (parts.get(key) for key in ("commands", "uplink", "http", "access"))
-    if isinstance(commands, Commands):
+    if isinstance(commands, CommandsEntry):
         for number, key in enumerate(commands.keys):
             findings += _command_key(key.ed25519, ("commands", "keys", number, "ed25519"))
-    if isinstance(uplink, Uplink) and uplink.tls is not None:
+    if isinstance(uplink, UplinkEntry) and uplink.tls is not None:
         findings += _tls(uplink.tls, ("uplink", "tls"))
     if isinstance(http, Http) and http.status is not None and http.status.tls is not None:
         findings += _tls(http.status.tls, ("http", "status", "tls"))
     problems: list[Problem] = []
-    if isinstance(access, Access):
+    if isinstance(access, AccessEntry):
         site = parts.get("site")
         zone = ZoneInfo(site.timezone if site is not None else "UTC")
         for path in access.lists:

@@ -38,7 +38,7 @@ Baudrate = Annotated[int, BeforeValidator(_baudrate), WithJsonSchema({"type": "i
 Parity = Literal["none", "even", "odd"]
 
 
-class Limits(Strict):
+class LimitsEntry(Strict):
     """What one request to the device may ask for, and how long the device may take."""
 
     max_registers: int = Field(125, ge=1, le=125)
@@ -108,7 +108,7 @@ class DeviceKeys(Strict):
     source: ProfileSource | None = None
     certified: Text | None = None
     """The standard it is certified to, `none`, or `unknown`."""
-    limits: Limits = Limits.model_construct()
+    limits: LimitsEntry = LimitsEntry.model_construct()
     reset: Reset | None = None
     points: dict[Id, Point] = Field(default_factory=dict)
 

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from gateway.config.access import Access, Http
-from gateway.config.cameras import Camera
+from gateway.config.access import AccessEntry, Http
+from gateway.config.cameras import CameraEntry
 from gateway.config.device import Device, ProfileLine
-from gateway.config.gates import Gate
+from gateway.config.gates import GateEntry
 from gateway.config.lines import ModbusLine, PanelLine
-from gateway.config.linkage import Annunciator, Linkage, Own
+from gateway.config.linkage import AnnunciatorEntry, LinkageEntry, Own
 from gateway.config.points import Point
 from gateway.config.problems import Finding, Path, listed, near, nearest, plain, unknown_name
 from gateway.config.rounds import Place, Round
-from gateway.config.uplink import Uplink
+from gateway.config.uplink import UplinkEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +20,19 @@ class Facts:
     """Parts that were good in themselves; `written` has the names of all entries, good or not."""
 
     written: Mapping[str, tuple[str, ...]]
-    uplink: Uplink | None
+    uplink: UplinkEntry | None
     lines: Mapping[str, ModbusLine | PanelLine]
     devices: Mapping[str, Device]
     shipped: Mapping[str, ProfileLine]
     """Serial settings with which a device leaves the factory, as far as its profile says."""
-    gates: Mapping[str, Gate]
-    cameras: Mapping[str, Camera]
-    linkage: Mapping[str, Linkage]
+    gates: Mapping[str, GateEntry]
+    cameras: Mapping[str, CameraEntry]
+    linkage: Mapping[str, LinkageEntry]
     inspection: Mapping[str, Round]
     places: Mapping[str, Place]
     http: Http | None
-    access: Access | None
-    annunciator: Annunciator | None
+    access: AccessEntry | None
+    annunciator: AnnunciatorEntry | None
     own: Own | None
 
     def named(self, section: str, name: str, path: Path) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ class Repeat(Strict):
     repeat: Period
 
 
-class Gate(Strict):
+class GateEntry(Strict):
     """A barrier or door. `open` is pulsed, `hold` is maintained."""
 
     name: Text | None = None

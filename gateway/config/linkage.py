@@ -7,7 +7,7 @@ from pydantic import Discriminator, Tag, model_validator
 from gateway.config.units import Id, Many, Ref, Strict, by_shape, wrong
 
 
-class Linkage(Strict):
+class LinkageEntry(Strict):
     """A rule: these zones, this trigger, these gates and outputs."""
 
     zones: Annotated[
@@ -34,7 +34,7 @@ class Linkage(Strict):
         return self
 
 
-class Annunciator(Strict):
+class AnnunciatorEntry(Strict):
     """Outputs that sound in the guard room, and the button that silences them."""
 
     fire: Ref | None = None

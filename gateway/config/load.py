@@ -16,7 +16,7 @@ from gateway.config.checks import check
 from gateway.config.disk import missing_files, read_file
 from gateway.config.facts import Facts
 from gateway.config.problems import MOST, Finding, Level, Problem
-from gateway.config.profiles import Sheet, Shelf, place, shipped
+from gateway.config.profiles import ProfileSheet, ProfileShelf, place, shipped
 from gateway.config.site import SiteFile
 from gateway.config.source import Source, SourceError, read
 
@@ -41,7 +41,7 @@ class Loaded:
             return self
         # The places are found by reading the text again: a daemon would keep them for years for nothing.
         file = os.fspath(self.path)
-        source, shelf = read(self.text.encode(), file), Shelf(os.fspath(self.beside or file))
+        source, shelf = read(self.text.encode(), file), ProfileShelf(os.fspath(self.beside or file))
         used = {name: shelf.find(device.profile) for name, device in self.site.devices.items() if device.profile}
         problems = _sorted([*self.problems, *(_placed(finding, source, used) for finding in more)], file)
         failed = any(problem.level == "error" for problem in problems)
@@ -60,7 +60,7 @@ def load(path: str | os.PathLike[str], beside: Path | None = None, *, contents: 
         source = read(data, file)
     except SourceError as error:
         return Loaded(None, (error.problem,), Path(file))
-    shelf = Shelf(os.fspath(beside or file))
+    shelf = ProfileShelf(os.fspath(beside or file))
     base = str(Path(beside or file).parent.absolute())
     done = assemble(source.tree, shelf, base)
     facts = _facts(done, source.tree)
@@ -136,7 +136,7 @@ def _places_of_files(parts: Mapping[str, Any]) -> dict[str, Any]:
     return {**named, "devices": panels}
 
 
-def _placed(finding: Finding, source: Source, sheets: Mapping[str, Sheet | None]) -> Problem:
+def _placed(finding: Finding, source: Source, sheets: Mapping[str, ProfileSheet | None]) -> Problem:
     """Into the profile's file if that is where the key stands, else into the site file."""
     path = finding.path
     if len(path) > 2 and path[0] == "devices" and path[2] not in ("line", "profile"):

@@ -213,7 +213,7 @@ class Pulse(Strict):
     step: Period
 
 
-class Loss(Strict):
+class LossEntry(Strict):
     """How the module is told what to do when the gateway falls silent.
 
     A register `watchdog` takes `after` as a number of `tick`s; a coil only switches on a watchdog whose time was set
@@ -286,7 +286,7 @@ class Point(Strict):
         Discriminator(by_shape),
     ] = False
     pulse: Pulse | None = None
-    loss: Loss | None = None
+    loss: LossEntry | None = None
 
     @property
     def writable(self) -> bool:

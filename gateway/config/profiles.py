@@ -29,7 +29,7 @@ def shipped() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class ProfileSheet:
     """A profile that was found: its text with places, and its settings unless it is wrong."""
 
     source: Source | None
@@ -38,12 +38,12 @@ class Sheet:
     """What it says, with what the site file lays over it."""
 
 
-class Shelf:
+class ProfileShelf:
     """The profiles within reach of a site file; each is read once."""
 
     def __init__(self, site_file: str) -> None:
         self._folders = (Path(site_file).parent / "profiles", shipped())
-        self._sheets: dict[str, Sheet | None] = {}
+        self._sheets: dict[str, ProfileSheet | None] = {}
         self._names: list[str] = []
         self.problems: list[Problem] = []
 
@@ -54,7 +54,7 @@ class Shelf:
             self._names = sorted(found)
         return self._names
 
-    def find(self, name: str) -> Sheet | None:
+    def find(self, name: str) -> ProfileSheet | None:
         """The profile of this name; None if there is none. What is no name is looked for nowhere."""
         if not re.fullmatch(ID, name):
             return None
@@ -72,23 +72,23 @@ class Shelf:
             return unknown_name("profile", name, names)
         return f"found '{name}', which is no profile; profiles/NAME.yaml beside this file, or a shipped one{close}"
 
-    def _open(self, name: str, path: Path) -> Sheet:
+    def _open(self, name: str, path: Path) -> ProfileSheet:
         try:
             source = read(read_file(str(path)), str(path))
         except SourceError as error:
             self.problems.append(error.problem)
-            return Sheet(None, None)
+            return ProfileSheet(None, None)
         try:
             profile = Profile.model_validate(source.tree, by_alias=True, by_name=False)
         except ValidationError as error:
             found = error.errors(include_url=False)
             findings = [translate(one, source.tree, names_at(Profile, one["loc"])) for one in found]
             self.problems += [place(source, finding) for finding in findings]
-            return Sheet(source, None, source.tree)
+            return ProfileSheet(source, None, source.tree)
         if profile.profile != name:
             text = f"found '{profile.profile}'; '{name}', the name of the file"
             self.problems.append(place(source, Finding(("profile",), text)))
-        return Sheet(source, profile, source.tree)
+        return ProfileSheet(source, profile, source.tree)
 
     def override(self, name: str, written: Mapping[str, Any], base: str) -> list[Finding]:
         """Lay the site's own keys over a profile, for every device that has it. What is wrong, below `profiles.NAME`.
@@ -111,7 +111,7 @@ class Shelf:
         except ValidationError as error:
             found = error.errors(include_url=False)
             return findings + [translate(one, merged, names_at(Profile, one["loc"])) for one in found]
-        self._sheets[name] = Sheet(sheet.source, profile, merged)
+        self._sheets[name] = ProfileSheet(sheet.source, profile, merged)
         return findings
 
 
@@ -121,7 +121,7 @@ def place(source: Source, finding: Finding) -> Problem:
     return Problem(source.file, line, col, dotted(finding.path), finding.level, finding.text)
 
 
-def lay_over(sheet: Sheet, written: Mapping[str, Any]) -> dict[str, Any]:
+def lay_over(sheet: ProfileSheet, written: Mapping[str, Any]) -> dict[str, Any]:
     """A device's keys over its profile's: mappings by key, everything else replaced.
 
     Points that the device does not touch are taken as they were built, once for all devices of the profile.

@@ -14,7 +14,7 @@ _FILE = Path(__file__).with_name("reference.yaml")
 _SITE = "SiteFile"
 
 
-class Entry(NamedTuple):
+class KeyReference(NamedTuple):
     """One key: what it means in English and Chinese, and how it is written."""
 
     en: str
@@ -23,10 +23,10 @@ class Entry(NamedTuple):
 
 
 @cache
-def entries() -> Mapping[str, Mapping[str, Entry]]:
+def entries() -> Mapping[str, Mapping[str, KeyReference]]:
     """Every key that is described, by model and name."""
     tree = read(_FILE.read_bytes(), _FILE.name).tree
-    return {model: {key: Entry(**words) for key, words in keys.items()} for model, keys in tree.items()}
+    return {model: {key: KeyReference(**words) for key, words in keys.items()} for model, keys in tree.items()}
 
 
 def describe(schema: dict[str, Any]) -> None:
@@ -39,7 +39,7 @@ def describe(schema: dict[str, Any]) -> None:
                 value["examples"] = [entry.example]
 
 
-def entry_of(model: str, key: str) -> Entry | None:
+def entry_of(model: str, key: str) -> KeyReference | None:
     """What is said of a key: of its own model, else of a device's, whose keys profiles have too."""
     known = entries()
     return known.get(model, {}).get(key) or (

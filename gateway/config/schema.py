@@ -16,14 +16,28 @@ def build(kind: Literal["site", "profile"]) -> dict[str, Any]:
     result: dict[str, Any] = model.model_json_schema(by_alias=True)
     for node in _nodes(result):
         _without_null(node)
+        _rename(node)
         node.pop("default", None)
-    definitions = result["$defs"]
+    definitions = result["$defs"] = {_key(name): node for name, node in result["$defs"].items()}
     definitions["Point"].pop("required" if kind == "site" else "", None)
     if kind == "site":
         _as_written(definitions)
     schema = {"$schema": _DIALECT, "title": f"site-gateway {kind}", **{k: v for k, v in result.items() if k != "title"}}
     describe(schema)
     return schema
+
+
+def _key(model: str) -> str:
+    """How the schema names a model: without the `Entry` that tells it from what is built of it."""
+    return model.removesuffix("Entry")
+
+
+def _rename(node: dict[str, Any]) -> None:
+    for key, value in node.items():
+        if key in ("$ref", "title") and isinstance(value, str):
+            node[key] = _key(value)
+        elif key == "mapping" and isinstance(value, dict):
+            node[key] = {word: _key(ref) if isinstance(ref, str) else ref for word, ref in value.items()}
 
 
 def _as_written(definitions: dict[str, Any]) -> None:

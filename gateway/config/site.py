@@ -5,24 +5,24 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BeforeValidator, Field, StrictBool, StringConstraints, WithJsonSchema
 
-from gateway.config.access import Access, CameraListener, Http, InOut, StatusPage, User
-from gateway.config.cameras import Camera
+from gateway.config.access import AccessEntry, CameraListener, Http, InOut, StatusPage
+from gateway.config.cameras import CameraEntry
 from gateway.config.device import Device, ProfileOverride
-from gateway.config.gates import CameraRelay, Gate
+from gateway.config.gates import CameraRelay, GateEntry
 from gateway.config.lines import Line, ModbusLine, PanelLine
-from gateway.config.linkage import Annunciator, Linkage, Own
+from gateway.config.linkage import AnnunciatorEntry, LinkageEntry, Own
 from gateway.config.problems import near
 from gateway.config.rounds import Place, Round
-from gateway.config.store import FireCentre, Keep, Service, Store
+from gateway.config.store import FireCentre, Keep, Service, StoreEntry
 from gateway.config.units import Id, Secret, Strict, Text
-from gateway.config.uplink import CommandKey, Commands, Telemetry, Tls, Uplink
+from gateway.config.uplink import CommandKey, CommandsEntry, Telemetry, Tls, UplinkEntry
 from gateway.kinds import Role
 
 __all__ = [
-    "Access", "Annunciator", "Camera", "CameraListener", "CameraRelay", "CommandKey", "Commands", "Device",
-    "FireCentre", "Gate", "Http", "InOut", "Keep", "Line", "Linkage", "ModbusLine", "Own", "PanelLine", "Place",
-    "Round", "Secret", "Service", "Site", "SiteFile", "StatusPage", "Store", "Telemetry", "Tls", "Uplink", "User",
-    "Zone",
+    "AccessEntry", "AnnunciatorEntry", "CameraEntry", "CameraListener", "CameraRelay", "CommandKey", "CommandsEntry",
+    "Device", "FireCentre", "GateEntry", "Http", "InOut", "Keep", "Line", "LinkageEntry", "ModbusLine", "Own",
+    "PanelLine", "Place", "Round", "Secret", "Service", "SiteEntry", "SiteFile", "StatusPage", "StoreEntry",
+    "Telemetry", "Tls", "UplinkEntry", "Zone",
 ]  # fmt: skip
 
 
@@ -57,7 +57,7 @@ _CAPITALS = dict.fromkeys(
 TimeZone = Annotated[str, BeforeValidator(_timezone), WithJsonSchema({"type": "string"})]
 
 
-class Site(Strict):
+class SiteEntry(Strict):
     """Which compound this is."""
 
     id: Id
@@ -79,27 +79,27 @@ class SiteFile(Strict):
     """The site file."""
 
     version: Literal[1]
-    site: Site
+    site: SiteEntry
     gateway: Id
     simulated: StrictBool = False
     """Written by `simulate --out`: every event says so."""
-    uplink: Uplink
-    commands: Commands | None = None
+    uplink: UplinkEntry
+    commands: CommandsEntry | None = None
     lines: dict[Id, Line] = Field(json_schema_extra={"minProperties": 1})
     zones: dict[Id, Zone] = Field(default_factory=dict)
     profiles: dict[Id, ProfileOverride] = Field(default_factory=dict)
     devices: dict[Id, Device] = Field(json_schema_extra={"minProperties": 1})
-    gates: dict[Id, Gate] = Field(default_factory=dict)
-    cameras: dict[Id, Camera] = Field(default_factory=dict)
+    gates: dict[Id, GateEntry] = Field(default_factory=dict)
+    cameras: dict[Id, CameraEntry] = Field(default_factory=dict)
     http: Http | None = None
     people: dict[AccountName, Role] = Field(default_factory=dict)
     """Who of the machine's accounts may do what by the command line: `{zhang: guard, "@property": steward}`."""
-    access: Access | None = None
-    linkage: dict[Id, Linkage] = Field(default_factory=dict)
-    annunciator: Annunciator | None = None
+    access: AccessEntry | None = None
+    linkage: dict[Id, LinkageEntry] = Field(default_factory=dict)
+    annunciator: AnnunciatorEntry | None = None
     self_: Own | None = Field(None, alias="self")
     inspection: dict[Id, Round] = Field(default_factory=dict)
     places: dict[Id, Place] = Field(default_factory=dict)
     service: Service = Service.model_construct()
-    store: Store = Store.model_construct()
+    store: StoreEntry = StoreEntry.model_construct()
     fire_centre: FireCentre | None = None

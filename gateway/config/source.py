@@ -91,7 +91,7 @@ class _Open:
 
 
 @dataclass(slots=True)
-class _Kept:
+class _Anchored:
     """What an anchor stands for, with what it costs."""
 
     node: Any
@@ -101,7 +101,7 @@ class _Kept:
 
 def read(data: bytes, file: str) -> Source:
     """The tree of a file's bytes. Raises SourceError."""
-    return _Builder(file).build(_decode(data, file))
+    return _TreeBuilder(file).build(_decode(data, file))
 
 
 def _decode(data: bytes, file: str) -> str:
@@ -126,13 +126,13 @@ def _place(event: Any) -> Place:
     return mark.line + 1, mark.column + 1
 
 
-class _Builder:
+class _TreeBuilder:
     """Builds the tree from libyaml's events."""
 
     def __init__(self, file: str) -> None:
         self._file = file
         self._open: list[_Open] = []
-        self._anchors: dict[str, _Kept | None] = {}
+        self._anchors: dict[str, _Anchored | None] = {}
         self._places: dict[int, dict[Key, tuple[Place, Place]]] = {}
         self._values = 0
         self._aliases = 0
@@ -176,7 +176,7 @@ class _Builder:
             return
         value = self._value(text, place) if is_plain else text
         if event.anchor is not None:
-            self._anchors[event.anchor] = _Kept(value, 1, 0)
+            self._anchors[event.anchor] = _Anchored(value, 1, 0)
         self._count(1, place)
         self._put(value, place)
 
@@ -233,7 +233,7 @@ class _Builder:
                 self._merge(done.node, done, node, place)
         self._places[id(done.node)] = done.places
         if done.anchor is not None:
-            self._anchors[done.anchor] = _Kept(done.node, self._values - done.before, done.height)
+            self._anchors[done.anchor] = _Anchored(done.node, self._values - done.before, done.height)
         self._raise_height(done.height)
         self._put(done.node, done.start)
 

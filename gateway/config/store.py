@@ -21,7 +21,7 @@ class Keep(Strict):
     telemetry: Period = 7 * _DAY
 
 
-class Store(Strict):
+class StoreEntry(Strict):
     """Where the journal lies and how large it may grow."""
 
     path: FilePath = Path("/var/lib/site-gateway")

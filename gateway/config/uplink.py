@@ -62,7 +62,7 @@ class Telemetry(Strict):
     every: Period = 300.0
 
 
-class Uplink(Strict):
+class UplinkEntry(Strict):
     """The broker and how to reach it."""
 
     url: BrokerUrl
@@ -123,7 +123,7 @@ class CommandKey(Strict):
     """None: the default list of page "MQTT contract"."""
 
 
-class Commands(Strict):
+class CommandsEntry(Strict):
     """Who may send commands. Absent: nobody."""
 
     keys: Annotated[Many[CommandKey], Field(min_length=1)]

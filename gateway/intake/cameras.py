@@ -18,7 +18,7 @@ from drivers.anpr.doors import Camera
 from drivers.anpr.listener import MAX_BODY, Listener
 from drivers.anpr.pull import Puller
 from drivers.anpr.vzenith import Opening
-from drivers.pictures.account import Account, Login
+from drivers.pictures.account import CameraSession, Login
 from drivers.pictures.jpeg import shrink
 from drivers.pictures.snapshot import Snapshots
 from gateway.clock import Clock
@@ -55,7 +55,7 @@ class Gatehouse:
         hand_in = hand_in if lists is None else lists.admit(hand_in)
         self.entrance = Entrance(hand_in, store_picture, shrink, clock, photograph=self.photograph)
         self.relays = Relays(clock, tell)
-        accounts = {one.id: Account(_login(one)) for one in uses}
+        accounts = {one.id: CameraSession(_login(one)) for one in uses}
         self._snapshots = {
             one.id: Snapshots(one.id, one.driver, accounts[one.id], one.snapshot, one.channel) for one in uses
         }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.safe_write import replace_file
-from gateway.site.list_file import LONGEST_HEAD, Head, decode, encode, file_name, file_prefix, peek
+from gateway.site.list_file import LONGEST_HEAD, ListHead, decode, encode, file_name, file_prefix, peek
 from gateway.site.lists import PlateList
 
 _KEPT = 2
@@ -21,7 +21,7 @@ _DAMAGED = "damaged"
 
 class _Place(NamedTuple):
     path: Path
-    head: Head
+    head: ListHead
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class Stored:
     """What there is of one list. `problems`: files that could not be used, in words."""
 
     found: PlateList | None = None
-    head: Head | None = None
+    head: ListHead | None = None
     problems: list[str] = field(default_factory=list)
 
 
@@ -63,7 +63,7 @@ class ListFolder:
                 return stored
         return stored
 
-    def save(self, new: PlateList, csv: str | None, by: str | None = None) -> Head:
+    def save(self, new: PlateList, csv: str | None, by: str | None = None) -> ListHead:
         """Keep a list; durable when this returns. Raises OSError, and then all is as it was."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         places = self._places(new.name)
@@ -71,7 +71,7 @@ class ListFolder:
         path = self._folder / file_name(new.name, new.version)
         replace_file(path, encode(new, number, csv, by))
         self._drop([place.path for place in places if place.path != path][_KEPT - 1 :])
-        return Head(new.name, new.version, number, csv, by)
+        return ListHead(new.name, new.version, number, csv, by)
 
     def forget_versions(self) -> None:
         """Delete every version before the newest, and what is damaged: nothing of an erased plate may stay."""
@@ -96,7 +96,7 @@ class ListFolder:
         for path in self._paths():
             known = _head(path)
             if known is None and name is not None and path.name.startswith(file_prefix(name)):
-                known = Head(name, "", 1 << 62, None)
+                known = ListHead(name, "", 1 << 62, None)
             if known is not None and name in (None, known.name):
                 places.append(_Place(path, known))
         return sorted(places, key=lambda place: -place.head.number)
@@ -114,7 +114,7 @@ class ListFolder:
                 path.unlink()
 
 
-def _head(path: Path) -> Head | None:
+def _head(path: Path) -> ListHead | None:
     try:
         with path.open("rb") as stream:
             return peek(b"".join((stream.readline(LONGEST_HEAD), stream.readline(LONGEST_HEAD))))

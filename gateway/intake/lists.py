@@ -25,8 +25,8 @@ from gateway.log import logger
 from gateway.masks import without_plates
 from gateway.model import Errand, Input, Json, ListReady, OwnHealth, Passage, Perform
 from gateway.settings.types import ListSettings
-from gateway.site.list_csv import Problem, entry_reader, fingerprint, read
-from gateway.site.list_update import Change, Refusal, Updates, Waiting
+from gateway.site.list_csv import RowProblem, entry_reader, fingerprint, read
+from gateway.site.list_update import ListChange, Refusal, Updates, Waiting
 from gateway.site.lists import PlateList, Version, changed
 
 _log = logger(__name__)
@@ -54,7 +54,7 @@ Naming = Callable[[str], Awaitable[Sequence[bytes]]]
 """The access events that contain a text. Raises StoreError."""
 
 
-class Loaded(NamedTuple):
+class LoadedList(NamedTuple):
     """What became of a list at the start. `detail`: what is wrong, in words; `by`: see STORE and FILE."""
 
     list: PlateList | None
@@ -189,7 +189,7 @@ class Desk:
         """Files that are no lists."""
         return self._folder.strays(self._csv)
 
-    def load(self, name: str) -> Loaded:
+    def load(self, name: str) -> LoadedList:
         """One list: as it is stored, or from its CSV if that has changed since it was made from it."""
         stored = self._folder.newest(name)
         wrong = [*stored.problems]
@@ -205,7 +205,7 @@ class Desk:
                 by = stored.head.by
             if by != STORE and not self._looks_on:
                 self._keep(name, found, wrong)
-        return Loaded(found, by, "; ".join(wrong))
+        return LoadedList(found, by, "; ".join(wrong))
 
     def update(self, args: Mapping[str, Json], by: str | None = None, at: float = 0.0) -> PlateList | int:
         """One part of a change: the new list, saved; or how many parts are missing. Raises NotDone, OSError.
@@ -220,7 +220,7 @@ class Desk:
                 raise NotDone("bad-args", message if held is None else f"{message}; held: {held}")
             case Waiting(missing):
                 return missing
-            case Change(name):
+            case ListChange(name):
                 if old is None and len(self._lists) >= MOST:
                     raise NotDone("bad-args", f"list: there are {MOST} lists already")
                 try:
@@ -304,12 +304,12 @@ def _by(request: Mapping[str, Any]) -> str:
     return by if account in (None, by) else f"{by} ({account})"
 
 
-def mistake(problem: Problem) -> str:
+def mistake(problem: RowProblem) -> str:
     """What is wrong with a line, for people, without a plate in it."""
     return without_plates(f"{problem.key}: {problem.text}" if problem.key else problem.text)
 
 
-def _words(problem: Problem) -> str:
+def _words(problem: RowProblem) -> str:
     return f"line {problem.line}: {mistake(problem)}"
 
 

@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel
 
 from gateway.config.assemble import assemble
-from gateway.config.profiles import Shelf
+from gateway.config.profiles import ProfileShelf
 from gateway.config.source import SourceError, read
 from gateway.config.units import Secret
 from gateway.settings.plan import load_timed
@@ -69,7 +69,7 @@ def _site_id(parts: dict[str, Any]) -> object:
 
 def _parts(site: Path, text: bytes) -> dict[str, Any]:
     tree = read(text, str(site)).tree
-    return assemble(tree, Shelf(str(site)), str(site.parent.absolute())).parts
+    return assemble(tree, ProfileShelf(str(site)), str(site.parent.absolute())).parts
 
 
 def _references(site: Path, text: bytes) -> dict[str, object]:

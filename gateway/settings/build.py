@@ -12,7 +12,7 @@ from gateway.cloud.mqtt.types import Broker, TlsFiles
 from gateway.commands import COMMANDS
 from gateway.config.device import Device as DeviceFile
 from gateway.config.device import ResetPoint
-from gateway.config.gates import Gate, Repeat
+from gateway.config.gates import GateEntry, Repeat
 from gateway.config.points import Alarm, At, Point, Write
 from gateway.config.site import ModbusLine, SiteFile
 from gateway.config.units import endpoint
@@ -262,7 +262,7 @@ def _reset(name: str, device: DeviceFile) -> DeviceReset | None:
     return DeviceReset(_ref(how.power), off=how.off)
 
 
-def _gate(file: SiteFile, name: str, gate: Gate) -> GateSettings:
+def _gate(file: SiteFile, name: str, gate: GateEntry) -> GateSettings:
     relay = None if isinstance(gate.open, str) else gate.open
     opens = _ref(gate.open) if isinstance(gate.open, str) else Ref(gate.open.camera, f"io{gate.open.io}")
     return GateSettings(

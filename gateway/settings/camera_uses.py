@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gateway.config.access import Access
-from gateway.config.cameras import Camera, Direction
+from gateway.config.access import AccessEntry
+from gateway.config.cameras import CameraEntry, Direction
 from gateway.config.gates import CameraRelay
 from gateway.config.site import SiteFile
 from gateway.config.units import Secret
@@ -30,7 +30,7 @@ def camera_uses(file: SiteFile) -> tuple[CameraUse, ...]:
 
 def access_settings(file: SiteFile) -> AccessSettings:
     """For `SiteSettings.access`. Without plate cameras (`cameras` is empty) the site knows no plates."""
-    said = file.access or Access()
+    said = file.access or AccessEntry()
     return AccessSettings(
         min_confidence=said.min_confidence,
         dedup=said.dedup,
@@ -55,7 +55,7 @@ def list_settings(file: SiteFile) -> ListSettings:
     )
 
 
-def _scale(camera: Camera) -> float | None:
+def _scale(camera: CameraEntry) -> float | None:
     """The top of its confidence; None: learnt."""
     if camera.confidence is not None:
         return SCALES[camera.confidence]
@@ -63,7 +63,7 @@ def _scale(camera: Camera) -> float | None:
     return None if word is None else SCALES[word]
 
 
-def _use(name: str, camera: Camera, relay: tuple[int, float] | None) -> CameraUse:
+def _use(name: str, camera: CameraEntry, relay: tuple[int, float] | None) -> CameraUse:
     said = camera.direction
     told = said.by_camera if isinstance(said, Direction) else None
     return CameraUse(

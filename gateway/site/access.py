@@ -12,7 +12,7 @@ from gateway.kinds import PassageReason
 from gateway.model import Instant, Json, Passage, Way
 from gateway.site.camera_clock import OLD, CameraClock
 from gateway.site.confidence import Scale
-from gateway.site.lists import Entry, Lists
+from gateway.site.lists import ListEntry, Lists
 from gateway.site.plates import PROVINCES, UNREAD, Plate, classify
 from gateway.site.settings import CLOCK, SCALE, AccessSettings, Verdict
 
@@ -47,7 +47,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class PlateSeen:
     """A plate before a gate, now."""
 
     plate: Plate | None
@@ -58,7 +58,7 @@ class Sight:
     """Seconds; windows are judged by it. Never earlier than what has been seen before."""
 
 
-def decide(sight: Sight, lists: Lists, settings: AccessSettings, *, held_by_fire: bool = False) -> Decision:
+def decide(sight: PlateSeen, lists: Lists, settings: AccessSettings, *, held_by_fire: bool = False) -> Decision:
     """The decision. The same for the same arguments, and nothing is remembered."""
     verdict, judged = _judge(sight, lists, settings)
     if sight.gate is None:
@@ -68,7 +68,7 @@ def decide(sight: Sight, lists: Lists, settings: AccessSettings, *, held_by_fire
     return replace(judged, decision="opened" if verdict == "open" else "denied")
 
 
-def _judge(sight: Sight, lists: Lists, settings: AccessSettings) -> tuple[Verdict, Decision]:
+def _judge(sight: PlateSeen, lists: Lists, settings: AccessSettings) -> tuple[Verdict, Decision]:
     plate, way = sight.plate, sight.direction
     if plate is None or UNREAD in plate.text:
         return settings.no_plate.of(way), _because(_why_none(plate), plate)
@@ -88,7 +88,7 @@ def _judge(sight: Sight, lists: Lists, settings: AccessSettings) -> tuple[Verdic
     return _judge_listed(sight, plate, lists, settings)
 
 
-def _judge_listed(sight: Sight, plate: Plate, lists: Lists, settings: AccessSettings) -> tuple[Verdict, Decision]:
+def _judge_listed(sight: PlateSeen, plate: Plate, lists: Lists, settings: AccessSettings) -> tuple[Verdict, Decision]:
     """By the lists, and by the rule for the unknown."""
     way = sight.direction
     lines = lists.find(plate.text)
@@ -111,7 +111,7 @@ def _why_none(plate: Plate | None) -> PassageReason:
     return "other-kind" if is_words else "unread"
 
 
-def _near(sight: Sight, plate: Plate, lists: Lists) -> tuple[str, Entry] | None:
+def _near(sight: PlateSeen, plate: Plate, lists: Lists) -> tuple[str, ListEntry] | None:
     """The one line that a single confusable character leads to: valid now at this gate, and not of a blocked plate."""
     if sight.confidence is None or plate.kind == "other" or not plate.whole:
         return None
@@ -125,7 +125,7 @@ def _near(sight: Sight, plate: Plate, lists: Lists) -> tuple[str, Entry] | None:
 
 
 def _unknown(
-    sight: Sight, plate: Plate, lines: list[tuple[str, Entry]], settings: AccessSettings
+    sight: PlateSeen, plate: Plate, lines: list[tuple[str, ListEntry]], settings: AccessSettings
 ) -> tuple[Verdict, Decision]:
     """Nothing speaks for this plate."""
     way = sight.direction
@@ -139,7 +139,7 @@ def _unknown(
     return settings.unknown.of(way), _because("unknown", plate)
 
 
-def _why_not(entries: list[Entry], sight: Sight) -> PassageReason:
+def _why_not(entries: list[ListEntry], sight: PlateSeen) -> PassageReason:
     """Why a listed plate is not let in."""
     mine = [entry for entry in entries if entry.kind != "blocked"]
     if any(entry.holds(sight.wall) for entry in mine):
@@ -147,17 +147,17 @@ def _why_not(entries: list[Entry], sight: Sight) -> PassageReason:
     return "not-yet" if any(sight.wall < entry.since for entry in mine) else "expired"
 
 
-def _counts(entry: Entry, sight: Sight) -> bool:
+def _counts(entry: ListEntry, sight: PlateSeen) -> bool:
     return entry.holds(sight.wall) and entry.opens(sight.gate)
 
 
-def _because(reason: PassageReason, plate: Plate | None, line: tuple[str, Entry] | None = None) -> Decision:
+def _because(reason: PassageReason, plate: Plate | None, line: tuple[str, ListEntry] | None = None) -> Decision:
     if line is None:
         return Decision("denied", reason, plate)
     return Decision("denied", reason, plate, line[1].plate, line[0], line[1].kind)
 
 
-class _Kept(NamedTuple):
+class _Sending(NamedTuple):
     """One sending. `plate` is empty where none was read, None for a repeat."""
 
     key: str
@@ -174,7 +174,7 @@ class _Kept(NamedTuple):
 class _Camera:
     """What is remembered of one camera. `mono` are monotonic seconds, `seen` the camera's own time."""
 
-    kept: dict[int, "_Kept"] = field(default_factory=dict)
+    kept: dict[int, "_Sending"] = field(default_factory=dict)
     """By place in the ring."""
     keys: dict[str, int] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
@@ -229,7 +229,7 @@ class Access:
                 mono = now.mono - max(0.0, now.wall - wall)
                 when = float(seen) if isinstance(seen, int | float) else None
                 known = self._camera(camera)
-                _keep(known, int(place) % KEPT, _Kept(key, plate, mono, float(wall), when, bool(late), number))
+                _keep(known, int(place) % KEPT, _Sending(key, plate, mono, float(wall), when, bool(late), number))
         for name, known in self._cameras.items():
             self._restore_state(known, memory.get(STATE + name))
             # Counted, not told by the time: a clock that was set back must not make an old one the newest.
@@ -305,7 +305,7 @@ class Access:
         gate = self._settings.cameras.get(passage.camera)
         found = [
             decide(
-                Sight(plate, passage.confidence, passage.direction, gate, wall),
+                PlateSeen(plate, passage.confidence, passage.direction, gate, wall),
                 self.lists, self._settings, held_by_fire=held_by_fire,
             )
             for plate in plates
@@ -366,11 +366,11 @@ class Access:
         """Keep it in the ring. Of a repeat no plate is kept: the time of the first one stands."""
         number = camera.next
         camera.next, place = number + 1, number % KEPT
-        _keep(camera, place, _Kept(passage.key, plate, passage.at.mono, passage.at.wall, passage.seen, late, number))
+        _keep(camera, place, _Sending(passage.key, plate, passage.at.mono, passage.at.wall, passage.seen, late, number))
         return {f"{PREFIX}{passage.camera}:{place}": [passage.key, plate, passage.at.wall, passage.seen, late, number]}
 
 
-def _keep(camera: _Camera, place: int, new: _Kept) -> None:
+def _keep(camera: _Camera, place: int, new: _Sending) -> None:
     """Put it in its place; what stood there is forgotten."""
     old = camera.kept.get(place)
     if old is not None:

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from gateway.model import Json
-from gateway.site.lists import ALWAYS, KINDS, Builder, Entry, PlateList
+from gateway.site.lists import ALWAYS, KINDS, Builder, ListEntry, PlateList
 from gateway.site.plates import LONGEST, UNREAD, kind_of, normalise
 
 COLUMNS: Final = ("plate", "kind", "from", "until", "gates", "note")
@@ -30,7 +30,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)")
 
 
-class Problem(NamedTuple):
+class RowProblem(NamedTuple):
     """A mistake in a file, in words for a technician."""
 
     line: int
@@ -39,12 +39,12 @@ class Problem(NamedTuple):
     warning: bool = False
 
 
-class Reading(NamedTuple):
+class ListReading(NamedTuple):
     """What became of a file."""
 
     list: PlateList | None
     """None: there is an error."""
-    problems: tuple[Problem, ...]
+    problems: tuple[RowProblem, ...]
 
 
 class BadEntry(ValueError):
@@ -55,12 +55,14 @@ class BadEntry(ValueError):
         self.key = key
 
 
-def read(name: str, data: bytes, zone: tzinfo, gates: Iterable[str] | None = None, *, doubts: bool = False) -> Reading:
+def read(
+    name: str, data: bytes, zone: tzinfo, gates: Iterable[str] | None = None, *, doubts: bool = False
+) -> ListReading:
     """A file as a list whose version is the hash of its bytes.
 
     `gates`: those of the site; None: not checked. `doubts`: warn of plates that stand twice.
     """
-    problems: list[Problem] = []
+    problems: list[RowProblem] = []
     builder = Builder()
     entries = _Entries(zone, gates)
     first: dict[str, int] = {}
@@ -72,19 +74,19 @@ def read(name: str, data: bytes, zone: tzinfo, gates: Iterable[str] | None = Non
                 builder.add(one)
                 if doubts and first.setdefault(one.plate, line) != line:
                     text = f"stands in line {first[one.plate]} already; both count"
-                    problems.append(Problem(line, "plate", text, warning=True))
+                    problems.append(RowProblem(line, "plate", text, warning=True))
                 if one.plate.isascii() and kind_of(one.plate) == "other":
-                    problems.append(Problem(line, "plate", "fits no kind of plate", warning=True))
+                    problems.append(RowProblem(line, "plate", "fits no kind of plate", warning=True))
             except BadEntry as error:
-                problems.append(Problem(line, error.key, str(error)))
+                problems.append(RowProblem(line, error.key, str(error)))
             if len(problems) >= PROBLEMS:
-                problems.append(Problem(line, "", f"{PROBLEMS} mistakes; the rest was not read"))
+                problems.append(RowProblem(line, "", f"{PROBLEMS} mistakes; the rest was not read"))
                 break
     except OverflowError as error:
-        problems.append(Problem(0, "", str(error)))
+        problems.append(RowProblem(0, "", str(error)))
     if any(not one.warning for one in problems):
-        return Reading(None, tuple(problems))
-    return Reading(builder.build(name, fingerprint(data)), tuple(problems))
+        return ListReading(None, tuple(problems))
+    return ListReading(builder.build(name, fingerprint(data)), tuple(problems))
 
 
 def fingerprint(data: bytes) -> str:
@@ -92,11 +94,11 @@ def fingerprint(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def entry_reader(zone: tzinfo, gates: Iterable[str] | None = None) -> Callable[[Mapping[str, Json]], Entry]:
+def entry_reader(zone: tzinfo, gates: Iterable[str] | None = None) -> Callable[[Mapping[str, Json]], ListEntry]:
     """A reader of the entries of `access.update`. It raises BadEntry."""
     entries = _Entries(zone, gates)
 
-    def entry(said: Mapping[str, Json]) -> Entry:
+    def entry(said: Mapping[str, Json]) -> ListEntry:
         row = [""] * len(COLUMNS)
         for key, value in said.items():
             if key not in COLUMNS:
@@ -120,7 +122,7 @@ class _Entries:
         self._windows: dict[tuple[str, str], tuple[int, int]] = {}
         self._kinds: dict[tuple[str, str], tuple[str, frozenset[str]]] = {}
 
-    def of(self, row: Sequence[str]) -> Entry:
+    def of(self, row: Sequence[str]) -> ListEntry:
         """The entry. Raises BadEntry."""
         said, kind, since, until, gates, note = row
         plate = normalise(said)
@@ -132,7 +134,7 @@ class _Entries:
             raise BadEntry("plate", "found a sign or a gap where a letter or digit stands; write the plate without it")
         who = self._kinds.get((kind, gates)) or self._kind(kind, gates)
         window = self._windows.get((since, until)) or self._window(since, until)
-        return Entry(plate, who[0], window[0], window[1], who[1], " ".join(note.split())[:_NOTE] if note else "")
+        return ListEntry(plate, who[0], window[0], window[1], who[1], " ".join(note.split())[:_NOTE] if note else "")
 
     def _kind(self, said: str, gates: str) -> tuple[str, frozenset[str]]:
         kind = said.strip().lower()
@@ -172,7 +174,7 @@ class _Entries:
         return int(wall)
 
 
-def _rows(data: bytes, problems: list[Problem]) -> Iterator[tuple[int, Sequence[str]]]:
+def _rows(data: bytes, problems: list[RowProblem]) -> Iterator[tuple[int, Sequence[str]]]:
     """(line, its six texts). Files without a header have the columns in their usual order."""
     reader = csv.reader(_lines(data), strict=True)
     places: Sequence[int] | None = None
@@ -182,7 +184,7 @@ def _rows(data: bytes, problems: list[Problem]) -> Iterator[tuple[int, Sequence[
         if places is None:
             header = [cell.strip().lower() for cell in row]
             if len(row) == 1 and (found := next((sign for sign in ";\t，；" if sign in row[0]), None)):
-                problems.append(Problem(line, "", f"found values separated by {found!r}; commas"))
+                problems.append(RowProblem(line, "", f"found values separated by {found!r}; commas"))
                 return
             if "plate" in header:
                 places = _places(line, header, problems)
@@ -192,7 +194,7 @@ def _rows(data: bytes, problems: list[Problem]) -> Iterator[tuple[int, Sequence[
             places = range(len(COLUMNS))
         if len(row) > len(places):
             text = f"found {len(row)} values; at most {len(places)} (a comma within a note needs quotes)"
-            problems.append(Problem(line, "", text))
+            problems.append(RowProblem(line, "", text))
             continue
         if places == _USUAL and len(row) == len(COLUMNS):
             yield line, row
@@ -203,7 +205,7 @@ def _rows(data: bytes, problems: list[Problem]) -> Iterator[tuple[int, Sequence[
         yield line, told
 
 
-def _read(reader: "Iterator[list[str]]", problems: list[Problem]) -> Iterator[tuple[int, list[str]]]:
+def _read(reader: "Iterator[list[str]]", problems: list[RowProblem]) -> Iterator[tuple[int, list[str]]]:
     """(first line, cells); ends at the first line that is no CSV or no UTF-8."""
     while True:
         line = reader.line_num + 1  # type: ignore[attr-defined]
@@ -212,10 +214,10 @@ def _read(reader: "Iterator[list[str]]", problems: list[Problem]) -> Iterator[tu
         except StopIteration:
             return
         except csv.Error as error:
-            problems.append(Problem(line, "", f"no CSV from here on: {error}"))
+            problems.append(RowProblem(line, "", f"no CSV from here on: {error}"))
             return
         except _NotUtf8 as error:
-            problems.append(Problem(error.line, "", "is not UTF-8; save it as “CSV UTF-8”"))
+            problems.append(RowProblem(error.line, "", "is not UTF-8; save it as “CSV UTF-8”"))
             return
         yield line, row
 
@@ -241,19 +243,19 @@ def _lines(data: bytes) -> Iterator[str]:
         start = end
 
 
-def _places(line: int, header: Sequence[str], problems: list[Problem]) -> Sequence[int]:
+def _places(line: int, header: Sequence[str], problems: list[RowProblem]) -> Sequence[int]:
     """For each column of the file its place in ours; empty if there is a mistake."""
     before = len(problems)
     if len(header) > MOST_COLUMNS:
-        problems.append(Problem(line, "", f"found {len(header)} columns; {', '.join(COLUMNS)}"))
+        problems.append(RowProblem(line, "", f"found {len(header)} columns; {', '.join(COLUMNS)}"))
         return ()
     for name in dict.fromkeys(header):
         if name not in COLUMNS:
-            problems.append(Problem(line, name[:40], f"is no column{_like(name, COLUMNS)}"))
+            problems.append(RowProblem(line, name[:40], f"is no column{_like(name, COLUMNS)}"))
         elif header.count(name) > 1:
-            problems.append(Problem(line, name, "stands twice"))
+            problems.append(RowProblem(line, name, "stands twice"))
     if "kind" not in header:
-        problems.append(Problem(line, "kind", "the column is missing"))
+        problems.append(RowProblem(line, "kind", "the column is missing"))
     if len(problems) > before:
         return ()
     places = tuple(COLUMNS.index(name) for name in header)

@@ -11,7 +11,7 @@ from array import array
 from operator import mul
 from typing import Any, Final, NamedTuple
 
-from gateway.site.lists import KINDS, Columns, Entry, PlateList, Version
+from gateway.site.lists import KINDS, Columns, ListEntry, PlateList, Version
 
 MAGIC: Final = b"site-gateway list 1\n"
 _SUM = 16
@@ -25,7 +25,7 @@ _HIGHEST = 1 << 53
 _LONGEST_NAME = 255
 
 
-class Head(NamedTuple):
+class ListHead(NamedTuple):
     """What stands before the list itself."""
 
     name: str
@@ -72,7 +72,7 @@ def encode(stored: PlateList, number: int, csv: str | None, by: str | None = Non
     return b"".join((*parts, digest.digest()))
 
 
-def decode(data: bytes) -> tuple[Head, PlateList]:
+def decode(data: bytes) -> tuple[ListHead, PlateList]:
     """What is stored. Raises ValueError, with what is wrong."""
     view = memoryview(data)
     if not data.startswith(MAGIC):
@@ -106,27 +106,27 @@ def _list(said: dict[str, Any], body: memoryview) -> PlateList:
     shapes = [(str(kind), frozenset(map(str, gates))) for kind, gates in said["shapes"]]
     if max(shape, default=-1) >= len(shapes) or max(offsets) > size or any(kind not in KINDS for kind, _ in shapes):
         raise ValueError("is no list")
-    extra: dict[str, tuple[Entry, ...]] = {}
+    extra: dict[str, tuple[ListEntry, ...]] = {}
     for plate, kind, begins, ends, gates, note in said["extra"]:
         if kind not in KINDS:
             raise ValueError("is no list")
-        one = Entry(str(plate), kind, int(begins), int(ends), frozenset(map(str, gates)), str(note))
+        one = ListEntry(str(plate), kind, int(begins), int(ends), frozenset(map(str, gates)), str(note))
         extra[one.plate] = (*extra.get(one.plate, ()), one)
     stored = Columns(keys, since, until, shape, offsets, bytes(body[at:]))
     return PlateList(said["name"], said["version"], stored, shapes, extra)
 
 
-def peek(data: bytes) -> Head:
+def peek(data: bytes) -> ListHead:
     """The head alone, of the first line of a file, unchecked. Raises ValueError."""
     return _known(_head(data)[0])
 
 
-def _known(said: dict[str, Any]) -> Head:
+def _known(said: dict[str, Any]) -> ListHead:
     name, version, number, csv, by = (said.get(key) for key in ("name", "version", "number", "csv", "by"))
     maybe = all(one is None or _is_text(one) for one in (csv, by))
     if not (maybe and _is_text(name) and _is_count(number) and (_is_text(version) or _is_count(version))):
         raise ValueError("is no list: its head says what cannot be")
-    return Head(said["name"], said["version"], said["number"], csv, by)
+    return ListHead(said["name"], said["version"], said["number"], csv, by)
 
 
 def _is_text(value: object) -> bool:

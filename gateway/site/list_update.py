@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from gateway.model import Json
 from gateway.site.list_csv import BadEntry
-from gateway.site.lists import Entry, PlateList, Version, changed, make
+from gateway.site.lists import ListEntry, PlateList, Version, changed, make
 from gateway.site.plates import UNREAD, normalise
 
 ENTRIES = 2_000
@@ -27,18 +27,18 @@ class Rows:
     def __init__(self, parts: Iterable[PlateList]) -> None:
         self._parts = tuple(parts)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[ListEntry]:
         for part in self._parts:
             yield from part
 
 
-class Change(NamedTuple):
+class ListChange(NamedTuple):
     """A complete change, to be carried out where time may be taken."""
 
     list: str
     version: Version
     full: bool
-    put: Iterable[Entry]
+    put: Iterable[ListEntry]
     drop: tuple[str, ...]
 
     def apply(self, old: PlateList | None) -> PlateList:
@@ -82,11 +82,11 @@ class _UnderWay:
 class Updates:
     """Collects parts. What was under way when the process ended has to be sent again."""
 
-    def __init__(self, entry: Callable[[Mapping[str, Json]], Entry]) -> None:
+    def __init__(self, entry: Callable[[Mapping[str, Json]], ListEntry]) -> None:
         self._entry = entry
         self._under_way: dict[str, _UnderWay] = {}
 
-    def take(self, args: Mapping[str, Json], held: Version | None, at: float = 0.0) -> Change | Waiting | Refusal:
+    def take(self, args: Mapping[str, Json], held: Version | None, at: float = 0.0) -> ListChange | Waiting | Refusal:
         """One command. `held`: the version of its list, None if there is none. A part may come twice.
 
         `at`: monotonic seconds; a change without a part for `PATIENCE` is given up.
@@ -115,7 +115,7 @@ class Updates:
             return Waiting(known.parts - len(known.put))
         del self._under_way[name]
         order = sorted(known.put)
-        return Change(
+        return ListChange(
             name,
             known.version,
             known.full,
@@ -147,7 +147,7 @@ class Updates:
         one.drop[part] = tuple(_plate(place, said) for place, said in enumerate(drop))
         return name, part, one
 
-    def _put(self, place: int, said: Json) -> Entry:
+    def _put(self, place: int, said: Json) -> ListEntry:
         if not isinstance(said, Mapping):
             raise BadEntry(f"put[{place}]", "found no object")
         try:

@@ -23,7 +23,7 @@ _PACK = {ord(one): place for place, one in enumerate(_ALPHABET, 1)}
 _UNPACK = dict(enumerate(_ALPHABET, 1))
 
 
-class Entry(NamedTuple):
+class ListEntry(NamedTuple):
     """One line of a list."""
 
     plate: str
@@ -73,7 +73,7 @@ class PlateList:
         version: Version,
         columns: Columns,
         shapes: Sequence[tuple[str, frozenset[str]]],
-        extra: Mapping[str, tuple[Entry, ...]],
+        extra: Mapping[str, tuple[ListEntry, ...]],
     ) -> None:
         self.name = name
         self.version = version
@@ -89,7 +89,7 @@ class PlateList:
     def __len__(self) -> int:
         return len(self._keys) + sum(map(len, self.extra.values()))
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[ListEntry]:
         for row in range(len(self._keys)):
             yield self._entry(row)
         for entries in self.extra.values():
@@ -102,7 +102,7 @@ class PlateList:
         row = bisect_left(self._keys, key)
         return row < len(self._keys) and self._keys[row] == key
 
-    def find(self, plate: str) -> tuple[Entry, ...]:
+    def find(self, plate: str) -> tuple[ListEntry, ...]:
         """Every line of this plate."""
         key = pack(plate)
         if key is None:
@@ -112,10 +112,10 @@ class PlateList:
             return ()
         return tuple(map(self._entry, range(row, bisect_right(self._keys, key, row))))
 
-    def _entry(self, row: int) -> Entry:
+    def _entry(self, row: int) -> ListEntry:
         kind, gates = self.shapes[self._shape_of[row]]
         note = self._notes[self._offsets[row] : self._offsets[row + 1]].decode()
-        return Entry(unpack(self._keys[row]), kind, self._since[row], self._until[row], gates, note)
+        return ListEntry(unpack(self._keys[row]), kind, self._since[row], self._until[row], gates, note)
 
 
 class Builder:
@@ -129,9 +129,9 @@ class Builder:
         self._ends = array("I")
         self._notes = bytearray()
         self._shapes: dict[tuple[str, frozenset[str]], int] = {}
-        self._extra: dict[str, tuple[Entry, ...]] = {}
+        self._extra: dict[str, tuple[ListEntry, ...]] = {}
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: ListEntry) -> None:
         """One line more."""
         key = pack(entry.plate)
         if key is None:
@@ -170,7 +170,7 @@ class Builder:
         return PlateList(name, version, columns, tuple(self._shapes), self._extra)
 
 
-def make(name: str, version: Version, entries: Iterable[Entry]) -> PlateList:
+def make(name: str, version: Version, entries: Iterable[ListEntry]) -> PlateList:
     """A list of these lines."""
     builder = Builder()
     for entry in entries:
@@ -178,7 +178,7 @@ def make(name: str, version: Version, entries: Iterable[Entry]) -> PlateList:
     return builder.build(name, version)
 
 
-def changed(old: PlateList, version: Version, put: Iterable[Entry], drop: Iterable[str]) -> PlateList:
+def changed(old: PlateList, version: Version, put: Iterable[ListEntry], drop: Iterable[str]) -> PlateList:
     """The list with every line of the plates of `put` and `drop` taken away, and those of `put` added."""
     added = make(old.name, version, put)
     gone = frozenset(drop)
@@ -207,7 +207,7 @@ class Lists:
             return Lists((*self.lists, new))
         return Lists(new if one.name == new.name else one for one in self.lists)
 
-    def find(self, plate: str) -> list[tuple[str, Entry]]:
+    def find(self, plate: str) -> list[tuple[str, ListEntry]]:
         """(name of the list, line) for every line of this plate."""
         return [(one.name, entry) for one in self.lists for entry in one.find(plate)]
 

@@ -23,7 +23,7 @@ from gateway.model import (
     Stream,
     rfc3339,
 )
-from gateway.site.access import PREFIX, STATE, Access, Decision, Sight, decide
+from gateway.site.access import PREFIX, STATE, Access, Decision, PlateSeen, decide
 from gateway.site.alarms import Alarms
 from gateway.site.deadlines import Deadlines
 from gateway.site.gates import Gates, Settled
@@ -280,7 +280,7 @@ class Passages:
         told: list[Json] = []
         for one in gates:
             for way in ("in", "out"):
-                sight = Sight(seen, 100.0, "in" if way == "in" else "out", one, now.wall)
+                sight = PlateSeen(seen, 100.0, "in" if way == "in" else "out", one, now.wall)
                 found = decide(sight, self.access.lists, self._settings, held_by_fire=self._gates.get(one).by_fire)
                 about: dict[str, Json] = {"gate": one, "direction": way, "decision": found.decision}
                 told.append({**about, "reason": found.reason, "list": found.list, "listed": found.listed})

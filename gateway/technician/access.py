@@ -22,9 +22,9 @@ from gateway.local.control import Daemon
 from gateway.model import Json
 from gateway.safe_write import as_owner
 from gateway.settings.camera_uses import access_settings, list_settings
-from gateway.site.access import Sight, decide
-from gateway.site.list_csv import Reading, fingerprint, read
-from gateway.site.lists import Entry, Lists, PlateList
+from gateway.site.access import PlateSeen, decide
+from gateway.site.list_csv import ListReading, fingerprint, read
+from gateway.site.lists import ListEntry, Lists, PlateList
 from gateway.site.plates import classify
 
 _LINE = 40_000
@@ -37,7 +37,7 @@ class Import(NamedTuple):
     """A CSV, read: its list, or nothing and what is wrong with it (also warnings)."""
 
     name: str
-    reading: Reading
+    reading: ListReading
 
 
 def read_csv(file: SiteFile, csv: Path, name: str | None) -> Import:
@@ -50,7 +50,7 @@ def read_csv(file: SiteFile, csv: Path, name: str | None) -> Import:
     return Import(name, read(name, data, ZoneInfo(file.site.timezone), frozenset(file.gates)))
 
 
-def problems(csv: Path, reading: Reading) -> list[str]:
+def problems(csv: Path, reading: ListReading) -> list[str]:
     """Every mistake, with its line, as `check` writes them."""
     return [f"{csv}:{one.line}: {'warning: ' if one.warning else ''}{mistake(one)}" for one in reading.problems]
 
@@ -140,7 +140,7 @@ def _judge(file: SiteFile, plate: str, gate: str | None) -> dict[str, Any]:
     told = []
     for one in gates:
         for way in ("in", "out"):
-            sight = Sight(seen, 100.0, "in" if way == "in" else "out", one, time.time())
+            sight = PlateSeen(seen, 100.0, "in" if way == "in" else "out", one, time.time())
             found = decide(sight, lists, rules)
             told.append({"gate": one, "direction": way, "decision": found.decision, "reason": found.reason})
     lines = [{"list": name, "kind": line.kind, "note": line.note or None} for name, line in lists.find(seen.text)]
@@ -162,7 +162,7 @@ def _parts(new: PlateList) -> Iterator[list[dict[str, Json]]]:
     yield part
 
 
-def _entry(entry: Entry) -> dict[str, Json]:
+def _entry(entry: ListEntry) -> dict[str, Json]:
     said: dict[str, Json] = {"plate": entry.plate, "kind": entry.kind}
     for key, wall, there in (("from", entry.since, entry.since > 0), ("until", entry.until, entry.ends)):
         if there:

@@ -22,8 +22,8 @@ from gateway.settings import build
 from gateway.technician import ports, taken
 from gateway.technician.broker import reach
 from gateway.technician.on_loss import outputs
-from gateway.technician.runs_as import User, name_of, refusal, service_user
-from gateway.technician.trace import Exchange, exchanges
+from gateway.technician.runs_as import UnixUser, name_of, refusal, service_user
+from gateway.technician.trace import TracedExchange, exchanges
 from gateway.technician.watch import heard, state
 from gateway.technician.wiring import LOADS, Sign, diagnose, oddities
 
@@ -57,7 +57,7 @@ def examine(file: SiteFile) -> list[Sign]:
     return [*signs, *_apart(file, daemon, user), *outputs(file, runs=daemon is not None, dead=dead)]
 
 
-def _apart(file: SiteFile, daemon: Mapping[str, Any] | None, user: User | None) -> Iterator[Sign]:
+def _apart(file: SiteFile, daemon: Mapping[str, Any] | None, user: UnixUser | None) -> Iterator[Sign]:
     """What is not on a line."""
     if user is not None and user.uid != os.geteuid():
         me = name_of(os.geteuid())
@@ -69,7 +69,7 @@ def _apart(file: SiteFile, daemon: Mapping[str, Any] | None, user: User | None) 
 
 
 def _line(
-    file: SiteFile, name: str, daemon: Mapping[str, Any] | None, path: Daemon, user: User | None
+    file: SiteFile, name: str, daemon: Mapping[str, Any] | None, path: Daemon, user: UnixUser | None
 ) -> Iterator[Sign]:
     line = file.lines[name]
     if not isinstance(line, ModbusLine):
@@ -157,20 +157,20 @@ def _running(
             yield Sign(about, "doubt", what, "look at its branch and supply; watch the line (site-gateway watch)")
 
 
-def _since_it_died(talk: list[Exchange]) -> list[Exchange]:
+def _since_it_died(talk: list[TracedExchange]) -> list[TracedExchange]:
     """What was said after the last answer: what a line remembers from before says nothing of its death."""
     last = max((at for at, one in enumerate(talk) if one.answer is not None), default=-1)
     return talk[last + 1 :]
 
 
-async def _talk(poller: Poller, *, bus: bool) -> list[Exchange]:
+async def _talk(poller: Poller, *, bus: bool) -> list[TracedExchange]:
     """Ask for every block some times, and give what was said. Raises LineDown.
 
     A device that left two requests without a byte is not asked again: the others have their turn.
     """
     loop = asyncio.get_running_loop()
     started = loop.time()
-    talk: list[Exchange] = []
+    talk: list[TracedExchange] = []
     mute: Counter[str] = Counter()
     async with poller:
         for number in range(_MOST_ROUNDS):
@@ -189,7 +189,7 @@ async def _talk(poller: Poller, *, bus: bool) -> list[Exchange]:
     return talk
 
 
-def _store(file: SiteFile, daemon: Mapping[str, Any] | None, user: User | None) -> Iterator[Sign]:
+def _store(file: SiteFile, daemon: Mapping[str, Any] | None, user: UnixUser | None) -> Iterator[Sign]:
     path = Path(file.store.path)
     try:
         with as_owner(path):

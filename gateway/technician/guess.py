@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from gateway.config.device import Profile
 from gateway.config.points import Point
-from gateway.config.profiles import Shelf
+from gateway.config.profiles import ProfileShelf
 from gateway.driver import Block, Decoded, Poller
 from gateway.errors import DeviceError
 from gateway.model import Quality
@@ -49,7 +49,7 @@ async def guesses(target: Target, setting: Setting, unit: int, seconds: float) -
 
 def profiles() -> dict[str, Profile]:
     """Every shipped profile that has points to read."""
-    shelf = Shelf("")
+    shelf = ProfileShelf("")
     sheets = {name: shelf.find(name) for name in shelf.names()}
     return {
         name: sheet.profile

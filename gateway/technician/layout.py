@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gateway.printable import harmless
-from gateway.technician.sheet import Row, Sheet
+from gateway.technician.sheet import PrintedTable, Row
 
 _GAP = 1
 _LEAST = 4
@@ -16,7 +16,7 @@ _LEAST = 4
 PLAIN, BOLD, RED, REVERSE = "", "1", "1;31", "7"
 
 
-class Line(NamedTuple):
+class ScreenLine(NamedTuple):
     """What stands in a line, and how it looks (SGR parameters)."""
 
     text: str
@@ -43,7 +43,7 @@ def cut(text: str, columns: int) -> str:
     return "".join(kept) + "…" if columns > 0 else ""
 
 
-def lines(sheet: Sheet, columns: int, words: str = "") -> list[Line]:
+def lines(sheet: PrintedTable, columns: int, words: str = "") -> list[ScreenLine]:
     """A sheet without its title: its heads and those rows that contain `words`; none if no row does."""
     shown = [[harmless(cell) for cell in row] for row in sheet.rows if _has(row, words)]
     if not shown:
@@ -52,12 +52,12 @@ def lines(sheet: Sheet, columns: int, words: str = "") -> list[Line]:
     right = [head.startswith(">") for head in sheet.heads]
     widths = _fitted([max(width(row[at]) for row in (heads, *shown)) for at in range(len(heads))], columns)
     return [
-        Line(_row(heads, widths, right), BOLD),
-        *(Line(_row(row, widths, right), RED if row[0] == "critical" else PLAIN) for row in shown),
+        ScreenLine(_row(heads, widths, right), BOLD),
+        *(ScreenLine(_row(row, widths, right), RED if row[0] == "critical" else PLAIN) for row in shown),
     ]
 
 
-def change(old: Sequence[Line], new: Sequence[Line]) -> str:
+def change(old: Sequence[ScreenLine], new: Sequence[ScreenLine]) -> str:
     """What to write so that a screen that shows `old` shows `new`, which has as many lines."""
     parts = []
     for number, (before, after) in enumerate(zip(old, new, strict=True), 1):

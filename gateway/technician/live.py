@@ -13,8 +13,8 @@ from typing import Any
 
 from gateway.errors import NotAnswering
 from gateway.printable import harmless
-from gateway.technician.layout import BOLD, REVERSE, Line, change, cut, lines
-from gateway.technician.sheet import Sheet
+from gateway.technician.layout import BOLD, REVERSE, ScreenLine, change, cut, lines
+from gateway.technician.sheet import PrintedTable
 
 _AWAY_S = 60.0
 """For so long the daemon may be away, as in a restart."""
@@ -41,20 +41,20 @@ class View:
         self._body = 1
         self._count = 0
 
-    def picture(self, sheets: Sequence[Sheet], rows: int, columns: int) -> list[Line]:
+    def picture(self, sheets: Sequence[PrintedTable], rows: int, columns: int) -> list[ScreenLine]:
         """`rows` lines: how all is, the part of the list that is seen, the keys."""
         body = []
         for number, sheet in enumerate(sheets):
             shown = lines(sheet, columns, self.words if self.typing is None else self.typing)
             if number and shown:
-                body += [Line(""), Line(cut(sheet.title, columns), BOLD)]
+                body += [ScreenLine(""), ScreenLine(cut(sheet.title, columns), BOLD)]
             body += shown
         self._body, self._count = max(1, rows - 2), len(body)
         self._offset = max(0, min(self._offset, self._count - self._body))
         seen = body[self._offset : self._offset + self._body]
-        blank = [Line("")] * (self._body - len(seen))
-        top = Line(cut(harmless(self.notice or sheets[0].title), columns), REVERSE)
-        return [top, *seen, *blank, Line(cut(self._foot(), columns), REVERSE)][:rows]
+        blank = [ScreenLine("")] * (self._body - len(seen))
+        top = ScreenLine(cut(harmless(self.notice or sheets[0].title), columns), REVERSE)
+        return [top, *seen, *blank, ScreenLine(cut(self._foot(), columns), REVERSE)][:rows]
 
     def press(self, key: str) -> bool:
         """False: it is to end."""
@@ -94,10 +94,10 @@ class View:
         return f"{shown}   {_HELP}" + (f": {self.words} (Esc: all)" if self.words else "")
 
 
-def show_live(fetch: Callable[[], Sequence[Sheet]], every: float) -> None:
+def show_live(fetch: Callable[[], Sequence[PrintedTable]], every: float) -> None:
     """Draw what `fetch` gives each `every` seconds until `q`. Raises ConnectionError: away for over a minute."""
     sheets, view = fetch(), View()
-    old: list[Line] = []
+    old: list[ScreenLine] = []
     seen = time.monotonic()
     due = seen + every
     with _screen():
@@ -106,7 +106,7 @@ def show_live(fetch: Callable[[], Sequence[Sheet]], every: float) -> None:
             new = view.picture(sheets, *size)
             if len(old) != len(new):
                 _write("\x1b[2J")
-                old = [Line("")] * len(new)
+                old = [ScreenLine("")] * len(new)
             _write(change(old, new))
             old = new
             for key in _keys(due):

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self, cast
 
-from gateway.config.device import Device, Limits
+from gateway.config.device import Device, LimitsEntry
 from gateway.config.lines import ModbusLine
 from gateway.config.points import At, Point
 from gateway.config.site import SiteFile
@@ -17,7 +17,7 @@ from gateway.settings import build
 LINE = "scan"
 TABLES = ("holding", "input", "coil", "discrete")
 """In the order in which they are tried; address 0 of each."""
-_LIMITS = Limits.model_construct(timeout=0.001, max_gap=0)
+_LIMITS = LimitsEntry.model_construct(timeout=0.001, max_gap=0)
 """The time-out is given with each read: a longest one of the device's own would keep the bus quiet that much longer."""
 _FIRST = {table: Point(at=At(cast("Any", table), 0)) for table in TABLES}
 

@@ -12,7 +12,7 @@ _SERVICE = "site-gateway"
 """As in systemd/site-gateway.sysusers."""
 
 
-class User(NamedTuple):
+class UnixUser(NamedTuple):
     """An account with all its groups."""
 
     uid: int
@@ -20,17 +20,17 @@ class User(NamedTuple):
     groups: frozenset[int]
 
 
-def service_user(file: SiteFile) -> User | None:
+def service_user(file: SiteFile) -> UnixUser | None:
     """Whose the store is; else the service's account, if there is one; None: it runs as whoever starts it."""
     try:
         owner = owner_of(Path(file.store.path))
         known = pwd.getpwuid(owner.uid) if owner is not None else pwd.getpwnam(_SERVICE)
     except (KeyError, OSError):
         return None
-    return User(known.pw_uid, known.pw_name, frozenset(os.getgrouplist(known.pw_name, known.pw_gid)))
+    return UnixUser(known.pw_uid, known.pw_name, frozenset(os.getgrouplist(known.pw_name, known.pw_gid)))
 
 
-def refusal(port: str, user: User) -> str | None:
+def refusal(port: str, user: UnixUser) -> str | None:
     """Why this account may not open a serial port; None if it may, or there is no such port."""
     try:
         about = Path(port).stat()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from gateway.driver import Block, Poller, Traced
 from gateway.errors import DeviceRefused, DeviceSilent, LineDown
 from gateway.technician.probe import TABLES, Setting, Target, first_words
-from gateway.technician.trace import NOBODY, Exchange, exchanges
+from gateway.technician.trace import NOBODY, TracedExchange, exchanges
 
 SETTINGS = (
     Setting(9600), Setting(4800), Setting(9600, "even"), Setting(19200), Setting(2400), Setting(115200),
@@ -212,7 +212,7 @@ def _patience(found: Found) -> float:
     return max(0.1, 4 * found.seconds + _MARGIN)
 
 
-def _last(poller: Poller, since: float, setting: Setting) -> Exchange | None:
+def _last(poller: Poller, since: float, setting: Setting) -> TracedExchange | None:
     """What went over the line in the last request."""
     if not isinstance(poller, Traced):
         return None

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.printable import harmless
-from gateway.technician.sheet import Sheet
+from gateway.technician.sheet import PrintedTable
 
 Tell = Callable[[int, int, str], None]
 """(done, of, what is being done)."""
@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 _WIDE = 160
 
 
-def show(sheets: Sequence[Sheet]) -> None:
+def show(sheets: Sequence[PrintedTable]) -> None:
     """Print tables on standard output, wide enough to be read by a program where it is no terminal."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     for sheet in sheets:
@@ -47,7 +47,7 @@ def progress() -> Iterator[tuple[Tell, Say]]:
         yield tell, say
 
 
-def _table(sheet: Sheet) -> Table:
+def _table(sheet: PrintedTable) -> Table:
     # Text, not markup, and harmless: names and values come from files and devices.
     table = Table(box=None, pad_edge=False)
     for head in sheet.heads:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 Row = Sequence[str]
 
 
-class Sheet(NamedTuple):
+class PrintedTable(NamedTuple):
     """Its title, its heads (a leading `>` sets a column to the right), its rows."""
 
     title: str

@@ -7,12 +7,12 @@ from zoneinfo import ZoneInfo
 
 from gateway.settings.plan import LinePlan, seconds
 from gateway.technician.layout import width
-from gateway.technician.sheet import Sheet
+from gateway.technician.sheet import PrintedTable
 
 _SEVERITIES = {name: rank for rank, name in enumerate(("critical", "high", "medium", "low"))}
 
 
-def plan_sheets(plans: Sequence[LinePlan]) -> list[Sheet]:
+def plan_sheets(plans: Sequence[LinePlan]) -> list[PrintedTable]:
     """The lines, then the alarm points."""
     lines = [
         (
@@ -33,12 +33,14 @@ def plan_sheets(plans: Sequence[LinePlan]) -> list[Sheet]:
     ]
     heads = ("line", ">devices", ">requests", ">requests/s", ">one round", ">wire time", ">utilisation")
     return [
-        Sheet("Lines", heads, lines),
-        Sheet("Alarm points: worst case to the confirmed answer", ("line", "point", ">worst", ">one dead"), alarms),
+        PrintedTable("Lines", heads, lines),
+        PrintedTable(
+            "Alarm points: worst case to the confirmed answer", ("line", "point", ">worst", ">one dead"), alarms
+        ),
     ]
 
 
-def watch_sheets(state: Mapping[str, Any]) -> list[Sheet]:
+def watch_sheets(state: Mapping[str, Any]) -> list[PrintedTable]:
     """One picture of the running daemon; what is wrong comes first."""
     sheets = [_alarms(state), _gates(state), _lines(state), _devices(state), _cameras(state), _readings(state)]
     return [sheet for number, sheet in enumerate(sheets) if sheet.rows or number == 0]
@@ -144,7 +146,7 @@ def _counts(camera: Mapping[str, Any]) -> str:
     return ", ".join(said)
 
 
-def _alarms(state: Mapping[str, Any]) -> Sheet:
+def _alarms(state: Mapping[str, Any]) -> PrintedTable:
     rows = [
         (
             str(alarm["severity"]),
@@ -156,27 +158,27 @@ def _alarms(state: Mapping[str, Any]) -> Sheet:
         )
         for alarm in sorted_alarms(state["alarms"])
     ]
-    return Sheet(title(state), ("severity", "kind", "alarm", "where", "state", "since"), rows)
+    return PrintedTable(title(state), ("severity", "kind", "alarm", "where", "state", "since"), rows)
 
 
-def _gates(state: Mapping[str, Any]) -> Sheet:
+def _gates(state: Mapping[str, Any]) -> PrintedTable:
     rows = [
         (name, str(gate["commanded"]), str(gate["actual"]), ", ".join(gate["causes"]))
         for name, gate in state["gates"].items()
     ]
-    return Sheet("Gates", ("gate", "commanded", "actual", "held by"), rows)
+    return PrintedTable("Gates", ("gate", "commanded", "actual", "held by"), rows)
 
 
-def _cameras(state: Mapping[str, Any]) -> Sheet:
+def _cameras(state: Mapping[str, Any]) -> PrintedTable:
     rows = [(name, _counts(camera)) for name, camera in (state.get("cameras") or {}).items()]
-    return Sheet("Cameras", ("camera", "so far"), rows)
+    return PrintedTable("Cameras", ("camera", "so far"), rows)
 
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _lines(state: Mapping[str, Any]) -> Sheet:
+def _lines(state: Mapping[str, Any]) -> PrintedTable:
     eaters = shares(state)
     rows = []
     for name, line in state["lines"].items():
@@ -186,10 +188,10 @@ def _lines(state: Mapping[str, Any]) -> Sheet:
         eats = ", ".join(f"{one} {eaters[one]:.0%}" for one in mine[:-4:-1] if eaters[one])
         up = "up" if line["up"] else f"DOWN {_age(line['down_for'])}: {line['detail']}"
         rows.append((name, up, f"{line['busy']:.0%}", str(line["overruns"]), eats))
-    return Sheet("Lines", ("line", "state", ">busy", ">skipped", "who takes the time"), rows)
+    return PrintedTable("Lines", ("line", "state", ">busy", ">skipped", "who takes the time"), rows)
 
 
-def _devices(state: Mapping[str, Any]) -> Sheet:
+def _devices(state: Mapping[str, Any]) -> PrintedTable:
     eaters = shares(state)
     rows = [
         (
@@ -205,16 +207,16 @@ def _devices(state: Mapping[str, Any]) -> Sheet:
         for name, device in sorted(state["devices"].items(), key=lambda item: item[1]["answering"] is not False)
     ]
     heads = ("device", "line", "state", ">p50/p95 ms", ">requests", ">misses", ">refused", ">share")
-    return Sheet("Devices", heads, rows)
+    return PrintedTable("Devices", heads, rows)
 
 
-def _readings(state: Mapping[str, Any]) -> Sheet:
+def _readings(state: Mapping[str, Any]) -> PrintedTable:
     rows = [
         (f"{device}.{point}", _value(reading), str(reading["quality"]), _age(reading["age"]))
         for device, readings in state["readings"].items()
         for point, reading in readings.items()
     ]
-    return Sheet("Values", ("point", "value", "quality", ">age"), rows)
+    return PrintedTable("Values", ("point", "value", "quality", ">age"), rows)
 
 
 def _value(reading: Mapping[str, Any]) -> str:

@@ -61,7 +61,7 @@ class Frame(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class TracedExchange:
     """One request and what came after it."""
 
     sent: float
@@ -109,7 +109,7 @@ class Exchange:
         return None if self.heard is None or self.answer is None else self.heard - self.sent
 
 
-def exchanges(pieces: Iterable[Piece], *, bus: bool) -> list[Exchange]:
+def exchanges(pieces: Iterable[Piece], *, bus: bool) -> list[TracedExchange]:
     """The conversation, in the order of the requests; what came before the first request is left out."""
     return list(_on_bus(pieces) if bus else _on_tcp(pieces))
 
@@ -167,7 +167,7 @@ def reply(asked: bytes, pdu: bytes) -> str:
     return " ".join(str(word) for word in unpack(f">{len(data) // 2}H", data[: len(data) & ~1]))
 
 
-def _on_bus(pieces: Iterable[Piece]) -> Iterator[Exchange]:
+def _on_bus(pieces: Iterable[Piece]) -> Iterator[TracedExchange]:
     asked: Piece | None = None
     received, heard = b"", None
     for piece in pieces:
@@ -182,7 +182,7 @@ def _on_bus(pieces: Iterable[Piece]) -> Iterator[Exchange]:
         yield _heard(asked, received, heard)
 
 
-def _heard(asked: Piece, received: bytes, heard: float | None) -> Exchange:
+def _heard(asked: Piece, received: bytes, heard: float | None) -> TracedExchange:
     way, sent, request = asked
     unit, pdu = request[0], request[1:-2]
     echo = received.find(request)
@@ -194,7 +194,7 @@ def _heard(asked: Piece, received: bytes, heard: float | None) -> Exchange:
         answer = Frame(at, at + len(request), unit, pdu)
     elif answer is None and echo >= 0 and pdu[0] in (5, 6):
         answer, echo = Frame(echo, echo + len(request), unit, pdu), -1
-    return Exchange(sent, unit, pdu, request, received, heard, answer, stray, echo >= 0, way == "?")
+    return TracedExchange(sent, unit, pdu, request, received, heard, answer, stray, echo >= 0, way == "?")
 
 
 def _wanted(data: bytes, unit: int, pdu: bytes) -> Frame | None:
@@ -226,7 +226,7 @@ def _answer_size(data: bytes, at: int) -> int | None:
     return 8 if function in FUNCTIONS else None
 
 
-def _on_tcp(pieces: Iterable[Piece]) -> Iterator[Exchange]:
+def _on_tcp(pieces: Iterable[Piece]) -> Iterator[TracedExchange]:
     """Answers by their transaction ids; what fits nothing belongs to the request before it."""
     asked: list[_Asked] = []
     held = b""
@@ -270,13 +270,13 @@ class _Asked:
         odd = number in (0, self.number, self.number + 1) and frame[_MBAP] in (0, 255, self.request[_MBAP])
         return not self.reply and frame[_MBAP + 1] & 0x7F == self.request[_MBAP + 1] and (own or (alone and odd))
 
-    def exchange(self) -> Exchange:
+    def exchange(self) -> TracedExchange:
         """As it is told."""
         unit, pdu = self.request[_MBAP], self.request[_MBAP + 1 :]
         received = self.strange[:_LONGEST_STRANGE] + self.reply
         start = len(received) - len(self.reply)
         answer = Frame(start, len(received), unit, self.reply[_MBAP + 1 :]) if self.reply else None
-        return Exchange(self.sent, unit, pdu, self.request, received, self.heard, answer, (), echoed=False)
+        return TracedExchange(self.sent, unit, pdu, self.request, received, self.heard, answer, (), echoed=False)
 
 
 def _give(asked: list[_Asked], before: bytes, frame: bytes, at: float) -> None:

@@ -11,7 +11,7 @@ from gateway.config.site import SiteFile
 from gateway.errors import GatewayError
 from gateway.local.control import Daemon, ask
 from gateway.model import Json
-from gateway.technician.trace import Exchange, Piece, exchanges, question, reply
+from gateway.technician.trace import Piece, TracedExchange, exchanges, question, reply
 
 _EVERY = 1.0
 _FRAMES_EVERY = 0.2
@@ -89,7 +89,7 @@ def heard(where: Where, line: str, since: float = 0.0) -> Heard:
     return Heard(cast("Mapping[str, Any]", _ask(where, {"ask": "frames", "line": line, "since": since})))
 
 
-def describe(exchange: Exchange, offset: float) -> str:
+def describe(exchange: TracedExchange, offset: float) -> str:
     """Request and answer in two lines, or three with what else was heard."""
     at = datetime.fromtimestamp(exchange.sent + offset, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
     lines = [f"{at} > unit {exchange.unit}  {question(exchange.pdu)}  [{exchange.request.hex(' ')}]"]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.technician.trace import EXCEPTIONS, NOBODY, Exchange, answers, question
+from gateway.technician.trace import EXCEPTIONS, NOBODY, TracedExchange, answers, question
 
 Level = Literal["good", "doubt", "wrong"]
 
@@ -34,7 +34,7 @@ class Sign:
 
 
 @dataclass(slots=True)
-class Tally:
+class UnitTally:
     """What became of the requests to one unit."""
 
     asked: int = 0
@@ -50,7 +50,7 @@ class Tally:
         return self.garbled / came if came else 0.0
 
 
-def diagnose(line: str, devices: Mapping[int, str], talk: Sequence[Exchange], *, bus: bool = True) -> list[Sign]:
+def diagnose(line: str, devices: Mapping[int, str], talk: Sequence[TracedExchange], *, bus: bool = True) -> list[Sign]:
     """What is wrong on a line. `devices`: names by unit; `talk`: what was said lately; `bus`: in RTU frames."""
     about = f"line {line}"
     talk = [one for one in talk if not (one.aside and (one.unit not in devices or one.verdict == "exception"))]
@@ -94,7 +94,7 @@ def oddities(line: str, odd: Mapping[str, object] | None) -> list[Sign]:
     return signs
 
 
-def _nobody_on_tcp(about: str, talk: Sequence[Exchange]) -> Sign:
+def _nobody_on_tcp(about: str, talk: Sequence[TracedExchange]) -> Sign:
     came = b"".join(one.strange for one in talk)
     if not came:
         what = "the connection is taken, and not a byte comes back"
@@ -103,7 +103,7 @@ def _nobody_on_tcp(about: str, talk: Sequence[Exchange]) -> Sign:
     return Sign(about, "wrong", f"{len(came)} bytes come back, and no answer: {said}", todo)
 
 
-def _strange(about: str, talk: Sequence[Exchange]) -> Iterator[Sign]:
+def _strange(about: str, talk: Sequence[TracedExchange]) -> Iterator[Sign]:
     """Bytes beside the answers."""
     came = b"".join(one.strange for one in talk)
     times = sum(bool(one.strange) for one in talk)
@@ -130,7 +130,7 @@ def described(came: bytes) -> tuple[str, str]:
 
 
 def _on_a_bus(
-    about: str, devices: Mapping[int, str], talk: Sequence[Exchange], tallies: Mapping[int, Tally]
+    about: str, devices: Mapping[int, str], talk: Sequence[TracedExchange], tallies: Mapping[int, UnitTally]
 ) -> list[Sign]:
     return [
         *_one_by_one(about, devices, tallies),
@@ -141,11 +141,11 @@ def _on_a_bus(
     ]
 
 
-def count(talk: Sequence[Exchange]) -> dict[int, Tally]:
+def count(talk: Sequence[TracedExchange]) -> dict[int, UnitTally]:
     """The tally of each unit. A refusal is an answer, unless a converter gives it for somebody who is not there."""
-    tallies: dict[int, Tally] = {}
+    tallies: dict[int, UnitTally] = {}
     for one in talk:
-        tally = tallies.setdefault(one.unit, Tally())
+        tally = tallies.setdefault(one.unit, UnitTally())
         tally.asked += 1
         code = one.answer.exception if one.answer is not None else None
         if one.answer is not None and code not in NOBODY:
@@ -158,7 +158,7 @@ def count(talk: Sequence[Exchange]) -> dict[int, Tally]:
     return tallies
 
 
-def _echo(about: str, talk: Sequence[Exchange]) -> Iterator[Sign]:
+def _echo(about: str, talk: Sequence[TracedExchange]) -> Iterator[Sign]:
     echoes = sum(one.echoed for one in talk)
     if echoes >= _FEW:
         yield Sign(
@@ -169,7 +169,7 @@ def _echo(about: str, talk: Sequence[Exchange]) -> Iterator[Sign]:
         )
 
 
-def _nobody(about: str, talk: Sequence[Exchange]) -> Sign:
+def _nobody(about: str, talk: Sequence[TracedExchange]) -> Sign:
     noise = b"".join(one.received.replace(one.request, b"") for one in talk)
     if not noise:
         return Sign(
@@ -203,7 +203,7 @@ def is_inverted(noise: bytes) -> bool:
     return any(True for _ in answers(bytes(byte ^ 0xFF for byte in noise)))
 
 
-def _one_by_one(about: str, devices: Mapping[int, str], tallies: Mapping[int, Tally]) -> Iterator[Sign]:
+def _one_by_one(about: str, devices: Mapping[int, str], tallies: Mapping[int, UnitTally]) -> Iterator[Sign]:
     clean = [unit for unit, tally in tallies.items() if tally.answered and tally.damaged <= _CLEAN]
     for unit, tally in tallies.items():
         name = f"{devices.get(unit, '?')} (unit {unit})"
@@ -225,7 +225,7 @@ def _one_by_one(about: str, devices: Mapping[int, str], tallies: Mapping[int, Ta
             )
 
 
-def _noise(about: str, talk: Sequence[Exchange], tallies: Mapping[int, Tally]) -> Iterator[Sign]:
+def _noise(about: str, talk: Sequence[TracedExchange], tallies: Mapping[int, UnitTally]) -> Iterator[Sign]:
     """Damage that is not one unit's."""
     hit = [unit for unit, tally in tallies.items() if tally.garbled]
     came = sum(tally.answered + tally.garbled for tally in tallies.values())
@@ -253,18 +253,18 @@ def _noise(about: str, talk: Sequence[Exchange], tallies: Mapping[int, Tally]) -
         )
 
 
-def _damaged(talk: Sequence[Exchange], *, long: bool) -> float:
+def _damaged(talk: Sequence[TracedExchange], *, long: bool) -> float:
     came = Counter(one.verdict for one in talk if _is_long(one) is long and one.verdict != "nothing")
     total = sum(came.values())
     return came["garbled"] / total if total else 0.0
 
 
-def _is_long(one: Exchange) -> bool:
+def _is_long(one: TracedExchange) -> bool:
     words = int.from_bytes(one.pdu[3:5], "big") if one.pdu[0] in (3, 4) else 0
     return 5 + 2 * words >= _LONG
 
 
-def _glitches(about: str, tallies: Mapping[int, Tally]) -> Iterator[Sign]:
+def _glitches(about: str, tallies: Mapping[int, UnitTally]) -> Iterator[Sign]:
     glitched, answered = (sum(getattr(tally, key) for tally in tallies.values()) for key in ("glitched", "answered"))
     if glitched >= _FEW and glitched > _OFTEN * answered:
         yield Sign(
@@ -276,7 +276,7 @@ def _glitches(about: str, tallies: Mapping[int, Tally]) -> Iterator[Sign]:
         )
 
 
-def _refusals(about: str, devices: Mapping[int, str], talk: Sequence[Exchange]) -> Iterator[Sign]:
+def _refusals(about: str, devices: Mapping[int, str], talk: Sequence[TracedExchange]) -> Iterator[Sign]:
     seen: set[tuple[int, bytes]] = set()
     for one in talk:
         code = one.answer.exception if one.answer is not None else None
@@ -291,7 +291,7 @@ def _refusals(about: str, devices: Mapping[int, str], talk: Sequence[Exchange]) 
             )
 
 
-def _late(about: str, devices: Mapping[int, str], talk: Sequence[Exchange]) -> Iterator[Sign]:
+def _late(about: str, devices: Mapping[int, str], talk: Sequence[TracedExchange]) -> Iterator[Sign]:
     late = Counter(frame.unit for one in talk for frame in one.stray)
     for unit, times in late.items():
         if times >= _FEW:

@@ -13,7 +13,7 @@ import aiohttp
 
 from simulators.cameras.jpeg import jpeg
 from simulators.cameras.makers import MAKERS
-from simulators.cameras.model import Answer, Asked, CameraSetup, OpenedItself, Post, RelayOrder, Sight, Turn
+from simulators.cameras.model import Asked, CameraSetup, CarSight, OpenedItself, Post, PushAnswer, RelayOrder, Turn
 from simulators.cameras.web import CameraWeb
 
 _KEPT: Final = 4096
@@ -27,7 +27,7 @@ _SEEDS: Final = 16
 class _Waiting:
     """A capture that was not taken yet."""
 
-    sight: Sight
+    sight: CarSight
     seen: float
     """Seconds of the loop's clock."""
     tries: int = 0
@@ -46,15 +46,15 @@ class VirtualCamera:
     def __init__(self, setup: CameraSetup, gateway_url: str) -> None:
         self.setup = setup
         self.gateway_url = gateway_url
-        self.sights: deque[Sight] = deque(maxlen=_KEPT)
+        self.sights: deque[CarSight] = deque(maxlen=_KEPT)
         """Every car, in the order of time."""
-        self.answers: deque[Answer] = deque(maxlen=_KEPT)
+        self.answers: deque[PushAnswer] = deque(maxlen=_KEPT)
         """What became of every sending of a plate."""
-        self.heartbeats: deque[Answer] = deque(maxlen=_KEPT)
+        self.heartbeats: deque[PushAnswer] = deque(maxlen=_KEPT)
         """What became of every heart-beat and registration."""
         self.white_list_used: list[OpenedItself] = []
         self.relay_orders: list[RelayOrder] = []
-        self.lost: list[Sight] = []
+        self.lost: list[CarSight] = []
         """What it had no memory for."""
         self._maker = MAKERS[setup.driver](setup)
         self._timeout = self._maker.timeout if setup.timeout is None else setup.timeout
@@ -106,12 +106,12 @@ class VirtualCamera:
     def see(
         self, plate: str | None, *, confidence: float = 97.0, direction: Turn = "forward", colour: str | None = "blue",
         at: float | None = None,
-    ) -> Sight:  # fmt: skip
+    ) -> CarSight:  # fmt: skip
         """A car passes: `plate` None: none was read; `at`: another time than now, seconds since 1970."""
         self._number += 1
         seed = self._number % _SEEDS
         size = self.setup.picture_bytes
-        sight = Sight(
+        sight = CarSight(
             self._number, plate, float(confidence), direction, colour if plate is not None else None,
             time.time() if at is None else at,
             jpeg(size // 10, seed=seed, width=96, height=32), jpeg(size, seed=seed),
@@ -126,10 +126,10 @@ class VirtualCamera:
         self.changed()
         return sight
 
-    async def sees(self, plate: str | None, *, timeout: float = 10.0, **more: Any) -> Answer:
+    async def sees(self, plate: str | None, *, timeout: float = 10.0, **more: Any) -> PushAnswer:
         """As `see`, and waits until the gateway took it; gives that answer. Raises TimeoutError."""
         sight = self.see(plate, **more)
-        taken: list[Answer] = []
+        taken: list[PushAnswer] = []
 
         def came(camera: "VirtualCamera") -> bool:
             taken.extend(one for one in camera.answers if one.post.sight is sight and one.right)
@@ -173,7 +173,7 @@ class VirtualCamera:
         return f"{self.setup.address}:{self._web.port}"
 
     @property
-    def pending(self) -> list[Sight]:
+    def pending(self) -> list[CarSight]:
         """What the gateway has not taken yet, oldest first."""
         return [one.sight for one in (*self._kept, *self._live)]
 
@@ -214,7 +214,7 @@ class VirtualCamera:
 
     # ---- what its web server tells it ----
 
-    def fetched(self, sight: Sight) -> None:
+    def fetched(self, sight: CarSight) -> None:
         """Somebody asked for this record."""
         for waiting in [one for one in self._kept if one.sight is sight]:
             self._kept.remove(waiting)
@@ -244,7 +244,7 @@ class VirtualCamera:
             return False
         return bool(self._live or self._kept)
 
-    def _judge(self, waiting: _Waiting, answer: Answer) -> None:
+    def _judge(self, waiting: _Waiting, answer: PushAnswer) -> None:
         self.answers.append(answer)
         if answer.right:
             self.relay_orders += self._maker.orders(answer)
@@ -326,7 +326,7 @@ class VirtualCamera:
             digest = (aiohttp.DigestAuthMiddleware(self.setup.username, self.setup.password),)
         return aiohttp.ClientSession(connector=connector, middlewares=digest, timeout=aiohttp.ClientTimeout(None))
 
-    async def _post(self, post: Post) -> Answer:
+    async def _post(self, post: Post) -> PushAnswer:
         if self._session is None:
             raise RuntimeError(f"{self.setup.name} is not open")
         begin = _now()
@@ -338,10 +338,10 @@ class VirtualCamera:
                 finally:
                     self._patiences.discard(patience)
         except TimeoutError:
-            return Answer(post, None, b"", _now() - begin, right=False, error="no answer in time")
+            return PushAnswer(post, None, b"", _now() - begin, right=False, error="no answer in time")
         except (aiohttp.ClientError, OSError) as error:
-            return Answer(post, None, b"", _now() - begin, right=False, error=f"{type(error).__name__}: {error}")
-        return Answer(post, status, body, _now() - begin, self._maker.is_right(post, status, body))
+            return PushAnswer(post, None, b"", _now() - begin, right=False, error=f"{type(error).__name__}: {error}")
+        return PushAnswer(post, status, body, _now() - begin, self._maker.is_right(post, status, body))
 
     async def _exchange(self, session: aiohttp.ClientSession, post: Post) -> tuple[int, bytes]:
         headers = {"Content-Type": post.content_type}

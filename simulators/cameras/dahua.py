@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import ClassVar, Final
 
 from simulators.cameras.maker import JSON, Maker, parsed
-from simulators.cameras.model import Post, Sight
+from simulators.cameras.model import CarSight, Post
 
 BOUNDARY: Final = "myboundary"
 _COLOURS: Final = {"yellow-green": "YellowGreen", None: "Unknown"}
@@ -26,7 +26,7 @@ class Dahua(Maker):
     retries: ClassVar[int | None] = None
     snapshots: ClassVar[tuple[str, ...]] = ("/cgi-bin/snapshot.cgi",)
 
-    def push(self, sight: Sight, *, history: bool, opened: bool) -> Post:
+    def push(self, sight: CarSight, *, history: bool, opened: bool) -> Post:
         """TollgateInfo; out of its memory it looks as it did live."""
         del opened
         local = sight.local(self.setup.utc_offset)
@@ -70,19 +70,19 @@ class Dahua(Maker):
         said = parsed(body)
         return status == 200 and isinstance(said, dict) and said.get("Result") is True
 
-    def snap_parts(self, sight: Sight) -> Iterable[tuple[str, bytes]]:
+    def snap_parts(self, sight: CarSight) -> Iterable[tuple[str, bytes]]:
         """What snapManager says about one car: lines, then the scene with the plate glued to it."""
         event = self._event(sight)
         lines = [f"Events[0].{key}={value}" for key, value in _flat(event)]
         yield "Content-Type: text/plain", "\r\n".join([*lines, ""]).encode()
         yield "Content-Type: image/jpeg", sight.scene_picture + sight.plate_picture
 
-    def event_parts(self, sight: Sight) -> Iterable[tuple[str, bytes]]:
+    def event_parts(self, sight: CarSight) -> Iterable[tuple[str, bytes]]:
         """What eventManager says about one car: text alone."""
         data = json.dumps(self._event(sight), ensure_ascii=False, indent=3)
         yield "Content-Type: text/plain", f"Code=TrafficJunction;action=Pulse;index=0;data={data}\n".encode()
 
-    def _event(self, sight: Sight) -> dict[str, object]:
+    def _event(self, sight: CarSight) -> dict[str, object]:
         return {
             "Code": "TrafficJunction", "EventBaseInfo": {"Code": "TrafficJunction", "Action": "Pulse", "Index": 0},
             "GroupID": sight.number, "UTC": int(sight.at), "UTCMS": int(sight.at % 1 * 1000),
@@ -95,7 +95,7 @@ class Dahua(Maker):
         }  # fmt: skip
 
 
-def _colour(sight: Sight) -> str:
+def _colour(sight: CarSight) -> str:
     return _COLOURS.get(sight.colour) or (sight.colour or "").capitalize()
 
 

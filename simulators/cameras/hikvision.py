@@ -12,7 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 from xml.sax.saxutils import escape
 
 from simulators.cameras.maker import JSON, Maker, form
-from simulators.cameras.model import Post, Sight
+from simulators.cameras.model import CarSight, Post
 
 BOUNDARY: Final = "boundary"
 _BOUNDARY: Final = "---------------------------7e13971310878"
@@ -38,7 +38,7 @@ class Hikvision(Maker):
         "/Streaming/channels/1/picture",
     )
 
-    def push(self, sight: Sight, *, history: bool, opened: bool) -> Post:
+    def push(self, sight: CarSight, *, history: bool, opened: bool) -> Post:
         """Multipart with the XML and two pictures, or the bare document."""
         del opened
         if self.setup.variant == "json":
@@ -60,7 +60,7 @@ class Hikvision(Maker):
         """As it stands on the alertStream too."""
         return self._alert("videoloss", "inactive", "videoloss alarm", "")
 
-    def xml(self, sight: Sight, *, history: bool) -> bytes:
+    def xml(self, sight: CarSight, *, history: bool) -> bytes:
         """The event."""
         local = sight.local(self.setup.utc_offset)
         said = {
@@ -81,7 +81,7 @@ class Hikvision(Maker):
         more = f"<UUID>{self._uuid(sight)}</UUID><picNum>2</picNum>"
         return self._alert("ANPR", "active", "ANPR", anpr + more, local.isoformat(timespec="milliseconds"))
 
-    def stream_parts(self, sight: Sight) -> Iterable[tuple[str, bytes]]:
+    def stream_parts(self, sight: CarSight) -> Iterable[tuple[str, bytes]]:
         """Headers and body of what the alertStream says about one car."""
         yield f"Content-Type: {_XML}", self.xml(sight, history=False)
         for name, data in _pictures(sight):
@@ -89,7 +89,7 @@ class Hikvision(Maker):
             disposition = f'Content-Disposition: form-data; name="{label}"; filename="{name}"'
             yield f"{disposition}\r\nContent-Type: image/jpeg", data
 
-    def plates(self, sights: Iterable[Sight], query: bytes) -> tuple[bytes, list[Sight]]:
+    def plates(self, sights: Iterable[CarSight], query: bytes) -> tuple[bytes, list[CarSight]]:
         """The answer to a plate query, and what it holds: everything after the `picTime` of the query."""
         asked = re.search(rb"<picTime>([^<]{0,64})</picTime>", query)
         after = self._read(asked[1].decode("ascii", "replace")) if asked else 0.0
@@ -114,7 +114,7 @@ class Hikvision(Maker):
         except ValueError:
             return 0.0
 
-    def _record(self, sight: Sight) -> dict[str, object]:
+    def _record(self, sight: CarSight) -> dict[str, object]:
         local = sight.local(self.setup.utc_offset)
         return {
             "captureTime": f"{local:%Y%m%dT%H%M%S%z}", "plateNumber": self.raw(sight.plate),
@@ -122,7 +122,7 @@ class Hikvision(Maker):
             "direction": sight.direction,
         }  # fmt: skip
 
-    def _json(self, sight: Sight, history: bool) -> dict[str, object]:
+    def _json(self, sight: CarSight, history: bool) -> dict[str, object]:
         return {
             "ipAddress": self.setup.address, "eventType": "ANPR", "eventState": "active",
             "dateTime": sight.local(self.setup.utc_offset).isoformat(timespec="milliseconds"),
@@ -144,11 +144,11 @@ class Hikvision(Maker):
         alert = f'<EventNotificationAlert version="2.0" xmlns="{_NAMESPACE}">{inside}{more}</EventNotificationAlert>'
         return f'<?xml version="1.0" encoding="utf-8"?>\n{alert}\n'.encode()
 
-    def _uuid(self, sight: Sight) -> str:
+    def _uuid(self, sight: CarSight) -> str:
         return str(uuid5(NAMESPACE_URL, f"{self.setup.name}/{sight.number}/{sight.at}"))
 
 
-def _pictures(sight: Sight) -> Iterable[tuple[str, bytes]]:
+def _pictures(sight: CarSight) -> Iterable[tuple[str, bytes]]:
     yield "licensePlatePicture.jpg", sight.plate_picture
     yield "detectionPicture.jpg", sight.scene_picture
 

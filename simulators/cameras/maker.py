@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from simulators.cameras.model import Answer, CameraSetup, Post, RelayOrder, Sight
+from simulators.cameras.model import CameraSetup, CarSight, Post, PushAnswer, RelayOrder
 
 JSON = "application/json"
 
@@ -37,7 +37,7 @@ class Maker:
     def __init__(self, setup: CameraSetup) -> None:
         self.setup = setup
 
-    def push(self, sight: Sight, *, history: bool, opened: bool) -> Post:
+    def push(self, sight: CarSight, *, history: bool, opened: bool) -> Post:
         """The capture; `history`: out of the memory; `opened`: the camera let the car in by itself.
 
         Raises ValueError for a camera that tells of no plates.
@@ -59,7 +59,7 @@ class Maker:
         del post, body
         return 200 <= status < 300
 
-    def orders(self, answer: Answer) -> Iterable[RelayOrder]:
+    def orders(self, answer: PushAnswer) -> Iterable[RelayOrder]:
         """What a right answer tells its relay."""
         del answer
         return ()

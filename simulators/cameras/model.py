@@ -59,7 +59,7 @@ class CameraSetup:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class CarSight:
     """A car before the camera."""
 
     number: int
@@ -107,13 +107,13 @@ class Post:
     """As the maker's firmware has it."""
     content_type: str
     body: bytes = field(repr=False)
-    sight: Sight | None = None
+    sight: CarSight | None = None
     history: bool = False
     """Sent out of the camera's memory."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PushAnswer:
     """What came back."""
 
     post: Post
@@ -142,7 +142,7 @@ class RelayOrder:
 class OpenedItself:
     """The camera opened by its own white list, because no right answer had come."""
 
-    sight: Sight
+    sight: CarSight
     after: float
     """Seconds since it saw the car."""
 

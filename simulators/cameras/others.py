@@ -5,7 +5,7 @@ import json
 from typing import Any, ClassVar, Final
 
 from simulators.cameras.maker import JSON, Maker, form, parsed
-from simulators.cameras.model import Post, Sight
+from simulators.cameras.model import CarSight, Post
 
 _GAT_CLASSES: Final = {
     "ordinary": "02", "embassy": "03", "consulate": "04", "trailer": "15", "learner": "16", "police": "23",
@@ -28,7 +28,7 @@ class UniView(Maker):
         "/LAPI/V1.0/Channels/1/Media/Video/Streams/0/Snapshot",
     )
 
-    def push(self, sight: Sight, *, history: bool, opened: bool) -> Post:
+    def push(self, sight: CarSight, *, history: bool, opened: bool) -> Post:
         """Structure, with its pictures in a list."""
         del opened
         local = sight.local(self.setup.utc_offset)
@@ -78,7 +78,7 @@ class Gat1400(Maker):
     heartbeat: ClassVar[float | None] = 60.0
     _type: Final = "application/VIID+JSON;charset=UTF-8"
 
-    def push(self, sight: Sight, *, history: bool, opened: bool) -> Post:
+    def push(self, sight: CarSight, *, history: bool, opened: bool) -> Post:
         """MotorVehicles, one of them. Times are local and without a zone; 99 is any colour without a number."""
         del opened
         device = self.device()
@@ -126,7 +126,9 @@ class Gat1400(Maker):
         """Twenty digits."""
         return f"4201000000119{sum(self.setup.name.encode()) % 10**7:07d}"
 
-    def _post(self, what: Any, path: str, said: object, sight: Sight | None = None, *, history: bool = False) -> Post:
+    def _post(
+        self, what: Any, path: str, said: object, sight: CarSight | None = None, *, history: bool = False
+    ) -> Post:
         return Post(what, path, self._type, json.dumps(said, ensure_ascii=False).encode(), sight, history)
 
 
@@ -136,7 +138,7 @@ class PlateRecognizer(Maker):
     heartbeat: ClassVar[float | None] = None
     retries: ClassVar[int | None] = None
 
-    def push(self, sight: Sight, *, history: bool, opened: bool) -> Post:
+    def push(self, sight: CarSight, *, history: bool, opened: bool) -> Post:
         """The form with `json` and `upload`."""
         del opened
         local = sight.local(self.setup.utc_offset)
@@ -172,7 +174,7 @@ class Generic(Maker):
     marks_history: ClassVar[bool] = True
     snapshots: ClassVar[tuple[str, ...]] = ("/snap.jpg",)
 
-    def push(self, sight: Sight, *, history: bool, opened: bool) -> Post:
+    def push(self, sight: CarSight, *, history: bool, opened: bool) -> Post:
         """One passage."""
         del opened
         said = {

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from gateway.config.cameras import Camera
+from gateway.config.cameras import CameraEntry
 from gateway.config.site import SiteFile
 from simulators.cameras.model import CameraSetup
 
@@ -29,7 +29,7 @@ def secrets_of(setup: CameraSetup) -> Mapping[str, str]:
     return {key: secret for key, secret in known.items() if secret is not None}
 
 
-def _setup(name: str, camera: Camera, address: str, zone: float) -> CameraSetup:
+def _setup(name: str, camera: CameraEntry, address: str, zone: float) -> CameraSetup:
     return CameraSetup(
         name,
         camera.driver,

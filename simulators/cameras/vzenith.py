@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 from simulators.cameras.maker import JSON, Maker, form, parsed
-from simulators.cameras.model import Answer, Post, RelayOrder, Sight
+from simulators.cameras.model import CarSight, Post, PushAnswer, RelayOrder
 
 _BOUNDARY: Final = "------------------------caa771fe4a61f3d9"
 _COLOURS: Final = {"blue": 1, "yellow": 2, "white": 3, "black": 4, "green": 5, "yellow-green": 6}
@@ -34,7 +34,7 @@ class VZenith(Maker):
     memory: ClassVar[int] = 9000
     snapshots: ClassVar[tuple[str, ...]] = ("/snap",)
 
-    def push(self, sight: Sight, *, history: bool, opened: bool) -> Post:
+    def push(self, sight: CarSight, *, history: bool, opened: bool) -> Post:
         """AlarmInfoPlate."""
         said = {
             "AlarmInfoPlate": {
@@ -68,7 +68,7 @@ class VZenith(Maker):
             return True
         return isinstance(go_on, dict) and go_on.get("continue") == 1 and go_on.get("plateid") == post.sight.number
 
-    def orders(self, answer: Answer) -> Iterable[RelayOrder]:
+    def orders(self, answer: PushAnswer) -> Iterable[RelayOrder]:
         """`info: ok` is its own gate; `ivs_ioctrl` whichever relay it names, one or a list of them."""
         said = parsed(answer.body)
         told: Any = said.get("Response_AlarmInfoPlate") if isinstance(said, dict) else None
@@ -88,7 +88,7 @@ class VZenith(Maker):
     def _serial(self) -> str:
         return f"{self.setup.name} 0001"
 
-    def _result(self, sight: Sight, history: bool, opened: bool) -> dict[str, object]:
+    def _result(self, sight: CarSight, history: bool, opened: bool) -> dict[str, object]:
         local = sight.local(self.setup.utc_offset)
         stamp = {
             "sec": int(sight.at), "usec": int(sight.at % 1 * 1e6), "decyear": local.year, "decmon": local.month,

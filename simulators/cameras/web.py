@@ -12,7 +12,7 @@ from simulators.cameras import dahua, hikvision
 from simulators.cameras.jpeg import jpeg
 from simulators.cameras.logins import Logins
 from simulators.cameras.maker import Maker
-from simulators.cameras.model import Asked, CameraSetup, Sight
+from simulators.cameras.model import Asked, CameraSetup, CarSight
 
 _KEPT: Final = 4096
 _WAITING: Final = 256
@@ -21,18 +21,18 @@ _END: Final = 0.01
 """Seconds for what is being answered; none at all would mean for ever."""
 _ENDLESS: Final = "multipart/x-mixed-replace; boundary="
 Parts = Iterable[tuple[str, bytes]]
-Spoken = Callable[[Sight], Parts]
+Spoken = Callable[[CarSight], Parts]
 
 
 class Told(Protocol):
     """The camera behind the web server."""
 
     @property
-    def sights(self) -> Iterable[Sight]:
+    def sights(self) -> Iterable[CarSight]:
         """What it saw."""
         ...
 
-    def fetched(self, sight: Sight) -> None:
+    def fetched(self, sight: CarSight) -> None:
         """Somebody asked for this one."""
         ...
 
@@ -56,7 +56,7 @@ class CameraWeb:
         self._setup = setup
         self._maker = maker
         self._camera = camera
-        self._streams: dict[asyncio.Queue[Sight], web.BaseRequest] = {}
+        self._streams: dict[asyncio.Queue[CarSight], web.BaseRequest] = {}
         self._server = web.Server(self._one, access_log=None)
         self._listener: asyncio.Server | None = None
         self._shown = 0
@@ -91,7 +91,7 @@ class CameraWeb:
         """Reachable again."""
         self.plugged = True
 
-    def tell(self, sight: Sight) -> bool:
+    def tell(self, sight: CarSight) -> bool:
         """To everybody who follows; False: nobody does."""
         for queue in self._streams:
             if queue.qsize() < _WAITING:
@@ -184,7 +184,7 @@ class CameraWeb:
     ) -> web.StreamResponse:
         """Until the other side leaves, or the camera is unplugged."""
         response = web.StreamResponse(headers={"Content-Type": content_type})
-        queue: asyncio.Queue[Sight] = asyncio.Queue()
+        queue: asyncio.Queue[CarSight] = asyncio.Queue()
         try:
             await response.prepare(request)
             self._streams[queue] = request

@@ -17,7 +17,7 @@ from drivers.anpr.makers import parse
 from gateway.clock import Clock
 from simulators.cameras.jpeg import jpeg
 from simulators.cameras.makers import MAKERS
-from simulators.cameras.model import CameraSetup, Sight
+from simulators.cameras.model import CameraSetup, CarSight
 from tests.drivers.anpr.pushing import HERE, Taker, camera, connected, listening, request
 
 SCENE = 135_000
@@ -57,7 +57,7 @@ async def theirs(driver: str, take: Taker) -> AsyncIterator[int]:
 
 async def rate(port: Port, driver: str) -> float:
     """Passages a second."""
-    sight = Sight(1, PLATE, 97.0, "forward", "blue", time.time(), jpeg(SCENE // 10, seed=2), jpeg(SCENE, seed=1))
+    sight = CarSight(1, PLATE, 97.0, "forward", "blue", time.time(), jpeg(SCENE // 10, seed=2), jpeg(SCENE, seed=1))
     sent = MAKERS[driver](CameraSetup("c1", driver)).push(sight, history=False, opened=False)
     raw = request("/cameras/c1", sent.body, sent.content_type)
     take = Taker()

@@ -18,7 +18,7 @@ from drivers.anpr.capture import CameraSettings
 from drivers.anpr.makers import parse
 from simulators.cameras.jpeg import jpeg
 from simulators.cameras.makers import MAKERS
-from simulators.cameras.model import CameraSetup, Sight
+from simulators.cameras.model import CameraSetup, CarSight
 from tests.benchmarks.measure import median, program, quantile, resident_mib
 from tests.benchmarks.pushes import PLACE, post
 from tests.benchmarks.test_site_orders import FRAME, Lag, asked_at
@@ -263,7 +263,7 @@ async def test_memory_with_a_hundred_thousand_plates(tmp_path: Path) -> None:
 @pytest.mark.parametrize("driver", sorted(set(MAKERS) - {"onvif"}))
 def test_parsing(driver: str) -> None:
     """How many pushes of 200 kB a core understands in a second; the floor is to have looked at each byte once."""
-    sight = Sight(1, LISTED, 97.0, "forward", "blue", time.time(), jpeg(SCENE // 10, seed=2), jpeg(SCENE, seed=1))
+    sight = CarSight(1, LISTED, 97.0, "forward", "blue", time.time(), jpeg(SCENE // 10, seed=2), jpeg(SCENE, seed=1))
     sent = MAKERS[driver](CameraSetup("c", driver)).push(sight, history=False, opened=False)
     settings = CameraSettings(28_800.0)
     times, least = [], []

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import orjson
 
-from simulators.broker import Broker
-from simulators.packets import Publish
+from simulators.broker import LocalBroker
+from simulators.packets import PublishPacket
 from tests.benchmarks.bare import store_and_publish
 from tests.benchmarks.measure import quantile
 from tests.benchmarks.registers import listen
@@ -50,7 +50,7 @@ async def latencies(folder: Path, kind: str) -> list[float]:
     """Seconds from the first answer that shows a flip to the PUBACK of its event."""
     register, times, told = Register(), [], asyncio.Event()
 
-    def judge(message: Publish) -> int:
+    def judge(message: PublishPacket) -> int:
         if message.topic.endswith("/alarm") and register.shown is not None:
             times.append(time.monotonic() - register.shown)
             assert orjson.loads(message.payload)["subject"] == "d/p/a"
@@ -59,7 +59,7 @@ async def latencies(folder: Path, kind: str) -> list[float]:
 
     chance = random.Random(1)  # noqa: S311 - a repeatable pattern
     server = await listen(register.words)
-    async with server, Broker() as broker:
+    async with server, LocalBroker() as broker:
         broker.faults.verdict = judge
         path = folder / f"{kind}.yaml"
         port = server.sockets[0].getsockname()[1]
@@ -79,7 +79,7 @@ async def latencies(folder: Path, kind: str) -> list[float]:
 
 async def floor(folder: Path) -> list[float]:
     """Seconds of one durable commit and one acknowledged message to the same broker, with the libraries alone."""
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         return await asyncio.to_thread(store_and_publish, folder, broker.port, FLIPS)
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from simulators import packets
-from simulators.packets import Connect, Publish
+from simulators.packets import Connect, PublishPacket
 
 Hook = Callable[["Raw", int, int, bytes], None]
 
@@ -16,7 +16,7 @@ class Raw:
     def __init__(self) -> None:
         self.port = 0
         self.connects: list[Connect] = []
-        self.published: list[Publish] = []
+        self.published: list[PublishPacket] = []
         self.acknowledged: list[int] = []
         """Message ids of PUBACKs that came."""
         self.subscribed: list[str] = []

@@ -15,7 +15,7 @@ from gateway.cloud.mqtt.types import Broker, Delivery
 from gateway.cloud.mqtt.uplink import Callbacks, Settings, Uplink
 from gateway.cloud.outbox import Row
 from gateway.model import Stream
-from simulators.packets import Publish
+from simulators.packets import PublishPacket
 from tests.cloud.memory_outbox import MemoryOutbox
 
 ROOT = "t/site/gw"
@@ -102,7 +102,7 @@ async def eventually(condition: Callable[[], object], within: float = 10.0) -> f
     return time.monotonic() - begun
 
 
-def sequences(messages: Sequence[Publish], stream: Stream) -> list[int]:
+def sequences(messages: Sequence[PublishPacket], stream: Stream) -> list[int]:
     """Sequences of the stream's events in the order in which they came, repeats left out."""
     seen = dict.fromkeys(
         int(json.loads(message.payload)["sequence"]) for message in messages if message.topic == f"{ROOT}/{stream}"
@@ -110,6 +110,6 @@ def sequences(messages: Sequence[Publish], stream: Stream) -> list[int]:
     return list(seen)
 
 
-def topics(messages: Sequence[Publish]) -> list[str]:
+def topics(messages: Sequence[PublishPacket]) -> list[str]:
     """What the topics are called below the root, in order."""
     return [message.topic.removeprefix(f"{ROOT}/") for message in messages]

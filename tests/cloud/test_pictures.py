@@ -13,7 +13,7 @@ from gateway.cloud.journal.journal import PICTURE_BYTES, Journal
 from gateway.cloud.journal.outbox_window import Delivery
 from gateway.cloud.outbox import Row
 from gateway.model import Emit, Instant, Stream
-from simulators.broker import Broker
+from simulators.broker import LocalBroker
 from tests.cloud.journaling import Hands, accepted, emit, event, journal, look, sequences, taken, until
 from tests.cloud.running import eventually, topics
 from tests.cloud.test_uplink_journal import gateway
@@ -153,7 +153,7 @@ async def test_an_empty_or_a_large_one_is_not_taken(tmp_path: Path, size: int) -
 
 
 async def test_one_in_flight_and_none_while_an_alarm_is_not_acknowledged(tmp_path: Path) -> None:
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         async with gateway(tmp_path, broker.port) as (store, _, _):
             now = store._now()  # noqa: SLF001
             store.append([Emit(Stream.ALARM, "alarm.raised", None, {}, "a", now)])

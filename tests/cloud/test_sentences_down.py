@@ -12,7 +12,7 @@ from gateway.clock import Clock
 from gateway.cloud.mqtt.codec import MAX_PACKET
 from gateway.cloud.mqtt.uplink import Uplink
 from gateway.model import Refused
-from simulators.broker import Broker
+from simulators.broker import LocalBroker
 from tests.cloud.memory_outbox import MemoryOutbox
 from tests.cloud.running import ROOT, Told, eventually, settings
 from tests.cloud.signing import DISTRICT, claims, refused, sign, verifier
@@ -23,7 +23,7 @@ from tests.mosquitto import mosquitto
 async def test_a_nonce_is_replaced_every_60_seconds_of_monotonic_time_and_the_one_before_is_accepted() -> None:
     ahead, back = 0.0, 0.0
     clock = Clock(mono=lambda: time.monotonic() + ahead, wall=lambda: time.time() - back, synced=lambda: False)
-    async with Broker() as broker, asyncio.TaskGroup() as group:
+    async with LocalBroker() as broker, asyncio.TaskGroup() as group:
         uplink = Uplink(settings(broker.port), MemoryOutbox(), clock, os.urandom, Told().callbacks())
         uplink.set_standing({}, 0)
         task = group.create_task(uplink.run(), name="uplink")

@@ -7,9 +7,9 @@ import pytest
 
 from gateway.cloud.mqtt.send_order import Limits
 from gateway.model import Stream
-from simulators.broker import Broker
+from simulators.broker import LocalBroker
 from simulators.broker_faults import WITHHELD, by_topic
-from simulators.packets import Publish
+from simulators.packets import PublishPacket
 from tests.cloud.memory_outbox import MemoryOutbox
 from tests.cloud.running import ROOT, eventually, running, sequences, topics
 
@@ -26,7 +26,7 @@ def filled(**streams: int) -> MemoryOutbox:
 
 async def test_backlog_arrives_in_order_and_by_priority() -> None:
     outbox = filled(telemetry=40, picture=2, inspection=5, audit=5, access=5, alarm=5)
-    async with Broker() as broker, running(broker.port, outbox) as run:
+    async with LocalBroker() as broker, running(broker.port, outbox) as run:
         await eventually(lambda: not outbox.left)
         for stream in Stream:
             found = sequences(broker.received, stream)
@@ -40,7 +40,7 @@ async def test_backlog_arrives_in_order_and_by_priority() -> None:
 
 
 async def test_alarm_active_is_first_on_each_connection() -> None:
-    async with Broker() as broker, running(broker.port) as run:
+    async with LocalBroker() as broker, running(broker.port) as run:
         for round_ in range(3):
             run.outbox.add(Stream.ALARM)
             await eventually(lambda: not run.outbox.left and "status" in topics(broker.received))
@@ -52,7 +52,7 @@ async def test_alarm_active_is_first_on_each_connection() -> None:
 
 
 async def test_the_same_active_message_goes_again_with_the_same_bytes() -> None:
-    async with Broker() as broker, running(broker.port) as run:
+    async with LocalBroker() as broker, running(broker.port) as run:
         run.uplink.set_standing({"a": {"alarm": "a", "severity": "critical", "raised_at": "2026"}}, 7)
         await eventually(lambda: broker.retained(f"{ROOT}/alarm/active"))
         first = broker.retained(f"{ROOT}/alarm/active")
@@ -68,7 +68,7 @@ async def test_the_same_active_message_goes_again_with_the_same_bytes() -> None:
 
 
 async def test_active_goes_at_once_and_then_at_most_once_a_second() -> None:
-    async with Broker() as broker, running(broker.port) as run:
+    async with LocalBroker() as broker, running(broker.port) as run:
         await eventually(lambda: "status" in topics(broker.received))
         count = topics(broker.received).count("alarm/active")
         for n in range(20):
@@ -83,14 +83,14 @@ async def test_active_goes_at_once_and_then_at_most_once_a_second() -> None:
 async def test_a_refused_row_is_kept_and_sent_again_in_order(code: int) -> None:
     refused: list[bytes] = []
 
-    def verdict(message: Publish) -> int | None:
+    def verdict(message: PublishPacket) -> int | None:
         if message.topic.endswith("/alarm") and b'"sequence":3' in message.payload and len(refused) < 2:
             refused.append(message.payload)
             return code
         return None
 
     outbox = filled(alarm=8)
-    async with Broker() as broker, running(broker.port, outbox, limits=QUICK) as run:
+    async with LocalBroker() as broker, running(broker.port, outbox, limits=QUICK) as run:
         broker.faults.verdict = verdict
         await eventually(lambda: not outbox.left)
         assert len(refused) == 2
@@ -104,7 +104,7 @@ async def test_a_refused_row_is_kept_and_sent_again_in_order(code: int) -> None:
 @pytest.mark.parametrize("code", [0x87, 0x90, 0x99])
 async def test_a_forbidden_stream_stops_alone_and_recovers_without_a_new_connection(code: int) -> None:
     outbox = filled(alarm=10, audit=3, telemetry=30)
-    async with Broker() as broker, running(broker.port, outbox, limits=QUICK) as run:
+    async with LocalBroker() as broker, running(broker.port, outbox, limits=QUICK) as run:
         broker.faults.verdict = by_topic({f"{ROOT}/alarm": code})
         await eventually(lambda: outbox.left == 10 and run.told.refused)
         assert run.told.refused == [(Stream.ALARM, code)]
@@ -124,7 +124,7 @@ async def test_a_forbidden_stream_stops_alone_and_recovers_without_a_new_connect
 async def test_a_single_poisonous_row_is_set_aside_and_offered_again() -> None:
     tries: list[int] = []
 
-    def verdict(message: Publish) -> int | None:
+    def verdict(message: PublishPacket) -> int | None:
         if message.topic.endswith("/alarm") and b"poison" in message.payload:
             tries.append(1)
             return 0x99
@@ -134,7 +134,7 @@ async def test_a_single_poisonous_row_is_set_aside_and_offered_again() -> None:
     poison = outbox.add(Stream.ALARM, "poison")
     for _ in range(5):
         outbox.add(Stream.ALARM)
-    async with Broker() as broker, running(broker.port, outbox, limits=QUICK) as run:
+    async with LocalBroker() as broker, running(broker.port, outbox, limits=QUICK) as run:
         broker.faults.verdict = verdict
         await eventually(lambda: outbox.left == 1 and len(tries) >= 3)
         assert not outbox.quarantined
@@ -153,7 +153,7 @@ async def test_a_new_alarm_does_not_wait_for_the_back_off_of_a_poisonous_one() -
     outbox = MemoryOutbox()
     poison = outbox.add(Stream.ALARM, "poison")
     slow = Limits(retry_first=0.05, retry_last=60.0)
-    async with Broker() as broker, running(broker.port, outbox, limits=slow) as run:
+    async with LocalBroker() as broker, running(broker.port, outbox, limits=slow) as run:
         broker.faults.verdict = lambda message: 0x99 if b"poison" in message.payload else None
         await eventually(lambda: run.uplink.snapshot().refused)
         for _ in range(6):
@@ -165,14 +165,14 @@ async def test_a_new_alarm_does_not_wait_for_the_back_off_of_a_poisonous_one() -
 async def test_a_poisonous_row_alone_is_never_set_aside() -> None:
     tries: list[float] = []
 
-    def verdict(message: Publish) -> int | None:
+    def verdict(message: PublishPacket) -> int | None:
         if message.topic.endswith("/alarm"):
             tries.append(time.monotonic())
             return 0x87
         return None
 
     outbox = filled(alarm=1)
-    async with Broker() as broker, running(broker.port, outbox, limits=QUICK):
+    async with LocalBroker() as broker, running(broker.port, outbox, limits=QUICK):
         broker.faults.verdict = verdict
         await eventually(lambda: len(tries) >= 8)
         assert not outbox.quarantined
@@ -183,14 +183,14 @@ async def test_rights_given_in_the_midst_of_a_probe_set_nothing_aside() -> None:
     """The later row is taken because the rights were mended, not because the earlier ones are bad."""
     tries: list[bytes] = []
 
-    def verdict(message: Publish) -> int | None:
+    def verdict(message: PublishPacket) -> int | None:
         if not message.topic.endswith("/alarm"):
             return None
         tries.append(message.payload)
         return 0x87 if tries.count(tries[0]) <= 4 and len(tries) < 20 else None
 
     outbox = filled(alarm=6)
-    async with Broker() as broker, running(broker.port, outbox, limits=QUICK):
+    async with LocalBroker() as broker, running(broker.port, outbox, limits=QUICK):
         broker.faults.verdict = verdict
         await eventually(lambda: not outbox.left)
         assert not outbox.quarantined
@@ -199,7 +199,7 @@ async def test_rights_given_in_the_midst_of_a_probe_set_nothing_aside() -> None:
 
 async def test_receive_maximum_of_one_is_kept() -> None:
     outbox = filled(alarm=10, telemetry=50)
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         broker.faults.receive_maximum = 1
         broker.faults.puback_delay = 0.002
         async with running(broker.port, outbox):
@@ -209,7 +209,7 @@ async def test_receive_maximum_of_one_is_kept() -> None:
 
 async def test_the_window_is_used() -> None:
     outbox = filled(telemetry=400)
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         broker.faults.puback_delay = 0.1
         begun = time.monotonic()
         async with running(broker.port, outbox):
@@ -221,7 +221,7 @@ async def test_an_oversize_row_is_set_aside_before_it_is_sent() -> None:
     outbox = filled(alarm=2)
     large = outbox.add(Stream.ALARM, size=5000)
     outbox.add(Stream.ALARM, size=3500)
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         broker.faults.packet_limit = 4096
         async with running(broker.port, outbox):
             await eventually(lambda: not outbox.left)
@@ -232,7 +232,7 @@ async def test_an_oversize_row_is_set_aside_before_it_is_sent() -> None:
 
 
 async def test_a_row_of_exactly_the_limit_passes_and_alarm_active_is_cut_to_it() -> None:
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         broker.faults.packet_limit = 4096
         async with running(broker.port) as run:
             standing = {str(n): {"alarm": str(n), "severity": "low", "note": "x" * 100} for n in range(100)}
@@ -246,7 +246,7 @@ async def test_a_row_of_exactly_the_limit_passes_and_alarm_active_is_cut_to_it()
 
 async def test_a_live_alarm_overtakes_a_backlog_of_telemetry() -> None:
     outbox = filled(telemetry=3000)
-    async with Broker() as broker, running(broker.port, outbox):
+    async with LocalBroker() as broker, running(broker.port, outbox):
         broker.faults.puback_delay = 0.02
         await eventually(lambda: len(broker.received) > 200)
         before = len(broker.received)
@@ -259,7 +259,7 @@ async def test_a_live_alarm_overtakes_a_backlog_of_telemetry() -> None:
 
 async def test_withheld_telemetry_leaves_room_for_alarms() -> None:
     outbox = filled(telemetry=200)
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         broker.faults.verdict = by_topic({f"{ROOT}/telemetry": WITHHELD})
         async with running(broker.port, outbox) as run:
             await eventually(lambda: run.uplink.snapshot().in_flight >= 15)
@@ -274,14 +274,14 @@ async def test_one_picture_at_a_time_and_none_while_an_alarm_waits() -> None:
     unanswered = [0]
     most = [0]
 
-    def verdict(message: Publish) -> int | None:
+    def verdict(message: PublishPacket) -> int | None:
         if message.topic.endswith("/picture"):
             unanswered[0] = outbox.waiting(Stream.ALARM)
             most[0] = max(most[0], unanswered[0])
         return 0x87 if message.topic.endswith("/alarm") and forbidden[0] else None
 
     forbidden = [True]
-    async with Broker() as broker, running(broker.port, outbox, limits=QUICK) as run:
+    async with LocalBroker() as broker, running(broker.port, outbox, limits=QUICK) as run:
         broker.faults.verdict = verdict
         broker.faults.puback_delay = 0.05
         await eventually(lambda: topics(broker.received).count("picture") == 2)
@@ -302,7 +302,7 @@ async def test_one_picture_at_a_time_and_none_while_an_alarm_waits() -> None:
 
 async def test_replies_go_before_streams_and_survive_a_lost_link() -> None:
     outbox = filled(telemetry=500)
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         broker.faults.puback_delay = 0.05
         async with running(broker.port, outbox) as run:
             await eventually(lambda: len(broker.received) > 60)
@@ -323,7 +323,7 @@ async def test_replies_go_before_streams_and_survive_a_lost_link() -> None:
 
 async def test_nobody_listening_is_counted_and_told() -> None:
     outbox = filled(alarm=2)
-    async with Broker() as broker, running(broker.port, outbox) as run:
+    async with LocalBroker() as broker, running(broker.port, outbox) as run:
         await eventually(lambda: not outbox.left)
         assert [row.sequence for row in run.told.unheard] == [1, 2]
         assert run.uplink.snapshot().no_listener == 2

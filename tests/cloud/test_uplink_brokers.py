@@ -11,9 +11,9 @@ import pytest
 from gateway.cloud.mqtt.send_order import Limits
 from gateway.model import Stream
 from simulators import packets
-from simulators.broker import Broker
+from simulators.broker import LocalBroker
 from simulators.broker_faults import by_topic
-from simulators.packets import Publish
+from simulators.packets import PublishPacket
 from tests.cloud.memory_outbox import MemoryOutbox
 from tests.cloud.raw_broker import Raw, answer, raw_broker
 from tests.cloud.running import ROOT, eventually, running, sequences
@@ -221,7 +221,7 @@ async def test_two_clients_with_one_id_are_told_without_a_word_from_the_broker()
 
 
 async def test_a_link_that_is_lost_with_something_under_way_is_no_rival() -> None:
-    async with Broker() as broker, running(broker.port, MemoryOutbox()) as run:
+    async with LocalBroker() as broker, running(broker.port, MemoryOutbox()) as run:
         for _ in range(4):
             await eventually(lambda: run.uplink.snapshot().connected)
             broker.faults.puback_delay = 1.0
@@ -252,14 +252,14 @@ async def test_a_denied_stream_is_not_taken_for_a_bad_row() -> None:
             denied[0] = False
             await eventually(lambda: not outbox.left, 20.0)
             assert not outbox.quarantined
-            found = sequences([Publish(one.topic, one.payload) for one in raw.published], Stream.ACCESS)
+            found = sequences([PublishPacket(one.topic, one.payload) for one in raw.published], Stream.ACCESS)
             assert sorted(found) == [1, 2, 3, 4, 5, 6]
             assert run.told.refused == [(Stream.ACCESS, 0), (Stream.ACCESS, None)]
 
 
 async def test_a_refusal_by_topic_still_holds_only_that_stream() -> None:
     outbox = MemoryOutbox()
-    async with Broker() as broker, running(broker.port, outbox, limits=QUICK) as run:
+    async with LocalBroker() as broker, running(broker.port, outbox, limits=QUICK) as run:
         broker.faults.verdict = by_topic({f"{ROOT}/health": 0x87, f"{ROOT}/access": 0x87})
         run.uplink.set_health({"x": 1})
         outbox.add(Stream.ACCESS)

@@ -11,8 +11,8 @@ from gateway.cloud.journal.journal import Journal
 from gateway.cloud.mqtt.send_order import Limits
 from gateway.cloud.mqtt.uplink import Uplink
 from gateway.model import Emit, Stream
-from simulators.broker import Broker
-from simulators.packets import Publish
+from simulators.broker import LocalBroker
+from simulators.packets import PublishPacket
 from tests.cloud.running import ROOT, Told, eventually, sequences, settings
 
 QUICK = Limits(answer=2.0, retry_first=0.02, retry_quick=0.05, retry_last=0.1)
@@ -44,7 +44,7 @@ def waiting(journal: Journal) -> int:
 
 
 async def test_a_backlog_over_restarts_of_broker_and_gateway(tmp_path: Path) -> None:
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         await broker.stop()
         async with gateway(tmp_path, broker.port) as (journal, _, _):
             for n in range(300):
@@ -64,10 +64,10 @@ async def test_a_backlog_over_restarts_of_broker_and_gateway(tmp_path: Path) -> 
 async def test_a_poisonous_row_is_set_aside_and_taken_after_all(tmp_path: Path) -> None:
     poisonous = [True]
 
-    def verdict(message: Publish) -> int | None:
+    def verdict(message: PublishPacket) -> int | None:
         return 0x99 if poisonous[0] and b"poison" in message.payload else None
 
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         broker.faults.verdict = verdict
         async with gateway(tmp_path, broker.port) as (journal, _, told):
             emit(journal, Stream.ALARM, "good", 3)

@@ -11,9 +11,9 @@ from gateway.cloud.mqtt.send_order import Limits
 from gateway.cloud.mqtt.types import MAX_COMMAND
 from gateway.cloud.outbox import Row
 from gateway.model import Stream
-from simulators.broker import Broker
+from simulators.broker import LocalBroker
 from simulators.broker_faults import WITHHELD
-from simulators.packets import Publish
+from simulators.packets import PublishPacket
 from tests.cloud.memory_outbox import MemoryOutbox
 from tests.cloud.running import ROOT, Told, eventually, running, sequences, topics
 
@@ -31,14 +31,14 @@ def filled(**streams: int) -> MemoryOutbox:
 async def test_a_withheld_puback_ends_the_link_and_the_row_goes_again() -> None:
     withheld: list[bytes] = []
 
-    def verdict(message: Publish) -> int | None:
+    def verdict(message: PublishPacket) -> int | None:
         if message.topic.endswith("/alarm") and not withheld:
             withheld.append(message.payload)
             return WITHHELD
         return None
 
     outbox = filled(alarm=3)
-    async with Broker() as broker, running(broker.port, outbox, limits=QUICK) as run:
+    async with LocalBroker() as broker, running(broker.port, outbox, limits=QUICK) as run:
         broker.faults.verdict = verdict
         took = await eventually(lambda: not outbox.left)
         assert took < 2.0
@@ -48,7 +48,7 @@ async def test_a_withheld_puback_ends_the_link_and_the_row_goes_again() -> None:
 
 
 async def test_a_mute_link_is_noticed_after_a_publish_and_when_idle() -> None:
-    async with Broker() as broker, running(broker.port, limits=QUICK, keepalive=2.0, connect_timeout=0.3) as run:
+    async with LocalBroker() as broker, running(broker.port, limits=QUICK, keepalive=2.0, connect_timeout=0.3) as run:
         await eventually(lambda: "status" in topics(broker.received) and not run.uplink.snapshot().in_flight)
         broker.faults.mute = True
         run.outbox.add(Stream.ALARM)
@@ -66,7 +66,7 @@ async def test_a_mute_link_is_noticed_after_a_publish_and_when_idle() -> None:
 )
 async def test_a_reset_amid_a_packet_and_garbage_lose_nothing(beginning: bytes) -> None:
     outbox = filled(alarm=5)
-    async with Broker() as broker, running(broker.port, outbox) as run:
+    async with LocalBroker() as broker, running(broker.port, outbox) as run:
         await eventually(lambda: not outbox.left)
         outbox.add(Stream.ALARM)
         broker.reset(beginning)
@@ -79,7 +79,7 @@ async def test_a_reset_amid_a_packet_and_garbage_lose_nothing(beginning: bytes) 
 
 async def test_a_take_over_is_not_answered_at_once() -> None:
     outbox = filled(alarm=1)
-    async with Broker() as broker, running(broker.port, outbox) as run:
+    async with LocalBroker() as broker, running(broker.port, outbox) as run:
         await eventually(lambda: not outbox.left)
         broker.hang_up(0x8E)
         outbox.add(Stream.ALARM)
@@ -90,7 +90,7 @@ async def test_a_take_over_is_not_answered_at_once() -> None:
 
 
 async def test_a_refused_connect_is_told_and_tried_again_later() -> None:
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         broker.faults.refuse = 0x86
         async with running(broker.port) as run:
             await eventually(lambda: run.told.link)
@@ -101,7 +101,7 @@ async def test_a_refused_connect_is_told_and_tried_again_later() -> None:
 
 
 async def test_the_will_and_the_status() -> None:
-    async with Broker() as broker, running(broker.port) as run:
+    async with LocalBroker() as broker, running(broker.port) as run:
         await eventually(lambda: broker.retained(f"{ROOT}/status"))
         connect = broker.connects[0]
         will = connect.will
@@ -119,7 +119,7 @@ async def test_the_will_and_the_status() -> None:
 
 
 async def test_a_killed_gateway_is_told_offline_by_its_will() -> None:
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         async with running(broker.port, will_delay=0):
             await eventually(lambda: broker.retained(f"{ROOT}/status"))
         await eventually(lambda: not json.loads(broker.retained(f"{ROOT}/status") or b"")["data"]["online"])
@@ -127,7 +127,7 @@ async def test_a_killed_gateway_is_told_offline_by_its_will() -> None:
 
 async def test_farewell_says_offline_and_drops_the_will() -> None:
     outbox = filled(alarm=5)
-    async with Broker() as broker, running(broker.port, outbox, will_delay=0) as run:
+    async with LocalBroker() as broker, running(broker.port, outbox, will_delay=0) as run:
         await eventually(lambda: not outbox.left and broker.retained(f"{ROOT}/status"))
         outbox.add(Stream.ALARM)
         begun = time.monotonic()
@@ -141,7 +141,7 @@ async def test_farewell_says_offline_and_drops_the_will() -> None:
 
 
 async def test_farewell_ends_in_time_on_a_mute_link() -> None:
-    async with Broker() as broker, running(broker.port) as run:
+    async with LocalBroker() as broker, running(broker.port) as run:
         await eventually(lambda: broker.retained(f"{ROOT}/status"))
         broker.faults.mute = True
         run.outbox.add(Stream.ALARM)
@@ -152,14 +152,14 @@ async def test_farewell_ends_in_time_on_a_mute_link() -> None:
 
 
 async def test_commands_come_with_what_came_along() -> None:
-    async with Broker() as broker, running(broker.port) as run:
+    async with LocalBroker() as broker, running(broker.port) as run:
         broker.faults.oversize = True
         await eventually(lambda: broker.retained(f"{ROOT}/status"))
         response = f"{ROOT}/reply/me".encode()
         properties = b"\x08" + len(response).to_bytes(2, "big") + response
-        broker.publish(Publish(f"{ROOT}/command", b"jwt", 1, False, properties))
-        broker.publish(Publish(f"{ROOT}/command", b"kept", 1, True))
-        broker.publish(Publish(f"{ROOT}/command", b"x" * (MAX_COMMAND + 9), 1))
+        broker.publish(PublishPacket(f"{ROOT}/command", b"jwt", 1, False, properties))
+        broker.publish(PublishPacket(f"{ROOT}/command", b"kept", 1, True))
+        broker.publish(PublishPacket(f"{ROOT}/command", b"x" * (MAX_COMMAND + 9), 1))
         await eventually(lambda: len(run.told.commands) == 3)
         (topic, payload, about), (_, _, kept), (_, nothing, large) = run.told.commands
         assert (topic, payload, about.retain, about.response_topic) == (
@@ -174,10 +174,10 @@ async def test_commands_come_with_what_came_along() -> None:
 
 
 async def test_a_command_that_was_not_accepted_comes_again() -> None:
-    async with Broker() as broker, running(broker.port) as run:
+    async with LocalBroker() as broker, running(broker.port) as run:
         await eventually(lambda: broker.retained(f"{ROOT}/status"))
-        broker.publish(Publish(f"{ROOT}/command", b"one", 1))
-        broker.publish(Publish(f"{ROOT}/command", b"two", 1))
+        broker.publish(PublishPacket(f"{ROOT}/command", b"one", 1))
+        broker.publish(PublishPacket(f"{ROOT}/command", b"two", 1))
         await eventually(lambda: len(run.told.commands) == 2)
         run.told.commands[0][2].acknowledge()
         run.outbox.add(Stream.AUDIT)
@@ -210,7 +210,7 @@ async def test_cancelled_while_the_network_is_a_black_hole() -> None:
 
 
 async def test_cancelled_while_nobody_answers_the_connect() -> None:
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         broker.faults.mute = True
         async with running(broker.port) as run:
             await eventually(lambda: run.uplink.beat > 0)
@@ -218,7 +218,7 @@ async def test_cancelled_while_nobody_answers_the_connect() -> None:
 
 
 async def test_a_new_alarm_starts_an_attempt_at_once() -> None:
-    async with Broker() as broker, running(broker.port) as run:
+    async with LocalBroker() as broker, running(broker.port) as run:
         await eventually(lambda: broker.retained(f"{ROOT}/status"))
         await broker.stop()
         await eventually(lambda: not run.uplink.snapshot().connected)
@@ -234,7 +234,7 @@ async def test_a_fault_of_the_program_ends_the_task() -> None:
 
     outbox = Broken()
     outbox.add(Stream.ALARM)
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         with pytest.RaisesGroup(KeyError):
             async with running(broker.port, outbox) as run:
                 await asyncio.wait((run.task,), timeout=5.0)
@@ -249,7 +249,7 @@ async def test_the_password_is_asked_for_each_connection() -> None:
             raise FileNotFoundError(2, "no such file", "gw.pass")
         return f"word{len(asked)}"
 
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         told = Told()
         async with running(broker.port, told=told, username="gw", password=password):
             await eventually(lambda: broker.retained(f"{ROOT}/status"))
@@ -259,8 +259,8 @@ async def test_the_password_is_asked_for_each_connection() -> None:
 
 async def test_mqtt_3_1_1() -> None:
     outbox = filled(alarm=3, telemetry=20)
-    async with Broker() as broker, running(broker.port, outbox, protocol=4) as run:
+    async with LocalBroker() as broker, running(broker.port, outbox, protocol=4) as run:
         await eventually(lambda: not outbox.left and broker.retained(f"{ROOT}/status"))
-        broker.publish(Publish(f"{ROOT}/command", b"jwt", 1))
+        broker.publish(PublishPacket(f"{ROOT}/command", b"jwt", 1))
         await eventually(lambda: run.told.commands)
         assert broker.connects[0].version == 4

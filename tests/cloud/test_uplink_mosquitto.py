@@ -17,7 +17,7 @@ from gateway.cloud.mqtt.send_order import Limits
 from gateway.cloud.mqtt.types import TlsFiles
 from gateway.model import Stream
 from simulators import packets
-from simulators.packets import Publish
+from simulators.packets import PublishPacket
 from tests.cloud.memory_outbox import MemoryOutbox
 from tests.cloud.running import ROOT, eventually, running, sequences
 from tests.mosquitto import mosquitto
@@ -29,7 +29,7 @@ QUICK = Limits(retry_first=0.05, retry_quick=0.1, retry_last=0.2)
 class Heard:
     """What a subscriber got."""
 
-    messages: list[Publish] = field(default_factory=list)
+    messages: list[PublishPacket] = field(default_factory=list)
 
 
 @asynccontextmanager
@@ -41,7 +41,7 @@ async def listener(port: int) -> AsyncIterator[Heard]:
         async for message in client.messages:
             payload = message.payload
             assert isinstance(payload, bytes)
-            heard.messages.append(Publish(str(message.topic), payload, message.qos, bool(message.retain)))
+            heard.messages.append(PublishPacket(str(message.topic), payload, message.qos, bool(message.retain)))
 
     async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client:
         await client.subscribe("#", qos=1)

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.cloud.mqtt.send_order import Limits
 from gateway.model import Stream
 from simulators import packets
-from simulators.broker import Broker
+from simulators.broker import LocalBroker
 from simulators.proxy import Proxy
 from tests.cloud.memory_outbox import MemoryOutbox
 from tests.cloud.raw_broker import Raw, answer, raw_broker
@@ -37,8 +37,10 @@ def standing(count: int, **more: Any) -> dict[str, dict[str, Any]]:
 
 
 @asynccontextmanager
-async def thin(speed: int, outbox: MemoryOutbox, limits: Limits = IMPATIENT) -> AsyncIterator[tuple[Broker, Running]]:
-    async with Broker() as broker, Proxy(broker.port) as proxy:
+async def thin(
+    speed: int, outbox: MemoryOutbox, limits: Limits = IMPATIENT
+) -> AsyncIterator[tuple[LocalBroker, Running]]:
+    async with LocalBroker() as broker, Proxy(broker.port) as proxy:
         proxy.slow(speed)
         async with running(proxy.port, outbox, limits=limits) as run:
             yield broker, run

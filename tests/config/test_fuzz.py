@@ -13,7 +13,18 @@ from gateway.config.device import Device
 from gateway.config.load import load
 from gateway.config.points import Alarm, Point
 from gateway.config.shape import keys
-from gateway.config.site import Access, Camera, Gate, Http, Linkage, ModbusLine, Round, SiteFile, Store, Uplink
+from gateway.config.site import (
+    AccessEntry,
+    CameraEntry,
+    GateEntry,
+    Http,
+    LinkageEntry,
+    ModbusLine,
+    Round,
+    SiteFile,
+    StoreEntry,
+    UplinkEntry,
+)
 from gateway.config.source import read
 from gateway.config.units import Secret
 
@@ -56,7 +67,22 @@ def put(tree: Any, path: Steps, value: object) -> None:
 
 
 PROBLEM = re.compile(r"^.+:\d+:\d+: .*$")
-MODELS = (SiteFile, Uplink, ModbusLine, Device, Point, Alarm, Gate, Camera, Http, Access, Linkage, Round, Store, Secret)
+MODELS = (
+    SiteFile,
+    UplinkEntry,
+    ModbusLine,
+    Device,
+    Point,
+    Alarm,
+    GateEntry,
+    CameraEntry,
+    Http,
+    AccessEntry,
+    LinkageEntry,
+    Round,
+    StoreEntry,
+    Secret,
+)
 KEYS = st.sampled_from(
     [*sorted({key for model in MODELS for key in keys(model)}), "token", "between", "person", "a", "b"]
 )

@@ -6,7 +6,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from gateway.config.load import schema
-from gateway.config.reference import Entry, entries, entry_of, keys
+from gateway.config.reference import KeyReference, entries, entry_of, keys
 from gateway.config.source import read
 
 SCHEMAS = {kind: schema(kind) for kind in ("site", "profile")}
@@ -32,7 +32,7 @@ def test_every_example_may_be_written() -> None:
     wrong = []
     for root in SCHEMAS.values():
         for model, key, node in keys(root):
-            entry: Entry | None = entry_of(model, key)
+            entry: KeyReference | None = entry_of(model, key)
             assert entry is not None
             value: Any = read(f"key: {entry.example}\n".encode(), "example").tree["key"]
             judge = jsonschema.Draft202012Validator({**node, "$defs": root["$defs"]})

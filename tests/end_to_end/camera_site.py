@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from simulators.cameras.camera import VirtualCamera
-from simulators.cameras.model import Answer
+from simulators.cameras.model import PushAnswer
 from simulators.cloud import Event
 from tests.drivers.anpr.pushing import connected, push
 from tests.end_to_end.compound import HEAD, SMOKE, Compound, compound
@@ -99,7 +99,7 @@ class CameraSite:
             heard = [event["data"] for event in self.it.cloud.of("access")]
             raise AssertionError(f"{name}: {self.moved(name)}, {heard}") from error
 
-    async def sees(self, name: str, plate: str | None, **more: Any) -> Answer:
+    async def sees(self, name: str, plate: str | None, **more: Any) -> PushAnswer:
         """A car before a camera, and the answer that the camera was waiting for."""
         return await self.camera(name).sees(plate, **more)
 

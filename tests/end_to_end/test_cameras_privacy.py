@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from simulators.cameras.model import Answer
+from simulators.cameras.model import PushAnswer
 from tests.drivers.anpr.pushing import connected
 from tests.end_to_end.camera_site import BLOCKED, LISTED, UNLISTED, CameraSite, camera_site, site_text
 from tests.end_to_end.process import running
@@ -39,7 +39,7 @@ async def everything(site: CameraSite) -> None:
     it = site.it
     for name in ("hik", "vz", "any", "dahua"):
         for plate in USED:
-            answer: Answer = await site.sees(name, plate)
+            answer: PushAnswer = await site.sees(name, plate)
             assert answer.right
     site.camera("pulled").see(LISTED)
     for body in (

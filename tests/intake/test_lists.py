@@ -23,15 +23,15 @@ from gateway.intake.lists import LISTS, PlateLists
 from gateway.model import Input, Instant, ListReady, OwnHealth, Passage, Perform
 from gateway.settings.types import ListSettings
 from gateway.site.list_file import MAGIC, decode, encode, file_name, peek
-from gateway.site.lists import ALWAYS, KINDS, Entry, PlateList, make
+from gateway.site.lists import ALWAYS, KINDS, ListEntry, PlateList, make
 
 GATES = frozenset({"north-in", "north-out"})
 CSV = "plate,kind,from,until,gates,note\n鄂A12345,resident,,,,3-2-501\n鄂A54321,visitor,2026-11-22,,north-in,\n"
 ENTRIES = (
-    Entry("鄂A12345", "resident", note="3-2-501"),
-    Entry("鄂A54321", "visitor", 1_795_305_600, ALWAYS, frozenset({"north-in"})),
-    Entry("鄂A54321", "blocked"),
-    Entry("WX123456789", "staff", note="too long for a column"),
+    ListEntry("鄂A12345", "resident", note="3-2-501"),
+    ListEntry("鄂A54321", "visitor", 1_795_305_600, ALWAYS, frozenset({"north-in"})),
+    ListEntry("鄂A54321", "blocked"),
+    ListEntry("WX123456789", "staff", note="too long for a column"),
 )
 
 
@@ -375,7 +375,7 @@ async def test_an_import_by_parts_from_somebody_on_site(house: House) -> None:
 async def test_what_was_imported_while_nobody_ran_is_told_once(house: House) -> None:
     await house.boot()
     folder = ListFolder(house.folder)
-    folder.save(make("residents", "x", [Entry("鄂E00001", "resident")]), folder.csv_of("residents"), "wang")
+    folder.save(make("residents", "x", [ListEntry("鄂E00001", "resident")]), folder.csv_of("residents"), "wang")
     (first,) = await house.boot()
     assert (first.by, plates(first)) == ("wang", {"鄂E00001"})
     (second,) = await house.boot()
@@ -426,7 +426,7 @@ HEAD = ("name", "version", "number", "csv", "by", "order", "rows", "notes", "sha
 @given(key=st.sampled_from(HEAD), value=ABSURD)
 def test_a_head_that_says_what_cannot_be_is_no_list(key: str, value: object) -> None:
     """Though its checksum is right: whoever can write the file can do that sum too."""
-    stored = make("residents", 1, [Entry("沪A12345", "resident", note="x"), Entry("沪A1234", "visitor")])
+    stored = make("residents", 1, [ListEntry("沪A12345", "resident", note="x"), ListEntry("沪A1234", "visitor")])
     data = encode(stored, 3, "abc")[len(MAGIC) : -16]
     head, _, body = data.partition(b"\n")
     changed = MAGIC + json.dumps({**json.loads(head), key: value}).encode() + b"\n" + body

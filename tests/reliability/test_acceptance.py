@@ -12,8 +12,8 @@ import pytest
 
 from gateway.cloud.journal.journal import Journal
 from gateway.model import Emit, Stream
-from simulators.broker import Broker
-from simulators.packets import Publish
+from simulators.broker import LocalBroker
+from simulators.packets import PublishPacket
 from simulators.proxy import Proxy
 from tests.cloud.journaling import Hands
 from tests.reliability.compound import world
@@ -46,12 +46,12 @@ async def rest_of(process: asyncio.subprocess.Process, child: Child) -> None:
 async def outage(folder: Path, count: int, how: str) -> str:
     """A third while the link is well, two thirds without it, a kill in the middle of those; the figures."""
     third = count // 3 // 20 * 20
-    seen: list[tuple[float, Publish]] = []
+    seen: list[tuple[float, PublishPacket]] = []
 
-    def note(message: Publish) -> None:
+    def note(message: PublishPacket) -> None:
         seen.append((time.monotonic(), message))
 
-    async with Broker() as broker, Proxy(broker.port) as proxy:
+    async with LocalBroker() as broker, Proxy(broker.port) as proxy:
         broker.faults.verdict = note
         process, child = await life(folder, proxy.port, 0, 10 * count)
         await child.until("accepted", 60.0, last=third - 1)
@@ -88,7 +88,7 @@ async def outage(folder: Path, count: int, how: str) -> str:
     )
 
 
-def judge(messages: list[Publish], accepted: dict[int, str]) -> int:
+def judge(messages: list[PublishPacket], accepted: dict[int, str]) -> int:
     """Each accepted record is there with its own time, in order, and repeats are those that were in flight."""
     told: dict[int, dict[str, Any]] = {}
     repeats: Counter[int] = Counter()
@@ -108,7 +108,7 @@ def judge(messages: list[Publish], accepted: dict[int, str]) -> int:
     return extra
 
 
-def is_live(message: Publish) -> bool:
+def is_live(message: PublishPacket) -> bool:
     return message.topic.endswith(("/alarm/active", "/alarm")) and b'"live"' in message.payload
 
 

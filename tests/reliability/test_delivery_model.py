@@ -30,9 +30,9 @@ from gateway.cloud.journal.journal import Journal
 from gateway.cloud.mqtt.send_order import Limits
 from gateway.cloud.mqtt.uplink import Uplink
 from gateway.model import Emit, Forget, Remember, Stream
-from simulators.broker import Broker
+from simulators.broker import LocalBroker
 from simulators.broker_faults import WITHHELD
-from simulators.packets import Publish
+from simulators.packets import PublishPacket
 from tests.cloud import running as uplinks
 
 LIMITS = Limits(answer=1.0, retry_first=0.05, retry_quick=0.2, retry_last=0.3)
@@ -59,7 +59,7 @@ class Delivery(RuleBasedStateMachine):
         self.payloads: dict[str, bytes] = {}
         self.read = 0
         self.broker_up = True
-        self.broker = Broker()
+        self.broker = LocalBroker()
         self.broker.faults.verdict = self._verdict
         self.runner.run(self.broker.start())
         self._live(self.folder / str(next(self.lives)))
@@ -90,7 +90,7 @@ class Delivery(RuleBasedStateMachine):
         self.end.set()
         self.runner.run(finished(self.life))
 
-    def _verdict(self, message: Publish) -> int | None:
+    def _verdict(self, message: PublishPacket) -> int | None:
         return next(
             (code for stream, code in self.refused.items() if message.topic == f"{uplinks.ROOT}/{stream}"), None
         )

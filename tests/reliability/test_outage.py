@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from gateway.model import Stream
-from simulators.broker import Broker
+from simulators.broker import LocalBroker
 from simulators.broker_faults import by_topic
-from simulators.packets import Publish
+from simulators.packets import PublishPacket
 from tests.reliability.backlog import A_SECOND, ROOT
 
 MEMORY = 20 << 20
@@ -41,10 +41,10 @@ class Child:
 
 async def outage(folder: Path, count: int, *, wrong_acl: bool) -> str:
     """Fill, reconnect, drain, compare; the figures."""
-    async with Broker() as broker:
-        seen: list[tuple[float, Publish]] = []
+    async with LocalBroker() as broker:
+        seen: list[tuple[float, PublishPacket]] = []
 
-        def note(message: Publish) -> int | None:
+        def note(message: PublishPacket) -> int | None:
             seen.append((time.monotonic(), message))
             return None
 
@@ -94,7 +94,7 @@ async def outage(folder: Path, count: int, *, wrong_acl: bool) -> str:
     )
 
 
-def complete(taken: list[Publish], count: int) -> None:
+def complete(taken: list[PublishPacket], count: int) -> None:
     """Each stream whole, in order, each number under one id."""
     first: dict[str, dict[int, str]] = {}
     for message in taken:

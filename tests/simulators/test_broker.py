@@ -16,9 +16,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from simulators import packets
-from simulators.broker import Broker
+from simulators.broker import LocalBroker
 from simulators.broker_faults import WITHHELD, by_topic
-from simulators.packets import PacketError, Publish
+from simulators.packets import PacketError, PublishPacket
 from tests.cloud.running import eventually
 
 V5 = aiomqtt.ProtocolVersion.V5
@@ -32,7 +32,7 @@ def properties(packet: int, **values: int) -> Properties:
 
 
 @asynccontextmanager
-async def client(broker: Broker, name: str, **options: object) -> AsyncIterator[aiomqtt.Client]:
+async def client(broker: LocalBroker, name: str, **options: object) -> AsyncIterator[aiomqtt.Client]:
     settings: dict[str, object] = {"identifier": name, "protocol": V5, "timeout": 5.0} | options
     async with aiomqtt.Client(broker.host, broker.port, **settings) as connected:  # type: ignore[arg-type]
         yield connected
@@ -45,7 +45,7 @@ async def next_message(connected: aiomqtt.Client) -> aiomqtt.Message:
 
 @pytest.mark.parametrize("protocol", [V5, aiomqtt.ProtocolVersion.V311])
 async def test_publish_subscribe_retained_and_wildcards(protocol: aiomqtt.ProtocolVersion) -> None:
-    async with Broker() as broker, client(broker, "a", protocol=protocol) as one, client(broker, "b") as two:
+    async with LocalBroker() as broker, client(broker, "a", protocol=protocol) as one, client(broker, "b") as two:
         await one.publish("x/y/z", b"kept", qos=1, retain=True)
         await two.subscribe("x/+/z", qos=1)
         message = await next_message(two)
@@ -66,7 +66,7 @@ async def test_publish_subscribe_retained_and_wildcards(protocol: aiomqtt.Protoc
 async def test_a_session_outlives_its_connection() -> None:
     lasting = properties(PacketTypes.CONNECT, SessionExpiryInterval=60)
     options = {"clean_start": False, "properties": lasting}
-    async with Broker() as broker, client(broker, "talker") as talker:
+    async with LocalBroker() as broker, client(broker, "talker") as talker:
         async with client(broker, "sleeper", **options) as sleeper:
             await sleeper.subscribe("news", qos=1)
         for n in range(5):
@@ -80,7 +80,7 @@ async def test_a_session_outlives_its_connection() -> None:
             assert (await next_message(sleeper)).payload == b"seen"
 
 
-async def die(broker: Broker, options: dict[str, object]) -> None:
+async def die(broker: LocalBroker, options: dict[str, object]) -> None:
     async with client(broker, "mortal", **options) as mortal:
         broker.reset()
         await next_message(mortal)
@@ -91,7 +91,7 @@ async def test_a_will_is_published_after_its_delay_and_not_if_the_client_is_back
     lasting = properties(PacketTypes.CONNECT, SessionExpiryInterval=60)
     will = aiomqtt.Will("status", b"off", 1, True, about)
     options = {"will": will, "clean_start": False, "properties": lasting}
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         for back in (True, False):
             with pytest.raises(aiomqtt.MqttError):
                 await die(broker, options)
@@ -106,7 +106,7 @@ async def test_a_will_is_published_after_its_delay_and_not_if_the_client_is_back
         assert broker.retained("polite") is None
 
 
-def paho(broker: Broker, codes: list[int], ended: threading.Event) -> Client:
+def paho(broker: LocalBroker, codes: list[int], ended: threading.Event) -> Client:
     """A connected client that notes the reason codes of its PUBACKs."""
     connected = Client(CallbackAPIVersion.VERSION2, "paho", protocol=MQTTProtocolVersion.MQTTv5)
     ready = threading.Event()
@@ -127,7 +127,7 @@ def paho(broker: Broker, codes: list[int], ended: threading.Event) -> Client:
 async def test_pubacks_as_demanded() -> None:
     codes: list[int] = []
     ended = threading.Event()
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         broker.faults.verdict = by_topic({"bad/#": 0x97, "void": WITHHELD})
         connected = await asyncio.to_thread(paho, broker, codes, ended)
         try:
@@ -145,7 +145,7 @@ async def test_pubacks_as_demanded() -> None:
 async def test_the_receive_maximum_and_the_packet_limit_are_kept() -> None:
     for kind, code in (("receive_maximum", 0x93), ("packet_limit", 0x95)):
         codes: list[int] = []
-        async with Broker() as broker:
+        async with LocalBroker() as broker:
             broker.faults.receive_maximum = 2 if kind == "receive_maximum" else None
             broker.faults.packet_limit = 100 if kind == "packet_limit" else None
             broker.faults.verdict = by_topic({"#": WITHHELD})
@@ -162,7 +162,7 @@ async def test_the_receive_maximum_and_the_packet_limit_are_kept() -> None:
 
 async def test_the_newer_connection_takes_over() -> None:
     codes: list[int] = []
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         connected = await asyncio.to_thread(paho, broker, codes, threading.Event())
         try:
             connected._reconnect_on_failure = False  # noqa: SLF001  # or it would take over in its turn
@@ -174,7 +174,7 @@ async def test_the_newer_connection_takes_over() -> None:
 
 
 async def test_a_connect_is_refused_with_the_code_demanded() -> None:
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         broker.faults.refuse = 0x86
         with pytest.raises(aiomqtt.MqttError, match="Bad user name or password"):
             async with client(broker, "a"):
@@ -182,7 +182,7 @@ async def test_a_connect_is_refused_with_the_code_demanded() -> None:
 
 
 async def test_it_starts_again_on_the_same_port() -> None:
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         port = broker.port
         await broker.stop()
         with pytest.raises(ConnectionRefusedError):
@@ -194,7 +194,7 @@ async def test_it_starts_again_on_the_same_port() -> None:
 
 
 async def test_garbage_ends_the_connection_only() -> None:
-    async with Broker() as broker:
+    async with LocalBroker() as broker:
         for garbage in (
             b"\x10\xff\xff\xff\xff",
             b"GET / HTTP/1.1\r\n\r\n",
@@ -229,7 +229,7 @@ def test_no_bytes_upset_the_parsers(body: bytes) -> None:
 
 @given(st.text(st.characters(exclude_characters="\0+#", exclude_categories=["Cs"]), min_size=1), st.binary())
 def test_a_message_survives_the_wire(topic: str, payload: bytes) -> None:
-    message = Publish(topic, payload, 1, True, b"\x01\x01", 7)
+    message = PublishPacket(topic, payload, 1, True, b"\x01\x01", 7)
     for version in (4, 5):
         whole = packets.publish(message, version)
         found = packets.split(whole + b"rest", 1 << 20)
@@ -237,7 +237,7 @@ def test_a_message_survives_the_wire(topic: str, payload: bytes) -> None:
         first, body, size = found
         assert size == len(whole)
         again = packets.parse_publish(first & 0x0F, body, version)
-        assert again == (message if version == 5 else Publish(topic, payload, 1, True, b"", 7))
+        assert again == (message if version == 5 else PublishPacket(topic, payload, 1, True, b"", 7))
 
 
 @pytest.mark.parametrize(

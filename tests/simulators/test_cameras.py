@@ -12,7 +12,7 @@ from drivers.anpr.makers import parse
 from simulators.cameras.camera import VirtualCamera
 from simulators.cameras.logins import Logins
 from simulators.cameras.makers import MAKERS
-from simulators.cameras.model import Answer, OpenedItself, RelayOrder
+from simulators.cameras.model import OpenedItself, PushAnswer, RelayOrder
 from tests.simulators.desk import EAST, NORTH, SOUTH, Desk, How, quick
 
 PUSHERS = ["hikvision", "dahua", "vzenith", "uniview", "gat1400", "platerecognizer", "generic"]
@@ -322,7 +322,7 @@ async def test_an_answer_moves_the_cameras_own_relay() -> None:
         (b'{"status": "ok"}', []),
         (b"none", []),
     ):
-        told = Answer(answer.post, 200, body, 0.1, right=True)
+        told = PushAnswer(answer.post, 200, body, 0.1, right=True)
         assert list(maker.orders(told)) == orders
 
 

@@ -13,7 +13,7 @@ from simulators.cameras.hikvision import Hikvision
 from simulators.cameras.jpeg import jpeg
 from simulators.cameras.maker import Maker
 from simulators.cameras.makers import MAKERS
-from simulators.cameras.model import CameraSetup, Sight, Turn
+from simulators.cameras.model import CameraSetup, CarSight, Turn
 
 EAST = 28_800.0
 SETTINGS = CameraSettings(EAST)
@@ -43,8 +43,8 @@ PLATES = st.one_of(
 def sight(
     direction: Turn = "forward", plate: str | None = "鄂A12345", *, confidence: float = 88.0,
     colour: str | None = "blue", number: int = 7, at: float = 1_795_305_601.25,
-) -> Sight:  # fmt: skip
-    return Sight(number, plate, confidence, direction, colour, at, PLATE, SCENE)
+) -> CarSight:  # fmt: skip
+    return CarSight(number, plate, confidence, direction, colour, at, PLATE, SCENE)
 
 
 SIGHTS = st.builds(
@@ -62,7 +62,7 @@ def maker(driver: str, variant: str = "") -> Maker:
     return MAKERS[driver](CameraSetup("lpr-north", driver, variant=variant, utc_offset=EAST))
 
 
-def pushed(sender: Maker, one: Sight, *, history: bool = False) -> Capture:
+def pushed(sender: Maker, one: CarSight, *, history: bool = False) -> Capture:
     post = sender.push(one, history=history, opened=False)
     (capture,) = parse(sender.setup.driver, post.body, post.content_type, post.path, SETTINGS).captures
     return capture
@@ -70,7 +70,7 @@ def pushed(sender: Maker, one: Sight, *, history: bool = False) -> Capture:
 
 @pytest.mark.parametrize(("driver", "variant"), PUSHERS)
 @given(one=SIGHTS, history=st.booleans())
-def test_a_push_says_what_was_seen(driver: str, variant: str, one: Sight, *, history: bool) -> None:
+def test_a_push_says_what_was_seen(driver: str, variant: str, one: CarSight, *, history: bool) -> None:
     sender = maker(driver, variant)
 
     capture = pushed(sender, one, history=history)

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.load import load as load_site
 from gateway.errors import ConfigError
-from simulators.scenario import Scenario, Step, load, misfits, play
+from simulators.scenario import Scenario, ScenarioStep, load, misfits, play
 from simulators.site import VirtualSite
 from tests.simulators.sites import bus_site
 
@@ -113,6 +113,6 @@ def test_shipped_scenarios_fit_the_example(path: Path) -> None:
 
 
 def test_steps_can_be_made_without_a_file() -> None:
-    scenario = Scenario("made", (Step(0.0, 1, set={"one.v0": 1}), Step(1.0, 2, line_down=("bus",))))
+    scenario = Scenario("made", (ScenarioStep(0.0, 1, set={"one.v0": 1}), ScenarioStep(1.0, 2, line_down=("bus",))))
 
     assert misfits(VirtualSite(bus_site()), scenario) == []

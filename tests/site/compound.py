@@ -39,7 +39,7 @@ from gateway.model import (
     Tick,
     Value,
 )
-from gateway.site.lists import Entry, make
+from gateway.site.lists import ListEntry, make
 from gateway.site.settings import (
     AccessSettings,
     AnnunciatorSettings,
@@ -405,7 +405,7 @@ class Compound:
         told = {"direction": direction, "confidence": confidence, "seen": at.wall - 0.3, "seen_firm": True, **more}
         self.feed(Passage(camera, plate, at, key or f"k{self.count}", **told))
 
-    def listed(self, *entries: Entry, version: int = 1, by: str = "store") -> None:
+    def listed(self, *entries: ListEntry, version: int = 1, by: str = "store") -> None:
         """The list `residents` comes into force."""
         self.feed(ListReady("residents", make("residents", version, entries), by, "", "", self.instant()))
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.model import Way
-from gateway.site.access import Sight, decide
-from gateway.site.lists import Entry, Lists, make
+from gateway.site.access import PlateSeen, decide
+from gateway.site.lists import ListEntry, Lists, make
 from gateway.site.plates import CONFUSABLE, PROVINCES, classify, normalise
 from gateway.site.settings import AccessSettings, Rule
 
@@ -20,19 +20,19 @@ GATE = "north-in"
 LETTERS = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 
-def lists(*entries: Entry) -> Lists:
+def lists(*entries: ListEntry) -> Lists:
     return Lists([make("residents", 1, entries)])
 
 
-def listed(plate: str, kind: str = "resident", **more: object) -> Entry:
-    return Entry(normalise(plate), kind, **more)  # type: ignore[arg-type]
+def listed(plate: str, kind: str = "resident", **more: object) -> ListEntry:
+    return ListEntry(normalise(plate), kind, **more)  # type: ignore[arg-type]
 
 
-def sight(plate: str | None, confidence: float | None = 95, way: Way | None = "in", **more: object) -> Sight:
-    return replace(Sight(classify(plate), confidence, way, GATE, WALL), **more)  # type: ignore[arg-type]
+def sight(plate: str | None, confidence: float | None = 95, way: Way | None = "in", **more: object) -> PlateSeen:
+    return replace(PlateSeen(classify(plate), confidence, way, GATE, WALL), **more)  # type: ignore[arg-type]
 
 
-def reason(one: Sight, *entries: Entry, rules: AccessSettings = RULES) -> tuple[str, str]:
+def reason(one: PlateSeen, *entries: ListEntry, rules: AccessSettings = RULES) -> tuple[str, str]:
     found = decide(one, lists(*entries), rules)
     return found.decision, found.reason
 
@@ -165,7 +165,7 @@ confidences = st.none() | st.floats(0, 100)
 
 
 @st.composite
-def neighbourhoods(draw: st.DrawFn) -> tuple[str, list[Entry]]:
+def neighbourhoods(draw: st.DrawFn) -> tuple[str, list[ListEntry]]:
     """A plate, and a list in which it, and others a character away, may stand."""
     plate = draw(plates)
     entries = []
@@ -184,7 +184,7 @@ def neighbourhoods(draw: st.DrawFn) -> tuple[str, list[Entry]]:
 @given(neighbourhoods(), confidences, ways, st.booleans())
 @settings(max_examples=500)
 def test_decisions_repeat_and_explain_themselves(
-    near: tuple[str, list[Entry]], confidence: float | None, way: Way | None, held: bool
+    near: tuple[str, list[ListEntry]], confidence: float | None, way: Way | None, held: bool
 ) -> None:
     plate, entries = near
     one = sight(plate, confidence, way)
@@ -217,7 +217,7 @@ def test_decisions_repeat_and_explain_themselves(
 def test_a_hundred_thousand_plates_decide_in_a_millisecond() -> None:
     chance = random.Random(1)  # noqa: S311 - repeatable on purpose
     many = {"京" + "".join(chance.choice(LETTERS[10:]) + "".join(chance.choices(LETTERS, k=5))) for _ in range(100_000)}
-    big = Lists([make("residents", 1, [Entry(plate, "resident") for plate in many])])
+    big = Lists([make("residents", 1, [ListEntry(plate, "resident") for plate in many])])
     seen = [sight(chance.choice("京沪浙") + "A" + "".join(chance.choices(LETTERS, k=5))) for _ in range(500)]
     begun = time.process_time()
     for one in seen:

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.masks import masked, without_plates
 from gateway.model import Command, ListReady, Performed, Person, Remember
-from gateway.site.lists import Entry, make
+from gateway.site.lists import ListEntry, make
 from gateway.site.settings import AccessSettings
 from tests.site.compound import ALL, CAMERAS, Compound, yard
 
@@ -16,7 +16,9 @@ MAY = ALL | {"access.update", "access.forget", "access.export", "access.presence
 
 def compound() -> Compound:
     site = Compound(yard(access=AccessSettings(cameras=CAMERAS)))
-    site.listed(Entry(PLATE, "resident", gates=frozenset({"south"}), note="3-2-501"), Entry("沪A54321", "visitor"))
+    site.listed(
+        ListEntry(PLATE, "resident", gates=frozenset({"south"}), note="3-2-501"), ListEntry("沪A54321", "visitor")
+    )
     site.wait(1)
     return site
 
@@ -37,7 +39,7 @@ def test_an_update_is_answered_when_it_is_in_force() -> None:
     (order,) = site.performs
     assert (order.cmd, order.by, order.args["drop"]) == ("access.update", "li", [PLATE])
     assert site.replies == []
-    new = make("residents", 2, [Entry("沪A54321", "visitor")])
+    new = make("residents", 2, [ListEntry("沪A54321", "visitor")])
     site.feed(ListReady("residents", new, "li", order.order, "", site.instant()))
     site.see("lpr-south", PLATE)
     assert site.told("access.denied"), "it is in force before it is answered"

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from gateway.model import Json
 from gateway.site import list_update
-from gateway.site.list_csv import COLUMNS, PROBLEMS, BadEntry, Problem, entry_reader, fingerprint, read
-from gateway.site.list_update import ENTRIES, PARTS, PATIENCE, UNDER_WAY, Change, Refusal, Updates, Waiting
-from gateway.site.lists import ALWAYS, Entry, Lists, changed, make, pack, unpack
+from gateway.site.list_csv import COLUMNS, PROBLEMS, BadEntry, RowProblem, entry_reader, fingerprint, read
+from gateway.site.list_update import ENTRIES, PARTS, PATIENCE, UNDER_WAY, ListChange, Refusal, Updates, Waiting
+from gateway.site.lists import ALWAYS, ListEntry, Lists, changed, make, pack, unpack
 from gateway.site.plates import PROVINCES, normalise, spellings
 
 CHINA = timezone(timedelta(hours=8))
@@ -47,13 +47,13 @@ WX1234A,staff,2026-11-22T08:00:00+08:00,2026-11-22T09:00:00Z,north-in,
 鄂A12345,blocked,,2026-12-31,,
 """
     found = read("residents", text.encode(), CHINA, GATES)
-    assert found.problems == (Problem(6, "plate", "fits no kind of plate", warning=True),)
+    assert found.problems == (RowProblem(6, "plate", "fits no kind of plate", warning=True),)
     assert found.list is not None
     assert found.list.version == fingerprint(text.encode())
     assert len(found.list) == 4
     both = frozenset(GATES)
     assert found.list.find("鄂A01234") == (
-        Entry("鄂A01234", "visitor", at(2026, 11, 22), at(2026, 11, 24), both, "Li, plumber"),
+        ListEntry("鄂A01234", "visitor", at(2026, 11, 22), at(2026, 11, 24), both, "Li, plumber"),
     )
     assert {entry.kind for entry in found.list.find("鄂A12345")} == {"resident", "blocked"}
     (foreign,) = found.list.find("WX1234A")
@@ -146,7 +146,7 @@ def test_any_bytes_are_a_list_or_mistakes(raw: bytes, text: str) -> None:
 # ---- the list itself ------------------------------------------------------------------------------
 
 entries = st.builds(
-    Entry,
+    ListEntry,
     st.one_of(
         st.builds(
             lambda p, s: normalise(f"{p}A{s}"),
@@ -164,7 +164,7 @@ entries = st.builds(
 
 
 @given(st.lists(entries, max_size=40), st.lists(entries, max_size=10), st.integers(0, 3))
-def test_a_list_holds_what_was_put_into_it(rows: list[Entry], put: list[Entry], drops: int) -> None:
+def test_a_list_holds_what_was_put_into_it(rows: list[ListEntry], put: list[ListEntry], drops: int) -> None:
     old = make("x", 1, rows)
     assert sorted(old, key=repr) == sorted(rows, key=repr)
     assert len(old) == len(rows)
@@ -181,7 +181,7 @@ def test_a_list_holds_what_was_put_into_it(rows: list[Entry], put: list[Entry], 
 
 
 @given(st.lists(entries, max_size=30), entries)
-def test_near_finds_what_a_search_of_all_lines_finds(rows: list[Entry], seen: Entry) -> None:
+def test_near_finds_what_a_search_of_all_lines_finds(rows: list[ListEntry], seen: ListEntry) -> None:
     lists = Lists([make("a", 1, rows[::2]), make("b", 1, rows[1::2])])
     slow = {one.plate for one in rows if one.plate in spellings(seen.plate)}
     assert set(lists.near(seen.plate)) <= slow
@@ -199,8 +199,8 @@ def test_packing_loses_nothing(plate: str) -> None:
 
 
 def test_lists_are_replaced_by_name() -> None:
-    lists = Lists([make("a", 1, [Entry("京A12345", "resident")])])
-    more = lists.replaced(make("b", 1, [Entry("京A12345", "blocked")]))
+    lists = Lists([make("a", 1, [ListEntry("京A12345", "resident")])])
+    more = lists.replaced(make("b", 1, [ListEntry("京A12345", "blocked")]))
     assert [(name, one.kind) for name, one in more.find("京A12345")] == [("a", "resident"), ("b", "blocked")]
     again = more.replaced(make("a", 2, []))
     assert [one.version for one in again.lists] == [2, 1]
@@ -261,10 +261,10 @@ def test_an_update_in_one_part() -> None:
         "note": "x",
     }
     taken = updates().take({"list": "a", "version": "v2", "base": "v1", "put": [entry], "drop": ["京A·99999"]}, "v1")
-    assert isinstance(taken, Change)
+    assert isinstance(taken, ListChange)
     assert (taken.list, taken.version, taken.full, taken.drop) == ("a", "v2", False, ("京A99999",))
-    assert [*taken.put] == [Entry("京A10345", "visitor", at(2026, 11, 22), ALWAYS, frozenset({"north-in"}), "x")]
-    old = make("a", "v1", [Entry("京A99999", "resident"), Entry("京A88888", "resident")])
+    assert [*taken.put] == [ListEntry("京A10345", "visitor", at(2026, 11, 22), ALWAYS, frozenset({"north-in"}), "x")]
+    old = make("a", "v1", [ListEntry("京A99999", "resident"), ListEntry("京A88888", "resident")])
     assert {one.plate for one in taken.apply(old)} == {"京A10345", "京A88888"}
 
 
@@ -275,7 +275,7 @@ def test_parts_in_any_order_and_twice_count_once_all_are_there() -> None:
     assert house.take(third, 1) == Waiting(2)
     assert house.take(first, 1) == Waiting(1)
     taken = house.take(second, 1)
-    assert isinstance(taken, Change)
+    assert isinstance(taken, ListChange)
     assert [one.plate for one in taken.put] == ["京A12341", "京A12342", "京A12343"]
     assert house.take(second, 1) == Waiting(2)
 
@@ -284,8 +284,8 @@ def test_a_full_update_needs_no_base_and_leaves_nothing_of_the_old() -> None:
     taken = updates().take(
         {"list": "a", "version": 9, "full": True, "put": [{"plate": "京A12345", "kind": "staff"}]}, 1
     )
-    assert isinstance(taken, Change)
-    assert [one.plate for one in taken.apply(make("a", 1, [Entry("京A1", "resident")]))] == ["京A12345"]
+    assert isinstance(taken, ListChange)
+    assert [one.plate for one in taken.apply(make("a", 1, [ListEntry("京A1", "resident")]))] == ["京A12345"]
     assert taken.apply(None).version == 9
 
 
@@ -297,7 +297,7 @@ def test_a_wrong_base_is_refused_with_the_version_held() -> None:
     assert refused.held == 7
     assert house.take(put("京A12346", part=2, parts=2), 1) == Waiting(1)
     assert isinstance(house.take(put("京A12346"), None), Refusal)
-    assert isinstance(house.take({"list": "new", "version": 1, "put": []}, None), Change)
+    assert isinstance(house.take({"list": "new", "version": 1, "put": []}, None), ListChange)
 
 
 def test_another_version_begins_anew() -> None:
@@ -305,7 +305,7 @@ def test_another_version_begins_anew() -> None:
     assert house.take(put("京A12345", part=1, parts=2), 1) == Waiting(1)
     assert house.take(put("京A12346", part=2, parts=2, version=3), 1) == Waiting(1)
     taken = house.take(put("京A12347", part=1, parts=2, version=3), 1)
-    assert isinstance(taken, Change)
+    assert isinstance(taken, ListChange)
     assert [one.plate for one in taken.put] == ["京A12347", "京A12346"]
 
 
@@ -314,7 +314,7 @@ def test_what_is_under_way_is_bounded() -> None:
     for number in range(UNDER_WAY + 1):
         assert house.take(put("京A12345", list=f"l{number}", part=1, parts=2), 1) == Waiting(1)
     assert house.take(put("京A12345", list="l0", part=2, parts=2), 1) == Waiting(1)
-    assert isinstance(house.take(put("京A12345", list=f"l{UNDER_WAY}", part=2, parts=2), 1), Change)
+    assert isinstance(house.take(put("京A12345", list=f"l{UNDER_WAY}", part=2, parts=2), 1), ListChange)
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ names = st.sampled_from(["list", "base", "version", "put", "drop", "full", "part
 
 @given(st.dictionaries(names, anything))
 def test_any_arguments(args: dict[str, Any]) -> None:
-    assert isinstance(updates().take(args, 1), Change | Waiting | Refusal)
+    assert isinstance(updates().take(args, 1), ListChange | Waiting | Refusal)
 
 
 def test_an_entry_names_its_mistake() -> None:
@@ -387,7 +387,7 @@ def test_a_change_without_parts_is_given_up() -> None:
     first: dict[str, Json] = {"list": "x", "version": 2, "full": True, "part": 1, "parts": 2}
     assert house.take(first, None, 10.0) == Waiting(1)
     assert house.take({**first, "part": 2}, None, 11.0 + PATIENCE) == Waiting(1)
-    assert isinstance(house.take(first, None, 12.0 + PATIENCE), Change)
+    assert isinstance(house.take(first, None, 12.0 + PATIENCE), ListChange)
 
 
 def test_a_header_of_a_million_columns_is_refused_at_once() -> None:

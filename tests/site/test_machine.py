@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from gateway.model import Command, Emit, Input, Instant, Json, Operate, Passage, Person, Refused, Remember, Value
-from gateway.site.lists import Entry
+from gateway.site.lists import ListEntry
 from gateway.site.settings import Ref
 from gateway.site.site import Site
 from tests.site.compound import ALL, CAMERAS, DEFAULT_ALLOW, Compound
@@ -30,8 +30,8 @@ GATES = {"north": ("board.do1", "board.do2"), "south": ("board.do3", "board.do3"
 SOUND = ("release/board.do5", "release/board.do6")
 LINKED = ("north", "south")
 LISTS = (
-    (Entry("沪A10001", "resident"), Entry("沪A10002", "visitor", gates=frozenset({"south"}))),
-    (Entry("沪A10001", "blocked"), Entry("沪A10002", "resident")),
+    (ListEntry("沪A10001", "resident"), ListEntry("沪A10002", "visitor", gates=frozenset({"south"}))),
+    (ListEntry("沪A10001", "blocked"), ListEntry("沪A10002", "resident")),
     (),
 )
 PLATES = ("沪A10001", "沪A10002", "沪A1000Z", "沪A10003", "沪A1234应急", None)

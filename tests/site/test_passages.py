@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.model import Instant, Json, Passage
 from gateway.site.access import Access, Decision, Taken
 from gateway.site.confidence import BACK_DOUBTED, BACK_SURE, Scale
-from gateway.site.lists import Entry, Lists, make
+from gateway.site.lists import ListEntry, Lists, make
 from gateway.site.presence import Presence
 from gateway.site.settings import CLOCK, SCALE, AccessSettings
 
@@ -19,18 +19,18 @@ GATE = "north-in"
 RULES = AccessSettings(cameras={"lpr": GATE, "exit": "north-out"})
 
 
-def listed(plate: str) -> Entry:
-    return Entry(plate, "resident")
+def listed(plate: str) -> ListEntry:
+    return ListEntry(plate, "resident")
 
 
-def lists(*entries: Entry) -> Lists:
+def lists(*entries: ListEntry) -> Lists:
     return Lists([make("residents", 1, entries)])
 
 
 class Gatehouse:
     """A camera, its gate and the list, in time."""
 
-    def __init__(self, *entries: Entry) -> None:
+    def __init__(self, *entries: ListEntry) -> None:
         self.entries = entries or (listed("京A12345"), listed("京B12345"))
         self.memory: dict[str, Json] = {}
         self.mono = 1000.0

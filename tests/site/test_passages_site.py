@@ -8,7 +8,7 @@ import pytest
 
 from gateway.contract.events import schemas
 from gateway.model import Emit, Json, ListReady, Passage, PictureRef, Remember
-from gateway.site.lists import Entry
+from gateway.site.lists import ListEntry
 from gateway.site.passages import LIFE, WAITING
 from gateway.site.settings import AccessSettings, Rule
 from tests.site.compound import CAMERAS, Compound, yard
@@ -23,7 +23,7 @@ FIELDS = {
 
 def compound(**access: Any) -> Compound:
     site = Compound(yard(access=AccessSettings(cameras=CAMERAS, **access)))
-    site.listed(Entry(RESIDENT, "resident"), Entry("沪B99999", "blocked"))
+    site.listed(ListEntry(RESIDENT, "resident"), ListEntry("沪B99999", "blocked"))
     site.wait(1)
     return site
 
@@ -120,7 +120,7 @@ def test_a_camera_without_a_gate_only_tells() -> None:
 
 def test_two_cars_at_once_are_one_pulse_and_two_passages() -> None:
     site = compound()
-    site.listed(Entry(RESIDENT, "resident"), Entry("沪A54321", "visitor"), version=2)
+    site.listed(ListEntry(RESIDENT, "resident"), ListEntry("沪A54321", "visitor"), version=2)
     site.see("lpr-south", RESIDENT)
     site.see("lpr-exit", "沪A54321")
     site.wait(0.1)
@@ -169,7 +169,7 @@ def test_a_kind_of_plate_by_itself_opens_six_times_an_hour_and_then_needs_a_pers
     assert site.person("gate.open", gate="south", passage=last(site)["passage"])["ok"], "a person lets it in"
     site.wait(10)
     assert site.writes("board.do3").count(True) == 7
-    site.listed(Entry("沪A1099警", "resident"), version=2)
+    site.listed(ListEntry("沪A1099警", "resident"), version=2)
     assert police(site, 99) == ("opened", "special"), "a list lets it in as ever"
     assert police(site, 100, "lpr-north") == ("opened", "special"), "another gate has its own"
     site.wait(3600)
@@ -274,7 +274,7 @@ def test_a_crash_with_an_order_under_way_moves_nothing_twice(lose: bool) -> None
     site.see("lpr-south", RESIDENT, key="one")
     site.crash(lose=lose)
     site.commits = True
-    site.listed(Entry(RESIDENT, "resident"))
+    site.listed(ListEntry(RESIDENT, "resident"))
     site.wait(1)
     assert not any(site.writes("board.do3")), "its order died with the process"
     told = [event.data["opened_at"] for event in passages(site)]
@@ -293,7 +293,7 @@ def test_a_crash_after_the_pulse_moves_nothing_twice() -> None:
     site.wait(2)
     for _ in range(3):
         site.crash()
-        site.listed(Entry(RESIDENT, "resident"))
+        site.listed(ListEntry(RESIDENT, "resident"))
         site.see("lpr-south", RESIDENT, key="one")
         site.wait(2)
     assert site.writes("board.do3").count(True) == 1
@@ -382,7 +382,7 @@ def test_every_event_is_as_the_contract_says() -> None:
         site.see("lpr-yard", plate, seen=4e12)
         site.wait(3)
     site.person("access.who", role="steward")
-    site.listed(Entry(RESIDENT, "staff"), version=9, by="file")
+    site.listed(ListEntry(RESIDENT, "staff"), version=9, by="file")
     known = schemas()
     told = [event for event in site.events if event.type.startswith(("access.", "gate.", "person.", "command."))]
     assert {event.type for event in told} >= {"access.passage", "access.denied", "gate.opened", "person.viewed"}
@@ -411,7 +411,7 @@ def test_a_guard_lets_a_denied_car_in_by_one_press() -> None:
 def test_a_list_that_changed_stands_in_the_audit_and_one_that_stands_as_stored_does_not() -> None:
     site = compound()
     assert site.told("command.done") == []
-    site.listed(Entry("沪A77777", "visitor"), version=2, by="file")
+    site.listed(ListEntry("沪A77777", "visitor"), version=2, by="file")
     (done,) = site.told("command.done")
     assert (done.data["cmd"], done.data["sub"], done.data["args"]) == (
         "access.update", "file", {"list": "residents", "version": 2, "lines": 1},
@@ -426,7 +426,7 @@ def test_a_list_that_changed_stands_in_the_audit_and_one_that_stands_as_stored_d
 
 def test_windows_are_judged_by_the_time_that_is_given() -> None:
     site = compound()
-    site.listed(Entry(RESIDENT, "visitor", int(EPOCH), int(EPOCH) + 100), version=2)
+    site.listed(ListEntry(RESIDENT, "visitor", int(EPOCH), int(EPOCH) + 100), version=2)
     site.see("lpr-south", RESIDENT)
     site.wait(2)
     assert last(site)["decision"] == "opened"

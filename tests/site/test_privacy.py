@@ -12,7 +12,7 @@ import pytest
 from gateway import log
 from gateway.log import Style, logger
 from gateway.runtime.poison import Poison
-from gateway.site.lists import Entry
+from gateway.site.lists import ListEntry
 from gateway.site.plates import PROVINCES
 from gateway.site.settings import AccessSettings
 from tests.site.compound import ALL, CAMERAS, Compound, yard
@@ -67,7 +67,7 @@ def test_what_is_kept_for_long_has_no_plate(tmp_path: Path) -> None:
     site = Compound(yard(access=AccessSettings(cameras=CAMERAS)))
     may = ALL | {"access.update", "access.forget", "access.export", "access.presence"}
     told = [f"沪{chance.choice('ABC')}{chance.randrange(10_000, 99_999)}" for _ in range(60)]
-    site.listed(*(Entry(plate, "resident") for plate in told[:30]), by="file")
+    site.listed(*(ListEntry(plate, "resident") for plate in told[:30]), by="file")
     poison = Poison(tmp_path / "poison", "1")
     for number, plate in enumerate(told):
         site.see(chance.choice(sorted(CAMERAS)), plate)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.technician.trace import Exchange, Piece, crc16, exchanges
+from gateway.technician.trace import Piece, TracedExchange, crc16, exchanges
 from gateway.technician.wiring import Sign, count, diagnose
 
 NAMES = {1: "one", 2: "two", 3: "three"}
@@ -22,7 +22,7 @@ def answered(unit: int, words: int = 1) -> bytes:
     return rtu(unit, 3, 2 * words, *range(2 * words))
 
 
-def talk(*rounds: tuple[bytes, bytes]) -> list[Exchange]:
+def talk(*rounds: tuple[bytes, bytes]) -> list[TracedExchange]:
     pieces: list[Piece] = []
     for request, received in rounds:
         pieces.append((">", float(len(pieces)), request))

@@ -19,7 +19,7 @@ from drivers.anpr.doors import Camera
 from gateway.clock import Clock
 from gateway.model import Passage, Way
 from gateway.site.access import Access, Decision
-from gateway.site.lists import Entry, Lists, make
+from gateway.site.lists import ListEntry, Lists, make
 from gateway.site.settings import AccessSettings
 from tests.drivers.anpr.pushing import Said, Taker, camera, connected, listening, push
 
@@ -104,7 +104,7 @@ NO_PLATE = {"hik-unlicensed-words.body", "dahua-unlicensed.body", "gat-noplate-w
 
 def decided(passage: Passage) -> tuple[Decision, Passage]:
     """What the site decides about a passage that is the first of its camera."""
-    site = Access(AccessSettings(cameras={"c1": "gate"}), Lists([make("residents", 1, [Entry(PLATE, "resident")])]))
+    site = Access(AccessSettings(cameras={"c1": "gate"}), Lists([make("residents", 1, [ListEntry(PLATE, "resident")])]))
     now = Clock().now()
     taken = site.take(passage, now.wall)
     assert taken.decision is not None
@@ -348,7 +348,7 @@ async def test_blanks_that_makers_place_cost_no_plate(driver: str, padded: str) 
     async with listening([camera(driver)], take) as listener:
         assert (await push(listener.port, "/cameras/c1", json.dumps(bodies[driver]).encode(), JSON)).status == 200
     (one,) = take.pushes
-    site = Access(AccessSettings(cameras={"c1": "gate"}), Lists([make("residents", 1, [Entry(PLATE, "resident")])]))
+    site = Access(AccessSettings(cameras={"c1": "gate"}), Lists([make("residents", 1, [ListEntry(PLATE, "resident")])]))
     decision = site.take(one.passage, time.time()).decision
     assert decision is not None
     assert (decision.decision, decision.reason) == ("opened", "listed")

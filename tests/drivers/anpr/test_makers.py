@@ -10,7 +10,7 @@ from drivers.anpr.makers import parse
 from drivers.anpr.tally import Tally
 from gateway.model import Instant, Passage
 from gateway.site.access import Access
-from gateway.site.lists import Entry, Lists, make
+from gateway.site.lists import ListEntry, Lists, make
 from gateway.site.plates import classify
 from gateway.site.settings import AccessSettings
 
@@ -149,7 +149,7 @@ def three(plate: str) -> Passage:
 def test_each_plate_of_a_car_with_several_is_tried(
     plate: str, decision: str, reason: str, taken_for: str | None
 ) -> None:
-    listed = (Entry(PLATE, "resident"), Entry("粤Z1234港", "blocked"))
+    listed = (ListEntry(PLATE, "resident"), ListEntry("粤Z1234港", "blocked"))
     site = Access(AccessSettings(cameras={"c1": "gate"}), Lists([make("residents", 1, listed)]))
     passage = three(plate)
     assert passage.plate_raw == plate

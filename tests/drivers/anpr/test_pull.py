@@ -15,7 +15,7 @@ from aiohttp import web
 from drivers.anpr import dahua, hikvision, pull
 from drivers.anpr.joining import JOIN_WITHIN
 from drivers.anpr.pull import SOURCES, Puller
-from drivers.pictures.account import REFUSALS, Account, Login
+from drivers.pictures.account import REFUSALS, CameraSession, Login
 from gateway.clock import Clock
 from gateway.errors import ConfigError
 from tests.drivers.anpr.case import CASES
@@ -100,7 +100,7 @@ async def pulling(
         server.pages.setdefault(target.partition("?")[0], stream.page)
     server.pages.setdefault(hikvision.PLATES.format(channel=channel or 1), stream.query)
     async with serving(server):
-        account = Account(Login("c1", server.address, USER, lambda: PASSWORD))
+        account = CameraSession(Login("c1", server.address, USER, lambda: PASSWORD))
         puller = Puller(
             camera(driver, address=server.address, channel=channel), account, take, Clock(), rng=CHANCE,
             tell=lambda _, well, why: told.append((well, why)),
@@ -252,7 +252,7 @@ async def test_a_camera_that_comes_later_is_found(monkeypatch: pytest.MonkeyPatc
     async with serving(server):
         port = server.port
     take = Taker()
-    asks = Account(Login("c1", f"127.0.0.1:{port}", USER, lambda: PASSWORD))
+    asks = CameraSession(Login("c1", f"127.0.0.1:{port}", USER, lambda: PASSWORD))
     puller = Puller(camera("hikvision"), asks, take, Clock(), rng=CHANCE)
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         task = group.create_task(puller.run(), name="pull")
@@ -308,7 +308,7 @@ async def test_a_stream_without_parts_is_left(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("driver", ["vzenith", "generic", "onvif"])
 async def test_other_makers_are_not_listened_to(driver: str) -> None:
     with pytest.raises(ConfigError, match="mode pull is for hikvision, dahua"):
-        Puller(camera(driver), Account(Login("c1", "127.0.0.1")), Taker(), Clock(), rng=CHANCE)
+        Puller(camera(driver), CameraSession(Login("c1", "127.0.0.1")), Taker(), Clock(), rng=CHANCE)
 
 
 PARTS = {
@@ -337,8 +337,8 @@ async def test_a_stream_that_floods_takes_no_long_turn_of_the_loop(driver: str, 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         puller = Puller(
-            camera(driver, address=f"127.0.0.1:{port}"), Account(Login("c1", f"127.0.0.1:{port}")), Taker(), Clock(),
-            rng=CHANCE,
+            camera(driver, address=f"127.0.0.1:{port}"), CameraSession(Login("c1", f"127.0.0.1:{port}")), Taker(),
+            Clock(), rng=CHANCE,
         )  # fmt: skip
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             task = group.create_task(puller.run(), name="pull")

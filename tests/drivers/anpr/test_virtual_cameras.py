@@ -11,7 +11,7 @@ from drivers.anpr.capture import CameraSettings
 from drivers.anpr.doors import Camera
 from drivers.anpr.pull import Puller
 from drivers.anpr.vzenith import Opening
-from drivers.pictures.account import REFUSALS, Account, Login
+from drivers.pictures.account import REFUSALS, CameraSession, Login
 from drivers.pictures.snapshot import Snapshots
 from gateway.clock import Clock
 from gateway.driver import Push
@@ -93,7 +93,7 @@ async def test_the_answer_moves_the_cameras_relay() -> None:
 async def pulled(car: VirtualCamera, password: str, take: Taker) -> AsyncIterator[Puller]:
     driver = car.setup.driver
     camera = Camera("c1", driver, car.address, CameraSettings(EAST, "in"))
-    account = Account(Login("c1", car.address, "admin", lambda: password))
+    account = CameraSession(Login("c1", car.address, "admin", lambda: password))
     puller = Puller(camera, account, take, Clock(), rng=CHANCE)
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         task = group.create_task(puller.run(), name="pull")
@@ -149,9 +149,9 @@ async def test_a_wrong_login_never_locks_the_camera(driver: str) -> None:
 @pytest.mark.parametrize("driver", ["hikvision", "dahua", "uniview", "onvif"])
 async def test_it_shows_its_picture(driver: str) -> None:
     async with VirtualCamera(setup(driver, mode=None, username="admin", password="pw"), "") as car:
-        account = Account(Login("c1", car.address, "admin", lambda: "pw"))
+        account = CameraSession(Login("c1", car.address, "admin", lambda: "pw"))
         assert (await Snapshots("c1", driver, account).take()).startswith(b"\xff\xd8\xff")
         assert car.wrong_logins == []
-        stranger = Account(Login("c1", car.address, "admin", lambda: "wrong"))
+        stranger = CameraSession(Login("c1", car.address, "admin", lambda: "wrong"))
         with pytest.raises(DeviceRefused):
             await Snapshots("c1", driver, stranger).take()

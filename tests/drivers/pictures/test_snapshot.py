@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from drivers.pictures import snapshot as subject
-from drivers.pictures.account import REFUSALS, Account, Login
+from drivers.pictures.account import REFUSALS, CameraSession, Login
 from drivers.pictures.snapshot import Snapshots
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
 from tests.drivers.digest_camera import PASSWORD, USER, DigestCamera, serving
@@ -28,8 +28,8 @@ def saying(body: bytes = b"", status: int = 200, **headers: str) -> Callable[[we
     return page
 
 
-def account(camera: DigestCamera, password: str = PASSWORD) -> Account:
-    return Account(Login("yard", camera.address, USER, lambda: password, basic=True))
+def account(camera: DigestCamera, password: str = PASSWORD) -> CameraSession:
+    return CameraSession(Login("yard", camera.address, USER, lambda: password, basic=True))
 
 
 def snapshots(camera: DigestCamera, driver: str = "hikvision", url: str | None = None, **more: Any) -> Snapshots:
@@ -100,7 +100,7 @@ async def test_a_wrong_login_is_not_tried_again(scheme: str) -> None:
 async def test_the_password_is_not_given_in_clear_to_who_has_no_need_of_it(before: str) -> None:
     camera = DigestCamera({HIK: picture}, scheme=before or "basic")
     async with serving(camera):
-        asks = Account(Login("yard", camera.address, USER, lambda: PASSWORD, basic=bool(before)))
+        asks = CameraSession(Login("yard", camera.address, USER, lambda: PASSWORD, basic=bool(before)))
         mine = Snapshots("yard", "hikvision", asks)
         if before:
             assert await mine.take() == JPEG
@@ -115,7 +115,7 @@ async def test_another_password_unlocks() -> None:
     camera = DigestCamera({HIK: picture})
     passwords = ["wrong"]
     async with serving(camera):
-        asks = Account(Login("yard", camera.address, USER, lambda: passwords[-1]))
+        asks = CameraSession(Login("yard", camera.address, USER, lambda: passwords[-1]))
         mine = Snapshots("yard", "hikvision", asks)
         for _ in range(REFUSALS + 1):
             with pytest.raises(DeviceRefused):
@@ -144,7 +144,7 @@ async def test_a_right_login_forgives() -> None:
 async def test_without_a_login_none_is_tried() -> None:
     camera = DigestCamera({HIK: picture})
     async with serving(camera):
-        mine = Snapshots("yard", "hikvision", Account(Login("yard", camera.address)))
+        mine = Snapshots("yard", "hikvision", CameraSession(Login("yard", camera.address)))
         for _ in range(3):
             with pytest.raises(DeviceRefused, match="wants a login"):
                 await mine.take()
@@ -157,7 +157,7 @@ async def test_a_password_that_cannot_be_read() -> None:
 
     camera = DigestCamera({HIK: picture})
     async with serving(camera):
-        mine = Snapshots("yard", "hikvision", Account(Login("yard", camera.address, USER, unreadable)))
+        mine = Snapshots("yard", "hikvision", CameraSession(Login("yard", camera.address, USER, unreadable)))
         with pytest.raises(ConfigError, match="secret"):
             await mine.take()
 

@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from drivers.anpr.pull import Puller
-from drivers.pictures.account import Account, Login
+from drivers.pictures.account import CameraSession, Login
 from gateway.clock import Clock
 from gateway.driver import Push, Snapshot
 from gateway.errors import ConfigError, DeviceSilent, GatewayError, NotDone
@@ -307,7 +307,7 @@ async def test_a_camera_that_flaps_does_not_fill_the_log(written: io.StringIO) -
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         puller = Puller(
-            camera("hikvision", address=address), Account(Login("c1", address)), entrance.take, Clock(), rng=AtOnce(),
+            camera("hikvision", address=address), CameraSession(Login("c1", address)), entrance.take, Clock(), rng=AtOnce(),
             tell=entrance.tell,
         )  # fmt: skip
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:

@@ -307,8 +307,8 @@ async def test_a_camera_that_flaps_does_not_fill_the_log(written: io.StringIO) -
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         puller = Puller(
-            camera("hikvision", address=address), CameraSession(Login("c1", address)), entrance.take, Clock(), rng=AtOnce(),
-            tell=entrance.tell,
+            camera("hikvision", address=address), CameraSession(Login("c1", address)), entrance.take, Clock(),
+            rng=AtOnce(), tell=entrance.tell,
         )  # fmt: skip
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:
             task = group.create_task(puller.run(), name="pull")

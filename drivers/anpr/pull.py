@@ -78,7 +78,9 @@ class Source:
 
 
 _TEXT = 256 << 10
-"""Bytes of a part that is no picture; it is understood at once."""
+"""Bytes of a part that is no picture."""
+_AT_ONCE = 64 << 10
+"""Texts up to so many bytes are understood in the loop; larger ones beside it."""
 
 SOURCES: Mapping[str, Source] = {
     "hikvision": Source((hikvision.ALERT_STREAM,), hikvision.part, 45.0, keeps=True),
@@ -205,7 +207,7 @@ class Puller:
         while True:
             begun = loop.time()
             parts = stream.feed(data, _STEPS)
-            done = [self._understood(joiner, part) for part in parts]
+            done = [await self._understood(joiner, part) for part in parts]
             took = loop.time() - begun
             for captures in done:
                 self._attempt = 0
@@ -215,10 +217,13 @@ class Puller:
                 return
             data = b""
 
-    def _understood(self, joiner: Joiner, part: Part) -> tuple[Capture, ...]:
+    async def _understood(self, joiner: Joiner, part: Part) -> tuple[Capture, ...]:
         """The captures that are complete by this part."""
         try:
-            report, done = joiner.take(part)
+            if len(part.body) > _AT_ONCE and not is_picture(part):
+                report, done = await asyncio.to_thread(joiner.take, part)
+            else:
+                report, done = joiner.take(part)
         except Unreadable as error:
             self._tally.unread(str(error), self._clock.now().wall, part.body, "", part.content_type)
             self._tally.say(self._camera.id, self.alarm)

@@ -8,13 +8,16 @@ import re
 
 from drivers.anpr.capture import Unreadable
 from drivers.anpr.jsontree import parse
-from drivers.anpr.multipart import HEADERS, Part, ends, headers_of, leading, length_of
+from drivers.anpr.multipart import HEADERS, Part, headers_of, leading, length_of
 
 LARGEST = 4 << 20
 """Bytes of one part, headers included."""
 _BLANK = re.compile(rb"\r?\n[ \t]*\r?\n")
 _FIRST_LINE = re.compile(rb"(?:^|\n)(--[^\r\n]{1,200}?)[ \t]{0,64}\r?\n")
 _XML_END = re.compile(rb"</(?:[\w.-]{1,32}:)?EventNotificationAlert\s*>\s*$", re.IGNORECASE)
+_BEFORE = rb"(?:(?<=[\n\xd9}>]%b)|(?<=\A%b))"
+_BEHIND = rb"(?=--(?:[\r\n ]|\Z)|[\r\n]|[ \t\r\x0b\x0c]{0,39}(?:\n|\Z)|[ \t\r\x0b\x0c]{40})"
+"""What stands around a delimiter that is one, see `multipart.ends`; of those that are none there may be many."""
 TRIES = 64
 _TRIED = 64 << 10
 """A text longer than this waits for its delimiter."""
@@ -26,6 +29,8 @@ class PartStream:
     def __init__(self, boundary: bytes | None) -> None:
         self._delimiters = () if not boundary else (b"--" + boundary, boundary)
         self._delimiter = b""
+        self._line: re.Pattern[bytes] | None = None
+        """The delimiter with what stands around it."""
         self.has_more = False
         """`feed` ended at its number of steps."""
         self._buffer = bytearray()
@@ -61,7 +66,7 @@ class PartStream:
         """Past the next delimiter line."""
         if not self._delimiter and not self._learn():
             return False
-        at = self._find(self._delimiter)
+        at = self._find()
         if at is None:
             return False
         line = self._buffer.find(b"\n", at + len(self._delimiter))
@@ -113,7 +118,7 @@ class PartStream:
 
     def _take_to_delimiter(self, found: list[Part], headers: int, body: int) -> bool:
         """A part without a length: up to the next delimiter, or what is whole by itself."""
-        at = self._find(self._delimiter)
+        at = self._find()
         if at is not None:
             if not self._given and 0 < body <= at:
                 self._give(found, self._buffer[:headers], _trim(bytes(self._buffer[body:at])))
@@ -134,19 +139,19 @@ class PartStream:
         self._tries += 1
         return _is_whole(bytes(self._buffer[body : body + _TRIED + 1]))
 
-    def _find(self, delimiter: bytes) -> int | None:
+    def _find(self) -> int | None:
         """Where the next delimiter line begins; what has been searched is not searched again."""
-        at = self._buffer.find(delimiter, self._searched)
-        while at >= 0:
-            end = at + len(delimiter)
-            if end + 2 > len(self._buffer):
-                self._searched = at
-                return None
-            if (at == 0 or self._buffer[at - 1] in b"\n\xd9}>") and ends(bytes(self._buffer[at : end + 48]), end - at):
-                return at
-            at = self._buffer.find(delimiter, at + 1)
-        self._searched = max(0, len(self._buffer) - len(delimiter) - 2)
-        return None
+        if self._line is None:
+            name = re.escape(self._delimiter)
+            self._line = re.compile(name + _BEFORE % (name, name) + _BEHIND)
+        line = self._line.search(self._buffer, self._searched)
+        if line is None:
+            self._searched = max(self._searched, len(self._buffer) - len(self._delimiter) - 2)
+            return None
+        if line.end() + 2 > len(self._buffer):
+            self._searched = line.start()
+            return None
+        return line.start()
 
     def _give(self, found: list[Part], headers: bytes | bytearray, body: bytes | bytearray) -> None:
         found.append(Part(bytes(body), **headers_of(bytes(headers))))

@@ -314,6 +314,8 @@ async def test_other_makers_are_not_listened_to(driver: str) -> None:
 PARTS = {
     "texts of two bytes": b"--b\r\n\r\n{}\r\n",
     "delimiters": b"--b\r\n",
+    "near delimiters": b"\r\n--bx",
+    "JSON of cars": part(b"[" + b",".join([b'{"plate":1}'] * 20_000) + b"]", "application/json"),
     "small events": b"--b\r\n\r\n<EventNotificationAlert><eventType>x</eventType></EventNotificationAlert>\r\n",
 }
 
@@ -329,7 +331,7 @@ async def test_a_stream_that_floods_takes_no_long_turn_of_the_loop(driver: str, 
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n")
         with suppress(ConnectionError):
             for _ in range(8):
-                writer.write(PARTS[what] * ((256 << 10) // len(PARTS[what])))
+                writer.write(PARTS[what] * max(1, (256 << 10) // len(PARTS[what])))
                 await writer.drain()
         floods.set()
         writer.close()

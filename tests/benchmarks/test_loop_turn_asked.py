@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from drivers.anpr.pull import SOURCES, Puller
-from drivers.pictures.account import Account, Login
+from drivers.pictures.account import CameraSession, Login
 from drivers.pictures.snapshot import LARGEST, Snapshots
 from gateway.clock import Clock
 from gateway.errors import GatewayError
@@ -83,7 +83,7 @@ def stream(driver: str, flood: bytes) -> Row:
         async with answering(lambda _: said) as (address, done):
             puller = Puller(
                 camera(driver, address=address),
-                Account(Login("c1", address)),
+                CameraSession(Login("c1", address)),
                 Taker(),
                 Clock(),
                 rng=random.Random(1),  # noqa: S311
@@ -152,7 +152,7 @@ def records(body: bytes) -> Row:
         async with answering(answers) as (address, _):
             puller = Puller(
                 camera("hikvision", address=address),
-                Account(Login("c1", address)),
+                CameraSession(Login("c1", address)),
                 Taker(),
                 Clock(),
                 rng=random.Random(1),  # noqa: S311
@@ -188,7 +188,7 @@ def asking(answers: Callable[[bytes], bytes], times: int) -> Row:
 
             async def work() -> None:
                 for _ in range(times):
-                    account = Account(Login("c1", address, USER, lambda: PASSWORD, basic=True))
+                    account = CameraSession(Login("c1", address, USER, lambda: PASSWORD, basic=True))
                     with suppress(GatewayError):
                         await Snapshots("c1", "hikvision", account).take()
 

@@ -218,6 +218,9 @@ async def test_two_clients_with_one_id_are_told_without_a_word_from_the_broker()
         begun = time.monotonic()
         await eventually(lambda: len(raw.connects) == 4)
         assert time.monotonic() - begun > 1.5, "it is no use to chase the other"
+        raw.hang_up()
+        run.outbox.add(Stream.ALARM)
+        await eventually(lambda: not run.outbox.left)
 
 
 async def test_a_link_that_is_lost_with_something_under_way_is_no_rival() -> None:

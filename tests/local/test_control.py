@@ -20,6 +20,7 @@ import pytest
 from gateway.errors import DeviceSilent, GatewayError, NotAnswering
 from gateway.local import control
 from gateway.local.control import NAME, Control, Daemon, ask
+from gateway.local.queries import LEAST_ROLES
 from gateway.model import Json
 from tests.accounts import as_root
 
@@ -117,7 +118,7 @@ async def big(_request: Mapping[str, Any]) -> Json:
 @asynccontextmanager
 async def served(*sockets: Path, **how: Any) -> AsyncIterator[Control]:
     """A control on the first socket that can be made."""
-    asks = {"echo": echo, "who": whose, "big": big, "do": whose}
+    asks = {"echo": echo, "who": whose, "big": big, **dict.fromkeys(LEAST_ROLES, whose)}
     serving = Control(sockets, asks, **how)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(serving.run(), name="control")
@@ -276,6 +277,16 @@ async def test_a_role_is_of_the_account_and_its_groups(
         assert answer["ok"] is ok, answer
         assert answer["result"]["role"] == role if ok else "not-allowed" in answer["error"]
         assert (await asked_as_nobody(path, {"ask": "echo", "say": 1}, *groups))["ok"], "everybody may look on"
+
+
+@as_root
+@pytest.mark.parametrize("ask_", ["camera.last", "write"])
+async def test_what_shows_plates_or_writes_a_device_is_for_technicians(shared: Path, ask_: str) -> None:
+    path = shared / NAME
+    for role, ok in (("guard", False), ("steward", False), ("technician", True)):
+        async with served(path, people={"nobody": role}, least=LEAST_ROLES):
+            answer = await asked_as_nobody(path, {"ask": ask_, "camera": "north", "role": role})
+            assert answer["ok"] is ok, answer
 
 
 @as_root

@@ -165,12 +165,15 @@ async def test_where_nobody_dials_in_the_line_says_so_and_who_was_turned_away() 
 
 async def test_an_address_that_is_not_allowed_is_refused() -> None:
     port = free_port()
-    async with listening(settings(port, allow=("10.9.0.0/16", "192.0.2.7"))) as (_, calls):
+    async with listening(settings(port, allow=("10.9.0.0/16", "192.0.2.7"))) as (found, calls):
         async with connected(port) as (reader, writer):
             writer.write(IMEI.encode())
             with contextlib.suppress(ConnectionError):
                 assert await reader.read(100) == b""
         assert "its address is not allowed" in calls.turned_away[-1]
+        with pytest.raises(LineDown):
+            await found["dtu"].__aenter__()
+        assert found["dtu"].oddities["refused_callers"] == 1
 
 
 BAD = [
@@ -181,6 +184,19 @@ BAD = [
     b"8661234567890" + b"9" * 1000,
     IMEI.encode()[::-1],
 ]
+
+
+async def test_strangers_from_many_addresses_are_bounded_too() -> None:
+    port = free_port()
+    async with listening(settings(port)) as (found, calls), contextlib.AsyncExitStack() as mute:
+        for number in range(40):
+            await mute.enter_async_context(connected(port, f"127.0.0.{2 + number // 4}"))
+        await until(lambda: len(calls.turned_away) == 8)
+        assert len({one.partition(":")[0] for one in calls.turned_away}) == 2, "those of the last two addresses"
+        async with mute.pop_all():
+            pass
+        async with Dtu(port, IMEI.encode(), offset=1).calling(), found["dtu"] as line:
+            assert await value(line) == 1
 
 
 @pytest.mark.parametrize("garbage", BAD, ids=lambda one: repr(one[:12]))

@@ -49,6 +49,8 @@ PURE = [
     "gateway/field/status.py",
     "gateway/field/timeouts.py",
     "gateway/kinds.py",
+    "gateway/local/feed.py",
+    "gateway/local/state.py",
     "gateway/model.py",
     "gateway/site/*.py",
     "gateway/runtime/trial.py",

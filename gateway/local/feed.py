@@ -1,0 +1,147 @@
+"""The state as one tree, told as numbered patches, encoded once for everybody who looks on. Pure.
+
+feed = Feed("5f3c")
+feed.update({"gates": {…}})          # top-level keys that may be different now
+frames, number = feed.after(None)    # a reader is a number: the last one that it was given
+
+A patch is an RFC 7396 merge patch, so the tree holds no null: what has no value is absent. Whoever is further behind
+than the ring reaches gets the whole state.
+"""
+
+import zlib
+from collections import deque
+from collections.abc import Mapping
+from functools import cached_property
+
+import orjson
+
+from gateway.model import Json
+
+PATCHES = 256
+RING_BYTES = 256 << 10
+_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+"""RFC 1952: deflate, no name, no time. The stream never ends, so it has no trailer."""
+
+Tree = dict[str, Json]
+
+
+class Frame:
+    """One server-sent event, as it is written."""
+
+    def __init__(self, event: str, data: object, id_: str | None = None) -> None:
+        number = f"id: {id_}\n" if id_ is not None else ""
+        self.text = f"event: {event}\n{number}data: ".encode() + orjson.dumps(data) + b"\n\n"
+
+    @cached_property
+    def deflated(self) -> bytes:
+        """The same as blocks of a deflate stream that refer to nothing before them: they fit into any reader's."""
+        packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+        return packer.compress(self.text) + packer.flush(zlib.Z_FULL_FLUSH)
+
+
+def gzip_head() -> bytes:
+    """What stands before the first deflated frame of a stream."""
+    return _GZIP_HEADER
+
+
+class Feed:
+    """`life`: told with every number, so that one of a process before is not taken for one of this."""
+
+    def __init__(self, life: str, *, patches: int = PATCHES, ring_bytes: int = RING_BYTES) -> None:
+        self.life = life
+        self.number = 0
+        """Of the present state."""
+        self.tree: Tree = {}
+        self._patches = patches
+        self._ring_bytes = ring_bytes
+        self._ring: deque[Frame] = deque()
+        """The patches that lead to the present state, the last one last."""
+        self._held = 0
+        self._snapshot: Frame | None = None
+
+    def update(self, parts: Mapping[str, Json]) -> bool:
+        """These top-level keys are so now; True if anything is different."""
+        before = {key: self.tree[key] for key in parts if key in self.tree}
+        patch = difference(before, parts)
+        if not patch:
+            return False
+        self.tree = {**self.tree, **parts}
+        self.number += 1
+        self._snapshot = None
+        self._keep(Frame("patch", {"n": self.id, "patch": patch}, self.id))
+        return True
+
+    @property
+    def id(self) -> str:
+        """The number of the present state, as it is told."""
+        return f"{self.life}.{self.number}"
+
+    def number_of(self, id_: str | None) -> int | None:
+        """The number that a reader says it has; None: it is none of this life."""
+        life, _, number = (id_ or "").rpartition(".")
+        known = life == self.life and number.isascii() and number.isdigit() and len(number) <= 15
+        return int(number) if known and int(number) <= self.number else None
+
+    def after(self, number: int | None) -> tuple[list[Frame], int]:
+        """What a reader with this number is to be given, and its number then; None: it has nothing yet."""
+        if number is None or self.number - number > len(self._ring):
+            return [self.snapshot], self.number
+        missed = self.number - number
+        return [self._ring[index] for index in range(len(self._ring) - missed, len(self._ring))], self.number
+
+    @property
+    def snapshot(self) -> Frame:
+        """The whole state."""
+        if self._snapshot is None:
+            self._snapshot = Frame("state", {"n": self.id, "state": self.tree}, self.id)
+        return self._snapshot
+
+    def forget(self) -> None:
+        """Nobody looks on: keep nothing that can be made again."""
+        self._ring.clear()
+        self._held = 0
+        self._snapshot = None
+
+    def _keep(self, frame: Frame) -> None:
+        self._ring.append(frame)
+        self._held += len(frame.text)
+        while self._ring and (len(self._ring) > self._patches or self._held > self._ring_bytes):
+            self._held -= len(self._ring.popleft().text)
+
+
+def difference(old: Mapping[str, Json], new: Mapping[str, Json]) -> Tree:
+    """The merge patch from one tree to another, neither of which holds a null. What is the same object is the same."""
+    patch: Tree = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if before is value:
+            continue
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            if inner := difference(before, value):
+                patch[key] = inner
+        elif key not in old or _differ(before, value):
+            patch[key] = value
+    return patch
+
+
+def merged(tree: Mapping[str, Json], patch: Mapping[str, Json]) -> Tree:
+    """The tree after a merge patch: what a reader does with it."""
+    result = dict(tree)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping):
+            inner = result.get(key)
+            result[key] = merged(inner if isinstance(inner, Mapping) else {}, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _differ(old: Json, new: Json) -> bool:
+    """1 and true are two values of JSON, though Python takes them for one."""
+    if type(old) is not type(new):
+        return True
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) != len(new) or any(map(_differ, old, new))
+    return old != new

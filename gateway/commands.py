@@ -511,6 +511,18 @@ COMMANDS: Final[Mapping[str, CommandType]] = {
     "access.who": CommandType(
         zh="在场车辆", does="who is inside, those who came last first", from_afar=False, role="steward"
     ),
+    "access.viewed": CommandType(
+        zh="查看通行记录",
+        does="somebody looks at a plate or a picture on the page",
+        args={
+            "what": Field(Words(("plate", "picture")), "内容"),
+            "passage": maybe(Name(), "通行记录"),
+            "picture": maybe(Name(), "图片"),
+        },
+        from_afar=False,
+        offered=False,
+        role="guard",
+    ),
     "camera.last": CommandType(
         zh="查看无法识别的推送",
         does="the last push of a camera that could not be read is looked at",

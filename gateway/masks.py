@@ -1,6 +1,9 @@
 """Plates as logs, metrics and the audit may show them. Pure, and small: the log uses it everywhere."""
 
 import re
+from collections.abc import Mapping
+
+from gateway.model import Json
 
 _PROVINCE = "[京津冀晋蒙辽吉黑沪苏浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新雲貴魯蘇陝寧粵贛滬晉瓊遼]"
 _SEPARATOR = r"[ ·•・‧∙⋅●.\-]{0,2}"
@@ -37,3 +40,15 @@ def _unescaped(found: re.Match[str]) -> str:
     """A province may come as an escape, of `repr` or of JSON; others stay as they are."""
     sign = chr(int(found[0][2:6], 16))
     return sign if re.fullmatch(f"{_PROVINCE}|[{_MARKS}民航]", sign) else found[0]
+
+
+def shown(value: Json) -> Json:
+    """A tree with every plate masked: whose car it was is seen only by who asks for that, which stands in the audit."""
+    if isinstance(value, str):
+        return without_plates(value)
+    if isinstance(value, Mapping):
+        return {
+            key: masked(item) if key.startswith("plate") and isinstance(item, str) else shown(item)
+            for key, item in value.items()
+        }
+    return [shown(item) for item in value] if isinstance(value, list | tuple) else value

@@ -129,7 +129,7 @@ OURS = {
 """All that these may know of ours."""
 
 LIBRARY = {
-    "aiohttp": ("drivers/anpr/listener.py", "drivers/pictures/account.py", "gateway/local/http.py", "simulators/"),
+    "aiohttp": ("drivers/pictures/account.py", "gateway/local/http.py", "simulators/"),
     "aiomqtt": ("simulators/",),
     "cronsim": ("gateway/site/calendar.py",),
     "cryptography": ("gateway/cloud/commands/verify.py", "gateway/config/contents.py", "simulators/"),

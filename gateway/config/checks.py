@@ -42,8 +42,6 @@ def _not_built(facts: Facts, top: tuple[str, ...]) -> Iterator[Finding]:
         for part in facts.written.get(key, ()):
             if f"{key}.{part}" in NOT_BUILT:
                 yield Finding((key, part), text, "warning", at_key=True)
-    if "status" in facts.written.get("http", ()):
-        yield Finding(("http", "status"), "serves /metrics and /healthz, but no page yet", "warning", at_key=True)
     for name, line in facts.lines.items():
         if line.driver in NOT_BUILT:
             yield Finding(("lines", name), f"driver {line.driver} {text}", "warning", at_key=True)

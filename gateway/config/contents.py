@@ -117,6 +117,20 @@ def _tls(tls: Any, path: Where) -> Iterator[Finding]:
         yield from _private_key(tls.key, chains.get("cert", [None])[0], (*path, "key"))
 
 
+def names_in(file: Path) -> frozenset[str]:
+    """What the first certificate of a PEM file calls its owner, in small letters; nothing if it cannot be read."""
+    from cryptography import x509  # noqa: PLC0415 - only where the file names certificates
+
+    data = _bytes(file, _LARGEST_KEY_BYTES * 16)
+    try:
+        certificate = x509.load_pem_x509_certificates(data or b"")[0]
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, IndexError, x509.ExtensionNotFound):
+        return frozenset()
+    told = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    return frozenset(name.lower() for name in told)
+
+
 def _dates(certificate: Any, file: Path, path: Where) -> Iterator[Finding]:
     now = datetime.now(UTC)
     if now < _BUILT:

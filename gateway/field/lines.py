@@ -193,6 +193,10 @@ class Line:
         """The last readings of every device, by point."""
         return {name: device.table.picture() for name, device in self._polling.devices.items()}
 
+    def told(self) -> Mapping[str, Mapping[str, Reading]]:
+        """The readings of every device as they were last told: each is replaced only when it is another."""
+        return {name: device.table.readings for name, device in self._polling.devices.items()}
+
     def longest_answers(self) -> Mapping[str, float]:
         """By device, the longest answer of late beyond the wire time; those that have hardly answered are left out."""
         times = ((name, device.time.longest) for name, device in self._polling.devices.items())

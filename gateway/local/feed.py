@@ -25,7 +25,7 @@ _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 Tree = dict[str, Json]
 
 
-class Frame:
+class PageEvent:
     """One server-sent event, as it is written."""
 
     def __init__(self, event: str, data: object, id_: str | None = None) -> None:
@@ -54,10 +54,10 @@ class Feed:
         self.tree: Tree = {}
         self._patches = patches
         self._ring_bytes = ring_bytes
-        self._ring: deque[Frame] = deque()
+        self._ring: deque[PageEvent] = deque()
         """The patches that lead to the present state, the last one last."""
         self._held = 0
-        self._snapshot: Frame | None = None
+        self._snapshot: PageEvent | None = None
 
     def update(self, parts: Mapping[str, Json]) -> bool:
         """These top-level keys are so now; True if anything is different."""
@@ -68,7 +68,7 @@ class Feed:
         self.tree = {**self.tree, **parts}
         self.number += 1
         self._snapshot = None
-        self._keep(Frame("patch", {"n": self.id, "patch": patch}, self.id))
+        self._keep(PageEvent("patch", {"n": self.id, "patch": patch}, self.id))
         return True
 
     @property
@@ -82,7 +82,7 @@ class Feed:
         known = life == self.life and number.isascii() and number.isdigit() and len(number) <= 15
         return int(number) if known and int(number) <= self.number else None
 
-    def after(self, number: int | None) -> tuple[list[Frame], int]:
+    def after(self, number: int | None) -> tuple[list[PageEvent], int]:
         """What a reader with this number is to be given, and its number then; None: it has nothing yet."""
         if number is None or self.number - number > len(self._ring):
             return [self.snapshot], self.number
@@ -90,10 +90,10 @@ class Feed:
         return [self._ring[index] for index in range(len(self._ring) - missed, len(self._ring))], self.number
 
     @property
-    def snapshot(self) -> Frame:
+    def snapshot(self) -> PageEvent:
         """The whole state."""
         if self._snapshot is None:
-            self._snapshot = Frame("state", {"n": self.id, "state": self.tree}, self.id)
+            self._snapshot = PageEvent("state", {"n": self.id, "state": self.tree}, self.id)
         return self._snapshot
 
     def forget(self) -> None:
@@ -102,7 +102,7 @@ class Feed:
         self._held = 0
         self._snapshot = None
 
-    def _keep(self, frame: Frame) -> None:
+    def _keep(self, frame: PageEvent) -> None:
         self._ring.append(frame)
         self._held += len(frame.text)
         while self._ring and (len(self._ring) > self._patches or self._held > self._ring_bytes):

@@ -13,7 +13,7 @@ from gateway.driver import Poller, Traced
 from gateway.errors import ConfigError
 from gateway.field.lines import Line
 from gateway.local.control import Ask
-from gateway.masks import masked, without_plates
+from gateway.masks import shown
 from gateway.model import Instant, Json, Reading, Stream, Value
 from gateway.settings.types import Settings
 
@@ -21,6 +21,7 @@ LEAST_ROLES = {
     **{ask: COMMANDS[ask].role for ask in ("read", "write", "camera.last")},
     "do": "guard",
     "access.import": "steward",
+    "page.code": "technician",
 }
 """The lowest role that may ask; every account may look on."""
 
@@ -132,7 +133,7 @@ class Asks:
         after = None if request.get("after") is None else min(_LAST_N, max(0, int(request["after"])))
         last = min(_MOST_EVENTS, max(1, int(request.get("last") or _MOST_EVENTS)))
         rows = await self._latest(stream, after, last)
-        told = await asyncio.to_thread(lambda: [_without_plates(orjson.loads(payload)) for _, payload in rows])
+        told = await asyncio.to_thread(lambda: [shown(orjson.loads(payload)) for _, payload in rows])
         return {"n": rows[-1][0] if rows else (after or 0), "events": told}
 
     async def _own_lines(self, _request: Mapping[str, Any]) -> Json:
@@ -154,18 +155,6 @@ class Asks:
         pieces: list[Json] = [[way, at, data.hex()] for way, at, data in poller.frames if at > since]
         bus = next(line.is_bus for line in self._settings.lines if line.name == name)
         return {"now": now.mono, "wall": now.wall, "bus": bus, "pieces": pieces}
-
-
-def _without_plates(value: Json) -> Json:
-    """Whose car it was is seen only by who asks for that plate, which stands in the audit."""
-    if isinstance(value, str):
-        return without_plates(value)
-    if isinstance(value, dict):
-        return {
-            key: masked(item) if key.startswith("plate") and isinstance(item, str) else _without_plates(item)
-            for key, item in value.items()
-        }
-    return [_without_plates(item) for item in value] if isinstance(value, list) else value
 
 
 def _reading(reading: Reading, now: Instant) -> dict[str, Json]:

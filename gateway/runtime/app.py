@@ -13,7 +13,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from drivers.modbus.line import lines
@@ -28,11 +28,23 @@ from gateway.field.telemetry import TelemetrySender
 from gateway.local.control import Control, places
 from gateway.local.queries import LEAST_ROLES, Asks
 from gateway.log import logger
-from gateway.model import Instant, Json, KeepPictures, Operate, Outcome, Perform, Reading, ReadNow, Remember, Reply
+from gateway.model import (
+    Effect,
+    Instant,
+    Json,
+    KeepPictures,
+    Operate,
+    Outcome,
+    Perform,
+    Reading,
+    ReadNow,
+    Remember,
+    Reply,
+)
 from gateway.runtime.crashes import MANY, WITHIN, Crashes, is_ours
 from gateway.runtime.health_relay import Alive
 from gateway.runtime.inbox import Inbox
-from gateway.runtime.north import North
+from gateway.runtime.north import North, Task
 from gateway.runtime.on_loss import Losses
 from gateway.runtime.operate import Orders
 from gateway.runtime.poison import Poison
@@ -49,7 +61,7 @@ from gateway.site.site import Site
 
 if TYPE_CHECKING:
     from gateway.intake.cameras import Gatehouse
-    from gateway.local.http import Listener
+    from gateway.runtime.page import LocalPage
 
 _log = logger(__name__)
 
@@ -127,6 +139,8 @@ class Gateway:
     """Why it ends."""
     anew = False
     """It ended to begin anew: another site file, the version before, or everything on after a reduced life."""
+    _bug: BaseException | None = None
+    """An error of our own in a callback of the loop."""
 
     def __init__(
         self,
@@ -162,13 +176,13 @@ class Gateway:
             do=self._carry_out,
             tell_standing=self._north.uplink.set_standing,
             emitted=self._supervision.emitted,
+            kept=self._kept,
         )
         every, deadbands = settings.telemetry_every, settings.deadbands
         self._telemetry = TelemetrySender(self._publish, clock, every=every, deadbands=deadbands)
         self._pollers, self._ports = lines(settings.lines)
-        self._lines = self._south()
-        asked = (device for device in settings.site.devices.values() if device.line in self._lines)
-        self._line_of = {device.id: self._lines[device.line] for device in asked}
+        south = self._lines = self._south()
+        self._line_of = {one.id: south[one.line] for one in settings.site.devices.values() if one.line in south}
         self._orders = Orders(self._line_of, clock, self._inbox.remind)
         self._gatehouse = self._cameras()
         errands = {} if self._gatehouse is None else self._gatehouse.errands(journal.erase, journal.history.naming)
@@ -187,7 +201,7 @@ class Gateway:
             telemetry=self._telemetry,
             cameras=self._camera_health if self._gatehouse is not None else None,
         )
-        self._bug: BaseException | None = None
+        self._page = self._local_page()
 
     def _south(self) -> dict[str, Line]:
         watched = self._settings.site.watched()
@@ -253,7 +267,7 @@ class Gateway:
                         *(south.create_task(one.run(), name=one.name) for one in self._vitals.tasks()),
                         *(south.create_task(one.run(), name=one.name) for one in self._north.tasks()),
                         *(south.create_task(one.run(), name="gatehouse") for one in self._entrances()),
-                        *(south.create_task(one.run(), name="http") for one in self._listeners()),
+                        *(south.create_task(one.run(), name=one.name) for one in self._page_tasks()),
                         *(south.create_task(one.run(), name="alive") for one in self._signals()),
                         *(south.create_task(one.run(), name="on loss") for one in self._losses()),
                     ]
@@ -408,20 +422,33 @@ class Gateway:
         if self._gatehouse is not None:
             yield self._gatehouse
 
-    def _listeners(self) -> "Iterator[Listener]":
-        """The HTTP listeners that the file asks for; their libraries are loaded only then."""
-        at = self._settings.status
-        if at is None or self.reduced:
-            return
-        from gateway.local.http import looking_on
-        from gateway.local.metrics import Metrics
+    def _page_tasks(self) -> "Iterator[Task]":
+        """What people and machines look on with, if the file asks for it."""
+        if self._page is not None:
+            yield from self._page.tasks()
 
-        metrics = Metrics(
-            __version__,
-            self._vitals.health,
-            lambda: [str(one["severity"]) for one in self._decisions.standing.values()],
+    def _local_page(self) -> "LocalPage | None":
+        """Its libraries are loaded only where it is wanted."""
+        if self._settings.page is None or self.reduced:
+            return None
+        from gateway.runtime.page import LocalPage
+
+        return LocalPage(
+            self._settings,
+            self._settings.page,
+            clock=self._clock,
+            journal=self._journal,
+            lines=self._lines,
+            decisions=self._decisions,
+            vitals=self._vitals,
+            pollers=self._pollers,
+            ask=self._people.ask,
         )
-        yield looking_on(at.host, at.port, metrics, self._vitals.is_alive, at.tls)
+
+    def _kept(self, effects: Sequence[Effect]) -> None:
+        """A step was committed."""
+        if self._page is not None:
+            self._page.kept(effects)
 
     # ---- the control socket ---------------------------------------------------------------------
 
@@ -437,6 +464,8 @@ class Gateway:
             events=self._journal.history.latest,
         )
         table = {**asks.table(), "do": self._people.ask, "interlock": self._upgradable}
+        if self._page is not None:
+            table["page.code"] = self._page.code
         if self._gatehouse is not None:
             table["camera.last"] = self._last_push
         if self._gatehouse is not None and self._gatehouse.lists is not None:

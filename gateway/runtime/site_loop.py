@@ -64,13 +64,14 @@ _ROOM_AGAIN_S = 0.1
 
 
 class Decisions:
-    """The site that `make` makes. `do` carries out, `tell_standing` tells the uplink, `emitted` looks on.
+    """The site that `make` makes. `do` carries out, `tell_standing` tells the uplink, `emitted` and `kept` look on.
 
+    `emitted` is told of a step's events before their commit, `kept` after it.
     What moves or answers leaves after the commit of its step, so that nothing moves twice over a kill; confirm
     reads, holds by fire and the releases of pulses never wait for it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - whoever follows from a step
         self,
         make: Callable[[], Site],
         inbox: Inbox,
@@ -81,6 +82,7 @@ class Decisions:
         do: Callable[[Act], None],
         tell_standing: Callable[[Mapping[str, Mapping[str, Json]], int], None],
         emitted: Callable[[Sequence[Effect], Instant], None],
+        kept: Callable[[Sequence[Effect]], None],
     ) -> None:
         self._make = make
         self._site = make()
@@ -91,6 +93,7 @@ class Decisions:
         self._do = do
         self._tell = tell_standing
         self._emitted = emitted
+        self._kept = kept
         self._tick: asyncio.TimerHandle | None = None
         self._waited: dict[int, Callable[[], None]] = {}
         """Passages that somebody waits for, by identity: to be called when their step is committed."""
@@ -227,7 +230,7 @@ class Decisions:
                 isinstance(effect, Emit) and effect.stream is Stream.ALARM for effect in kept
             )
             changes = _changes(kept)
-            self._journal.append(kept, then=partial(self._accepted, changes, later, upto))
+            self._journal.append(kept, then=partial(self._accepted, kept, changes, later, upto))
             self._tell_ahead(changes)
         for act in acts:
             if isinstance(act, Operate):
@@ -235,7 +238,7 @@ class Decisions:
             if _at_once(act):
                 self._do(act)
 
-    def _accepted(self, changes: Sequence[Change], acts: Sequence[Act], upto: int) -> None:
+    def _accepted(self, kept: Sequence[Effect], changes: Sequence[Change], acts: Sequence[Act], upto: int) -> None:
         """The step is committed: what stands now may be told, what it wants done is done."""
         for act in acts:
             if isinstance(act, Operate) and self._newest.get((act.device, act.point)) != act.order:
@@ -250,6 +253,7 @@ class Decisions:
                 self.standing[key] = alarm
         if changes:
             self._tell_standing(upto)
+        self._kept(kept)
 
     def _tell_standing(self, upto: int) -> None:
         self._upto = upto

@@ -22,6 +22,7 @@ from gateway.model import Lane, Stream
 from gateway.secret import SecretPlace
 from gateway.settings.camera_uses import access_settings, camera_uses, list_settings
 from gateway.settings.loss_uses import losses, settings_of, settings_used
+from gateway.settings.page import page_settings
 from gateway.settings.types import Listen, Settings, StoreSettings
 from gateway.site.settings import (
     AlarmRule,
@@ -102,7 +103,7 @@ def settings(file: SiteFile) -> Settings:
         camera_listen=Listen(*endpoint(pushed_to.listen), None) if pushed_to else None,
         camera_max_body=pushed_to.max_body if pushed_to else 0,
         lists=list_settings(file) if any(camera.mode for camera in file.cameras.values()) else None,
-        status=_status(file),
+        page=page_settings(file),
         timezone=file.site.timezone,
         people=dict(file.people),
         simulated=file.simulated,
@@ -141,14 +142,6 @@ def _keys(file: SiteFile) -> tuple[KeyFile, ...]:
     return tuple(
         KeyFile(key.id, Path(key.ed25519), None if key.allow is None else frozenset(key.allow)) for key in keys
     )
-
-
-def _status(file: SiteFile) -> Listen | None:
-    page = file.http.status if file.http else None
-    if page is None:
-        return None
-    at, tls = endpoint(page.listen), page.tls
-    return Listen(at.host, at.port, (Path(tls.cert), Path(tls.key)) if tls else None)
 
 
 def _path(part: object) -> Path | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from drivers.modbus.settings import LineSettings
 from gateway.cloud.mqtt.types import Broker
-from gateway.model import Stream, Value, Way
+from gateway.model import Json, Stream, Value, Way
 from gateway.site.settings import Ref, SiteSettings
 
 if TYPE_CHECKING:
@@ -93,6 +93,37 @@ def watchdog_name(point: str) -> str:
     return f"{point}/watchdog"
 
 
+class PageUser(NamedTuple):
+    """Who may log in on the page."""
+
+    role: str
+    secret: Callable[[], str]
+    """Hashed or plain; read each time it is needed. Raises ConfigError."""
+
+
+class PageFacts(NamedTuple):
+    """What the site file says and the page shows: plain trees by id, without nulls."""
+
+    site: Mapping[str, Json]
+    zones: Mapping[str, Mapping[str, Json]]
+    gates: Mapping[str, Mapping[str, Json]]
+    devices: Mapping[str, Mapping[str, Json]]
+    cameras: Mapping[str, Mapping[str, Json]]
+
+
+@dataclass(frozen=True, slots=True)
+class PageSettings:
+    """The page for people on site."""
+
+    listen: Listen
+    read_only: bool
+    """Off loopback without TLS."""
+    users: Mapping[str, PageUser]
+    names: frozenset[str]
+    """What this box is called beside its address: the names in the certificate."""
+    facts: PageFacts
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that `app.py` wires."""
@@ -127,7 +158,7 @@ class Settings:
     """Bytes of one push."""
     lists: ListSettings | None = None
     """Of plates; None: no camera tells of any."""
-    status: Listen | None = None
+    page: PageSettings | None = None
     """Where people and machines look on."""
     timezone: str = "UTC"
     """Of the people on site."""

@@ -38,6 +38,7 @@ class AccessActs:
             "access.presence": self._presence,
             "access.show": self._show,
             "access.who": self._who,
+            "access.viewed": self._looked_at,
             "camera.last": self._last,
         }
 
@@ -107,6 +108,13 @@ class AccessActs:
         yield self._viewed("push", asker, now)
         return Done({})
 
-    def _viewed(self, what: str, asker: Asker, now: Instant) -> Emit:
-        data: dict[str, Json] = {"by": asker.by, "role": asker.role, "what": what, "passage": None, "picture": None}
+    def _looked_at(self, args: Args, asker: Asker, now: Instant) -> Act:
+        """Somebody looks at a kept passage or picture."""
+        yield self._viewed(str(args["what"]), asker, now, args.get("passage"), args.get("picture"))
+        return Done({})
+
+    def _viewed(self, what: str, asker: Asker, now: Instant, passage: Json = None, picture: Json = None) -> Emit:
+        data: dict[str, Json] = {
+            "by": asker.by, "role": asker.role, "what": what, "passage": passage, "picture": picture,
+        }  # fmt: skip
         return Emit(Stream.AUDIT, "person.viewed", None, data, self.ids.new(now), now)

@@ -17,13 +17,13 @@ from gateway.config.site import ModbusLine, SiteFile
 from gateway.driver import Poller, Tolerant, Traced
 from gateway.errors import DeviceError, GatewayError, LineDown, LineTaken, NotAnswering
 from gateway.local.control import Daemon
+from gateway.local.trace import TracedExchange, exchanges
 from gateway.safe_write import as_owner
 from gateway.settings import build
 from gateway.technician import ports, taken
 from gateway.technician.broker import reach
 from gateway.technician.on_loss import outputs
 from gateway.technician.runs_as import UnixUser, name_of, refusal, service_user
-from gateway.technician.trace import TracedExchange, exchanges
 from gateway.technician.watch import heard, state
 from gateway.technician.wiring import LOADS, Sign, diagnose, oddities
 

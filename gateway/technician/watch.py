@@ -10,8 +10,8 @@ from typing import Any, cast
 from gateway.config.site import SiteFile
 from gateway.errors import GatewayError
 from gateway.local.control import Daemon, ask
+from gateway.local.trace import Piece, TracedExchange, exchanges, question, reply
 from gateway.model import Json
-from gateway.technician.trace import Piece, TracedExchange, exchanges, question, reply
 
 _EVERY = 1.0
 _FRAMES_EVERY = 0.2

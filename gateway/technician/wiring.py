@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.technician.trace import EXCEPTIONS, NOBODY, TracedExchange, answers, question
+from gateway.local.trace import EXCEPTIONS, NOBODY, TracedExchange, answers, question
 
 Level = Literal["good", "doubt", "wrong"]
 

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.local.feed import Feed, Frame, Tree, difference, gzip_head, merged
+from gateway.local.feed import Feed, PageEvent, Tree, difference, gzip_head, merged
 
-LEAVES = st.booleans() | st.integers(-5, 5) | st.floats(-2, 2).map(lambda value: value + 0.0) | st.text("a门", max_size=3)
+LEAVES = (
+    st.booleans() | st.integers(-5, 5) | st.floats(-2, 2).map(lambda value: value + 0.0) | st.text("a门", max_size=3)
+)
 TREES = st.recursive(
     st.dictionaries(st.sampled_from("abcd"), LEAVES | st.lists(LEAVES, max_size=3), max_size=4),
     lambda inner: st.dictionaries(st.sampled_from("abcd"), LEAVES | inner, max_size=4),
@@ -20,12 +22,12 @@ def same(one: object, other: object) -> bool:
     return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
 
 
-def read(frame: Frame) -> tuple[str, dict[str, object]]:
+def read(frame: PageEvent) -> tuple[str, dict[str, object]]:
     lines = dict(line.split(b": ", 1) for line in frame.text.strip().split(b"\n"))
     return lines[b"event"].decode(), orjson.loads(lines[b"data"])
 
 
-class Reader:
+class Viewer:
     """What a page does with what it is given."""
 
     def __init__(self) -> None:
@@ -57,14 +59,14 @@ def test_a_patch_leads_from_any_tree_to_any_other(old: Tree, new: Tree) -> None:
 def test_snapshot_and_patches_are_the_state(steps: list[tuple[Tree, bool, bool]], patches: int, size: int) -> None:
     """Readers that look now and then, with a ring that some of them fall out of."""
     feed = Feed("life", patches=patches, ring_bytes=size)
-    readers = [Reader(), Reader()]
+    readers = [Viewer(), Viewer()]
     for parts, first, second in steps:
         feed.update(parts)
         for reader, looks in zip(readers, (first, second), strict=True):
             if looks:
                 reader.look(feed)
                 assert same(reader.tree, feed.tree)
-    for reader in (*readers, Reader()):
+    for reader in (*readers, Viewer()):
         reader.look(feed)
         assert same(reader.tree, feed.tree)
 
@@ -72,7 +74,7 @@ def test_snapshot_and_patches_are_the_state(steps: list[tuple[Tree, bool, bool]]
 def test_a_reader_gets_what_it_has_missed_and_one_that_fell_out_everything() -> None:
     feed = Feed("life", patches=3)
     feed.update({"a": 0})
-    fast, slow = Reader(), Reader()
+    fast, slow = Viewer(), Viewer()
     fast.look(feed)
     slow.look(feed)
     for number in range(1, 8):
@@ -97,7 +99,7 @@ def test_nothing_new_is_no_patch() -> None:
 def test_a_patch_that_is_larger_than_the_ring_is_a_snapshot() -> None:
     feed = Feed("life", ring_bytes=1000)
     feed.update({"a": 1})
-    reader = Reader()
+    reader = Viewer()
     reader.look(feed)
     feed.update({"b": "x" * 2000})
     reader.look(feed)
@@ -106,7 +108,9 @@ def test_a_patch_that_is_larger_than_the_ring_is_a_snapshot() -> None:
     assert reader.tree == feed.tree
 
 
-@pytest.mark.parametrize("id_", [None, "", "life", "other.1", "life.2", "life.-1", "life.1.0", "life.x", "life.٣", "life." + "9" * 400])
+@pytest.mark.parametrize(
+    "id_", [None, "", "life", "other.1", "life.2", "life.-1", "life.1.0", "life.x", "life.٣", "life." + "9" * 400]
+)
 def test_a_number_of_nobody_is_none(id_: str | None) -> None:
     feed = Feed("life")
     feed.update({"a": 1})
@@ -117,7 +121,7 @@ def test_a_number_of_nobody_is_none(id_: str | None) -> None:
 
 @given(st.lists(TREES, min_size=1, max_size=10))
 def test_what_was_packed_once_fits_into_the_stream_of_any_reader(trees: list[Tree]) -> None:
-    frames = [Frame("patch", tree) for tree in trees]
+    frames = [PageEvent("patch", tree) for tree in trees]
     packed = gzip_head() + b"".join(frame.deflated for frame in frames)
     again = gzip_head() + frames[-1].deflated
 
@@ -139,7 +143,7 @@ def test_an_event_is_encoded_once_for_everybody() -> None:
 def test_nobody_looks_on() -> None:
     feed = Feed("life")
     feed.update({"a": 1})
-    reader = Reader()
+    reader = Viewer()
     reader.look(feed)
     feed.update({"a": 2})
     feed.forget()

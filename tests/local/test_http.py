@@ -1,27 +1,37 @@
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 
-from gateway.local.http import Answer, Listener
+from gateway.local.http import Answer, HttpRequest, Listener, Respond, Route, Send, Streaming
 
 PLAIN = "text/plain; charset=utf-8"
 
 
-def good() -> Answer:
+async def good(_request: HttpRequest) -> Answer:
     return Answer(200, PLAIN, b"good\n")
 
 
-def bad() -> Answer:
+async def bad(_request: HttpRequest) -> Answer:
     return Answer(503, PLAIN, b"bad\n")
 
 
+async def echo(request: HttpRequest) -> Answer:
+    return Answer(200, PLAIN, request.body)
+
+
 @asynccontextmanager
-async def listening(**paths: Callable[[], Answer]) -> AsyncIterator[Listener]:
-    listener = Listener("127.0.0.1", 0, {f"/{name}": say for name, say in paths.items()})
+async def listening(**paths: Respond) -> AsyncIterator[Listener]:
+    async with serving({f"/{name}": Route(get=say, any_host=True) for name, say in paths.items()}) as listener:
+        yield listener
+
+
+@asynccontextmanager
+async def serving(routes: Mapping[str, Route], names: frozenset[str] = frozenset()) -> AsyncIterator[Listener]:
+    listener = Listener("127.0.0.1", 0, routes, names=names)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(listener.run(), name="http")
         async with asyncio.timeout(5):
@@ -77,7 +87,7 @@ async def test_it_takes_nothing_else(request_line: bytes, status: bytes, caplog:
 
 
 async def test_an_error_of_ours_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    def broken() -> Answer:
+    async def broken(_request: HttpRequest) -> Answer:
         raise RuntimeError("broken")
 
     async with listening(metrics=broken) as listener:
@@ -126,7 +136,7 @@ async def test_a_port_that_is_taken_is_taken_later(monkeypatch: pytest.MonkeyPat
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        listener = Listener("127.0.0.1", taken.getsockname()[1], {"/metrics": good})
+        listener = Listener("127.0.0.1", taken.getsockname()[1], {"/metrics": Route(get=good, any_host=True)})
         async with asyncio.TaskGroup() as group:
             task = group.create_task(listener.run(), name="http")
             with pytest.raises(TimeoutError):
@@ -161,3 +171,152 @@ async def test_no_answer_names_the_library(raw: bytes) -> None:
     assert said.startswith(b"http/1.0 400")
     assert b"python" not in said
     assert b"aiohttp" not in said
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("127.0.0.1:{port}", 200),
+        ("localhost:1234", 200),
+        ("LocalHost", 200),
+        ("box.lan", 200),
+        ("evil.example", 421),
+        ("127.0.0.2", 421),
+        ("localhost.evil.example", 421),
+        ("[::1]", 421),
+        ("", 421),
+        ("127.0.0.1.evil.example:80", 421),
+    ],
+)
+async def test_a_host_that_is_not_this_box_is_refused(host: str, status: int) -> None:
+    async with serving({"/state": Route(get=good)}, names=frozenset({"box.lan"})) as listener:
+        said = await raw(
+            listener.port,
+            f"GET /state HTTP/1.1\r\nHost: {host.format(port=listener.port)}\r\nConnection: close\r\n\r\n".encode(),
+        )
+
+    assert int(said.split()[1]) == status
+
+
+async def test_every_answer_has_the_policy() -> None:
+    async with serving({"/state": Route(get=good)}) as listener:
+        for path in ("/state", "/nothing"):
+            head = await raw(
+                listener.port, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+            )
+            assert b"require-trusted-types-for 'script'" in head
+            assert b"frame-ancestors 'none'" in head
+            assert b"X-Content-Type-Options: nosniff" in head
+            assert b"no-store" in head
+
+
+async def test_a_body_is_bounded_whether_it_says_its_length_or_not() -> None:
+    async with serving({"/do": Route(post=echo, body=10)}) as listener:
+        head = b"POST /do HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        assert (await raw(listener.port, head + b"Content-Length: 10\r\n\r\n0123456789")).endswith(b"0123456789")
+        for more in (
+            b"Content-Length: 1000000000\r\n\r\n" + b"x" * 100,
+            b"Transfer-Encoding: chunked\r\n\r\n" + b"8\r\n01234567\r\n" * 3,
+        ):
+            assert b" 413 " in (await raw(listener.port, head + more)).split(b"\r\n")[0]
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.local.http._LIFETIME", 0.2)
+    async with serving({"/do": Route(post=echo)}) as listener:
+        said = await raw(listener.port, b"POST /do HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n0")
+
+    assert b" 408 " in said
+
+
+async def test_a_path_that_stands_for_many() -> None:
+    async def named(request: HttpRequest) -> Answer:
+        return Answer(200, PLAIN, request.path.encode())
+
+    async with serving({"/pictures/": Route(get=named)}) as listener:
+        for path, status in (
+            ("/pictures/a", 200),
+            ("/pictures/a/../b", 200),
+            ("/pictures", 404),
+            ("/x/pictures/a", 404),
+        ):
+            head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+            assert int((await raw(listener.port, head)).split()[1]) == status
+
+
+async def test_a_stream_goes_on_beyond_the_time_of_a_request_and_is_no_connection_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.local.http._LIFETIME", 0.2)
+
+    async def count(send: Send) -> None:
+        for number in range(20):
+            await send(b"%d\n" % number)
+            await asyncio.sleep(0.05)
+
+    async def stream(_request: HttpRequest) -> Streaming:
+        return Streaming(PLAIN, count)
+
+    async with serving({"/events": Route(get=stream), "/state": Route(get=good)}) as listener:
+        events = b"GET /events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        async with asyncio.TaskGroup() as group:
+            streams = [group.create_task(raw(listener.port, events), name="stream") for _ in range(14)]
+            await asyncio.sleep(0.3)
+            streams += [group.create_task(raw(listener.port, events), name="stream") for _ in range(14)]
+            await asyncio.sleep(0.1)
+            head = b"GET /state HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            assert b"good" in await raw(listener.port, head)
+        assert all(b"19\n" in one.result() for one in streams)
+
+
+async def test_a_reader_that_takes_nothing_is_closed_and_a_slow_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.local.http._TAKES_NOTHING_S", 0.3)
+    ends: list[str] = []
+
+    async def much(send: Send) -> None:
+        try:
+            await send(b"x" * (2 << 20))
+        except BaseException:
+            ends.append("gone")
+            raise
+        ends.append("whole")
+
+    async def stream(_request: HttpRequest) -> Streaming:
+        return Streaming(PLAIN, much)
+
+    async with serving({"/events": Route(get=stream)}) as listener:
+        for slow in (True, False):
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+                client.setblocking(False)
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(client, ("127.0.0.1", listener.port))
+                await loop.sock_sendall(client, b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                async with asyncio.timeout(20):
+                    while slow and len(ends) == 0:
+                        await loop.sock_recv(client, 64 << 10)
+                        await asyncio.sleep(0.01)
+                    while len(ends) < 2 and not slow:
+                        await asyncio.sleep(0.02)
+    assert ends == ["whole", "gone"]
+
+
+async def test_where_all_are_taken_who_waits_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.local.http._CONNECTIONS", 4)
+
+    async def connected(source: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", listener.port, local_addr=(source, 0))
+
+    async with listening(metrics=good) as listener:
+        many = [await connected("127.0.0.1") for _ in range(3)]
+        other = await connected("127.0.0.2")
+        await asyncio.sleep(0.05)
+        reader, writer = await connected("127.0.0.3")
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await asyncio.wait_for(reader.readline(), 5)
+        assert await asyncio.wait_for(many[0][0].read(), 5) == b"", "the first of who has most"
+        other[1].write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await asyncio.wait_for(other[0].readline(), 5)
+        for _, open_one in (*many, other, (reader, writer)):
+            open_one.close()

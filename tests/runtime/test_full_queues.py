@@ -84,6 +84,7 @@ class Full:
             do=self.do,
             tell_standing=lambda _standing, _upto: None,
             emitted=lambda _effects, _now: None,
+            kept=lambda _effects: None,
         )
         self.decisions.restore(folder)
 

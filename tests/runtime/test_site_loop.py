@@ -36,6 +36,7 @@ class Wired:
             do=self.done.append,
             tell_standing=lambda standing, upto: self.standing.append((dict(standing), upto)),
             emitted=lambda _effects, _now: None,
+            kept=lambda _effects: None,
         )
         self.decisions.restore(folder)
 

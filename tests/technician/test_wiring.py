@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.technician.trace import Piece, TracedExchange, crc16, exchanges
+from gateway.local.trace import Piece, TracedExchange, crc16, exchanges
 from gateway.technician.wiring import Sign, count, diagnose
 
 NAMES = {1: "one", 2: "two", 3: "three"}

@@ -41,6 +41,10 @@ _NAMING = """SELECT n, CASE WHEN instr(payload, ?) THEN payload END FROM event
 
 _LATEST = "SELECT n, payload FROM event WHERE stream = ? ORDER BY epoch DESC, sequence DESC LIMIT ?"
 _SINCE = "SELECT n, payload FROM event WHERE n > ? AND stream = ? ORDER BY n LIMIT ?"
+_BACK = """SELECT epoch, sequence, n, CASE WHEN instr(payload, ?) THEN payload END FROM event
+    WHERE stream = ? AND (epoch, sequence) < (?, ?) ORDER BY epoch DESC, sequence DESC LIMIT ?"""
+_END = (2**62, 2**62)
+"""Behind the last of all."""
 
 
 class Kept(NamedTuple):
@@ -48,6 +52,16 @@ class Kept(NamedTuple):
 
     first: int
     last: int
+
+
+class Past(NamedTuple):
+    """A kept event on the way back from the newest one."""
+
+    epoch: int
+    sequence: int
+    n: int
+    payload: bytes | None
+    """None: what was looked for is not in it."""
 
 
 class Shelf:
@@ -83,6 +97,14 @@ class Shelf:
         if after is not None:
             return self._database.execute(_SINCE, (after, NUMBER[stream], count))
         return self._database.execute(_LATEST, (NUMBER[stream], count))[::-1]
+
+    def back(self, stream: Stream, before: tuple[int, int], count: int, needle: bytes) -> list[Past]:
+        """Some events before (epoch, sequence), newest first, delivered or not. Raises StoreError."""
+        return [Past(*row) for row in self._database.execute(_BACK, (needle, NUMBER[stream], *before, count))]
+
+    def jpeg(self, n: int) -> bytes:
+        """The bytes of a picture's event. Raises StoreError."""
+        return jpeg(self._database, n)
 
     def naming(self, plate: Redaction, after: int) -> tuple[list[bytes], int | None]:
         """Of some access events after `n` those that name the plate, delivered or not, and where the next begin.
@@ -126,6 +148,18 @@ class History:
         """`n` and bytes of the last events of a stream, or of the first after `n`, in order. Raises StoreError."""
         work = partial(self._shelf.latest, stream, after, count)
         return cast("list[tuple[int, bytes]]", await self._read(work))
+
+    async def back(self, stream: Stream, before: tuple[int, int] | None, count: int, needle: bytes = b"") -> list[Past]:
+        """Some events of all journals before (epoch, sequence), newest first; None: the newest. Raises StoreError.
+
+        Only those with `needle` in them come with their payload.
+        """
+        work = partial(self._shelf.back, stream, before or _END, count, needle)
+        return cast("list[Past]", await self._read(work))
+
+    async def jpeg(self, n: int) -> bytes:
+        """The bytes of a picture. Raises StoreError."""
+        return cast("bytes", await self._read(partial(self._shelf.jpeg, n)))
 
     async def naming(self, plate: str) -> list[bytes]:
         """The access events of all journals that name this whole plate, in the order of arrival. Raises StoreError."""

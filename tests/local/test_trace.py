@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.modbus import frames
-from gateway.technician.trace import Piece, answers, crc16, exchanges, is_sound, question, reply
+from gateway.local.trace import Piece, answers, crc16, exchanges, is_sound, question, reply
 
 
 def rtu(*data: int) -> bytes:

@@ -1,0 +1,195 @@
+"""Passwords of the page: hashed with scrypt (RFC 7914), one verified at a time, and never quickly guessed.
+
+`$scrypt$ln=14,r=8,p=5$SALT$HASH` in a secret file (`site-gateway passwd` writes it); a plain one is taken, and told.
+One verification takes 16 MiB for as long as it runs, in a thread.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import re
+from collections.abc import Callable, Mapping
+
+from gateway.errors import ConfigError, GatewayError
+from gateway.log import logger
+from gateway.settings.types import PageUser
+
+_log = logger(__name__)
+
+PREFIX = "$scrypt$"
+LONGEST = 256
+"""Characters of a password; a longer one is not looked at."""
+_LN, _R, _P = 14, 8, 5
+_BYTES = 32
+_SALT = 16
+_MEMORY = 64 << 20
+_FORM = re.compile(
+    r"\$scrypt\$ln=([0-9]{1,2}),r=([0-9]{1,2}),p=([0-9]{1,2})\$([A-Za-z0-9+/]{8,64})\$([A-Za-z0-9+/]{43})"
+)
+_MOST_LN, _MOST_R, _MOST_P = 15, 8, 8
+"""What a secret file may ask of the box."""
+_WAITING = 8
+"""Logins that may wait for their turn."""
+_LONGEST_WAIT_S = 60.0
+_KEYS = 1024
+"""Addresses and names whose failures are remembered."""
+_FORGET_S = 3600.0
+
+
+class Busy(GatewayError):
+    """Too many wait for their turn."""
+
+
+class TooEarly(GatewayError):
+    """After failures the next try has to wait `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"wait {seconds:.0f} s")
+        self.seconds = seconds
+
+
+def hashed(password: str, salt: bytes | None = None) -> str:
+    """What a secret file holds. Takes 16 MiB, and a quarter of a second or so."""
+    salt = os.urandom(_SALT) if salt is None else salt
+    found = _scrypt(password, salt, _LN, _R, _P)
+    return f"{PREFIX}ln={_LN},r={_R},p={_P}${_text(salt)}${_text(found)}"
+
+
+def is_hashed(secret: str) -> bool:
+    """Written by `hashed`, or at least in its form."""
+    return secret.startswith(PREFIX)
+
+
+def fits(password: str, secret: str) -> bool:
+    """True if this is the password. Raises ConfigError if the secret cannot be one; takes as long as `hashed`."""
+    if not is_hashed(secret):
+        hashed(password)  # whether it is hashed or not shows in no time
+        return hmac.compare_digest(password.encode(), secret.encode())
+    found = _FORM.fullmatch(secret)
+    if found is None:
+        raise ConfigError("a $scrypt$ secret of a form that is not known; write it anew with site-gateway passwd")
+    ln, r, p = (int(found[number]) for number in (1, 2, 3))
+    if not (1 <= ln <= _MOST_LN and 1 <= r <= _MOST_R and 1 <= p <= _MOST_P):
+        raise ConfigError("a $scrypt$ secret that costs too much; write it anew with site-gateway passwd")
+    try:
+        salt, wanted = _bytes(found[4]), _bytes(found[5])
+    except binascii.Error as error:
+        raise ConfigError("a $scrypt$ secret that is damaged; write it anew with site-gateway passwd") from error
+    return hmac.compare_digest(_scrypt(password, salt, ln, r, p), wanted)
+
+
+def _scrypt(password: str, salt: bytes, ln: int, r: int, p: int) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=1 << ln, r=r, p=p, maxmem=_MEMORY, dklen=_BYTES)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode().rstrip("=")
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+
+
+class Delays:
+    """How long the next try has to wait: 1, 2, 4 … 60 s after failures, by whatever key. Times in monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._failures: dict[str, tuple[int, float]] = {}
+        """How many in a row, and when the last one was; who failed last stands last."""
+
+    def left(self, key: str, now: float) -> float:
+        """Seconds that are left to wait."""
+        count, at = self._failures.get(key, (0, now))
+        if now - at > _FORGET_S:
+            return 0.0
+        return max(0.0, at + min(_LONGEST_WAIT_S, 2.0 ** min(count - 1, 10)) - now) if count else 0.0
+
+    def failed(self, key: str, now: float) -> None:
+        """It was wrong once more."""
+        count, at = self._failures.pop(key, (0, now))
+        self._failures[key] = (1 if now - at > _FORGET_S else count + 1, now)
+        if len(self._failures) > _KEYS:
+            del self._failures[next(iter(self._failures))]
+
+    def forget(self, key: str) -> None:
+        """It was right."""
+        self._failures.pop(key, None)
+
+
+class Passwords:
+    """The users of the site file. `now`: monotonic seconds."""
+
+    def __init__(self, users: Mapping[str, PageUser], now: Callable[[], float]) -> None:
+        self._users = users
+        self._now = now
+        self._addresses = Delays()
+        self._names = Delays()
+        self._known: dict[tuple[str, str], None] = {}
+        """Addresses from which a name has logged in: nobody else's failures keep it waiting there."""
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+
+    async def tell_plain(self) -> None:
+        """Say once whose password is not hashed, or cannot be read."""
+        for name, user in self._users.items():
+            try:
+                secret = await asyncio.to_thread(user.secret)
+            except ConfigError as error:
+                _log.warning("a user of the page cannot log in", user=name, error=str(error))
+                continue
+            if not is_hashed(secret):
+                _log.warning("the password of a user of the page lies there in plain text", user=name,
+                             todo="site-gateway passwd")  # fmt: skip
+
+    async def role_of(self, name: str, password: str, address: str) -> str | None:
+        """The role of who says so; None: it is not right. Raises TooEarly, Busy."""
+        user = self._users.get(name)
+        key = name if user is not None else ""  # all names that are not there are one
+        self._may_try(key, address)
+        if self._waiting >= _WAITING:
+            raise Busy("too many are logging in")
+        self._waiting += 1
+        try:
+            async with self._turn:
+                self._may_try(key, address)
+                right = await asyncio.to_thread(_is_right, name, user, password)
+        finally:
+            self._waiting -= 1
+        if user is None or not right:
+            self._addresses.failed(address, self._now())
+            self._names.failed(key, self._now())
+            return None
+        self._addresses.forget(address)
+        self._names.forget(key)
+        self._known[key, address] = None
+        if len(self._known) > _KEYS:
+            del self._known[next(iter(self._known))]
+        return user.role
+
+    def failed(self, address: str) -> None:
+        """Somebody tried a code that is none."""
+        self._addresses.failed(address, self._now())
+
+    def may_try(self, address: str) -> None:
+        """Raises TooEarly."""
+        left = self._addresses.left(address, self._now())
+        if left > 0.0:
+            raise TooEarly(left)
+
+    def _may_try(self, key: str, address: str) -> None:
+        self.may_try(address)
+        left = 0.0 if (key, address) in self._known else self._names.left(key, self._now())
+        if left > 0.0:
+            raise TooEarly(left)
+
+
+def _is_right(name: str, user: PageUser | None, password: str) -> bool:
+    """In a thread: as long for a name that is not there."""
+    try:
+        return fits(password, user.secret() if user is not None else "")
+    except ConfigError as error:
+        _log.error("a user of the page cannot log in", user=name, error=str(error))
+        return False

@@ -1,0 +1,205 @@
+"""What is kept, for who is logged in: events, passages, pictures, the audit, a point's values. Read from the journal.
+
+Newest first, in pieces; `before` and `next` are places in a stream that only this module understands. Each question
+has an end: so many events are looked through and no more.
+"""
+
+import asyncio
+import csv
+import io
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from gateway.cloud.events import wall_of
+from gateway.cloud.journal.history import History, Past
+from gateway.errors import GatewayError
+from gateway.masks import shown
+from gateway.model import Json, Stream
+
+MOST_EVENTS = 200
+MOST_PASSAGES = 50
+MOST_VALUES = 2000
+_PIECE = 250
+_LOOKED_AT = 2000
+"""Events that are looked through for one occurrence, passage or question to the audit."""
+_PICTURES_LOOKED_AT = 20_000
+_TELEMETRY_LOOKED_AT = 20_000
+_SEARCH_S = 1.0
+_KEPT = ("id", "subject", "time", "clock", "simulated", "test")
+_COLUMNS = ("time", "type", "by", "account", "cmd", "ok", "code", "message", "args")
+_CALCULATED = ("=", "+", "-", "@", "\t", "\r")
+"""A cell that begins so is a formula to a spreadsheet."""
+
+
+class Wrong(GatewayError):
+    """A question that is none."""
+
+
+class Results(NamedTuple):
+    """A piece of a stream, newest first."""
+
+    events: list[dict[str, Any]]
+    next: str | None
+    """Where the next piece begins; None: there is none."""
+
+
+class Records:
+    """`now`: monotonic seconds."""
+
+    def __init__(self, kept: History, now: Callable[[], float]) -> None:
+        self._kept = kept
+        self._now = now
+
+    async def events(
+        self, stream: Stream, before: str | None = None, limit: int = MOST_EVENTS, *, alarm: str | None = None
+    ) -> Results:
+        """Of a stream, plates masked. `alarm`: of one occurrence. Raises Wrong, StoreError."""
+        page = await self._page(stream, before, limit, b"" if alarm is None else orjson.dumps(alarm))
+        return Results([{**event, "data": shown(event["data"])} for event in page.events], page.next)
+
+    async def passages(
+        self, before: str | None = None, limit: int = MOST_PASSAGES, *, id_: str | None = None
+    ) -> Results:
+        """Data of passages, with their plates. Raises Wrong, StoreError."""
+        needle = b'"camera":' if id_ is None else b'"passage":' + orjson.dumps(id_)
+        page = await self._page(Stream.ACCESS, before, 1 if id_ is not None else limit, needle, _is_passage)
+        told: list[dict[str, Any]] = [
+            {"id": event["data"]["passage"], "time": event["time"]}
+            | {key: value for key, value in event["data"].items() if value is not None}
+            for event in page.events
+        ]
+        return Results(told, None if id_ is not None else page.next)
+
+    async def audit(
+        self, before: str | None = None, limit: int = MOST_EVENTS, *, by: str | None = None, cmd: str | None = None
+    ) -> Results:
+        """Of the audit, narrowed. Raises Wrong, StoreError."""
+
+        def fits(event: Mapping[str, Any]) -> bool:
+            data = event["data"]
+            asker = data.get("sub", data.get("by"))
+            return (by is None or asker == by) and (cmd is None or data.get("cmd") == cmd)
+
+        needle = b"" if by is None and cmd is None else orjson.dumps(by if by is not None else cmd)
+        page = await self._page(Stream.AUDIT, before, limit, needle, fits)
+        return Results([{**event, "data": shown(event["data"])} for event in page.events], page.next)
+
+    async def picture(self, id_: str) -> tuple[bytes, str | None] | None:
+        """The bytes of a picture, and the passage that it belongs to; None: it is not there. Raises StoreError."""
+        async for past in self._walk(Stream.PICTURE, None, b'"id":' + orjson.dumps(id_), _PICTURES_LOOKED_AT):
+            if past.payload is not None:
+                event = orjson.loads(past.payload)
+                passage = event.get("passage")
+                return await self._kept.jpeg(past.n), None if passage is None else str(passage)
+        return None
+
+    async def values(self, device: str, point: str, since: float) -> dict[str, Json]:
+        """The kept telemetry of a point from wall time `since` on, oldest first. Raises StoreError."""
+        until = self._now() + _SEARCH_S
+        found: list[tuple[float, Json]] = []
+        unit, more = None, True
+        needle = b'"device":' + orjson.dumps(device)
+        looked = 0
+        async for past in self._walk(Stream.TELEMETRY, None, needle, _TELEMETRY_LOOKED_AT):
+            looked += 1
+            if past.payload is None:
+                continue
+            event = orjson.loads(past.payload)
+            if wall_of(event["time"]) < since:
+                more = False
+                break
+            reading = event["data"]["readings"].get(point)
+            if reading is not None:
+                found.append((wall_of(reading["at"]), _number(reading["value"])))
+                unit = unit or reading["unit"]
+            if len(found) >= MOST_VALUES or self._now() >= until:
+                break
+        else:
+            more = looked >= _TELEMETRY_LOOKED_AT
+        found.sort(key=lambda one: one[0])
+        told: dict[str, Json] = {"times": [at for at, _ in found], "values": [value for _, value in found]}
+        return told | ({} if unit is None else {"unit": unit}) | ({"more": True} if more else {})
+
+    async def _page(
+        self,
+        stream: Stream,
+        before: str | None,
+        limit: int,
+        needle: bytes,
+        fits: Callable[[Mapping[str, Any]], bool] = lambda _: True,
+    ) -> Results:
+        events: list[dict[str, Any]] = []
+        last, looked = None, 0
+        async for past in self._walk(stream, _place(before), needle, max(_LOOKED_AT, limit)):
+            if len(events) == limit:
+                return Results(events, last)
+            last, looked = f"{past.epoch}-{past.sequence}", looked + 1
+            if past.payload is None:
+                continue
+            event = orjson.loads(past.payload)
+            if isinstance(event.get("data"), dict) and fits(event):
+                events.append(_told(event))
+        return Results(events, last if looked >= max(_LOOKED_AT, limit) else None)
+
+    async def _walk(
+        self, stream: Stream, before: tuple[int, int] | None, needle: bytes, most: int
+    ) -> AsyncIterator[Past]:
+        """Back from a place, `most` events at most; what does not hold `needle` comes without its payload."""
+        left = most
+        while left > 0:
+            piece = [*await self._kept.back(stream, before, min(_PIECE, left), needle)]
+            for past in piece:
+                yield past
+            if len(piece) < min(_PIECE, left):
+                return
+            left -= len(piece)
+            before = (piece[-1].epoch, piece[-1].sequence)
+            await asyncio.sleep(0)
+
+
+def as_csv(events: Iterable[Mapping[str, Any]]) -> bytes:
+    """The audit as a table for people's spreadsheets: UTF-8 with a byte order mark, nothing in it is calculated."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(_COLUMNS)
+    for event in events:
+        data = event["data"]
+        error = data.get("error") or {}
+        args = data.get("args")
+        who = (data.get("sub", data.get("by")), data.get("account"))
+        end = (data.get("ok"), error.get("code"), error.get("message"))
+        shown_args = None if args is None else orjson.dumps(args).decode()
+        row = (event.get("time"), event["type"], *who, data.get("cmd"), *end, shown_args)
+        writer.writerow([_cell(value) for value in row])
+    return b"\xef\xbb\xbf" + text.getvalue().encode()
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return f"'{text}" if text.startswith(_CALCULATED) else text
+
+
+def _place(before: str | None) -> tuple[int, int] | None:
+    if before is None:
+        return None
+    epoch, _, sequence = before.partition("-")
+    if not (before.isascii() and epoch.isdigit() and sequence.isdigit() and len(before) <= 40):
+        raise Wrong("before: as `next` said")
+    return min(int(epoch), 2**62), min(int(sequence), 2**62)
+
+
+def _told(event: Mapping[str, Any]) -> dict[str, Any]:
+    kind = str(event["type"]).removeprefix("sitegateway.").removesuffix(".v1")
+    return {**{key: event[key] for key in _KEPT if key in event}, "type": kind, "data": event["data"]}
+
+
+def _is_passage(event: Mapping[str, Any]) -> bool:
+    return isinstance(event["data"].get("passage"), str) and "plate_raw" in event["data"]
+
+
+def _number(value: object) -> float | int | None:
+    if isinstance(value, bool):
+        return int(value)
+    return value if isinstance(value, int | float) else None

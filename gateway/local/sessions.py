@@ -1,0 +1,184 @@
+"""Who is logged in on the page. Only the SHA-256 of a session's token is kept, here and in the store.
+
+A session ends 12 h after its last request, and 24 h after the login at the latest, by monotonic time; over a restart by
+the wall clock, as far as both were trusted. So a restart during a fire logs nobody out.
+"""
+
+import asyncio
+import base64
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.log import logger
+from gateway.model import Instant
+from gateway.safe_write import replace_file
+
+_log = logger(__name__)
+
+LIFE_S = 24 * 3600.0
+IDLE_S = 12 * 3600.0
+MOST = 64
+"""Sessions; of more the one that was used least lately ends."""
+_TOKEN_BYTES = 32
+_KEPT_EVERY_S = 600.0
+"""How exactly the last request is known after a restart: the card is spared."""
+_LARGEST_FILE = 64 << 10
+
+
+@dataclass(slots=True)
+class PageSession:
+    """One browser."""
+
+    name: str
+    role: str
+    ends: float
+    """Monotonic seconds, at the latest."""
+    idle_until: float
+    by_code: bool = False
+    """Of a technician's code: its name is no user of the file."""
+
+    def left(self, now: float) -> float:
+        """Seconds until it ends if nothing more is asked."""
+        return min(self.ends, self.idle_until) - now
+
+
+class Sessions:
+    """`roles`: the users of the site file. `path`: where they are kept; the folder is there."""
+
+    def __init__(self, path: Path, roles: Mapping[str, str], now: Callable[[], Instant]) -> None:
+        self._path = path
+        self._roles = roles
+        self._now = now
+        self._sessions: dict[str, PageSession] = {}
+        """By the SHA-256 of the token."""
+        self._changed = asyncio.Event()
+        self.ended: Callable[[PageSession], None] = lambda _: None
+        """Is told of each session that has ended."""
+
+    def open(self, name: str, role: str, *, by_code: bool = False) -> tuple[str, PageSession]:
+        """A new one, and its token."""
+        self._expire()
+        now = self._now().mono
+        token = base64.urlsafe_b64encode(os.urandom(_TOKEN_BYTES)).decode().rstrip("=")
+        session = self._sessions[_digest(token)] = PageSession(name, role, now + LIFE_S, now + IDLE_S, by_code)
+        while len(self._sessions) > MOST:
+            self._end(min(self._sessions, key=lambda key: self._sessions[key].idle_until))
+        self._changed.set()
+        return token, session
+
+    def find(self, token: str | None) -> PageSession | None:
+        """The one of this token, which is used by that."""
+        if not token or len(token) > 2 * _TOKEN_BYTES:
+            return None
+        session = self._sessions.get(_digest(token))
+        now = self._now().mono
+        if session is None or session.left(now) <= 0.0:
+            return None
+        session.idle_until = now + IDLE_S
+        return session
+
+    def close(self, token: str | None) -> None:
+        """Log out."""
+        key = _digest(token or "")
+        if key in self._sessions:
+            self._end(key)
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Keep what changes, and end what is over, until cancelled."""
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(_KEPT_EVERY_S):
+                        await self._changed.wait()
+                except TimeoutError:
+                    pass
+                self._changed.clear()
+                self._expire()
+                await asyncio.to_thread(self._keep, self._told())
+        finally:
+            self._keep(self._told())
+
+    def load(self) -> None:
+        """Take up those of the process before. What cannot be read is nobody's session."""
+        try:
+            with self._path.open("rb") as stream:
+                kept: Any = orjson.loads(stream.read(_LARGEST_FILE))
+            now = self._now()
+            passed = max(0.0, now.wall - float(kept["at"])) if now.synced and kept["synced"] else 0.0
+            for digest, one in list(kept["sessions"].items())[:MOST]:
+                self._take_up(str(digest), one, passed, now.mono)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            _log.warning("nobody stays logged in: the sessions cannot be read", error=str(error))
+
+    def _take_up(self, digest: str, one: Mapping[str, Any], passed: float, now: float) -> None:
+        name, by_code = str(one["name"]), bool(one["by_code"])
+        role = str(one["role"]) if by_code else self._roles.get(name)
+        ends, idle = float(one["ends"]) - passed, float(one["idle"]) - passed
+        if role is not None and 0.0 < ends <= LIFE_S and 0.0 < idle <= IDLE_S:
+            self._sessions[digest] = PageSession(name, role, now + ends, now + idle, by_code)
+
+    def _told(self) -> bytes:
+        now = self._now()
+        sessions = {
+            digest: {
+                "name": one.name,
+                "role": one.role,
+                "by_code": one.by_code,
+                "ends": one.ends - now.mono,
+                "idle": one.idle_until - now.mono,
+            }
+            for digest, one in self._sessions.items()
+        }
+        return orjson.dumps({"at": now.wall, "synced": now.synced, "sessions": sessions})
+
+    def _keep(self, data: bytes) -> None:
+        try:
+            replace_file(self._path, data)
+        except OSError as error:
+            _log.warning("a restart will log everybody out", error=str(error))
+
+    def _expire(self) -> None:
+        now = self._now().mono
+        for key in [key for key, one in self._sessions.items() if one.left(now) <= 0.0]:
+            self._end(key)
+
+    def _end(self, key: str) -> None:
+        self.ended(self._sessions.pop(key))
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Codes:
+    """Codes that log a technician in, each once and within five minutes. `now`: monotonic seconds."""
+
+    LIFE_S = 300.0
+    _MOST = 8
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._codes: dict[str, tuple[str, float]] = {}
+        """By the SHA-256 of a code: whose it is, and when it is over."""
+
+    def make(self, name: str) -> str:
+        """A new one; of too many the oldest is over."""
+        code = base64.urlsafe_b64encode(os.urandom(_TOKEN_BYTES)).decode().rstrip("=")
+        self._codes[_digest(code)] = (name, self._now() + self.LIFE_S)
+        while len(self._codes) > self._MOST:
+            del self._codes[next(iter(self._codes))]
+        return code
+
+    def use(self, code: str) -> str | None:
+        """Whose it is; None: it is none, was used, or is over."""
+        name, ends = self._codes.pop(_digest(code), ("", 0.0))
+        return name if name and self._now() < ends else None

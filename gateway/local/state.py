@@ -1,0 +1,179 @@
+"""What the page knows of the site, as one tree without nulls, plates and names of persons. Pure.
+
+What has not changed stays the same object, so that `feed` needs no second look at it.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from gateway.masks import without_plates
+from gateway.model import Json, Reading, rfc3339
+from gateway.settings.types import PageFacts
+
+PASSAGES = 32
+"""The last ones that are told."""
+_OF_PERSONS = frozenset({"acknowledged_by"})
+_PASSAGE = (
+    "camera", "gate", "direction", "decision", "reason", "list_kind", "plate_kind", "colour", "confidence", "seen_at",
+    "ordered_at", "opened_at", "late",
+)  # fmt: skip
+_JOURNAL = (
+    "store", "losses", "commit_p50", "commit_p99", "queue_bytes", "shed", "reserve", "file_bytes", "waiting",
+    "quarantined", "oldest",
+)  # fmt: skip
+_UPLINK = (
+    "connected", "since", "reconnects", "in_flight", "error", "latency_p50", "latency_p99", "accepted", "no_listener",
+    "refused", "commands",
+)  # fmt: skip
+_PROCESS = ("reduced", "crashes", "refused", "untold")
+_CAMERA = ("reachable", "last", "passages", "unreadable", "refused", "scale")
+
+Tree = dict[str, Json]
+
+
+class _Device:
+    """What was told of one."""
+
+    def __init__(self, facts: Mapping[str, Json], every: Mapping[str, float]) -> None:
+        self._facts = facts
+        self._every = every
+        self._seen: Mapping[str, Reading] = {}
+        self._points: Tree = {}
+        self._answering: bool | None = None
+        self.tree: Tree = dict(facts)
+
+    def look(self, readings: Mapping[str, Reading], answering: bool | None) -> Tree:
+        """Its part of the tree: the one before, if nothing is different."""
+        seen = self._seen
+        changed = {point: reading for point, reading in readings.items() if seen.get(point) is not reading}
+        if changed or answering is not self._answering or len(readings) != len(seen):
+            told = {point: self._reading(point, reading) for point, reading in changed.items()}
+            self._points = {point: one for point, one in {**self._points, **told}.items() if point in readings}
+            self._seen, self._answering = dict(readings), answering
+            self.tree = {**self._facts, **_there(answering=answering), "points": self._points}
+        return self.tree
+
+    def _reading(self, point: str, reading: Reading) -> Tree:
+        return _there(
+            value=reading.value,
+            text=reading.text,
+            unit=reading.unit,
+            quality=reading.quality.value,
+            reason=None if reading.reason is None else reading.reason.value,
+            since=rfc3339(reading.at.wall)[:19] + "Z",
+            every=self._every.get(point),
+        )
+
+
+class SiteView:
+    """The parts of the tree, each as of what it is given.
+
+    `lines`: where each leads; `every`: seconds between two reads, by device and point.
+    """
+
+    def __init__(
+        self,
+        facts: PageFacts,
+        lines: Mapping[str, Mapping[str, Json]],
+        every: Mapping[str, Mapping[str, float]],
+    ) -> None:
+        self._facts = facts
+        self._lines = lines
+        self._devices = {name: _Device(device, every.get(name, {})) for name, device in facts.devices.items()}
+        self._alarms: dict[str, tuple[Mapping[str, Json], Tree]] = {}
+        self._passages: dict[str, Tree] = {}
+
+    def fixed(self) -> Tree:
+        """What changes only with the site file."""
+        return {"site": dict(self._facts.site), "zones": dict(self._facts.zones)}
+
+    def alarms(self, standing: Mapping[str, Mapping[str, Json]]) -> Tree:
+        """`standing`: by subject, each replaced when it changes."""
+        told: dict[str, tuple[Mapping[str, Json], Tree]] = {}
+        for subject, alarm in standing.items():
+            known = self._alarms.get(subject)
+            told[subject] = known if known is not None and known[0] is alarm else (alarm, _alarm(alarm))
+        self._alarms = told
+        return {subject: tree for subject, (_, tree) in told.items()}
+
+    def gates(self, gates: Mapping[str, Json]) -> Tree:
+        """`gates`: as `Site.gates` tells them."""
+        told: Tree = {}
+        for name, gate in gates.items():
+            live = gate if isinstance(gate, Mapping) else {}
+            told[name] = {**self._facts.gates.get(name, {}), **_there(**live)}
+        return told
+
+    def devices(self, readings: Mapping[str, Mapping[str, Reading]], answering: Mapping[str, bool | None]) -> Tree:
+        """`readings`: as they were last told, each replaced when it changes."""
+        return {
+            name: device.look(readings.get(name, {}), answering.get(name)) for name, device in self._devices.items()
+        }
+
+    def lines(self, health: Mapping[str, Mapping[str, Json]]) -> Tree:
+        """`health`: the lines of `gateway.health`."""
+        told: Tree = {}
+        for name, line in health.items():
+            busy = line.get("busy")
+            told[name] = {
+                **self._lines.get(name, {}),
+                **_there(up=line.get("up"), detail=line.get("detail") or None, losses=line.get("losses")),
+                "busy": round(busy, 2) if isinstance(busy, float) else 0.0,
+            }
+        return told
+
+    def cameras(self, health: Json) -> Tree:
+        """`health`: the cameras of `gateway.health`, if there are any."""
+        live = health if isinstance(health, Mapping) else {}
+        return {name: {**facts, **_some(live.get(name), _CAMERA)} for name, facts in self._facts.cameras.items()}
+
+    def box(self, health: Mapping[str, Json]) -> Tree:
+        """How the box is, out of `gateway.health`."""
+        clock = health.get("clock")
+        return {
+            "clock": {"synced": isinstance(clock, Mapping) and clock.get("synced") is True},
+            "uplink": _some(health.get("uplink"), _UPLINK),
+            "journal": _some(health.get("journal"), _JOURNAL),
+            "machine": _some(health.get("machine"), ("uptime", "load", "resident", "cpu_seconds", "disk_free")),
+            "process": _some(health.get("process"), _PROCESS),
+        }
+
+    def passed(self, passages: Iterable[Mapping[str, Json]]) -> None:
+        """These were told: data of `access.passage` and `access.denied`, oldest first."""
+        for data in passages:
+            id_ = str(data.get("passage"))
+            self._passages = {key: one for key, one in self._passages.items() if key != id_}
+            self._passages[id_] = _passage(data)
+        while len(self._passages) > PASSAGES:
+            self._passages.pop(next(iter(self._passages)))
+
+    def passages(self) -> Tree:
+        """The last ones."""
+        return dict(self._passages)
+
+
+def _alarm(alarm: Mapping[str, Json]) -> Tree:
+    told = _there(**{key: value for key, value in alarm.items() if key not in _OF_PERSONS and key != "subject"})
+    if isinstance(text := told.get("text"), str):
+        told["text"] = without_plates(text)
+    return told
+
+
+def _passage(data: Mapping[str, Json]) -> Tree:
+    pictures = data.get("pictures")
+    return {**_some(data, _PASSAGE), "pictures": list(pictures) if isinstance(pictures, list | tuple) else []}
+
+
+def _some(value: Json, keys: Iterable[str]) -> Tree:
+    """These keys, as far as they are there."""
+    return _there(**{key: value.get(key) for key in keys}) if isinstance(value, Mapping) else {}
+
+
+def _there(**values: Json) -> Tree:
+    """What has a value, to any depth."""
+    return {key: _plain(value) for key, value in values.items() if value is not None}
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        return _there(**value)
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

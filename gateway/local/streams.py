@@ -1,0 +1,245 @@
+"""Everybody who looks on: what is new goes out to all of them, encoded once.
+
+Alarms, gates and passages leave at once, readings at most four times a second, a heart-beat every five. While nobody
+looks, nothing is worked out. 32 streams, 8 of one address; a person who is logged in gets the place of the newest
+stream of somebody who is not.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from gateway.local.feed import Feed, PageEvent, Tree, gzip_head
+from gateway.local.http import Send
+from gateway.local.sessions import PageSession
+from gateway.local.state import SiteView
+from gateway.model import Instant, Json, Reading
+
+MOST = 32
+OF_ONE = 8
+BEAT_S = 5.0
+STALE_S = 15.0
+"""A command whose heart-beat is older moves nothing."""
+_READINGS_S = 0.25
+_HEALTH_S = 1.0
+_PACE_S = 0.02
+"""Between two looks at what leaves at once."""
+_RETRY = b"retry: 1000\n\n"
+
+
+class Sources(Protocol):
+    """What is known of the site, for who looks on."""
+
+    def standing(self) -> Mapping[str, Mapping[str, Json]]:
+        """The alarms by subject, each replaced when it changes."""
+        ...
+
+    def gates(self) -> Mapping[str, Json]:
+        """By gate how it stands."""
+        ...
+
+    def readings(self) -> Mapping[str, Mapping[str, Reading]]:
+        """By device its points as they were last told, each replaced when it changes."""
+        ...
+
+    def health(self) -> Mapping[str, Json]:
+        """The data of `gateway.health`."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class Viewer:
+    """One stream."""
+
+    address: str
+    session: PageSession | None
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: bool = False
+
+    def close(self) -> None:
+        """It ends with its next turn."""
+        self.closed = True
+        self.news.set()
+
+
+class Snapshot(NamedTuple):
+    """What `GET /state` tells."""
+
+    n: str
+    seen: str
+    time: str
+    state: Tree
+
+
+class Streams:
+    """`state` makes the tree out of `sources`."""
+
+    def __init__(self, state: SiteView, sources: Sources, now: Callable[[], Instant]) -> None:
+        self._state = state
+        self._sources = sources
+        self._now = now
+        self._feed = Feed(os.urandom(4).hex())
+        self._feed.update(state.fixed())
+        self._born = now().mono
+        self._readers: list[Viewer] = []
+        """The newest last."""
+        self._wanted = asyncio.Event()
+        self._news = asyncio.Event()
+        self._beat: PageEvent | None = None
+        self._health: Mapping[str, Json] = {}
+        self._health_at = float("-inf")
+        self._box_at = float("-inf")
+        self._readings_at = float("-inf")
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    def news(self) -> None:
+        """Something is new that leaves at once."""
+        self._news.set()
+
+    def passed(self, passage: Mapping[str, Json]) -> None:
+        """A car was decided about: data of `access.passage` or `access.denied`, once it is kept."""
+        self._state.passed([passage])
+        self._news.set()
+
+    # ---- one look -----------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """The state as of now."""
+        self._look(everything=True)
+        return Snapshot(self._feed.id, self.seen, self._now().rfc3339(), self._feed.tree)
+
+    @property
+    def seen(self) -> str:
+        """Names this moment, for a command that is given because of what is seen now."""
+        return f"{self._feed.life}-{int((self._now().mono - self._born) / BEAT_S)}"
+
+    def is_stale(self, seen: object) -> bool:
+        """True if somebody who saw that cannot know how it is now."""
+        life, _, beat = seen.rpartition("-") if isinstance(seen, str) else ("", "", "")
+        if life != self._feed.life or not (beat.isascii() and beat.isdigit() and len(beat) <= 12):
+            return True
+        age = self._now().mono - self._born - int(beat) * BEAT_S
+        return not -BEAT_S <= age <= STALE_S
+
+    # ---- everybody ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Tell what is new until cancelled."""
+        while True:
+            if not self._readers:
+                self._feed.forget()
+                self._wanted.clear()
+                await self._wanted.wait()
+            beat_due = self._born + (int((self._now().mono - self._born) / BEAT_S) + 1) * BEAT_S
+            wait = min(self._readings_at + _READINGS_S, beat_due) - self._now().mono
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, wait)):
+                    await self._news.wait()
+            beats = self._now().mono >= beat_due
+            if beats:
+                self._beat = self._beat_now()
+            if self._look() or beats:
+                for reader in self._readers:
+                    reader.news.set()
+            await asyncio.sleep(_PACE_S)
+
+    def _beat_now(self) -> PageEvent:
+        return PageEvent("beat", {"time": self._now().rfc3339(), "seen": self.seen, "n": self._feed.id})
+
+    def _look(self, *, everything: bool = False) -> bool:
+        """Take what may be new into the feed; True if anything is."""
+        self._news.clear()
+        state, sources, now = self._state, self._sources, self._now().mono
+        parts: Tree = {
+            "alarms": state.alarms(sources.standing()),
+            "gates": state.gates(sources.gates()),
+            "passages": state.passages(),
+        }
+        if everything or now - self._readings_at >= _READINGS_S:
+            self._readings_at = now
+            if now - self._health_at >= _HEALTH_S:
+                self._health, self._health_at = sources.health(), now
+            parts |= self._of_lines(self._health)
+            if now - self._box_at >= BEAT_S:
+                self._box_at = now
+                parts["box"] = state.box(self._health)
+        return self._feed.update(parts)
+
+    def _of_lines(self, health: Mapping[str, Json]) -> Tree:
+        state = self._state
+        devices, lines = health["devices"], health["lines"]
+        answering: dict[str, bool | None] = {}
+        if isinstance(devices, Mapping):
+            for name, device in devices.items():
+                answers = device["answering"] if isinstance(device, Mapping) else None
+                answering[name] = answers if isinstance(answers, bool) else None
+        told = lines.items() if isinstance(lines, Mapping) else ()
+        return {
+            "devices": state.devices(self._sources.readings(), answering),
+            "lines": state.lines({name: line for name, line in told if isinstance(line, Mapping)}),
+            "cameras": state.cameras(health.get("cameras")),
+        }
+
+    # ---- one reader ---------------------------------------------------------------------------------
+
+    def join(self, address: str, session: PageSession | None) -> Viewer | None:
+        """A place for a stream; None: there is none."""
+        if sum(one.address == address for one in self._readers) >= OF_ONE:
+            return None
+        if len(self._readers) >= MOST:
+            nobody = [one for one in self._readers if one.session is None]
+            if session is None or not nobody:
+                return None
+            self.leave(nobody[-1])
+        reader = Viewer(address, session)
+        self._readers.append(reader)
+        self._wanted.set()
+        return reader
+
+    def leave(self, reader: Viewer) -> None:
+        """Its place is free."""
+        reader.close()
+        if reader in self._readers:
+            self._readers.remove(reader)
+
+    def end(self, session: PageSession) -> None:
+        """A session is over: so are its streams."""
+        for reader in [one for one in self._readers if one.session is session]:
+            self.leave(reader)
+
+    async def serve(self, reader: Viewer, last: str | None, send: Send, *, packed: bool) -> None:
+        """Tell it what is new, after the number `last`, until it is closed. Raises Gone."""
+        try:
+            self._look(everything=True)
+            number = self._feed.number_of(last)
+            beat = self._beat_now()
+            await send((gzip_head() if packed else b"") + _bytes([_Retry(), beat], packed=packed))
+            beat = self._beat or beat
+            while not reader.closed:
+                reader.news.clear()
+                frames, number = self._feed.after(number)
+                if self._beat is not None and self._beat is not beat:
+                    beat = self._beat
+                    frames = [*frames, beat]
+                if frames:
+                    await send(_bytes(frames, packed=packed))
+                else:
+                    await reader.news.wait()
+        finally:
+            self.leave(reader)
+
+
+class _Retry(PageEvent):
+    """How soon a browser comes back."""
+
+    def __init__(self) -> None:
+        self.text = _RETRY
+
+
+def _bytes(frames: list[PageEvent], *, packed: bool) -> bytes:
+    return b"".join(frame.deflated if packed else frame.text for frame in frames)

@@ -1,0 +1,224 @@
+"""The local page, wired: what it looks at in the other rooms, and what it asks of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from gateway import __version__
+from gateway.clock import Clock
+from gateway.cloud.journal.journal import Journal
+from gateway.commands import COMMANDS
+from gateway.driver import Poller, Traced
+from gateway.errors import ConfigError, StoreError
+from gateway.field.lines import Line
+from gateway.field.status import DeviceStatus
+from gateway.local.files import Files
+from gateway.local.http import Answer, HttpRequest, Listener, Route
+from gateway.local.page import Page, PagePeople, SiteAsks
+from gateway.local.passwords import Passwords
+from gateway.local.records import Records
+from gateway.local.sessions import Codes, Sessions
+from gateway.local.state import PASSAGES, SiteView
+from gateway.local.streams import Streams
+from gateway.local.trace import Piece, exchanges, question, reply
+from gateway.log import logger
+from gateway.model import Effect, Emit, Json, Reading, Stream
+from gateway.runtime.north import Task
+from gateway.runtime.site_loop import Decisions
+from gateway.runtime.watchdog import Vitals
+from gateway.settings.types import PageSettings, Settings
+from gateway.site.alarms import MEMORY
+
+_log = logger(__name__)
+
+_TEXT = "text/plain; charset=utf-8"
+_CODE_NAME = 200
+_EXCHANGES = 2000
+_WORDS = 200
+_BYTES = 64
+
+
+class LocalPage:
+    """Everything below `http.status`. `ask`: as a person on site."""
+
+    def __init__(  # noqa: PLR0913 - it looks at everything
+        self,
+        settings: Settings,
+        page: PageSettings,
+        *,
+        clock: Clock,
+        journal: Journal,
+        lines: Mapping[str, Line],
+        decisions: Decisions,
+        vitals: Vitals,
+        pollers: Mapping[str, Poller],
+        ask: Callable[[Mapping[str, Any]], Awaitable[Json]],
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._lines = lines
+        self._pollers = pollers
+        self._page = page
+        self._clock = clock
+        every = {
+            device.id: {point.name: point.every for point in device.points}
+            for line in settings.lines
+            for device in line.devices
+        }
+        leads: dict[str, dict[str, Json]] = {
+            line.name: {"serial": line.serial} if line.serial else {"tcp": f"{line.host}:{line.port}"}
+            for line in settings.lines
+        }
+        state = SiteView(page.facts, leads, every)
+        self._streams = Streams(state, _Sources(lines, decisions, vitals), clock.now)
+        roles = {name: user.role for name, user in page.users.items()}
+        self._sessions = Sessions(settings.store.path / "sessions", roles, clock.now)
+        self._codes = Codes(lambda: clock.now().mono)
+        self._passwords = Passwords(page.users, lambda: clock.now().mono)
+        people = PagePeople(self._passwords, self._sessions, self._codes, bool(page.users), page.read_only)
+        site = SiteAsks(ask, self._frames, _commands, clock.now)
+        records = Records(journal.history, lambda: clock.now().mono)
+        routes = Page(self._streams, people, records, Files.load(), site).routes()
+        at = page.listen
+        machines = _for_machines(vitals, decisions)
+        self._listener = Listener(at.host, at.port, {**routes, **machines}, at.tls, names=page.names)
+
+    def tasks(self) -> Iterator[Task]:
+        """What is to run."""
+        self._sessions.load()
+        yield Task("http", self._listener.run)
+        yield Task("page", self._run)
+        yield Task("page sessions", self._sessions.run)
+
+    async def _run(self) -> None:
+        await self._recall_passages()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._passwords.tell_plain(), name="page users")
+            await self._streams.run()
+
+    def kept(self, effects: Sequence[Effect]) -> None:
+        """These were committed: what the page shows at once is shown."""
+        for effect in effects:
+            if isinstance(effect, Emit) and effect.stream is Stream.ACCESS and "plate_raw" in effect.data:
+                self._streams.passed(effect.data)
+        self._streams.news()
+
+    async def code(self, request: Mapping[str, Any]) -> Json:
+        """`page.code`: a link that logs a technician in once. Raises ConfigError."""
+        if self._page.read_only:
+            raise ConfigError("http.status is off loopback and has no tls: nobody can log in there")
+        by = str(request.get("by") or request["account"]).strip()[:_CODE_NAME]
+        scheme = "https" if self._page.listen.tls else "http"
+        return {
+            "code": self._codes.make(by),
+            "scheme": scheme,
+            "port": self._listener.port,
+            "host": self._page.listen.host,
+            "names": sorted(self._page.names),
+            "seconds": Codes.LIFE_S,
+        }
+
+    async def _frames(self, name: str, seconds: float) -> Json:
+        """What a line's wire has carried of late. Raises ConfigError."""
+        poller, line = self._pollers.get(name), self._lines.get(name)
+        if poller is None or line is None:
+            raise ConfigError("there is no line of that name that is asked")
+        if not isinstance(poller, Traced):
+            raise ConfigError(f"line {name} keeps no frames")
+        settings = next(one for one in self._settings.lines if one.name == name)
+        now = self._clock.now().mono
+        pieces = [piece for piece in poller.frames if piece[1] >= now - seconds]
+        units = {device.unit: device.id for device in settings.devices}
+        told = await asyncio.to_thread(_exchanges, pieces, units, bus=settings.is_bus)
+        devices = {name: _cost(status, told, name) for name, status in line.snapshot().devices.items()}
+        return {"line": name, "bus": settings.is_bus, "now": now, "exchanges": told, "devices": devices}
+
+    async def _recall_passages(self) -> None:
+        """The last cars, also from before the start."""
+        try:
+            rows = await self._journal.history.back(Stream.ACCESS, None, 4 * PASSAGES, b'"plate_raw":')
+        except StoreError as error:
+            _log.warning("the page begins without the last passages", error=str(error))
+            return
+        events = [orjson.loads(row.payload)["data"] for row in rows if row.payload is not None][:PASSAGES]
+        for data in reversed(events):
+            self._streams.passed(data)
+
+
+class _Sources:
+    """What the page looks at."""
+
+    def __init__(self, lines: Mapping[str, Line], decisions: Decisions, vitals: Vitals) -> None:
+        self._lines = lines
+        self._decisions = decisions
+        self.health = vitals.health
+
+    def standing(self) -> Mapping[str, Mapping[str, Json]]:
+        return {key.removeprefix(MEMORY): alarm for key, alarm in self._decisions.standing.items()}
+
+    def gates(self) -> Mapping[str, Json]:
+        return self._decisions.gates()
+
+    def readings(self) -> Mapping[str, Mapping[str, Reading]]:
+        return {device: readings for line in self._lines.values() for device, readings in line.told().items()}
+
+
+def _exchanges(pieces: list[Piece], units: Mapping[int, str], *, bus: bool) -> list[dict[str, Json]]:
+    """Each request with what came for it, in words; the newest `_EXCHANGES`."""
+    told: list[dict[str, Json]] = []
+    for one in exchanges(pieces, bus=bus)[-_EXCHANGES:]:
+        said = {} if one.answer is None else {"said": reply(one.pdu, one.answer.pdu)[:_WORDS]}
+        took = {} if one.seconds is None else {"took": round(one.seconds, 6)}
+        device = {"device": units[one.unit]} if one.unit in units else {}
+        told.append(
+            {
+                "at": one.sent,
+                "unit": one.unit,
+                "verdict": one.verdict,
+                "asked": question(one.pdu)[:_WORDS],
+                "hex": f"{one.request.hex()} {one.received[:_BYTES].hex()}".strip(),
+                **took,
+                **device,
+                **said,
+            }
+        )
+    return told
+
+
+def _cost(status: DeviceStatus, told: Sequence[Mapping[str, Json]], device: str) -> dict[str, Json]:
+    return {
+        "p50": status.answer_p50,
+        "p95": status.answer_p95,
+        "requests": status.requests,
+        "timeouts": status.timeouts,
+        "misses": status.misses,
+        "share": round(sum(one.get("device") == device for one in told) / max(1, len(told)), 4),
+    }
+
+
+def _commands(role: str) -> Mapping[str, Json]:
+    """By command that this role may ask for the schema of its arguments."""
+    from gateway.contract.commands import fields  # loaded with the first login
+
+    return {
+        name: fields(one.arguments(on_site=True))
+        for name, one in COMMANDS.items()
+        if one.may_on_site(role) and name != "access.viewed"
+    }
+
+
+def _for_machines(vitals: Vitals, decisions: Decisions) -> dict[str, Route]:
+    """`/metrics`, and `/healthz`: 200 while every task moves, which also feeds the watchdog, else 503."""
+    from gateway.local.metrics import CONTENT_TYPE, Metrics
+
+    metrics = Metrics(__version__, vitals.health, lambda: [str(one["severity"]) for one in decisions.standing.values()])
+
+    async def tell_metrics(_request: HttpRequest) -> Answer:
+        return Answer(200, CONTENT_TYPE, metrics.text())
+
+    async def healthz(_request: HttpRequest) -> Answer:
+        return Answer(200, _TEXT, b"alive\n") if vitals.is_alive() else Answer(503, _TEXT, b"stuck\n")
+
+    return {"/metrics": Route(get=tell_metrics, any_host=True), "/healthz": Route(get=healthz, any_host=True)}

@@ -1,0 +1,52 @@
+"""`http.status` of the site file, and what the page shows of the rest of it."""
+
+from pathlib import Path
+
+from gateway import __version__
+from gateway.config.contents import names_in
+from gateway.config.site import SiteFile
+from gateway.config.units import endpoint
+from gateway.model import Json
+from gateway.secret import SecretPlace
+from gateway.settings.types import Listen, PageFacts, PageSettings, PageUser
+
+
+def page_settings(file: SiteFile) -> PageSettings | None:
+    """None: the file asks for none."""
+    page = file.http.status if file.http else None
+    if page is None:
+        return None
+    at, tls = endpoint(page.listen), page.tls
+    users = {
+        name: PageUser(user.role, SecretPlace(user.password.file, user.password.credential, user.password.env).read)
+        for name, user in page.users.items()
+    }
+    return PageSettings(
+        listen=Listen(at.host, at.port, (Path(tls.cert), Path(tls.key)) if tls else None),
+        read_only=page.read_only,
+        users=users,
+        names=names_in(Path(tls.cert)) if tls else frozenset(),
+        facts=_facts(file),
+    )
+
+
+def _facts(file: SiteFile) -> PageFacts:
+    site = file.site
+    named = {"id": site.id, "name": site.name, "gateway": file.gateway, "timezone": site.timezone}
+    return PageFacts(
+        site=_there(**named, version=__version__, simulated=file.simulated or None),
+        zones={name: _there(name=zone.name) for name, zone in file.zones.items()},
+        gates={name: _there(name=one.name, kind=one.kind, zone=one.zone) for name, one in file.gates.items()},
+        devices={
+            name: _there(line=one.line, kind=one.kind, title=one.title, zone=one.zone, place=one.place)
+            for name, one in file.devices.items()
+        },
+        cameras={
+            name: _there(gate=one.gate, direction=one.direction if isinstance(one.direction, str) else None)
+            for name, one in file.cameras.items()
+        },
+    )
+
+
+def _there(**values: Json) -> dict[str, Json]:
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,167 @@
+import asyncio
+import time
+
+import pytest
+
+from gateway.errors import ConfigError
+from gateway.local import passwords
+from gateway.local.passwords import Busy, Delays, Passwords, TooEarly, fits, hashed
+from gateway.settings.types import PageUser
+
+HERE, THERE = "192.168.1.5", "192.168.1.6"
+SECRET = hashed("correct horse", bytes(16))
+
+
+class Wrist:
+    """A watch that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def users(watch: Wrist, secret: str = SECRET) -> Passwords:
+    return Passwords({"zhang": PageUser("guard", lambda: secret)}, watch)
+
+
+def test_a_secret_fits_its_password_alone_and_never_looks_alike() -> None:
+    assert fits("correct horse", SECRET)
+    assert not fits("correct hors", SECRET)
+    assert hashed("correct horse") != SECRET
+    assert SECRET.startswith("$scrypt$ln=14,r=8,p=5$")
+
+
+def test_a_known_hash_is_understood() -> None:
+    """RFC 7914, 12: N = 1024, r = 8, p = 16 is beyond what a file may ask; this one is of Python's own scrypt."""
+    salt = b"sodium chloride"
+    secret = hashed("pleaseletmein", salt)
+
+    assert hashed("pleaseletmein", salt) == secret
+    assert fits("pleaseletmein", secret)
+
+
+def test_a_plain_secret_fits_too() -> None:
+    assert fits("simple", "simple")
+    assert not fits("simple", "Simple")
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "$scrypt$",
+        "$scrypt$ln=14,r=8,p=5$c2FsdHNhbHQ$short",
+        SECRET.replace("ln=14", "ln=30"),
+        SECRET.replace("ln=14", "ln=0"),
+    ],
+)
+def test_a_damaged_secret_is_said_so(secret: str) -> None:
+    with pytest.raises(ConfigError, match="site-gateway passwd"):
+        fits("correct horse", secret)
+
+
+def test_delays_double_up_to_a_minute_and_are_forgotten() -> None:
+    delays = Delays()
+    waits = []
+    now = 0.0
+    for _ in range(9):
+        delays.failed("x", now)
+        waits.append(delays.left("x", now))
+        now += waits[-1]
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert delays.left("x", now) == 0.0
+    assert delays.left("y", now) == 0.0
+    delays.failed("x", now)
+    assert delays.left("x", now + 3601) == 0.0
+    delays.forget("x")
+    delays.failed("x", now)
+    assert delays.left("x", now) == 1.0
+
+
+def test_what_is_remembered_of_guesses_is_bounded() -> None:
+    delays = Delays()
+    for number in range(10_000):
+        delays.failed(str(number), 0.0)
+
+    assert delays.left("0", 0.0) == 0.0
+    assert delays.left("9999", 0.0) == 1.0
+
+
+async def test_who_is_right_gets_the_role_and_who_is_wrong_waits() -> None:
+    watch = Wrist()
+    them = users(watch)
+    assert await them.role_of("zhang", "correct horse", HERE) == "guard"
+    assert await them.role_of("zhang", "wrong", HERE) is None
+    with pytest.raises(TooEarly) as early:
+        await them.role_of("zhang", "correct horse", HERE)
+    assert early.value.seconds == 1.0
+    watch.now += 1.0
+    assert await them.role_of("zhang", "correct horse", HERE) == "guard"
+
+
+async def test_nobody_else_keeps_a_guard_out_where_he_has_been_before() -> None:
+    watch = Wrist()
+    them = users(watch)
+    assert await them.role_of("zhang", "correct horse", HERE) == "guard"
+    for _ in range(8):
+        assert await them.role_of("zhang", "wrong", THERE) is None
+        watch.now += 60.0
+    assert await them.role_of("zhang", "wrong", THERE) is None
+
+    with pytest.raises(TooEarly):
+        await them.role_of("zhang", "correct horse", "192.168.1.7")
+    assert await them.role_of("zhang", "correct horse", HERE) == "guard"
+
+
+async def test_a_name_that_is_not_there_takes_as_long_and_waits_alike() -> None:
+    them = users(Wrist())
+    began = time.perf_counter()
+    assert await them.role_of("nobody", "wrong", HERE) is None
+    unknown = time.perf_counter() - began
+    began = time.perf_counter()
+    assert await them.role_of("zhang", "wrong", THERE) is None
+    known = time.perf_counter() - began
+
+    assert 0.2 < unknown / known < 5.0
+    with pytest.raises(TooEarly):
+        await them.role_of("somebody", "wrong", "192.168.1.8")
+
+
+async def test_one_is_verified_at_a_time_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once, most = 0, 0
+
+    def slow(_password: str, _secret: str) -> bool:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        time.sleep(0.02)  # noqa: TID251 - it stands for the work of a core, in a thread
+        at_once -= 1
+        return False
+
+    monkeypatch.setattr(passwords, "fits", slow)
+    watch = Wrist()
+    them = users(watch)
+    ends: list[str] = []
+
+    async def knock(address: str) -> None:
+        try:
+            ends.append(str(await them.role_of("", "x", address)))
+        except (Busy, TooEarly) as no:
+            ends.append(type(no).__name__)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(100):
+            group.create_task(knock(f"10.0.0.{number}"), name="knock")
+
+    assert most == 1
+    assert ends.count("Busy") == 92
+    assert ends.count("None") == 1, "the others' names were tried too early"
+
+
+async def test_a_plain_secret_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    await users(Wrist(), "simple").tell_plain()
+
+    told = "".join(capsys.readouterr())
+    assert "zhang" in told
+    assert "simple" not in told

@@ -1,0 +1,174 @@
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from gateway.local.sessions import IDLE_S, LIFE_S, MOST, Codes, PageSession, Sessions
+from gateway.model import Instant
+
+ROLES = {"zhang": "guard", "li": "steward"}
+
+
+class Watch:
+    def __init__(self) -> None:
+        self.mono, self.wall, self.synced = 1000.0, 1.8e9, True
+
+    def __call__(self) -> Instant:
+        return Instant(self.mono, self.wall, self.synced)
+
+    def passes(self, seconds: float) -> None:
+        self.mono += seconds
+        self.wall += seconds
+
+
+async def keep(sessions: Sessions) -> None:
+    """As the process ends."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(sessions.run(), name="sessions")
+        await asyncio.sleep(0)
+        task.cancel()
+
+
+def test_a_token_is_one_persons_and_ends_with_the_log_out(tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path / "sessions", ROLES, Watch())
+    ended: list[PageSession] = []
+    sessions.ended = ended.append
+    token, session = sessions.open("zhang", "guard")
+    other, _ = sessions.open("li", "steward")
+
+    assert sessions.find(token) is session
+    assert token != other
+    assert len(token) == 43
+    for wrong in (None, "", token[:-1], token + "x", "x" * 10_000, "\udc80"):
+        assert sessions.find(wrong) is None
+    sessions.close(token)
+    assert sessions.find(token) is None
+    assert ended == [session]
+
+
+def test_it_ends_12_hours_after_the_last_request_and_24_after_the_login(tmp_path: Path) -> None:
+    watch = Watch()
+    sessions = Sessions(tmp_path / "sessions", ROLES, watch)
+    token, _ = sessions.open("zhang", "guard")
+    watch.passes(IDLE_S - 1)
+    assert sessions.find(token)
+    watch.passes(IDLE_S - 1)
+    assert sessions.find(token)
+    watch.passes(3)
+    assert sessions.find(token) is None
+    idle, _ = sessions.open("zhang", "guard")
+    watch.passes(IDLE_S + 1)
+    assert sessions.find(idle) is None
+    assert LIFE_S == 2 * IDLE_S
+
+
+async def test_a_restart_logs_nobody_out_and_keeps_no_token(tmp_path: Path) -> None:
+    watch, path = Watch(), tmp_path / "sessions"
+    sessions = Sessions(path, ROLES, watch)
+    token, _ = sessions.open("zhang", "guard")
+    code, _ = sessions.open("wang", "technician", by_code=True)
+    await keep(sessions)
+    assert token not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    watch.mono = 5.0  # another boot
+    watch.wall += 600.0
+    after = Sessions(path, {"zhang": "steward"}, watch)
+    after.load()
+
+    assert (found := after.find(token)) is not None
+    assert (found.name, found.role) == ("zhang", "steward"), "the role is that of the file now"
+    assert found.ends == pytest.approx(5.0 + LIFE_S - 600.0)
+    assert (found := after.find(code)) is not None
+    assert found.role == "technician"
+
+
+async def test_time_that_passed_while_it_was_off_counts_only_where_the_clock_is_trusted(tmp_path: Path) -> None:
+    watch, path = Watch(), tmp_path / "sessions"
+    sessions = Sessions(path, ROLES, watch)
+    token, _ = sessions.open("zhang", "guard")
+    await keep(sessions)
+    watch.wall += 2 * LIFE_S
+    late = Sessions(path, ROLES, watch)
+    late.load()
+    assert late.find(token) is None
+    watch.synced = False
+    untrusted = Sessions(path, ROLES, watch)
+    untrusted.load()
+    assert untrusted.find(token)
+
+
+async def test_who_is_no_user_any_more_is_logged_out(tmp_path: Path) -> None:
+    watch, path = Watch(), tmp_path / "sessions"
+    sessions = Sessions(path, ROLES, watch)
+    token, _ = sessions.open("zhang", "guard")
+    await keep(sessions)
+    after = Sessions(path, {"li": "steward"}, watch)
+    after.load()
+
+    assert after.find(token) is None
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b'{"at": 1, "synced": true, "sessions": {"a": 1}}', b"\0" * 100_000]
+)
+def test_a_damaged_file_is_nobodys_session(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "sessions"
+    path.write_bytes(data)
+    sessions = Sessions(path, ROLES, Watch())
+    sessions.load()
+    token, _ = sessions.open("zhang", "guard")
+
+    assert sessions.find(token)
+
+
+def test_there_are_only_so_many_and_the_one_used_least_lately_ends(tmp_path: Path) -> None:
+    watch = Watch()
+    sessions = Sessions(tmp_path / "sessions", ROLES, watch)
+    first, _ = sessions.open("zhang", "guard")
+    second, _ = sessions.open("zhang", "guard")
+    for _ in range(MOST - 2):
+        watch.passes(1)
+        sessions.open("li", "steward")
+    watch.passes(1)
+    assert sessions.find(first)
+    watch.passes(1)
+    sessions.open("li", "steward")
+
+    assert sessions.find(first)
+    assert sessions.find(second) is None
+
+
+async def test_a_store_that_cannot_be_written_is_told_and_nothing_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sessions = Sessions(tmp_path / "no" / "sessions", ROLES, Watch())
+    token, _ = sessions.open("zhang", "guard")
+    with suppress(asyncio.CancelledError):
+        await keep(sessions)
+
+    assert sessions.find(token)
+    assert "restart" in "".join(capsys.readouterr())
+
+
+def test_a_code_is_used_once_and_within_five_minutes() -> None:
+    now = [0.0]
+    codes = Codes(lambda: now[0])
+    code = codes.make("wang")
+    late = codes.make("wang")
+
+    assert codes.use("x" * 43) is None
+    assert codes.use(code) == "wang"
+    assert codes.use(code) is None
+    now[0] = 301.0
+    assert codes.use(late) is None
+
+
+def test_only_so_many_codes_are_good() -> None:
+    codes = Codes(lambda: 0.0)
+    first = codes.make("wang")
+    last = [codes.make("wang") for _ in range(8)][-1]
+
+    assert codes.use(first) is None
+    assert codes.use(last) == "wang"

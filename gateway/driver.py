@@ -1,4 +1,4 @@
-"""What a driver promises to the field.
+"""What a driver promises to the field. Pure.
 
 A `Poller` is a line that the gateway asks. Its factory checks the settings and does no I/O (raises
 `ConfigError`); entering it connects (raises `LineDown`); leaving closes; it can be entered again.

@@ -1,4 +1,4 @@
-"""The whole exception tree. Each name tells the caller what to do.
+"""The whole exception tree. Each name tells the caller what to do. Pure.
 
 GatewayError
 ├── ConfigError          a person must mend the file or the settings; nothing was touched

@@ -1,4 +1,4 @@
-"""The vocabulary: what happens at a site and what is decided about it.
+"""The vocabulary: what happens at a site and what is decided about it. Pure.
 
 Every type is immutable and imports nothing of ours. Times are `Instant`s, durations seconds (float), ids text. What
 `Site.step` is given (`Answer`, `LineHealth`, …) is an *input*, what it returns (`Emit`, …) is an *effect*.

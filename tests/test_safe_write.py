@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 
 from gateway.safe_write import as_owner, owner_of, replace_file
 from tests.accounts import as_root
-from tests.cli.test_commands import MINIMAL, command
+from tests.cli.test_command_line import MINIMAL, command
 
 SERVICE = pwd.getpwnam("nobody")
 

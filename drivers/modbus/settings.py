@@ -1,4 +1,4 @@
-"""What a Modbus line is told: plain values, checked before anything is touched."""
+"""What a Modbus line is told: plain values, checked before anything is touched. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

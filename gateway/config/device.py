@@ -1,4 +1,4 @@
-"""Devices and their profiles: everything a technician can say about one device (page "site file").
+"""Devices and their profiles: everything a technician can say about one device (page "site file"). Pure.
 
 A model that was built is complete: `Point.type`, `Point.every` and all of `Alarm` carry the value that
 holds, written or not. Nothing downstream fills in a default again.

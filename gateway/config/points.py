@@ -1,4 +1,4 @@
-"""The points of a device: where a value lies, how it is decoded, when it is an alarm, how it is written."""
+"""The points of a device: where a value lies, how it is decoded, when it is an alarm, how it is written. Pure."""
 
 import re
 from itertools import pairwise

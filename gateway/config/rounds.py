@@ -1,4 +1,4 @@
-"""Rounds: when they run and what they look at; the places that people go to on them."""
+"""Rounds: when they run and what they look at; the places that people go to on them. Pure."""
 
 import re
 from typing import Annotated, Any, Literal, Self

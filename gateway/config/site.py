@@ -1,4 +1,4 @@
-"""The whole site file (page "site file"), as frozen settings. Defaults are those of the page."""
+"""The whole site file (page "site file"), as frozen settings. Defaults are those of the page. Pure."""
 
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones

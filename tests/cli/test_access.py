@@ -22,7 +22,7 @@ from gateway.site.lists import PlateList
 from gateway.site.settings import AccessSettings, DeviceSettings, GateSettings, Ref, SiteSettings
 from gateway.site.site import Site
 from gateway.technician import access as work
-from tests.cli.test_commands import command
+from tests.cli.test_command_line import command
 
 SITE = """\
 version: 1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import MINIMAL, command
+from tests.cli.test_command_line import MINIMAL, command
 
 
 @pytest.fixture

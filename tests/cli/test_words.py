@@ -10,7 +10,7 @@ import pytest
 
 from gateway.cli import access, daemon, do, simulate, token, walk, wire  # noqa: F401 - each brings its commands
 from gateway.cli.group import commands
-from tests.cli.test_commands import MINIMAL, command
+from tests.cli.test_command_line import MINIMAL, command
 
 PROGRAM = Path(sys.executable).parent / "site-gateway"
 SITE = (

@@ -17,8 +17,8 @@ import pytest
 from gateway.cloud.journal.witness import HighWater, Mark
 from gateway.model import Remember, Stream
 from simulators.cloud import Cloud
+from tests.cloud.journal.test_journal_kill import run_and_kill
 from tests.cloud.journaling import Hands, accepted, all_of, emit, event, journal, look
-from tests.cloud.test_journal_kill import run_and_kill
 from tests.reliability.compound import BATTERY, World, world
 
 TRIALS = 50

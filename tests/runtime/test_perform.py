@@ -13,8 +13,8 @@ from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, LineDown, N
 from gateway.model import Errand, Json, Perform, Performed
 from gateway.runtime.perform import Errands, of_configuration, of_history
 from gateway.runtime.reconfigure import Reconfiguration
+from tests.cloud.commands.test_replay import delivered
 from tests.cloud.journaling import journal
-from tests.cloud.test_replay import delivered
 
 
 class Desk:

@@ -9,8 +9,8 @@ import pytest
 from gateway.cloud.journal.journal import Journal
 from gateway.model import Emit, OwnHealth, SetAside, Stream, WentBack
 from gateway.runtime.self_alarms import CLOCK, NOT_DELIVERED, STORE, Supervision
+from tests.cloud.journal.test_journal_faults import backlog, garble
 from tests.cloud.journaling import Hands, accepted, emit, journal, taken, until
-from tests.cloud.test_journal_faults import backlog, garble
 
 
 class World:

@@ -1,4 +1,4 @@
-"""What one commit of the journal holds. Filled on the loop's thread, written by the writer's."""
+"""What one commit of the journal holds. Filled on the loop's thread, written by the writer's. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from gateway.model import Json, Stream
 ENTRY_BYTES = 1024
 """What an event takes up in memory beside its bytes: its objects and its places in the queue and the outbox.
 
-Rounded up; tests/cloud/test_commits.py measures it.
+Rounded up; tests/cloud/journal/test_commits.py measures it.
 """
 KEY_BYTES = 256
 """The same of a remembered key."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from drivers.modbus.line import ModbusPoller
 from gateway.config.load import load
 from gateway.settings import build
-from tests.drivers.modbus.test_profiles import SITE, pdu
+from tests.drivers.modbus.test_shipped_profiles import SITE, pdu
 
 README = Path(__file__).parents[3] / "config" / "profiles" / "README.md"
 

@@ -14,7 +14,7 @@ from tests.cloud import journal_victim
 from tests.cloud.journaling import all_of, event, journal, look
 
 KILLS = 12
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def run_and_kill(folder: Path, after: float) -> list[list[str]]:

@@ -79,8 +79,8 @@ async def test_a_sync_that_fails_loses_nothing(tmp_path: Path, when: int) -> Non
     await asyncio.to_thread(
         subprocess.run,
         ["strace", "-f", "-e", "trace=fsync,fdatasync", "-e", fault, "-o", str(trace),
-         sys.executable, "-m", "tests.cloud.test_journal_hostile", str(folder)],
-        check=True, timeout=50, cwd=Path(__file__).parents[2],
+         sys.executable, "-m", "tests.cloud.journal.test_journal_hostile", str(folder)],
+        check=True, timeout=50, cwd=Path(__file__).parents[3],
     )  # fmt: skip
     assert len(re.findall("INJECTED", trace.read_text())) == 1
     async with journal(folder, Hands()) as store:

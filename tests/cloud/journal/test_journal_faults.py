@@ -20,7 +20,7 @@ from tests.cloud.journaling import Hands, accepted, all_of, emit, event, journal
 
 STEPS = 40
 NOBODY = 65534
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

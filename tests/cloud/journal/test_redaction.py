@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from gateway.cloud.journal.redaction import Redaction
 from gateway.errors import StoreError
 from gateway.model import Emit, Json, Stream
+from tests.cloud.journal.test_pictures import JPEG, keep
 from tests.cloud.journaling import Hands, accepted, emit, event, journal, sequences, taken
-from tests.cloud.test_pictures import JPEG, keep
 
 PLATE, OTHER, RAW = "沪A12345", "沪A12346", "沪A·12345"
 AT = Hands().now()

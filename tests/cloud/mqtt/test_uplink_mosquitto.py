@@ -256,7 +256,7 @@ async def test_a_certificate_of_the_future_waits_for_the_time(
 
 async def test_the_acl_of_the_page(tmp_path: Path) -> None:
     """It gives the gateway all that it needs, and a stolen login no command."""
-    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
     rights = page[page.index("user xmxc-01") :].split("```")[0]
     (tmp_path / "acl").write_text(
         rights.replace("site-gateway/v1/xima-xincun/xmxc-01", ROOT).replace("site-gateway/v1/+/+", ROOT)

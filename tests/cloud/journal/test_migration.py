@@ -8,8 +8,8 @@ import pytest
 
 from gateway.cloud.journal import schema
 from gateway.model import Stream
+from tests.cloud.journal.test_pictures import JPEG, keep
 from tests.cloud.journaling import WALL, accepted, all_of, emit, event, journal, look, sequences, taken
-from tests.cloud.test_pictures import JPEG, keep
 
 JOURNAL = "8c1f" * 8
 

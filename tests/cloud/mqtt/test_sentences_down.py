@@ -13,10 +13,10 @@ from gateway.cloud.mqtt.codec import MAX_PACKET
 from gateway.cloud.mqtt.uplink import Uplink
 from gateway.model import Refused
 from simulators.broker import LocalBroker
+from tests.cloud.commands.test_exchange import OPEN, SIGNER, cloud, wired
 from tests.cloud.memory_outbox import MemoryOutbox
 from tests.cloud.running import ROOT, Told, eventually, settings
 from tests.cloud.signing import DISTRICT, claims, refused, sign, verifier
-from tests.cloud.test_exchange import OPEN, SIGNER, cloud, wired
 from tests.mosquitto import mosquitto
 
 

@@ -6,8 +6,8 @@ from gateway.cloud.mqtt.send_order import Limits
 from gateway.cloud.mqtt.stream import HUNG_UP
 from gateway.model import Stream
 from tests.cloud.memory_outbox import MemoryOutbox
+from tests.cloud.mqtt.test_uplink_mosquitto import listener
 from tests.cloud.running import ROOT, eventually, running
-from tests.cloud.test_uplink_mosquitto import listener
 from tests.mosquitto import mosquitto
 
 LIMITS = Limits(retry_first=1.0, retry_quick=1.0, retry_last=2.0)

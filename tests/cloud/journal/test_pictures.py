@@ -15,8 +15,8 @@ from gateway.cloud.outbox import Row
 from gateway.model import Emit, Instant, Stream
 from simulators.broker import LocalBroker
 from tests.cloud.journaling import Hands, accepted, emit, event, journal, look, sequences, taken, until
+from tests.cloud.mqtt.test_uplink_journal import gateway
 from tests.cloud.running import eventually, topics
-from tests.cloud.test_uplink_journal import gateway
 from tests.contract.judge import faults
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 300 + b"\xff\xd9"

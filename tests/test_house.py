@@ -279,16 +279,19 @@ WHOLE = ("tests/benchmarks", "tests/end_to_end", "tests/foreign", "tests/packagi
 
 def test_tests_mirror_the_packages() -> None:
     modules: dict[str, set[str]] = {}
+    packages: dict[str, set[str]] = {}
     for name in product():
-        modules.setdefault(Path(name).stem, set()).add(mirrored(name))
-        if name.endswith("/__init__.py") and name.count("/") > 1:
-            modules.setdefault(Path(name).parent.name, set()).add(mirrored(str(Path(name).parent)))
-    folders = {folder for places in modules.values() for folder in places}
+        path = Path(name)
+        if path.stem != "__init__":
+            modules.setdefault(path.stem, set()).add(mirrored(name))
+        elif path.parent.parts[1:]:
+            packages.setdefault(path.parent.name, set()).update((mirrored(name), mirrored(str(path.parent))))
+    folders = {folder for places in (*modules.values(), *packages.values()) for folder in places}
     astray = []
     for path in (ROOT / "tests").rglob("test_*.py"):
-        folder = str(path.parent.relative_to(ROOT))
-        places = modules.get(path.stem.removeprefix("test_"), {folder})
-        if not folder.startswith(WHOLE) and (folder not in folders or folder not in places):
+        folder, stem = str(path.parent.relative_to(ROOT)), path.stem.removeprefix("test_")
+        in_its_place = stem not in modules or folder in modules[stem] | packages.get(stem, set())
+        if not folder.startswith(WHOLE) and (folder not in folders or not in_its_place):
             astray.append(str(path.relative_to(ROOT)))
     assert astray == []
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.technician.terminal import terminal
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -85,6 +87,20 @@ async def test_every_command_of_the_readme_works(folder: Path) -> None:
                 status, out = await done(line, folder)
                 # No broker runs here, and doctor says so.
                 assert status == (1 if "doctor" in line else 0), (line, out)
+
+
+async def test_make_demo_runs_until_ctrl_c() -> None:
+    """What the target does, as `make` prints it; the environment is there already."""
+    assert "make demo" in COMMANDS
+    status, made = await done("make -n demo", ROOT)
+    assert status == 0, made
+    setup, demo = made.splitlines()
+    assert (setup, demo) == (".ci/setup run", ".venv/bin/site-gateway demo")
+    async with terminal(command=("sh", "-c", f"cd {ROOT} && exec {demo}"), rows=200, columns=200) as it:
+        await it.shows("火警 FIRE", "Ctrl-C")
+        it.process.send_signal(signal.SIGINT)
+        assert await it.end() == 0
+    assert "What to try next" in it.screen.text
 
 
 def test_make_has_the_targets_that_the_readme_names() -> None:

@@ -87,3 +87,16 @@ async def test_fires_and_gates_stand_in_the_log(tmp_path: Path) -> None:
         assert {line["subject"] for line in fires} == {"smoke-1/smoke/fire", "smoke-2/smoke/fire"}
         (held, *_) = [line for line in lines if line["event"] == "gate.held"]
         assert (held["level"], held["cause"]) == ("info", "fire")
+
+
+async def test_what_people_do_with_gates_stands_in_the_log(tmp_path: Path) -> None:
+    async with compound(tmp_path) as it, running(it.site) as gateway:
+        for command in ("gate.open", "gate.hold", "gate.release"):
+            assert (await it.person(command, gate="north", reason="x"))["ok"]
+        async with asyncio.timeout(10):
+            while "gate.released" not in (log := gateway.log.read_text()):
+                await asyncio.sleep(0.05)
+        lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+        gates = [line for line in lines if str(line["event"]).startswith("gate.")]
+        assert {line["level"] for line in gates} == {"info"}
+        assert [line["event"] for line in gates] == ["gate.opened", "gate.held", "gate.released"]

@@ -6,11 +6,15 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from simulators.site import VirtualSite
 from tests.end_to_end.process import running
@@ -119,6 +123,30 @@ async def test_check_hints_at_another_baud_rate_than_the_profiles(tmp_path: Path
     assert "devices.smoke-3-3f" in found
     assert "4800 baud" in found
     assert re.fullmatch(r"0 errors, [1-9]\d* warnings", found.splitlines()[-1])
+
+
+async def test_check_reads_the_files_that_are_named(tmp_path: Path) -> None:
+    """A private key where the public one belongs, a certificate that has ended, a list that is not UTF-8."""
+    pair = generate_private_key(SECP256R1())
+    private = pair.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ca")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(
+        name, name, pair.public_key(), 1, now - timedelta(days=9), now - timedelta(days=1)
+    )
+    (tmp_path / "ca.pem").write_bytes(builder.sign(pair, SHA256()).public_bytes(serialization.Encoding.PEM))
+    (tmp_path / "cloud.pem").write_bytes(private)
+    (tmp_path / "居民.csv").write_bytes("plate,kind\n沪A12345,resident\n".encode("gbk"))
+    site = SITE.replace('{url: "mqtt://127.0.0.1:1"}', '{url: "mqtts://127.0.0.1:1", tls: {ca: ca.pem}}')
+    site = site.replace("{unknown: deny}", "{unknown: deny, lists: [居民.csv]}")
+    (tmp_path / "site.yaml").write_text(site + "commands: {keys: [{id: cloud, ed25519: cloud.pem}]}\n")
+    status, text = await said("check", tmp_path / "site.yaml")
+    assert status == 1
+    for words in ("found a PRIVATE key in cloud.pem", "found a certificate in ca.pem that ended on", "is not UTF-8"):
+        assert words in text
+    assert "BEGIN" not in text
 
 
 # ---- what stands, and what happened -----------------------------------------------------------------

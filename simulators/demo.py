@@ -9,7 +9,6 @@ import contextlib
 import os
 import shlex
 import shutil
-import signal
 import socket
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from simulators import scenario as scenarios
 from simulators.broker import LocalBroker
 from simulators.cloud import Cloud
 from simulators.proxy import Proxy
-from simulators.serve import say
+from simulators.serve import endings, say
 from simulators.site import VirtualSite
 from simulators.telling import Teller
 
@@ -32,7 +31,7 @@ _PATIENCE = 10.0
 
 
 def demo(seconds: float | None, scenario: str = "demo") -> None:
-    """Run until SIGINT or SIGTERM, or for so many seconds. Raises GatewayError or OSError.
+    """Run until it is ended (see `endings`), or for so many seconds. Raises GatewayError or OSError.
 
     `scenario`: one of those that come with the examples.
     """
@@ -43,7 +42,7 @@ def demo(seconds: float | None, scenario: str = "demo") -> None:
 async def _demo(folder: Path, seconds: float | None, name: str) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in endings():
         loop.add_signal_handler(number, stop.set)
     examples = _examples()
     example = examples / "example.yaml"

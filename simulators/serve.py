@@ -22,7 +22,7 @@ def simulate(loaded: Loaded, file: SiteFile, scenario: Path | None, out: Path | 
 async def _simulate(loaded: Loaded, file: SiteFile, scenario: Path | None, out: Path | None, broker: str) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in endings():
         loop.add_signal_handler(number, stop.set)
     steps = None if scenario is None else scenarios.load(scenario)
     async with VirtualSite(file) as site:
@@ -44,6 +44,12 @@ async def _simulate(loaded: Loaded, file: SiteFile, scenario: Path | None, out: 
             await stop.wait()
             for task in tasks:
                 task.cancel()
+
+
+def endings() -> list[signal.Signals]:
+    """Signals that end it: also a terminal that is closed, unless it was started to outlive that (nohup)."""
+    survives = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *(() if survives else (signal.SIGHUP,))]
 
 
 def say(text: str) -> None:

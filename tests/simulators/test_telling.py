@@ -1,6 +1,10 @@
 """The demo as people see it: one line an event, in local time, in two languages, in colours for any ground."""
 
+import contextlib
 import re
+import signal
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,6 +100,28 @@ async def test_the_demo_itself() -> None:
         colour = _luminance(int(look.rpartition(";")[2]))
         assert (colour + 0.05) / 0.05 >= 3, "on black"
         assert 1.05 / (colour + 0.05) >= 3, "on white"
+
+
+def running_on(folder: str) -> list[str]:
+    """Command lines of processes that name the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in found if folder in line]
+
+
+async def test_a_demo_whose_terminal_is_closed_leaves_nothing_behind() -> None:
+    # These tests may run where SIGHUP is ignored, as under nohup.
+    demo = ("env", "--default-signal=HUP", sys.executable, "-m", "gateway", "demo")
+    async with terminal(command=demo, rows=200, columns=200) as it:
+        await it.shows("gateway has started")
+        (folder,) = re.findall(r"Site file: (\S+)/site.yaml", it.screen.text)
+        assert len(running_on(folder)) == 2, "the gateway and the broker"
+        it.process.send_signal(signal.SIGHUP)
+        await it.end()
+    assert running_on(folder) == []
+    assert not Path(folder).exists()
 
 
 def _luminance(number: int) -> float:

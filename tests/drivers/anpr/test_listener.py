@@ -57,6 +57,33 @@ async def test_a_camera_without_a_path_of_its_own_is_known_by_its_address() -> N
     assert [one.passage.camera for one in take.pushes] == ["d1"]
 
 
+@pytest.mark.parametrize(
+    ("driver", "path"),
+    [
+        ("dahua", "/cgi-bin/NotifyEvent"),
+        ("dahua", "/EventHttpUpload/event"),
+        ("dahua", "/PictureHttpUpload"),
+        ("dahua", "//NotificationInfo/TollgateInfo"),
+        ("vzenith", "/devicemanagement/php/plateresult.php"),
+        ("vzenith", "/cgi-bin/plateresult.cgi"),
+        ("gat1400", "/VIID/MotorVehicles"),
+        ("uniview", "/LAPI/V1.0/System/Event/Notification/Structure"),
+    ],
+)
+async def test_the_fixed_paths_of_makers_lead_to_the_camera_of_the_address(driver: str, path: str) -> None:
+    bodies = {
+        "dahua": {"Code": "TrafficJunction", "Data": {"TrafficCar": {"PlateNumber": "鄂A12345"}}},
+        "vzenith": {"AlarmInfoPlate": {"result": {"PlateResult": {"license": "鄂A12345"}}}},
+        "gat1400": {"MotorVehicleObject": [{"PlateNo": "鄂A12345"}]},
+        "uniview": {"PlateNo": "鄂A12345"},
+    }
+    take = Taker()
+    async with listening([camera(driver), camera("generic", "c2", ELSEWHERE)], take) as listener:
+        assert (await push(listener.port, path, json.dumps(bodies[driver]).encode())).status == 200
+        assert (await push(listener.port, path, b"{}", source=ELSEWHERE)).status == 404
+    assert take.plates == ["鄂A12345"]
+
+
 async def test_two_of_one_maker_behind_one_address_need_a_path() -> None:
     take = Taker()
     body = (CASES / "dahua-itsapi-china.json").read_bytes()

@@ -19,6 +19,7 @@ from gateway.site.taken_out import DISABLED, SHELF, TEST, TakenOut, covers
 
 if TYPE_CHECKING:
     from gateway.site.access_acts import AccessActs
+    from gateway.site.round_acts import RoundActs
 
 Act = Generator[Effect, None, Answer]
 
@@ -43,6 +44,8 @@ class Acts:
     ids: Ids
     access: "AccessActs | None" = None
     """Of a site with plate cameras."""
+    rounds: "RoundActs | None" = None
+    """Of a site with rounds."""
 
     def table(self) -> dict[str, Callable[[Args, Asker, Instant], Act]]:
         """Command -> act."""
@@ -63,6 +66,7 @@ class Acts:
             "silence": self._silence,
             "alarm.silence": self._silence,
             **({} if self.access is None else self.access.table()),
+            **({} if self.rounds is None else self.rounds.table()),
         }
 
     def due(self, name: str, now: Instant) -> Iterator[Effect]:

@@ -31,6 +31,8 @@ from gateway.site.timers import Timers
 
 if TYPE_CHECKING:
     from gateway.site.passages import Passages
+    from gateway.site.round_settings import RoundSettings
+    from gateway.site.rounds import Rounds
 
 
 class Parts:
@@ -49,11 +51,14 @@ class Parts:
         self.overdue = Overdue(settings.service, self.alarms, self.deadlines)
         self.resetting = Resetting(settings.devices, self.alarms, ids, self.timers, taken=frozenset(wirings))
         self.passages: Passages | None = None
+        self.rounds: Rounds | None = None
         self.acts = Acts(
             settings, self.alarms, self.gates, self.linkage, self.annunciator, self.resetting, self.out, ids
         )
         if settings.access.cameras:
             self._build_access(settings, ids)
+        if settings.inspection is not None:
+            self._build_rounds(settings, settings.inspection, ids)
         self.commands = Commands(
             self.acts, self.deadlines, ids, self.timers, performed=settings.performed, interlocked=self.interlocked
         )
@@ -69,6 +74,16 @@ class Parts:
 
         self.passages = Passages(settings.access, self.gates, ids, self.alarms, self.deadlines)
         self.acts.access = AccessActs(self.passages, self.gates, ids)
+
+    def _build_rounds(self, settings: SiteSettings, inspection: "RoundSettings", ids: Ids) -> None:
+        """Only a site with rounds loads it: memory, and the library for cron."""
+        from gateway.site.round_acts import RoundActs  # noqa: PLC0415
+        from gateway.site.rounds import Rounds  # noqa: PLC0415
+
+        self.rounds = Rounds(
+            inspection, settings.devices, settings.service, self.alarms, self.linkage, self.deadlines, ids, self.timers
+        )
+        self.acts.rounds = RoundActs(self.rounds)
 
     def interlocked(self) -> str | None:
         """Why the configuration may not be changed now."""

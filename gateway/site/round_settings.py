@@ -9,18 +9,30 @@ from gateway.site.settings import Ref
 
 ServiceClass = Literal["ordinary", "complex", "major"]
 
+ROUND = "round"
+"""Timers of rounds."""
+ROUND_DUE = "round-due/"
+"""`round-due/ROUND`, a deadline: people have answered until then, or nobody has."""
+FINDING_CLOCK = "finding-clock/"
+"""`finding-clock/WHICH/FINDING`, a deadline: a service clock of a finding."""
+
 TREND_S = 30 * 86400.0
 LONGEST_DUE_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class PointRule:
-    """A fresh value of a point lies between two numbers, or is this one. `trend`: how far ahead it is followed."""
+    """A fresh value of a point lies between two numbers, or is this one.
+
+    `trend`: so far ahead it is looked whether it will sink below the lower, or, if `rising`, above the upper.
+    """
 
     ref: Ref
     between: tuple[float, float] | None = None
     equals: Value | None = None
     trend: float = 0.0
+    rising: bool = False
+    """A residual current: what it may do is rise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,3 +145,8 @@ class RoundSettings:
     timezone: str = "UTC"
     rounds: Mapping[str, Round] = field(default_factory=dict)
     places: Mapping[str, Place] = field(default_factory=dict)
+
+    def watched(self) -> frozenset[Ref]:
+        """The points that persons' items watch: the site wants to see them."""
+        rules = [item.rule for one in self.rounds.values() for item in one.items]
+        return frozenset(ref for rule in rules if isinstance(rule, PersonRule) for ref, _ in rule.watch)

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gateway.kinds import ALARM_KINDS, RETAINED
 from gateway.model import Quality, Reading, Stream, Value, Way
+
+if TYPE_CHECKING:
+    from gateway.site.round_settings import RoundSettings
 
 OWN_ALARMS = (
     *(
@@ -280,6 +283,8 @@ class SiteSettings:
     annunciator: AnnunciatorSettings = AnnunciatorSettings()
     own: OwnSettings = OwnSettings()
     access: AccessSettings = AccessSettings()
+    inspection: "RoundSettings | None" = None
+    """None: the file has no rounds."""
     writable: frozenset[Ref] = frozenset()
     """Points with `write: true`."""
     performed: frozenset[str] = frozenset()
@@ -291,7 +296,8 @@ class SiteSettings:
         for device in self.devices.values():
             for rule in device.rules:
                 points.setdefault(device.id, set()).add(rule.point)
-        for ref in (*self.outputs(), *self.inputs()):
+        watched = frozenset() if self.inspection is None else self.inspection.watched()
+        for ref in (*self.outputs(), *self.inputs(), *watched):
             if ref.device in self.devices:
                 points.setdefault(ref.device, set()).add(ref.point)
         return {device: frozenset(names) for device, names in points.items()}

@@ -35,7 +35,19 @@ from gateway.model import (
     WentBack,
     rfc3339,
 )
-from gateway.site import alarms, commands, deadlines, gates, outputs, overdue, refusals, repeats, resetting, taken_out
+from gateway.site import (
+    alarms,
+    commands,
+    deadlines,
+    gates,
+    outputs,
+    overdue,
+    refusals,
+    repeats,
+    resetting,
+    round_settings,
+    taken_out,
+)
 from gateway.site.ids import Ids
 from gateway.site.parts import Parts
 from gateway.site.settings import CONFUSED, ON_LOSS, Ref, SiteSettings, built_in
@@ -79,6 +91,8 @@ class Site:
         parts.commands.restore(memory)
         if parts.passages is not None:
             parts.passages.restore(memory)
+        if parts.rounds is not None:
+            parts.rounds.restore(memory)
 
     def deadline(self) -> float | None:
         """Monotonic time at which a Tick is wanted; None while nothing runs."""
@@ -115,6 +129,10 @@ class Site:
         effects += self._settle(now)
         return effects
 
+    def rounds(self) -> Mapping[str, Json]:
+        """The runs under way and the open findings, for who looks on."""
+        return {} if self._parts.rounds is None else self._parts.rounds.progress()
+
     def gates(self, now: Instant) -> dict[str, Json]:
         """By gate `commanded`, `actual`, `verified` and `causes`, for who looks on."""
         gates = self._parts.gates
@@ -129,6 +147,8 @@ class Site:
             case Answer():
                 yield from self._answer(item, now)
             case DeviceHealth() | DeviceBlind() | LineHealth() | OwnHealth():
+                if isinstance(item, LineHealth) and self._parts.rounds is not None:
+                    self._parts.rounds.line(item.line, up=item.up)
                 yield from self._health(item, now)
             case Outcome():
                 yield from self._outcome(item, now)
@@ -139,7 +159,7 @@ class Site:
             case Refused():
                 yield from self._parts.commands.refuse(item, now)
             case Performed():
-                yield from self._parts.commands.performed(item, now)
+                yield from self._performed(item, now)
             case Passage() if self._parts.passages is not None:
                 yield from self._parts.passages.take(item, now)
             case ListReady() if self._parts.passages is not None:
@@ -159,6 +179,16 @@ class Site:
         if parts.commands.waits_for:
             for point, reading in item.readings.items():
                 yield from parts.commands.read(Ref(item.device, point), reading, now)
+
+        if parts.rounds is not None:
+            yield from parts.rounds.read(item.device, item.readings, now)
+
+    def _performed(self, item: Performed, now: Instant) -> Iterator[Effect]:
+        """What a round has asked, or a command, or both of them."""
+        rounds = self._parts.rounds
+        left = item if rounds is None else (yield from rounds.performed(item, now))
+        if left is not None:
+            yield from self._parts.commands.performed(left, now)
 
     def _moved(self, ref: Ref, reading: Reading, now: Instant) -> Iterator[Effect]:
         parts = self._parts
@@ -229,6 +259,8 @@ class Site:
             case Started():
                 yield from self._started(item, now)
             case StoodStill(_, version, blind_from):
+                if self._parts.rounds is not None:
+                    self._parts.rounds.stood_still()
                 yield self._watched_from(version, blind_from, now, reason="stood still")
             case Stopping():
                 yield from self._parts.commands.sum_up(now)
@@ -269,6 +301,8 @@ class Site:
         yield from parts.commands.start(now)
         if parts.passages is not None:
             yield from parts.passages.start(now)
+        if parts.rounds is not None:
+            yield from parts.rounds.start(item.blind_from, now)
 
     # ---- what follows -----------------------------------------------------------------------------
 
@@ -290,6 +324,8 @@ class Site:
                 yield from parts.commands.tick(name, now)
             case refusals.PART:
                 yield from parts.commands.sum_up(now)
+            case round_settings.ROUND if parts.rounds is not None:
+                yield from parts.rounds.tick(name, now)
             case deadlines.PART:
                 yield from self._deadline(name, now)
 
@@ -307,6 +343,10 @@ class Site:
             yield from parts.commands.forget(name.removeprefix(repeats.JTI))
         elif name.startswith((taken_out.SHELF, taken_out.DISABLED, taken_out.TEST)):
             yield from parts.acts.due(name, now)
+        elif parts.rounds is not None and name.startswith(round_settings.ROUND_DUE):
+            yield from parts.rounds.due(name.removeprefix(round_settings.ROUND_DUE), now)
+        elif parts.rounds is not None and name.startswith(round_settings.FINDING_CLOCK):
+            yield from parts.rounds.findings.due(name.removeprefix(round_settings.FINDING_CLOCK), now)
 
     def _settle(self, now: Instant) -> Iterator[Effect]:
         """One consequence after the other, until nothing follows any more."""
@@ -318,6 +358,8 @@ class Site:
                     parts.linkage.changed(change)
                     yield from parts.annunciator.changed(change)
                     yield from parts.overdue.changed(change, now)
+                    if parts.rounds is not None:
+                        yield from parts.rounds.changed(change, now)
             elif parts.linkage.stale:
                 yield from parts.linkage.evaluate(now)
             elif parts.gates.settled:

@@ -15,12 +15,12 @@ def test_false_findings_and_warning() -> None:
     rising = sum(findings([*leak(rng, 365 * YEARS)], "rising", 300) for _ in range(POINTS))
     ahead = []
     for _ in range(FALLS):
-        values = [*pressure(rng, 60), *(value - 0.005 * day for day, value in enumerate(pressure(rng, 80)))]
+        values = [*pressure(rng, 60), *pressure(rng, 80, fall=0.005)]
         samples = daily(values)
         told = next(d for d in range(14, 140) if trend(samples[max(0, d + 1 - KEPT) : d + 1], "sinking", 0.10, AHEAD))
         ahead.append(next(day for day, value in enumerate(values) if value < 0.10) - told)
     per_100 = 100 / (POINTS * YEARS)
-    print(
+    print(  # noqa: T201
         f"\nfalse findings per 100 points and year: pressures {sinking * per_100:.2f}, residual currents"
         f" {rising * per_100:.2f}; a fall of 0.005 MPa a day told {min(ahead)}-{max(ahead)} days ahead,"
         f" median {median(ahead):.0f}"

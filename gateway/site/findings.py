@@ -1,0 +1,138 @@
+"""Findings: what a round found wrong, from then until a later run finds it normal.
+
+Key: the round and the item. One is open at most; a later *normal* cures it, *not-checkable* never does. It opens with
+an *abnormal*, or with the second *not-checkable* in a row. Its service clocks are told once each when they run out.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from gateway.model import Effect, Emit, Forget, Instant, Json, Remember, Stream, rfc3339
+from gateway.site.deadlines import Deadlines
+from gateway.site.ids import Ids
+from gateway.site.items import Found
+from gateway.site.round_settings import FINDING_CLOCK, Item
+from gateway.site.settings import ServiceClock
+
+MEMORY = "finding/"
+"""`finding/ROUND/ITEM` -> the data of its last event."""
+GONE = "no longer in the site file"
+_CLOCKS = ("respond", "resolve")
+
+Key = tuple[str, str]
+"""Round and item."""
+
+
+class Findings:
+    """All open findings of the site."""
+
+    def __init__(self, service: ServiceClock, deadlines: Deadlines, ids: Ids) -> None:
+        self._service = service
+        self._deadlines = deadlines
+        self._ids = ids
+        self._open: dict[Key, dict[str, Json]] = {}
+        self._opened: dict[Key, float] = {}
+
+    def restore(self, memory: Mapping[str, Json]) -> None:
+        """Take up what is open."""
+        for key, value in memory.items():
+            round_, _, item = key.removeprefix(MEMORY).partition("/")
+            if key.startswith(MEMORY) and isinstance(value, Mapping):
+                data = dict(value)
+                opened = data.pop("opened_wall", 0.0)
+                self._open[round_, item] = data
+                self._opened[round_, item] = float(opened) if isinstance(opened, int | float) else 0.0
+
+    def open(self) -> list[dict[str, Json]]:
+        """Data of all that are open, the oldest first."""
+        return [self._open[key] for key in sorted(self._open, key=self._opened.__getitem__)]
+
+    def is_open(self, round_: str, item: str) -> bool:
+        """True while one is open."""
+        return (round_, item) in self._open
+
+    def judged(self, round_: str, item: Item, found: Found, now: Instant, *, again: bool) -> Iterator[Effect]:
+        """An item has ended. `again`: it could not be looked at in the run before either."""
+        key = round_, item.id
+        if found.normal:
+            if key in self._open:
+                yield from self._cure(key, None, found.pictures, now)
+        elif key not in self._open and (found.outcome == "abnormal" or again):
+            yield from self._begin(key, item, found, now)
+
+    def leave(self, known: Mapping[str, frozenset[str]], now: Instant) -> Iterator[Effect]:
+        """Items that left the file (`known`: items by round) cure their findings, with that reason."""
+        for key in list(self._open):
+            if key[1] not in known.get(key[0], frozenset()):
+                yield from self._cure(key, GONE, (), now)
+
+    def acknowledge(self, finding: str, service_class: str | None, by: str, now: Instant) -> Iterator[Effect]:
+        """A person has seen it, and may say how grave it is."""
+        key = self.find(finding)
+        if key is None:
+            return
+        data = self._open[key]
+        if service_class is not None and service_class != data["class"]:
+            left = self._opened[key] + self._service.resolve(service_class) - now.wall
+            data["resolve_by"] = rfc3339(now.wall + left)
+            data["class"] = service_class
+            yield from self._deadlines.set(self._clock("resolve", data), max(0.0, left), now)
+        if data["acknowledged_at"] is None:
+            data["acknowledged_at"], data["acknowledged_by"] = now.rfc3339(), by
+            yield from self._deadlines.drop(self._clock("respond", data))
+        yield from self._tell("finding.acknowledged", key, data, now)
+        yield self._keep(key)
+
+    def find(self, finding: str) -> Key | None:
+        """The key of an open finding by its id, or by `ROUND/ITEM`."""
+        round_, _, item = finding.partition("/")
+        if (round_, item) in self._open:
+            return round_, item
+        return next((key for key, data in self._open.items() if data["finding"] == finding), None)
+
+    def due(self, name: str, now: Instant) -> Iterator[Effect]:
+        """A service clock has run out."""
+        _, _, finding = name.partition("/")
+        key = self.find(finding)
+        if key is not None:
+            data = self._open[key]
+            data["overdue"] = True
+            yield from self._tell("finding.overdue", key, data, now)
+            yield self._keep(key)
+
+    # ---- one finding ------------------------------------------------------------------------------
+
+    def _begin(self, key: Key, item: Item, found: Found, now: Instant) -> Iterator[Effect]:
+        clocks = {"respond": self._service.respond, "resolve": self._service.resolve(item.service_class)}
+        data: dict[str, Json] = {
+            "finding": self._ids.new(now), "round": key[0], "item": key[1],
+            "opened_at": now.rfc3339(), "cured_at": None,
+            "respond_by": rfc3339(now.wall + clocks["respond"]), "resolve_by": rfc3339(now.wall + clocks["resolve"]),
+            "class": item.service_class, "reason": found.reason,
+            "before": list(found.pictures) or None, "after": None,
+            "acknowledged_at": None, "acknowledged_by": None, "overdue": False,
+        }  # fmt: skip
+        self._open[key], self._opened[key] = data, now.wall
+        yield from self._tell("finding.opened", key, data, now)
+        for which, seconds in clocks.items():
+            yield from self._deadlines.set(self._clock(which, data), seconds, now)
+        yield self._keep(key)
+
+    def _cure(self, key: Key, reason: str | None, pictures: tuple[str, ...], now: Instant) -> Iterator[Effect]:
+        data = self._open.pop(key)
+        del self._opened[key]
+        data = {**data, "cured_at": now.rfc3339(), "after": list(pictures) or None}
+        if reason is not None:
+            data["reason"] = reason
+        yield from self._tell("finding.cured", key, data, now)
+        for which in _CLOCKS:
+            yield from self._deadlines.drop(self._clock(which, data))
+        yield Forget(MEMORY + "/".join(key))
+
+    def _keep(self, key: Key) -> Remember:
+        return Remember(MEMORY + "/".join(key), {**self._open[key], "opened_wall": self._opened[key]})
+
+    def _tell(self, type_: str, key: Key, data: Mapping[str, Json], now: Instant) -> Iterator[Effect]:
+        yield Emit(Stream.INSPECTION, type_, "/".join(key), dict(data), self._ids.new(now), now)
+
+    def _clock(self, which: str, data: Mapping[str, Json]) -> str:
+        return f"{FINDING_CLOCK}{which}/{data['finding']}"

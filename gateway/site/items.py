@@ -1,0 +1,315 @@
+"""How an item of a round ended: one pure judgement per kind.
+
+*normal*, *abnormal* with its reason, or *not-checkable* with its reason; nothing is normal that was not looked at in
+this run. Each result is as the contract has an item, with what it rests on as `evidence`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+from gateway.model import Instant, Json, Quality, Value, rfc3339
+from gateway.site.looks import Look, Outcome, verdict
+from gateway.site.round_settings import (
+    DeviceRule,
+    DutyRule,
+    Item,
+    PanelRule,
+    PersonRule,
+    PointRule,
+    TestedRule,
+    ZoneRule,
+)
+from gateway.site.settings import Ref
+from gateway.site.trends import Sample, trend
+
+INTERRUPTED, FIRE, CANCELLED, NOBODY = "interrupted", "fire", "cancelled", "nobody answered"
+"""Why an item was not looked at."""
+_NAMED = 12
+"""So many alarms, devices or points are named, the rest is counted."""
+_DAY_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How it was found. Absent = None."""
+
+    outcome: Outcome
+    reason: str | None = None
+    value: Value | None = None
+    unit: str | None = None
+    pictures: tuple[str, ...] = ()
+    at: str | None = None
+    """When it was looked at; None: not at all."""
+    evidence: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def normal(self) -> bool:
+        """It was looked at, and is well."""
+        return self.outcome == "normal"
+
+
+def unseen(reason: str, **evidence: Json) -> Found:
+    """It could not be looked at."""
+    return Found("not-checkable", reason, evidence=evidence)
+
+
+def told(item: Item, found: Found) -> dict[str, Json]:
+    """An item of `inspection.finished`: what is absent is left out."""
+    data: dict[str, Json] = {
+        "item": item.id, "kind": item.kind, "outcome": found.outcome, "value": found.value, "unit": found.unit,
+        "rule": rule_text(item), "reason": found.reason, "pictures": list(found.pictures) or None, "at": found.at,
+        "evidence": {name: value for name, value in found.evidence.items() if value is not None} or None,
+    }  # fmt: skip
+    return {name: value for name, value in data.items() if value is not None}
+
+
+def rule_text(item: Item) -> str:
+    """What is asked of it, in the words of the site file."""
+    rule = item.rule
+    text = "a good picture"
+    if isinstance(rule, PointRule):
+        text = f"equals {_shown(rule.equals)}" if rule.between is None else _wanted(rule.between)
+    elif isinstance(rule, DeviceRule):
+        text = "answers"
+    elif isinstance(rule, ZoneRule):
+        text = "no alarm"
+    elif isinstance(rule, PanelRule):
+        asked = (("faults", rule.faults), ("disabled", rule.disabled))
+        text = ", ".join(f"{name} {most} at most" for name, most in asked if most is not None)
+    elif isinstance(rule, DutyRule):
+        text = f"answered within {_span(rule.within)}"
+    elif isinstance(rule, TestedRule):
+        text = f"each shown within {_span(rule.within)}"
+    elif isinstance(rule, PersonRule):
+        wanted = "; ".join(wanted_text(ref, value) for ref, value in rule.watch)
+        text = f"{rule.text} ({wanted})" if wanted else rule.text
+    return text
+
+
+# ---- one judgement per kind -------------------------------------------------------------------------
+
+
+def point(rule: PointRule, answer: Mapping[str, Json], samples: Sequence[Sample]) -> Found:
+    """A point's fresh reading, `samples`: its values of late with this one at their end."""
+    reading = _reading(answer, rule.ref.point)
+    if reading is None:
+        return unseen(str(answer.get("failed") or "never-read"))
+    evidence = {"text": reading.get("text"), "answer_ms": answer.get("answer_ms"), "clock": answer.get("clock")}
+    if reading.get("quality") != Quality.GOOD:
+        return unseen(str(reading.get("reason") or "bad"), **evidence)
+    value, unit, at = reading.get("value"), reading.get("unit"), reading.get("at")
+    shown = value if isinstance(value, bool | int | float | str) else None
+    reason = _against(rule, shown, reading.get("text"))
+    if reason is None and rule.between is not None and rule.trend:
+        reason, figures = _trend(rule, rule.between, samples)
+        if figures:
+            evidence["figures"] = figures
+    return Found(
+        "normal" if reason is None else "abnormal", reason, shown, _text(unit), at=_text(at), evidence=evidence
+    )  # fmt: skip
+
+
+def good_value(answer: Mapping[str, Json], name: str) -> float | None:
+    """The number that a fresh reading adds to the values of late; None: it adds none."""
+    reading = _reading(answer, name)
+    value = None if reading is None or reading.get("quality") != Quality.GOOD else reading.get("value")
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def device(answer: Mapping[str, Json], now: Instant) -> Found:
+    """Whether it answered within its time, and how soon."""
+    failed = answer.get("failed")
+    if failed == "line-down":
+        return unseen("line-down")
+    if failed is not None:
+        return Found("abnormal", str(failed), at=now.rfc3339(), evidence=_when(now))
+    took = answer.get("answer_ms")
+    evidence = {"answer_ms": took, **_when(now)}
+    value = took if isinstance(took, int | float) else None
+    return Found("normal", None, value, None if value is None else "ms", at=now.rfc3339(), evidence=evidence)
+
+
+def zone(standing: Sequence[str], lost: Sequence[str], now: Instant) -> Found:
+    """What stands in it, shelved or not. `lost`: devices of it that cannot be seen."""
+    if standing:
+        text = _listed(standing)
+        evidence = {"text": text, **_when(now)}
+        return Found("abnormal", "alarms stand", len(standing), at=now.rfc3339(), evidence=evidence)
+    if lost:
+        return unseen("not seen", text=_listed(lost), **_when(now))
+    return Found("normal", None, 0, at=now.rfc3339(), evidence=_when(now))
+
+
+def panel(rule: PanelRule, faults: Sequence[str], disabled: Sequence[str], lost: str | None, now: Instant) -> Found:
+    """How many faults and disabled components it tells. `lost`: why it cannot be asked."""
+    if lost is not None:
+        return unseen(lost)
+    figures: dict[str, Json] = {"faults": len(faults), "disabled": len(disabled)}
+    over = [
+        name
+        for name, most, there in (("faults", rule.faults, faults), ("disabled", rule.disabled, disabled))
+        if most is not None and len(there) > most
+    ]
+    text = _listed([*faults, *disabled]) if over else None
+    evidence = {"text": text, "figures": figures, **_when(now)}
+    return Found(
+        "abnormal" if over else "normal", " and ".join(over) or None, at=now.rfc3339(), evidence=evidence
+    )  # fmt: skip
+
+
+def duty(answer: Mapping[str, Json], now: Instant) -> Found:
+    """Whether the person at the panel answered."""
+    failed = answer.get("failed")
+    if failed == "silent":
+        return Found("abnormal", "not answered", at=now.rfc3339(), evidence=_when(now))
+    if failed is not None:
+        return unseen(str(failed))
+    evidence = {"answer_ms": answer.get("answer_ms"), "by": answer.get("by"), **_when(now)}
+    return Found("normal", at=now.rfc3339(), evidence=evidence)
+
+
+def tested(rule: TestedRule, proven: Mapping[str, float], now: Instant) -> Found:
+    """Each initiating device of the zone whose fire was not seen within the time is named."""
+    late = [name for name in rule.devices if now.wall - proven.get(name, 0.0) > rule.within]
+    figures: dict[str, Json] = {
+        name: rfc3339(proven[name]) if name in proven else None for name in rule.devices[:_NAMED]
+    }
+    evidence = {"text": _listed(late) or None, "figures": figures, **_when(now)}
+    value = len(rule.devices) - len(late)
+    return Found(
+        "abnormal" if late else "normal", "not proven" if late else None, value, at=now.rfc3339(), evidence=evidence
+    )  # fmt: skip
+
+
+def picture(result: Json) -> Found:
+    """What was found of a camera's picture."""
+    return _looked(verdict(result))
+
+
+def _looked(look: Look) -> Found:
+    evidence: dict[str, Json] = {
+        "text": look.detail, "figures": look.figures, "compared_with": look.compared_with,
+        "sha256": look.sha256, "clock": look.clock,
+    }  # fmt: skip
+    if look.kept_sha256 is not None:
+        evidence["figures"] = {**(look.figures or {}), "kept_sha256": look.kept_sha256}
+    pictures = () if look.picture is None else (look.picture,)
+    return Found(look.outcome, look.reason, pictures=pictures, at=look.at, evidence=evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a person answered: `photo` and `sha256` of the picture, `presence` as it was proven."""
+
+    ok: bool
+    by: str
+    note: str | None = None
+    photo: str | None = None
+    sha256: str | None = None
+    presence: str | None = None
+
+    def memory(self) -> dict[str, Json]:
+        """What must survive while its watched points are waited for."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+def answered_of(said: Mapping[str, Json]) -> Answered:
+    """The answer that was remembered."""
+    note, photo, sha256, presence = (_text(said.get(name)) for name in ("note", "photo", "sha256", "presence"))
+    return Answered(said.get("ok") is True, str(said.get("by")), note, photo, sha256, presence)
+
+
+def person(answer: Answered, missing: Sequence[str], unread: Sequence[str], now: Instant) -> Found:
+    """`missing`: watched points that did not take their value in time; `unread`: those that could not be read."""
+    evidence: dict[str, Json] = {
+        "text": answer.note, "by": answer.by, "presence": answer.presence or "none", "sha256": answer.sha256,
+        **_when(now),
+    }  # fmt: skip
+    pictures = () if answer.photo is None else (answer.photo,)
+    if not answer.ok:
+        return Found("abnormal", "answered no", False, pictures=pictures, at=now.rfc3339(), evidence=evidence)
+    if missing:
+        reason = f"not seen: {_listed(missing)}"
+        return Found("abnormal", reason, True, pictures=pictures, at=now.rfc3339(), evidence=evidence)
+    if unread:
+        reason = f"not read: {_listed(unread)}"
+        return Found("not-checkable", reason, True, pictures=pictures, at=now.rfc3339(), evidence=evidence)
+    return Found("normal", None, True, pictures=pictures, at=now.rfc3339(), evidence=evidence)
+
+
+def takes(wanted: Value | tuple[float, float], value: Json, text: Json) -> bool:
+    """A watched point has its value."""
+    if isinstance(wanted, tuple):
+        return isinstance(value, int | float) and not isinstance(value, bool) and wanted[0] <= value <= wanted[1]
+    return value == wanted or (isinstance(wanted, str) and text == wanted)
+
+
+def wanted_text(ref: Ref, wanted: Value | tuple[float, float]) -> str:
+    """What a watched point was to show."""
+    return f"{ref} {_wanted(wanted)}"
+
+
+# ---- pieces -----------------------------------------------------------------------------------------
+
+
+def _against(rule: PointRule, value: Value | None, text: Json) -> str | None:
+    if rule.between is None:
+        return None if rule.equals is not None and takes(rule.equals, value, text) else "differs"
+    if isinstance(value, str) or value is None:
+        return "no number"
+    low, high = rule.between
+    return "below" if value < low else "above" if value > high else None
+
+
+def _trend(
+    rule: PointRule, between: tuple[float, float], samples: Sequence[Sample]
+) -> tuple[str | None, dict[str, Json]]:
+    low, high = between
+    way = trend(samples, "rising", high, rule.trend) if rule.rising else trend(samples, "sinking", low, rule.trend)
+    if way is None:
+        return None, {}
+    figures: dict[str, Json] = {
+        "slope_per_day": _rounded(way.slope), "slow": _rounded(way.slow), "fast": _rounded(way.fast), "n": way.n,
+        "reaches_from": rfc3339(way.first), "reaches_until": rfc3339(way.last),
+    }  # fmt: skip
+    return way.reason, figures
+
+
+def _reading(answer: Mapping[str, Json], name: str) -> Mapping[str, Json] | None:
+    readings = answer.get("readings")
+    reading = readings.get(name) if isinstance(readings, Mapping) else None
+    return reading if isinstance(reading, Mapping) else None
+
+
+def _when(now: Instant) -> dict[str, Json]:
+    return {"clock": "synced" if now.synced else "unsynced"}
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("d", _DAY_S), ("h", 3600.0), ("m", 60.0)):
+        if seconds >= length:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds:g}s"
+
+
+def _wanted(value: Value | tuple[float, float]) -> str:
+    return f"between {value[0]:g} and {value[1]:g}" if isinstance(value, tuple) else f"= {_shown(value)}"
+
+
+def _shown(value: Value | None) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) else None

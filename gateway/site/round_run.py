@@ -1,0 +1,205 @@
+"""One run of a round, and who is asked how many things at once on its behalf. Pure."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from gateway.model import Effect, Instant, Json, Perform, Reading, Value, rfc3339
+from gateway.site.ids import Ids
+from gateway.site.items import Answered, takes, wanted_text
+from gateway.site.looks import LOOK, asked
+from gateway.site.round_settings import (
+    DeviceRule,
+    DutyRule,
+    Item,
+    PersonRule,
+    PictureRule,
+    PointRule,
+    Round,
+)
+from gateway.site.settings import DeviceSettings, Ref
+
+READ = "round.read"
+"""`Perform.cmd`: read points of one device, in the normal lane. See `Job`."""
+ANSWER = "round.answer"
+"""`Perform.cmd`: look at the photo and the tag of a person's answer."""
+DUTY = "panel.duty"
+_CAMERAS = "cameras"
+_CAMERAS_AT_ONCE = 2
+
+
+@dataclass(slots=True)
+class Run:
+    """A run under way."""
+
+    round: Round
+    id: str
+    trigger: str
+    started_at: str
+    planned: float | None
+    """The planned minute, seconds since 1970; None: it was asked for."""
+    since: float
+    """Monotonic seconds of this process: a reading that arrived after it is fresh enough."""
+    results: dict[str, dict[str, Json]] = field(default_factory=dict)
+    """As `inspection.finished` tells them, by item."""
+    answers: dict[str, tuple[Answered, float]] = field(default_factory=dict)
+    """What people answered whose watched points have not shown their value yet, with the monotonic time."""
+    order: tuple[str, ...] = ()
+    """The items of the run, as the file had them when it began."""
+
+    def waiting(self) -> list[Item]:
+        """The items that have not ended, in the order of the file."""
+        return [item for item in self.round.items if item.id not in self.results and item.id in self.order]
+
+    @property
+    def planned_at(self) -> str | None:
+        """The planned minute as text."""
+        return None if self.planned is None else rfc3339(self.planned)
+
+    def memory(self) -> dict[str, Json]:
+        """What must survive, but for the results."""
+        return {
+            "run": self.id, "trigger": self.trigger, "started_at": self.started_at, "planned": self.planned,
+            "order": list(self.order),
+        }  # fmt: skip
+
+
+def run_of(round_: Round, value: Json, now: Instant) -> Run | None:
+    """The run that was remembered."""
+    match value:
+        case {
+            "run": str() as id_,
+            "trigger": str() as trigger,
+            "started_at": str() as started,
+            "planned": planned,
+            "order": [*order],
+        }:
+            when = float(planned) if isinstance(planned, int | float) else None
+            return Run(round_, id_, trigger, started, when, now.mono, order=tuple(map(str, order)))
+    return None
+
+
+def people_in_order(items: list[Item]) -> list[Item]:
+    """Those that ask a person, in the order of the file, place by place."""
+    mine = [item for item in items if isinstance(item.rule, PersonRule)]
+    places = list(dict.fromkeys(item.place for item in mine))
+    return sorted(mine, key=lambda item: places.index(item.place))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something that is asked outside of the site, for these items of a run."""
+
+    run: str
+    lane: str
+    """Of a line, of the cameras, of a panel: so much of it at once."""
+    target: str
+    cmd: str
+    args: Mapping[str, Json]
+    items: tuple[str, ...]
+
+
+def jobs(run: Run, devices: Mapping[str, DeviceSettings], pictures: Mapping[str, str]) -> Iterator[Job]:
+    """What a run asks for; the points of one device together. `pictures`: of the run before, by item."""
+    by_device: dict[str, list[Item]] = {}
+    for item in run.waiting():
+        match item.rule:
+            case PointRule(ref):
+                by_device.setdefault(ref.device, []).append(item)
+            case DeviceRule(device):
+                by_device.setdefault(device, []).append(item)
+            case PictureRule() as rule:
+                args = asked(rule, run.round.id, item.id, pictures.get(item.id))
+                yield Job(run.id, _CAMERAS, rule.camera, LOOK, args, (item.id,))
+            case DutyRule(device, within):
+                duty: dict[str, Json] = {"device": device, "within": f"{within:g}s"}
+                yield Job(run.id, f"duty/{device}", device, DUTY, duty, (item.id,))
+    for device, items in by_device.items():
+        settings = devices[device]
+        points = sorted({item.rule.ref.point for item in items if isinstance(item.rule, PointRule)})
+        alive = any(isinstance(item.rule, DeviceRule) for item in items)
+        args = {
+            "device": device, "points": points or sorted(settings.points)[:1],
+            "since": None if alive else run.since,
+        }  # fmt: skip
+        yield Job(run.id, f"line/{settings.line}", device, READ, args, tuple(item.id for item in items))
+
+
+class Asking:
+    """What is asked for all runs: one read per line and two cameras at a time, no camera twice at once."""
+
+    def __init__(self, ids: Ids) -> None:
+        self._ids = ids
+        self._lanes: dict[str, deque[Job]] = {}
+        self._under_way: dict[str, Job] = {}
+
+    def add(self, job: Job) -> None:
+        """Line it up."""
+        self._lanes.setdefault(job.lane, deque()).append(job)
+
+    def drop(self, run: str) -> None:
+        """Ask nothing more for a run; what is under way is waited for."""
+        self._lanes = {
+            lane: left for lane, queue in self._lanes.items() if (left := deque(job for job in queue if job.run != run))
+        }
+
+    def next(self) -> Iterator[Effect]:
+        """Ask what may be asked now."""
+        for lane, queue in list(self._lanes.items()):
+            most = _CAMERAS_AT_ONCE if lane == _CAMERAS else 1
+            while sum(job.lane == lane for job in self._under_way.values()) < most:
+                busy = {job.target for job in self._under_way.values()}
+                job = next((job for job in queue if job.target not in busy or lane != _CAMERAS), None)
+                if job is None:
+                    break
+                queue.remove(job)
+                order = self._ids.order()
+                self._under_way[order] = job
+                yield Perform(order, job.cmd, job.args, "round")
+            if not queue:
+                del self._lanes[lane]
+
+    def done(self, order: str) -> Job | None:
+        """What became of an order is known; None: it is none of ours."""
+        return self._under_way.pop(order, None)
+
+    def targets(self, run: str) -> list[str]:
+        """What is being looked at for a run."""
+        return sorted(job.target for job in self._under_way.values() if job.run == run)
+
+
+class Watching:
+    """The points that persons' items watch: when each last had the value that is wanted of it."""
+
+    def __init__(self, rules: list[PersonRule]) -> None:
+        self.refs = frozenset(ref for rule in rules for ref, _ in rule.watch)
+        self._wanted = {watched for rule in rules for watched in rule.watch}
+        self._readings: dict[Ref, Reading] = {}
+        self._took: dict[tuple[Ref, Value | tuple[float, float]], float] = {}
+
+    def read(self, ref: Ref, reading: Reading, now: Instant) -> None:
+        """A watched point was read anew, or is lost."""
+        for watched in self._wanted:
+            if watched[0] == ref and (self._has(watched) or _has(watched[1], reading)):
+                self._took[watched] = now.mono
+        self._readings[ref] = reading
+
+    def missing(self, rule: PersonRule, answered: float) -> tuple[list[str], list[str]]:
+        """Of what it watches, what did not have its value since its time before `answered`, and what cannot be read."""
+        missing: list[str] = []
+        unread: list[str] = []
+        for watched in rule.watch:
+            if self._has(watched) or self._took.get(watched, float("-inf")) >= answered - rule.within:
+                continue
+            reading = self._readings.get(watched[0])
+            lost = reading is None or reading.value is None
+            (unread if lost else missing).append(wanted_text(*watched))
+        return missing, unread
+
+    def _has(self, watched: tuple[Ref, Value | tuple[float, float]]) -> bool:
+        reading = self._readings.get(watched[0])
+        return reading is not None and _has(watched[1], reading)
+
+
+def _has(wanted: Value | tuple[float, float], reading: Reading) -> bool:
+    return reading.value is not None and takes(wanted, reading.value, reading.text)

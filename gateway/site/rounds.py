@@ -1,0 +1,601 @@
+"""Rounds: when they run, what becomes of each item, how they end.
+
+    planned or asked for ─▶ started ─▶ each item ends by itself, its finding with it ─▶ finished, with its digest
+
+Nothing of a round writes to a device. Each item's result is remembered in the step that makes it, so that a restart
+within an hour goes on with the rest. A fire stops every run.
+"""
+
+import hashlib
+import json
+from collections.abc import Generator, Iterator, Mapping
+from typing import NamedTuple
+
+from gateway.model import (
+    Effect,
+    Emit,
+    Forget,
+    Instant,
+    Json,
+    Perform,
+    Performed,
+    Quality,
+    Reading,
+    Remember,
+    Stream,
+    rfc3339,
+)
+from gateway.site import items
+from gateway.site.alarms import Alarms, Change
+from gateway.site.calendar import Calendar, Missed, Plan
+from gateway.site.deadlines import Deadlines
+from gateway.site.findings import Findings
+from gateway.site.ids import Ids
+from gateway.site.items import CANCELLED, FIRE, INTERRUPTED, NOBODY, Answered, Found, unseen
+from gateway.site.linkage import SITE, Linkage
+from gateway.site.round_run import ANSWER, Asking, Run, Watching, jobs, people_in_order, run_of
+from gateway.site.round_settings import (
+    LONGEST_DUE_S,
+    ROUND,
+    ROUND_DUE,
+    DeviceRule,
+    DutyRule,
+    Item,
+    PanelRule,
+    PersonRule,
+    PictureRule,
+    PointRule,
+    Round,
+    RoundSettings,
+    TestedRule,
+    ZoneRule,
+)
+from gateway.site.settings import DeviceSettings, Ref, ServiceClock
+from gateway.site.timers import Timers
+from gateway.site.trends import KEPT, Sample
+
+_RUN, _ITEM, _LAST, _PLAN = "round/run/", "round/item/", "round/last/", "round/plan/"
+_ANSWER = "round/answer/"
+_TREND, _PHOTOS, _PROVEN, _COUNTER = "round/trend/", "round/photos/", "round/proven/", "round/counter/"
+_LOOK_S = 30.0
+"""The clock is looked at as often: a step of it neither skips nor doubles a run."""
+_RESUMES_WITHIN_S = 3600.0
+_PHOTOS_KEPT = 20
+_NO_ANSWER = {"silent": "silent", "refused-by-device": "refused"}
+
+
+class _Last(NamedTuple):
+    """Of the run before."""
+
+    digest: str | None = None
+    unseen: frozenset[str] = frozenset()
+    pictures: Mapping[str, str] = {}
+
+
+class Rounds:
+    """All rounds of a site."""
+
+    def __init__(
+        self,
+        settings: RoundSettings,
+        devices: Mapping[str, DeviceSettings],
+        service: ServiceClock,
+        alarms: Alarms,
+        linkage: Linkage,
+        deadlines: Deadlines,
+        ids: Ids,
+        timers: Timers,
+    ) -> None:
+        self.settings = settings
+        self._devices = devices
+        self._alarms = alarms
+        self._linkage = linkage
+        self._deadlines = deadlines
+        self._ids = ids
+        self._timers = timers
+        self.findings = Findings(service, deadlines, ids)
+        self.runs: dict[str, Run] = {}
+        """By round."""
+        people = [item.rule for one in settings.rounds.values() for item in one.items]
+        self.watching = Watching([rule for rule in people if isinstance(rule, PersonRule)])
+        self._asking = Asking(ids)
+        self._plans = {
+            name: Plan(Calendar(one.cron, settings.timezone))
+            for name, one in settings.rounds.items()
+            if one.cron is not None
+        }
+        self._held: dict[str, tuple[float, str]] = {}
+        """A planned minute that may not run yet, and why."""
+        self._was_off = True
+        self._lines_up: set[str] = set()
+        self._last: dict[str, _Last] = {}
+        self._samples: dict[str, list[Sample]] = {}
+        self._proven: dict[str, float] = {}
+        self._memory: Mapping[str, Json] = {}
+        self._answers: dict[str, tuple[str, str, Answered]] = {}
+        """By the token of who answers: round, item and what was said, while photo and tag are looked at."""
+        self.photos: dict[str, list[str]] = {}
+        """Marks of the photos that an item was given, by ROUND/ITEM."""
+        self.counters: dict[str, int] = {}
+        """The newest counter of each place's tag."""
+
+    # ---- over a restart ---------------------------------------------------------------------------
+
+    def restore(self, memory: Mapping[str, Json]) -> None:
+        """Take up what had to survive."""
+        self.findings.restore(memory)
+        self._memory = {key: value for key, value in memory.items() if key.startswith("round/")}
+        for key, value in self._memory.items():
+            match value:
+                case {"digest": str() as digest, "unseen": [*names], "pictures": {**pictures}} if key.startswith(_LAST):
+                    self._last[key.removeprefix(_LAST)] = _Last(
+                        digest, frozenset(map(str, names)), {str(item): str(one) for item, one in pictures.items()}
+                    )
+                case {**_plan} if key.startswith(_PLAN):
+                    plan = self._plans.get(key.removeprefix(_PLAN))
+                    if plan is not None:
+                        plan.restore(value)
+                case [*samples] if key.startswith(_TREND):
+                    self._samples[key.removeprefix(_TREND)] = [sample for one in samples for sample in _sample(one)]
+                case [*marks] if key.startswith(_PHOTOS):
+                    self.photos[key.removeprefix(_PHOTOS)] = [str(mark) for mark in marks]
+                case int() | float() if key.startswith(_PROVEN):
+                    self._proven[key.removeprefix(_PROVEN)] = float(value)
+                case int() if key.startswith(_COUNTER):
+                    self.counters[key.removeprefix(_COUNTER)] = value
+
+    def start(self, blind_from: float | None, now: Instant) -> Iterator[Effect]:
+        """The process begins: runs of the life before go on, or are closed; what left the file is forgotten."""
+        known = {name: frozenset(item.id for item in one.items) for name, one in self.settings.rounds.items()}
+        yield from self.findings.leave(known, now)
+        memory, self._memory = self._memory, {}
+        off = 0.0 if blind_from is None else now.wall - blind_from
+        for key, value in memory.items():
+            if key.startswith(_RUN):
+                yield from self._resume(key.removeprefix(_RUN), value, memory, off, now)
+        for key in memory:
+            if _left(key, known):
+                yield Forget(key)
+        yield from self._plan(now)
+
+    def _resume(self, name: str, value: Json, memory: Mapping[str, Json], off: float, now: Instant) -> Iterator[Effect]:
+        round_ = self.settings.rounds.get(name)
+        run = None if round_ is None else run_of(round_, value, now)
+        if run is None:
+            yield Forget(_RUN + name)
+            yield from (Forget(key) for key in memory if key.startswith((f"{_ITEM}{name}/", f"{_ANSWER}{name}/")))
+            return
+        for key, result in memory.items():
+            if key.startswith(f"{_ITEM}{name}/") and isinstance(result, Mapping):
+                run.results[key.removeprefix(f"{_ITEM}{name}/")] = dict(result)
+        for key, said in memory.items():
+            item = key.removeprefix(f"{_ANSWER}{name}/")
+            if key.startswith(f"{_ANSWER}{name}/") and isinstance(said, Mapping) and item not in run.results:
+                run.answers[item] = items.answered_of(said), now.mono
+        self.runs[name] = run
+        if off > _RESUMES_WITHIN_S:
+            yield from self.stop(name, INTERRUPTED, now)
+        elif self._linkage.any_fire:
+            yield from self.stop(name, FIRE, now)
+        else:
+            yield from self._go(run, now)
+
+    def stood_still(self) -> None:
+        """The process did not watch for a while."""
+        self._was_off = True
+
+    # ---- when -------------------------------------------------------------------------------------
+
+    def _plan(self, now: Instant) -> Iterator[Effect]:
+        """Begin what is due, tell what was missed, look again in 30 s at most."""
+        soonest = _LOOK_S
+        for name, plan in self._plans.items():
+            due, missed, leapt = plan.look(now)
+            if missed.until is not None:
+                yield from self._missed(name, missed, leapt, now)
+                plan.handled(missed.until, now, leapt=leapt)
+                yield Remember(_PLAN + name, plan.memory())
+            if due is not None:
+                yield from self._due(name, due, leapt, now)
+            if plan.is_new:
+                plan.is_new = False
+                yield Remember(_PLAN + name, plan.memory())
+            planned = plan.next(now.wall)
+            if planned is not None:
+                soonest = min(soonest, planned - now.wall)
+        self._was_off = False
+        if self._plans:
+            self._timers.set((ROUND, ""), now.mono + max(0.001, soonest))
+
+    def _due(self, name: str, planned: float, leapt: bool, now: Instant) -> Iterator[Effect]:
+        why = FIRE if self._linkage.any_fire else "the one before still runs" if name in self.runs else None
+        if why is not None:
+            self._held[name] = planned, why
+            return
+        self._held.pop(name, None)
+        plan = self._plans[name]
+        plan.handled(planned, now, leapt=leapt)
+        yield Remember(_PLAN + name, plan.memory())
+        yield from self._begin(name, "cron", planned, now)
+
+    def _missed(self, name: str, missed: Missed, leapt: bool, now: Instant) -> Iterator[Effect]:
+        held, why = self._held.pop(name, (None, "off"))
+        usual = "off" if self._was_off else "clock" if leapt else why
+        for planned in missed.singly:
+            yield self._miss(name, planned, why if planned == held else usual, None, now)
+        if missed.others:
+            more = " or more" if missed.full else ""
+            text = f"{usual}: {missed.others}{more}, until {rfc3339(missed.last_other)}"
+            yield self._miss(name, missed.first_other, text, missed.others, now)
+
+    def _miss(self, name: str, planned: float, why: str, count: int | None, now: Instant) -> Emit:
+        item: dict[str, Json] = {"item": "round", "kind": "round", "outcome": "not-checkable", "reason": why}
+        if count is not None:
+            item["value"] = count
+        data: dict[str, Json] = {
+            "round": name, "run": self._ids.new(now), "trigger": "cron", "planned_at": rfc3339(planned),
+            "items": [item],
+        }  # fmt: skip
+        return Emit(Stream.INSPECTION, "inspection.missed", name, data, self._ids.new(now), now)
+
+    # ---- a run ------------------------------------------------------------------------------------
+
+    def begin(self, name: str, trigger: str, now: Instant) -> Generator[Effect, None, str]:
+        """Somebody asks for it; the name of the run. May only be asked for if `may_begin`."""
+        return (yield from self._begin(name, trigger, None, now))
+
+    def may_begin(self, name: str) -> str | None:
+        """Why a round cannot begin now; None: it can."""
+        if self._linkage.any_fire:
+            return "a fire stands"
+        return "it runs already" if name in self.runs else None
+
+    def _begin(self, name: str, trigger: str, planned: float | None, now: Instant) -> Generator[Effect, None, str]:
+        round_ = self.settings.rounds[name]
+        order = tuple(item.id for item in round_.items)
+        run = Run(round_, self._ids.new(now), trigger, now.rfc3339(), planned, now.mono, order=order)
+        self.runs[name] = run
+        yield Remember(_RUN + name, run.memory())
+        data: dict[str, Json] = {
+            "round": name, "run": run.id, "trigger": trigger, "started_at": run.started_at,
+            "planned_at": run.planned_at,
+        }  # fmt: skip
+        yield Emit(Stream.INSPECTION, "inspection.started", name, data, self._ids.new(now), now)
+        if any(isinstance(item.rule, PersonRule) for item in round_.items):
+            yield from self._deadlines.set(ROUND_DUE + name, self._time_for_people(round_, planned, now), now)
+        yield from self._go(run, now)
+        return run.id
+
+    def _time_for_people(self, round_: Round, planned: float | None, now: Instant) -> float:
+        if round_.due is not None:
+            return round_.due
+        plan = self._plans.get(round_.id)
+        following = None if plan is None else plan.next(max(now.wall, planned or 0.0))
+        return LONGEST_DUE_S if following is None else max(1.0, min(LONGEST_DUE_S, following - now.wall))
+
+    def _go(self, run: Run, now: Instant) -> Iterator[Effect]:
+        """Look at what the site itself knows, ask for the rest."""
+        for item in run.waiting():
+            found = self._own(item, now)
+            if found is not None:
+                yield from self._ended(run, item, found, now)
+            elif item.id in run.answers:
+                yield from self._judge_answer(run, item, now, last=False)
+        for job in jobs(run, self._devices, self._last.get(run.round.id, _Last()).pictures):
+            self._asking.add(job)
+        yield from self._asking.next()
+        yield from self._finish_if_done(run, now)
+
+    def _own(self, item: Item, now: Instant) -> Found | None:
+        match item.rule:
+            case ZoneRule(zone):
+                stands = [
+                    watch.rule.subject
+                    for watch in self._alarms.all_standing()
+                    if watch.standing is not None and not watch.test and (watch.standing["zone"] or SITE) == zone
+                ]
+                lost = [
+                    name
+                    for name, device in self._devices.items()
+                    if (device.zone or SITE) == zone and self._linkage.silent(name)
+                ]
+                return items.zone(sorted(stands), lost, now)
+            case PanelRule(device) as rule:
+                return items.panel(
+                    rule, self._of_panel(device, "fault"), self._of_panel(device, "disabled"), self._lost(device), now
+                )
+            case TestedRule() as rule:
+                return items.tested(rule, self._proven, now)
+        return None
+
+    def _of_panel(self, device: str, kind: str) -> list[str]:
+        return sorted(
+            watch.rule.subject
+            for watch in self._alarms.all_standing()
+            if watch.rule.device == device and watch.rule.kind == kind and watch.active
+        )
+
+    def _lost(self, device: str) -> str | None:
+        """Why nothing is known of a panel now."""
+        if self._linkage.silent(device):
+            return "silent"
+        return None if self._devices[device].line in self._lines_up else "never-read"
+
+    def _ended(self, run: Run, item: Item, found: Found, now: Instant) -> Iterator[Effect]:
+        """An item has ended: remembered, and its finding opens or is cured."""
+        name = run.round.id
+        run.results[item.id] = items.told(item, found)
+        if run.answers.pop(item.id, None) is not None:
+            self._timers.drop((ROUND, f"{name}/{item.id}"))
+            yield Forget(f"{_ANSWER}{name}/{item.id}")
+        yield Remember(f"{_ITEM}{name}/{item.id}", run.results[item.id])
+        again = found.outcome == "not-checkable" and item.id in self._last.get(name, _Last()).unseen
+        yield from self.findings.judged(name, item, found, now, again=again)
+
+    def _finish_if_done(self, run: Run, now: Instant) -> Iterator[Effect]:
+        if self.runs.get(run.round.id) is run and not run.waiting():
+            yield from self._finish(run, now)
+
+    def _finish(self, run: Run, now: Instant) -> Iterator[Effect]:
+        name = run.round.id
+        del self.runs[name]
+        self._asking.drop(run.id)
+        results = [run.results[item] for item in run.order if item in run.results]
+        data: dict[str, Json] = {
+            "round": name, "run": run.id, "trigger": run.trigger, "planned_at": run.planned_at,
+            "started_at": run.started_at, "finished_at": now.rfc3339(), "items": results,
+            "previous": self._last.get(name, _Last()).digest,
+        }  # fmt: skip
+        data["digest"] = digest(data)
+        yield Emit(Stream.INSPECTION, "inspection.finished", name, data, self._ids.new(now), now)
+        last = _Last(
+            str(data["digest"]),
+            frozenset(str(one["item"]) for one in results if one["outcome"] == "not-checkable"),
+            {str(one["item"]): str(ids[0]) for one in results if isinstance(ids := one.get("pictures"), list)},
+        )
+        self._last[name] = last
+        kept: dict[str, Json] = {"digest": last.digest, "unseen": sorted(last.unseen), "pictures": dict(last.pictures)}
+        yield Remember(_LAST + name, kept)
+        yield Forget(_RUN + name)
+        yield from (Forget(f"{_ITEM}{name}/{item}") for item in run.results)
+        yield from self._deadlines.drop(ROUND_DUE + name)
+        if name in self._held:
+            yield from self._plan(now)
+
+    def stop(self, name: str, why: str, now: Instant) -> Iterator[Effect]:
+        """The rest of a run is not looked at."""
+        run = self.runs.get(name)
+        if run is None:
+            return
+        self._asking.drop(run.id)
+        for item in run.waiting():
+            yield from self._ended(run, item, unseen(why), now)
+        yield from self._finish_if_done(run, now)
+
+    def cancel(self, name: str, now: Instant) -> Iterator[Effect]:
+        """A person ends it."""
+        yield from self.stop(name, CANCELLED, now)
+
+    # ---- what comes in ----------------------------------------------------------------------------
+
+    def changed(self, change: Change, now: Instant) -> Iterator[Effect]:
+        """An alarm has changed: a fire proves its device, and stops every run."""
+        rule = change.watch.rule
+        if rule.kind != "fire" or not change.data["active"]:
+            return
+        if rule.device in self._devices and rule.point:
+            self._proven[rule.device] = now.wall
+            yield Remember(_PROVEN + rule.device, now.wall)
+        if self._linkage.any_fire:
+            for name in list(self.runs):
+                yield from self.stop(name, FIRE, now)
+
+    def line(self, line: str, *, up: bool) -> None:
+        """A line answers, or cannot be used."""
+        (self._lines_up.add if up else self._lines_up.discard)(line)
+
+    def read(self, device: str, readings: Mapping[str, Reading], now: Instant) -> Iterator[Effect]:
+        """What persons' items watch may have come."""
+        seen = False
+        for point, reading in readings.items():
+            ref = Ref(device, point)
+            if ref in self.watching.refs:
+                self.watching.read(ref, reading if reading.quality is Quality.GOOD else _lost(reading), now)
+                seen = True
+        if seen:
+            for run in list(self.runs.values()):
+                for item in [item for item in run.waiting() if item.id in run.answers]:
+                    yield from self._judge_answer(run, item, now, last=False)
+                yield from self._finish_if_done(run, now)
+
+    def tick(self, name: str, now: Instant) -> Iterator[Effect]:
+        """Time has passed: the calendar is looked at, or a watched point did not come."""
+        if not name:
+            yield from self._plan(now)
+            return
+        round_, _, item_id = name.partition("/")
+        run = self.runs.get(round_)
+        item = None if run is None else next((one for one in run.waiting() if one.id == item_id), None)
+        if run is not None and item is not None and item.id in run.answers:
+            yield from self._judge_answer(run, item, now, last=True)
+            yield from self._finish_if_done(run, now)
+
+    def due(self, name: str, now: Instant) -> Iterator[Effect]:
+        """The time of people is over."""
+        run = self.runs.get(name)
+        if run is None:
+            return
+        for item in people_in_order(run.waiting()):
+            if item.id in run.answers:
+                yield from self._judge_answer(run, item, now, last=True)
+            else:
+                yield from self._ended(run, item, unseen(NOBODY), now)
+        yield from self._finish_if_done(run, now)
+
+    def performed(self, item: Performed, now: Instant) -> Generator[Effect, None, Performed | None]:
+        """What was asked outside has come; what is left for who gave a command, None: nothing."""
+        answer = self._answers.pop(item.order, None)
+        if answer is not None:
+            return (yield from self._looked_through(item, *answer, now))
+        job = self._asking.done(item.order)
+        if job is None:
+            return item
+        run = next((one for one in self.runs.values() if one.id == job.run), None)
+        if run is not None:
+            waiting = {one.id: one for one in run.waiting()}
+            for name in job.items:
+                if name in waiting:
+                    yield from self._judge(run, waiting[name], item, now)
+            yield from self._finish_if_done(run, now)
+        yield from self._asking.next()
+        return None
+
+    def _judge(self, run: Run, item: Item, done: Performed, now: Instant) -> Iterator[Effect]:
+        answer: dict[str, Json] = {"failed": _NO_ANSWER.get(done.code, done.message or done.code)}
+        if done.ok and isinstance(done.result, Mapping):
+            answer = dict(done.result)
+        key = f"{run.round.id}/{item.id}"
+        match item.rule:
+            case PointRule() as rule:
+                value = items.good_value(answer, rule.ref.point)
+                if value is not None and rule.between is not None:
+                    kept = self._samples[key] = [*self._samples.get(key, []), (now.wall, value)][-KEPT:]
+                    yield Remember(_TREND + key, [list(sample) for sample in kept])
+                found = items.point(rule, answer, self._samples.get(key, []))
+            case DeviceRule():
+                found = items.device(answer, now)
+            case DutyRule():
+                found = items.duty(answer, now)
+            case PictureRule() if "failed" in answer:
+                why = "unreachable" if done.code == "silent" else "refused"
+                found = unseen(why, text=done.message or None)
+            case _:
+                found = items.picture(answer)
+        yield from self._ended(run, item, found, now)
+
+    # ---- what people answer -----------------------------------------------------------------------
+
+    def asked_of(self, run_id: str, item_id: str) -> tuple[Run, Item] | None:
+        """A person's item that still waits for its answer."""
+        run = next((one for one in self.runs.values() if one.id == run_id), None)
+        if run is None:
+            return None
+        taken = {item for round_, item, _ in self._answers.values() if round_ == run.round.id} | run.answers.keys()
+        mine = [item for item in people_in_order(run.waiting()) if item.id == item_id and item.id not in taken]
+        return (run, mine[0]) if mine else None
+
+    def look_through(self, run: Run, item: Item, said: Answered, args: Mapping[str, Json], token: str) -> Perform:
+        """Photo and tag of an answer are looked at outside."""
+        key = f"{run.round.id}/{item.id}"
+        self._answers[token] = run.round.id, item.id, said
+        more: dict[str, Json] = {"item": item.id, "round": run.round.id, "known": list(self.photos.get(key, []))}
+        return Perform(token, ANSWER, {**args, **more}, said.by)
+
+    def _looked_through(
+        self, done: Performed, round_: str, item_id: str, said: Answered, now: Instant
+    ) -> Generator[Effect, None, Performed]:
+        run = self.runs.get(round_)
+        item = None if run is None else next((one for one in run.waiting() if one.id == item_id), None)
+        if not done.ok or not isinstance(done.result, Mapping):
+            return done
+        if run is None or item is None:
+            return _no(done, "the run is over")
+        result = done.result
+        place, counter, mark = item.place, result.get("counter"), result.get("mark")
+        if isinstance(counter, int) and place is not None:
+            if counter <= self.counters.get(place, -1):
+                return _no(done, "tag: its counter did not go forward")
+            self.counters[place] = counter
+            yield Remember(_COUNTER + place, counter)
+        if isinstance(mark, str):
+            key = f"{round_}/{item_id}"
+            marks = self.photos[key] = [*self.photos.get(key, []), mark][-_PHOTOS_KEPT:]
+            yield Remember(_PHOTOS + key, list(marks))
+        photo, sha256, presence = (result.get(name) for name in ("picture", "sha256", "presence"))
+        full = Answered(said.ok, said.by, said.note, *map(_text, (photo, sha256, presence)))
+        told = yield from self.answered(run, item, full, now)
+        return Performed(done.order, True, told, "", "", done.at)
+
+    def answered(self, run: Run, item: Item, said: Answered, now: Instant) -> Generator[Effect, None, Json]:
+        """A person has answered; what is told to that person."""
+        run.answers[item.id] = said, now.mono
+        yield from self._judge_answer(run, item, now, last=False)
+        result = run.results.get(item.id)
+        yield from self._finish_if_done(run, now)
+        return {"outcome": None if result is None else result["outcome"]}
+
+    def _judge_answer(self, run: Run, item: Item, now: Instant, *, last: bool) -> Iterator[Effect]:
+        """`last`: what has not come by now does not come."""
+        said, at = run.answers[item.id]
+        if not isinstance(item.rule, PersonRule):
+            return
+        missing, unread = self.watching.missing(item.rule, at)
+        if said.ok and (missing or unread) and not last:
+            self._timers.set((ROUND, f"{run.round.id}/{item.id}"), at + item.rule.within)
+            yield Remember(f"{_ANSWER}{run.round.id}/{item.id}", said.memory())
+            return
+        yield from self._ended(run, item, items.person(said, missing, unread, now), now)
+
+    # ---- for who looks on -------------------------------------------------------------------------
+
+    def progress(self) -> dict[str, Json]:
+        """The runs under way, by round, and the open findings."""
+        return {
+            "running": {name: self._shown(run) for name, run in self.runs.items()},
+            "findings": list(self.findings.open()),
+        }
+
+    def _shown(self, run: Run) -> dict[str, Json]:
+        waiting = run.waiting()
+        people = people_in_order([item for item in waiting if item.id not in run.answers])
+        places = list(dict.fromkeys(item.place for item in people if item.place is not None))
+        named = [self.settings.places[place].name for place in places]
+        asked: list[Json] = [
+            {"item": item.id, "text": item.rule.text, "photo": item.rule.photo, "place": item.place}
+            for item in people
+            if isinstance(item.rule, PersonRule)
+        ]
+        return {
+            "run": run.id, "title": run.round.title, "trigger": run.trigger, "started_at": run.started_at,
+            "planned_at": run.planned_at, "due_at": self._deadlines.until(ROUND_DUE + run.round.id),
+            "done": len(run.results), "of": len(run.order), "looking_at": list(self._asking.targets(run.id)),
+            "asked": asked, "place": named[0] if named else None, "next_place": named[1] if len(named) > 1 else None,
+            "items": list(run.results.values()),
+        }  # fmt: skip
+
+
+def digest(data: Mapping[str, Json]) -> str:
+    """SHA-256 of a run's canonical JSON: its data without `digest`, keys sorted, no blanks, UTF-8."""
+    plain = {name: value for name, value in data.items() if name != "digest"}
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _no(done: Performed, message: str) -> Performed:
+    return Performed(done.order, False, None, "bad-args", message, done.at)
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _sample(value: Json) -> Iterator[Sample]:
+    match value:
+        case [int() | float() as at, int() | float() as number]:
+            yield float(at), float(number)
+
+
+def _lost(reading: Reading) -> Reading:
+    return reading._replace(value=None)
+
+
+def _left(key: str, known: Mapping[str, frozenset[str]]) -> bool:
+    """True for what is remembered of a round or an item that left the file."""
+    for prefix in (_LAST, _PLAN):
+        if key.startswith(prefix):
+            return key.removeprefix(prefix) not in known
+    for prefix in (_TREND, _PHOTOS):
+        if key.startswith(prefix):
+            round_, _, item = key.removeprefix(prefix).partition("/")
+            return item not in known.get(round_, frozenset())
+    return False

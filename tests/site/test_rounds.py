@@ -1,0 +1,512 @@
+"""Rounds: each kind of item normal, abnormal and not checkable; findings; restarts; fire; people; the calendar."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from gateway.model import LineHealth, Operate, StoodStill
+from gateway.site.looks import Look
+from gateway.site.round_settings import Item, PictureRule
+from tests.site.round_world import (
+    ALIVE,
+    DUTY_ITEM,
+    HYDRANT,
+    MACHINES,
+    MODE,
+    PANEL,
+    PERSON,
+    PHOTO,
+    QUIET,
+    RUN_PUMP,
+    TESTED,
+    YARD,
+    Night,
+    answered,
+    site_of,
+)
+
+DAY = 86400.0
+BAD = {"quality": "BAD", "reason": "out-of-range"}
+CASES: list[tuple[Item, dict[str, Any], str, str | None]] = [
+    (HYDRANT, {}, "normal", None),
+    (HYDRANT, {"hydrant": {"pressure": answered(0.05)}}, "abnormal", "below"),
+    (HYDRANT, {"hydrant": {"pressure": answered(0.7)}}, "abnormal", "above"),
+    (HYDRANT, {"hydrant": {"pressure": answered(None, **BAD)}}, "not-checkable", "out-of-range"),
+    (HYDRANT, {"hydrant": {"failed": "silent"}}, "not-checkable", "silent"),
+    (HYDRANT, {"hydrant": {"failed": "line-down"}}, "not-checkable", "line-down"),
+    (HYDRANT, {"hydrant": ("unknown", "round.read is not done here")}, "not-checkable", "round.read is not done here"),
+    (HYDRANT, {"hydrant": {}}, "not-checkable", "never-read"),
+    (HYDRANT, {"hydrant": {"pressure": answered("wet")}}, "abnormal", "no number"),
+    (MODE, {}, "normal", None),
+    (MODE, {"pump": {"mode": answered(2)}}, "abnormal", "differs"),
+    (MODE, {"pump": {"failed": "refused"}}, "not-checkable", "refused"),
+    (ALIVE, {}, "normal", None),
+    (ALIVE, {"smoke-1": {"failed": "silent"}}, "abnormal", "silent"),
+    (ALIVE, {"smoke-1": {"failed": "line-down"}}, "not-checkable", "line-down"),
+    (YARD, {}, "normal", None),
+    (YARD, {"yard": Look("abnormal", "covered")}, "abnormal", "covered"),
+    (YARD, {"yard": Look("not-checkable", "glare")}, "not-checkable", "glare"),
+    (YARD, {"yard": ("silent", "no picture in time")}, "not-checkable", "unreachable"),
+    (YARD, {"yard": ("refused-by-device", "401")}, "not-checkable", "refused"),
+    (YARD, {"yard": {"outcome": "fine"}}, "not-checkable", "refused"),
+    (YARD, {"yard": {"outcome": "abnormal"}}, "not-checkable", "refused"),
+    (DUTY_ITEM, {"panel": {"by": "7"}}, "normal", None),
+    (DUTY_ITEM, {"panel": ("silent", "nobody")}, "abnormal", "not answered"),
+    (DUTY_ITEM, {"panel": ("unknown", "not done here")}, "not-checkable", "not done here"),
+]
+
+
+@pytest.mark.parametrize(("item", "outside", "outcome", "reason"), CASES)
+def test_what_is_asked_outside(item: Item, outside: dict[str, Any], outcome: str, reason: str | None) -> None:
+    night = Night(plan=site_of(item))
+    night.outside |= outside
+    night.run()
+    found = night.item(item.id)
+    assert (found["outcome"], found.get("reason")) == (outcome, reason)
+    assert night.told_of("finding.opened") == ([f"nightly/{item.id}"] if outcome == "abnormal" else [])
+
+
+def test_a_zone() -> None:
+    night = Night(plan=site_of(QUIET))
+    night.run()
+    assert night.item(QUIET.id)["outcome"] == "normal"
+    night.health("smoke-2", answering=False)
+    night.run()
+    found = night.item(QUIET.id)
+    assert (found["outcome"], found["value"], found["evidence"]["text"]) == ("abnormal", 1, "smoke-2/silent")
+    night.do("alarm.shelve", device="smoke-2", **{"for": "1h"})
+    night.run()
+    assert night.item(QUIET.id)["outcome"] == "abnormal"
+    night.health("smoke-2", answering=True)
+    night.line("loop", up=False)  # nothing stands in the zone, and nothing of it can be seen
+    night.run()
+    assert (night.item(QUIET.id)["outcome"], night.item(QUIET.id)["reason"]) == ("not-checkable", "not seen")
+
+
+def test_a_panel() -> None:
+    night = Night(plan=site_of(PANEL))
+    night.run()
+    assert (night.item(PANEL.id)["outcome"], night.item(PANEL.id)["reason"]) == ("not-checkable", "never-read")
+    night.feed(LineHealth("panel-line", True, "", night.instant()))
+    night.run()
+    assert night.item(PANEL.id)["outcome"] == "normal"
+    night.do("device.disable", device="panel", reason="test", **{"for": "1h"})
+    night.run()
+    assert (night.item(PANEL.id)["outcome"], night.item(PANEL.id)["reason"]) == ("abnormal", "disabled")
+    night.feed(LineHealth("panel-line", False, "gone", night.instant()))
+    night.run()
+    assert (night.item(PANEL.id)["outcome"], night.item(PANEL.id)["reason"]) == ("not-checkable", "silent")
+
+
+def test_what_was_tested() -> None:
+    night = Night(plan=site_of(TESTED, cron=None))
+    night.run()
+    found = night.item(TESTED.id)
+    assert (found["outcome"], found["reason"]) == ("abnormal", "not proven")
+    assert found["evidence"]["text"] == "smoke-1, smoke-2"
+    night.do("zone.test", zone="b3", **{"for": "1h"})
+    for name in ("smoke-1", "smoke-2"):
+        night.read(name, "smoke", 1)
+        night.read(name, "smoke", 0)
+    night.restart()
+    night.run()
+    assert night.item(TESTED.id)["outcome"] == "normal"
+    night.wait(366 * DAY)
+    night.run()
+    assert night.item(TESTED.id)["outcome"] == "abnormal"
+
+
+def test_a_run_tells_its_items_in_the_order_of_the_file_and_writes_nothing() -> None:
+    night = Night()
+    night.feed(LineHealth("panel-line", True, "", night.instant()))
+    data = night.run()
+    items: Any = data["items"]
+    assert [one["item"] for one in items] == [item.id for item in MACHINES]
+    assert not any(isinstance(effect, Operate) for effect in night.effects)
+
+
+# ---- findings ---------------------------------------------------------------------------------------
+
+
+def test_a_finding_opens_once_and_is_cured_by_normal_only() -> None:
+    night = Night(plan=site_of(HYDRANT))
+    night.outside["hydrant"] = {"pressure": answered(0.05)}
+    night.run()
+    night.run()
+    night.outside["hydrant"] = {"failed": "silent"}
+    night.run()
+    assert night.told_of("finding.opened") == ["nightly/point:hydrant.pressure"]
+    assert night.told_of("finding.cured") == []
+    night.restart()
+    night.outside["hydrant"] = {"pressure": answered(0.35)}
+    night.run()
+    opened, cured = night.inspection("finding.opened")[0].data, night.inspection("finding.cured")[0].data
+    assert opened["finding"] == cured["finding"]
+    assert (opened["reason"], opened["cured_at"]) == ("below", None)
+    assert cured["cured_at"] is not None
+    assert not [key for key in night.memory if key.startswith(("finding/", "deadline/"))]
+
+
+def test_not_checkable_twice_in_a_row_opens_the_finding() -> None:
+    night = Night(plan=site_of(YARD))
+    night.outside["yard"] = Look("not-checkable", "glare")
+    night.run()
+    night.outside["yard"] = Look("normal")
+    night.run()
+    night.outside["yard"] = Look("not-checkable", "glare")
+    night.run()
+    assert night.told_of("finding.opened") == []
+    night.restart()
+    night.run()
+    assert night.told_of("finding.opened") == ["nightly/camera:yard"]
+    assert night.inspection("finding.opened")[0].data["reason"] == "glare"
+
+
+def test_before_and_after_pictures() -> None:
+    night = Night(plan=site_of(YARD))
+    night.outside["yard"] = Look("abnormal", "covered", picture="then")
+    night.run()
+    night.outside["yard"] = Look("normal", picture="now")
+    night.run()
+    cured = night.inspection("finding.cured")[0].data
+    assert (cured["before"], cured["after"]) == (["then"], ["now"])
+
+
+def test_the_look_is_told_the_picture_of_the_run_before() -> None:
+    night = Night(plan=site_of(YARD))
+    night.run()
+    night.hold = True
+    night.run()
+    assert night.asked_outside[-1].args["last"] == "pic-1"
+
+
+def test_service_clocks_are_told_once_each_over_restarts() -> None:
+    night = Night(plan=site_of(MODE, cron=None))
+    night.outside["pump"] = {"mode": answered(2)}
+    night.run()
+    night.wait(19 * 60.0)
+    assert night.told_of("finding.overdue") == []
+    night.restart()
+    night.wait(2 * 60.0)
+    assert len(night.told_of("finding.overdue")) == 1  # answered within 20 min
+    night.wait(23 * 3600.0)
+    assert len(night.told_of("finding.overdue")) == 1
+    night.restart()
+    night.wait(2 * 3600.0)
+    assert len(night.told_of("finding.overdue")) == 2  # major: 24 h
+    night.wait(30 * DAY)
+    assert len(night.told_of("finding.overdue")) == 2
+
+
+def test_a_finding_is_acknowledged_and_graded() -> None:
+    night = Night(plan=site_of(MODE, cron=None))
+    night.outside["pump"] = {"mode": answered(2)}
+    night.run()
+    finding = night.inspection("finding.opened")[0].data["finding"]
+    assert night.do("finding.acknowledge", "guard", finding=finding, **{"class": "ordinary"})["ok"]
+    told = night.inspection("finding.acknowledged")[0].data
+    assert (told["acknowledged_by"], told["class"]) == ("li", "ordinary")
+    night.wait(29 * 60.0)
+    assert night.told_of("finding.overdue") == []  # it was answered
+    night.wait(2 * 60.0)
+    assert len(night.told_of("finding.overdue")) == 1  # ordinary: solved within 30 min
+    assert not night.do("finding.acknowledge", finding="nobody")["ok"]
+
+
+def test_an_item_that_left_the_file_cures_its_finding_and_a_new_order_nothing() -> None:
+    night = Night(plan=site_of(HYDRANT, MODE))
+    night.outside |= {"hydrant": {"pressure": answered(0.05)}, "pump": {"mode": answered(2)}}
+    night.run()
+    night.plan = site_of(MODE, HYDRANT)
+    night.restart()
+    assert night.told_of("finding.cured") == []
+    night.plan = site_of(MODE)
+    night.restart()
+    cured = night.inspection("finding.cured")
+    assert [(one.subject, one.data["reason"]) for one in cured] == [
+        ("nightly/point:hydrant.pressure", "no longer in the site file")
+    ]
+    assert not [key for key in night.memory if "hydrant" in key]
+
+
+def kept(night: Night) -> list[Any]:
+    values: Any = night.memory["round/trend/nightly/point:hydrant.pressure"]
+    return list(values)
+
+
+# ---- trends -----------------------------------------------------------------------------------------
+
+
+def test_a_sinking_hydrant_is_told_before_it_is_empty() -> None:
+    night = Night(plan=site_of(HYDRANT))
+    told = None
+    for day in range(50):
+        night.outside["hydrant"] = {"pressure": answered(round(0.35 - 0.005 * day + 0.001 * (day % 3), 4))}
+        night.wait(DAY)
+        if told is None and night.told_of("finding.opened"):
+            told = day
+        if day % 10 == 0:
+            night.restart()
+    assert told is not None
+    assert 50 - told >= 10
+    found = night.inspection("finding.opened")[0].data
+    assert found["reason"] == "sinking"
+    figures = night.item(HYDRANT.id)["evidence"]["figures"]
+    assert figures["slope_per_day"] == pytest.approx(-0.005, rel=0.05)
+    assert figures["reaches_from"] <= figures["reaches_until"]
+    assert len(kept(night)) == 50
+
+
+# ---- when -------------------------------------------------------------------------------------------
+
+
+def test_planned_runs_and_what_was_missed() -> None:
+    night = Night(plan=site_of(MODE))
+    night.wait(3 * DAY)
+    assert len(night.inspection("inspection.finished")) == 3
+    assert {one.data["trigger"] for one in night.inspection("inspection.started")} == {"cron"}
+    night.restart(off=2 * DAY)
+    missed = night.inspection("inspection.missed")
+    assert len(missed) == 2
+    assert missed[0].data["items"][0]["reason"] == "off"
+    assert missed[0].data["planned_at"] < missed[1].data["planned_at"]
+    night.restart()
+    night.wait(DAY)
+    assert len(night.inspection("inspection.missed")) == 2
+    assert len(night.inspection("inspection.finished")) == 4
+
+
+def test_a_standing_fire_holds_a_run_back_and_then_it_is_missed() -> None:
+    night = Night(plan=site_of(MODE, cron="*/30 * * * *"))
+    night.read("smoke-1", "smoke", 1)
+    assert night.do("inspection.run", round="nightly")["error"]["code"] == "interlocked"
+    night.wait(3600.0)
+    reasons = [one.data["items"][0]["reason"] for one in night.inspection("inspection.missed")]
+    assert len(reasons) >= 1
+    assert set(reasons) == {"fire"}
+    assert night.inspection("inspection.started") == []
+    night.read("smoke-1", "smoke", 0)
+    night.wait(1800.0)
+    assert len(night.inspection("inspection.finished")) >= 1
+
+
+def test_a_run_that_lasts_makes_the_next_one_missed() -> None:
+    night = Night(plan=site_of(MODE, cron="*/30 * * * *"), hold=True)
+    night.wait(6000.0)
+    missed = night.inspection("inspection.missed")
+    assert len(missed) == 2
+    assert missed[0].data["items"][0]["reason"] == "the one before still runs"
+    assert len(night.inspection("inspection.started")) == 1
+
+
+def test_a_machine_that_stood_still_missed_its_run() -> None:
+    night = Night(plan=site_of(MODE))
+    night.step_of_clock = DAY
+    night.feed(StoodStill(night.instant(), "test", night.instant().wall - DAY))
+    night.wait(60.0)
+    assert [one.data["items"][0]["reason"] for one in night.inspection("inspection.missed")] == ["off"]
+
+
+# ---- restarts and fire ------------------------------------------------------------------------------
+
+
+def test_a_restart_within_the_hour_goes_on_with_the_rest() -> None:
+    night = Night(plan=site_of(HYDRANT, MODE, YARD), hold=True)
+    night.run()
+    first = next(act for act in night.asked_outside if act.args.get("device") == "hydrant")
+    night.come_one(first)
+    night.hold = False
+    night.restart(off=3000.0)
+    data = night.inspection("inspection.finished")[0].data
+    assert [one["outcome"] for one in data["items"]] == ["normal"] * 3
+    assert len(night.inspection("inspection.started")) == 1
+    assert data["run"] == night.inspection("inspection.started")[0].data["run"]
+    assert len(kept(night)) == 1
+
+
+def test_a_restart_after_more_than_an_hour_closes_the_run() -> None:
+    night = Night(plan=site_of(HYDRANT, MODE), hold=True)
+    night.run()
+    night.come_one(next(act for act in night.asked_outside if act.args.get("device") == "hydrant"))
+    night.restart(off=3700.0)
+    assert night.item(HYDRANT.id)["outcome"] == "normal"
+    assert (night.item(MODE.id)["outcome"], night.item(MODE.id)["reason"]) == ("not-checkable", "interrupted")
+    assert not [key for key in night.memory if key.startswith(("round/run/", "round/item/"))]
+
+
+def test_a_fire_stops_a_run_at_once() -> None:
+    night = Night(plan=site_of(HYDRANT, MODE, PERSON), hold=True)
+    night.run()
+    night.come_one(night.asked_outside[0])
+    night.read("smoke-1", "smoke", 1)
+    assert night.item(PERSON.id)["reason"] == "fire"
+    late = night.asked_outside[:]
+    before = len(night.events)
+    for act in late:
+        night.come_one(act)
+    assert len(night.inspection("inspection.finished")) == 1
+    assert [one.type for one in night.events[before:]] == []
+    night.read("smoke-1", "smoke", 0)
+    night.hold = False
+    night.come()
+    night.run()
+    assert len(night.inspection("inspection.started")) == 2
+
+
+def test_a_fire_of_a_test_stops_nothing() -> None:
+    night = Night(plan=site_of(HYDRANT, MODE), hold=True)
+    night.run()
+    night.do("zone.test", zone="b3", **{"for": "1h"})
+    night.read("smoke-1", "smoke", 1)
+    assert night.inspection("inspection.finished") == []
+
+
+def test_a_round_is_cancelled() -> None:
+    night = Night(plan=site_of(HYDRANT, PERSON), hold=True)
+    night.run()
+    assert night.do("inspection.cancel", "steward", round="nightly")["ok"]
+    assert night.item(PERSON.id)["reason"] == "cancelled"
+    assert not night.do("inspection.cancel", round="nightly")["ok"]
+    assert not night.do("inspection.cancel", round="weekly")["ok"]
+    assert night.do("inspection.run", "guard", round="nightly")["error"]["code"] == "not-allowed"
+
+
+def test_one_read_per_line_and_two_cameras_at_a_time() -> None:
+    cameras = [Item(f"camera:{n}", "camera", PictureRule(f"c{n}")) for n in range(5)]
+    again = Item("camera:0#2", "camera", PictureRule("c0"))
+    night = Night(plan=site_of(HYDRANT, MODE, ALIVE, again, *cameras), hold=True)
+    night.outside |= {f"c{n}": Look("normal") for n in range(5)}
+    night.run()
+    most: dict[str, int] = {}
+    while night.asked_outside:
+        lanes = [str(act.args.get("camera") and "camera") + str(act.args.get("device")) for act in night.asked_outside]
+        for lane in lanes:
+            most[lane] = max(most.get(lane, 0), lanes.count(lane))
+        buses = sum(act.args.get("device") in ("hydrant", "pump") for act in night.asked_outside)
+        targets = [act.args["camera"] for act in night.asked_outside if "camera" in act.args]
+        assert buses <= 1
+        assert len(targets) == len(set(targets)) <= 2
+        night.come_one(night.asked_outside.pop(0))
+    assert most["cameraNone"] == 2
+    assert len(night.inspection("inspection.finished")) == 1
+
+
+# ---- people -----------------------------------------------------------------------------------------
+
+
+def test_a_person_answers() -> None:
+    night = Night(plan=site_of(PERSON, HYDRANT))
+    data = night.run()
+    assert data["round"] == "nightly"
+    run = night.inspection("inspection.started")[0].data["run"]
+    shown: Any = night.site.rounds()["running"]
+    assert shown["nightly"]["asked"][0]["item"] == PERSON.id
+    assert night.do("inspection.answer", "guard", run=run, item=PERSON.id, ok=True, note="fine")["ok"]
+    found = night.item(PERSON.id)
+    assert (found["outcome"], found["evidence"]["by"], found["evidence"]["presence"]) == ("normal", "li", "none")
+    again = night.do("inspection.answer", run=run, item=PERSON.id, ok=True)
+    assert again["error"]["code"] == "bad-args"
+
+
+def test_a_person_says_no_and_nobody_says_anything() -> None:
+    night = Night(plan=site_of(PERSON, due=3600.0))
+    night.run()
+    run = night.inspection("inspection.started")[0].data["run"]
+    night.do("inspection.answer", run=run, item=PERSON.id, ok=False, note="leaks")
+    assert (night.item(PERSON.id)["outcome"], night.item(PERSON.id)["reason"]) == ("abnormal", "answered no")
+    night.run()
+    night.wait(1800.0)
+    night.restart()
+    night.wait(1900.0)
+    assert (night.item(PERSON.id)["outcome"], night.item(PERSON.id)["reason"]) == ("not-checkable", "nobody answered")
+
+
+def test_a_photo_is_wanted_and_looked_at_outside() -> None:
+    night = Night(plan=site_of(PHOTO))
+    night.run()
+    run = night.inspection("inspection.started")[0].data["run"]
+    args: dict[str, Any] = {"run": run, "item": PHOTO.id, "ok": True}
+    assert "photo" in str(night.do("inspection.answer", **args)["error"])
+    assert "place" in str(night.do("inspection.answer", **args, photo="AA==", place="roof")["error"])
+    night.outside["answer"] = ("bad-args", "this photo was given before")
+    assert "before" in str(night.do("inspection.answer", **args, photo="AA==")["error"])
+    night.outside["answer"] = {
+        "picture": "p", "sha256": "cd", "mark": "m1", "presence": "ntag424", "counter": 5,
+    }  # fmt: skip
+    assert night.do("inspection.answer", **args, photo="AA==", place="pump-room", tag="x")["ok"]
+    found = night.item(PHOTO.id)
+    assert (found["outcome"], found["pictures"], found["evidence"]["presence"]) == ("normal", ["p"], "ntag424")
+    night.restart()
+    night.run()
+    run = night.inspection("inspection.started")[-1].data["run"]
+    refused = night.do("inspection.answer", **args | {"run": run}, photo="AA==", tag="x")
+    assert "counter" in str(refused["error"])
+    sent = night.effects[-20:]
+    assert any(getattr(effect, "args", {}).get("known") == ["m1"] for effect in sent)
+
+
+def test_a_watched_point_must_take_its_value() -> None:
+    night = Night(plan=site_of(RUN_PUMP, due=7200.0))
+    night.read("pump", "running", 0)
+    night.run()
+    run = night.inspection("inspection.started")[-1].data["run"]
+    night.read("pump", "running", 1)
+    night.read("pump", "running", 0, after=60.0)
+    night.wait(300.0)  # it ran within ten minutes before the answer
+    night.do("inspection.answer", run=run, item=RUN_PUMP.id, ok=True)
+    assert night.item(RUN_PUMP.id)["outcome"] == "normal"
+
+    night.wait(3600.0)
+    night.run()
+    run = night.inspection("inspection.started")[-1].data["run"]
+    reply = night.do("inspection.answer", run=run, item=RUN_PUMP.id, ok=True)
+    assert reply["result"] == {"outcome": None}
+    night.read("pump", "running", 1, after=120.0)  # … or after it
+    assert night.item(RUN_PUMP.id)["outcome"] == "normal"
+    night.read("pump", "running", 0)
+
+    night.wait(3600.0)
+    night.run()
+    run = night.inspection("inspection.started")[-1].data["run"]
+    night.do("inspection.answer", run=run, item=RUN_PUMP.id, ok=True)
+    night.wait(601.0)
+    assert night.item(RUN_PUMP.id)["reason"] == "not seen: pump.running = 1"
+
+    night.read("pump", "running", None)
+    night.run()
+    run = night.inspection("inspection.started")[-1].data["run"]
+    night.do("inspection.answer", run=run, item=RUN_PUMP.id, ok=True)
+    night.restart()
+    night.wait(700.0)
+    assert night.item(RUN_PUMP.id)["outcome"] == "not-checkable"
+
+
+def test_people_are_asked_place_by_place_with_the_next_one_named() -> None:
+    first = Item("person:1", "person", PERSON.rule, place="roof")
+    second = Item("person:2", "person", PERSON.rule, place="pump-room")
+    third = Item("person:3", "person", PERSON.rule, place="roof")
+    night = Night(plan=site_of(first, second, third))
+    night.run()
+    shown: Any = night.site.rounds()["running"]
+    assert [one["item"] for one in shown["nightly"]["asked"]] == ["person:1", "person:3", "person:2"]
+    assert (shown["nightly"]["place"], shown["nightly"]["next_place"]) == ("屋顶", "泵房")
+
+
+# ---- evidence ---------------------------------------------------------------------------------------
+
+
+def test_digests_chain() -> None:
+    night = Night(plan=site_of(HYDRANT, YARD))
+    ends = []
+    for _ in range(3):
+        night.run()
+        ends.append(dict(night.inspection("inspection.finished")[-1].data))
+        night.restart()
+    before = None
+    for end in ends:
+        assert end["previous"] == before
+        before = end.pop("digest")
+        text = json.dumps(end, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert before == hashlib.sha256(text.encode()).hexdigest()

@@ -29,19 +29,24 @@ class Unusable(GatewayError):
 
 def shrink(data: bytes, limit: int = LIMIT) -> bytes:
     """The picture as a JPEG of at most `limit` bytes, its long side at most 1280. Raises Unusable."""
-    image = _decoded(data)
+    image = decoded(data)
     image.thumbnail((_LONG_SIDE, _LONG_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return encoded(image, limit)
+
+
+def encoded(image: Image.Image, limit: int = LIMIT) -> bytes:
+    """As a JPEG of at most `limit` bytes, coarser and smaller until it fits. Raises Unusable."""
     while max(image.size) >= _SMALLEST:
         for quality in _QUALITIES:
-            found = _encoded(image, quality)
+            found = _at_quality(image, quality)
             if len(found) <= limit:
                 return found
         image = image.reduce(2)
     raise Unusable(f"does not fit into {limit} bytes")
 
 
-def _decoded(data: bytes) -> Image.Image:
-    """As RGB or grey, reduced while it is decoded where the format allows."""
+def decoded(data: bytes) -> Image.Image:
+    """As RGB or grey, reduced while it is decoded where the format allows, without all else. Raises Unusable."""
     try:
         with Image.open(BytesIO(data), formats=_FORMATS) as image:
             is_reducible = image.format == "JPEG" and not image.info.get("progressive")
@@ -66,7 +71,7 @@ def _bounded(image: Image.Image, pixels: int) -> None:
         raise Unusable(f"too large: {width} x {height}")
 
 
-def _encoded(image: Image.Image, quality: int) -> bytes:
+def _at_quality(image: Image.Image, quality: int) -> bytes:
     out = BytesIO()
     image.save(out, "JPEG", quality=quality, optimize=False)
     return out.getvalue()

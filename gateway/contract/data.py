@@ -111,41 +111,70 @@ GATE: Final = record(
     }
 )
 
+EVIDENCE: Final = record(
+    {
+        "raw": value("As it came, before it was decoded"),
+        "text": maybe(text("The word for the value; what stands, what was lost, what a person noted")),
+        "answer_ms": maybe(number("How long the device took")),
+        "figures": maybe({"type": "object", "description": "What was measured, by name"}),
+        "compared_with": maybe(text("The reference picture it was held against")),
+        "sha256": maybe(text("Of the picture as the camera or the phone sent it, hex")),
+        "clock": maybe(choice(("synced", "unsynced"), "How far `at` may be trusted")),
+        "by": maybe(text("Who answered")),
+        "presence": maybe(choice(("none", "printed", "ntag424"), "How it was shown that somebody was there")),
+    },
+    "What the outcome rests on; what is absent is null or left out",
+)
+
+ROUND_ITEM: Final = record(
+    {
+        "item": text("Its kind and target: `point:hydrant-1.pressure`; a second one `#2`. `round` of a missed run"),
+        "kind": maybe(text("`point`, `device`, `no_alarm`, `panel`, `duty_check`, `tested`, `camera`, `person`")),
+        "outcome": choice(("normal", "abnormal", "not-checkable")),
+        "value": value(),
+        "unit": maybe(text()),
+        "rule": maybe(text("What was asked of the value")),
+        "reason": maybe(text("Why it is abnormal or could not be checked")),
+        "pictures": maybe(some(text(), "Ids of `picture.taken`")),
+        "at": maybe(moment("When it was looked at")),
+        "evidence": maybe(EVIDENCE),
+    }
+)
+
 ROUND: Final = record(
     {
         "round": text("Its name in the site file"),
         "run": text("This run of it"),
-        "trigger": maybe(text("What started it")),
+        "trigger": maybe(text("What started it: `cron`, `command`, `page`")),
+        "planned_at": maybe(moment("The planned minute; null: it was asked for")),
         "started_at": maybe(moment()),
         "finished_at": maybe(moment()),
         "items": maybe(
-            some(
-                record(
-                    {
-                        "item": text(),
-                        "outcome": choice(("normal", "abnormal", "not-checkable")),
-                        "value": value(),
-                        "unit": maybe(text()),
-                        "rule": maybe(text("What was asked of the value")),
-                        "reason": maybe(text("Why it is abnormal or could not be checked")),
-                        "pictures": maybe(some(text())),
-                        "at": maybe(moment()),
-                    }
-                )
-            )
+            some(ROUND_ITEM, "Of a missed run one, `round`: `reason` says why, `value` of how many together")
+        ),
+        "previous": maybe(text("`digest` of the run of this round before it")),
+        "digest": maybe(
+            text("SHA-256, hex, of this data without `digest` as JSON: keys sorted, no blanks, UTF-8, as it is sent")
         ),
     }
 )
 
 FINDING: Final = record(
     {
-        "finding": text("The finding; the same when it is cured"),
+        "finding": text("The finding; the same until it is cured"),
         "round": text(),
         "item": text(),
         "opened_at": moment(),
         "cured_at": maybe(moment()),
         "respond_by": maybe(moment()),
         "resolve_by": maybe(moment()),
+        "class": maybe(choice(("ordinary", "complex", "major"), "The service class, which sets `resolve_by`")),
+        "reason": maybe(text("Why it was opened; where it was cured because its item left the site file, that")),
+        "before": maybe(some(text(), "Pictures that opened it, ids of `picture.taken`")),
+        "after": maybe(some(text(), "Pictures that cured it")),
+        "acknowledged_at": maybe(moment()),
+        "acknowledged_by": maybe(text()),
+        "overdue": maybe(flag("A service clock has run out")),
     }
 )
 

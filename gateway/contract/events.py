@@ -86,14 +86,16 @@ _INSPECTION: Final = _streamed(
     {
         "inspection.started": "A round begins.",
         "inspection.finished": "A round ends; every item with its outcome.",
-        "inspection.missed": "A round was not run, because nobody was there to run it.",
+        "inspection.missed": "A planned run was not run: the box was off, a fire stood, the one before still ran.",
     },
 )  # fmt: skip
 _FINDING: Final = _streamed(
     Stream.INSPECTION, "finding", data.FINDING, "maybe",
     {
-        "finding.opened": "An item was abnormal for the first time.",
-        "finding.cured": "A later round found it normal.",
+        "finding.opened": "An item was found abnormal, or could not be checked twice in a row.",
+        "finding.acknowledged": "A person has seen it, and may have said how grave it is.",
+        "finding.overdue": "A service clock of it has run out.",
+        "finding.cured": "A later run found it normal, or its item left the site file.",
     },
 )  # fmt: skip
 _COMMAND: Final = _streamed(

@@ -4,7 +4,7 @@ import asyncio
 import random
 import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from gateway.clock import Clock
 from gateway.driver import Poller
@@ -196,6 +196,11 @@ class Line:
     def told(self) -> Mapping[str, Mapping[str, Reading]]:
         """The readings of every device as they were last told: each is replaced only when it is another."""
         return {name: device.table.readings for name, device in self._polling.devices.items()}
+
+    def latest(self, device: str, points: Collection[str]) -> Mapping[str, Reading]:
+        """The last readings of these points of a device, as far as there are any."""
+        table = self._asking.devices[device].table.picture()
+        return {point: table[point] for point in points if point in table}
 
     def longest_answers(self) -> Mapping[str, float]:
         """By device, the longest answer of late beyond the wire time; those that have hardly answered are left out."""

@@ -23,6 +23,7 @@ from gateway.secret import SecretPlace
 from gateway.settings.camera_uses import access_settings, camera_uses, list_settings
 from gateway.settings.loss_uses import losses, settings_of, settings_used
 from gateway.settings.page import page_settings
+from gateway.settings.round_uses import place_tags, round_settings
 from gateway.settings.types import Listen, Settings, StoreSettings
 from gateway.site.settings import (
     AlarmRule,
@@ -71,6 +72,7 @@ def site(file: SiteFile) -> SiteSettings:
             name for name, one in COMMANDS.items() if one.outside and (file.cameras or not one.needs_cameras)
         ),
         access=access_settings(file),
+        inspection=round_settings(file),
     )
 
 
@@ -106,6 +108,7 @@ def settings(file: SiteFile) -> Settings:
         page=page_settings(file),
         timezone=file.site.timezone,
         people=dict(file.people),
+        place_tags=place_tags(file),
         simulated=file.simulated,
     )
 

@@ -75,15 +75,16 @@ def _use(name: str, camera: CameraEntry, relay: tuple[int, float] | None) -> Cam
         ways={} if told is None else {"forward": told.forward, "reverse": told.reverse},
         utc_offset=_seconds(camera.utc_offset),
         username=camera.username,
-        password=_reader(camera.password),
-        token=_reader(camera.token),
+        password=reader(camera.password),
+        token=reader(camera.token),
         snapshot=camera.snapshot,
         relay=relay,
         channel=camera.channel,
     )
 
 
-def _reader(secret: Secret | None) -> Callable[[], str] | None:
+def reader(secret: Secret | None) -> Callable[[], str] | None:
+    """What reads a secret when it is needed; None: there is none."""
     if secret is None:
         return None
     path = None if secret.file is None else Path(str(secret.file))

@@ -70,6 +70,14 @@ class ListSettings(NamedTuple):
     gates: frozenset[str]
 
 
+class PlaceTag(NamedTuple):
+    """How being at a place is proven: the printed code, or the key of its NTAG 424 (32 hex digits)."""
+
+    how: Literal["printed", "ntag424"]
+    secret: Callable[[], str]
+    """Read each time it is needed (raises ConfigError)."""
+
+
 class OnLoss(NamedTuple):
     """A gate's output, and what its module is told."""
 
@@ -164,4 +172,6 @@ class Settings:
     """Of the people on site."""
     people: Mapping[str, str] = field(default_factory=dict)
     """The roles of accounts and `@groups` of this machine."""
+    place_tags: Mapping[str, PlaceTag] = field(default_factory=dict)
+    """Of the places that people go to on rounds."""
     simulated: bool = False

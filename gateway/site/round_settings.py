@@ -8,6 +8,8 @@ from gateway.model import Value
 from gateway.site.settings import Ref
 
 ServiceClass = Literal["ordinary", "complex", "major"]
+Tag = Literal["printed", "ntag424"]
+"""How being at a place is shown."""
 
 ROUND = "round"
 """Timers of rounds."""
@@ -124,7 +126,7 @@ class Place:
     id: str
     name: str
     zone: str | None = None
-    tag: Literal["printed", "ntag424"] | None = None
+    tag: Tag | None = None
 
 
 @dataclass(frozen=True, slots=True)

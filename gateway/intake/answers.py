@@ -1,0 +1,92 @@
+"""Photo and tag of a person's answer: looked at in a thread before the site hears of it."""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from drivers.pictures.jpeg import Unusable
+from drivers.pictures.photo import Photo, photo_of, repeats
+from gateway.clock import Clock
+from gateway.cloud.events import event_id
+from gateway.errors import NotDone
+from gateway.intake.arrivals import StorePicture
+from gateway.model import Errand, Instant, Json, Perform
+from gateway.settings.types import PlaceTag
+from gateway.site.round_run import ANSWER
+
+LARGEST = 96 << 10
+"""Bytes of a photo."""
+PHONE = "phone"
+"""`subject` of a photo's `picture.taken`; its `picturekind` is `photo`."""
+
+
+class Answers:
+    """`store`: the journal's `picture`. `random`: bytes for the ids of pictures."""
+
+    def __init__(
+        self,
+        tags: Mapping[str, PlaceTag],
+        store: StorePicture,
+        clock: Clock,
+        *,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._tags = tags
+        self._store = store
+        self._clock = clock
+        self._random = random
+        self._worker = ThreadPoolExecutor(1, "photos")
+
+    def errands(self) -> Mapping[str, Errand]:
+        """By the command of the `Perform`."""
+        return {ANSWER: self._look}
+
+    async def _look(self, act: Perform) -> Json:
+        """`{photo, tag, place, known}`; gives `{picture, sha256, mark, presence, counter}`. Raises NotDone."""
+        args, now = act.args, self._clock.now()
+        told: dict[str, Json] = dict(self._presence(args.get("tag"), args.get("place")))
+        photo = args.get("photo")
+        if isinstance(photo, str):
+            known = args.get("known")
+            before = [str(mark) for mark in known] if isinstance(known, Sequence) else []
+            told |= await self._photo(photo, before, now)
+        return told
+
+    def _presence(self, tag: Json, place: Json) -> Mapping[str, Json]:
+        known = self._tags.get(str(place))
+        if not isinstance(tag, str) or known is None:
+            return {"presence": "none"}
+        from gateway.intake.presence import is_code, read_tag
+
+        if known.how == "printed":
+            if not is_code(tag, known.secret()):
+                raise NotDone("bad-args", "tag: it is not the code of this place")
+            return {"presence": "printed"}
+        return {"presence": "ntag424", "counter": read_tag(tag, known.secret()).counter}
+
+    async def _photo(self, text: str, known: Sequence[str], now: Instant) -> Mapping[str, Json]:
+        try:
+            data = base64.b64decode(text, validate=True)
+        except binascii.Error as error:
+            raise NotDone("bad-args", "photo: no base64") from error
+        if not 0 < len(data) <= LARGEST:
+            raise NotDone("bad-args", f"photo: {len(data)} bytes; 1 to {LARGEST}")
+        sha256 = hashlib.sha256(data).hexdigest()
+        marks = [mark.partition(":") for mark in known]
+        stamp = f"received {now.rfc3339()[:19]}Z" + ("" if now.synced else " (clock not synced)")
+        try:
+            made = await asyncio.get_running_loop().run_in_executor(self._worker, photo_of, data, stamp)
+        except Unusable as error:
+            raise NotDone("bad-args", f"photo: {error}") from error
+        if sha256 in [digest for digest, _, _ in marks] or repeats(made.mark, [mark for _, _, mark in marks]):
+            raise NotDone("bad-args", "photo: it was given for this item before; a new one")
+        return {"picture": self._keep(made, now), "sha256": sha256, "mark": f"{sha256}:{made.mark}"}
+
+    def _keep(self, photo: Photo, now: Instant) -> str:
+        id_ = event_id(now.wall, int.from_bytes(self._random(10), "big"))
+        self._store(PHONE, None, "photo", now, photo.jpeg, id_)
+        return id_

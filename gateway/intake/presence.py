@@ -1,0 +1,59 @@
+"""Whether somebody was at a place: the code printed there, or its NTAG 424 DNA (NXP AN12196, "SUN": AES-CMAC).
+
+A printed code can be photographed at home. A tag signs each reading with a counter that only goes forward; it proves
+that it was read, not by whom, nor that it still hangs where it was put.
+"""
+
+import hmac
+import re
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES128
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.cmac import CMAC
+
+from gateway.errors import NotDone
+
+_PICC = re.compile(r"(?:^|[^0-9A-Fa-f])([0-9A-Fa-f]{32})(?:[^0-9A-Fa-f]|$)")
+_MAC = re.compile(r"(?:^|[^0-9A-Fa-f])([0-9A-Fa-f]{16})(?:[^0-9A-Fa-f]|$)")
+_UID_AND_COUNTER = 0xC7
+_UID_BYTES = 7
+_SESSION = bytes.fromhex("3cc300010080")
+"""SV2: the session key of the MAC of what the tag mirrors."""
+_KEY = re.compile(r"[0-9A-Fa-f]{32}")
+
+
+class Reading(NamedTuple):
+    """What a genuine tag told."""
+
+    uid: bytes
+    counter: int
+
+
+def is_code(tag: str, secret: str) -> bool:
+    """True if this is the code that is printed at the place."""
+    return hmac.compare_digest(tag.strip().encode(), secret.strip().encode())
+
+
+def read_tag(tag: str, key: str) -> Reading:
+    """What the tag mirrored: a URL with PICC data and MAC, or the two in hex. Raises NotDone: it is not genuine."""
+    picc, mac = _PICC.search(tag), _MAC.search(tag)
+    if _KEY.fullmatch(key.strip()) is None:
+        raise NotDone("bad-args", "tag: the key of this place is not 32 hex digits")
+    if picc is None or mac is None:
+        raise NotDone("bad-args", "tag: found no PICC data (32 hex digits) and MAC (16)")
+    secret = bytes.fromhex(key.strip())
+    plain = Cipher(AES128(secret), CBC(bytes(16))).decryptor().update(bytes.fromhex(picc[1]))
+    uid, counter = plain[1 : 1 + _UID_BYTES], plain[1 + _UID_BYTES : 4 + _UID_BYTES]
+    session = _cmac(secret, _SESSION + uid + counter)
+    expected = _cmac(session, b"")[1::2]
+    if plain[0] != _UID_AND_COUNTER or not hmac.compare_digest(expected, bytes.fromhex(mac[1])):
+        raise NotDone("bad-args", "tag: it is not the one of this place")
+    return Reading(uid, int.from_bytes(counter, "little"))
+
+
+def _cmac(key: bytes, message: bytes) -> bytes:
+    mac = CMAC(AES128(key))
+    mac.update(message)
+    return mac.finalize()

@@ -1,0 +1,58 @@
+"""What a round asks to have read: fresh points of one device, in the normal lane. Nothing is written."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from gateway.clock import Clock
+from gateway.cloud.events import readings_data
+from gateway.errors import DeviceError, DeviceRefused, LineDown
+from gateway.field.lines import Line
+from gateway.model import Errand, Json, Perform, Reading
+from gateway.site.round_run import READ
+
+_WITHIN_S = 60.0
+"""A read on a crowded line that has not come by then is given up."""
+
+
+class RoundReads:
+    """`lines`: of each device that is asked."""
+
+    def __init__(self, lines: Mapping[str, Line], clock: Clock) -> None:
+        self._lines = lines
+        self._clock = clock
+
+    def errands(self) -> Mapping[str, Errand]:
+        """By the command of the `Perform`."""
+        return {READ: self._read}
+
+    async def _read(self, act: Perform) -> Json:
+        """`{device, points, since}`: what arrived after `since` (monotonic seconds) is fresh enough; None: read anew.
+
+        Gives `{readings, answer_ms, clock}`, or `{failed: silent | line-down | refused | not-asked}`.
+        """
+        device, since = str(act.args["device"]), act.args.get("since")
+        named = act.args["points"]
+        points = tuple(map(str, named)) if isinstance(named, Sequence) else ()
+        line = self._lines.get(device)
+        if line is None:
+            return {"failed": "not-asked"}
+        if isinstance(since, int | float):
+            known = line.latest(device, points)
+            if len(known) == len(points) and all(reading.at.mono >= since for reading in known.values()):
+                return self._answer(known, None)
+        began = self._clock.now().mono
+        try:
+            async with asyncio.timeout(_WITHIN_S):
+                readings = await line.fetch(device, points or None)
+        except DeviceRefused:
+            return {"failed": "refused"}
+        except LineDown:
+            return {"failed": "line-down"}
+        except (DeviceError, TimeoutError):
+            return {"failed": "silent"}
+        return self._answer(readings, round((self._clock.now().mono - began) * 1000, 1))
+
+    def _answer(self, readings: Mapping[str, Reading], answer_ms: float | None) -> Json:
+        clock = "synced" if self._clock.now().synced else "unsynced"
+        data: dict[str, Json] = {"readings": readings_data(readings), "answer_ms": answer_ms, "clock": clock}
+        return data

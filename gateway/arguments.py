@@ -12,6 +12,10 @@ MAX_NAME: Final = 200
 MAX_NOTE: Final = 1000
 MAX_PLATE: Final = 32
 """Characters."""
+MAX_ITEM: Final = 300
+"""Characters of an item of a round, or of a finding."""
+MAX_PHOTO: Final = (96 << 10) * 4 // 3 + 4
+"""Characters of a photo in base64."""
 MAX_ENTRIES: Final = 2000
 MAX_PARTS: Final = 10_000
 MAX_INTEGER: Final = (1 << 63) - 1

@@ -15,8 +15,10 @@ from gateway.arguments import (
     DAY_S,
     HOUR_S,
     MAX_ENTRIES,
+    MAX_ITEM,
     MAX_NOTE,
     MAX_PARTS,
+    MAX_PHOTO,
     MAX_PLATE,
     Anything,
     Args,
@@ -187,6 +189,7 @@ _OF_GATE = {"gate": Field(_SAID)}
 _MOVED = {name: Field(Like("gate", name)) for name in ("commanded", "actual", "verified")}
 _UNTIL = {"until": Field(Anything("moment"), says="When it ends by itself; `for: 0s`: no result")}
 _STANDS = {"alarm": Field(_SAID, says="The occurrence"), "state": Field(Like("alarm", "state"))}
+_OUTCOME = Words(("normal", "abnormal", "not-checkable"))
 _ENTRY = Record(
     {
         "plate": Field(Text(MAX_PLATE)),
@@ -360,16 +363,49 @@ COMMANDS: Final[Mapping[str, CommandType]] = {
     "inspection.run": CommandType(
         zh="立即巡检",
         does="begins the round now",
-        notes="answered `unknown`: this version does not do it",
+        notes="`interlocked` while a fire stands or it runs already",
         args={"round": _ROUND},
+        result={"run": Field(_SAID, says="The run that began")},
         by_default=True,
+        role="steward",
     ),
     "inspection.cancel": CommandType(
         zh="取消巡检",
         does="ends the round that runs",
-        notes="as `inspection.run`",
+        notes="what it has not looked at is *not-checkable, cancelled*",
         args={"round": _ROUND},
         by_default=True,
+        role="steward",
+    ),
+    "inspection.answer": CommandType(
+        zh="巡检应答",
+        does="answers an item that asks a person, once",
+        notes="`photo`: JPEG, base64, 96 KiB of picture at most; needed where the item wants one",
+        args={
+            "run": Field(Name(), "巡检编号", "`run` of `inspection.started`"),
+            "item": Field(Text(MAX_ITEM), "项目", "Such as `person:…`"),
+            "ok": Field(Flag(), "正常", "It is as it should be"),
+            "note": _A_NOTE,
+            "photo": maybe(Text(MAX_PHOTO), "照片", "JPEG, base64"),
+            "place": maybe(Name(of="places"), "地点", "Where it was answered"),
+            "tag": maybe(Text(MAX_NOTE), "标签", "What the place's tag gave: a printed code, the URL of an NTAG 424"),
+        },
+        result={"outcome": maybe(_OUTCOME, says="null: a watched point has still to show its value")},
+        result_notes=": null while a watched point has still to show its value",
+        by_default=True,
+        role="guard",
+    ),
+    "finding.acknowledge": CommandType(
+        zh="确认问题",
+        does="says that a person has seen a finding, and how grave it is",
+        notes="`finding`: its id, or `ROUND/ITEM` while it is open; `class` is ordinary, complex or major",
+        args={
+            "finding": Field(Text(MAX_ITEM), "问题"),
+            "class": maybe(Words(("ordinary", "complex", "major")), "分类"),
+            "note": _A_NOTE,
+        },
+        by_default=True,
+        role="guard",
     ),
     "access.update": CommandType(
         zh="更新名单",
@@ -437,7 +473,7 @@ COMMANDS: Final[Mapping[str, CommandType]] = {
     "panel.duty": CommandType(
         zh="查岗",
         does="asks whether somebody is at the panel",
-        notes="as `inspection.run`; `within` at most 24h",
+        notes="answered `unknown`: this version does not do it; `within` at most 24h",
         args={
             "device": _DEVICE,
             "within": Field(Duration(0.001, DAY_S, "more than nothing, 24h at most"), "应答时限"),

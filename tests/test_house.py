@@ -64,7 +64,12 @@ LIBRARY = {
     "aiohttp": ("drivers/pictures/account.py", "gateway/local/http.py", "simulators/"),
     "aiomqtt": ("simulators/",),
     "cronsim": ("gateway/site/calendar.py",),
-    "cryptography": ("gateway/cloud/commands/verify.py", "gateway/config/contents.py", "simulators/"),
+    "cryptography": (
+        "gateway/cloud/commands/verify.py",
+        "gateway/config/contents.py",
+        "gateway/intake/presence.py",
+        "simulators/",
+    ),
     "jwt": ("simulators/",),
     "PIL": ("drivers/pictures/", "simulators/"),
     "paho": ("gateway/cloud/mqtt/session.py", "simulators/"),

@@ -12,7 +12,7 @@ from gateway.config.points import At, LossEntry
 from gateway.config.problems import Finding, Path
 from gateway.config.round_checks import check_rounds
 
-NOT_BUILT = frozenset({"inspection", "fire_centre", "gb26875"})
+NOT_BUILT = frozenset({"fire_centre", "gb26875"})
 """Parts of the file that this version reads and checks but does not act on yet."""
 _RESTART = 10.0
 """Seconds that a restart of the gateway may take on a small box."""

@@ -199,7 +199,7 @@ class Line:
 
     def latest(self, device: str, points: Collection[str]) -> Mapping[str, Reading]:
         """The last readings of these points of a device, as far as there are any."""
-        table = self._asking.devices[device].table.picture()
+        table = self._polling.devices[device].table.picture()
         return {point: table[point] for point in points if point in table}
 
     def longest_answers(self) -> Mapping[str, float]:

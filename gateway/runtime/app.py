@@ -30,6 +30,7 @@ from gateway.local.queries import LEAST_ROLES, Asks
 from gateway.log import logger
 from gateway.model import (
     Effect,
+    Errand,
     Instant,
     Json,
     KeepPictures,
@@ -186,7 +187,8 @@ class Gateway:
         self._orders = Orders(self._line_of, clock, self._inbox.remind)
         self._gatehouse = self._cameras()
         errands = {} if self._gatehouse is None else self._gatehouse.errands(journal.erase, journal.history.naming)
-        self._north.wire(self._lines, self._decisions.interlocked, {"read": self._perform_read, **errands})
+        errands = {"read": self._perform_read, **errands, **self._round_errands()}
+        self._north.wire(self._lines, self._decisions.interlocked, errands)
         self._vitals = Vitals(
             self._folder,
             journal,
@@ -238,6 +240,20 @@ class Gateway:
             listen=None if at is None else (at.host, at.port),
             max_body=settings.camera_max_body,
         )
+
+    def _round_errands(self) -> Mapping[str, Errand]:
+        """What rounds need is loaded only where there are some."""
+        settings = self._settings
+        if settings.site.inspection is None:
+            return {}
+        from gateway.runtime.round_errands import RoundReads
+
+        table = dict(RoundReads(self._line_of, self._clock).errands())
+        if settings.site.inspection.asks_people:
+            from gateway.intake.answers import Answers
+
+            table |= Answers(settings.place_tags, self._journal.picture, self._clock).errands()
+        return table
 
     @property
     def reduced(self) -> bool:
@@ -461,6 +477,7 @@ class Gateway:
             health=self._vitals.health,
             alarms=self._alarms,
             gates=self._decisions.gates,
+            rounds=self._decisions.rounds,
             events=self._journal.history.latest,
         )
         table = {**asks.table(), "do": self._people.ask, "interlock": self._upgradable}

@@ -116,6 +116,10 @@ class Decisions:
         """How each gate stands, for who looks on."""
         return self._site.gates(self._clock.now())
 
+    def rounds(self) -> Mapping[str, Json]:
+        """The runs under way and the open findings, for who looks on."""
+        return self._site.rounds()
+
     def restore(self, folder: Path) -> None:
         """Take up what had to survive, and say that we are up. What cannot be taken up is set aside in `folder`."""
         journal = self._journal

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
+from gateway.arguments import Args
 from gateway.model import Effect, Instant, Json
 from gateway.site.answers import Answer, Asker, Done, Later, No
-from gateway.site.arguments import Args
 from gateway.site.items import Answered
 from gateway.site.round_settings import PersonRule
 from gateway.site.rounds import Rounds

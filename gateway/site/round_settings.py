@@ -152,3 +152,8 @@ class RoundSettings:
         """The points that persons' items watch: the site wants to see them."""
         rules = [item.rule for one in self.rounds.values() for item in one.items]
         return frozenset(ref for rule in rules if isinstance(rule, PersonRule) for ref, _ in rule.watch)
+
+    @property
+    def asks_people(self) -> bool:
+        """True if a person is asked anything."""
+        return any(isinstance(item.rule, PersonRule) for one in self.rounds.values() for item in one.items)

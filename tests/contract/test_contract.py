@@ -28,7 +28,10 @@ TOPICS = {
     ),
     "alarm/active": "alarm.active",
     "access": "access.passage access.denied gate.opened gate.held gate.released gate.stuck gate.moved",
-    "inspection": "inspection.started inspection.finished inspection.missed finding.opened finding.cured",
+    "inspection": (
+        "inspection.started inspection.finished inspection.missed finding.opened finding.cured "
+        "finding.acknowledged finding.overdue"
+    ),
     "audit": (
         "command.done command.refused config.applied config.rolled-back gateway.started gateway.stopping "
         "store.quarantined store.rolled-back stream.shed panel.operation panel.unknown person.viewed"
@@ -52,8 +55,11 @@ FIELDS = {
         "ordered_at opened_at pictures late"
     ),
     "gate.held": "gate cause by passage alarm commanded actual verified",
-    "inspection.finished": "round run trigger started_at finished_at items",
-    "finding.opened": "finding round item opened_at cured_at respond_by resolve_by",
+    "inspection.finished": "round run trigger planned_at started_at finished_at items previous digest",
+    "finding.opened": (
+        "finding round item opened_at cured_at respond_by resolve_by class reason before after acknowledged_at "
+        "acknowledged_by overdue"
+    ),
     "command.refused": "jti iss sub account kid cmd args ok error count",
     "telemetry.readings": "device full readings",
     "stream.shed": "stream first last count reason",
@@ -63,8 +69,8 @@ FIELDS = {
 }
 COMMANDS = (
     "gate.open gate.hold gate.release fire.confirm alarm.acknowledge alarm.verify alarm.reset alarm.shelve "
-    "device.disable device.enable zone.test read write picture inspection.run inspection.cancel access.update "
-    "access.forget access.export access.presence panel.duty events.replay config.get config.apply"
+    "device.disable device.enable zone.test read write picture inspection.run inspection.cancel "
+    "inspection.answer finding.acknowledge access.update access.forget access.export access.presence panel.duty events.replay config.get config.apply"
 )
 
 

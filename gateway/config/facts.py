@@ -11,7 +11,7 @@ from gateway.config.lines import ModbusLine, PanelLine
 from gateway.config.linkage import AnnunciatorEntry, LinkageEntry, Own
 from gateway.config.points import Point
 from gateway.config.problems import Finding, Path, listed, near, nearest, plain, unknown_name
-from gateway.config.rounds import Place, Round
+from gateway.config.rounds import PlaceEntry, RoundEntry
 from gateway.config.uplink import UplinkEntry
 
 
@@ -28,8 +28,8 @@ class Facts:
     gates: Mapping[str, GateEntry]
     cameras: Mapping[str, CameraEntry]
     linkage: Mapping[str, LinkageEntry]
-    inspection: Mapping[str, Round]
-    places: Mapping[str, Place]
+    inspection: Mapping[str, RoundEntry]
+    places: Mapping[str, PlaceEntry]
     http: Http | None
     access: AccessEntry | None
     annunciator: AnnunciatorEntry | None

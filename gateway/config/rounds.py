@@ -131,7 +131,7 @@ class TestedItem(_Item):
     within: Period = 365 * 86400.0
 
 
-class PictureRule(Strict):
+class PictureRuleEntry(Strict):
     """Limits of a picture: grey values (0-255), sharpness and structure against its reference, the camera's clock."""
 
     dark_below: Grey = 30.0
@@ -146,7 +146,7 @@ class CameraItem(_Item):
     """A picture taken now is good."""
 
     camera: Id
-    picture: PictureRule = PictureRule.model_construct()
+    picture: PictureRuleEntry = PictureRuleEntry.model_construct()
 
 
 class PersonItem(_Item):
@@ -208,7 +208,7 @@ Item = Annotated[
 ]
 
 
-class Round(Strict):
+class RoundEntry(Strict):
     """A planned round (cron, in the site's time zone) or one on demand."""
 
     title: Text | None = None
@@ -218,7 +218,7 @@ class Round(Strict):
     items: Annotated[Many[Item], Field(json_schema_extra={"minItems": 1})]
 
 
-class PlaceTag(Strict):
+class PlaceTagEntry(Strict):
     """How a place proves that somebody was there. The secret is the printed code, or the tag's key (NTAG 424 DNA)."""
 
     printed: Secret | None = None
@@ -232,9 +232,9 @@ class PlaceTag(Strict):
         return self
 
 
-class Place(Strict):
+class PlaceEntry(Strict):
     """Where people go on a round."""
 
     name: Text
     zone: Id | None = None
-    tag: PlaceTag | None = None
+    tag: PlaceTagEntry | None = None

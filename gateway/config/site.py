@@ -12,7 +12,7 @@ from gateway.config.gates import CameraRelay, GateEntry
 from gateway.config.lines import Line, ModbusLine, PanelLine
 from gateway.config.linkage import AnnunciatorEntry, LinkageEntry, Own
 from gateway.config.problems import near
-from gateway.config.rounds import Place, Round
+from gateway.config.rounds import PlaceEntry, RoundEntry
 from gateway.config.store import FireCentre, Keep, Service, StoreEntry
 from gateway.config.units import Id, Secret, Strict, Text
 from gateway.config.uplink import CommandKey, CommandsEntry, Telemetry, Tls, UplinkEntry
@@ -21,7 +21,7 @@ from gateway.kinds import Role
 __all__ = [
     "AccessEntry", "AnnunciatorEntry", "CameraEntry", "CameraListener", "CameraRelay", "CommandKey", "CommandsEntry",
     "Device", "FireCentre", "GateEntry", "Http", "InOut", "Keep", "Line", "LinkageEntry", "ModbusLine", "Own",
-    "PanelLine", "Place", "Round", "Secret", "Service", "SiteEntry", "SiteFile", "StatusPage", "StoreEntry",
+    "PanelLine", "PlaceEntry", "RoundEntry", "Secret", "Service", "SiteEntry", "SiteFile", "StatusPage", "StoreEntry",
     "Telemetry", "Tls", "UplinkEntry", "Zone",
 ]  # fmt: skip
 
@@ -98,8 +98,8 @@ class SiteFile(Strict):
     linkage: dict[Id, LinkageEntry] = Field(default_factory=dict)
     annunciator: AnnunciatorEntry | None = None
     self_: Own | None = Field(None, alias="self")
-    inspection: dict[Id, Round] = Field(default_factory=dict)
-    places: dict[Id, Place] = Field(default_factory=dict)
+    inspection: dict[Id, RoundEntry] = Field(default_factory=dict)
+    places: dict[Id, PlaceEntry] = Field(default_factory=dict)
     service: Service = Service.model_construct()
     store: StoreEntry = StoreEntry.model_construct()
     fire_centre: FireCentre | None = None

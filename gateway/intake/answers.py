@@ -15,7 +15,7 @@ from gateway.cloud.events import event_id
 from gateway.errors import NotDone
 from gateway.intake.arrivals import StorePicture
 from gateway.model import Errand, Instant, Json, Perform
-from gateway.settings.types import PlaceTag
+from gateway.settings.types import PlaceProof
 from gateway.site.round_run import ANSWER
 
 LARGEST = 96 << 10
@@ -29,7 +29,7 @@ class Answers:
 
     def __init__(
         self,
-        tags: Mapping[str, PlaceTag],
+        tags: Mapping[str, PlaceProof],
         store: StorePicture,
         clock: Clock,
         *,

@@ -24,7 +24,7 @@ _SESSION = bytes.fromhex("3cc300010080")
 _KEY = re.compile(r"[0-9A-Fa-f]{32}")
 
 
-class Reading(NamedTuple):
+class TagReading(NamedTuple):
     """What a genuine tag told."""
 
     uid: bytes
@@ -36,7 +36,7 @@ def is_code(tag: str, secret: str) -> bool:
     return hmac.compare_digest(tag.strip().encode(), secret.strip().encode())
 
 
-def read_tag(tag: str, key: str) -> Reading:
+def read_tag(tag: str, key: str) -> TagReading:
     """What the tag mirrored: a URL with PICC data and MAC, or the two in hex. Raises NotDone: it is not genuine."""
     picc, mac = _PICC.search(tag), _MAC.search(tag)
     if _KEY.fullmatch(key.strip()) is None:
@@ -50,7 +50,7 @@ def read_tag(tag: str, key: str) -> Reading:
     expected = _cmac(session, b"")[1::2]
     if plain[0] != _UID_AND_COUNTER or not hmac.compare_digest(expected, bytes.fromhex(mac[1])):
         raise NotDone("bad-args", "tag: it is not the one of this place")
-    return Reading(uid, int.from_bytes(counter, "little"))
+    return TagReading(uid, int.from_bytes(counter, "little"))
 
 
 def _cmac(key: bytes, message: bytes) -> bytes:

@@ -46,7 +46,6 @@ class Asks:
         health: Callable[[], Mapping[str, Json]],
         alarms: Callable[[], list[Json]],
         gates: Callable[[], Mapping[str, Json]] = dict,
-        rounds: Callable[[], Mapping[str, Json]] = dict,
         events: Latest | None = None,
     ) -> None:
         self._settings = settings
@@ -56,7 +55,6 @@ class Asks:
         self._health = health
         self._alarms = alarms
         self._gates = gates
-        self._rounds = rounds
         self._latest = events
 
     def table(self) -> dict[str, Ask]:
@@ -70,7 +68,6 @@ class Asks:
             "frames": self._frames,
             "lines": self._own_lines,
             "events": self._events,
-            "rounds": self._running,
         }
 
     async def _read(self, request: Mapping[str, Any]) -> Json:
@@ -86,10 +83,6 @@ class Asks:
 
     async def _standing(self, _request: Mapping[str, Any]) -> Json:
         return self._alarms()
-
-    async def _running(self, _request: Mapping[str, Any]) -> Json:
-        """`{running, findings}`: how far each run is, whom it asks what; the findings that are open."""
-        return dict(self._rounds())
 
     async def _write(self, request: Mapping[str, Any]) -> Json:
         """`{device, point, value}`: written once, then read back; gives the reading."""

@@ -186,9 +186,7 @@ class Gateway:
         self._line_of = {one.id: south[one.line] for one in settings.site.devices.values() if one.line in south}
         self._orders = Orders(self._line_of, clock, self._inbox.remind)
         self._gatehouse = self._cameras()
-        errands = {} if self._gatehouse is None else self._gatehouse.errands(journal.erase, journal.history.naming)
-        errands = {"read": self._perform_read, **errands, **self._round_errands()}
-        self._north.wire(self._lines, self._decisions.interlocked, errands)
+        self._north.wire(self._lines, self._decisions.interlocked, self._south_errands())
         self._vitals = Vitals(
             self._folder,
             journal,
@@ -241,19 +239,22 @@ class Gateway:
             max_body=settings.camera_max_body,
         )
 
-    def _round_errands(self) -> Mapping[str, Errand]:
-        """What rounds need is loaded only where there are some."""
-        settings = self._settings
+    def _south_errands(self) -> Mapping[str, Errand]:
+        """What cameras and rounds need is loaded only where there are some."""
+        settings, journal = self._settings, self._journal
+        errands: dict[str, Errand] = {"read": self._perform_read}
+        if self._gatehouse is not None:
+            errands |= self._gatehouse.errands(journal.erase, journal.history.naming)
         if settings.site.inspection is None:
-            return {}
+            return errands
         from gateway.runtime.round_errands import RoundReads
 
-        table = dict(RoundReads(self._line_of, self._clock).errands())
+        errands |= RoundReads(self._line_of, self._clock).errands()
         if settings.site.inspection.asks_people:
             from gateway.intake.answers import Answers
 
-            table |= Answers(settings.place_tags, self._journal.picture, self._clock).errands()
-        return table
+            errands |= Answers(settings.place_tags, journal.picture, self._clock).errands()
+        return errands
 
     @property
     def reduced(self) -> bool:
@@ -477,10 +478,9 @@ class Gateway:
             health=self._vitals.health,
             alarms=self._alarms,
             gates=self._decisions.gates,
-            rounds=self._decisions.rounds,
             events=self._journal.history.latest,
         )
-        table = {**asks.table(), "do": self._people.ask, "interlock": self._upgradable}
+        table = {**asks.table(), "do": self._people.ask, "rounds": self._rounds, "interlock": self._upgradable}
         if self._page is not None:
             table["page.code"] = self._page.code
         if self._gatehouse is not None:
@@ -488,6 +488,10 @@ class Gateway:
         if self._gatehouse is not None and self._gatehouse.lists is not None:
             table["access.import"] = self._gatehouse.lists.imported
         return Control(places(self._folder), table, least=LEAST_ROLES, people=self._settings.people, store=self._folder)
+
+    async def _rounds(self, _request: Mapping[str, Any]) -> Json:
+        """`{running, findings}`: how far each run is and whom it asks what; the findings that are open."""
+        return dict(self._decisions.rounds())
 
     def _camera_health(self) -> Mapping[str, Json]:
         return {} if self._gatehouse is None else self._gatehouse.health(self._decisions.scales())

@@ -7,7 +7,7 @@ from gateway.config import rounds as written
 from gateway.config.round_checks import initiating
 from gateway.config.site import SiteFile
 from gateway.settings.camera_uses import reader
-from gateway.settings.types import PlaceTag
+from gateway.settings.types import PlaceProof
 from gateway.site import round_settings as made
 from gateway.site.settings import Ref
 
@@ -27,22 +27,22 @@ def round_settings(file: SiteFile) -> made.RoundSettings | None:
     return made.RoundSettings(file.site.timezone, rounds, places)
 
 
-def place_tags(file: SiteFile) -> Mapping[str, PlaceTag]:
+def place_tags(file: SiteFile) -> Mapping[str, PlaceProof]:
     """How being at a place is proven, by place; the secret is read when it is needed."""
-    tags: dict[str, PlaceTag] = {}
+    tags: dict[str, PlaceProof] = {}
     for name, place in file.places.items():
         if place.tag is not None:
             secret = reader(place.tag.printed or place.tag.ntag424)
             if secret is not None:
-                tags[name] = PlaceTag(_how(place.tag), secret)
+                tags[name] = PlaceProof(_how(place.tag), secret)
     return tags
 
 
-def _how(tag: written.PlaceTag) -> "made.Tag":
+def _how(tag: written.PlaceTagEntry) -> "made.Tag":
     return "printed" if tag.printed is not None else "ntag424"
 
 
-def _items(file: SiteFile, one: written.Round) -> Iterator[made.Item]:
+def _items(file: SiteFile, one: written.RoundEntry) -> Iterator[made.Item]:
     """Items of one kind and target are numbered by what they ask, so that the order of the file is free."""
     names = [(kind, target, item) for item in one.items for kind, target in [_named(item)]]
     alike = sorted(

@@ -70,7 +70,7 @@ class ListSettings(NamedTuple):
     gates: frozenset[str]
 
 
-class PlaceTag(NamedTuple):
+class PlaceProof(NamedTuple):
     """How being at a place is proven: the printed code, or the key of its NTAG 424 (32 hex digits)."""
 
     how: Literal["printed", "ntag424"]
@@ -172,6 +172,6 @@ class Settings:
     """Of the people on site."""
     people: Mapping[str, str] = field(default_factory=dict)
     """The roles of accounts and `@groups` of this machine."""
-    place_tags: Mapping[str, PlaceTag] = field(default_factory=dict)
+    place_tags: Mapping[str, PlaceProof] = field(default_factory=dict)
     """Of the places that people go to on rounds."""
     simulated: bool = False

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from gateway.model import Effect, Emit, Forget, Instant, Json, Remember, Stream, rfc3339
 from gateway.site.deadlines import Deadlines
 from gateway.site.ids import Ids
-from gateway.site.items import Found
+from gateway.site.items import Judged
 from gateway.site.round_settings import FINDING_CLOCK, Item
 from gateway.site.settings import ServiceClock
 
@@ -42,7 +42,7 @@ class Findings:
                 self._open[round_, item] = data
                 self._opened[round_, item] = float(opened) if isinstance(opened, int | float) else 0.0
 
-    def open(self) -> list[dict[str, Json]]:
+    def standing(self) -> list[dict[str, Json]]:
         """Data of all that are open, the oldest first."""
         return [self._open[key] for key in sorted(self._open, key=self._opened.__getitem__)]
 
@@ -50,7 +50,7 @@ class Findings:
         """True while one is open."""
         return (round_, item) in self._open
 
-    def judged(self, round_: str, item: Item, found: Found, now: Instant, *, again: bool) -> Iterator[Effect]:
+    def judged(self, round_: str, item: Item, found: Judged, now: Instant, *, again: bool) -> Iterator[Effect]:
         """An item has ended. `again`: it could not be looked at in the run before either."""
         key = round_, item.id
         if found.normal:
@@ -101,7 +101,7 @@ class Findings:
 
     # ---- one finding ------------------------------------------------------------------------------
 
-    def _begin(self, key: Key, item: Item, found: Found, now: Instant) -> Iterator[Effect]:
+    def _begin(self, key: Key, item: Item, found: Judged, now: Instant) -> Iterator[Effect]:
         clocks = {"respond": self._service.respond, "resolve": self._service.resolve(item.service_class)}
         data: dict[str, Json] = {
             "finding": self._ids.new(now), "round": key[0], "item": key[1],

@@ -30,7 +30,7 @@ _DAY_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Judged:
     """How it was found. Absent = None."""
 
     outcome: Outcome
@@ -48,12 +48,12 @@ class Found:
         return self.outcome == "normal"
 
 
-def unseen(reason: str, **evidence: Json) -> Found:
+def unseen(reason: str, **evidence: Json) -> Judged:
     """It could not be looked at."""
-    return Found("not-checkable", reason, evidence=evidence)
+    return Judged("not-checkable", reason, evidence=evidence)
 
 
-def told(item: Item, found: Found) -> dict[str, Json]:
+def told(item: Item, found: Judged) -> dict[str, Json]:
     """An item of `inspection.finished`: what is absent is left out."""
     data: dict[str, Json] = {
         "item": item.id, "kind": item.kind, "outcome": found.outcome, "value": found.value, "unit": found.unit,
@@ -89,7 +89,7 @@ def rule_text(item: Item) -> str:
 # ---- one judgement per kind -------------------------------------------------------------------------
 
 
-def point(rule: PointRule, answer: Mapping[str, Json], samples: Sequence[Sample]) -> Found:
+def point(rule: PointRule, answer: Mapping[str, Json], samples: Sequence[Sample]) -> Judged:
     """A point's fresh reading, `samples`: its values of late with this one at their end."""
     reading = _reading(answer, rule.ref.point)
     if reading is None:
@@ -104,7 +104,7 @@ def point(rule: PointRule, answer: Mapping[str, Json], samples: Sequence[Sample]
         reason, figures = _trend(rule, rule.between, samples)
         if figures:
             evidence["figures"] = figures
-    return Found(
+    return Judged(
         "normal" if reason is None else "abnormal", reason, shown, _text(unit), at=_text(at), evidence=evidence
     )  # fmt: skip
 
@@ -116,31 +116,31 @@ def good_value(answer: Mapping[str, Json], name: str) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def device(answer: Mapping[str, Json], now: Instant) -> Found:
+def device(answer: Mapping[str, Json], now: Instant) -> Judged:
     """Whether it answered within its time, and how soon."""
     failed = answer.get("failed")
     if failed == "line-down":
         return unseen("line-down")
     if failed is not None:
-        return Found("abnormal", str(failed), at=now.rfc3339(), evidence=_when(now))
+        return Judged("abnormal", str(failed), at=now.rfc3339(), evidence=_when(now))
     took = answer.get("answer_ms")
     evidence = {"answer_ms": took, **_when(now)}
     value = took if isinstance(took, int | float) else None
-    return Found("normal", None, value, None if value is None else "ms", at=now.rfc3339(), evidence=evidence)
+    return Judged("normal", None, value, None if value is None else "ms", at=now.rfc3339(), evidence=evidence)
 
 
-def zone(standing: Sequence[str], lost: Sequence[str], now: Instant) -> Found:
+def zone(standing: Sequence[str], lost: Sequence[str], now: Instant) -> Judged:
     """What stands in it, shelved or not. `lost`: devices of it that cannot be seen."""
     if standing:
         text = _listed(standing)
         evidence = {"text": text, **_when(now)}
-        return Found("abnormal", "alarms stand", len(standing), at=now.rfc3339(), evidence=evidence)
+        return Judged("abnormal", "alarms stand", len(standing), at=now.rfc3339(), evidence=evidence)
     if lost:
         return unseen("not seen", text=_listed(lost), **_when(now))
-    return Found("normal", None, 0, at=now.rfc3339(), evidence=_when(now))
+    return Judged("normal", None, 0, at=now.rfc3339(), evidence=_when(now))
 
 
-def panel(rule: PanelRule, faults: Sequence[str], disabled: Sequence[str], lost: str | None, now: Instant) -> Found:
+def panel(rule: PanelRule, faults: Sequence[str], disabled: Sequence[str], lost: str | None, now: Instant) -> Judged:
     """How many faults and disabled components it tells. `lost`: why it cannot be asked."""
     if lost is not None:
         return unseen(lost)
@@ -152,23 +152,23 @@ def panel(rule: PanelRule, faults: Sequence[str], disabled: Sequence[str], lost:
     ]
     text = _listed([*faults, *disabled]) if over else None
     evidence = {"text": text, "figures": figures, **_when(now)}
-    return Found(
+    return Judged(
         "abnormal" if over else "normal", " and ".join(over) or None, at=now.rfc3339(), evidence=evidence
     )  # fmt: skip
 
 
-def duty(answer: Mapping[str, Json], now: Instant) -> Found:
+def duty(answer: Mapping[str, Json], now: Instant) -> Judged:
     """Whether the person at the panel answered."""
     failed = answer.get("failed")
     if failed == "silent":
-        return Found("abnormal", "not answered", at=now.rfc3339(), evidence=_when(now))
+        return Judged("abnormal", "not answered", at=now.rfc3339(), evidence=_when(now))
     if failed is not None:
         return unseen(str(failed))
     evidence = {"answer_ms": answer.get("answer_ms"), "by": answer.get("by"), **_when(now)}
-    return Found("normal", at=now.rfc3339(), evidence=evidence)
+    return Judged("normal", at=now.rfc3339(), evidence=evidence)
 
 
-def tested(rule: TestedRule, proven: Mapping[str, float], now: Instant) -> Found:
+def tested(rule: TestedRule, proven: Mapping[str, float], now: Instant) -> Judged:
     """Each initiating device of the zone whose fire was not seen within the time is named."""
     late = [name for name in rule.devices if now.wall - proven.get(name, 0.0) > rule.within]
     figures: dict[str, Json] = {
@@ -176,17 +176,17 @@ def tested(rule: TestedRule, proven: Mapping[str, float], now: Instant) -> Found
     }
     evidence = {"text": _listed(late) or None, "figures": figures, **_when(now)}
     value = len(rule.devices) - len(late)
-    return Found(
+    return Judged(
         "abnormal" if late else "normal", "not proven" if late else None, value, at=now.rfc3339(), evidence=evidence
     )  # fmt: skip
 
 
-def picture(result: Json) -> Found:
+def picture(result: Json) -> Judged:
     """What was found of a camera's picture."""
     return _looked(verdict(result))
 
 
-def _looked(look: Look) -> Found:
+def _looked(look: Look) -> Judged:
     evidence: dict[str, Json] = {
         "text": look.detail, "figures": look.figures, "compared_with": look.compared_with,
         "sha256": look.sha256, "clock": look.clock,
@@ -194,7 +194,7 @@ def _looked(look: Look) -> Found:
     if look.kept_sha256 is not None:
         evidence["figures"] = {**(look.figures or {}), "kept_sha256": look.kept_sha256}
     pictures = () if look.picture is None else (look.picture,)
-    return Found(look.outcome, look.reason, pictures=pictures, at=look.at, evidence=evidence)
+    return Judged(look.outcome, look.reason, pictures=pictures, at=look.at, evidence=evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ def answered_of(said: Mapping[str, Json]) -> Answered:
     return Answered(said.get("ok") is True, str(said.get("by")), note, photo, sha256, presence)
 
 
-def person(answer: Answered, missing: Sequence[str], unread: Sequence[str], now: Instant) -> Found:
+def person(answer: Answered, missing: Sequence[str], unread: Sequence[str], now: Instant) -> Judged:
     """`missing`: watched points that did not take their value in time; `unread`: those that could not be read."""
     evidence: dict[str, Json] = {
         "text": answer.note, "by": answer.by, "presence": answer.presence or "none", "sha256": answer.sha256,
@@ -227,14 +227,14 @@ def person(answer: Answered, missing: Sequence[str], unread: Sequence[str], now:
     }  # fmt: skip
     pictures = () if answer.photo is None else (answer.photo,)
     if not answer.ok:
-        return Found("abnormal", "answered no", False, pictures=pictures, at=now.rfc3339(), evidence=evidence)
+        return Judged("abnormal", "answered no", False, pictures=pictures, at=now.rfc3339(), evidence=evidence)
     if missing:
         reason = f"not seen: {_listed(missing)}"
-        return Found("abnormal", reason, True, pictures=pictures, at=now.rfc3339(), evidence=evidence)
+        return Judged("abnormal", reason, True, pictures=pictures, at=now.rfc3339(), evidence=evidence)
     if unread:
         reason = f"not read: {_listed(unread)}"
-        return Found("not-checkable", reason, True, pictures=pictures, at=now.rfc3339(), evidence=evidence)
-    return Found("normal", None, True, pictures=pictures, at=now.rfc3339(), evidence=evidence)
+        return Judged("not-checkable", reason, True, pictures=pictures, at=now.rfc3339(), evidence=evidence)
+    return Judged("normal", None, True, pictures=pictures, at=now.rfc3339(), evidence=evidence)
 
 
 def takes(wanted: Value | tuple[float, float], value: Json, text: Json) -> bool:

@@ -20,7 +20,7 @@ from gateway.site.round_settings import (
 from gateway.site.settings import DeviceSettings, Ref
 
 READ = "round.read"
-"""`Perform.cmd`: read points of one device, in the normal lane. See `Job`."""
+"""`Perform.cmd`: read points of one device, in the normal lane. See `Question`."""
 ANSWER = "round.answer"
 """`Perform.cmd`: look at the photo and the tag of a person's answer."""
 DUTY = "panel.duty"
@@ -87,7 +87,7 @@ def people_in_order(items: list[Item]) -> list[Item]:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Question:
     """Something that is asked outside of the site, for these items of a run."""
 
     run: str
@@ -99,7 +99,7 @@ class Job:
     items: tuple[str, ...]
 
 
-def jobs(run: Run, devices: Mapping[str, DeviceSettings], pictures: Mapping[str, str]) -> Iterator[Job]:
+def questions(run: Run, devices: Mapping[str, DeviceSettings], pictures: Mapping[str, str]) -> Iterator[Question]:
     """What a run asks for; the points of one device together. `pictures`: of the run before, by item."""
     by_device: dict[str, list[Item]] = {}
     for item in run.waiting():
@@ -110,10 +110,10 @@ def jobs(run: Run, devices: Mapping[str, DeviceSettings], pictures: Mapping[str,
                 by_device.setdefault(device, []).append(item)
             case PictureRule() as rule:
                 args = asked(rule, run.round.id, item.id, pictures.get(item.id))
-                yield Job(run.id, _CAMERAS, rule.camera, LOOK, args, (item.id,))
+                yield Question(run.id, _CAMERAS, rule.camera, LOOK, args, (item.id,))
             case DutyRule(device, within):
                 duty: dict[str, Json] = {"device": device, "within": f"{within:g}s"}
-                yield Job(run.id, f"duty/{device}", device, DUTY, duty, (item.id,))
+                yield Question(run.id, f"duty/{device}", device, DUTY, duty, (item.id,))
     for device, items in by_device.items():
         settings = devices[device]
         points = sorted({item.rule.ref.point for item in items if isinstance(item.rule, PointRule)})
@@ -122,7 +122,7 @@ def jobs(run: Run, devices: Mapping[str, DeviceSettings], pictures: Mapping[str,
             "device": device, "points": points or sorted(settings.points)[:1],
             "since": None if alive else run.since,
         }  # fmt: skip
-        yield Job(run.id, f"line/{settings.line}", device, READ, args, tuple(item.id for item in items))
+        yield Question(run.id, f"line/{settings.line}", device, READ, args, tuple(item.id for item in items))
 
 
 class Asking:
@@ -130,42 +130,43 @@ class Asking:
 
     def __init__(self, ids: Ids) -> None:
         self._ids = ids
-        self._lanes: dict[str, deque[Job]] = {}
-        self._under_way: dict[str, Job] = {}
+        self._lanes: dict[str, deque[Question]] = {}
+        self._under_way: dict[str, Question] = {}
 
-    def add(self, job: Job) -> None:
+    def add(self, question: Question) -> None:
         """Line it up."""
-        self._lanes.setdefault(job.lane, deque()).append(job)
+        self._lanes.setdefault(question.lane, deque()).append(question)
 
     def drop(self, run: str) -> None:
         """Ask nothing more for a run; what is under way is waited for."""
-        self._lanes = {
-            lane: left for lane, queue in self._lanes.items() if (left := deque(job for job in queue if job.run != run))
-        }
+        for lane, queue in list(self._lanes.items()):
+            self._lanes[lane] = deque(one for one in queue if one.run != run)
 
     def next(self) -> Iterator[Effect]:
         """Ask what may be asked now."""
         for lane, queue in list(self._lanes.items()):
             most = _CAMERAS_AT_ONCE if lane == _CAMERAS else 1
-            while sum(job.lane == lane for job in self._under_way.values()) < most:
-                busy = {job.target for job in self._under_way.values()}
-                job = next((job for job in queue if job.target not in busy or lane != _CAMERAS), None)
-                if job is None:
-                    break
-                queue.remove(job)
+            while (question := self._next_of(lane, queue, most)) is not None:
+                queue.remove(question)
                 order = self._ids.order()
-                self._under_way[order] = job
-                yield Perform(order, job.cmd, job.args, "round")
+                self._under_way[order] = question
+                yield Perform(order, question.cmd, question.args, "round")
             if not queue:
                 del self._lanes[lane]
 
-    def done(self, order: str) -> Job | None:
+    def _next_of(self, lane: str, queue: deque[Question], most: int) -> Question | None:
+        busy = [one.target for one in self._under_way.values() if one.lane == lane]
+        if len(busy) >= most:
+            return None
+        return next((one for one in queue if lane != _CAMERAS or one.target not in busy), None)
+
+    def done(self, order: str) -> Question | None:
         """What became of an order is known; None: it is none of ours."""
         return self._under_way.pop(order, None)
 
     def targets(self, run: str) -> list[str]:
         """What is being looked at for a run."""
-        return sorted(job.target for job in self._under_way.values() if job.run == run)
+        return sorted(question.target for question in self._under_way.values() if question.run == run)
 
 
 class Watching:

@@ -31,9 +31,9 @@ from gateway.site.calendar import Calendar, Missed, Plan
 from gateway.site.deadlines import Deadlines
 from gateway.site.findings import Findings
 from gateway.site.ids import Ids
-from gateway.site.items import CANCELLED, FIRE, INTERRUPTED, NOBODY, Answered, Found, unseen
+from gateway.site.items import CANCELLED, FIRE, INTERRUPTED, NOBODY, Answered, Judged, unseen
 from gateway.site.linkage import SITE, Linkage
-from gateway.site.round_run import ANSWER, Asking, Run, Watching, jobs, people_in_order, run_of
+from gateway.site.round_run import ANSWER, Asking, Run, Watching, people_in_order, questions, run_of
 from gateway.site.round_settings import (
     LONGEST_DUE_S,
     ROUND,
@@ -281,12 +281,12 @@ class Rounds:
                 yield from self._ended(run, item, found, now)
             elif item.id in run.answers:
                 yield from self._judge_answer(run, item, now, last=False)
-        for job in jobs(run, self._devices, self._last.get(run.round.id, _Last()).pictures):
-            self._asking.add(job)
+        for question in questions(run, self._devices, self._last.get(run.round.id, _Last()).pictures):
+            self._asking.add(question)
         yield from self._asking.next()
         yield from self._finish_if_done(run, now)
 
-    def _own(self, item: Item, now: Instant) -> Found | None:
+    def _own(self, item: Item, now: Instant) -> Judged | None:
         match item.rule:
             case ZoneRule(zone):
                 stands = [
@@ -321,7 +321,7 @@ class Rounds:
             return "silent"
         return None if self._devices[device].line in self._lines_up else "never-read"
 
-    def _ended(self, run: Run, item: Item, found: Found, now: Instant) -> Iterator[Effect]:
+    def _ended(self, run: Run, item: Item, found: Judged, now: Instant) -> Iterator[Effect]:
         """An item has ended: remembered, and its finding opens or is cured."""
         name = run.round.id
         run.results[item.id] = items.told(item, found)
@@ -437,13 +437,13 @@ class Rounds:
         answer = self._answers.pop(item.order, None)
         if answer is not None:
             return (yield from self._looked_through(item, *answer, now))
-        job = self._asking.done(item.order)
-        if job is None:
+        question = self._asking.done(item.order)
+        if question is None:
             return item
-        run = next((one for one in self.runs.values() if one.id == job.run), None)
+        run = next((one for one in self.runs.values() if one.id == question.run), None)
         if run is not None:
             waiting = {one.id: one for one in run.waiting()}
-            for name in job.items:
+            for name in question.items:
                 if name in waiting:
                     yield from self._judge(run, waiting[name], item, now)
             yield from self._finish_if_done(run, now)
@@ -542,7 +542,7 @@ class Rounds:
         """The runs under way, by round, and the open findings."""
         return {
             "running": {name: self._shown(run) for name, run in self.runs.items()},
-            "findings": list(self.findings.open()),
+            "findings": list(self.findings.standing()),
         }
 
     def _shown(self, run: Run) -> dict[str, Json]:

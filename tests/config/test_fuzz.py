@@ -20,7 +20,7 @@ from gateway.config.site import (
     Http,
     LinkageEntry,
     ModbusLine,
-    Round,
+    RoundEntry,
     SiteFile,
     StoreEntry,
     UplinkEntry,
@@ -79,7 +79,7 @@ MODELS = (
     Http,
     AccessEntry,
     LinkageEntry,
-    Round,
+    RoundEntry,
     StoreEntry,
     Secret,
 )

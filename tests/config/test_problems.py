@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from gateway.config.problems import Problem, dotted, found, near, plain, resolve
 from gateway.config.rounds import PersonItem
 from gateway.config.shape import keys, names_at
-from gateway.config.site import GateEntry, ModbusLine, Round, SiteFile
+from gateway.config.site import GateEntry, ModbusLine, RoundEntry, SiteFile
 
 
 def test_the_form_of_a_line() -> None:
@@ -45,7 +45,7 @@ def test_keys_that_a_model_allows() -> None:
     assert "self" in keys(SiteFile)
     assert names_at(ModbusLine, ("baudrat",)) == keys(ModbusLine)
     assert names_at(GateEntry, ("open", "<mapping>", "relay")) == ["camera", "io"]
-    assert names_at(Round, ("items", 3, "<person>", "fotos")) == keys(PersonItem)
+    assert names_at(RoundEntry, ("items", 3, "<person>", "fotos")) == keys(PersonItem)
 
 
 @given(st.text())

@@ -70,7 +70,8 @@ FIELDS = {
 COMMANDS = (
     "gate.open gate.hold gate.release fire.confirm alarm.acknowledge alarm.verify alarm.reset alarm.shelve "
     "device.disable device.enable zone.test read write picture inspection.run inspection.cancel "
-    "inspection.answer finding.acknowledge access.update access.forget access.export access.presence panel.duty events.replay config.get config.apply"
+    "inspection.answer finding.acknowledge access.update access.forget access.export access.presence "
+    "panel.duty events.replay config.get config.apply"
 )
 
 

@@ -233,9 +233,10 @@ def test_what_a_key_may_ask_for() -> None:
 
 def test_the_default_list() -> None:
     assert {
-        "gate.open", "gate.hold", "gate.release", "fire.confirm", "alarm.acknowledge", "alarm.verify", "alarm.reset",
-        "alarm.shelve", "read", "picture", "inspection.run", "inspection.cancel", "access.update",
-        "access.presence", "panel.duty", "events.replay", "config.get",
+        "gate.open", "gate.hold", "gate.release", "fire.confirm", "alarm.acknowledge", "alarm.verify",
+        "alarm.reset", "alarm.shelve", "read", "picture", "inspection.run", "inspection.cancel",
+        "inspection.answer", "finding.acknowledge", "access.update", "access.presence", "panel.duty",
+        "events.replay", "config.get",
     } == DEFAULT_ALLOW  # fmt: skip
 
 

@@ -11,6 +11,8 @@ from itertools import count
 
 _PROPERTIES = 32 << 10
 _USER_PROPERTY = 0x26
+_PIECE = 64 << 10
+_BLANKS = b" " * _PIECE
 
 
 def _varint(number: int) -> bytes:
@@ -79,11 +81,14 @@ async def cars(port: int, path: str, per_second: float) -> AsyncIterator[None]:
 @asynccontextmanager
 async def hanging(port: int, path: str, size: int) -> AsyncIterator[None]:
     """A camera sends all of a push but its last byte, and waits for the answer."""
+    head = f"POST {path} HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
 
     async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = f"POST {path} HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
-        writer.write(head.encode() + b" " * (size - 1))
-        await writer.drain()
+        writer.write(head.encode())
+        for _ in range(size // _PIECE - 1):
+            writer.write(_BLANKS)
+            await writer.drain()
+        writer.write(_BLANKS[1:])
         await reader.read(4096)
 
     async with _again_and_again(port, flood):
@@ -94,18 +99,21 @@ async def hanging(port: int, path: str, size: int) -> AsyncIterator[None]:
 async def pictured(port: int, path: str, size: int) -> AsyncIterator[None]:
     """A camera pushes car after car, each with a picture of so many bytes."""
     numbers = count()
+    picture = base64.b64encode(b"\xff\xd8\xff" + os.urandom(size))
 
     async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             number = next(numbers)
-            picture = base64.b64encode(b"\xff\xd8\xff" + os.urandom(size)).decode()
-            told = {"plate": f"\u6caaC{number % 100_000:05d}", "confidence": 99, "id": f"p-{number}"}
-            body = json.dumps({**told, "scene_picture": picture}).encode()
+            told = json.dumps({"plate": f"\u6caaC{number % 100_000:05d}", "confidence": 99, "id": f"p-{number}"})
+            body = told[:-1].encode() + b', "scene_picture": "' + picture + b'"}'
             head = f"POST {path} HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\n"
-            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            await writer.drain()
+            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
+            for at in range(0, len(body), _PIECE):
+                writer.write(body[at : at + _PIECE])
+                await writer.drain()
             if not await reader.read(4096):
                 return
+            await asyncio.sleep(0.1)
 
     async with _again_and_again(port, flood):
         yield

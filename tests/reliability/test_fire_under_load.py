@@ -99,7 +99,7 @@ async def test_with_every_queue_full_the_memory_is_bounded_and_a_fire_is_in_time
 ) -> None:
     """What waits for the store, for the broker and for the site; the pictures, and the bodies at the camera port."""
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
-    control = tmp_path / NAME
+    control, late = tmp_path / NAME, []
     async with registers() as wire, mute_broker() as broker, AsyncExitStack() as stack:
         site = Loaded(tmp_path, wire, zones=4, cameras=CAMERAS)
         path = site.write(broker.port)
@@ -107,22 +107,25 @@ async def test_with_every_queue_full_the_memory_is_bounded_and_a_fire_is_in_time
         gateway = await stack.enter_async_context(running(path))
         await stack.enter_async_context(site.chatter())
         for number in range(4):
-            await stack.enter_async_context(cars(site.camera_port, site.camera_path(number), 500))
-        assert await site.fire(0) < WITHIN
+            await stack.enter_async_context(cars(site.camera_port, site.camera_path(number), 100))
+        late.append(await site.fire(0))
         await until_shed(gateway, "alarm")
-        assert await site.fire(1) < WITHIN
+        late.append(await site.fire(1))
         await until_entrance(control, "waiting", PASSAGES)
         for number in range(4, CAMERAS):
             await stack.enter_async_context(pictured(site.camera_port, site.camera_path(number), 900_000))
         await until_entrance(control, "picture_bytes", PICTURES * 3 // 4)
-        assert await site.fire(2) < WITHIN
+        late.append(await site.fire(2))
         for number in range(CAMERAS):
             await stack.enter_async_context(hanging(site.camera_port, site.camera_path(number), 4 << 20))
         await asyncio.sleep(5.0)
-        assert await site.fire(3) < WITHIN
+        late.append(await site.fire(3))
         most, full = most_resident(gateway), await status(control)
     with capsys.disabled():
-        sys.stdout.write(f"\nevery queue full: resident at most {most >> 20} MiB\n")
+        sys.stdout.write(
+            f"\nevery queue full: resident at most {most >> 20} MiB, holds after {[round(one, 3) for one in late]} s\n"
+        )
+    assert max(late) < WITHIN
     assert most < MOST
     assert full["uplink"]["accepted"] == 0, "the broker has acknowledged nothing"
     assert full["journal"]["queue_bytes"] > QUEUE_BYTES // 2

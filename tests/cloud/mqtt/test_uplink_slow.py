@@ -76,6 +76,22 @@ async def test_on_a_thin_link_alarms_advance_and_nothing_is_taken_for_dead() -> 
         assert 8 * KIB < speed < 32 * KIB
 
 
+async def test_health_is_last_on_a_thin_link() -> None:
+    """Due from the first moment on, and again and again: alarms that wait go before it."""
+    outbox = MemoryOutbox()
+    for _ in range(20):
+        outbox.add(Stream.ALARM, size=700)
+    async with thin(4 * KIB, outbox) as (broker, run):
+        for number in range(400):
+            run.uplink.set_health({"number": number, "lines": {str(n): "x" * 100 for n in range(10)}})
+            if "health" in topics(broker.received):
+                break
+            await asyncio.sleep(0.05)
+        sent = topics(broker.received)
+        assert sent[: sent.index("health")].count("alarm") == 20
+        assert len(broker.connects) == 1
+
+
 async def test_a_picture_arrives_over_a_thin_link() -> None:
     outbox = MemoryOutbox()
     outbox.add(Stream.PICTURE, size=100_000)

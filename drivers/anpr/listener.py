@@ -88,7 +88,7 @@ class Listener:
         self._max_body = max_body
         self._tell = tell or _untold
         self._verdict = verdict
-        self._room = Room(max(max_body, min(4 * max_body, _ALL_BODIES)))
+        self._room = Room(max(max_body, min(3 * max_body, _ALL_BODIES)))
         self._turn = asyncio.Lock()
         self._tallies = {one.id: Tally() for one in self._cameras}
         self.alarm: Tell = _untold

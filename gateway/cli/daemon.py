@@ -73,6 +73,7 @@ def _run(site: Path) -> int:
         return CANNOT
     gc.freeze()
     gc.enable()
+    _give_back_large_pieces()
     for level, text in prepared.problems:
         (logger.error if level == "error" else logger.warning)(text)
     if prepared.settings is None:
@@ -243,3 +244,16 @@ def schema(kind: str | None) -> int:
 
     print_json(schema_of("profile" if kind else "site"))
     return 0
+
+
+def _give_back_large_pieces() -> None:
+    """Have the C library return what is large (bodies, pictures) to the system once it is free.
+
+    By itself glibc raises this threshold to the largest piece that was ever freed, and later ones leave holes in its
+    heap (mallopt(3)): 10 MiB with every queue full. Another C library has no such thing.
+    """
+    import contextlib
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(-3, 256 << 10)  # M_MMAP_THRESHOLD

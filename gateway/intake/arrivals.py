@@ -5,7 +5,7 @@ Listener(…, entrance.take, clock, tell=entrance.tell)
 entrance.keep(act)              # KeepPictures of a step, after its commit
 await entrance.run()            # in a task group
 
-Bounded: 64 passages and 16 MiB of pictures at once; what is too much goes, the oldest of the camera that has most, and
+Bounded: 64 passages and 12 MiB of pictures at once; what is too much goes, the oldest of the camera that has most, and
 is counted. So a camera that floods costs its own cars, and no other's.
 """
 
@@ -27,7 +27,7 @@ _log = logger(__name__)
 
 PASSAGES = 64
 """Handed in at once; as many may wait, and as many have pictures that wait for a verdict."""
-PICTURES = 16 << 20
+PICTURES = 12 << 20
 """Bytes of pictures that are held."""
 OWN = 2
 """Passages of each camera that are handed in whatever the others send."""

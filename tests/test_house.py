@@ -298,6 +298,57 @@ def test_tests_mirror_the_packages() -> None:
     assert astray == []
 
 
+CHECKS = frozenset({"raises", "warns", "fail", "timeout", "wait_for", "check_schema"})
+"""Calls that fail when what is expected does not come."""
+
+
+@cache
+def of_tests() -> dict[str, ast.Module]:
+    return {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in (ROOT / "tests").rglob("*.py")}
+
+
+def called(node: ast.AST) -> Iterator[str]:
+    for call in ast.walk(node):
+        if isinstance(call, ast.Call):
+            yield call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def can_fail(node: ast.AST, checkers: frozenset[str] | set[str]) -> bool:
+    return any(isinstance(inner, ast.Assert | ast.Raise) for inner in ast.walk(node)) or any(
+        name in checkers for name in called(node)
+    )
+
+
+def test_every_test_can_fail() -> None:
+    """It asserts, or calls a function of the tests that does, or one that raises."""
+    written = [
+        (name, node)
+        for name, module in of_tests().items()
+        for node in ast.walk(module)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    checkers, before = set(CHECKS), 0
+    while len(checkers) > before:
+        before = len(checkers)
+        checkers |= {node.name for _, node in written if can_fail(node, checkers)}
+    assert [
+        f"{name}: {node.name}" for name, node in written if node.name.startswith("test_") and node.name not in checkers
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "fails"),
+    [
+        ("def test() -> None:\n    assert compare(1)", True),
+        ("def test() -> None:\n    compare(1)", False),
+        ("def test() -> None:\n    with pytest.raises(ValueError):\n        compare(1)", True),
+        ("async def test() -> None:\n    async with timeout(1):\n        await compare(1)", True),
+    ],
+)
+def test_a_test_that_cannot_fail_would_be_noticed(source: str, *, fails: bool) -> None:
+    assert can_fail(ast.parse(source), CHECKS) is fails
+
+
 FORBIDDEN_NAMES = re.compile(r"manager|helper|util|common|base|service|handler")
 
 

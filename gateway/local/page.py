@@ -24,7 +24,7 @@ from gateway.model import Instant, Json, Stream, rfc3339
 BODY_OF_DO = 256 << 10
 _JSON = "application/json"
 _COOKIE, _SECURE_COOKIE = "site-gateway", "__Host-site-gateway"
-_MARK = "X-SiteAsks-Gateway"
+_MARK = "X-Site-Gateway"
 _STATE_S = 0.25
 """A snapshot is made anew at most as often as readings leave."""
 _HOUR_S = 3600.0

@@ -1,7 +1,7 @@
 """The command line: one function per command, heavy imports inside.
 
 `daemon`: run, check, status …; `simulate`: simulate, demo; `wire`: what a technician does on a line;
-`token`: keys and signed commands; `access`: plates; `do`: what somebody on site does.
+`token`: keys and signed commands; `access`: plates; `page`: the local page; `do`: what somebody on site does.
 Exit status: 0 done, 1 the file is wrong, 2 it cannot be done now, 3 no daemon runs, 64 the command line is wrong.
 """
 
@@ -24,7 +24,7 @@ def main() -> NoReturn:
         begin_early(sys.argv[2:])
     import click
 
-    from gateway.cli import access, camera, daemon, do, simulate, token, walk, wire  # noqa: F401 - each brings its commands
+    from gateway.cli import access, camera, daemon, do, page, simulate, token, walk, wire  # noqa: F401 - each has commands
     from gateway.cli.group import USAGE, commands
 
     try:

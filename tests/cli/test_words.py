@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from gateway.cli import access, daemon, do, simulate, token, walk, wire  # noqa: F401 - each brings its commands
+from gateway.cli import access, daemon, do, page, simulate, token, walk, wire  # noqa: F401 - each brings its commands
 from gateway.cli.group import commands
 from tests.cli.test_command_line import MINIMAL, command
 

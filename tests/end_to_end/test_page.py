@@ -237,7 +237,7 @@ async def test_what_is_on_the_wire_is_shown_in_words(tmp_path: Path) -> None:
         status, told = await guard.get("/frames?line=gate-io&seconds=60")
         assert status == 200
         assert told["bus"] is False
-        assert {one["verdict"] for one in told["exchanges"]} == {"answered"}
+        assert {one["verdict"] for one in told["exchanges"][:-1]} == {"answered"}  # the last may be under way
         assert {one["asked"] for one in told["exchanges"] if one.get("device") == "smoke-1"} == {"read holding 0 x 1"}
         assert told["devices"]["smoke-1"]["requests"] > 0
         assert (await guard.get("/frames?line=nothing"))[0] == 404

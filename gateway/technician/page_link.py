@@ -1,0 +1,58 @@
+"""Where the local page is, for people: as a link, as a code for a phone's camera, as a sticker for a cabinet."""
+
+import io
+import ipaddress
+from contextlib import suppress
+from html import escape
+
+import segno
+
+from gateway.config.access import StatusPage
+from gateway.config.units import endpoint
+
+_STICKER_MM = (70, 95)
+_QUIET = 2
+
+
+def address(page: StatusPage, own: list[str], wanted: str | None = None) -> str:
+    """The page's address; `own`: what this machine is called, `wanted`: what people on site call it."""
+    at = endpoint(page.listen)
+    host = wanted or at.host
+    if wanted is None and host in ("0.0.0.0", "::", ""):  # noqa: S104 - it is read, not listened at
+        host = own[0] if own else "127.0.0.1"
+    with suppress(ValueError):
+        host = f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
+    return f"{'https' if page.tls else 'http'}://{host}:{at.port}/"
+
+
+def with_code(link: str, code: str) -> str:
+    """The link that logs in once. What stands behind `#` is not sent by a browser, so it is in no log."""
+    return f"{link}#code={code}"
+
+
+def for_terminal(link: str) -> str:
+    """As a code of blocks."""
+    out = io.StringIO()
+    segno.make(link, error="l", micro=False).terminal(out, border=_QUIET, compact=True)
+    return out.getvalue()
+
+
+def sticker(link: str, name: str) -> str:
+    """An SVG of 70 x 95 mm: what it is, whose, the code, and the address to type."""
+    width, height = _STICKER_MM
+    code = segno.make(link, error="m", micro=False)
+    inner = code.svg_inline(border=_QUIET, omitsize=True)
+    inner = inner.replace("<svg ", '<svg x="8" y="20" width="54" height="54" ', 1)
+    style = 'font-family="sans-serif" text-anchor="middle"'
+    return (
+        f'<?xml version="1.0" encoding="utf-8"?>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}mm" height="{height}mm"'
+        f' viewBox="0 0 {width} {height}">\n'
+        f'<rect width="{width}" height="{height}" fill="#fff"/>\n'
+        f'<text x="35" y="9" font-size="5" {style}>site-gateway</text>\n'
+        f'<text x="35" y="16" font-size="4.5" {style}>{escape(name)}</text>\n'
+        f"{inner}\n"
+        f'<text x="35" y="82" font-size="3.6" {style}>{escape(link)}</text>\n'
+        f'<text x="35" y="89" font-size="2.6" {style}>不替代法定消防设施、值班、巡查和119报警</text>\n'
+        f"</svg>\n"
+    )

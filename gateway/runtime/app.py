@@ -56,6 +56,7 @@ from gateway.runtime.site_loop import Act, Brain, Decisions
 from gateway.runtime.systemd import notify
 from gateway.runtime.upgrade import Upgrade
 from gateway.runtime.watchdog import Vitals
+from gateway.runtime.without_authorities import without_authorities
 from gateway.settings.types import Settings
 from gateway.site.alarms import MEMORY
 from gateway.site.site import Site
@@ -448,7 +449,8 @@ class Gateway:
         """Its libraries are loaded only where it is wanted."""
         if self._settings.page is None or self.reduced:
             return None
-        from gateway.runtime.page import LocalPage
+        with without_authorities(needed=bool(self._settings.cameras)):
+            from gateway.runtime.page import LocalPage
 
         return LocalPage(
             self._settings,

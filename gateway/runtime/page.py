@@ -10,6 +10,7 @@ from gateway import __version__
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
 from gateway.commands import COMMANDS
+from gateway.contract.commands import fields
 from gateway.driver import Poller, Traced
 from gateway.errors import ConfigError, StoreError
 from gateway.field.lines import Line
@@ -200,8 +201,6 @@ def _cost(status: DeviceStatus, told: Sequence[Mapping[str, Json]], device: str)
 
 def _commands(role: str) -> Mapping[str, Json]:
     """By command that this role may ask for the schema of its arguments."""
-    from gateway.contract.commands import fields  # loaded with the first login
-
     return {
         name: fields(one.arguments(on_site=True))
         for name, one in COMMANDS.items()

@@ -1,4 +1,7 @@
+import asyncio
 from pathlib import Path
+
+import pytest
 
 from gateway.cloud.events import timestamp
 from gateway.model import Instant, Stream
@@ -164,3 +167,23 @@ async def test_the_newest_time_is_kept_and_a_trusted_clock_takes_a_wrong_one_bac
         await accepted(store, [emit(at=wrong.now())])
     async with journal(tmp_path, hands) as store:
         assert store.newest == WALL + 60.0
+
+
+async def test_a_box_that_never_learns_the_time_forgets_by_what_it_has_lived_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 1970 after each power cut: the days that it was on add up."""
+    day, loop = 86400.0, asyncio.get_running_loop()
+    for life, days in enumerate((0, 6, 6)):
+        hands = Hands(mono=50.0, wall=EPOCH, synced=False)
+        async with journal(tmp_path, hands, boot=f"boot-{life}", keep={Stream.ALARM: 10 * day}) as store:
+            hands.run(days * day)
+            await accepted(store, [emit(at=hands.now())])
+            store.acknowledge(*await taken(store, Stream.ALARM, 1))
+            await until(lambda: look(tmp_path, "SELECT count(*) FROM outbox") == [(0,)])
+            if life == 2:
+                now = loop.time
+                monkeypatch.setattr(loop, "time", lambda now=now: now() + 61.0)  # the hourly look is due
+                await until(lambda: look(tmp_path, "SELECT n FROM event ORDER BY n") == [(2,), (3,)])
+            else:
+                assert len(look(tmp_path, "SELECT n FROM event")) == life + 1

@@ -3,6 +3,12 @@
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
+AlarmKind = Literal[
+    "fire", "gas", "pre-alarm", "heat-rise", "overtemperature", "water", "electrical", "power", "gate",
+    "supervisory", "disabled", "fault", "wire", "battery", "dirty", "tamper", "access", "inspection", "gateway",
+]  # fmt: skip
+"""Every alarm kind of the site file. A new one stands here and in `ALARM_KINDS`."""
+
 
 class KindDefaults(NamedTuple):
     """What an alarm kind brings along unless the file says otherwise."""
@@ -29,7 +35,7 @@ ALARM_KINDS: Mapping[str, KindDefaults] = {
         ("fault", "wire", "battery", "dirty", "tamper", "access", "inspection", "gateway"), _MINOR
     ),
 }  # fmt: skip
-"""Every alarm kind of the site file with its severity, service class and latching."""
+"""Every alarm kind with its severity, service class and latching."""
 
 RETAINED = ("alarm/active", "status", "health")
 """Topics below `T` of which only the latest message counts (page "MQTT contract")."""

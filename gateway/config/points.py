@@ -8,12 +8,8 @@ from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, T
 
 from gateway.config.problems import near
 from gateway.config.units import Duration, Id, Many, Period, Strict, by_shape, wrong
-from gateway.kinds import ALARM_KINDS
+from gateway.kinds import ALARM_KINDS, AlarmKind
 
-AlarmKind = Literal[
-    "fire", "gas", "pre-alarm", "heat-rise", "overtemperature", "water", "electrical", "power", "gate",
-    "supervisory", "disabled", "fault", "wire", "battery", "dirty", "tamper", "access", "inspection", "gateway",
-]  # fmt: skip
 Severity = Literal["critical", "high", "medium", "low"]
 ServiceClass = Literal["major", "complex", "ordinary"]
 Table = Literal["coil", "discrete", "input", "holding"]

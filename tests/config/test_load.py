@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -12,7 +13,7 @@ from gateway.config.load import load, shipped
 from gateway.config.points import Alarm, Point
 from gateway.config.problems import Finding
 from gateway.config.site import ModbusLine, SiteFile
-from gateway.kinds import ALARM_KINDS
+from gateway.kinds import ALARM_KINDS, AlarmKind
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -135,6 +136,10 @@ def test_defaults_are_those_of_the_page(tmp_path: Path) -> None:
 def test_points_are_complete(tmp_path: Path, point: str, kind: str, every: float) -> None:
     built = one_point(tmp_path, point)
     assert (built.type, built.every) == (kind, every)
+
+
+def test_every_alarm_kind_brings_its_severity() -> None:
+    assert get_args(AlarmKind) == tuple(ALARM_KINDS)
 
 
 @pytest.mark.parametrize("kind", list(ALARM_KINDS))

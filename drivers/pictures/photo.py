@@ -4,6 +4,7 @@ What comes out is a JPEG of this program's making. Its mark tells the same photo
 darker, but not another photo of the same thing.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
@@ -11,8 +12,10 @@ from PIL import Image, ImageDraw, ImageFont
 from drivers.pictures.jpeg import LIMIT, Unusable, decoded, encoded
 
 _GRID = (16, 12)
-_ALIKE = 4.0
-"""Mean difference of the grids, in grey values, below which two photos are one."""
+_ALIKE = 0.2
+"""Two photos are one whose grids differ by less than this share of what stands out in them."""
+_FLAT = 1.0
+"""Grey values: where less stands out, a grid tells nothing."""
 _EDGE = 4
 
 
@@ -42,14 +45,24 @@ def repeats(mark: str, known: list[str]) -> bool:
 
 
 def _difference(one: str, other: str) -> float:
+    """What differs between two grids, exposure apart, as a share of what stands out in them."""
     try:
-        here, there = bytes.fromhex(one), bytes.fromhex(other)
+        here, there = _relief(bytes.fromhex(one)), _relief(bytes.fromhex(other))
     except ValueError:
-        return 255.0
-    if len(here) != len(there) or not here:
-        return 255.0
-    shift = (sum(here) - sum(there)) / len(here)
-    return sum(abs(a - b - shift) for a, b in zip(here, there, strict=True)) / len(here)
+        return 1.0
+    depth = max(_mean(list(map(abs, here))), _mean(list(map(abs, there))))
+    if len(here) != len(there) or depth < _FLAT:
+        return 1.0
+    return _mean([abs(a - b) for a, b in zip(here, there, strict=True)]) / depth
+
+
+def _relief(grid: bytes) -> list[float]:
+    middle = _mean(list(grid))
+    return [value - middle for value in grid]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
 
 
 def _write(image: Image.Image, stamp: str) -> None:

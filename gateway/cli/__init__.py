@@ -24,7 +24,18 @@ def main() -> NoReturn:
         begin_early(sys.argv[2:])
     import click
 
-    from gateway.cli import access, camera, daemon, do, page, simulate, token, walk, wire  # noqa: F401 - each has commands
+    from gateway.cli import (  # noqa: F401 - each has commands
+        access,
+        camera,
+        daemon,
+        do,
+        page,
+        rounds,
+        simulate,
+        token,
+        walk,
+        wire,
+    )
     from gateway.cli.group import USAGE, commands
 
     try:

@@ -1,0 +1,141 @@
+"""rounds, places: what rounds found, out of the store, with the daemon running or not."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway.cli.group import CANNOT, SITE, commands, load_good, print_json, say
+
+if TYPE_CHECKING:
+    from gateway.config.site import SiteFile
+    from gateway.technician.rounds import Week
+
+_FOREVER = 1e11
+
+
+@commands.command()
+@SITE
+@click.option("--run", "run_id", metavar="ID", help="Only this run.")
+@click.option("--week", metavar="YYYY-Www", help="An ISO week, such as 2026-W48.  [default: this week]")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the sheet of the week here.")
+@click.option("--json", "as_json", is_flag=True, help="Print runs, missed runs and findings as JSON.")
+def rounds(site: Path, run_id: str | None, week: str | None, html: Path | None, *, as_json: bool) -> int:
+    r"""Show what the rounds of a week found, or write its sheet for A4 (print it from any browser).
+
+    The store is opened read-only; the daemon may run or not.
+
+    \b
+    Example: site-gateway rounds site.yaml --week 2026-W48 --html week.html
+    """
+    from zoneinfo import ZoneInfo
+
+    from gateway.cloud.journal.reading import Reader
+    from gateway.errors import StoreError
+    from gateway.technician.rounds import week_of
+
+    _, file = load_good(site)
+    try:
+        first, last = week_of(week, ZoneInfo(file.site.timezone), datetime.now(UTC))
+    except ValueError:
+        say(f"--week: found {week}; an ISO week, such as 2026-W48", err=True)
+        return CANNOT
+    try:
+        with Reader(Path(file.store.path)) as reader:
+            found = _found(reader, first, last, run_id)
+            if run_id is not None and not found.runs:
+                say(f"there is no finished run {run_id}", err=True)
+                return CANNOT
+            if html is not None:
+                _write(reader, file, found, html)
+    except (StoreError, OSError) as error:
+        say(str(error), err=True)
+        return CANNOT
+    if as_json:
+        print_json({"runs": found.runs, "missed": found.missed, "findings": list(found.findings.values())})
+    elif html is None:
+        _show(found)
+    return 0
+
+
+def _found(reader: Any, first: datetime, last: datetime, run_id: str | None) -> "Week":
+    from gateway.model import Stream
+    from gateway.technician.rounds import gather
+
+    since, until = (0.0, _FOREVER) if run_id is not None else (first.timestamp(), last.timestamp())
+    standing = [value for value in reader.memory("finding/").values() if isinstance(value, dict)]
+    found = gather(reader.events(Stream.INSPECTION, since, until), first, last, standing)
+    if run_id is not None:
+        found.runs = [run for run in found.runs if run["run"] == run_id]
+        found.missed = []
+    return found
+
+
+def _write(reader: Any, file: "SiteFile", found: "Week", html: Path) -> None:
+    from gateway.safe_write import as_owner, replace_file
+    from gateway.technician.rounds import Heading, sheet
+
+    names = {name: one.title or name for name, one in file.inspection.items()}
+    made = f"{datetime.now(found.first.tzinfo):%Y-%m-%d %H:%M}"
+    site = file.site.name or file.site.id
+    text = sheet(found, Heading(site, made, names), reader.picture, reader.memory("round/trend/"))
+    with as_owner(html):
+        replace_file(html, text.encode(), 0o644)
+
+
+def _show(found: "Week") -> None:
+    for run in found.runs:
+        counts = dict.fromkeys(("normal", "abnormal", "not-checkable"), 0)
+        for item in run["items"]:
+            counts[item["outcome"]] += 1
+        say(
+            f"{run['started_at'][:19]}Z  {run['round']}  {run['run']}  "
+            + ", ".join(f"{n} {o}" for o, n in counts.items())
+        )
+        for item in run["items"]:
+            if item["outcome"] != "normal":
+                say(f"  {item['outcome']:13}  {item['item']}  {item.get('reason') or ''}")
+    for one in found.missed:
+        say(f"{(one.get('planned_at') or '?')[:19]}Z  {one['round']}  missed: {one['items'][0].get('reason')}")
+    for finding in found.findings.values():
+        if finding.get("cured_at") is None:
+            what = f"{finding['round']}/{finding['item']}  {finding.get('reason')}"
+            say(f"open  {what}  since {finding['opened_at'][:19]}Z")
+
+
+@commands.command()
+@SITE
+@click.option("--html", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Where the cards go.")
+def places(site: Path, html: Path) -> int:
+    r"""Write a card for each place of the rounds, to hang there: its name, what is asked, its printed code.
+
+    \b
+    Example: site-gateway places site.yaml --html places.html
+    """
+    from gateway.errors import ConfigError
+    from gateway.safe_write import as_owner, replace_file
+    from gateway.settings.round_uses import place_tags, round_settings
+    from gateway.technician.rounds import places_sheet
+
+    _, file = load_good(site)
+    made, tags = round_settings(file), place_tags(file)
+    cards: list[tuple[str, str, str | None, str | None, Sequence[str]]] = []
+    try:
+        for name, place in file.places.items():
+            proof = tags.get(name)
+            code = proof.secret().strip() if proof is not None and proof.how == "printed" else None
+            asked = [
+                item.id.partition(":")[2]
+                for one in (made.rounds.values() if made else ())
+                for item in one.items
+                if item.place == name
+            ]
+            cards.append((name, place.name, None if proof is None else proof.how, code, asked))
+        with as_owner(html):
+            replace_file(html, places_sheet(cards, file.site.name or file.site.id).encode())
+    except (ConfigError, OSError) as error:
+        say(str(error), err=True)
+        return CANNOT
+    return 0

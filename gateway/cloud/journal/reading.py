@@ -1,0 +1,52 @@
+"""What the store holds, for who looks on: opened read-only, with the daemon running or not.
+
+with Reader(folder) as reader: reader.events(Stream.INSPECTION, since, until); reader.picture(id_)
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from gateway.cloud.journal.sqlite import Database
+from gateway.cloud.journal.tables import NUMBER, jpeg
+from gateway.model import Json, Stream
+
+_EVENTS = """SELECT payload FROM event WHERE stream = ? AND at BETWEEN ? AND ? ORDER BY epoch, sequence"""
+_PICTURE = "SELECT n FROM event WHERE stream = ? AND instr(payload, ?) LIMIT 1"
+_MEMORY = "SELECT key, value FROM memory WHERE key >= ? AND key < ?"
+_ID_LENGTH = 36
+
+
+class Reader:
+    """Raises StoreError, StoreNewer when it is entered: there is no store here that can be read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._database = Database(folder, 0)
+
+    def __enter__(self) -> Self:
+        self._database.open_readonly()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def events(self, stream: Stream, since: float, until: float) -> Iterator[Mapping[str, Any]]:
+        """The kept events of a time (wall seconds), in their order, delivered or not. Raises StoreError."""
+        with closing(self._database.each(_EVENTS, (NUMBER[stream], since, until))) as rows:
+            for (payload,) in rows:
+                yield orjson.loads(payload)
+
+    def picture(self, id_: str) -> bytes | None:
+        """The JPEG of a `picture.taken`; None: it is not kept any more. Raises StoreError."""
+        if len(id_) != _ID_LENGTH:
+            return None
+        found = self._database.number(_PICTURE, (NUMBER[Stream.PICTURE], id_.encode()))
+        return (jpeg(self._database, found) or None) if found else None
+
+    def memory(self, prefix: str) -> dict[str, Json]:
+        """What the site remembers under keys that begin so, without it. Raises StoreError."""
+        rows = self._database.execute(_MEMORY, (prefix, prefix + "\U0010ffff"))
+        return {key.removeprefix(prefix): orjson.loads(value) for key, value in rows}

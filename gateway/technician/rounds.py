@@ -1,0 +1,344 @@
+"""Rounds for who is responsible: a week of them out of the store, and the sheet of it. Pure.
+
+The sheet is one HTML file for A4, in Chinese and English, with all pictures in it: items by days, what was missed, the
+findings with their clocks, trends, detectors that nobody has proven, digests, and room to sign.
+"""
+
+import base64
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from html import escape
+from typing import Any
+
+from gateway.site.rounds import digest
+
+Data = Mapping[str, Any]
+Picture = Callable[[str], bytes | None]
+
+NOTICE = (
+    "本表由网关远程巡检生成，仅供辅助，不替代法定的防火巡查、检查和消防设施检测。",
+    "Made by remote rounds of the gateway. They aid, and do not replace, the statutory patrols, inspections and tests.",
+)
+_MARKS = {
+    "normal": ("✓", "正常 normal"),
+    "abnormal": ("✗", "异常 abnormal"),
+    "not-checkable": ("?", "未能检查 not checkable"),
+}
+_KINDS = {
+    "point": "测点", "device": "设备", "no_alarm": "区域报警", "panel": "控制器", "duty_check": "查岗",
+    "tested": "探测器验证", "camera": "画面", "person": "人工",
+}  # fmt: skip
+_REASONS = {
+    "below": "低于下限", "above": "高于上限", "differs": "与要求不符", "silent": "无应答", "line-down": "线路中断",
+    "refused": "设备拒绝", "never-read": "尚未读到", "alarms stand": "有报警", "not seen": "看不到",
+    "not proven": "未验证", "answered no": "人工判为异常", "nobody answered": "无人应答", "interrupted": "中断",
+    "fire": "火警", "cancelled": "已取消", "sinking": "持续下降", "rising": "持续上升", "off": "网关停机",
+    "clock": "时钟调整", "faults": "有故障", "disabled": "有屏蔽", "the one before still runs": "上一次未结束",
+    "no-picture": "无画面", "damaged": "画面损坏", "small": "画面过小", "dark": "过暗", "bright": "过亮",
+    "flat": "无内容", "covered": "遮挡", "blurred": "模糊", "moved": "移位", "frozen": "画面冻结", "glare": "强光",
+    "poor-sight": "能见度低", "changed": "场景改变", "weak-reference": "参考图不足", "no-reference": "无参考图",
+    "unreachable": "连接不上", "no longer in the site file": "已从配置中移除",
+}  # fmt: skip
+_PLACE_TAGS = {None: "无 none", "printed": "印刷码 printed code", "ntag424": "NTAG 424 芯片"}
+
+
+@dataclass(slots=True)
+class Week:
+    """What the store tells of rounds between two moments."""
+
+    first: datetime
+    last: datetime
+    """Exclusive."""
+    runs: list[Data] = field(default_factory=list)
+    missed: list[Data] = field(default_factory=list)
+    findings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The last state of each, by id."""
+
+    @property
+    def days(self) -> list[date]:
+        """The local days."""
+        return [self.first.date() + timedelta(number) for number in range((self.last - self.first).days)]
+
+
+def week_of(name: str | None, zone: tzinfo, now: datetime) -> tuple[datetime, datetime]:
+    """Begin and end of an ISO week (`2026-W48`), or of the present one. Raises ValueError."""
+    if name is None:
+        day = now.astimezone(zone).date()
+        monday = day - timedelta(day.weekday())
+    else:
+        monday = datetime.strptime(f"{name}-1", "%G-W%V-%u").date()  # noqa: DTZ007 - a day of the site's own calendar
+    begin = datetime.combine(monday, datetime.min.time(), zone)
+    return begin, datetime.combine(monday + timedelta(7), datetime.min.time(), zone)
+
+
+def gather(events: Iterable[Data], first: datetime, last: datetime, standing: Iterable[Data] = ()) -> Week:
+    """Sort the events of the inspection stream. `standing`: findings that are open, perhaps from before."""
+    week = Week(first, last)
+    for finding in standing:
+        week.findings[str(finding["finding"])] = dict(finding)
+    for event in events:
+        kind, data = str(event["type"]).split(".", 1)[1], event["data"]
+        if kind == "inspection.finished.v1":
+            week.runs.append(data)
+        elif kind == "inspection.missed.v1":
+            week.missed.append(data)
+        elif kind.startswith("finding."):
+            week.findings[str(data["finding"])] = {**week.findings.get(str(data["finding"]), {}), **data}
+    return week
+
+
+def broken_links(runs: Sequence[Data]) -> list[str]:
+    """Runs whose digest is not that of their data, or whose `previous` is not the digest of the one before."""
+    broken: list[str] = []
+    before: dict[str, str] = {}
+    for run in runs:
+        known = before.get(str(run["round"]))
+        if digest(run) != run.get("digest") or (known is not None and run.get("previous") != known):
+            broken.append(str(run["run"]))
+        before[str(run["round"])] = str(run.get("digest"))
+    return broken
+
+
+# ---- the sheet --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What stands above the sheet. `names`: titles of the rounds, by their names in the site file."""
+
+    site: str
+    made: str
+    names: Mapping[str, str]
+
+
+def sheet(week: Week, heading: Heading, picture: Picture, trends: Mapping[str, Any]) -> str:
+    """The HTML. `picture`: the JPEG of an id, if it is kept; `trends`: values of late by ROUND/ITEM."""
+    zone, days = week.first.tzinfo, week.days
+    begin = (
+        f"<h1>巡检周报 <small>Week of rounds</small></h1><p>{_e(heading.site)} · {days[0]} – {days[-1]}"
+        f" · 生成 made {_e(heading.made)}</p><p class=notice>{_e(NOTICE[0])}<br>{_e(NOTICE[1])}</p>"
+    )
+    parts = [begin, *(_round(week, name, title, zone) for name, title in heading.names.items())]
+    parts += [_missed(week, heading.names, zone), _findings(week, picture, zone), _trends(trends), _unproven(week)]
+    return page(f"巡检周报 {heading.site} {days[0]}", "".join([*parts, _digests(week), _SIGN]))
+
+
+def page(title: str, body: str, style: str = "") -> str:
+    """A whole HTML document that loads nothing from anywhere."""
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return (
+        f"<!doctype html><html lang=zh><meta charset=utf-8><title>{_e(title)}</title>"
+        f'<meta http-equiv=Content-Security-Policy content="{policy}">'
+        f"<style>{_STYLE}{style}</style><body>{body}</body></html>\n"
+    )
+
+
+def _round(week: Week, name: str, title: str, zone: tzinfo | None) -> str:
+    runs = [run for run in week.runs if run["round"] == name]
+    order = list(dict.fromkeys(str(item["item"]) for run in runs for item in run["items"]))
+    by_day: dict[tuple[str, date], Data] = {}
+    for run in runs:
+        day = _local(run.get("planned_at") or run["started_at"], zone).date()
+        for item in run["items"]:
+            by_day[str(item["item"]), day] = item
+    heads = "".join(f"<th>{day:%m-%d}<br>{'一二三四五六日'[day.weekday()]}</th>" for day in week.days)
+    rows = []
+    for item in order:
+        cells = "".join(_cell(by_day.get((item, day))) for day in week.days)
+        last = next(one for run in reversed(runs) for one in run["items"] if one["item"] == item)
+        rows.append(f"<tr><td>{_what(last)}</td>{cells}<td>{_how(last)}</td><td>{_dealt(week, name, item)}</td></tr>")
+    empty = "" if rows else f"<tr><td colspan={len(week.days) + 3}>本周没有完成的巡检 no finished run</td></tr>"
+    return (
+        f"<h2>{_e(title)} <small>{_e(name)}</small></h2><table><tr><th>巡查内容<br><small>item</small></th>{heads}"
+        f"<th>巡查情况<br><small>found</small></th><th>处置情况<br><small>dealt with</small></th></tr>"
+        f"{''.join(rows)}{empty}</table>"
+    )
+
+
+def _cell(item: Data | None) -> str:
+    if item is None:
+        return "<td class=none>–</td>"
+    mark, words = _MARKS[str(item["outcome"])]
+    return f'<td class="{item["outcome"]}" title="{_e(words)}">{mark}</td>'
+
+
+def _what(item: Data) -> str:
+    kind, _, target = str(item["item"]).partition(":")
+    rule = f"<br><small>{_e(item['rule'])}</small>" if item.get("rule") and item["rule"] != target else ""
+    return f"{_e(_KINDS.get(kind, kind))} {_e(target)}{rule}"
+
+
+def _how(item: Data) -> str:
+    words = [_MARKS[str(item["outcome"])][1]]
+    if item.get("value") is not None:
+        words.append(f"{item['value']} {item.get('unit') or ''}".strip())
+    if item.get("reason"):
+        words.append(_reason(item["reason"]))
+    evidence = item.get("evidence") or {}
+    if evidence.get("text"):
+        words.append(str(evidence["text"]))
+    if evidence.get("by"):
+        words.append(f"{evidence['by']} · 到场 {_PLACE_TAGS.get(evidence.get('presence'), '无 none')}")
+    return "<br>".join(map(_e, words))
+
+
+def _dealt(week: Week, name: str, item: str) -> str:
+    mine = [one for one in week.findings.values() if (one["round"], one["item"]) == (name, item)]
+    return "<br>".join(_state(one) for one in mine) or "–"
+
+
+def _state(finding: Data) -> str:
+    if finding.get("cured_at"):
+        return "已处置 cured"
+    words = "已确认 acknowledged" if finding.get("acknowledged_at") else "未确认 open"
+    return words + (" <b>超时 overdue</b>" if finding.get("overdue") else "")
+
+
+def _missed(week: Week, names: Mapping[str, str], zone: tzinfo | None) -> str:
+    rows = [
+        f"<tr><td>{_e(names.get(str(one['round']), one['round']))}</td><td>{_when(one.get('planned_at'), zone)}</td>"
+        f"<td>{_e('; '.join(_reason(item.get('reason')) for item in one.get('items') or ()))}</td></tr>"
+        for one in week.missed
+    ]
+    if not rows:
+        return "<h2>漏检 <small>missed runs</small></h2><p>无 none</p>"
+    return (
+        "<h2>漏检 <small>missed runs</small></h2><table><tr><th>巡检 round</th><th>计划时间 planned</th>"
+        f"<th>原因 why</th></tr>{''.join(rows)}</table>"
+    )
+
+
+def _findings(week: Week, picture: Picture, zone: tzinfo | None) -> str:
+    if not week.findings:
+        return "<h2>问题 <small>findings</small></h2><p>无 none</p>"
+    rows = [
+        f"<tr><td>{_e(one['round'])}<br>{_e(one['item'])}</td><td>{_e(_reason(one.get('reason')))}</td>"
+        f"<td>{_clocks(one, zone)}</td><td>{_state(one)}</td><td>{_pictures(one, picture) or '–'}</td></tr>"
+        for one in week.findings.values()
+    ]
+    return (
+        "<h2>问题 <small>findings</small></h2><table><tr><th>项目 item</th><th>原因 reason</th><th>时限 clocks</th>"
+        f"<th>处置情况 state</th><th>图片 pictures</th></tr>{''.join(rows)}</table>"
+    )
+
+
+def _clocks(finding: Data, zone: tzinfo | None) -> str:
+    told = (
+        ("发现 opened", "opened_at"), ("响应 respond by", "respond_by"), ("解决 resolve by", "resolve_by"),
+        (f"确认 {_e(finding.get('acknowledged_by'))}", "acknowledged_at"), ("恢复 cured", "cured_at"),
+    )  # fmt: skip
+    return "<br>".join(f"{words} {_when(finding[key], zone)}" for words, key in told if finding.get(key))
+
+
+def _pictures(finding: Data, picture: Picture) -> str:
+    return "".join(
+        f"<figure>{_image(picture, id_)}<figcaption>{words}</figcaption></figure>"
+        for key, words in (("before", "当时 then"), ("after", "现在 now"))
+        for id_ in finding.get(key) or ()
+    )
+
+
+def _image(picture: Picture, id_: str) -> str:
+    jpeg = picture(id_)
+    if jpeg is None:
+        return "<em>不再保存 not kept any more</em>"
+    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'
+
+
+def _trends(trends: Mapping[str, Any]) -> str:
+    lines = [(key, [float(one[1]) for one in values]) for key, values in trends.items() if len(values) > 1]
+    if not lines:
+        return ""
+    figures = "".join(
+        f"<figure>{_line(values)}<figcaption>{_e(key)} {values[-1]:g}</figcaption></figure>" for key, values in lines
+    )
+    return f"<h2>趋势 <small>trends</small></h2>{figures}"
+
+
+def _line(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    step = 160 / (len(values) - 1)
+    places = " ".join(
+        f"{number * step:.1f},{44 - (value - low) * 40 / span:.1f}" for number, value in enumerate(values)
+    )
+    return (
+        f'<svg viewBox="0 0 200 48"><polyline points="{places}" fill="none" stroke="#234"/>'
+        f"<text x=163 y=10>{high:g}</text><text x=163 y=46>{low:g}</text></svg>"
+    )
+
+
+def _unproven(week: Week) -> str:
+    last = {
+        str(item["item"]): item for run in week.runs for item in run["items"] if item.get("kind") == "tested"
+    }  # fmt: skip
+    rows = [
+        f"<li>{_e(item.partition(':')[2])}: {_e((data.get('evidence') or {}).get('text') or '–')}</li>"
+        for item, data in last.items()
+        if data["outcome"] != "normal"
+    ]
+    return f"<h2>未验证的探测器 <small>detectors not proven</small></h2><ul>{''.join(rows)}</ul>" if rows else ""
+
+
+def _digests(week: Week) -> str:
+    broken = broken_links(week.runs)
+    rows = "".join(
+        f"<tr><td>{_e(run['round'])}</td><td>{_e(run['run'])}</td><td><code>{_e(run.get('digest'))}</code></td>"
+        f"<td>{'断开 broken' if run['run'] in broken else '✓'}</td></tr>"
+        for run in week.runs
+    )
+    return (
+        "<h2>校验 <small>digests</small></h2><table><tr><th>巡检</th><th>编号 run</th>"
+        f"<th>SHA-256</th><th>链 chain</th></tr>{rows}</table>"
+    )
+
+
+def _reason(reason: object) -> str:
+    text = str(reason or "–")
+    head = text.partition(":")[0]
+    return f"{_REASONS[head]} {text}" if head in _REASONS else text
+
+
+def _local(text: str, zone: tzinfo | None) -> datetime:
+    return datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).astimezone(zone)
+
+
+def _when(text: str | None, zone: tzinfo | None) -> str:
+    return "–" if not text else f"{_local(text, zone):%m-%d %H:%M}"
+
+
+def _e(text: object) -> str:
+    return escape(str(text if text is not None else "–"))
+
+
+_STYLE = (
+    "@page{size:A4;margin:14mm}body{font:11px/1.4 'Noto Sans CJK SC','Microsoft YaHei',sans-serif;color:#111}"
+    "h1{font-size:18px}h2{font-size:14px;margin:14px 0 4px;break-after:avoid}small{color:#555;font-weight:normal}"
+    "table{border-collapse:collapse;width:100%}th,td{border:1px solid #888;padding:2px 4px;vertical-align:top;"
+    "text-align:left;overflow-wrap:anywhere}tr{break-inside:avoid}td.normal{color:#060;text-align:center}"
+    "td.abnormal{background:#fdd;text-align:center;font-weight:bold}td.not-checkable{background:#ffd;text-align:center}"
+    "td.none{text-align:center;color:#888}.notice{border:1px solid #888;padding:4px}"
+    "figure{display:inline-block;margin:4px}"
+    "img{max-width:60mm;max-height:40mm}svg{width:60mm;height:14mm}svg text{font-size:9px}code{font-size:9px}"
+    ".sign td{height:16mm;width:50%}"
+)
+_SIGN = (
+    "<table class=sign><tr><td>巡查人员 <small>patrolled by</small></td>"
+    "<td>主管人员 <small>responsible</small></td></tr></table>"
+)
+
+
+# ---- places -----------------------------------------------------------------------------------------
+
+
+def places_sheet(places: Sequence[tuple[str, str, str | None, str | None, Sequence[str]]], site: str) -> str:
+    """A card for each place to hang there: id, name, how being there is shown, its printed code, what is asked."""
+    cards = "".join(
+        f"<section><h1>{_e(name)}</h1><p>{_e(site)} · {_e(id_)}</p><p>到场凭证 presence: {_PLACE_TAGS.get(tag, '')}</p>"
+        + (f"<p class=code>{_e(code)}</p>" if code else "")
+        + f"<ol>{''.join(f'<li>{_e(text)}</li>' for text in asked)}</ol></section>"
+        for id_, name, tag, code, asked in places
+    )
+    style = "section{break-after:page;border:2px solid #111;padding:10mm}.code{font:28px monospace}"
+    return page(f"巡检地点 {site}", cards, style)

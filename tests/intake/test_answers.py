@@ -1,0 +1,139 @@
+"""Photos and tags of answers: what is kept, what is refused, and what a hostile one costs."""
+
+import base64
+import hashlib
+import random
+from io import BytesIO
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw, ImageEnhance
+
+from drivers.pictures.jpeg import Unusable
+from drivers.pictures.photo import photo_of, repeats
+from gateway.clock import Clock
+from gateway.errors import NotDone
+from gateway.intake.answers import LARGEST, Answers
+from gateway.intake.presence import is_code, read_tag
+from gateway.model import Json, Perform
+from gateway.settings.types import PlaceProof
+
+KEY = "00" * 16
+PICC, MAC = "EF963FF7828658A599F3041510671E88", "94EED9EE65337086"
+"""NXP AN12196, "SUN with encrypted PICC data": UID 04DE5F1EACC040, counter 61."""
+
+
+def scene(seed: int) -> Image.Image:
+    rng = random.Random(seed)  # noqa: S311 - a picture
+    image = Image.new("RGB", (640, 480), (rng.randrange(200), rng.randrange(200), 120))
+    draw = ImageDraw.Draw(image)
+    for _ in range(25):
+        x, y = rng.randrange(640), rng.randrange(480)
+        draw.rectangle(
+            (x, y, x + rng.randrange(20, 250), y + rng.randrange(20, 200)), fill=tuple(rng.choices(range(256), k=3))
+        )
+    return image
+
+
+def jpeg(image: Image.Image, quality: int = 75, **more: Any) -> bytes:
+    out = BytesIO()
+    image.save(out, "JPEG", quality=quality, **more)
+    return out.getvalue()
+
+
+class Kept:
+    def __init__(self, **tags: PlaceProof) -> None:
+        self.pictures: list[tuple[str, bytes]] = []
+        self.answers = Answers(tags, self._store, Clock())
+
+    def _store(self, camera: str, _passage: str | None, kind: str, _at: object, data: bytes, _id: str) -> None:
+        self.pictures.append((f"{camera}/{kind}", data))
+
+    async def look(self, **args: Json) -> dict[str, Any]:
+        (errand,) = self.answers.errands().values()
+        result: Any = await errand(Perform("1", "round.answer", args, "li"))
+        return dict(result)
+
+
+async def test_a_photo_is_made_anew_and_told_again() -> None:
+    kept = Kept()
+    data = jpeg(scene(1), exif=b"Exif\x00\x00GPS here", comment=b"me") + b"<script>"
+    told = await kept.look(photo=base64.b64encode(data).decode(), known=[])
+    assert told["sha256"] == hashlib.sha256(data).hexdigest()
+    assert told["presence"] == "none"
+    ((name, picture),) = kept.pictures
+    assert name == "phone/photo"
+    for left in (b"GPS", b"me", b"<script>", b"Exif"):
+        assert left not in picture
+    again = jpeg(ImageEnhance.Brightness(scene(1).resize((320, 240))).enhance(0.9), quality=40)
+    for repeat in (data, again):
+        with pytest.raises(NotDone, match="before"):
+            await kept.look(photo=base64.b64encode(repeat).decode(), known=[told["mark"]])
+    other = await kept.look(photo=base64.b64encode(jpeg(scene(2))).decode(), known=[told["mark"]])
+    assert other["picture"] != told["picture"]
+
+
+def test_another_photo_of_the_same_thing_is_another_photo() -> None:
+    first = photo_of(jpeg(scene(3)), "t").mark
+    moved = scene(3).transform((640, 480), Image.Transform.AFFINE, (1, 0, 60, 0, 1, 40))
+    assert not repeats(photo_of(jpeg(moved), "t").mark, [first])
+    assert repeats(first, ["", "zz", first])
+
+
+def test_the_time_of_arrival_stands_in_the_photo() -> None:
+    with Image.open(BytesIO(photo_of(jpeg(Image.new("RGB", (640, 480), (90, 90, 90))), "received 2026").jpeg)) as made:
+        corner = made.convert("L").crop((0, made.height - 24, 200, made.height))
+        grey = corner.tobytes()
+        assert min(grey) < 40
+        assert max(grey) > 200
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        "", "%%%", base64.b64encode(b"").decode(), base64.b64encode(b"<html>\xff\xd8\xff").decode(),
+        base64.b64encode(b"\xff\xd8\xff").decode(), base64.b64encode(jpeg(scene(1))[:3000]).decode(),
+        base64.b64encode(b"\xff\xd8\xff" + bytes(LARGEST)).decode(),
+    ],
+)  # fmt: skip
+async def test_what_is_no_photo_is_refused(photo: str) -> None:
+    kept = Kept()
+    with pytest.raises(NotDone) as no:
+        await kept.look(photo=photo, known=[])
+    assert no.value.code == "bad-args"
+    assert kept.pictures == []
+
+
+def test_a_bomb_is_refused() -> None:
+    huge = jpeg(Image.new("L", (16000, 12000)), quality=1)
+    with pytest.raises(Unusable, match="too large"):
+        photo_of(huge, "t")
+
+
+def test_the_tag_of_the_makers_note() -> None:
+    reading = read_tag(f"https://example.com/?picc_data={PICC}&cmac={MAC}", KEY)
+    assert (reading.uid.hex(), reading.counter) == ("04de5f1eacc040", 61)
+    assert read_tag(f"{PICC} {MAC.lower()}", KEY) == reading
+
+
+@pytest.mark.parametrize(
+    ("tag", "key"),
+    [
+        (f"{PICC} {MAC[:-1]}7", KEY), (f"{PICC[:-1]}9 {MAC}", KEY), (f"{PICC} {MAC}", "11" * 16), (PICC, KEY),
+        ("", KEY), (f"{PICC} {MAC}", "short"),
+    ],
+)  # fmt: skip
+def test_a_tag_that_is_not_genuine(tag: str, key: str) -> None:
+    with pytest.raises(NotDone):
+        read_tag(tag, key)
+
+
+async def test_presence() -> None:
+    kept = Kept(room=PlaceProof("printed", lambda: "code-7\n"), pump=PlaceProof("ntag424", lambda: KEY))
+    assert (await kept.look(tag="code-7", place="room"))["presence"] == "printed"
+    with pytest.raises(NotDone):
+        await kept.look(tag="code-8", place="room")
+    told = await kept.look(tag=f"{PICC}&{MAC}", place="pump")
+    assert (told["presence"], told["counter"]) == ("ntag424", 61)
+    assert (await kept.look(tag="x", place="nowhere"))["presence"] == "none"
+    assert not is_code("", "code")

@@ -1,0 +1,129 @@
+"""The sheet of a week: what stands in it, what a hostile name does to it, and the chain of digests."""
+
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from gateway.site.rounds import digest
+from gateway.technician.rounds import NOTICE, Heading, Week, broken_links, gather, places_sheet, sheet, week_of
+
+ZONE = ZoneInfo("Asia/Shanghai")
+FIRST, LAST = week_of("2026-W48", ZONE, datetime(2026, 1, 1, tzinfo=UTC))
+EVIL = '<script>alert("x")</script>'
+JPEG = b"\xff\xd8\xff-then"
+
+
+class Page(HTMLParser):
+    """Its tags, and the text of its cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.sources: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.sources += [str(value) for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def run(day: int, outcome: str, previous: str | None, **more: Any) -> dict[str, Any]:
+    item = {
+        "item": f"person:{EVIL}",
+        "kind": "person",
+        "outcome": outcome,
+        "rule": EVIL,
+        "evidence": {"by": EVIL},
+        **more,
+    }
+    tested = {
+        "item": "tested:b3", "kind": "tested", "outcome": "abnormal", "reason": "not proven",
+        "evidence": {"text": "smoke-1, smoke-2"},
+    }  # fmt: skip
+    data: dict[str, Any] = {
+        "round": "nightly", "run": f"run-{day}", "trigger": "cron", "planned_at": f"2026-11-{day:02}T18:00:00.000000Z",
+        "started_at": f"2026-11-{day:02}T18:00:00.500000Z", "finished_at": f"2026-11-{day:02}T18:01:00.000000Z",
+        "items": [item, tested], "previous": previous,
+    }  # fmt: skip
+    return data | {"digest": digest(data)}
+
+
+def event(kind: str, data: dict[str, Any]) -> dict[str, Any]:
+    return {"type": f"sitegateway.{kind}.v1", "data": data}
+
+
+def week() -> Week:
+    first = run(22, "normal", None)
+    second = run(23, "abnormal", first["digest"], reason="covered", pictures=["then"])
+    missed = {
+        "round": "nightly", "run": "m", "planned_at": "2026-11-24T18:00:00.000000Z",
+        "items": [{"item": "round", "outcome": "not-checkable", "reason": "off"}],
+    }  # fmt: skip
+    finding = {
+        "finding": "f", "round": "nightly", "item": f"person:{EVIL}", "reason": "covered", "class": "ordinary",
+        "opened_at": "2026-11-23T18:00:30.000000Z", "respond_by": "2026-11-23T18:20:30.000000Z", "before": ["then"],
+        "cured_at": None, "acknowledged_at": None, "overdue": True,
+    }  # fmt: skip
+    cured = finding | {"cured_at": "2026-11-24T18:00:30.000000Z", "after": ["gone"]}
+    events = [
+        event("inspection.finished", first), event("inspection.finished", second), event("inspection.missed", missed),
+        event("finding.opened", finding), event("finding.overdue", finding), event("finding.cured", cured),
+    ]  # fmt: skip
+    return gather(events, FIRST, LAST)
+
+
+def shown(found: Week) -> str:
+    trends = {"nightly/point:hydrant.pressure": [[1.0, 0.35], [2.0, 0.34], [3.0, 0.30]]}
+    heading = Heading(EVIL, "2026-11-30 08:00", {"nightly": f"夜间{EVIL}"})
+    return sheet(found, heading, lambda id_: JPEG if id_ == "then" else None, trends)
+
+
+def test_the_week_of_the_site() -> None:
+    assert str(FIRST) == "2026-11-23 00:00:00+08:00"
+    assert str(LAST) == "2026-11-30 00:00:00+08:00"
+    assert week_of(None, ZONE, datetime(2026, 11, 29, 17, tzinfo=UTC))[0].date().isoformat() == "2026-11-30"
+    with pytest.raises(ValueError, match="2026-W60"):
+        week_of("2026-W60", ZONE, datetime.now(UTC))
+
+
+def test_all_that_belongs_on_it_stands_on_it() -> None:
+    text = shown(week())
+    page = Page(text)
+    told = "\n".join(page.text)
+    for words in (
+        "巡查内容", "巡查情况", "处置情况", "巡查人员", "主管人员", *NOTICE, "漏检", "网关停机 off", "遮挡 covered",
+        "已处置 cured", "当时 then", "现在 now", "不再保存 not kept any more", "smoke-1, smoke-2", "0.3", "✗", "✓",
+    ):  # fmt: skip
+        assert words in told, words
+    # 18:00 UTC is 02:00 of the next day here.
+    row = text[text.index("<td>人工") : text.index("</tr>", text.index("<td>人工"))]
+    assert re.findall(r'<td class="?([a-z-]+)', row) == ["normal", "abnormal", *["none"] * 5]
+    assert "svg" in page.tags
+
+
+def test_no_name_is_markup_and_nothing_is_loaded() -> None:
+    page = Page(shown(week()))
+    assert "script" not in page.tags
+    assert EVIL in "".join(page.text)
+    assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
+    cards = Page(places_sheet([("pump", EVIL, "printed", EVIL, [EVIL])], EVIL))
+    assert "script" not in cards.tags
+
+
+def test_a_chain_that_was_broken_is_shown() -> None:
+    found = week()
+    assert broken_links(found.runs) == []
+    changed = Week(FIRST, LAST, [{**found.runs[0], "started_at": "2026-11-22T19:00:00.000000Z"}, found.runs[1]])
+    assert broken_links(changed.runs) == ["run-22"]
+    first = run(21, "normal", None)
+    left_out = Week(FIRST, LAST, [first, found.runs[1]])
+    assert broken_links(left_out.runs) == ["run-23"]
+    assert "断开 broken" in shown(left_out)

@@ -11,6 +11,7 @@ from gateway.kinds import ROLES
 
 _PATIENCE = 65.0
 """Seconds: a reset waits for its device."""
+_LARGEST_PHOTO_BYTES = 96 << 10
 
 
 @commands.command()
@@ -34,6 +35,7 @@ def do(
     \b
     Example: site-gateway do site.yaml gate.release gate=north-in reason='fire is out' --by zhang
     Example: site-gateway do site.yaml zone.test zone=building-3 for=30m --by li --role technician
+    Example: site-gateway do site.yaml inspection.answer run=ID item=person:… ok=true photo=pump.jpg --by li
     """
     from gateway.commands import OFFERED, usage
 
@@ -68,7 +70,10 @@ def _hint(command: str) -> str:
 
 
 def _read(arguments: tuple[str, ...]) -> dict[str, Any]:
-    """`key=value` each; a value that is JSON (true, 3, "3") is taken as that, everything else as text."""
+    """`key=value` each; a value that is JSON (true, 3, "3") is taken as that, everything else as text.
+
+    `photo=FILE` is the file's bytes in base64.
+    """
     import orjson
 
     args: dict[str, Any] = {}
@@ -78,11 +83,27 @@ def _read(arguments: tuple[str, ...]) -> dict[str, Any]:
             raise click.BadParameter(f"found {one!r}; KEY=VALUE, such as gate=north-in", param_hint="KEY=VALUE")
         if key in args:
             raise click.BadParameter(f"found {key!r} twice", param_hint="KEY=VALUE")
+        if key == "photo":
+            args[key] = _photo(Path(text))
+            continue
         try:
             args[key] = orjson.loads(text)
         except orjson.JSONDecodeError:
             args[key] = text
     return args
+
+
+def _photo(file: Path) -> str:
+    import base64
+
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(_LARGEST_PHOTO_BYTES + 1)
+    except OSError as error:
+        raise click.BadParameter(str(error), param_hint="photo") from error
+    if len(data) > _LARGEST_PHOTO_BYTES:
+        raise click.BadParameter(f"{file}: over 96 KiB; make it smaller", param_hint="photo")
+    return base64.b64encode(data).decode()
 
 
 def _word(value: object) -> str:

@@ -32,7 +32,7 @@ def rounds(site: Path, run_id: str | None, week: str | None, html: Path | None, 
     """
     from zoneinfo import ZoneInfo
 
-    from gateway.cloud.journal.reading import Reader
+    from gateway.cloud.journal.reading import JournalReader
     from gateway.errors import StoreError
     from gateway.technician.rounds import week_of
 
@@ -43,7 +43,7 @@ def rounds(site: Path, run_id: str | None, week: str | None, html: Path | None, 
         say(f"--week: found {week}; an ISO week, such as 2026-W48", err=True)
         return CANNOT
     try:
-        with Reader(Path(file.store.path)) as reader:
+        with JournalReader(Path(file.store.path)) as reader:
             found = _found(reader, first, last, run_id)
             if run_id is not None and not found.runs:
                 say(f"there is no finished run {run_id}", err=True)
@@ -62,11 +62,11 @@ def rounds(site: Path, run_id: str | None, week: str | None, html: Path | None, 
 
 def _found(reader: Any, first: datetime, last: datetime, run_id: str | None) -> "Week":
     from gateway.model import Stream
-    from gateway.technician.rounds import gather
+    from gateway.technician.rounds import sort_events
 
     since, until = (0.0, _FOREVER) if run_id is not None else (first.timestamp(), last.timestamp())
     standing = [value for value in reader.memory("finding/").values() if isinstance(value, dict)]
-    found = gather(reader.events(Stream.INSPECTION, since, until), first, last, standing)
+    found = sort_events(reader.events(Stream.INSPECTION, since, until), first, last, standing)
     if run_id is not None:
         found.runs = [run for run in found.runs if run["run"] == run_id]
         found.missed = []

@@ -31,7 +31,8 @@ _log = logger(__name__)
 NAME = "control.sock"
 SERVICE_FOLDER = Path("/run/site-gateway")
 """`RuntimeDirectory=` of the unit."""
-_LINE_BYTES = 64 * 1024
+_LINE_BYTES = 160 * 1024
+"""A question: a photo of 96 KiB in base64 has room."""
 _CLIENTS = 16
 _CLIENTS_OF_ONE = 6
 _QUIET_S = 10.0
@@ -63,7 +64,7 @@ class _Client:
 class Control:
     """Serves `asks` on the first of `sockets` that can be made, until cancelled.
 
-    Bounded: 16 clients, 6 of one account, 64 KiB a question, 10 s for it to arrive, 5 s for the answer to be taken,
+    Bounded: 16 clients, 6 of one account, 160 KiB a question, 10 s for it to arrive, 5 s for the answer to be taken,
     20 questions a second of an account that is no technician.
     Where there is no room the client of the same account that has waited longest is closed, so that connections
     which only stand there keep nobody out; root always finds room.

@@ -72,7 +72,7 @@ def week_of(name: str | None, zone: tzinfo, now: datetime) -> tuple[datetime, da
     return begin, datetime.combine(monday + timedelta(7), datetime.min.time(), zone)
 
 
-def gather(events: Iterable[Data], first: datetime, last: datetime, standing: Iterable[Data] = ()) -> Week:
+def sort_events(events: Iterable[Data], first: datetime, last: datetime, standing: Iterable[Data] = ()) -> Week:
     """Sort the events of the inspection stream. `standing`: findings that are open, perhaps from before."""
     week = Week(first, last)
     for finding in standing:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.site.rounds import digest
-from gateway.technician.rounds import NOTICE, Heading, Week, broken_links, gather, places_sheet, sheet, week_of
+from gateway.technician.rounds import NOTICE, Heading, Week, broken_links, places_sheet, sheet, sort_events, week_of
 
 ZONE = ZoneInfo("Asia/Shanghai")
 FIRST, LAST = week_of("2026-W48", ZONE, datetime(2026, 1, 1, tzinfo=UTC))
@@ -77,7 +77,7 @@ def week() -> Week:
         event("inspection.finished", first), event("inspection.finished", second), event("inspection.missed", missed),
         event("finding.opened", finding), event("finding.overdue", finding), event("finding.cured", cured),
     ]  # fmt: skip
-    return gather(events, FIRST, LAST)
+    return sort_events(events, FIRST, LAST)
 
 
 def shown(found: Week) -> str:

@@ -1,6 +1,6 @@
 """What the store holds, for who looks on: opened read-only, with the daemon running or not.
 
-with Reader(folder) as reader: reader.events(Stream.INSPECTION, since, until); reader.picture(id_)
+with JournalReader(folder) as reader: reader.events(Stream.INSPECTION, since, until); reader.picture(id_)
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ _MEMORY = "SELECT key, value FROM memory WHERE key >= ? AND key < ?"
 _ID_LENGTH = 36
 
 
-class Reader:
+class JournalReader:
     """Raises StoreError, StoreNewer when it is entered: there is no store here that can be read."""
 
     def __init__(self, folder: Path) -> None:

@@ -291,6 +291,7 @@ class Gateway:
                     ]
                     await control.tried.wait()
                     notify("READY=1")
+                    self._upgrade.ready.set()
                     await stop.wait()
                     if self._bug is not None:
                         raise self._bug

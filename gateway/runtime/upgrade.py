@@ -25,8 +25,8 @@ _log = logger(__name__)
 TOLD = "process/upgrade-told"
 """Key of the memory: the id of the roll-back whose event is in the journal."""
 TRIAL_S = 300.0
-STEADY_S = 60.0
-"""A version that ends sooner has not proved anything."""
+STEADY_S = 75.0
+"""A version that ends sooner has not proved anything; longer than `TimeoutStartSec=` of the unit."""
 _LOOK_S = 0.5
 
 
@@ -36,6 +36,8 @@ class Upgrade:
     def __init__(self, place: Package | None = None) -> None:
         self._place = place or package()
         self._state: Mapping[str, Any] = {} if self._place is None else self._place.state()
+        self.ready = asyncio.Event()
+        """The service manager was told READY: a trial is judged from then on."""
 
     @property
     def on_trial(self) -> bool:
@@ -75,6 +77,7 @@ class Upgrade:
         place = self._place
         if place is None or not self.on_trial:
             return None
+        await self.ready.wait()
         note = place.note()
         trial = _trial(note, clock.now(), lines)
         _log.warning("a new version is on trial", version=__version__, before=note.get("kept"))

@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,6 +38,34 @@ def built_once(folder: Path, *options: str) -> Path:
     with locked(folder / "lock"):
         there = sorted(folder.glob("*.deb"))
         return there[0] if there else build(folder, *options)
+
+
+def repacked(package: Path, out: Path, version: str, *, then: str = "", trial_s: int | None = None) -> Path:
+    """The same package as another version, without compression.
+
+    `then`: Python that the program runs before anything else when it is started as the daemon; `trial_s`: how long an
+    upgrade to it is tried.
+    """
+    work = out / f"work-{version}"
+    subprocess.run(["dpkg-deb", "--raw-extract", package, work], check=True, timeout=60)
+    control = work / "DEBIAN" / "control"
+    control.write_text(re.sub(r"^Version: .*$", f"Version: {version}", control.read_text(), flags=re.MULTILINE))
+    tree = work / "usr/lib/site-gateway"
+    (tree / "VERSION").write_text(f"{version}\n")
+    init = tree / "gateway" / "__init__.py"
+    init.write_text(re.sub(r'__version__ = ".*"', f'__version__ = "{version}"', init.read_text()))
+    if then:
+        cli = tree / "gateway" / "cli" / "__init__.py"
+        indented = "".join(f"    {line}\n" for line in then.strip().splitlines())
+        cli.write_text(f"{cli.read_text()}\n\nif sys.argv[1:2] == ['run']:\n{indented}")
+    if trial_s is not None:
+        preinst = work / "DEBIAN" / "preinst"
+        preinst.write_text(preinst.read_text().replace("TRIAL_S = 300", f"TRIAL_S = {trial_s}"))
+    made = out / f"site-gateway_{version}_amd64.deb"
+    build = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(work), str(made)]
+    subprocess.run(build, check=True, capture_output=True, timeout=60)
+    shutil.rmtree(work)
+    return made
 
 
 def python(version: str) -> Path | None:

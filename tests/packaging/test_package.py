@@ -60,7 +60,7 @@ def test_it_says_what_it_is_and_needs(package: Path) -> None:
     assert package.name == f"site-gateway_{__version__}_amd64.deb"
     assert (field(package, "Version"), field(package, "Architecture")) == (__version__, "amd64")
     depends = field(package, "Depends")
-    assert {"python3 (>= 3.11)", "python3 (<< 3.14)"} <= set(depends.split(", "))
+    assert {"python3 (>= 3.11)", "python3 (<< 3.14)", "tzdata"} <= set(depends.split(", "))
     assert "python3.11" not in depends
     assert 50_000 < int(field(package, "Installed-Size")) < 100_000
 

@@ -63,8 +63,10 @@ async def watched(
 ) -> tuple[str | None, float]:
     """What a trial came to, and after how many seconds."""
     clock = Timed()
+    upgrade = Upgrade(installed(root))
+    upgrade.ready.set()
     async with asyncio.timeout(20):
-        reason = await Upgrade(installed(root)).watch(
+        reason = await upgrade.watch(
             clock, [*lines], lambda: answering(clock.seconds), lambda: connected(clock.seconds), every=0
         )
     return reason, clock.seconds
@@ -86,7 +88,7 @@ def test_a_checkout_is_no_package(root: Path) -> None:
 async def test_a_version_with_all_lines_and_the_broker_is_kept_once_it_has_lived(root: Path) -> None:
     reason, after = await watched(root, lambda _: {"a", "b"}, lambda _: True)
     assert reason is None
-    assert 60 <= after <= 70
+    assert 75 <= after <= 85
     assert state(root)["phase"] == "kept"
     assert not Upgrade(installed(root)).on_trial
 
@@ -169,3 +171,13 @@ def test_a_state_that_cannot_be_written_is_no_end(root: Path) -> None:
     assert not upgrade.on_trial
     upgrade.stopped()
     upgrade.opened(4)
+
+
+async def test_a_version_that_is_not_ready_proves_nothing(root: Path) -> None:
+    async def until_ready() -> None:
+        await Upgrade(installed(root)).watch(Timed(), ["a", "b"], lambda: {"a", "b"}, lambda: True, every=0)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await until_ready()
+    assert state(root)["phase"] == "trial"

@@ -1,0 +1,64 @@
+"""The package on a Debian of its own, booted, without a network."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.box import Box, needs_box, until
+from tests.packaging.building import built_once, repacked
+
+pytestmark = [pytest.mark.soak, needs_box, pytest.mark.timeout(900)]
+
+FIRE = """title: A fire in building 3
+steps:
+  - {at: 20s, set: {smoke-3-2f.smoke: alarm}}
+  - {at: 24s, set: {smoke-3-3f.smoke: alarm}}
+"""
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built_once(tmp_path_factory.getbasetemp() / "package", "--machine", "amd64")
+
+
+@pytest.mark.parametrize("suite", ["bookworm", "trixie"])
+def test_a_fire_opens_the_gates_on_a_fresh_machine(package: Path, tmp_path: Path, suite: str) -> None:
+    with Box(tmp_path, suite) as box:
+        told = box.install(package)
+        assert told.returncode == 0, told.stdout + told.stderr
+        assert "write /etc/site-gateway/site.yaml" in told.stdout
+        assert box.run("systemctl", "is-enabled", "site-gateway").strip() == "enabled"
+        assert box.run("systemctl", "show", "-P", "ConditionResult", "site-gateway").strip() == "no"
+        box.simulate(FIRE)
+        box.start()
+        until(box.is_watching, 30, "all lines answer")
+        until(lambda: box.status()["gates"]["north-in"]["commanded"] == "held", 60, "the gate is held")
+        refused = box.install(repacked(package, tmp_path, "99.0"))
+        assert refused.returncode != 0
+        assert "no upgrade now" in refused.stdout + refused.stderr
+        assert box.status()["gates"]["north-in"]["commanded"] == "held"
+        box.run("systemctl", "stop", "mosquitto")
+        box.run("apt-get", "remove", "-y", "site-gateway")
+        assert box.inside("/var/lib/site-gateway/journal.db").exists()
+        assert box.inside("/etc/site-gateway/site.yaml").exists()
+        assert not box.inside("/usr/lib/site-gateway").exists()
+        purged = box.run("apt-get", "purge", "-y", "site-gateway")
+        assert "events that no broker has:" in purged
+        for gone in ("/var/lib/site-gateway", "/etc/site-gateway", "/usr/lib/site-gateway-previous"):
+            assert not box.inside(gone).exists()
+
+
+LINTIAN_FAST = "uses-no-compression-for-control-tarball,uses-no-compression-for-data-tarball"
+"""Of a package that is built for tests."""
+
+
+def test_lintian_has_nothing_to_say(package: Path) -> None:
+    if shutil.which("lintian") is None:
+        pytest.skip("lintian is not on this machine")
+    told = subprocess.run(
+        ["lintian", "--allow-root", "--fail-on", "error,warning", "--suppress-tags", LINTIAN_FAST, package],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert (told.returncode, told.stdout) == (0, "")

@@ -19,6 +19,7 @@ _QUALITIES = (80, 65, 50, 35)
 _SMALLEST = 64
 _FORMATS = ("JPEG", "PNG", "BMP")
 
+Image.preinit()  # the formats would be loaded by the first picture: an upgrade may have taken their files by then
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 Image.MAX_IMAGE_PIXELS = None  # judged here, by what the format costs, and by no warning
 

@@ -36,6 +36,8 @@ class Answers:
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._tags = tags
+        if self._tags:
+            import gateway.intake.presence  # noqa: F401 - before READY: later its file may be gone
         self._store = store
         self._clock = clock
         self._random = random

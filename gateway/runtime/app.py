@@ -10,6 +10,8 @@ appended is written, and the service manager starts it anew.
 """
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 - this and the next would be loaded by their first use, after READY
+import encodings.idna  # noqa: F401
 import os
 import random
 import signal

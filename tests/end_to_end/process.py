@@ -10,7 +10,9 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-RUN = ("-m", "gateway", "run")
+from tests.end_to_end.loaded import LATE, LOADED
+
+RUN = LOADED
 
 
 class GatewayProcess:
@@ -77,6 +79,8 @@ async def running(site: Path, command: Sequence[str] = RUN) -> AsyncIterator[Gat
     await process.start()
     try:
         yield process
+        late = [line for line in process.log.read_text(errors="replace").splitlines() if line.startswith(LATE)]
+        assert late == [], "an upgrade takes the files away beneath the process: all is loaded before READY"
     except BaseException:  # a failed assertion and a time-out alike: shown, then raised on
         sys.stderr.write(process.log.read_text(errors="replace"))
         raise

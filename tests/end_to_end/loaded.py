@@ -14,11 +14,9 @@ LATE = "loaded after READY:"
 class Watch:
     """Sees every module that is looked for, before it is."""
 
-    def find_spec(
-        self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None) -> ModuleSpec | None:
         """Tell of it; somebody else finds it."""
-        print(f"{LATE} {name}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{LATE} {name}\n")
         return None
 
 

@@ -6,13 +6,14 @@
 # make soak    the long runs
 # make deb     the Debian packages, amd64 and arm64, in dist/
 # make lock    renew the lock files (needs uv)
+# make vendor  fetch what the page uses and is not ours (needs npm)
 # make clean   remove everything that was made
 
 BIN = .venv/bin
 # Two at a time: timing is part of what is tested.
 JOBS = 2
 
-.PHONY: demo test cover check bench soak deb lock clean
+.PHONY: demo test cover check bench soak deb lock vendor clean
 
 demo:
 	@.ci/setup run
@@ -53,6 +54,9 @@ LOCK = uv pip compile --quiet --universal --generate-hashes --no-strip-extras --
 lock:
 	@$(LOCK) --upgrade --group build --output-file requirements.lock
 	@$(LOCK) --upgrade --group dev --constraints requirements.lock --output-file requirements-dev.lock
+
+vendor:
+	@.ci/vendor
 
 clean:
 	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*

@@ -429,6 +429,9 @@ def test_the_wheel_carries_the_program_its_profiles_and_its_examples(tmp_path: P
     (wheel,) = tmp_path.glob("*.whl")
     carried = set(zipfile.ZipFile(wheel).namelist())
     assert set(product()) <= carried
+    static = ROOT / "gateway/local/static"
+    assert {str(path.relative_to(ROOT)) for path in static.rglob("*") if path.is_file()} <= carried
+    assert {"gateway/local/static/index.html.gz", "gateway/local/static/page.js.gz"} <= carried
     files = {path.relative_to(ROOT / "config") for path in (ROOT / "config").rglob("*") if path.is_file()}
     profiles = {path for path in files if path.parts[0] == "profiles"}
     assert profiles

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,8 @@ MARK = "@STATIC@"
 """Stands in `index.html` for the folder with the hash."""
 _INDEX = "index.html"
 _PACKED = ".gz"
+_GZIP = re.compile(r"gzip(;q=(?!0(\.0*)?$)[0-9.]+)?")
+"""RFC 9110, 12.5.3: `q=0` means: not that."""
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -81,8 +84,8 @@ class Files:
 
 def takes_gzip(request: HttpRequest) -> bool:
     """The other side says that it understands gzip."""
-    offered = request.headers.get("Accept-Encoding", "").lower()
-    return "gzip" in [one.partition(";")[0].strip() for one in offered.split(",") if "q=0" not in one.replace(" ", "")]
+    offered = request.headers.get("Accept-Encoding", "").lower().replace(" ", "").split(",")
+    return any(_GZIP.fullmatch(one) for one in offered)
 
 
 def _read(file: _File, *, packs: bool) -> bytes:

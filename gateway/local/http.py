@@ -14,6 +14,7 @@ import ipaddress
 import logging
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -259,14 +260,19 @@ class Listener:
                 client.close()
             else:
                 group.create_task(self._open(client, connection, server, context), name="http connection")
+            await asyncio.sleep(0)  # a crowd at the door takes no turn from what is inside
 
     def _admit(self, address: str) -> _HttpConnection | None:
         """Room for a connection; None: there is none."""
         taken = [one for one in self._connections if not one.streams]
         if sum(one.address == address for one in taken) >= _OF_ONE:
             return None
-        if len(taken) >= _CONNECTIONS and not _make_room(taken):
-            return None
+        if len(taken) >= _CONNECTIONS:
+            yields = _yielding(taken)
+            if yields is None:
+                return None
+            self._connections.remove(yields)  # now: more may come before it is closed
+            yields.abort()
         connection = _HttpConnection(address, since=asyncio.get_running_loop().time())
         self._connections.append(connection)
         return connection
@@ -365,6 +371,7 @@ class Listener:
 
     async def _stream(self, request: BaseRequest, connection: _HttpConnection, answer: Streaming) -> StreamResponse:
         response = StreamResponse(headers=_headers(answer))
+        response.force_close()  # its end is the connection's
         await response.prepare(request)
         transport = request.transport
         if not isinstance(transport, asyncio.Transport):
@@ -395,14 +402,11 @@ def _headers(answer: Answer | Streaming) -> dict[str, str]:
     return {**own, **_HEADERS_OF_ALL, **answer.headers}
 
 
-def _make_room(taken: list[_HttpConnection]) -> bool:
-    """Close the one that has waited longest of the address that has most; False: none of it waits."""
-    counts = {one.address: sum(other.address == one.address for other in taken) for one in taken}
-    waiting = [one for one in taken if not one.busy and one.protocol is not None]
-    if not waiting:
-        return False
-    max(waiting, key=lambda one: (counts[one.address], -one.since)).abort()
-    return True
+def _yielding(taken: list[_HttpConnection]) -> _HttpConnection | None:
+    """The one that has waited longest of the address that has most; None: all are busy, or hardly there."""
+    counts = Counter(one.address for one in taken)
+    waiting = [one for one in taken if not one.busy and one.protocol is not None and one.protocol.transport is not None]
+    return max(waiting, key=lambda one: (counts[one.address], -one.since), default=None)
 
 
 class _TooLargeError(Exception):

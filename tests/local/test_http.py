@@ -1,12 +1,16 @@
 import asyncio
+import hashlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from gateway.local.http import Answer, HttpRequest, Listener, Respond, Route, Send, Streaming
+from gateway.technician.certificate import make
 
 PLAIN = "text/plain; charset=utf-8"
 
@@ -320,3 +324,61 @@ async def test_where_all_are_taken_who_waits_longest_makes_room(monkeypatch: pyt
         assert await asyncio.wait_for(other[0].readline(), 5)
         for _, open_one in (*many, other, (reader, writer)):
             open_one.close()
+
+
+async def test_a_certificate_that_is_renewed_is_taken_and_one_that_is_gone_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gateway.local.http._RENEW_S", 0.05)
+    pair = (tmp_path / "page.crt", tmp_path / "page.key")
+    prints = [write_pair(pair)]
+    listener = Listener("127.0.0.1", 0, {"/state": Route(get=good)}, pair)
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+
+    async def shown() -> str:
+        _, writer = await asyncio.open_connection("127.0.0.1", listener.port, ssl=trust)
+        found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return hashlib.sha256(found).hexdigest()
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(listener.run(), name="http")
+        async with asyncio.timeout(5):
+            await listener.listening.wait()
+        assert await shown() == prints[0]
+        for change in (pair[0].unlink, lambda: pair[0].write_text("broken")):
+            change()
+            await asyncio.sleep(0.3)
+            assert await shown() == prints[0]
+        prints.append(write_pair(pair))
+        async with asyncio.timeout(5):
+            while await shown() != prints[1]:
+                await asyncio.sleep(0.02)
+        task.cancel()
+    told = "".join(capfd.readouterr())
+    assert told.count("keeps its old certificate") == 2
+
+
+def write_pair(pair: tuple[Path, Path]) -> str:
+    """Its fingerprint."""
+    made = make(["127.0.0.1"])
+    pair[1].write_bytes(made.key)
+    pair[0].write_bytes(made.certificate)
+    return made.fingerprint.replace(":", "").lower()
+
+
+async def test_a_half_open_handshake_is_a_connection_like_any_other(tmp_path: Path) -> None:
+    pair = (tmp_path / "page.crt", tmp_path / "page.key")
+    write_pair(pair)
+    listener = Listener("127.0.0.1", 0, {"/state": Route(get=good)}, pair)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(listener.run(), name="http")
+        async with asyncio.timeout(5):
+            await listener.listening.wait()
+        silent = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(16)]
+        await asyncio.sleep(0.1)
+        assert await raw(listener.port, b"\x16\x03\x01") == b"", "the seventeenth of an address"
+        for _, writer in silent:
+            writer.close()
+        task.cancel()

@@ -1,0 +1,290 @@
+"""The local page under attack: the right refusal, memory bounded, nothing in the log, a fire as fast as ever."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.end_to_end.browsing import Browser, Stream
+from tests.end_to_end.compound import Compound
+from tests.end_to_end.process import GatewayProcess
+from tests.end_to_end.test_page import page_site
+
+GROWTH = 16 << 20
+"""Bytes of resident memory that any of this may cost."""
+
+
+def resident(gateway: GatewayProcess) -> int:
+    return int(Path(f"/proc/{gateway.pid}/statm").read_text().split()[1]) * 4096
+
+
+def port_of(base: str) -> int:
+    return int(base.rpartition(":")[2])
+
+
+async def connected(base: str, source: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", port_of(base), local_addr=(source, 0))
+
+
+async def raw(base: str, data: bytes, source: str = "127.0.0.1") -> bytes:
+    """What comes back until the other side closes."""
+    reader, writer = await connected(base, source)
+    try:
+        writer.write(data)
+        async with asyncio.timeout(15):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+def status_of(said: bytes) -> int:
+    return int(said.split(b" ", 2)[1]) if said else 0
+
+
+def head(line: str, *headers: str, host: str = "localhost") -> bytes:
+    return "\r\n".join([f"{line} HTTP/1.1", f"Host: {host}", "Connection: close", *headers, "", ""]).encode()
+
+
+@asynccontextmanager
+async def quiet(gateway: GatewayProcess, lines: int = 1) -> AsyncIterator[None]:
+    """While it lasts the memory stays bounded and the log all but silent."""
+    before, told = resident(gateway), len(gateway.log.read_text().splitlines())
+    yield
+    after = resident(gateway)
+    assert after - before < GROWTH, f"{(after - before) >> 10} KiB more"
+    new = [line for line in gateway.log.read_text().splitlines()[told:] if '"gateway.runtime.self_alarms"' not in line]
+    assert len(new) <= lines, new
+
+
+async def test_no_page_of_somebody_else_does_anything(tmp_path: Path) -> None:
+    async with page_site(tmp_path) as (it, base, gateway), Browser(base) as guard:
+        await it.until_well("relay-tcp")
+        await guard.log_in("zhang", "password of zhang")
+        async with guard.looking() as seen, quiet(gateway):
+            told = {"cmd": "gate.open", "args": {"gate": "north"}, "seen": seen.seen}
+            body = orjson.dumps(told)
+            own = {"X-Site-Gateway": "1", "Origin": base, "Content-Type": "application/json"}
+            changes: tuple[dict[str, str | None], ...] = (
+                {"Origin": "http://evil.example"},
+                {"Origin": "null"},
+                {"Origin": base.replace("http", "https")},
+                {"Origin": base + "0"},
+                {"X-Site-Gateway": "0"},
+                {"Content-Type": "text/plain"},
+                {"Content-Type": "application/x-www-form-urlencoded"},
+                {"X-Site-Gateway": None},
+                {"Origin": None},
+                {"Content-Type": None},
+            )
+            for change in changes:
+                marks: dict[str, str | None] = {**own, **change}
+                headers = {name: value for name, value in marks.items() if value is not None}
+                async with guard.session.post(
+                    "/do", data=body, headers=headers, skip_auto_headers=["Content-Type"]
+                ) as said:
+                    assert (said.status, (await said.json())["error"]["code"]) == (403, "foreign"), change
+                async with guard.session.post(
+                    "/logout", data=b"{}", headers=headers, skip_auto_headers=["Content-Type"]
+                ) as said:
+                    assert said.status == 403
+            async with guard.session.options("/do", headers={"Origin": "http://evil.example"}) as said:
+                assert said.status == 405
+                assert not [name for name in said.headers if name.lower().startswith("access-control")]
+            assert it.written("relay-tcp") == []
+            assert (await guard.do(seen, "gate.open", gate="north"))[1]["ok"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "statuses"),
+    [
+        (head("GET /static/../http.py"), (404,)),
+        (head("GET /static/%2e%2e/http.py"), (404,)),
+        (head("GET /static/x/..%2f..%2fhttp.py"), (404,)),
+        (head("GET //etc/passwd"), (400, 404)),
+        (head("GET /pictures/../../etc/passwd"), (401,)),
+        (head("GET /pictures/%00"), (401,)),
+        (head("GET http://evil.example/state"), (200,)),
+        (head("GET /history?stream=" + "x" * (1 << 20)), (400, 0)),
+        (head("GET /state", "Cookie: site-gateway=" + "x" * (64 << 10)), (400, 0)),
+        (head("GET /state", "Cookie: " + "; ".join(f"a{n}=b" for n in range(1000))), (200, 400)),
+        (head("GET /state", *(f"X{n}: 1" for n in range(64))), (400,)),
+        (head("GET /state", host="evil.example"), (421,)),
+        (head("DELETE /state"), (405,)),
+        (head("TRACE /state"), (405,)),
+        (head("GET /metrics?x=%ff%fe"), (200,)),
+        (head("GET /state", "Content-Length: -1"), (400,)),
+        (head("GET /state", "Transfer-Encoding: chunked", "Content-Length: 4"), (400,)),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100), (400,)),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (400, 404, 405, 0)),
+    ],
+    ids=lambda value: value[:40].decode("latin-1") if isinstance(value, bytes) else "",
+)
+async def test_what_is_no_request_of_ours_is_refused(
+    shared: tuple[str, GatewayProcess], request_: bytes, statuses: Sequence[int]
+) -> None:
+    base, gateway = shared
+    async with quiet(gateway):
+        said = await raw(base, request_)
+        assert status_of(said) in statuses, said[:200]
+        assert b"root:" not in said
+        assert status_of(await raw(base, head("GET /state"))) == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"[]", b"null", b'"x"', b'{"cmd": 1}', b'{"cmd": "gate.open", "args": []}', b"\xff\xfe", b"[" * 4000,
+        b'{"cmd": "' + b"x" * 4000 + b'"}', b'{"args": {"gate": "\\ud800"}, "cmd": "gate.open"}', b"{}" * 2000,
+    ],
+)  # fmt: skip
+async def test_bodies_that_are_none(shared: tuple[str, GatewayProcess], body: bytes) -> None:
+    base, gateway = shared
+    async with quiet(gateway):
+        for path in ("/do", "/login", "/logout"):
+            marks = (
+                "X-Site-Gateway: 1",
+                "Content-Type: application/json",
+                f"Origin: {base}",
+                f"Content-Length: {len(body)}",
+            )
+            said = await raw(base, head(f"POST {path}", *marks, host=base.removeprefix("http://")) + body)
+            assert status_of(said) in (200, 400, 401, 409, 429), said[:300]
+            assert status_of(said) != 200 or path == "/logout"
+
+
+@pytest.fixture
+async def shared(tmp_path: Path) -> AsyncIterator[tuple[str, GatewayProcess]]:
+    async with page_site(tmp_path) as (_, base, gateway):
+        yield base, gateway
+
+
+async def test_ten_thousand_logins(tmp_path: Path) -> None:
+    """Each waits, from wherever; whoever was here before comes in as ever."""
+    async with page_site(tmp_path) as (_, base, gateway), Browser(base) as guard:
+        await guard.log_in("zhang", "password of zhang")
+        async with quiet(gateway):
+            codes: dict[int, int] = {}
+            cpu = cpu_of(gateway)
+
+            async def guess(source: str) -> None:
+                body = b'{"name":"zhang","password":"wrong"}'
+                ask = (
+                    f"POST /login HTTP/1.1\r\nHost: localhost:{port_of(base)}\r\nX-Site-Gateway: 1\r\n"
+                    f"Content-Type: application/json\r\nOrigin: http://localhost:{port_of(base)}\r\n"
+                    f"Content-Length: {len(body)}\r\n\r\n"
+                ).encode() + body
+                reader, writer = await connected(base, source)
+                for _ in range(1000):
+                    writer.write(ask)
+                    answer = await reader.readuntil(b"\r\n\r\n")
+                    code = status_of(answer)
+                    codes[code] = codes.get(code, 0) + 1
+                    length = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                    await reader.readexactly(length)
+                writer.close()
+
+            async with asyncio.TaskGroup() as group:
+                for number in range(10):
+                    group.create_task(guess(f"127.0.1.{number}"), name="guess")
+            assert sum(codes.values()) == 10_000
+            assert codes.keys() <= {401, 429, 503}
+            assert codes[401] < 30, "verified; the others were told to wait"
+            assert cpu_of(gateway) - cpu < 60
+            assert (await guard.get("/me"))[1]["name"] == "zhang"
+            await guard.log_in("zhang", "password of zhang")
+
+
+def cpu_of(gateway: GatewayProcess) -> float:
+    """Seconds."""
+    fields = Path(f"/proc/{gateway.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+async def test_a_thousand_half_open_requests_keep_nobody_out(tmp_path: Path) -> None:
+    async with page_site(tmp_path) as (_, base, gateway), AsyncExitStack() as stack:
+        await asyncio.sleep(0)
+        async with quiet(gateway):
+            held = 0
+            for number in range(1000):
+                half = stack.enter_context(socket.socket())
+                half.bind((f"127.0.2.{number % 20}", 0))
+                half.setblocking(False)
+                loop = asyncio.get_running_loop()
+                with suppress(OSError, TimeoutError):
+                    async with asyncio.timeout(2):
+                        await loop.sock_connect(half, ("127.0.0.1", port_of(base)))
+                        await loop.sock_sendall(half, b"GET /state HTTP/1.1\r\nHost: loc")
+                        held += 1
+            began = time.monotonic()
+            assert status_of(await raw(base, head("GET /state"), source="127.0.0.9")) == 200
+            assert time.monotonic() - began < 2.0
+            files = len([*Path(f"/proc/{gateway.pid}/fd").iterdir()])
+            assert files < 48 + 32 + 40
+
+
+async def test_a_hundred_streams_and_a_guard(tmp_path: Path) -> None:
+    async with page_site(tmp_path) as (it, base, gateway), AsyncExitStack() as stack:
+        guard = await stack.enter_async_context(Browser(base))
+        await guard.log_in("zhang", "password of zhang")
+        async with quiet(gateway):
+            opened, refused = [], 0
+            for number in range(100):
+                reader, writer = await connected(base, f"127.0.3.{number // 10}")
+                stack.callback(writer.close)
+                writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+                if status_of(answer) == 200:
+                    opened.append(reader)
+                else:
+                    assert status_of(answer) == 503
+                    assert b"Retry-After: 5" in answer
+                    refused += 1
+            assert (len(opened), refused) == (32, 68)
+            async with guard.looking() as seen:
+                async with asyncio.timeout(10):
+                    while await opened[-1].read(65536):
+                        pass
+                it.virtual.set("smoke-1.smoke", 1)
+                await seen.until(lambda state: state["alarms"]["smoke-1/smoke/fire"])
+                for reader in opened[:-1]:
+                    await asyncio.wait_for(reader.readuntil(b"smoke-1/smoke/fire"), 10)
+
+
+async def test_readers_of_one_byte_a_second_cost_nobody_anything(tmp_path: Path) -> None:
+    async with page_site(tmp_path) as (it, base, gateway), AsyncExitStack() as stack:
+        guard = await stack.enter_async_context(Browser(base))
+        await guard.log_in("zhang", "password of zhang")
+        async with quiet(gateway):
+            loop = asyncio.get_running_loop()
+            slow = []
+            for number in range(24):
+                one = stack.enter_context(socket.socket())
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+                one.bind((f"127.0.4.{number // 8}", 0))
+                one.setblocking(False)
+                await loop.sock_connect(one, ("127.0.0.1", port_of(base)))
+                await loop.sock_sendall(one, b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                slow.append(one)
+            async with guard.looking() as seen:
+                for turn in range(12):
+                    it.virtual.set("smoke-1.smoke", turn % 2)
+                    for one in slow:
+                        with suppress(BlockingIOError, ConnectionError):
+                            one.recv(1)
+                    await asyncio.sleep(1.0)
+                await _fire(it, seen, "smoke-2")
+
+
+async def _fire(it: Compound, seen: Stream, device: str) -> float:
+    """Seconds from the register to the page."""
+    began = time.monotonic()
+    it.virtual.set(f"{device}.smoke", 1)
+    await seen.until(lambda state: state["alarms"][f"{device}/smoke/fire"]["active"])
+    return time.monotonic() - began

@@ -141,7 +141,7 @@ class Tolerant(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class CapturedPicture:
     """A picture as a camera sent it: bytes that nobody has decoded yet."""
 
     role: Literal["plate", "scene"]
@@ -153,7 +153,7 @@ class Push(NamedTuple):
     """What a camera says of one car. The passage names no pictures yet; they are here, in the order of sending."""
 
     passage: Passage
-    snapshots: tuple[Snapshot, ...] = ()
+    snapshots: tuple[CapturedPicture, ...] = ()
 
 
 Take = Callable[[Push], Awaitable[None]]

@@ -102,7 +102,7 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class PushReply:
     """What the camera wants to hear."""
 
     body: bytes = b""
@@ -110,7 +110,7 @@ class Reply:
     status: int = 200
 
 
-OK = Reply()
+OK = PushReply()
 JSON_TYPE = "application/json"
 
 
@@ -119,7 +119,7 @@ class Report:
     """What one payload says."""
 
     kind: ReportKind
-    reply: Reply = OK
+    reply: PushReply = OK
     captures: tuple[Capture, ...] = ()
     pictures: tuple[Picture, ...] = ()
     """That belong to no capture (a picture that was asked for)."""

@@ -16,7 +16,7 @@ from drivers.anpr.capture import (
     CameraSettings,
     Capture,
     Picture,
-    Reply,
+    PushReply,
     Report,
     Seen,
     Turn,
@@ -24,11 +24,7 @@ from drivers.anpr.capture import (
     over,
     read_each,
 )
-from drivers.anpr.codes import by_word
-from drivers.anpr.jsontree import MEMBERS, decode, objects, parse_object, parse_objects, small
-from drivers.anpr.multipart import Part, is_multipart, parts
-from drivers.anpr.pieces import chosen, is_person, named, sort
-from drivers.anpr.texts import (
+from drivers.anpr.fields import (
     at,
     certainty,
     colour,
@@ -44,8 +40,12 @@ from drivers.anpr.texts import (
     text,
     whole,
 )
+from drivers.anpr.jsontree import MEMBERS, decode, objects, parse_object, parse_objects, small
+from drivers.anpr.multipart import FormPart, is_multipart, parts
+from drivers.anpr.part_sorting import chosen, is_person, named, sort
+from drivers.anpr.plate_codes import by_word
 
-ACCEPTED = Reply(b'{"Result": true, "Message": "success"}', JSON_TYPE)
+ACCEPTED = PushReply(b'{"Result": true, "Message": "success"}', JSON_TYPE)
 SNAP_MANAGER = (
     "/cgi-bin/snapManager.cgi?action=attachFileProc&channel={channel}&heartbeat=5"
     "&Flags[0]=Event&Events=[TrafficJunction]"
@@ -93,7 +93,7 @@ def parse(payload: bytes, content_type: str, path: str, settings: CameraSettings
     return _push(payload, where, settings)
 
 
-def part(piece: Part, settings: CameraSettings) -> Report:
+def part(piece: FormPart, settings: CameraSettings) -> Report:
     """What one part of eventManager or snapManager says; pictures follow as parts of their own. Raises Unreadable."""
     pieces = sort((piece,))
     if pieces.pictures or pieces.refused:

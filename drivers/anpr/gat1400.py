@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 
 from drivers.anpr import times
-from drivers.anpr.capture import EVENTS, CameraSettings, Capture, Picture, Reply, Report, Unreadable, read_each
-from drivers.anpr.codes import GAT, GAT_COLOURS
+from drivers.anpr.capture import EVENTS, CameraSettings, Capture, Picture, PushReply, Report, Unreadable, read_each
+from drivers.anpr.fields import certainty, first, image, is_no, items, key, mapping, picture, text, weakest, whole
 from drivers.anpr.jsontree import MEMBERS, objects, parse_object, parse_objects, small
-from drivers.anpr.pieces import chosen, named
-from drivers.anpr.texts import certainty, first, image, is_no, items, key, mapping, picture, text, weakest, whole
+from drivers.anpr.part_sorting import chosen, named
+from drivers.anpr.plate_codes import GAT, GAT_COLOURS
 
 TYPE = "application/VIID+JSON"
 _SCENES = frozenset({1, 8, 9, 14})
@@ -22,15 +22,15 @@ _PEOPLE_LISTS = ("faceobject", "personobject")
 _MOST = 64
 
 
-def accepted(path: str, which: str = "") -> Reply:
+def accepted(path: str, which: str = "") -> PushReply:
     """The status of a whole request (GA/T 1400.4)."""
-    return Reply(orjson.dumps({"ResponseStatusObject": _status(_url(path), which)}), TYPE)
+    return PushReply(orjson.dumps({"ResponseStatusObject": _status(_url(path), which)}), TYPE)
 
 
-def accepted_each(path: str, ids: Iterable[str]) -> Reply:
+def accepted_each(path: str, ids: Iterable[str]) -> PushReply:
     """A status for each object that was sent."""
     many = [_status(_url(path), one) for one in ids]
-    return Reply(orjson.dumps({"ResponseStatusListObject": {"ResponseStatusObject": many}}), TYPE)
+    return PushReply(orjson.dumps({"ResponseStatusListObject": {"ResponseStatusObject": many}}), TYPE)
 
 
 def _url(path: str) -> str:

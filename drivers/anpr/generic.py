@@ -20,7 +20,7 @@ from drivers.anpr.capture import (
     CameraSettings,
     Capture,
     Picture,
-    Reply,
+    PushReply,
     Report,
     Seen,
     Turn,
@@ -28,13 +28,13 @@ from drivers.anpr.capture import (
     over,
     read_each,
 )
+from drivers.anpr.fields import certainty, colour, first, image, is_image, is_yes, key, number, picture, text
 from drivers.anpr.jsontree import decode, objects
 from drivers.anpr.jsontree import parse as parse_json
 from drivers.anpr.multipart import is_multipart, parts
-from drivers.anpr.pieces import chosen, named, sort
-from drivers.anpr.texts import certainty, colour, first, image, is_image, is_yes, key, number, picture, text
+from drivers.anpr.part_sorting import chosen, named, sort
 
-ACCEPTED = Reply(b'{"ok":true}', JSON_TYPE)
+ACCEPTED = PushReply(b'{"ok":true}', JSON_TYPE)
 TURNS: Mapping[str, Turn] = {
     "forward": "forward", "reverse": "reverse", "approach": "forward", "leave": "reverse", "away": "reverse",
     "in": "forward", "out": "reverse", "enter": "forward", "exit": "reverse",

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from drivers.anpr import times
 from drivers.anpr.capture import EVENTS, OK, CameraSettings, Capture, Report, Seen, Turn, Unreadable, over, read_each
-from drivers.anpr.codes import GAT, by_word
+from drivers.anpr.fields import certainty, colour, is_image, is_yes, key, mapping, picture, text, weakest, whole
 from drivers.anpr.jsontree import objects, parse_objects
-from drivers.anpr.multipart import Part, is_multipart, parts
-from drivers.anpr.pieces import Pieces, chosen, named, sort
-from drivers.anpr.texts import certainty, colour, is_image, is_yes, key, mapping, picture, text, weakest, whole
+from drivers.anpr.multipart import FormPart, is_multipart, parts
+from drivers.anpr.part_sorting import Pieces, chosen, named, sort
+from drivers.anpr.plate_codes import GAT, by_word
 from drivers.anpr.xmltree import Node
 from drivers.anpr.xmltree import parse as parse_xml
 
@@ -39,7 +39,7 @@ def parse(payload: bytes, content_type: str, _path: str, settings: CameraSetting
     return _document(payload, settings)
 
 
-def part(piece: Part, settings: CameraSettings) -> Report:
+def part(piece: FormPart, settings: CameraSettings) -> Report:
     """What one part of the alertStream says. Its pictures follow as parts of their own. Raises Unreadable."""
     return _pieces(sort((piece,)), settings)
 

@@ -50,7 +50,7 @@ _SERVER = "site-gateway"
 _ZLIB, _GZIP, _RAW = 15, 31, -15
 
 
-class Refused(Exception):
+class PushRefused(Exception):
     """A request that is not taken: the status of the answer, and the word that it is counted by."""
 
     def __init__(self, status: int, why: str) -> None:
@@ -80,7 +80,7 @@ def parse_head(lines: list[bytes]) -> Head:
     """The head out of its lines, without their ends. Raises Refused."""
     found = _REQUEST.fullmatch(lines[0])
     if found is None or _CONTROL.search(lines[0]):
-        raise Refused(400, "request-line")
+        raise PushRefused(400, "request-line")
     method, target, minor = found[1].decode().upper(), found[2].decode("utf-8", "replace"), found[3]
     many = _headers(lines[1:])
     headers = {name: values[0] for name, values in many.items()}
@@ -111,7 +111,7 @@ def _query(query: str) -> Mapping[str, str]:
         for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=LINES):
             found.setdefault(name, value)
     except ValueError as error:
-        raise Refused(400, "request-line") from error
+        raise PushRefused(400, "request-line") from error
     return found
 
 
@@ -121,16 +121,16 @@ def _headers(lines: list[bytes]) -> dict[str, list[str]]:
     values: list[str] | None = None
     for line in lines:
         if _CONTROL.search(line):
-            raise Refused(400, "header")
+            raise PushRefused(400, "header")
         if line[:1] in (b" ", b"\t"):
             if values is None:
-                raise Refused(400, "header")
+                raise PushRefused(400, "header")
             values[-1] = f"{values[-1]} {line.strip().decode('utf-8', 'replace')}".strip()
             continue
         name, colon, value = line.partition(b":")
         name = name.rstrip(b" \t")
         if not colon or _NAME.fullmatch(name) is None:
-            raise Refused(400, "header")
+            raise PushRefused(400, "header")
         values = found.setdefault(name.decode().lower(), [])
         values.append(value.strip().decode("utf-8", "replace"))
     return found
@@ -141,16 +141,16 @@ def _framing(many: Mapping[str, list[str]]) -> tuple[int | None, bool]:
     codings, lengths = many.get("transfer-encoding"), many.get("content-length")
     if codings is not None:
         if lengths is not None or [one.lower() for one in codings] != ["chunked"]:
-            raise Refused(400, "framing")
+            raise PushRefused(400, "framing")
         return None, True
     if lengths is None:
         return None, False
     said = {one.strip() for value in lengths for one in value.split(",")}
     text = said.pop()
     if said or not text.isascii() or not text.isdigit():
-        raise Refused(400, "framing")
+        raise PushRefused(400, "framing")
     if len(text) > 12:
-        raise Refused(413, "size")
+        raise PushRefused(413, "size")
     return int(text), False
 
 
@@ -180,7 +180,7 @@ def inflated(body: bytes, coding: str, most: int) -> bytes:
     raise Unreadable("spoilt content coding")
 
 
-class Wire:
+class PushConnection:
     """One connection: requests in, answers out."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -222,21 +222,21 @@ class Wire:
                     size += len(line)
                     text = line.rstrip(b"\r\n")
                     if not line.endswith(b"\n") or size > HEAD or len(lines) > LINES:
-                        raise Refused(400, "head")
+                        raise PushRefused(400, "head")
                     if text:
                         lines.append(text)
                     elif lines:
                         return parse_head(lines)
                     elif (blanks := blanks + 1) > _BLANK_LINES:
-                        raise Refused(400, "head")
+                        raise PushRefused(400, "head")
         except TimeoutError as error:
             if self._fresh:
                 return None
-            raise Refused(408, "slow") from error
+            raise PushRefused(408, "slow") from error
         except ConnectionError as error:
             if self._fresh:
                 return None
-            raise Refused(400, "broken") from error
+            raise PushRefused(400, "broken") from error
 
     async def _line(self) -> bytes:
         """Up to the next LF, or the end. Raises Refused: too long."""
@@ -245,7 +245,7 @@ class Wire:
         except asyncio.IncompleteReadError as error:
             return error.partial
         except asyncio.LimitOverrunError as error:
-            raise Refused(400, "head") from error
+            raise PushRefused(400, "head") from error
 
     async def body(self, head: Head, most: int, is_whole: Callable[[bytes], Awaitable[bool]]) -> bytes:
         """The body as it came. Raises Refused: over `most` bytes, broken off, or no body of HTTP.
@@ -273,12 +273,12 @@ class Wire:
                 if may_be_short and await self._is_all(head, b"".join(pieces), is_whole):
                     return b"".join(pieces)
                 if piece is not None:
-                    raise Refused(400, "broken")
+                    raise PushRefused(400, "broken")
                 continue
             pieces.append(piece)
             left -= len(piece)
         if head.length is None:
-            raise Refused(413, "size")
+            raise PushRefused(413, "size")
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _begun(self) -> list[bytes]:
@@ -305,29 +305,29 @@ class Wire:
         for number in range(CHUNKS):
             found = _CHUNK.fullmatch((await self._line()).rstrip(b"\r\n"))
             if found is None:
-                raise Refused(400, "broken")
+                raise PushRefused(400, "broken")
             length = int(found[1], 16)
             if not length:
                 await self._trailers()
                 return b"".join(pieces)
             size += length
             if size > most:
-                raise Refused(413, "size")
+                raise PushRefused(413, "size")
             try:
                 pieces.append(await self._reader.readexactly(length))
             except asyncio.IncompleteReadError as error:
-                raise Refused(400, "broken") from error
+                raise PushRefused(400, "broken") from error
             if (await self._line()).rstrip(b"\r\n"):
-                raise Refused(400, "broken")
+                raise PushRefused(400, "broken")
             if number % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
-        raise Refused(413, "size")
+        raise PushRefused(413, "size")
 
     async def _trailers(self) -> None:
         for _ in range(LINES):
             if not (await self._line()).rstrip(b"\r\n"):
                 return
-        raise Refused(400, "broken")
+        raise PushRefused(400, "broken")
 
     async def go_on(self) -> None:
         """The camera asked whether it may send its body (`Expect: 100-continue`)."""

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from drivers.anpr.capture import CameraSettings, Capture, Report
-from drivers.anpr.multipart import Part
-from drivers.anpr.pieces import SCENES, chosen
+from drivers.anpr.multipart import FormPart
+from drivers.anpr.part_sorting import SCENES, chosen
 
 JOIN_WITHIN = 0.25
 """Seconds that a capture waits for the next of its pictures."""
-Read = Callable[[Part, CameraSettings], Report]
+Read = Callable[[FormPart, CameraSettings], Report]
 
 
 class Joiner:
@@ -25,7 +25,7 @@ class Joiner:
         """A capture is held back for its pictures."""
         return self._open is not None
 
-    def take(self, part: Part) -> tuple[Report, tuple[Capture, ...]]:
+    def take(self, part: FormPart) -> tuple[Report, tuple[Capture, ...]]:
         """What the part says, and the captures that are complete by it. Raises Unreadable."""
         report = self._read(part, self._settings)
         if report.captures:

@@ -18,15 +18,15 @@ from functools import partial
 from typing import TypeVar
 
 from drivers.anpr import vzenith
-from drivers.anpr.capture import Capture, Reply, Report, Unreadable
-from drivers.anpr.crowd import Crowd
-from drivers.anpr.doors import MOST_PASSAGES, Camera, Doors, checked, push_of
-from drivers.anpr.guesses import ALARM as GUESSED
-from drivers.anpr.guesses import AT_ONCE, Guesses
-from drivers.anpr.http import Head, Refused, Wire, inflated
+from drivers.anpr.body_budget import Room
+from drivers.anpr.camera_lookup import MOST_PASSAGES, Camera, Doors, checked, push_of
+from drivers.anpr.camera_stats import Last, Tally, Tell
+from drivers.anpr.capture import Capture, PushReply, Report, Unreadable
+from drivers.anpr.connection_limit import Crowd
+from drivers.anpr.http import Head, PushConnection, PushRefused, inflated
 from drivers.anpr.makers import accepted, parse
-from drivers.anpr.room import Room
-from drivers.anpr.tally import Last, Tally, Tell
+from drivers.anpr.token_guessing import ALARM as GUESSED
+from drivers.anpr.token_guessing import AT_ONCE, Guesses
 from gateway.clock import Clock
 from gateway.driver import Push, Take
 from gateway.errors import ConfigError
@@ -57,7 +57,7 @@ Verdict = Callable[[Push], Awaitable[bool]]
 """True: the answer to this push opens the camera's own relay. Asked once the push is accepted, within its 150 ms."""
 
 
-class Listener:
+class PushListener:
     """Listens at `host:port` (0: any free port, see `port`) until cancelled. Raises ConfigError: no such maker.
 
     `take` is given every passage; a `verdict`, if there is one, is asked for cameras with an `opening`. `alarm` may be
@@ -182,9 +182,9 @@ class Listener:
         if self._group is None:
             writer.transport.abort()
             return
-        self._group.create_task(self._serve(Wire(reader, writer)), name="camera connection")
+        self._group.create_task(self._serve(PushConnection(reader, writer)), name="camera connection")
 
-    async def _serve(self, wire: Wire) -> None:
+    async def _serve(self, wire: PushConnection) -> None:
         """Its requests, one after the other."""
         idle = _SILENT
         try:
@@ -205,11 +205,11 @@ class Listener:
             self._crowd.leave(wire)
             wire.close()
 
-    async def _one(self, wire: Wire, idle: float) -> bool:
+    async def _one(self, wire: PushConnection, idle: float) -> bool:
         """One request; False: there is none, or the connection ends with it. Raises OSError, TimeoutError."""
         try:
             head = await wire.head(idle)
-        except Refused as no:
+        except PushRefused as no:
             self._count(self._doors.only(wire.remote), no.why if self._doors.knows(wire.remote) else "stranger")
             return await wire.answer(no.status, b"", "", keeps=False)
         if head is None:
@@ -223,7 +223,7 @@ class Listener:
         camera, path = found
         try:
             reply = await self._push(wire, camera, path, head)
-        except Refused as no:
+        except PushRefused as no:
             self._count(camera, no.why)
             return await wire.answer(no.status, b"", "", keeps=False)
         return await wire.answer(reply.status, reply.body, reply.content_type, keeps=head.keeps)
@@ -237,15 +237,15 @@ class Listener:
 
     # ---- one request ------------------------------------------------------------------------------
 
-    async def _push(self, wire: Wire, camera: Camera, path: str, head: Head) -> Reply:
+    async def _push(self, wire: PushConnection, camera: Camera, path: str, head: Head) -> PushReply:
         """Read it, hand it over; the answer. Raises Refused."""
         if not self._may(camera, head.query.get("token", "")):
             await self._guess(wire, camera)
-            raise Refused(401, "token")
+            raise PushRefused(401, "token")
         if head.method not in ("POST", "PUT", "GET"):
-            raise Refused(405, "method")
+            raise PushRefused(405, "method")
         if (head.length or 0) > self._max_body:
-            raise Refused(413, "size")
+            raise PushRefused(413, "size")
         content_type = head.headers.get("content-type", "")
 
         async def is_whole(body: bytes) -> bool:
@@ -261,11 +261,11 @@ class Listener:
                     patience.reschedule(None)
                     return await self._said(camera, path, payload, head)
         except TimeoutError as error:
-            raise Refused(408, "slow") from error
+            raise PushRefused(408, "slow") from error
         except ConnectionError as error:
-            raise Refused(400, "broken") from error
+            raise PushRefused(400, "broken") from error
 
-    async def _guess(self, wire: Wire, camera: Camera) -> None:
+    async def _guess(self, wire: PushConnection, camera: Camera) -> None:
         """A wrong token. Raises ConnectionError: too many wait for their answer already."""
         guesses = self._guesses[camera.id]
         loop = asyncio.get_running_loop()
@@ -323,7 +323,7 @@ class Listener:
             return False
         return True
 
-    async def _said(self, camera: Camera, path: str, payload: bytes, head: Head) -> Reply:
+    async def _said(self, camera: Camera, path: str, payload: bytes, head: Head) -> PushReply:
         """What the camera hears. Raises Refused; our own trouble is not the camera's."""
         at = self._clock.now()
         until = asyncio.get_running_loop().time() + ANSWER_WITHIN
@@ -367,7 +367,7 @@ class Listener:
             if owner is not None and (owner is camera or self._may(owner, token)):
                 found.append((owner, one))
         if report.captures and not found:
-            raise Refused(403, "channel")
+            raise PushRefused(403, "channel")
         return found
 
     def _heard(self, camera: Camera, report: Report, cars: list[tuple[Camera, Capture]], wall: float) -> None:
@@ -382,7 +382,7 @@ class Listener:
 
     async def _handed_over(
         self, cars: list[tuple[Camera, Capture]], report: Report, at: Instant, until: float
-    ) -> Reply:
+    ) -> PushReply:
         opens = False
         for camera, capture in cars[:MOST_PASSAGES]:
             push = push_of(camera, capture, at)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from drivers.anpr import dahua, gat1400, generic, hikvision, platerecognizer, uniview, vzenith
-from drivers.anpr.capture import CameraSettings, Reply, Report, Unreadable
+from drivers.anpr.capture import CameraSettings, PushReply, Report, Unreadable
 from drivers.anpr.jsontree import in_utf8
 
 LARGEST = 64 << 20
@@ -46,7 +46,7 @@ def parse(driver: str, payload: bytes, content_type: str, path: str, settings: C
     return PARSERS[driver](in_utf8(payload), content_type[:1024], path[:1024], settings)
 
 
-def accepted(driver: str, path: str) -> Reply:
+def accepted(driver: str, path: str) -> PushReply:
     """The answer that keeps this maker's camera from sending again, for what could not be read too."""
     match driver:
         case "dahua":

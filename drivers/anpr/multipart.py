@@ -26,7 +26,7 @@ _BEFORE = b"\n\xd9}>"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FormPart:
     """One part, its body as it came."""
 
     body: bytes = field(repr=False)
@@ -56,7 +56,7 @@ def boundary_of(content_type: str) -> bytes | None:
     return (found[1] or found[2]).encode("utf-8", "replace") if found else None
 
 
-def parts(body: bytes, content_type: str) -> tuple[Part, ...]:
+def parts(body: bytes, content_type: str) -> tuple[FormPart, ...]:
     """The parts in their order; empty ones are left out. Raises Unreadable: no boundary, too many parts or places."""
     delimiter = _delimiter(body, boundary_of(content_type))
     found = []
@@ -69,10 +69,10 @@ def parts(body: bytes, content_type: str) -> tuple[Part, ...]:
     return tuple(found)
 
 
-def read(raw: bytes) -> Part:
+def read(raw: bytes) -> FormPart:
     """A part out of its bytes, headers and all."""
     headers, body = split_headers(raw)
-    return Part(body, **headers_of(headers))
+    return FormPart(body, **headers_of(headers))
 
 
 def split_headers(raw: bytes) -> tuple[bytes, bytes]:

@@ -6,10 +6,10 @@ from typing import Any
 
 from drivers.anpr import times
 from drivers.anpr.capture import EVENTS, OK, CameraSettings, Capture, Report, Turn, Unreadable, over, read_each
+from drivers.anpr.fields import at, certainty, first, items, key, mapping, number, text
 from drivers.anpr.jsontree import MEMBERS, parse_objects
 from drivers.anpr.multipart import is_multipart, parts
-from drivers.anpr.pieces import chosen, named, sort
-from drivers.anpr.texts import at, certainty, first, items, key, mapping, number, text
+from drivers.anpr.part_sorting import chosen, named, sort
 
 ACCEPTED = OK
 _TOWARDS = (225.0, 315.0)

@@ -8,7 +8,7 @@ import re
 
 from drivers.anpr.capture import Unreadable
 from drivers.anpr.jsontree import parse
-from drivers.anpr.multipart import HEADERS, Part, headers_of, leading, length_of
+from drivers.anpr.multipart import HEADERS, FormPart, headers_of, leading, length_of
 
 LARGEST = 4 << 20
 """Bytes of one part, headers included."""
@@ -42,13 +42,13 @@ class PartStream:
         self._given = False
         """The part that the buffer begins with has been handed over."""
 
-    def feed(self, data: bytes, steps: int = 1 << 30) -> list[Part]:
+    def feed(self, data: bytes, steps: int = 1 << 30) -> list[FormPart]:
         """The parts that are complete now. Raises Unreadable: no delimiter in sight, a part too large.
 
         `steps`: steps to take at most, two for a part; then `has_more` says whether to feed nothing and go on.
         """
         self._buffer += data
-        found: list[Part] = []
+        found: list[FormPart] = []
         self.has_more = True
         for _ in range(steps):
             if not self._step(found):
@@ -58,7 +58,7 @@ class PartStream:
             raise Unreadable("a part over the limit")
         return found
 
-    def _step(self, found: list[Part]) -> bool:
+    def _step(self, found: list[FormPart]) -> bool:
         """One step forward; False: more bytes are needed."""
         return self._take(found) if self._inside else self._enter()
 
@@ -90,7 +90,7 @@ class PartStream:
             raise Unreadable("no delimiter in the stream")
         return False
 
-    def _take(self, found: list[Part]) -> bool:
+    def _take(self, found: list[FormPart]) -> bool:
         """The part that the buffer begins with."""
         if self._buffer[:2] == b"--" and self._buffer.startswith(self._delimiter):
             self._inside = False
@@ -116,7 +116,7 @@ class PartStream:
         seen = bytes(self._buffer[end : end + 4 + len(self._delimiter)]).lstrip(b"\r\n")
         return self._delimiter.startswith(seen[: len(self._delimiter)])
 
-    def _take_to_delimiter(self, found: list[Part], headers: int, body: int) -> bool:
+    def _take_to_delimiter(self, found: list[FormPart], headers: int, body: int) -> bool:
         """A part without a length: up to the next delimiter, or what is whole by itself."""
         at = self._find()
         if at is not None:
@@ -153,8 +153,8 @@ class PartStream:
             return None
         return line.start()
 
-    def _give(self, found: list[Part], headers: bytes | bytearray, body: bytes | bytearray) -> None:
-        found.append(Part(bytes(body), **headers_of(bytes(headers))))
+    def _give(self, found: list[FormPart], headers: bytes | bytearray, body: bytes | bytearray) -> None:
+        found.append(FormPart(bytes(body), **headers_of(bytes(headers))))
 
 
 def _cut(buffer: bytearray) -> tuple[int, int]:

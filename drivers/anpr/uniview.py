@@ -17,30 +17,30 @@ from drivers.anpr.capture import (
     CameraSettings,
     Capture,
     Picture,
-    Reply,
+    PushReply,
     Report,
     Seen,
     Unreadable,
     over,
     read_each,
 )
-from drivers.anpr.codes import by_word
+from drivers.anpr.fields import at, certainty, colour, first, image, items, key, mapping, number, picture, text, whole
 from drivers.anpr.jsontree import MEMBERS, objects, parse_objects
 from drivers.anpr.multipart import is_multipart, parts
-from drivers.anpr.pieces import chosen, named, sort
-from drivers.anpr.texts import at, certainty, colour, first, image, items, key, mapping, number, picture, text, whole
+from drivers.anpr.part_sorting import chosen, named, sort
+from drivers.anpr.plate_codes import by_word
 
 _FACES = ("faceinfolist", "personinfolist")
 _PLATE = ("plateno", "platenumber", "licenseplate", "platetext")
 
 
-def accepted(path: str) -> Reply:
+def accepted(path: str) -> PushReply:
     """The answer that LAPI gives to everything that went well."""
     said = {
         "ResponseURL": text(path, 256), "ResponseCode": 0, "SubResponseCode": 0, "ResponseString": "Succeed",
         "StatusCode": 0, "StatusString": "Succeed", "Data": "null",
     }  # fmt: skip
-    return Reply(orjson.dumps({"Response": said}), JSON_TYPE)
+    return PushReply(orjson.dumps({"Response": said}), JSON_TYPE)
 
 
 def parse(payload: bytes, content_type: str, path: str, settings: CameraSettings) -> Report:
@@ -61,12 +61,12 @@ def parse(payload: bytes, content_type: str, path: str, settings: CameraSettings
     return replace(report, captures=captures, refused=refused, names=(*report.names, *named(pieces.refused))[:12])
 
 
-def _pushes(document: bytes, reply: Reply, settings: CameraSettings) -> Report:
+def _pushes(document: bytes, reply: PushReply, settings: CameraSettings) -> Report:
     """One notification, or an array of them. Raises Unreadable."""
     return read_each(parse_objects(document), lambda one: _push(one, reply, settings))
 
 
-def _push(root: Mapping[str, Any], reply: Reply, settings: CameraSettings) -> Report:
+def _push(root: Mapping[str, Any], reply: PushReply, settings: CameraSettings) -> Report:
     device = text(first(root, "deviceid", "devicecode", "serialnumber")) or None
     structure = mapping(root.get("structureinfo")) or root
     vehicles = list(_vehicles(structure, root))

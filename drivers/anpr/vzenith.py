@@ -1,6 +1,7 @@
 """VZenith (臻识): HTTP pushes, the register form, and what the camera wants to hear; the MQTT envelope too. Pure.
 
-The answer may open: only `reply` with an `Opening` says so, and never `info: ok`, which opens by the camera's own rule.
+The answer may open: only `reply` with a `RelayOpening` says so, and never `info: ok`, which opens by the camera's own
+rule.
 While the camera was off-line it kept records, and sends the next only after `ContinuePushOffline` names the last.
 """
 
@@ -17,17 +18,14 @@ from drivers.anpr.capture import (
     JSON_TYPE,
     CameraSettings,
     Capture,
-    Reply,
+    PushReply,
     Report,
     Seen,
     Turn,
     Unreadable,
     read_each,
 )
-from drivers.anpr.jsontree import MEMBERS, decode, parse_objects
-from drivers.anpr.multipart import is_multipart, parts
-from drivers.anpr.pieces import chosen, named, sort
-from drivers.anpr.texts import (
+from drivers.anpr.fields import (
     at,
     certainty,
     colour,
@@ -42,9 +40,12 @@ from drivers.anpr.texts import (
     text,
     whole,
 )
+from drivers.anpr.jsontree import MEMBERS, decode, parse_objects
+from drivers.anpr.multipart import is_multipart, parts
+from drivers.anpr.part_sorting import chosen, named, sort
 
-ALIVE = Reply(b'{"status":"ok"}', JSON_TYPE)
-ACCEPTED = Reply(b'{"Response_AlarmInfoPlate":{}}', JSON_TYPE)
+ALIVE = PushReply(b'{"status":"ok"}', JSON_TYPE)
+ACCEPTED = PushReply(b'{"Response_AlarmInfoPlate":{}}', JSON_TYPE)
 COLOURS: Mapping[int, str] = {1: "blue", 2: "yellow", 3: "white", 4: "black", 5: "green", 6: "yellow-green"}
 KINDS: Mapping[int, str] = {
     1: "ordinary", 2: "ordinary", 3: "ordinary", 4: "ordinary", 5: "police", 6: "wj", 8: "military", 9: "military",
@@ -62,7 +63,7 @@ _FORM = re.compile(r"(?:^|&)([a-z_]{1,32})=([^&]{0,128})")
 _QUARTER = 900
 
 
-class Opening(NamedTuple):
+class RelayOpening(NamedTuple):
     """The camera's own relay as a gate's `open`."""
 
     io: int
@@ -93,26 +94,26 @@ def _object(payload: bytes, settings: CameraSettings) -> Report:
     return read_each(parse_objects(payload), lambda one: _push(one, settings))
 
 
-def reply(plate_id: int | None, opening: Opening | None = None) -> Reply:
+def reply(plate_id: int | None, opening: RelayOpening | None = None) -> PushReply:
     """The answer to a plate: the record is kept (the next may come), and this relay opens, if any."""
     said: dict[str, Any] = {}
     if plate_id is not None:
         said["ContinuePushOffline"] = {"plateid": plate_id, "continue": 1}
     if opening is not None:
         said["ivs_ioctrl"] = relay(opening)
-    return Reply(orjson.dumps({"Response_AlarmInfoPlate": said}), JSON_TYPE)
+    return PushReply(orjson.dumps({"Response_AlarmInfoPlate": said}), JSON_TYPE)
 
 
-def relay(opening: Opening) -> Mapping[str, int]:
+def relay(opening: RelayOpening) -> Mapping[str, int]:
     """`ivs_ioctrl`: 2 is a pulse of so many ms, 1 stays on."""
     if opening.pulse is None:
         return {"io": opening.io, "value": 1, "delay": 0}
     return {"io": opening.io, "value": 2, "delay": max(1, min(600_000, round(opening.pulse * 1000)))}
 
 
-def release(io: int) -> Reply:
+def release(io: int) -> PushReply:
     """The answer that takes a relay back."""
-    return Reply(
+    return PushReply(
         orjson.dumps({"Response_AlarmInfoPlate": {"ivs_ioctrl": {"io": io, "value": 0, "delay": 0}}}), JSON_TYPE
     )
 

@@ -171,7 +171,7 @@ def status(site: Path, *, as_json: bool) -> int:
     if as_json:
         print_json(state)
         return 0
-    from gateway.technician.sheets import status_lines
+    from gateway.technician.tables import status_lines
 
     for line in status_lines(state):
         say(line)
@@ -193,7 +193,7 @@ def alarms(site: Path, *, as_json: bool) -> int:
     if as_json:
         print_json(standing)
         return 0
-    from gateway.technician.sheets import alarm_lines
+    from gateway.technician.tables import alarm_lines
 
     for line in alarm_lines(standing, load_good(site)[1].site.timezone):
         say(line)

@@ -22,7 +22,7 @@ from gateway.cli.group import (
 )
 
 if TYPE_CHECKING:
-    from gateway.technician.screen import Say, Tell
+    from gateway.technician.terminal import Say, Tell
 
 INTERRUPTED = 130
 _SITE = Path("/etc/site-gateway/site.yaml")
@@ -62,8 +62,8 @@ def plan(site: Path, latency: str | None, *, as_json: bool) -> int:
     if as_json:
         print_json(planning.as_json(plans))
     else:
-        from gateway.technician.screen import show
-        from gateway.technician.sheets import plan_sheets
+        from gateway.technician.tables import plan_sheets
+        from gateway.technician.terminal import show
 
         show(plan_sheets(plans))
         say_lines(planning.assumptions(answer_time, len(measured)))
@@ -141,7 +141,7 @@ def scan(
     Example: site-gateway scan --tcp 192.168.1.21:4196 --units 1-32 > found.yaml
     Example: site-gateway scan --listen 0.0.0.0:7000 --register 866123456789012 --units 1-16
     """
-    from gateway.technician.probe import DialsIn
+    from gateway.technician.scan_line import DialsIn
     from gateway.technician.search import Search, wanted
 
     try:
@@ -169,7 +169,7 @@ def _progress() -> Iterator["tuple[Tell, Say]"]:
     if not sys.stderr.isatty():
         yield lambda _done, _of, _doing: None, _say
         return
-    from gateway.technician.screen import progress
+    from gateway.technician.terminal import progress
 
     with progress() as both:
         yield both

@@ -12,9 +12,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from gateway.config.device import Device
 from gateway.config.lines import ModbusLine, PanelLine
+from gateway.config.model_keys import names_at
 from gateway.config.problems import MOST, Finding, Path, found, meant_key, near, translate, unknown_key, unknown_name
 from gateway.config.profiles import ProfileSheet, ProfileShelf, lay_over
-from gateway.config.shape import names_at
 from gateway.config.site import SiteFile
 from gateway.config.units import ID
 

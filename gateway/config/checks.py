@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from gateway.config.checked_parts import Facts
 from gateway.config.device import DETECTORS, ResetPower
 from gateway.config.device_checks import check_devices, check_lines
-from gateway.config.facts import Facts
 from gateway.config.gates import CameraRelay, GateEntry
 from gateway.config.linkage import LinkageEntry
 from gateway.config.points import At, LossEntry

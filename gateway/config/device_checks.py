@@ -4,8 +4,8 @@ import posixpath
 from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_address
 
+from gateway.config.checked_parts import Facts
 from gateway.config.device import DETECTORS, READ_ONLY, Device, ResetPoint, ResetPower
-from gateway.config.facts import Facts
 from gateway.config.lines import ModbusLine, PanelLine
 from gateway.config.points import At, Point
 from gateway.config.problems import Finding, Path

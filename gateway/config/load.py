@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gateway.config.assemble import Assembly, assemble
+from gateway.config.checked_parts import Facts
 from gateway.config.checks import check
-from gateway.config.disk import missing_files, read_file
-from gateway.config.facts import Facts
+from gateway.config.file_checks import missing_files, read_file
 from gateway.config.problems import MOST, Finding, Level, Problem
 from gateway.config.profiles import ProfileSheet, ProfileShelf, place, shipped
 from gateway.config.site import SiteFile

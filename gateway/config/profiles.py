@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway.config.device import Profile
-from gateway.config.disk import read_file
+from gateway.config.file_checks import read_file
+from gateway.config.model_keys import names_at
 from gateway.config.problems import Finding, Problem, dotted, near, translate, unknown_name
-from gateway.config.shape import names_at
 from gateway.config.source import Source, SourceError, read
 from gateway.config.units import ID
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from gateway.config.checked_parts import Facts
 from gateway.config.device import DETECTORS, Device
-from gateway.config.facts import Facts
 from gateway.config.problems import Finding, Path
 from gateway.config.rounds import (
     MOST_ITEMS,

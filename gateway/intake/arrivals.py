@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from gateway.clock import Clock
 from gateway.cloud.events import event_id
-from gateway.driver import Push, Snapshot
+from gateway.driver import CapturedPicture, Push
 from gateway.errors import ConfigError, GatewayError, NotDone
 from gateway.log import logger
 from gateway.model import Instant, Json, KeepPictures, Passage, Perform, PictureRef
@@ -54,7 +54,7 @@ class _Kept:
     passage: str | None
     at: Instant
     id: str
-    shot: Snapshot
+    shot: CapturedPicture
 
 
 class Entrance:
@@ -80,7 +80,7 @@ class Entrance:
         self._under_way: Counter[str] = Counter()
         """Passages that are handed in, by camera."""
         self._waiting: deque[tuple[Passage, asyncio.Event]] = deque()
-        self._held: dict[str, dict[str, Snapshot]] = {}
+        self._held: dict[str, dict[str, CapturedPicture]] = {}
         """By the first id of each passage, the oldest first."""
         self._owner: dict[str, str] = {}
         """The camera of what is held."""
@@ -239,7 +239,7 @@ class Entrance:
         for id_ in ids:
             self._taken_out(id_)
 
-    def _taken_out(self, id_: str) -> Snapshot | None:
+    def _taken_out(self, id_: str) -> CapturedPicture | None:
         first = self._first.pop(id_, None)
         if first is None:
             return None
@@ -259,7 +259,7 @@ class Entrance:
         async with self._looks:
             data = await self._photograph(camera)
             at = self._clock.now()
-            one = _Kept(camera, None, at, self._id(at), Snapshot("scene", data))
+            one = _Kept(camera, None, at, self._id(at), CapturedPicture("scene", data))
             try:
                 await self._stored(one)
             except GatewayError as error:

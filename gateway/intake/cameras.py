@@ -13,11 +13,11 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from drivers.anpr.camera_lookup import Camera
 from drivers.anpr.capture import CameraSettings
-from drivers.anpr.doors import Camera
-from drivers.anpr.listener import MAX_BODY, Listener
-from drivers.anpr.pull import Puller
-from drivers.anpr.vzenith import Opening
+from drivers.anpr.event_stream import Puller
+from drivers.anpr.listener import MAX_BODY, PushListener
+from drivers.anpr.vzenith import RelayOpening
 from drivers.pictures.account import CameraSession, Login
 from drivers.pictures.jpeg import shrink
 from drivers.pictures.snapshot import Snapshots
@@ -68,16 +68,16 @@ class Gatehouse:
             for one in uses
             if one.mode == "pull"
         }  # fmt: skip
-        self.listener: Listener | None = None
+        self.listener: PushListener | None = None
         pushing = [_camera(one) for one in uses if one.mode == "push"]
         if listen is not None and pushing:
-            self.listener = Listener(
+            self.listener = PushListener(
                 *listen, pushing, self.entrance.take, clock,
                 max_body=max_body, tell=self.entrance.tell, verdict=self.relays.verdict,
             )  # fmt: skip
             self._drivers["cameras"] = self.listener
         for driver in self._drivers.values():
-            if isinstance(driver, Listener | Puller):
+            if isinstance(driver, PushListener | Puller):
                 driver.alarm = lambda alarm, well, why: tell(OwnHealth(alarm, well, why, clock.now()))
 
     async def run(self) -> None:
@@ -101,7 +101,7 @@ class Gatehouse:
 
         async def erased(plate: str) -> Erased:
             for driver in self._drivers.values():
-                if isinstance(driver, Listener | Puller):
+                if isinstance(driver, PushListener | Puller):
                     driver.forget()
             return await erase(plate)
 
@@ -120,7 +120,7 @@ class Gatehouse:
         if camera not in self.cameras:
             raise ConfigError(f"there is no camera {camera}; {', '.join(sorted(self.cameras))}")
         for driver in self._drivers.values():
-            found = driver.unreadable(camera) if isinstance(driver, Listener | Puller) else None
+            found = driver.unreadable(camera) if isinstance(driver, PushListener | Puller) else None
             if found is not None:
                 return {
                     "time": rfc3339(found.wall), "why": found.why, "path": found.path, "size": found.size,
@@ -143,5 +143,5 @@ def _login(use: CameraUse) -> Login:
 
 def _camera(use: CameraUse) -> Camera:
     settings = CameraSettings(use.utc_offset, use.way, use.ways)
-    opening = None if use.relay is None else Opening(*use.relay)
+    opening = None if use.relay is None else RelayOpening(*use.relay)
     return Camera(use.id, use.driver, use.address, settings, use.token, opening, use.channel)

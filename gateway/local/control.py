@@ -53,7 +53,7 @@ def places(store: Path) -> list[Path]:
 
 
 @dataclass(eq=False, slots=True)
-class _Client:
+class _Asker:
     writer: asyncio.StreamWriter
     account: Account
     busy: bool = False
@@ -87,7 +87,7 @@ class Control:
         self._least = least or {}
         self._people = people or {}
         self._store = None if store is None else str(Path(store).resolve())
-        self._clients: list[_Client] = []
+        self._clients: list[_Asker] = []
         self._bugs: set[tuple[str, type[Exception]]] = set()
         """Told in the log once each."""
         self._turns: dict[int, float] = {}
@@ -132,7 +132,7 @@ class Control:
         except OSError:
             writer.transport.abort()
             return
-        client = _Client(writer, account)
+        client = _Asker(writer, account)
         try:
             if self._admit(client):
                 await self._converse(reader, client)
@@ -143,7 +143,7 @@ class Control:
                 self._clients.remove(client)
             writer.transport.abort()
 
-    def _admit(self, client: _Client) -> bool:
+    def _admit(self, client: _Asker) -> bool:
         """Make room for it by closing one that only waits; False: there is none."""
         mine = [one for one in self._clients if one.account.uid == client.account.uid]
         if len(mine) >= _CLIENTS_OF_ONE or len(self._clients) >= _CLIENTS:
@@ -158,7 +158,7 @@ class Control:
         self._clients.append(client)
         return True
 
-    async def _converse(self, reader: asyncio.StreamReader, client: _Client) -> None:
+    async def _converse(self, reader: asyncio.StreamReader, client: _Asker) -> None:
         while True:
             async with asyncio.timeout(_QUIET_S):
                 line = await reader.readline()

@@ -13,10 +13,10 @@ from gateway.commands import COMMANDS
 from gateway.config.device import Device as DeviceFile
 from gateway.config.device import ResetPoint
 from gateway.config.gates import GateEntry, Repeat
+from gateway.config.point_owners import OFTEN, uses
 from gateway.config.points import Alarm, At, Point, Write
 from gateway.config.site import ModbusLine, SiteFile
 from gateway.config.units import endpoint
-from gateway.config.uses import OFTEN, uses
 from gateway.kinds import ALARM_KINDS
 from gateway.model import Lane, Stream
 from gateway.secret import SecretPlace

@@ -25,7 +25,7 @@ from gateway.technician.broker import reach
 from gateway.technician.on_loss import outputs
 from gateway.technician.runs_as import UnixUser, name_of, refusal, service_user
 from gateway.technician.watch import heard, state
-from gateway.technician.wiring import LOADS, Sign, diagnose, oddities
+from gateway.technician.wiring_faults import LOADS, Sign, diagnose, oddities
 
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 6
 _ENOUGH, _LONGEST = 3.0, 15.0

@@ -9,7 +9,7 @@ import orjson
 
 from gateway.config.site import SiteFile
 from gateway.local.control import Daemon
-from gateway.technician.sheets import local
+from gateway.technician.tables import local
 
 _LOOK_S = 0.5
 _AWAY_S = 60.0

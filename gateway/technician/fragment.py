@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from gateway.technician.guess import Guess
-from gateway.technician.probe import Setting, Target
+from gateway.technician.profile_match import Guess
 from gateway.technician.scan import Found
+from gateway.technician.scan_line import Setting, Target
 
 _PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-"
 _CLOSE = 1.0

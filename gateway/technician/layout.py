@@ -8,12 +8,22 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gateway.printable import harmless
-from gateway.technician.sheet import PrintedTable, Row
 
 _GAP = 1
 _LEAST = 4
 """Columns that are left of a cell."""
 PLAIN, BOLD, RED, REVERSE = "", "1", "1;31", "7"
+
+
+Row = Sequence[str]
+
+
+class PrintedTable(NamedTuple):
+    """Its title, its heads (a leading `>` sets a column to the right), its rows."""
+
+    title: str
+    heads: Row
+    rows: Sequence[Row]
 
 
 class ScreenLine(NamedTuple):

@@ -13,8 +13,7 @@ from typing import Any
 
 from gateway.errors import NotAnswering
 from gateway.printable import harmless
-from gateway.technician.layout import BOLD, REVERSE, ScreenLine, change, cut, lines
-from gateway.technician.sheet import PrintedTable
+from gateway.technician.layout import BOLD, REVERSE, PrintedTable, ScreenLine, change, cut, lines
 
 _AWAY_S = 60.0
 """For so long the daemon may be away, as in a restart."""

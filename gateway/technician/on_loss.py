@@ -13,7 +13,7 @@ from gateway.settings import build
 from gateway.settings.loss_uses import losses
 from gateway.settings.types import OnLoss, safe_name, watchdog_name
 from gateway.technician.taken import must_be_free
-from gateway.technician.wiring import Sign
+from gateway.technician.wiring_faults import Sign
 
 _TRY = "stop the gateway and look at each output"
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from gateway.driver import Block, Poller, Traced
 from gateway.errors import DeviceRefused, DeviceSilent, LineDown
 from gateway.local.trace import NOBODY, TracedExchange, exchanges
-from gateway.technician.probe import TABLES, Setting, Target, first_words
+from gateway.technician.scan_line import TABLES, Setting, Target, first_words
 
 SETTINGS = (
     Setting(9600), Setting(4800), Setting(9600, "even"), Setting(19200), Setting(2400), Setting(115200),

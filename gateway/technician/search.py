@@ -9,9 +9,9 @@ from gateway.config.units import endpoint
 from gateway.errors import LineDown
 from gateway.technician import ports, taken
 from gateway.technician.fragment import fragment
-from gateway.technician.guess import Guesses, guess_all
-from gateway.technician.probe import NOBODY_DIALS_IN, DialsIn, Setting, Target
+from gateway.technician.profile_match import Guesses, guess_all
 from gateway.technician.scan import FIRST_BUS, FIRST_TCP, FRAMINGS, SETTINGS, Found, Progress, Scan, units_of
+from gateway.technician.scan_line import NOBODY_DIALS_IN, DialsIn, Setting, Target
 
 _Parity = Literal["none", "even", "odd"]
 

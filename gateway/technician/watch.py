@@ -24,8 +24,8 @@ Where = Daemon | Path
 
 def picture(where: Where) -> None:
     """Print one picture. Raises ConnectionError, GatewayError."""
-    from gateway.technician.screen import show
-    from gateway.technician.sheets import watch_sheets
+    from gateway.technician.tables import watch_sheets
+    from gateway.technician.terminal import show
 
     show(watch_sheets(state(where)))
 
@@ -33,7 +33,7 @@ def picture(where: Where) -> None:
 def live(where: Where) -> None:
     """Draw it every second until `q` is pressed. Raises ConnectionError when the daemon ends."""
     from gateway.technician.live import show_live
-    from gateway.technician.sheets import watch_sheets
+    from gateway.technician.tables import watch_sheets
 
     show_live(lambda: watch_sheets(state(where)), _EVERY)
 

@@ -12,8 +12,8 @@ from gateway.errors import ConfigError
 from gateway.local.control import Daemon
 from gateway.model import Lane, Reading, Value
 from gateway.settings import build
-from gateway.technician.interlock import must_fit, writable_point
 from gateway.technician.taken import must_be_free
+from gateway.technician.write_guard import must_fit, writable_point
 
 
 def write_once(file: SiteFile, what: str, text: str) -> tuple[Value, dict[str, Any]]:

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 from aiohttp import web
 
-from drivers.anpr.doors import push_of
+from drivers.anpr.camera_lookup import push_of
 from drivers.anpr.makers import parse
 from gateway.clock import Clock
 from simulators.cameras.jpeg import jpeg

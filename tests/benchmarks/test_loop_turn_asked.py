@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from drivers.anpr.pull import SOURCES, Puller
+from drivers.anpr.event_stream import SOURCES, Puller
 from drivers.pictures.account import CameraSession, Login
 from drivers.pictures.snapshot import LARGEST, Snapshots
 from gateway.clock import Clock
@@ -25,7 +25,7 @@ from tests.benchmarks.test_loop_turn import BUDGET_S, FLOOR_FOR_S, PIECE, Row, l
 from tests.cloud.running import eventually
 from tests.drivers.anpr.crafted import CRAFTED, fill
 from tests.drivers.anpr.pushing import Taker, camera
-from tests.drivers.anpr.test_pull import event
+from tests.drivers.anpr.test_event_stream import event
 from tests.drivers.digest_camera import PASSWORD, USER
 from tests.drivers.modbus.dtu import connected
 from tests.drivers.modbus.test_dialin import IMEI, free_port, listening, settings

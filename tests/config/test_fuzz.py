@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gateway.config.device import Device
 from gateway.config.load import load
+from gateway.config.model_keys import keys
 from gateway.config.points import Alarm, Point
-from gateway.config.shape import keys
 from gateway.config.site import (
     AccessEntry,
     CameraEntry,

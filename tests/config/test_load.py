@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from gateway.config.device import Device
-from gateway.config.disk import why
+from gateway.config.file_checks import why
 from gateway.config.load import load, shipped
 from gateway.config.points import Alarm, Point
 from gateway.config.problems import Finding

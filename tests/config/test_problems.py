@@ -1,9 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config.model_keys import keys, names_at
 from gateway.config.problems import Problem, dotted, found, near, plain, resolve
 from gateway.config.rounds import PersonItem
-from gateway.config.shape import keys, names_at
 from gateway.config.site import GateEntry, ModbusLine, RoundEntry, SiteFile
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import structlog
 
-from drivers.anpr.pull import Puller
+from drivers.anpr.event_stream import Puller
 from drivers.pictures.account import CameraSession, Login
 from gateway.clock import Clock
-from gateway.driver import Push, Snapshot
+from gateway.driver import CapturedPicture, Push
 from gateway.errors import ConfigError, DeviceSilent, GatewayError, NotDone
 from gateway.intake import arrivals as cameras
 from gateway.intake.arrivals import PASSAGES, PICTURES, Entrance
@@ -34,7 +34,7 @@ async def until(condition: Callable[[], object], timeout: float = 5.0) -> None:
 
 def push(plate: str = "鄂A12345", *shots: bytes, camera: str = "c1") -> Push:
     roles = ("plate", "scene", "scene")
-    shown = tuple(Snapshot(role, data) for role, data in zip(roles, shots, strict=False))  # type: ignore[arg-type]
+    shown = tuple(CapturedPicture(role, data) for role, data in zip(roles, shots, strict=False))  # type: ignore[arg-type]
     return Push(Passage(camera, plate, AT, ""), shown)
 
 

@@ -303,7 +303,7 @@ async def test_an_answer_moves_the_cameras_own_relay() -> None:
     async def open_it(request: web.BaseRequest) -> web.Response:
         kind = request.headers["Content-Type"]
         report = parse("vzenith", await request.read(), kind, request.path, CameraSettings(EAST))
-        reply = vzenith.reply(report.record, vzenith.Opening(1, 0.8))
+        reply = vzenith.reply(report.record, vzenith.RelayOpening(1, 0.8))
         return web.Response(body=reply.body, content_type=reply.content_type)
 
     server = web.Server(open_it, access_log=None)

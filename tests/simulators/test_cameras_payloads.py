@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from drivers.anpr import dahua, hikvision
 from drivers.anpr.capture import CameraSettings, Capture
 from drivers.anpr.makers import parse
-from drivers.anpr.multipart import Part
+from drivers.anpr.multipart import FormPart
 from simulators.cameras.dahua import Dahua
 from simulators.cameras.hikvision import Hikvision
 from simulators.cameras.jpeg import jpeg
@@ -179,7 +179,7 @@ def test_a_plate_query_gives_what_came_later() -> None:
     assert len(parse("hikvision", everything, "application/xml", "", SETTINGS).captures) == 4
 
 
-def _part(head: str, body: bytes) -> Part:
+def _part(head: str, body: bytes) -> FormPart:
     content_type = head.partition("Content-Type: ")[2].partition(";")[0]
     name = head.partition('name="')[2].partition('"')[0]
-    return Part(body, content_type, name)
+    return FormPart(body, content_type, name)

@@ -189,7 +189,7 @@ async def test_what_a_round_expects_is_what_the_device_shows(full: Path) -> None
         assert site.value("pressure-1.pressure") == pytest.approx(0.3)
 
 
-async def test_terminals_get_their_names_in_the_folder_asked_for_and_leave_nothing(tmp_path: Path) -> None:
+async def test_screens_get_their_names_in_the_folder_asked_for_and_leave_nothing(tmp_path: Path) -> None:
     async with VirtualSite(bus_site(), folder=tmp_path) as site:
         assert site.addresses == {"bus": str(tmp_path / "bus")}
         assert (tmp_path / "bus").is_symlink()

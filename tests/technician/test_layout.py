@@ -3,9 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as some
 
-from gateway.technician.layout import ScreenLine, change, cut, lines, width
+from gateway.technician.layout import PrintedTable, ScreenLine, change, cut, lines, width
 from gateway.technician.live import View
-from gateway.technician.sheet import PrintedTable
 from tests.technician.terminal import Screen
 
 WORDS = some.text("ab 3号楼走廊°·…\x1b\n", max_size=30)

@@ -7,8 +7,8 @@ import pytest
 
 from gateway.config.site import ModbusLine
 from gateway.errors import LineDown
-from gateway.technician.probe import Setting, Target
 from gateway.technician.scan import Progress, Scan, units_of
+from gateway.technician.scan_line import Setting, Target
 from gateway.technician.search import wanted
 from simulators.site import VirtualSite
 from tests.simulators.sites import bus_site, site_of, tcp_site

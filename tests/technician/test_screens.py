@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.technician.sheets import status_lines
+from gateway.technician.tables import status_lines
 from simulators.site import VirtualSite
 from tests.end_to_end.process import running
 from tests.technician.command import site_gateway

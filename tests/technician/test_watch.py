@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.local.control import NAME
-from gateway.technician.sheets import shares
+from gateway.technician.tables import shares
 from gateway.technician.watch import describe, heard, state
 from tests.technician.command import site_gateway
 from tests.technician.yard import virtual, watched

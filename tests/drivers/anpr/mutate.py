@@ -8,7 +8,7 @@ from typing import NamedTuple
 from drivers.anpr import dahua, hikvision
 from drivers.anpr.capture import CameraSettings, Report, Unreadable
 from drivers.anpr.makers import PARSERS, parse
-from drivers.anpr.multipart import Part, boundary_of
+from drivers.anpr.multipart import FormPart, boundary_of
 from drivers.anpr.stream import PartStream
 from tests.drivers.anpr.case import Case
 
@@ -87,7 +87,7 @@ def read(one: Spoilt) -> list[Report]:
     return found
 
 
-def _parts(one: Spoilt) -> Iterator[Part]:
+def _parts(one: Spoilt) -> Iterator[FormPart]:
     stream = PartStream(boundary_of(one.content_type))
     for at in range(0, len(one.payload), 1400):
         try:

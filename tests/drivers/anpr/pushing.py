@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from drivers.anpr.camera_lookup import Camera
 from drivers.anpr.capture import CameraSettings
-from drivers.anpr.doors import Camera
-from drivers.anpr.listener import Listener
+from drivers.anpr.listener import PushListener
 from gateway.clock import Clock
 from gateway.driver import Push
 
@@ -38,8 +38,8 @@ def camera(driver: str, id_: str = "c1", address: str = HERE, **more: Any) -> Ca
 
 
 @asynccontextmanager
-async def listening(cameras: Sequence[Camera], take: Taker, **more: Any) -> AsyncIterator[Listener]:
-    listener = Listener(HERE, 0, cameras, take, Clock(), **more)
+async def listening(cameras: Sequence[Camera], take: Taker, **more: Any) -> AsyncIterator[PushListener]:
+    listener = PushListener(HERE, 0, cameras, take, Clock(), **more)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(listener.run(), name="cameras")
         async with asyncio.timeout(5):

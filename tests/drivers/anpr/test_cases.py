@@ -63,9 +63,9 @@ def test_no_report_holds_what_a_heart_beat_gives_away() -> None:
 def test_the_replies_are_those_that_the_maker_documents() -> None:
     lines = [json.loads(line) for line in (CASES / "vzenith-http-replies.jsonl").read_text().splitlines()]
     assert json.loads(vzenith.reply(123).body) == lines[1]
-    assert json.loads(vzenith.reply(None, vzenith.Opening(0, 0.5)).body) == lines[2]
+    assert json.loads(vzenith.reply(None, vzenith.RelayOpening(0, 0.5)).body) == lines[2]
     assert json.loads(vzenith.ALIVE.body) == lines[-1]
-    held = json.loads(vzenith.reply(7, vzenith.Opening(1, None)).body)["Response_AlarmInfoPlate"]
+    held = json.loads(vzenith.reply(7, vzenith.RelayOpening(1, None)).body)["Response_AlarmInfoPlate"]
     assert held == {
         "ContinuePushOffline": {"plateid": 7, "continue": 1},
         "ivs_ioctrl": {"io": 1, "value": 1, "delay": 0},

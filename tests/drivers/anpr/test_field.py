@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from drivers.anpr.doors import Camera
+from drivers.anpr.camera_lookup import Camera
 from gateway.clock import Clock
 from gateway.model import Passage, Way
 from gateway.site.access import Access, Decision

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from drivers.anpr import hikvision, texts, times
+from drivers.anpr import fields, hikvision, times
 from drivers.anpr.capture import CameraSettings, Unreadable
 from drivers.anpr.makers import PARSERS, parse
 from drivers.anpr.multipart import PARTS, parts
@@ -91,7 +91,7 @@ def test_json_that_is_taken_as_it_can_be() -> None:
     ],
 )  # fmt: skip
 def test_a_confidence_is_taken_on_the_cameras_own_scale(said: object, found: float | None) -> None:
-    assert texts.certainty(said) == found
+    assert fields.certainty(said) == found
 
 
 EAST = 28800.0

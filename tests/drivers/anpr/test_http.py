@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.anpr import guesses
 from drivers.anpr import listener as subject
+from drivers.anpr import token_guessing
+from drivers.anpr.camera_stats import LAST
 from drivers.anpr.capture import CameraSettings, Unreadable
-from drivers.anpr.guesses import Guesses
-from drivers.anpr.http import HEAD, LINES, Head, Refused, inflated, parse_head
+from drivers.anpr.http import HEAD, LINES, Head, PushRefused, inflated, parse_head
 from drivers.anpr.makers import parse
-from drivers.anpr.tally import LAST
+from drivers.anpr.token_guessing import Guesses
 from tests.drivers.anpr.case import all_cases
 from tests.drivers.anpr.crafted import CRAFTED
 from tests.drivers.anpr.pushing import ELSEWHERE, Taker, camera, connected, listening, push, request, until
@@ -59,10 +59,10 @@ def test_two_readers_never_differ_about_where_a_body_ends(one: int, other: int) 
     if one == other:
         assert head(b"POST / HTTP/1.1", *lengths).length == one
     else:
-        with pytest.raises(Refused, match="framing"):
+        with pytest.raises(PushRefused, match="framing"):
             head(b"POST / HTTP/1.1", *lengths)
     for coding in (b"Transfer-Encoding: chunked", b"transfer-encoding:\tgzip, chunked", b"Transfer-Encoding: chunked "):
-        with pytest.raises(Refused, match="framing"):
+        with pytest.raises(PushRefused, match="framing"):
             head(b"POST / HTTP/1.1", lengths[0], coding)
 
 
@@ -71,7 +71,7 @@ def test_two_readers_never_differ_about_where_a_body_ends(one: int, other: int) 
 def test_any_lines_are_a_head_or_refused(lines: list[bytes]) -> None:
     try:
         found = parse_head(lines)
-    except Refused:
+    except PushRefused:
         return
     assert found.length is None or found.length >= 0
 
@@ -174,7 +174,7 @@ def test_a_push_is_the_same_however_it_is_cut(cuts: list[int]) -> None:
 
 async def test_who_guesses_tokens_waits_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty in a minute raise the alarm; the camera with the right token is answered at once meanwhile."""
-    monkeypatch.setattr(guesses, "FREE", 2)
+    monkeypatch.setattr(token_guessing, "FREE", 2)
     take = Taker()
     told: list[tuple[str, bool]] = []
     async with listening([camera("generic", token=lambda: "right")], take) as listener:

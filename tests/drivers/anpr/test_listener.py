@@ -6,9 +6,9 @@ import json
 import pytest
 
 from drivers.anpr import vzenith
-from drivers.anpr.doors import Camera
-from drivers.anpr.listener import ANSWER_WITHIN, Listener
-from drivers.anpr.vzenith import Opening
+from drivers.anpr.camera_lookup import Camera
+from drivers.anpr.listener import ANSWER_WITHIN, PushListener
+from drivers.anpr.vzenith import RelayOpening
 from gateway.clock import Clock
 from gateway.driver import Push
 from gateway.errors import ConfigError
@@ -203,10 +203,10 @@ async def test_only_a_verdict_opens_and_only_in_the_answer_to_a_live_push() -> N
         return opens[0]
 
     offline = MACAU.replace(b'"license"', b'"isoffline": 1, "license"')
-    with_relay = camera("vzenith", opening=Opening(0))
+    with_relay = camera("vzenith", opening=RelayOpening(0))
     async with listening([with_relay, camera("vzenith", "c2")], take, verdict=verdict) as listener:
         said = json.loads((await push(listener.port, "/cameras/c1", MACAU)).body)["Response_AlarmInfoPlate"]
-        assert said["ivs_ioctrl"] == vzenith.relay(Opening(0))
+        assert said["ivs_ioctrl"] == vzenith.relay(RelayOpening(0))
         opens[0] = False
         for path, body in (("/cameras/c1", MACAU), ("/cameras/c2", MACAU), ("/cameras/c1", offline)):
             said = json.loads((await push(listener.port, path, body)).body)["Response_AlarmInfoPlate"]
@@ -222,7 +222,7 @@ async def test_a_late_verdict_opens_nothing() -> None:
         return True
 
     take = Taker()
-    async with listening([camera("vzenith", opening=Opening(0))], take, verdict=verdict) as listener:
+    async with listening([camera("vzenith", opening=RelayOpening(0))], take, verdict=verdict) as listener:
         assert b"ivs_ioctrl" not in (await push(listener.port, "/cameras/c1", MACAU)).body
     assert len(take.pushes) == 1
 
@@ -252,7 +252,7 @@ async def test_a_port_that_is_taken_is_told() -> None:
 
     server = await asyncio.start_server(lambda *_: None, HERE, 0)
     port = server.sockets[0].getsockname()[1]
-    listener = Listener(HERE, port, [generic()], Taker(), Clock(), tell=tell)
+    listener = PushListener(HERE, port, [generic()], Taker(), Clock(), tell=tell)
     async with server, asyncio.timeout(5), asyncio.TaskGroup() as group:
         task = group.create_task(listener.run(), name="cameras")
         await reason.wait()
@@ -264,7 +264,7 @@ async def test_it_ends_at_once_also_with_cameras_connected() -> None:
     loop = asyncio.get_running_loop()
     take = Taker(wait=asyncio.Event().wait)
     async with asyncio.TaskGroup() as group:
-        listener = Listener(HERE, 0, [generic()], take, Clock())
+        listener = PushListener(HERE, 0, [generic()], take, Clock())
         task = group.create_task(listener.run(), name="cameras")
         await listener.listening.wait()
         async with connected(listener.port) as idle, connected(listener.port) as half, connected(listener.port) as busy:
@@ -282,9 +282,9 @@ async def test_it_ends_at_once_also_with_cameras_connected() -> None:
 @pytest.mark.parametrize("driver", ["onvif", "frigate"])
 def test_a_maker_that_pushes_nothing_is_refused(driver: str) -> None:
     with pytest.raises(ConfigError, match="pushes no plates"):
-        Listener(HERE, 0, [camera(driver)], Taker(), Clock())
+        PushListener(HERE, 0, [camera(driver)], Taker(), Clock())
 
 
 def test_only_vzenith_opens_by_its_answer() -> None:
     with pytest.raises(ConfigError, match="opens nothing"):
-        Listener(HERE, 0, [camera("hikvision", opening=Opening(0))], Taker(), Clock())
+        PushListener(HERE, 0, [camera("hikvision", opening=RelayOpening(0))], Taker(), Clock())

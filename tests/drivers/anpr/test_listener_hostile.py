@@ -12,10 +12,10 @@ import zlib
 import pytest
 
 from drivers.anpr import listener as subject
-from drivers.anpr.crowd import CONNECTIONS
-from drivers.anpr.listener import Listener
+from drivers.anpr.body_budget import PER_CAMERA, Room
+from drivers.anpr.connection_limit import CONNECTIONS
+from drivers.anpr.listener import PushListener
 from drivers.anpr.makers import PARSERS
-from drivers.anpr.room import PER_CAMERA, Room
 from tests.drivers.anpr.case import CASES, all_cases
 from tests.drivers.anpr.mutate import spoil
 from tests.drivers.anpr.pushing import ELSEWHERE, HERE, Taker, camera, connected, listening, push, request, until
@@ -25,7 +25,7 @@ JPEG = b"\xff\xd8\xff\xe0" + bytes(2000) + b"\xff\xd9"
 MOST = 256 << 10
 
 
-async def is_well(listener: Listener, take: Taker) -> bool:
+async def is_well(listener: PushListener, take: Taker) -> bool:
     """The next good push is understood."""
     before = len(take.pushes)
     said = await push(listener.port, "/cameras/c1", GOOD)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from drivers.anpr.camera_stats import Tally
 from drivers.anpr.capture import CameraSettings, Capture, Report, Unreadable
 from drivers.anpr.makers import parse
-from drivers.anpr.tally import Tally
 from gateway.model import Instant, Passage
 from gateway.site.access import Access
 from gateway.site.lists import ListEntry, Lists, make

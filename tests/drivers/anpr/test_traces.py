@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.anpr import crowd
+from drivers.anpr import connection_limit
+from drivers.anpr.camera_lookup import MOST_PASSAGES
 from drivers.anpr.capture import EVENTS, CameraSettings, Report
-from drivers.anpr.doors import MOST_PASSAGES
 from drivers.anpr.makers import PARSERS, parse
 from drivers.anpr.multipart import is_multipart
 from tests.drivers.anpr.case import Case, all_cases
@@ -237,7 +237,7 @@ def test_a_document_in_utf_16_says_the_same(case: Case, encoding: str) -> None:
 
 async def test_a_connection_that_finds_no_room_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that are open have a request under way."""
-    monkeypatch.setattr(crowd, "CONNECTIONS", 1)
+    monkeypatch.setattr(connection_limit, "CONNECTIONS", 1)
     body = BODIES["passages"][1]([1]).encode()
     take = Taker()
     async with listening([camera("generic")], take) as listener, connected(listener.port) as line:

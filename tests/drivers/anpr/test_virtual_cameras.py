@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from drivers.anpr.camera_lookup import Camera
 from drivers.anpr.capture import CameraSettings
-from drivers.anpr.doors import Camera
-from drivers.anpr.pull import Puller
-from drivers.anpr.vzenith import Opening
+from drivers.anpr.event_stream import Puller
+from drivers.anpr.vzenith import RelayOpening
 from drivers.pictures.account import REFUSALS, CameraSession, Login
 from drivers.pictures.snapshot import Snapshots
 from gateway.clock import Clock
@@ -81,7 +81,7 @@ async def test_the_answer_moves_the_cameras_relay() -> None:
 
     take = Taker()
     async with (
-        listening([mine("vzenith", opening=Opening(1, 0.5))], take, verdict=verdict) as listener,
+        listening([mine("vzenith", opening=RelayOpening(1, 0.5))], take, verdict=verdict) as listener,
         VirtualCamera(setup("vzenith"), f"http://127.0.0.1:{listener.port}") as car,
     ):
         await car.sees("鄂A99999")

@@ -13,13 +13,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Protocol
 
 from drivers.anpr import dahua, hikvision
+from drivers.anpr.camera_lookup import MOST_PASSAGES, Camera, push_of
+from drivers.anpr.camera_stats import Last, Tally, Tell
 from drivers.anpr.capture import CameraSettings, Capture, Report, Unreadable
-from drivers.anpr.doors import MOST_PASSAGES, Camera, push_of
 from drivers.anpr.joining import JOIN_WITHIN, Joiner, Read
-from drivers.anpr.multipart import Part, boundary_of
-from drivers.anpr.pieces import is_picture
+from drivers.anpr.multipart import FormPart, boundary_of
+from drivers.anpr.part_sorting import is_picture
 from drivers.anpr.stream import PartStream
-from drivers.anpr.tally import Last, Tally, Tell
 from gateway.clock import Clock
 from gateway.driver import Take
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
@@ -42,7 +42,7 @@ _LONGEST_PAUSE_S = 0.25
 _NOT_HERE = frozenset({400, 404, 405, 501})
 
 
-class Answer(Protocol):
+class StreamAnswer(Protocol):
     """What the camera says, piece by piece."""
 
     content_type: str
@@ -52,7 +52,7 @@ class Answer(Protocol):
         ...
 
 
-class Account(Protocol):
+class StreamAccount(Protocol):
     """The camera's HTTP account."""
 
     @property
@@ -60,13 +60,13 @@ class Account(Protocol):
         """The camera refused the login; it is not tried again."""
         ...
 
-    def ask(self, target: str, *, method: str = "GET", body: bytes = b"") -> AbstractAsyncContextManager[Answer]:
+    def ask(self, target: str, *, method: str = "GET", body: bytes = b"") -> AbstractAsyncContextManager[StreamAnswer]:
         """Raises DeviceSilent, DeviceRefused, ConfigError."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class StreamSource:
     """Where a maker tells its events. `silence`: seconds without a word after which the connection is dead."""
 
     targets: tuple[str, ...]
@@ -82,9 +82,9 @@ _TEXT = 256 << 10
 _AT_ONCE = 64 << 10
 """Texts up to so many bytes are understood in the loop; larger ones beside it."""
 
-SOURCES: Mapping[str, Source] = {
-    "hikvision": Source((hikvision.ALERT_STREAM,), hikvision.part, 45.0, keeps=True),
-    "dahua": Source((dahua.SNAP_MANAGER, dahua.EVENT_MANAGER), dahua.part, 20.0, keeps=False),
+SOURCES: Mapping[str, StreamSource] = {
+    "hikvision": StreamSource((hikvision.ALERT_STREAM,), hikvision.part, 45.0, keeps=True),
+    "dahua": StreamSource((dahua.SNAP_MANAGER, dahua.EVENT_MANAGER), dahua.part, 20.0, keeps=False),
 }
 """By the `driver` of the site file."""
 
@@ -95,7 +95,7 @@ class Puller:
     def __init__(
         self,
         camera: Camera,
-        account: Account,
+        account: StreamAccount,
         take: Take,
         clock: Clock,
         *,
@@ -184,7 +184,7 @@ class Puller:
                 raise
             await self._hand_over(joiner.flush())
 
-    async def _parts(self, answer: Answer, stream: PartStream, joiner: Joiner) -> None:
+    async def _parts(self, answer: StreamAnswer, stream: PartStream, joiner: Joiner) -> None:
         while True:
             try:
                 async with asyncio.timeout(JOIN_WITHIN if joiner.is_waiting else self._source.silence):
@@ -217,7 +217,7 @@ class Puller:
                 return
             data = b""
 
-    async def _understood(self, joiner: Joiner, part: Part) -> tuple[Capture, ...]:
+    async def _understood(self, joiner: Joiner, part: FormPart) -> tuple[Capture, ...]:
         """The captures that are complete by this part."""
         try:
             if len(part.body) > _AT_ONCE and not is_picture(part):
@@ -239,7 +239,7 @@ class Puller:
         self._tally.counts["cut"] += max(0, len(done) - MOST_PASSAGES)
         return done[:MOST_PASSAGES]
 
-    def _read_mine(self, part: Part, settings: CameraSettings) -> Report:
+    def _read_mine(self, part: FormPart, settings: CameraSettings) -> Report:
         """What a part says of this camera: of a recorder's channels, without one in the file, the first."""
         if len(part.body) > _TEXT and not is_picture(part):
             raise Unreadable("a text over the limit")

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from drivers.anpr.capture import NAMED, Picture, Role
+from drivers.anpr.fields import image_type, is_image
 from drivers.anpr.jsontree import in_utf8
-from drivers.anpr.multipart import Part
-from drivers.anpr.texts import image_type, is_image
+from drivers.anpr.multipart import FormPart
 
 FACES = ("face", "pilot", "driver", "person", "human", "body")
 """In the names of pictures of people: never taken (PIPL, art. 28: faces are sensitive personal data)."""
@@ -28,7 +28,7 @@ class Pieces:
     """Labels of what was not taken."""
 
 
-def sort(parts: Iterable[Part]) -> Pieces:
+def sort(parts: Iterable[FormPart]) -> Pieces:
     """By what the bytes are; names only tell plate, scene and face apart."""
     documents: list[bytes] = []
     fields: dict[str, bytes] = {}
@@ -49,7 +49,7 @@ def sort(parts: Iterable[Part]) -> Pieces:
     return Pieces(tuple(documents), fields, tuple(pictures), tuple(refused))
 
 
-def is_picture(part: Part) -> bool:
+def is_picture(part: FormPart) -> bool:
     """By its bytes, or by its type where the bytes are spoilt."""
     if is_image(part.body):
         return True

@@ -8,8 +8,8 @@ from typing import Literal
 
 from drivers.anpr.capture import CameraSettings, Capture, passage
 from drivers.anpr.makers import FIXED_PATHS, PARSERS
-from drivers.anpr.vzenith import Opening
-from gateway.driver import Push, Snapshot
+from drivers.anpr.vzenith import RelayOpening
+from gateway.driver import CapturedPicture, Push
 from gateway.errors import ConfigError
 from gateway.model import Instant
 
@@ -30,7 +30,7 @@ class Camera:
     settings: CameraSettings = field(default_factory=CameraSettings)
     token: Callable[[], str] | None = None
     """Reads what the push URL must carry (raises ConfigError); None: the address alone is asked for."""
-    opening: Opening | None = None
+    opening: RelayOpening | None = None
     """Its own relay is a gate's `open`: the answer to a push may open it (VZenith only)."""
     channel: int | None = None
     """Of the recorder at its address; None: the address has one camera."""
@@ -74,7 +74,7 @@ def literal(text: str) -> str | None:
 
 def push_of(camera: Camera, capture: Capture, at: Instant) -> Push:
     """A capture as the gateway takes it."""
-    shown = tuple(Snapshot(one.role, one.data, one.content_type) for one in capture.pictures)
+    shown = tuple(CapturedPicture(one.role, one.data, one.content_type) for one in capture.pictures)
     return Push(passage(capture, camera.id, camera.settings, at), shown)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.local.trace import Piece, TracedExchange, crc16, exchanges
-from gateway.technician.wiring import Sign, count, diagnose
+from gateway.technician.wiring_faults import Sign, count, diagnose
 
 NAMES = {1: "one", 2: "two", 3: "three"}
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.anpr.doors import Doors, host_of, literal
+from drivers.anpr.camera_lookup import Doors, host_of, literal
 from gateway.errors import ConfigError
 from tests.drivers.anpr.pushing import camera
 

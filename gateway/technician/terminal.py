@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.printable import harmless
-from gateway.technician.sheet import PrintedTable
+from gateway.technician.layout import PrintedTable
 
 Tell = Callable[[int, int, str], None]
 """(done, of, what is being done)."""

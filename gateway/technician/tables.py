@@ -6,8 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from gateway.settings.plan import LinePlan, seconds
-from gateway.technician.layout import width
-from gateway.technician.sheet import PrintedTable
+from gateway.technician.layout import PrintedTable, width
 
 _SEVERITIES = {name: rank for rank, name in enumerate(("critical", "high", "medium", "low"))}
 

@@ -1,6 +1,6 @@
 """Keeps the number of connections down: who never knocked as a camera goes first, then who is idle longest."""
 
-from drivers.anpr.http import Wire
+from drivers.anpr.http import PushConnection
 
 CONNECTIONS = 256
 
@@ -9,20 +9,20 @@ class Crowd:
     """The connections that are open, by what they are about."""
 
     def __init__(self) -> None:
-        self._unknown: dict[Wire, None] = {}
+        self._unknown: dict[PushConnection, None] = {}
         """Connected, and silent so far."""
-        self._leaving: dict[Wire, None] = {}
+        self._leaving: dict[PushConnection, None] = {}
         """Refused."""
-        self._idle: dict[Wire, None] = {}
+        self._idle: dict[PushConnection, None] = {}
         """Cameras between two pushes, the longest idle first."""
-        self._busy: dict[Wire, None] = {}
+        self._busy: dict[PushConnection, None] = {}
 
     @property
     def count(self) -> int:
         """Connections that are open."""
         return len(self._unknown) + len(self._leaving) + len(self._idle) + len(self._busy)
 
-    def enter(self, wire: Wire) -> bool:
+    def enter(self, wire: PushConnection) -> bool:
         """One more; False: there is no room, because all are busy."""
         self._unknown[wire] = None
         if self.count <= CONNECTIONS:
@@ -36,23 +36,23 @@ class Crowd:
         del self._unknown[wire]
         return False
 
-    def busy(self, wire: Wire) -> None:
+    def busy(self, wire: PushConnection) -> None:
         """A request of it is under way."""
         self._put(wire, self._busy)
 
-    def idle(self, wire: Wire) -> None:
+    def idle(self, wire: PushConnection) -> None:
         """It was answered as a camera."""
         self._put(wire, self._idle)
 
-    def leaving(self, wire: Wire) -> None:
+    def leaving(self, wire: PushConnection) -> None:
         """It is refused."""
         self._put(wire, self._leaving)
 
-    def leave(self, wire: Wire) -> None:
+    def leave(self, wire: PushConnection) -> None:
         """It is gone."""
         for group in (self._unknown, self._leaving, self._idle, self._busy):
             group.pop(wire, None)
 
-    def _put(self, wire: Wire, group: dict[Wire, None]) -> None:
+    def _put(self, wire: PushConnection, group: dict[PushConnection, None]) -> None:
         self.leave(wire)
         group[wire] = None

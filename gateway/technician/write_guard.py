@@ -2,9 +2,9 @@
 
 from math import isfinite
 
+from gateway.config.point_owners import uses
 from gateway.config.points import Point
 from gateway.config.site import SiteFile
-from gateway.config.uses import uses
 from gateway.errors import ConfigError
 from gateway.model import Value
 

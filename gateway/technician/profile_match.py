@@ -10,7 +10,7 @@ from gateway.config.profiles import ProfileShelf
 from gateway.driver import Block, Decoded, Poller
 from gateway.errors import DeviceError
 from gateway.model import Quality
-from gateway.technician.probe import Setting, Target, profiles_at
+from gateway.technician.scan_line import Setting, Target, profiles_at
 
 _GENERIC = "generic-"
 _SMALLEST, _LARGEST = 1e-4, 1e7

@@ -19,6 +19,7 @@ from typing import Any
 from gateway.config.load import load
 from gateway.config.profiles import shipped
 from gateway.errors import GatewayError
+from gateway.local.control import NAME, ask
 from simulators import scenario as scenarios
 from simulators.broker import LocalBroker
 from simulators.cloud import Cloud
@@ -28,6 +29,10 @@ from simulators.site import VirtualSite
 from simulators.telling import Teller
 
 _PATIENCE = 10.0
+_ROUND = "nightly"
+"""Of the example, which the demo runs first of all."""
+_WEAK = "hydrant-1.pressure", 0.12
+_LOOK_S = 0.3
 
 
 def demo(seconds: float | None, scenario: str = "demo") -> None:
@@ -63,8 +68,7 @@ async def _demo(folder: Path, seconds: float | None, name: str) -> None:
             async with _gateway(site, folder / "gateway.log"):
                 say(f"{scenario.title or scenario.name}: {scenario.steps[-1].at:g} s. Ctrl-C ends the demo.")
                 say(f"Meanwhile, in another terminal / 另开终端: {_program()} watch {site}\n")
-                playing = scenarios.play(virtual, scenario, lambda up: _uplink(way, up=up))
-                tasks.append(group.create_task(playing, name="scenario"))
+                tasks.append(group.create_task(_play(virtual, scenario, way, folder / "store"), name="scenario"))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
                         await stop.wait()
@@ -72,6 +76,33 @@ async def _demo(folder: Path, seconds: float | None, name: str) -> None:
                 task.cancel()
         say(f"\n{len(cloud.events)} events arrived, {cloud.repeats} repeats, gaps: {cloud.gaps() or 'none'}.")
         _say_what_next(example)
+
+
+async def _play(virtual: VirtualSite, scenario: scenarios.Scenario, way: Proxy, store: Path) -> None:
+    """First of all a round, which finds a weak hydrant; while a fire stood none would begin."""
+    virtual.set(*_WEAK)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE):
+            await _round(store)
+    await scenarios.play(virtual, scenario, lambda up: _uplink(way, up=up))
+
+
+async def _round(store: Path) -> None:
+    """Ask for the nightly round as soon as the gateway listens and its lines answer; returns when it has ended."""
+    request: dict[str, Any] = {
+        "ask": "do", "cmd": "inspection.run", "args": {"round": _ROUND}, "by": "demo", "role": "technician"
+    }  # fmt: skip
+    begun = False
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        with contextlib.suppress(ConnectionError):
+            status: Any = await asyncio.to_thread(ask, store / NAME, {"ask": "status"})
+            if not begun and all(line["up"] for line in status["lines"].values()):
+                await asyncio.to_thread(ask, store / NAME, request)
+                begun = True
+            rounds: Any = await asyncio.to_thread(ask, store / NAME, {"ask": "rounds"})
+            if begun and _ROUND not in rounds["running"]:
+                return
 
 
 def _examples() -> Path:

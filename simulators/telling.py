@@ -1,5 +1,6 @@
 """What the broker delivers as a line for people, in the local time of the site, in Chinese and English. Pure."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -29,6 +30,7 @@ _DECISIONS: Final = {
     "held-open": ("常开放行", "through the open gate"), "no-gate": ("记录", "noted"),
     "rate-limited": ("限流", "too often"),
 }  # fmt: skip
+_OUTCOMES: Final = {"normal": "正常 normal", "abnormal": "异常 abnormal", "not-checkable": "未能检查 not checkable"}
 _OWN: Final = {
     "gateway.started": ("网关启动", "the gateway has started"), "gateway.stopping": ("网关停止", "the gateway stops"),
     "command.done": ("命令完成", "done"), "command.refused": ("命令被拒", "refused"),
@@ -71,6 +73,8 @@ class Teller:
             plate = data["plate"] or "无牌 no plate"
             words = (plate, way, data["gate"], f"({data['reason']})")
             return _BLUE, f"车辆{chinese}", f"car {english}", " ".join(str(word) for word in words if word)
+        if kind in ("inspection.finished", "finding.opened", "finding.cured"):
+            return _round(kind, data, subject)
         if kind in _OWN:
             chinese, english = _OWN[kind]
             return _PLAIN, chinese, english, str(data.get("cmd") or data.get("version") or data.get("reason") or "")
@@ -94,6 +98,16 @@ def _alarm(name: str, data: Mapping[str, Any], subject: str) -> tuple[str, str, 
     style = _BOLD_RED if burning else _RED if name == "raised" else _PLAIN
     title = "FIRE" if burning else f"{kind} {english}"
     return style, f"{_KINDS.get(kind, kind)}{'' if burning else chinese}", title, f"{subject} {where}".rstrip()
+
+
+def _round(kind: str, data: Mapping[str, Any], subject: str) -> tuple[str, str, str, str]:
+    if kind == "finding.opened":
+        return _RED, "巡检发现问题", "finding", f"{subject} ({data.get('reason')})"
+    if kind == "finding.cured":
+        return _GREEN, "问题已恢复", "cured", subject
+    counts = Counter(str(item["outcome"]) for item in data.get("items") or ())
+    told = ", ".join(f"{words} {counts[outcome]}" for outcome, words in _OUTCOMES.items())
+    return _BLUE, "巡检结束", "round", f"{data.get('round')}: {told}"
 
 
 def _value(reading: Mapping[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """rounds, places: what rounds found, out of the store, with the daemon running or not."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,11 +116,12 @@ def places(site: Path, html: Path) -> int:
     from gateway.errors import ConfigError
     from gateway.safe_write import as_owner, replace_file
     from gateway.settings.round_uses import place_tags, round_settings
-    from gateway.technician.rounds import places_sheet
+    from gateway.technician.page_link import as_svg
+    from gateway.technician.rounds import Card, places_sheet
 
     _, file = load_good(site)
     made, tags = round_settings(file), place_tags(file)
-    cards: list[tuple[str, str, str | None, str | None, Sequence[str]]] = []
+    cards: list[Card] = []
     try:
         for name, place in file.places.items():
             proof = tags.get(name)
@@ -132,9 +132,9 @@ def places(site: Path, html: Path) -> int:
                 for item in one.items
                 if item.place == name
             ]
-            cards.append((name, place.name, None if proof is None else proof.how, code, asked))
+            cards.append(Card(name, place.name, None if proof is None else proof.how, code, asked))
         with as_owner(html):
-            replace_file(html, places_sheet(cards, file.site.name or file.site.id).encode())
+            replace_file(html, places_sheet(cards, file.site.name or file.site.id, as_svg).encode())
     except (ConfigError, OSError) as error:
         say(str(error), err=True)
         return CANNOT

@@ -1,4 +1,4 @@
-"""Where the local page is, for people: as a link, as a code for a phone's camera, as a sticker for a cabinet."""
+"""Codes for a phone's camera; where the local page is, as a link, as a code, as a sticker for a cabinet."""
 
 import io
 import ipaddress
@@ -35,6 +35,11 @@ def for_terminal(link: str) -> str:
     out = io.StringIO()
     segno.make(link, error="l", micro=False).terminal(out, border=_QUIET, compact=True)
     return out.getvalue()
+
+
+def as_svg(text: str) -> str:
+    """Any text as a code, for a page."""
+    return str(segno.make(text, error="m", micro=False).svg_inline(border=_QUIET, omitsize=True))
 
 
 def sticker(link: str, name: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.site.rounds import digest
 
@@ -329,16 +329,31 @@ _SIGN = (
 )
 
 
+class Card(NamedTuple):
+    """What hangs at a place."""
+
+    id: str
+    name: str
+    tag: str | None
+    """How being there is shown: `printed`, `ntag424`."""
+    code: str | None
+    """The printed code."""
+    asked: Sequence[str]
+
+
 # ---- places -----------------------------------------------------------------------------------------
 
 
-def places_sheet(places: Sequence[tuple[str, str, str | None, str | None, Sequence[str]]], site: str) -> str:
-    """A card for each place to hang there: id, name, how being there is shown, its printed code, what is asked."""
+def places_sheet(places: Sequence[Card], site: str, draw: Callable[[str], str]) -> str:
+    """A card for each place to hang there. `draw`: a text as an SVG that phones read."""
     cards = "".join(
-        f"<section><h1>{_e(name)}</h1><p>{_e(site)} · {_e(id_)}</p><p>到场凭证 presence: {_PLACE_TAGS.get(tag, '')}</p>"
-        + (f"<p class=code>{_e(code)}</p>" if code else "")
+        f"<section><h1>{_e(name)}</h1><p>{_e(site)} · {_e(id_)}</p><p>到场凭证 presence: {_PLACE_TAGS[tag]}</p>"
+        + (f"<div class=code>{draw(code)}<p>{_e(code)}</p></div>" if code else "")
         + f"<ol>{''.join(f'<li>{_e(text)}</li>' for text in asked)}</ol></section>"
         for id_, name, tag, code, asked in places
     )
-    style = "section{break-after:page;border:2px solid #111;padding:10mm}.code{font:28px monospace}"
+    style = (
+        "section{break-after:page;border:2px solid #111;padding:10mm}.code{font:20px monospace}"
+        ".code svg{width:50mm;height:50mm}"
+    )
     return page(f"巡检地点 {site}", cards, style)

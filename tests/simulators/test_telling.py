@@ -84,7 +84,9 @@ async def test_the_demo_itself() -> None:
     lines = [line for line in it.screen.lines if re.match(r"\d\d:\d\d:\d\d  ", line)]
     assert all(LINE.match(line) for line in lines), lines
     text = it.screen.text
-    assert "hydrant-1: pressure 0.35 MPa" in text
+    assert re.search(r"hydrant-1: pressure 0\.(12|35) MPa", text)
+    assert re.search(r"巡检发现问题 finding: nightly/point:hydrant-1.pressure \(below\)", text)
+    assert re.search(r"巡检结束 round: nightly: 正常 normal \d, 异常 abnormal \d", text)
     assert "temperature-1 24 °C" in text
     fire, held, car = (
         next(at for at, line in enumerate(lines) if words in line)

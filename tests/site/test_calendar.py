@@ -166,6 +166,25 @@ def test_a_wrong_year_is_no_year_without_rounds() -> None:
     assert len(box.ran) - ran == 7
 
 
+@pytest.mark.parametrize("begin", ["2026-03-26T12:00", "2026-10-22T12:00"])
+def test_a_week_over_summer_time_steps_and_an_unsynced_clock(begin: str) -> None:
+    """Every planned minute of the week is run or told as missed, none twice."""
+    box = Box("30 */2 * * *", wall(begin, BERLIN), BERLIN)
+    box.pass_(DAY)
+    box.set_clock(7200.0)  # over two of them at most
+    box.pass_(DAY)
+    box.set_clock(-7200.0)
+    box.pass_(DAY)
+    box.synced = False
+    box.restart(off=5 * 3600.0)
+    box.pass_(DAY)
+    box.set_clock(1800.0)
+    box.pass_(3 * DAY)
+    wanted = [*Calendar("30 */2 * * *", BERLIN).between(wall(begin, BERLIN), box.wall)]
+    assert sorted([*box.ran, *box.missed]) == wanted
+    assert len(box.ran) >= len(wanted) - 5
+
+
 def test_1970_runs_nothing_twice() -> None:
     box = Box("0 2 * * *", START)
     box.pass_(2 * DAY)

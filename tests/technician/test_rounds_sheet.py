@@ -9,7 +9,18 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.site.rounds import digest
-from gateway.technician.rounds import NOTICE, Heading, Week, broken_links, places_sheet, sheet, sort_events, week_of
+from gateway.technician.page_link import as_svg
+from gateway.technician.rounds import (
+    NOTICE,
+    Card,
+    Heading,
+    Week,
+    broken_links,
+    places_sheet,
+    sheet,
+    sort_events,
+    week_of,
+)
 
 ZONE = ZoneInfo("Asia/Shanghai")
 FIRST, LAST = week_of("2026-W48", ZONE, datetime(2026, 1, 1, tzinfo=UTC))
@@ -114,8 +125,9 @@ def test_no_name_is_markup_and_nothing_is_loaded() -> None:
     assert "script" not in page.tags
     assert EVIL in "".join(page.text)
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
-    cards = Page(places_sheet([("pump", EVIL, "printed", EVIL, [EVIL])], EVIL))
+    cards = Page(places_sheet([Card("pump", EVIL, "printed", EVIL, [EVIL])], EVIL, as_svg))
     assert "script" not in cards.tags
+    assert "svg" in cards.tags
 
 
 def test_a_chain_that_was_broken_is_shown() -> None:

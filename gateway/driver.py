@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
-from gateway.model import Lane, Passage, Quality, Reason, Value
+from gateway.model import Input, Lane, Passage, Quality, Reason, Value
 
 
 class Decoded(NamedTuple):
@@ -154,6 +154,22 @@ class Push(NamedTuple):
 
     passage: Passage
     snapshots: tuple[CapturedPicture, ...] = ()
+
+
+class SiteInbox(Protocol):
+    """The way into the site."""
+
+    async def put(self, item: Input) -> None:
+        """Hand in; waits while there is no room for what may wait."""
+        ...
+
+    def remind(self, item: Input) -> None:
+        """Hand in what waits for nothing: an outcome, a tick, the gateway's own health."""
+        ...
+
+    async def hand_in(self, passage: Passage) -> None:
+        """Hand in a passage; returns once its step is committed and what it wants done was begun."""
+        ...
 
 
 Take = Callable[[Push], Awaitable[None]]

@@ -87,7 +87,6 @@ LIBRARY = {
 TWO_CLASSES_OF_ONE_NAME = {
     "Answer": "of a device, in the vocabulary; of our HTTP server, beside its `Asked`",
     "Delivery": "one message to the broker; the window of the journal that waits for it",
-    "Lane": "of a request on a line, in the vocabulary; of a stream to the broker",
     "Listener": "the promise of a driver that speaks by itself; our HTTP server",
     "Numbers": "what a damaged journal still gave; what the broker kept of them",
     "Settings": "all that runs; what the uplink needs of it",

@@ -1,10 +1,13 @@
 """What the uplink needs of the journal: rows in order, and what became of them."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.cloud.events import with_picture
 from gateway.model import Stream
+
+if TYPE_CHECKING:
+    from gateway.cloud.mqtt.recall import Numbers
 
 
 class Row(NamedTuple):
@@ -56,6 +59,11 @@ class Outbox(Protocol):
 
     def waiting(self, stream: Stream) -> int:
         """How many rows of the stream are not acknowledged yet (quarantined ones not counted)."""
+        ...
+
+    @property
+    def numbers(self) -> "Numbers | None":
+        """How far it has come, to be told with `alarm/active`; None: it does not count."""
         ...
 
     def notify(self, ready: Callable[[], None]) -> None:

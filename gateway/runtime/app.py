@@ -1,8 +1,9 @@
 """The one wiring place: builds all rooms from the site file, runs them, stops them in order.
 
-    lines ─▶ inbox ─▶ Site.step ─▶ journal ─▶ uplink
-      ▲                  │
-      └──── ReadNow ─────┘
+    lines, cameras ─▶ inbox ─▶ Site.step ─▶ journal ─▶ uplink
+          ▲             ▲          │                      │
+          └─────────────┼─ effects ┘                      │
+                        └──────── exchange ◀── commands ──┘
 
 Stop: lines first (nothing new comes in), then the site's last word, its commit, the broker's
 acknowledgements, the farewell, the journal. A bug of ours ends the process instead, with status 70: what is
@@ -15,8 +16,8 @@ import encodings.idna  # noqa: F401
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Coroutine, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from drivers.modbus.line import lines
 from drivers.modbus.settings import LineSettings
@@ -24,37 +25,25 @@ from gateway import __version__
 from gateway.clock import Clock
 from gateway.cloud import events
 from gateway.cloud.journal.journal import Journal
-from gateway.errors import ConfigError, GatewayError
+from gateway.cloud.mqtt.uplink import Uplink
+from gateway.errors import GatewayError
 from gateway.field.lines import DIAL_IN_BACK_OFF, SERIAL_BACK_OFF, TCP_BACK_OFF, Line
 from gateway.field.telemetry import TelemetrySender
 from gateway.local.control import Control, places
 from gateway.local.queries import LEAST_ROLES, Asks
 from gateway.log import logger
-from gateway.model import (
-    Effect,
-    Errand,
-    Instant,
-    Json,
-    KeepPictures,
-    Operate,
-    Outcome,
-    Perform,
-    Reading,
-    ReadNow,
-    Remember,
-    Reply,
-)
+from gateway.model import Emit, Errand, Instant, Json, Reading, Remember
+from gateway.runtime.cloud import Cloud
 from gateway.runtime.crashes import MANY, WITHIN, Crashes, is_ours
+from gateway.runtime.effects import Effects, Errands, Orders, of_configuration, of_history, of_lines
 from gateway.runtime.health_relay import Alive
 from gateway.runtime.inbox import Inbox
-from gateway.runtime.north import North, Task
 from gateway.runtime.on_loss import Losses
-from gateway.runtime.operate import Orders
 from gateway.runtime.poison import Poison
 from gateway.runtime.reconfigure import Reconfiguration
 from gateway.runtime.requests import People
 from gateway.runtime.self_alarms import CRASHES, NOT_DELIVERED, POISON, Supervision
-from gateway.runtime.site_loop import Act, Brain, Decisions
+from gateway.runtime.site_loop import Brain, CurrentSite, Decisions
 from gateway.runtime.systemd import notify
 from gateway.runtime.upgrade import Upgrade
 from gateway.runtime.watchdog import Vitals
@@ -75,6 +64,7 @@ _LEAVES_WITHIN = 1.5
 _LAST_COMMIT = 0.5
 _FAREWELL = 1.0
 _RECOVERY_LOOK_S = 1.0
+_KEEP_TIME_S = 10.0
 
 
 def run(settings: Settings, *, brain: Brain = Site, file: Reconfiguration | None = None) -> bool:
@@ -136,15 +126,19 @@ async def serve(
     return gateway.anew
 
 
+class Runs(Protocol):
+    """What runs until it is cancelled."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        ...
+
+
 class Gateway:
     """All rooms of one site, wired. The constructor builds, `run` does."""
 
     _reason = "asked to stop"
     """Why it ends."""
-    anew = False
-    """It ended to begin anew: another site file, the version before, or everything on after a reduced life."""
-    _bug: BaseException | None = None
-    """An error of our own in a callback of the loop."""
 
     def __init__(
         self,
@@ -158,55 +152,103 @@ class Gateway:
         upgrade: Upgrade | None = None,
     ) -> None:
         self._upgrade = upgrade or Upgrade()
+        self.anew = False
+        """It ended to begin anew: another site file, the version before, or everything on after a reduced life."""
         self._settings = settings
         self._folder = settings.store.path
         self._journal = journal
         self._clock = clock
         self._crashes = crashes
+        self._file = file
         self._seed = os.urandom(16)
+        self._bug: BaseException | None = None
+
+        # What decides, and the way into it.
         self._inbox = Inbox(settings.urgent)
         self._poison = Poison(self._folder / "poison", __version__, settings.urgent)
-        self._supervision = Supervision(journal, self._inbox.remind)
-        self._north = North(
-            settings, journal, clock, self._supervision, self._inbox.put, takes_commands=not self.reduced, file=file
+        self._site = CurrentSite(lambda: brain(settings.site, self._seed))
+        self._supervision = Supervision(journal, self._inbox, clock)
+
+        # Who is asked, and who speaks by itself.
+        every, deadbands = settings.telemetry_every, settings.deadbands
+        self._telemetry = TelemetrySender(self._publish, clock, every=every, deadbands=deadbands)
+        self._pollers, self._ports = lines(settings.lines)
+        self._lines = self._asked_lines()
+        asked = (device for device in settings.site.devices.values() if device.line in self._lines)
+        self._line_of = {device.id: self._lines[device.line] for device in asked}
+        self._gatehouse = self._cameras()
+
+        # The cloud: commands in, events and replies out.
+        self._cloud = Cloud(settings, journal, clock, self._supervision, self._inbox, takes_commands=not self.reduced)
+        self._uplink = self._cloud.uplink
+
+        # What follows from a decision.
+        self._around = _Around(self._lines, self._uplink, journal, self._site)
+        self._people = People(self._inbox, clock)
+        self._orders = Orders(self._line_of, clock, self._inbox)
+        self._errands = Errands(clock, self._inbox, self._errand_table())
+        effects = Effects(
+            self._line_of,
+            self._inbox,
+            clock,
+            orders=self._orders,
+            errands=self._errands,
+            people=self._people,
+            exchange=self._cloud.exchange,
+            uplink=self._uplink,
+            cameras=self._gatehouse,
         )
-        self._people = People(self._inbox.put, clock)
+
+        # Who looks on, and the one who steps the site.
+        self._vitals = self._looking_after()
+        self._page = self._local_page()
         self._decisions = Decisions(
-            lambda: brain(settings.site, self._seed),
+            self._site,
             self._inbox,
             journal,
             clock,
             self._poison,
-            do=self._carry_out,
-            tell_standing=self._north.uplink.set_standing,
-            emitted=self._supervision.emitted,
-            kept=self._kept,
+            executor=effects,
+            world=self._uplink,
+            bystanders=[self._supervision] if self._page is None else [self._supervision, self._page],
         )
-        every, deadbands = settings.telemetry_every, settings.deadbands
-        self._telemetry = TelemetrySender(self._publish, clock, every=every, deadbands=deadbands)
-        self._pollers, self._ports = lines(settings.lines)
-        south = self._lines = self._south()
-        self._line_of = {one.id: south[one.line] for one in settings.site.devices.values() if one.line in south}
-        self._orders = Orders(self._line_of, clock, self._inbox.remind)
-        self._gatehouse = self._cameras()
-        self._north.wire(self._lines, self._decisions.interlocked, self._south_errands())
-        self._vitals = Vitals(
+
+    def _looking_after(self) -> Vitals:
+        return Vitals(
             self._folder,
-            journal,
-            clock,
-            crashes=crashes,
+            self._journal,
+            self._clock,
+            crashes=self._crashes,
             poison=self._poison,
             inbox=self._inbox,
             supervision=self._supervision,
-            decisions=self._decisions,
-            north=self._north,
+            site=self._site,
+            cloud=self._cloud,
             lines=self._lines,
             telemetry=self._telemetry,
-            cameras=self._camera_health if self._gatehouse is not None else None,
+            cameras=self._gatehouse,
         )
-        self._page = self._local_page()
 
-    def _south(self) -> dict[str, Line]:
+    def _errand_table(self) -> Mapping[str, Errand]:
+        """Who carries out which command outside of the site; what cameras and rounds need is loaded only for them."""
+        settings, journal = self._settings, self._journal
+        table = {**of_lines(self._line_of), **of_history(self._cloud.replay)}
+        if self._gatehouse is not None:
+            table |= self._gatehouse.errands(journal.erase, journal.history.naming)
+        if self._file is not None:
+            table |= of_configuration(self._file, self._around)
+        if settings.site.inspection is None:
+            return table
+        from gateway.runtime.round_errands import RoundReads
+
+        table |= RoundReads(self._line_of, self._clock).errands()
+        if settings.site.inspection.asks_people:
+            from gateway.intake.answers import Answers
+
+            table |= Answers(settings.place_tags, journal.picture, self._clock).errands()
+        return table
+
+    def _asked_lines(self) -> dict[str, Line]:
         watched = self._settings.site.watched()
         return {
             line.name: Line(
@@ -233,7 +275,7 @@ class Gateway:
 
         return Gatehouse(
             settings.cameras,
-            hand_in=self._decisions.hand_in,
+            hand_in=self._inbox.hand_in,
             store_picture=self._journal.picture,
             tell=self._inbox.remind,
             clock=self._clock,
@@ -241,23 +283,6 @@ class Gateway:
             listen=None if at is None else (at.host, at.port),
             max_body=settings.camera_max_body,
         )
-
-    def _south_errands(self) -> Mapping[str, Errand]:
-        """What cameras and rounds need is loaded only where there are some."""
-        settings, journal = self._settings, self._journal
-        errands: dict[str, Errand] = {"read": self._perform_read}
-        if self._gatehouse is not None:
-            errands |= self._gatehouse.errands(journal.erase, journal.history.naming)
-        if settings.site.inspection is None:
-            return errands
-        from gateway.runtime.round_errands import RoundReads
-
-        errands |= RoundReads(self._line_of, self._clock).errands()
-        if settings.site.inspection.asks_people:
-            from gateway.intake.answers import Answers
-
-            errands |= Answers(settings.place_tags, journal.picture, self._clock).errands()
-        return errands
 
     @property
     def reduced(self) -> bool:
@@ -271,7 +296,7 @@ class Gateway:
         self._restore()
         control = self._control()
         async with asyncio.TaskGroup() as north:
-            uplink = north.create_task(self._north.uplink.run(), name="uplink")
+            uplink = north.create_task(self._uplink.run(), name="uplink")
             try:
                 async with self._telemetry, asyncio.TaskGroup() as south:
                     tasks = [
@@ -280,16 +305,14 @@ class Gateway:
                         *(south.create_task(port.run(), name=f"port {port.port}") for port in self._ports),
                         south.create_task(self._decisions.run(), name="site"),
                         south.create_task(control.run(), name="control"),
+                        south.create_task(self._vitals.run(), name="vitals"),
+                        south.create_task(self._errands.run(), name="errands"),
+                        south.create_task(self._cloud.run(), name="cloud"),
+                        *(south.create_task(one.run(), name=name) for name, one in self._where_wanted()),
                         *(
                             south.create_task(self._begin_anew(due, stop), name=name)
-                            for name, due in self._beginnings()
+                            for name, due in self._beginnings().items()
                         ),
-                        *(south.create_task(one.run(), name=one.name) for one in self._vitals.tasks()),
-                        *(south.create_task(one.run(), name=one.name) for one in self._north.tasks()),
-                        *(south.create_task(one.run(), name="gatehouse") for one in self._entrances()),
-                        *(south.create_task(one.run(), name=one.name) for one in self._page_tasks()),
-                        *(south.create_task(one.run(), name="alive") for one in self._signals()),
-                        *(south.create_task(one.run(), name="on loss") for one in self._losses()),
                     ]
                     await control.tried.wait()
                     notify("READY=1")
@@ -299,24 +322,25 @@ class Gateway:
                         raise self._bug
                     self._upgrade.stopped()
                     if not self.anew:
-                        self._north.stopped()
+                        self._stopped()
                         notify("STOPPING=1")
                     leave_until = loop.time() + _LEAVES_WITHIN
                     for task in tasks:
                         task.cancel()
                 await self._decisions.last_word(self._reason, _LAST_COMMIT)
-                await self._north.uplink.farewell(max(0.1, min(_FAREWELL, leave_until - loop.time())))
+                await self._uplink.farewell(max(0.1, min(_FAREWELL, leave_until - loop.time())))
             finally:
                 uplink.cancel()
 
     def _restore(self) -> None:
         self._poison.load()
-        self._north.recall()
+        if self._file is not None:
+            self._file.recall(self._journal.memory)
         memory = self._journal.memory
         self._decisions.restore(self._folder)
         now = self._clock.now()
         self._journal.append([Remember("process/seed", self._seed.hex()), *self._upgrade.told(memory, now)])
-        standing = self._decisions.standing
+        standing = self._site.standing
         fires = any(alarm.get("kind") == "fire" for alarm in standing.values())
         self._supervision.begin(now, fires=fires, untold=MEMORY + NOT_DELIVERED in memory)
         refused = self._poison.refused
@@ -339,83 +363,44 @@ class Gateway:
         else:
             loop.default_exception_handler(context)
 
-    async def _begin_anew(self, until_due: Callable[[], Awaitable[str]], stop: asyncio.Event) -> None:
-        reason = await until_due()
+    async def _begin_anew(self, until_due: Coroutine[Any, Any, str], stop: asyncio.Event) -> None:
+        reason = await until_due
         if not stop.is_set():
             self.anew, self._reason = True, reason
             _log.info("the process begins anew", why=reason)
         stop.set()
 
-    async def _until_file_due(self) -> str:
-        await self._north.until_restart_due()
-        return "another site file"
-
-    def _beginnings(self) -> "Iterator[tuple[str, Callable[[], Awaitable[str]]]]":
+    def _beginnings(self) -> dict[str, Coroutine[Any, Any, str]]:
         """What the process may begin anew for: each returns with its reason once it is due."""
-        yield "site file", self._until_file_due
+        due: dict[str, Coroutine[Any, Any, str]] = {}
+        if self._file is not None:
+            due["site file"] = self._file.until_due(self._clock, self._around)
         if self.reduced:
-            yield "recovery", self._until_recovered
+            due["recovery"] = self._until_recovered()
         if self._upgrade.on_trial:
-            yield "upgrade", self._until_rolled_back
+            due["upgrade"] = self._until_rolled_back()
+        return due
 
     async def _until_rolled_back(self) -> str:
         """The version on trial did not prove itself, no fire stands and no gate is held: the one before runs again."""
-        reason = await self._upgrade.watch(self._clock, [*self._lines], self._north.answering, self._is_connected)
+        reason = await self._upgrade.watch(self._clock, self._around)
         while True:
-            if reason is not None and self._decisions.interlocked() is None:
+            if reason is not None and self._site.interlocked() is None:
                 return reason
             await asyncio.sleep(_RECOVERY_LOOK_S)
-
-    def _is_connected(self) -> bool:
-        return self._north.uplink.snapshot().connected
-
-    async def _upgradable(self, _request: Mapping[str, Any]) -> Json:
-        """What a package asks before it unpacks: why it may not now, and what its version has to reach again."""
-        return {
-            "interlocked": self._decisions.interlocked(),
-            "lines": sorted(self._north.answering()),
-            "connected": self._is_connected(),
-        }
 
     async def _until_recovered(self) -> str:
         """A reduced life has lasted long enough, no fire stands and no gate is held: what was off is tried again."""
         while True:
-            if self._crashes.is_served(self._clock.now()) and self._decisions.interlocked() is None:
-                self._north.stopped()
+            if self._crashes.is_served(self._clock.now()) and self._site.interlocked() is None:
+                self._stopped()
                 return "what was off after crashes is tried again"
             await asyncio.sleep(_RECOVERY_LOOK_S)
 
-    # ---- what the site wants done -------------------------------------------------------------------
-
-    def _carry_out(self, act: Act) -> None:
-        """Every effect of a step that is no event and no memory."""
-        match act:
-            case ReadNow(device, points) if device in self._line_of:
-                self._line_of[device].read_now(device, points)
-            case Operate() if act.device in self._line_of:
-                self._orders.operate(act)
-            case Operate() if self._gatehouse is not None:
-                self._gatehouse.relays.operate(act)
-            case Operate():  # the relay of a camera, in a life without cameras
-                self._inbox.remind(Outcome(act.order, False, "refused", None, self._clock.now()))
-            case KeepPictures() if self._gatehouse is not None:
-                self._gatehouse.entrance.keep(act)
-            case Reply(local=True):
-                self._people.answer(act)
-            case Reply():
-                self._north.reply(act)
-            case Perform():
-                self._north.perform(act)
-
-    async def _perform_read(self, act: Perform) -> Json:
-        """The command `read`: its arguments were looked at by the site."""
-        point = act.args.get("point")
-        device = str(act.args["device"])
-        if device not in self._line_of:
-            raise ConfigError(f"{device} is not asked: it tells by itself")
-        readings = await self._line_of[device].fetch(device, (str(point),) if point else None)
-        data: Json = {"device": device, "readings": events.readings_data(readings)}
-        return data
+    def _stopped(self) -> None:
+        """Somebody asked us to stop: a trial of the site file does not count that as a failed start."""
+        if self._file is not None:
+            self._file.stopped()
 
     # ---- what goes round the site -----------------------------------------------------------------
 
@@ -424,29 +409,20 @@ class Gateway:
 
     # ---- signals and listeners --------------------------------------------------------------------
 
-    def _signals(self) -> Iterator[Alive]:
-        """The relay that drops when we are unwell, if there is one."""
+    def _where_wanted(self) -> "Iterator[tuple[str, Runs]]":
+        """What runs only where the site file asks for it; libraries are loaded only then."""
+        if self._gatehouse is not None:
+            yield "gatehouse", self._gatehouse
         at = self._settings.site.own.alive
         if at is not None:
-            yield Alive(
-                at, self._line_of[at.device], self._clock, self._vitals.is_well, timed=self._settings.alive_timed
-            )
-
-    def _losses(self) -> Iterator[Losses]:
-        """What is told to the modules of each line whose outputs open when we fall silent."""
-        for line in self._lines.values():
+            line, timed = self._line_of[at.device], self._settings.alive_timed
+            yield "alive", Alive(at, line, self._clock, self._vitals, timed=timed)
+        for line in self._lines.values():  # to be told what opens when we fall silent
             mine = [one for one in self._settings.losses if self._line_of[one.output.device] is line]
             if mine:
-                yield Losses(mine, line, self._clock, self._inbox.remind)
-
-    def _entrances(self) -> "Iterator[Gatehouse]":
-        if self._gatehouse is not None:
-            yield self._gatehouse
-
-    def _page_tasks(self) -> "Iterator[Task]":
-        """What people and machines look on with, if the file asks for it."""
+                yield "on loss", Losses(mine, line, self._clock, self._inbox)
         if self._page is not None:
-            yield from self._page.tasks()
+            yield "page", self._page
 
     def _local_page(self) -> "LocalPage | None":
         """Its libraries are loaded only where it is wanted."""
@@ -461,16 +437,11 @@ class Gateway:
             clock=self._clock,
             journal=self._journal,
             lines=self._lines,
-            decisions=self._decisions,
+            site=self._site,
             vitals=self._vitals,
             pollers=self._pollers,
             ask=self._people.ask,
         )
-
-    def _kept(self, effects: Sequence[Effect]) -> None:
-        """A step was committed."""
-        if self._page is not None:
-            self._page.kept(effects)
 
     # ---- the control socket ---------------------------------------------------------------------
 
@@ -482,7 +453,7 @@ class Gateway:
             self._clock,
             health=self._vitals.health,
             alarms=self._alarms,
-            gates=self._decisions.gates,
+            gates=lambda: self._site.gates(self._clock.now()),
             events=self._journal.history.latest,
         )
         table = {**asks.table(), "do": self._people.ask, "rounds": self._rounds, "interlock": self._upgradable}
@@ -496,10 +467,16 @@ class Gateway:
 
     async def _rounds(self, _request: Mapping[str, Any]) -> Json:
         """`{running, findings}`: how far each run is and whom it asks what; the findings that are open."""
-        return dict(self._decisions.rounds())
+        return dict(self._site.rounds())
 
-    def _camera_health(self) -> Mapping[str, Json]:
-        return {} if self._gatehouse is None else self._gatehouse.health(self._decisions.scales())
+    async def _upgradable(self, _request: Mapping[str, Any]) -> Json:
+        """What a package asks before it unpacks: why it may not now, and what its version has to reach again."""
+        around = self._around
+        return {
+            "interlocked": around.interlocked(),
+            "lines": sorted(around.answering()),
+            "connected": around.connected(),
+        }
 
     async def _last_push(self, request: Mapping[str, Any]) -> Json:
         """The last push of a camera that could not be read; who looks at it stands in the audit first."""
@@ -512,7 +489,7 @@ class Gateway:
         return found
 
     def _alarms(self) -> list[Json]:
-        return [{**alarm, "subject": key.removeprefix(MEMORY)} for key, alarm in self._decisions.standing.items()]
+        return [{**alarm, "subject": key.removeprefix(MEMORY)} for key, alarm in self._site.standing.items()]
 
 
 def _back_off(line: LineSettings) -> float:
@@ -520,3 +497,33 @@ def _back_off(line: LineSettings) -> float:
     if line.listens:
         return DIAL_IN_BACK_OFF
     return TCP_BACK_OFF if line.serial is None else SERIAL_BACK_OFF
+
+
+class _Around:
+    """What a change of the site file goes by, in the running gateway."""
+
+    def __init__(self, lines: Mapping[str, Line], uplink: Uplink, journal: Journal, site: CurrentSite) -> None:
+        self._lines = lines
+        self._uplink = uplink
+        self._journal = journal
+        self._site = site
+
+    def lines(self) -> Collection[str]:
+        return [*self._lines]
+
+    def answering(self) -> Collection[str]:
+        states = {name: line.snapshot() for name, line in self._lines.items()}
+        return {
+            name for name, state in states.items() if state.up and any(one.answering for one in state.devices.values())
+        }
+
+    def connected(self) -> bool:
+        return self._uplink.connected
+
+    def interlocked(self) -> str | None:
+        return self._site.interlocked()
+
+    async def commit(self, effects: list[Emit | Remember]) -> None:
+        accepted = asyncio.Event()
+        self._journal.append(effects, then=accepted.set)
+        await accepted.wait()

@@ -5,7 +5,7 @@ process is gone; any other keeps what it was told last.
 """
 
 import asyncio
-from collections.abc import Callable
+from typing import Protocol
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError
@@ -22,14 +22,22 @@ _PULSE = 15.0
 """A timed pulse lasts until the third word that does not come."""
 
 
-class Alive:
-    """`line`: that of the relay; `is_well`: asked once a second; `timed`: the module has a timed pulse."""
+class Wellness(Protocol):
+    """Who knows how the gateway is."""
 
-    def __init__(self, at: Ref, line: Line, clock: Clock, is_well: Callable[[], bool], *, timed: bool) -> None:
+    def is_well(self) -> bool:
+        """It lives, what it decides is kept, and nothing of it is off."""
+        ...
+
+
+class Alive:
+    """`line`: that of the relay; `vitals`: asked once a second; `timed`: the module has a timed pulse."""
+
+    def __init__(self, at: Ref, line: Line, clock: Clock, vitals: Wellness, *, timed: bool) -> None:
         self._at = at
         self._line = line
         self._clock = clock
-        self._is_well = is_well
+        self._vitals = vitals
         self._timed = timed
 
     async def run(self) -> None:
@@ -37,7 +45,7 @@ class Alive:
         told: bool | None = None
         told_at = 0.0
         while True:
-            well, now = self._is_well(), self._clock.now().mono
+            well, now = self._vitals.is_well(), self._clock.now().mono
             if well is not told or now - told_at >= _AGAIN:
                 try:
                     await self._write(well)

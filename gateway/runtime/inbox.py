@@ -7,6 +7,7 @@ another class is used up, `put` of that class waits, and nothing is dropped. Wit
 import asyncio
 from collections import deque
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from gateway.model import Answer, Command, Input, Passage, Person, Refused
@@ -40,13 +41,25 @@ FROM_THE_FIELD: Collection[Rank] = (Rank.AT_ONCE, Rank.REST)
 """What is decided whatever else is full: a line that had to wait for the store would read no alarm point either."""
 
 
+@dataclass(eq=False, slots=True)
+class HandedIn:
+    """A passage that somebody waits for."""
+
+    passage: Passage
+    accepted: asyncio.Event = field(default_factory=asyncio.Event)
+    """To be set when its step is committed."""
+
+
+Entry = Input | HandedIn
+
+
 class Inbox:
     """One reader, many writers. `urgent`: the points of the alarm lane, by device; `room`: inputs of a class."""
 
     def __init__(self, urgent: Mapping[str, Collection[str]] | None = None, *, room: int = _ROOM) -> None:
         self._urgent = urgent or {}
         self._room = room
-        self._queues: tuple[deque[Input], ...] = tuple(deque() for _ in Rank)
+        self._queues: tuple[deque[Entry], ...] = tuple(deque() for _ in Rank)
         self._drained = tuple(asyncio.Event() for _ in Rank)
         self._filled = asyncio.Event()
 
@@ -72,12 +85,18 @@ class Inbox:
             await self._put(Answer(item.device, first, item.at), Rank.AT_ONCE)
             await self._put(Answer(item.device, rest, item.at), Rank.REST)
 
+    async def hand_in(self, passage: Passage) -> None:
+        """Hand in a passage; returns once its step is committed and what it wants done was begun."""
+        handed = HandedIn(passage)
+        await self._put(handed, _RANKS[Passage])
+        await handed.accepted.wait()
+
     def remind(self, item: Input) -> None:
         """Hand in an input of class `AT_ONCE` without a turn of the loop: a tick, an outcome, the gateway's health."""
         self._queues[Rank.AT_ONCE].append(item)
         self._filled.set()
 
-    async def get(self) -> Input:
+    async def get(self) -> Entry:
         """The next input; waits while there is none."""
         while (item := self.take()) is None:
             await self.news()
@@ -88,7 +107,7 @@ class Inbox:
         self._filled.clear()
         await self._filled.wait()
 
-    def take(self, ranks: Collection[Rank] = tuple(Rank)) -> Input | None:
+    def take(self, ranks: Collection[Rank] = tuple(Rank)) -> Entry | None:
         """The next input of these classes, if there is one."""
         for rank in ranks:
             queue, drained = self._queues[rank], self._drained[rank]
@@ -99,10 +118,11 @@ class Inbox:
                 return item
         return None
 
-    async def _put(self, item: Input, rank: Rank) -> None:
+    async def _put(self, item: Entry, rank: Rank) -> None:
         queue, drained = self._queues[rank], self._drained[rank]
         if rank is Rank.AT_ONCE:
-            self.remind(item)
+            queue.append(item)
+            self._filled.set()
             if len(queue) > self._room:
                 await asyncio.sleep(0)  # the site decides many in its turn; whoever writes adds one
             return

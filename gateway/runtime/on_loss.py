@@ -7,9 +7,10 @@ such registers wears out.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from gateway.clock import Clock
+from gateway.driver import SiteInbox
 from gateway.errors import ConfigError, DeviceRefused, GatewayError
 from gateway.field.lines import Line
 from gateway.log import logger
@@ -40,13 +41,13 @@ def amiss(one: OnLoss, read: Mapping[str, Reading]) -> Mapping[str, Value]:
 
 
 class Losses:
-    """The outputs of one line. `tell` takes the site's input; it must not wait."""
+    """The outputs of one line."""
 
-    def __init__(self, outputs: Sequence[OnLoss], line: Line, clock: Clock, tell: Callable[[OwnHealth], None]) -> None:
+    def __init__(self, outputs: Sequence[OnLoss], line: Line, clock: Clock, inbox: SiteInbox) -> None:
         self._outputs = outputs
         self._line = line
         self._clock = clock
-        self._tell = tell
+        self._inbox = inbox
         self._due: dict[str, float] = {}
         """By gate, when it is looked at again; absent: at once (monotonic seconds)."""
         self._waits: dict[str, float] = {}
@@ -98,7 +99,7 @@ class Losses:
         self._due[one.gate] = now.mono + wait
         if self._well.get(one.gate) is not (well := not trouble):
             self._well[one.gate] = well
-            self._tell(OwnHealth(f"{one.gate}/{ON_LOSS}", well, trouble, now))
+            self._inbox.remind(OwnHealth(f"{one.gate}/{ON_LOSS}", well, trouble, now))
             if trouble:
                 _log.warning("a gate would not open if this gateway fell silent", gate=one.gate, why=trouble)
 

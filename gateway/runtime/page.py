@@ -1,7 +1,7 @@
 """The local page, wired: what it looks at in the other rooms, and what it asks of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -25,9 +25,8 @@ from gateway.local.state import PASSAGES, SiteView
 from gateway.local.streams import Streams
 from gateway.local.trace import Piece, exchanges, question, reply
 from gateway.log import logger
-from gateway.model import Effect, Emit, Json, Reading, Stream
-from gateway.runtime.north import Task
-from gateway.runtime.site_loop import Decisions
+from gateway.model import Effect, Emit, Instant, Json, Reading, Stream
+from gateway.runtime.site_loop import CurrentSite
 from gateway.runtime.watchdog import Vitals
 from gateway.settings.types import PageSettings, Settings
 from gateway.site.alarms import MEMORY
@@ -52,7 +51,7 @@ class LocalPage:
         clock: Clock,
         journal: Journal,
         lines: Mapping[str, Line],
-        decisions: Decisions,
+        site: CurrentSite,
         vitals: Vitals,
         pollers: Mapping[str, Poller],
         ask: Callable[[Mapping[str, Any]], Awaitable[Json]],
@@ -73,31 +72,31 @@ class LocalPage:
             for line in settings.lines
         }
         state = SiteView(page.facts, leads, every)
-        self._streams = Streams(state, _Sources(lines, decisions, vitals), clock.now)
+        self._streams = Streams(state, _Sources(lines, site, vitals, clock), clock.now)
         roles = {name: user.role for name, user in page.users.items()}
         self._sessions = Sessions(settings.store.path / "sessions", roles, clock.now)
         self._codes = Codes(lambda: clock.now().mono)
         self._passwords = Passwords(page.users, lambda: clock.now().mono)
         people = PagePeople(self._passwords, self._sessions, self._codes, bool(page.users), page.read_only)
-        site = SiteAsks(ask, self._frames, _commands, clock.now)
+        asks = SiteAsks(ask, self._frames, _commands, clock.now)
         records = Records(journal.history, lambda: clock.now().mono)
-        routes = Page(self._streams, people, records, Files.load(), site).routes()
+        routes = Page(self._streams, people, records, Files.load(), asks).routes()
         at = page.listen
-        machines = _for_machines(vitals, decisions)
+        machines = _for_machines(vitals, site)
         self._listener = Listener(at.host, at.port, {**routes, **machines}, at.tls, names=page.names)
 
-    def tasks(self) -> Iterator[Task]:
-        """What is to run."""
+    async def run(self) -> None:
+        """Serve until cancelled."""
         self._sessions.load()
-        yield Task("http", self._listener.run)
-        yield Task("page", self._run)
-        yield Task("page sessions", self._sessions.run)
-
-    async def _run(self) -> None:
-        await self._recall_passages()
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._listener.run(), name="http")
+            group.create_task(self._sessions.run(), name="page sessions")
+            await self._recall_passages()
             group.create_task(self._passwords.tell_plain(), name="page users")
             await self._streams.run()
+
+    def emitted(self, effects: Sequence[Effect], now: Instant) -> None:
+        """What is not committed is not shown."""
 
     def kept(self, effects: Sequence[Effect]) -> None:
         """These were committed: what the page shows at once is shown."""
@@ -151,16 +150,17 @@ class LocalPage:
 class _Sources:
     """What the page looks at."""
 
-    def __init__(self, lines: Mapping[str, Line], decisions: Decisions, vitals: Vitals) -> None:
+    def __init__(self, lines: Mapping[str, Line], site: CurrentSite, vitals: Vitals, clock: Clock) -> None:
         self._lines = lines
-        self._decisions = decisions
+        self._site = site
+        self._clock = clock
         self.health = vitals.health
 
     def standing(self) -> Mapping[str, Mapping[str, Json]]:
-        return {key.removeprefix(MEMORY): alarm for key, alarm in self._decisions.standing.items()}
+        return {key.removeprefix(MEMORY): alarm for key, alarm in self._site.standing.items()}
 
     def gates(self) -> Mapping[str, Json]:
-        return self._decisions.gates()
+        return self._site.gates(self._clock.now())
 
     def readings(self) -> Mapping[str, Mapping[str, Reading]]:
         return {device: readings for line in self._lines.values() for device, readings in line.told().items()}
@@ -208,11 +208,11 @@ def _commands(role: str) -> Mapping[str, Json]:
     }
 
 
-def _for_machines(vitals: Vitals, decisions: Decisions) -> dict[str, Route]:
+def _for_machines(vitals: Vitals, site: CurrentSite) -> dict[str, Route]:
     """`/metrics`, and `/healthz`: 200 while every task moves, which also feeds the watchdog, else 503."""
     from gateway.local.metrics import CONTENT_TYPE, Metrics
 
-    metrics = Metrics(__version__, vitals.health, lambda: [str(one["severity"]) for one in decisions.standing.values()])
+    metrics = Metrics(__version__, vitals.health, lambda: [str(one["severity"]) for one in site.standing.values()])
 
     async def tell_metrics(_request: HttpRequest) -> Answer:
         return Answer(200, CONTENT_TYPE, metrics.text())

@@ -18,10 +18,11 @@ from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import orjson
 
+from gateway.arguments import MAX_SITE_FILE_BYTES
 from gateway.clock import Clock
 from gateway.cloud.events import event_id
 from gateway.errors import NotDone
@@ -34,14 +35,14 @@ _log = logger(__name__)
 
 TOLD = "process/config-told"
 """Key of the memory: the trial whose outcome is in the journal."""
-MAX_BYTES = 128 << 10
-"""Of a file that goes over the broker."""
-
 Check = Callable[[Path, Path, bytes], Awaitable[None]]
 """Looks at SITE's candidate beside it, knowing the text in force. Raises NotDone."""
 
 _CHECK_SECONDS = 30.0
 _LOOK = 0.5
+_LOOK_RESTART_S = 0.25
+_REPLIES_LEAVE_S = 1.0
+"""That a reply may take to the broker before the process begins anew."""
 _MAX_STATE = 64 << 10
 
 
@@ -67,6 +68,30 @@ class Disk:
     def mode(self, path: Path) -> int:
         """Its permissions. Raises OSError."""
         return path.stat().st_mode & 0o777
+
+
+class Surroundings(Protocol):
+    """What a change of the site file, and a trial of it, go by."""
+
+    def lines(self) -> Collection[str]:
+        """Those of the file in force."""
+        ...
+
+    def answering(self) -> Collection[str]:
+        """Those on which something answers now."""
+        ...
+
+    def connected(self) -> bool:
+        """The broker has accepted us."""
+        ...
+
+    def interlocked(self) -> str | None:
+        """Why nothing may change now: a fire stands, a gate is held; None: nothing forbids it."""
+        ...
+
+    async def commit(self, effects: list[Emit | Remember]) -> None:
+        """Keep one step in the journal; returns once it is committed."""
+        ...
 
 
 class Reconfiguration:
@@ -128,25 +153,31 @@ class Reconfiguration:
         if self.pending is not None and memory.get(TOLD) == self.pending.id:
             self.settled()
 
+    async def until_due(self, clock: Clock, around: Surroundings) -> str:
+        """See a trial to its end; returns when the process is to begin anew, and may."""
+        await self.watch(clock, around)
+        while True:
+            await asyncio.sleep(_LOOK_RESTART_S)
+            if self.restart_due and around.interlocked() is None:
+                await asyncio.sleep(_REPLIES_LEAVE_S)
+                if around.interlocked() is None:
+                    return "another site file"
+
     async def watch(
         self,
         clock: Clock,
-        lines: Collection[str],
-        answering: Callable[[], Collection[str]],
-        connected: Callable[[], bool],
-        tell: Callable[[list[Emit | Remember]], Awaitable[None]],
+        around: Surroundings,
         *,
         random: Callable[[int], bytes] = os.urandom,
         every: float = _LOOK,
     ) -> None:
         """See a trial to its end; returns at once if there is none. Then look at `restart_due`.
 
-        `lines`: those of the file in force; `answering`: those that answer now; `tell`: commits one step;
         `every`: seconds from look to look.
         """
-        trial = self.begin_trial(clock.now(), lines)
+        trial = self.begin_trial(clock.now(), around.lines())
         while trial is not None:
-            match trial.judge(clock.now().mono, answering(), connected=connected()):
+            match trial.judge(clock.now().mono, around.answering(), connected=around.connected()):
                 case Verdict.KEEP:
                     break
                 case Verdict.BACK:
@@ -159,7 +190,7 @@ class Reconfiguration:
             await asyncio.sleep(every)
         effects = self.outcome(clock.now(), random)
         if effects:
-            await tell(effects)
+            await around.commit(effects)
             await asyncio.to_thread(self.settled)
 
     def begin_trial(self, now: Instant, lines: Collection[str]) -> Trial | None:
@@ -221,34 +252,28 @@ class Reconfiguration:
     def get(self) -> Json:
         """`config.get`: the text in force. Raises NotDone."""
         content = zlib.decompress(self._running) if self._running else b""
-        if len(content) > MAX_BYTES:
-            raise NotDone("bad-args", f"the site file has {len(content)} bytes; {MAX_BYTES} at most can be sent")
+        if len(content) > MAX_SITE_FILE_BYTES:
+            text = f"the site file has {len(content)} bytes; {MAX_SITE_FILE_BYTES} at most can be sent"
+            raise NotDone("bad-args", text)
         return {"file": content.decode(errors="replace"), "digest": _digest(content)}
 
-    async def apply(
-        self, text: str, trial: float, by: str, lines: Collection[str], interlock: Callable[[], str | None]
-    ) -> Json:
-        """`config.apply`: check the text and put it in place; then `restart_due`. Raises NotDone.
-
-        `trial`: seconds. `lines`: those that answer now. `interlock`: why nothing may change now (a fire stands, a
-        gate is held), or None.
-        """
+    async def apply(self, text: str, trial: float, by: str, around: Surroundings) -> Json:
+        """`config.apply`: check the text and put it in place; then `restart_due`. `trial`: seconds. Raises NotDone."""
         if self._applying or self.pending is not None or self.restart_due:
             raise NotDone("interlocked", "another site file is on trial")
         self._applying = True
         try:
-            return await self._apply(text.encode(), trial, by, tuple(sorted(lines)), interlock)
+            return await self._apply(text.encode(), trial, by, around)
         except OSError as error:
             raise NotDone("interlocked", f"the site file cannot be replaced: {error.strerror}") from error
         finally:
             self._applying = False
 
-    async def _apply(
-        self, content: bytes, trial: float, by: str, lines: tuple[str, ...], interlock: Callable[[], str | None]
-    ) -> Json:
-        _refuse(interlock())
-        if len(content) > MAX_BYTES:
-            raise NotDone("bad-args", f"file: {MAX_BYTES} bytes at most")
+    async def _apply(self, content: bytes, trial: float, by: str, around: Surroundings) -> Json:
+        lines = tuple(sorted(around.answering()))
+        _refuse(around.interlocked())
+        if len(content) > MAX_SITE_FILE_BYTES:
+            raise NotDone("bad-args", f"file: {MAX_SITE_FILE_BYTES} bytes at most")
         running = zlib.decompress(self._running)
         new, old = _digest(content), _digest(running)
         if new == old:
@@ -261,7 +286,7 @@ class Reconfiguration:
             await self._check(self._given, candidate, running)
         finally:
             await asyncio.to_thread(self._disk.remove, candidate)
-        _refuse(interlock())
+        _refuse(around.interlocked())
         pending = Pending(uuid.uuid4().hex, Phase.TRIAL, new, old, trial, lines, by)
         await asyncio.to_thread(self._replace, running, content, pending)
         self.restart_due = True

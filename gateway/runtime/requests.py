@@ -1,17 +1,18 @@
 """What people on site ask of the gateway: in by the inbox like everything else, the answer back to who waits for it.
 
-people = People(inbox.put, clock)
+people = People(inbox, clock)
 said = await people.ask({"cmd": "gate.open", "args": {"gate": "north-in"}, "by": "zhang", "role": "guard"})
 people.answer(reply)                # a `Reply` of the site that is local
 """
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.arguments import MAX_NAME
 from gateway.clock import Clock
+from gateway.driver import SiteInbox
 from gateway.errors import ConfigError
 from gateway.kinds import ROLES
 from gateway.model import Json, Person, Reply
@@ -21,10 +22,10 @@ _PATIENCE = 60.0
 
 
 class People:
-    """Who waits for an answer. `put` hands in."""
+    """Who waits for an answer."""
 
-    def __init__(self, put: Callable[[Person], Awaitable[None]], clock: Clock) -> None:
-        self._put = put
+    def __init__(self, inbox: SiteInbox, clock: Clock) -> None:
+        self._inbox = inbox
         self._clock = clock
         self._numbers = itertools.count(1)
         self._waiting: dict[str, asyncio.Future[Mapping[str, Json]]] = {}
@@ -45,7 +46,7 @@ class People:
         ask = f"person-{next(self._numbers)}"
         answer = self._waiting[ask] = asyncio.get_running_loop().create_future()
         try:
-            await self._put(Person(ask, by.strip(), role, cmd, args, self._clock.now(), account))
+            await self._inbox.put(Person(ask, by.strip(), role, cmd, args, self._clock.now(), account))
             async with asyncio.timeout(_PATIENCE):
                 said: Json = await answer
                 return said

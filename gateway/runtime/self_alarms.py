@@ -3,15 +3,16 @@
 Told by callbacks what happens, and looked after once a second; holds no task. Times are monotonic seconds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
+from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
 from gateway.cloud.journal.witness import Loss
-from gateway.cloud.mqtt.stream import HUNG_UP
-from gateway.cloud.mqtt.types import COMMANDS_DROPPED, COMMANDS_REFUSED
+from gateway.cloud.mqtt.types import COMMANDS_DROPPED, COMMANDS_REFUSED, HUNG_UP
 from gateway.cloud.outbox import Row
+from gateway.driver import SiteInbox
 from gateway.kinds import RETAINED
 from gateway.log import Allowance, logger
 from gateway.model import Effect, Emit, Instant, Json, OwnHealth, SetAside, Stream, WentBack
@@ -37,11 +38,12 @@ _WAITING_FOR_TIME = "waiting for time"
 
 
 class Supervision:
-    """`tell` takes the inputs; it must not wait."""
+    """An observer of the uplink, too."""
 
-    def __init__(self, journal: Journal, tell: Callable[[OwnHealth | SetAside | WentBack], None]) -> None:
+    def __init__(self, journal: Journal, inbox: SiteInbox, clock: Clock) -> None:
         self._journal = journal
-        self._tell = tell
+        self._inbox = inbox
+        self._clock = clock
         self._said: dict[str, bool] = {}
         self._fires: dict[str, float] = {}
         """Ids of events of fires that wait for the broker, and since when."""
@@ -87,6 +89,9 @@ class Supervision:
             if isinstance(effect, Emit) and _tells_fire(effect) and len(self._fires) < _FIRES:
                 self._fires[effect.id] = now.mono
 
+    def kept(self, effects: Sequence[Effect]) -> None:
+        """Nothing follows from a commit."""
+
     def _log_event(self, event: Emit, now: Instant) -> None:
         """Fires and gates stand in the log too: whoever has nothing but the log sees what was done, and why."""
         is_fire = event.type.startswith("alarm.") and event.data.get("kind") == "fire"
@@ -116,12 +121,20 @@ class Supervision:
             if since is not None:
                 self._unheard[id_] = since
 
-    def refused(self, stream: str, code: int | None, now: Instant) -> None:
+    def refused(self, stream: str, code: int | None) -> None:
         """A stream stands still because the broker refuses it; None: it flows again."""
+        if code is None:
+            _log.info("stream flows again", stream=str(stream))
+        else:
+            _log.error("the broker refuses a stream", stream=str(stream), code=code)
         text = "" if code is None else f"the broker refuses {stream} with code 0x{code:02x}"
         if code == HUNG_UP:
             text = f"the broker hangs up at each message of {stream}"
-        self.say(f"{stream}/refused", text, now)
+        self.say(f"{stream}/refused", text, self._clock.now())
+
+    def trouble(self, name: str, text: str) -> None:
+        """Something is wrong with commands, or is over."""
+        self.say(f"gateway/{name}", text, self._clock.now())
 
     def link(self, up: bool, why: str) -> None:
         """Connected, or not and why."""
@@ -131,14 +144,14 @@ class Supervision:
         """The cloud shows `alarms`, from before the present journal; `loss`: what is missing by its witness."""
         if loss is not None:
             self._loss = loss, now.mono
-        self._tell(WentBack(None if loss is None else loss.data(), alarms, now))
+        self._inbox.remind(WentBack(None if loss is None else loss.data(), alarms, now))
 
     # ---- once a second -----------------------------------------------------------------------------
 
     def look(self, now: Instant) -> None:
         """Judge what takes its time."""
         self.say(NOT_DELIVERED, self._undelivered(now.mono), now)
-        self.say(CLOCK, self._clock(now), now)
+        self.say(CLOCK, self._clock_trouble(now), now)
         self._look_aside(now)
         trouble = self._store(now.mono)
         if trouble:
@@ -158,7 +171,7 @@ class Supervision:
             return "a fire from before the start may wait for the broker"
         return ""
 
-    def _clock(self, now: Instant) -> str:
+    def _clock_trouble(self, now: Instant) -> str:
         if now.synced:
             if self._unsynced is not None:
                 self._journal.clock_synced(now)  # what was born before gets its true time, also if nothing happens now
@@ -195,11 +208,11 @@ class Supervision:
         aside = self._journal.quarantined_file
         if aside is not None and (self._aside is None or self._aside[0] != aside.name):
             self._aside = aside.name, now.mono
-            self._tell(SetAside(aside.name, now))
+            self._inbox.remind(SetAside(aside.name, now))
         loss = self._journal.loss
         if loss is not None and (self._loss is None or self._loss[0] is not loss):
             self._loss = loss, now.mono
-            self._tell(WentBack(loss.data(), (), now))
+            self._inbox.remind(WentBack(loss.data(), (), now))
 
     def _no_reserve(self, now: float) -> bool:
         """The reserve was missing in two commits a minute apart (it is made, and looked at, beside the commits)."""
@@ -219,7 +232,7 @@ class Supervision:
         well = not trouble
         if self._said.get(alarm) is not well:
             self._said[alarm] = well
-            self._tell(OwnHealth(alarm, well, trouble, now))
+            self._inbox.remind(OwnHealth(alarm, well, trouble, now))
 
 
 def _tells_fire(event: Emit) -> bool:

@@ -4,10 +4,11 @@ An exception while an input is decided ends the process; the input is written do
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 
@@ -25,7 +26,6 @@ from gateway.model import (
     KeepPictures,
     Operate,
     Outcome,
-    Passage,
     Perform,
     ReadNow,
     Remember,
@@ -37,7 +37,7 @@ from gateway.model import (
     Tick,
     WentBack,
 )
-from gateway.runtime.inbox import FROM_THE_FIELD, Inbox, Rank
+from gateway.runtime.inbox import FROM_THE_FIELD, Entry, HandedIn, Inbox, Rank
 from gateway.runtime.poison import Poison
 from gateway.safe_write import replace_file
 from gateway.site.alarms import MEMORY
@@ -63,62 +63,120 @@ _ROOM_AGAIN_S = 0.1
 """A command or a passage that waits for room in the journal is looked at again after that time."""
 
 
-class Decisions:
-    """The site that `make` makes. `do` carries out, `tell_standing` tells the uplink, `emitted` and `kept` look on.
+class Executor(Protocol):
+    """Who carries out what a step wants done."""
 
-    `emitted` is told of a step's events before their commit, `kept` after it.
+    def carry_out(self, act: Act) -> None:
+        """Begin it; never waits."""
+        ...
+
+
+class Annunciates(Protocol):
+    """Who tells the world which alarms stand."""
+
+    def set_standing(self, alarms: Mapping[str, Mapping[str, Json]], upto: int) -> None:
+        """The alarms after a commit, and the sequence of the last alarm event in them."""
+        ...
+
+
+class Bystander(Protocol):
+    """Who looks on."""
+
+    def emitted(self, effects: Sequence[Effect], now: Instant) -> None:
+        """A step is on its way into the journal."""
+        ...
+
+    def kept(self, effects: Sequence[Effect]) -> None:
+        """A step was committed."""
+        ...
+
+
+class CurrentSite:
+    """The site that decides, made by `make`, and what is committed of it, for who looks at it.
+
+    Another site takes its place if what is remembered cannot be used.
+    """
+
+    def __init__(self, make: Callable[[], Site]) -> None:
+        self._make = make
+        self.site = make()
+        self.standing: dict[str, Mapping[str, Json]] = {}
+        """The alarms that stand, as they are committed, by their key in the memory."""
+        self.stepped = 0.0
+        """Monotonic time of the last step, or when it was last seen that there was none to take."""
+
+    def begin_anew(self) -> None:
+        """A site without memory."""
+        self.site = self._make()
+
+    def step(self, item: Input, now: Instant) -> Sequence[Effect]:
+        """Decide one input."""
+        self.stepped = now.mono
+        return self.site.step(item, now)
+
+    def idle(self, now: Instant) -> None:
+        """There is nothing to decide."""
+        self.stepped = now.mono
+
+    def committed(self, changes: Iterable[Change]) -> None:
+        """These alarms stand otherwise."""
+        for key, alarm in changes:
+            if alarm is None:
+                self.standing.pop(key, None)
+            else:
+                self.standing[key] = alarm
+
+    def interlocked(self) -> str | None:
+        """Why nothing about the configuration may change now; None: nothing forbids it."""
+        return self.site.interlocked()
+
+    def scales(self) -> Mapping[str, Mapping[str, Json]]:
+        """By camera its scale of confidence, and how that is known."""
+        return self.site.scales()
+
+    def rounds(self) -> Mapping[str, Json]:
+        """The runs under way and the open findings, for who looks on."""
+        return self.site.rounds()
+
+    def gates(self, now: Instant) -> dict[str, Json]:
+        """How each gate stands, for who looks on."""
+        return self.site.gates(now)
+
+
+class Decisions:
+    """The one who steps the site. `executor` carries out, `world` is told what stands, `bystanders` look on.
+
     What moves or answers leaves after the commit of its step, so that nothing moves twice over a kill; confirm
     reads, holds by fire and the releases of pulses never wait for it.
     """
 
-    def __init__(  # noqa: PLR0913 - whoever follows from a step
+    def __init__(
         self,
-        make: Callable[[], Site],
+        current: CurrentSite,
         inbox: Inbox,
         journal: Journal,
         clock: Clock,
         poison: Poison,
         *,
-        do: Callable[[Act], None],
-        tell_standing: Callable[[Mapping[str, Mapping[str, Json]], int], None],
-        emitted: Callable[[Sequence[Effect], Instant], None],
-        kept: Callable[[Sequence[Effect]], None],
+        executor: Executor,
+        world: Annunciates,
+        bystanders: Sequence[Bystander],
     ) -> None:
-        self._make = make
-        self._site = make()
+        self._current = current
         self._inbox = inbox
         self._journal = journal
         self._clock = clock
         self._poison = poison
-        self._do = do
-        self._tell = tell_standing
-        self._emitted = emitted
-        self._kept = kept
+        self._executor = executor
+        self._world = world
+        self._bystanders = bystanders
         self._tick: asyncio.TimerHandle | None = None
-        self._waited: dict[int, Callable[[], None]] = {}
-        """Passages that somebody waits for, by identity: to be called when their step is committed."""
         self._newest: dict[tuple[str, str], str] = {}
         """The last order of each point: one that has waited for its commit meanwhile must not be written after it."""
-        self.standing: dict[str, Mapping[str, Json]] = {}
-        """The alarms that stand, as they are committed, by their key in the memory."""
         self._ahead: dict[str, Mapping[str, Json]] = {}
         """Fires that are told before their commit, because the store is slow."""
         self._upto = 0
-        """The last alarm event that is in `standing`."""
-        self.stepped = 0.0
-        """Monotonic time of the last step, or when `run` last saw that there was none to take."""
-
-    def scales(self) -> Mapping[str, Mapping[str, Json]]:
-        """By camera its scale of confidence, and how that is known."""
-        return self._site.scales()
-
-    def gates(self) -> dict[str, Json]:
-        """How each gate stands, for who looks on."""
-        return self._site.gates(self._clock.now())
-
-    def rounds(self) -> Mapping[str, Json]:
-        """The runs under way and the open findings, for who looks on."""
-        return self._site.rounds()
+        """The last alarm event that is in what stands."""
 
     def restore(self, folder: Path) -> None:
         """Take up what had to survive, and say that we are up. What cannot be taken up is set aside in `folder`."""
@@ -129,14 +187,13 @@ class Decisions:
             aside = self._set_aside(folder)
         else:
             try:
-                self._site.restore(journal.memory)
+                self._current.site.restore(journal.memory)
             except Exception:  # noqa: BLE001 - whatever it is, the site must begin without it
                 _log.critical("what is remembered cannot be taken up", exc_info=True)
                 aside = self._set_aside(folder)
         if aside is None:
-            for key, value in journal.memory.items():
-                if key.startswith(MEMORY) and isinstance(value, Mapping):
-                    self.standing[key] = value
+            stood = ((key, value) for key, value in journal.memory.items() if key.startswith(MEMORY))
+            self._current.committed((key, value) for key, value in stood if isinstance(value, Mapping))
         self._tell_standing(journal.last(Stream.ALARM))
         now = self._clock.now()
         damaged = journal.quarantined_file
@@ -147,10 +204,6 @@ class Decisions:
             self.step(SetAside(aside, now))
         if journal.loss is not None:
             self.step(WentBack(journal.loss.data(), (), now))
-
-    def interlocked(self) -> str | None:
-        """Why nothing about the configuration may change now; None: nothing forbids it."""
-        return self._site.interlocked()
 
     async def run(self) -> None:
         """Decide until cancelled.
@@ -164,7 +217,7 @@ class Decisions:
             roomy = self._journal.roomy
             item = self._inbox.take(tuple(Rank) if roomy else FROM_THE_FIELD)
             if item is None:
-                self.stepped = self._clock.now().mono
+                self._current.idle(self._clock.now())
                 with suppress(TimeoutError):
                     async with asyncio.timeout(None if roomy else _ROOM_AGAIN_S):
                         await self._inbox.news()
@@ -175,27 +228,18 @@ class Decisions:
                 await asyncio.sleep(0)
                 yielded = loop.time()
 
-    async def hand_in(self, passage: Passage) -> None:
-        """Have a passage decided; returns once its step is committed and what it wants done was begun."""
-        accepted = asyncio.Event()
-        self._waited[id(passage)] = accepted.set
-        await self._inbox.put(passage)
-        await accepted.wait()
-
-    def take(self, item: Input) -> None:
+    def take(self, entry: Entry) -> None:
         """One input by way of the door. Raises what the site raises, after it was written down."""
-        for admitted in self._poison.admit(item):
+        for admitted in self._poison.admit(entry.passage if isinstance(entry, HandedIn) else entry):
             self.step(admitted)
-        waited = self._waited.pop(id(item), None)
-        if waited is not None:
-            self._journal.append([], then=waited)
+        if isinstance(entry, HandedIn):
+            self._journal.append([], then=entry.accepted.set)
 
     def step(self, item: Input) -> None:
         """One input past the door."""
         now = self._clock.now()
-        self.stepped = now.mono
         try:
-            effects = self._site.step(item, now)
+            effects = self._current.step(item, now)
             if effects:
                 self._act(effects, now)
             if isinstance(item, WentBack):
@@ -229,7 +273,8 @@ class Decisions:
         acts = [effect for effect in effects if not isinstance(effect, Emit | Remember | Forget)]
         later = [act for act in acts if not _at_once(act)]
         if kept or later:
-            self._emitted(kept, now)
+            for one in self._bystanders:
+                one.emitted(kept, now)
             upto = self._journal.last(Stream.ALARM) + sum(
                 isinstance(effect, Emit) and effect.stream is Stream.ALARM for effect in kept
             )
@@ -240,7 +285,7 @@ class Decisions:
             if isinstance(act, Operate):
                 self._newest[act.device, act.point] = act.order
             if _at_once(act):
-                self._do(act)
+                self._executor.carry_out(act)
 
     def _accepted(self, kept: Sequence[Effect], changes: Sequence[Change], acts: Sequence[Act], upto: int) -> None:
         """The step is committed: what stands now may be told, what it wants done is done."""
@@ -248,20 +293,18 @@ class Decisions:
             if isinstance(act, Operate) and self._newest.get((act.device, act.point)) != act.order:
                 self._inbox.remind(Outcome(act.order, False, "withdrawn", None, self._clock.now()))
             else:
-                self._do(act)
-        for key, alarm in changes:
+                self._executor.carry_out(act)
+        for key, _ in changes:
             self._ahead.pop(key, None)
-            if alarm is None:
-                self.standing.pop(key, None)
-            else:
-                self.standing[key] = alarm
+        self._current.committed(changes)
         if changes:
             self._tell_standing(upto)
-        self._kept(kept)
+        for one in self._bystanders:
+            one.kept(kept)
 
     def _tell_standing(self, upto: int) -> None:
         self._upto = upto
-        self._tell(self.standing | self._ahead, upto)
+        self._world.set_standing(self._current.standing | self._ahead, upto)
 
     def _tell_ahead(self, changes: Sequence[Change]) -> None:
         """Behind a slow disk people know of a fire before it is committed, and that it is not."""
@@ -270,14 +313,14 @@ class Decisions:
         fires = {key: alarm for key, alarm in changes if alarm is not None and alarm.get("kind") == "fire"}
         if fires:
             self._ahead.update({key: {**alarm, "uncommitted": True} for key, alarm in fires.items()})
-            self._tell(self.standing | self._ahead, self._upto)
+            self._world.set_standing(self._current.standing | self._ahead, self._upto)
 
     def _wind(self, now: Instant) -> None:
         """Set the alarm clock for the site's next deadline."""
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
-        due = self._site.deadline()
+        due = self._current.site.deadline()
         if due is not None:
             self._tick = asyncio.get_running_loop().call_later(max(0.0, due - now.mono), self._ring)
 
@@ -290,7 +333,7 @@ class Decisions:
     def _set_aside(self, folder: Path) -> str:
         """Begin with an empty memory; the old one is kept beside the journal. The path, or why there is none."""
         memory = self._journal.memory
-        self._site = self._make()
+        self._current.begin_anew()
         self._journal.append([Forget(key) for key in memory])
         self._journal.reborn()
         self._poison.forgive()

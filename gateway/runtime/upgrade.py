@@ -17,6 +17,7 @@ from gateway.cloud.events import event_id
 from gateway.log import logger
 from gateway.model import Emit, Instant, Json, Remember, Stream
 from gateway.package import BACK, KEPT, ON_TRIAL, Package, package
+from gateway.runtime.reconfigure import Surroundings
 from gateway.runtime.trial import Pending, Phase, Trial, Verdict
 from gateway.safe_write import replace_file
 
@@ -64,25 +65,23 @@ class Upgrade:
     async def watch(
         self,
         clock: Clock,
-        lines: Collection[str],
-        answering: Callable[[], Collection[str]],
-        connected: Callable[[], bool],
+        around: Surroundings,
         *,
         every: float = _LOOK_S,
     ) -> str | None:
         """See a trial to its end. Why the process is to begin anew, from the kept tree; None: it is not.
 
-        `lines`: those of the site file; `answering`: those that answer now; `every`: seconds from look to look.
+        `every`: seconds from look to look.
         """
         place = self._place
         if place is None or not self.on_trial:
             return None
         await self.ready.wait()
         note = place.note()
-        trial = _trial(note, clock.now(), lines)
+        trial = _trial(note, clock.now(), around.lines())
         _log.warning("a new version is on trial", version=__version__, before=note.get("kept"))
         while True:
-            verdict = trial.judge(clock.now().mono, answering(), connected=connected())
+            verdict = trial.judge(clock.now().mono, around.answering(), connected=around.connected())
             if verdict is Verdict.KEEP and await asyncio.to_thread(self._save, phase=KEPT):
                 _log.info("the new version is kept", version=__version__)
                 return None

@@ -1,8 +1,9 @@
 """What shows that the gateway lives: its health, its own alarms once a second, systemd's watchdog."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway import __version__
 from gateway.clock import Clock
@@ -13,13 +14,16 @@ from gateway.log import logger
 from gateway.model import Json, StoodStill
 from gateway.package import version_words
 from gateway.runtime import health
+from gateway.runtime.cloud import Cloud
 from gateway.runtime.crashes import Crashes
 from gateway.runtime.inbox import Inbox
-from gateway.runtime.north import North, Task
 from gateway.runtime.poison import Poison
 from gateway.runtime.self_alarms import Supervision
-from gateway.runtime.site_loop import Decisions
+from gateway.runtime.site_loop import CurrentSite
 from gateway.runtime.systemd import notify, watchdog_interval
+
+if TYPE_CHECKING:
+    from gateway.intake.cameras import Gatehouse
 
 _log = logger(__name__)
 
@@ -43,11 +47,11 @@ class Vitals:
         poison: Poison,
         inbox: Inbox,
         supervision: Supervision,
-        decisions: Decisions,
-        north: North,
+        site: CurrentSite,
+        cloud: Cloud,
         lines: Mapping[str, Line],
         telemetry: TelemetrySender,
-        cameras: Callable[[], Mapping[str, Json]] | None,
+        cameras: "Gatehouse | None",
     ) -> None:
         self._folder = folder
         self._journal = journal
@@ -57,27 +61,26 @@ class Vitals:
         self._poison = poison
         self._inbox = inbox
         self._supervision = supervision
-        self._decisions = decisions
-        self._uplink = north.uplink
-        self._north = north
+        self._site = site
+        self._cloud = cloud
+        self._uplink = cloud.uplink
         self._lines = lines
         self._telemetry = telemetry
         self._cameras = cameras
 
-    def tasks(self) -> list[Task]:
-        """What is to run."""
-        return [
-            Task("health", self._tell_health),
-            Task("supervision", self._supervise),
-            Task("watchdog", self._feed_watchdog),
-        ]
+    async def run(self) -> None:
+        """Look, tell the health, feed the watchdog, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tell_health(), name="health")
+            group.create_task(self._supervise(), name="supervision")
+            group.create_task(self._feed_watchdog(), name="watchdog")
 
     def health(self) -> dict[str, Json]:
         """The state of everything, as it is told."""
         lines = {name: line.snapshot() for name, line in self._lines.items()}
         data = health.data(lines, self._journal.stats(), self._uplink.snapshot(), self._clock.now(), self._folder)
         if self._cameras is not None:
-            data |= self._cameras()
+            data |= self._cameras.health(self._site.scales())
         data["process"] = {
             "version": self._version,
             "reduced": self._crashes.reduced,
@@ -85,7 +88,7 @@ class Vitals:
             "refused": [*self._poison.refused],
             "refusals": self._poison.refusals,
             "untold": self._telemetry.failures,
-            "ignored": self._north.ignored,
+            "ignored": self._cloud.ignored,
         }
         return data
 
@@ -94,7 +97,7 @@ class Vitals:
         now = self._clock.now().mono
         beats = [self._uplink.beat, *(line.beat for line in self._lines.values())]
         if len(self._inbox):
-            beats.append(self._decisions.stepped)
+            beats.append(self._site.stepped)
         stuck = [beat for beat in beats if now - beat > _STUCK and beat]
         if stuck:
             _log.error("a task is stuck", for_s=round(now - min(stuck)))

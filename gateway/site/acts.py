@@ -42,9 +42,9 @@ class Acts:
     resetting: Resetting
     out: TakenOut
     ids: Ids
-    access: "AccessActs | None" = None
+    access: "AccessActs | None"
     """Of a site with plate cameras."""
-    rounds: "RoundActs | None" = None
+    rounds: "RoundActs | None"
     """Of a site with rounds."""
 
     def table(self) -> dict[str, Callable[[Args, Asker, Instant], Act]]:

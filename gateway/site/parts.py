@@ -30,7 +30,9 @@ from gateway.site.taken_out import TakenOut
 from gateway.site.timers import Timers
 
 if TYPE_CHECKING:
+    from gateway.site.access_acts import AccessActs
     from gateway.site.passages import Passages
+    from gateway.site.round_acts import RoundActs
     from gateway.site.round_settings import RoundSettings
     from gateway.site.rounds import Rounds
 
@@ -50,15 +52,13 @@ class Parts:
         self.annunciator = Annunciator(settings.annunciator, self.alarms, self.outputs)
         self.overdue = Overdue(settings.service, self.alarms, self.deadlines)
         self.resetting = Resetting(settings.devices, self.alarms, ids, self.timers, taken=frozenset(wirings))
-        self.passages: Passages | None = None
-        self.rounds: Rounds | None = None
+        self.passages = self._build_passages(settings, ids) if settings.access.cameras else None
+        self.rounds = None if settings.inspection is None else self._build_rounds(settings, settings.inspection, ids)
         self.acts = Acts(
-            settings, self.alarms, self.gates, self.linkage, self.annunciator, self.resetting, self.out, ids
-        )
-        if settings.access.cameras:
-            self._build_access(settings, ids)
-        if settings.inspection is not None:
-            self._build_rounds(settings, settings.inspection, ids)
+            settings, self.alarms, self.gates, self.linkage, self.annunciator, self.resetting, self.out, ids,
+            access=None if self.passages is None else _access_acts(self.passages, self.gates, ids),
+            rounds=None if self.rounds is None else _round_acts(self.rounds),
+        )  # fmt: skip
         self.commands = Commands(
             self.acts, self.deadlines, ids, self.timers, performed=settings.performed, interlocked=self.interlocked
         )
@@ -67,29 +67,37 @@ class Parts:
         for rule in self.linkage.built_in():
             self.alarms.watch(rule)
 
-    def _build_access(self, settings: SiteSettings, ids: Ids) -> None:
+    def _build_passages(self, settings: SiteSettings, ids: Ids) -> "Passages":
         """Only a site with plate cameras loads it: memory."""
-        from gateway.site.access_acts import AccessActs  # noqa: PLC0415
         from gateway.site.passages import Passages  # noqa: PLC0415
 
-        self.passages = Passages(settings.access, self.gates, ids, self.alarms, self.deadlines)
-        self.acts.access = AccessActs(self.passages, self.gates, ids)
+        return Passages(settings.access, self.gates, ids, self.alarms, self.deadlines)
 
-    def _build_rounds(self, settings: SiteSettings, inspection: "RoundSettings", ids: Ids) -> None:
+    def _build_rounds(self, settings: SiteSettings, inspection: "RoundSettings", ids: Ids) -> "Rounds":
         """Only a site with rounds loads it: memory, and the library for cron."""
-        from gateway.site.round_acts import RoundActs  # noqa: PLC0415
         from gateway.site.rounds import Rounds  # noqa: PLC0415
 
-        self.rounds = Rounds(
+        return Rounds(
             inspection, settings.devices, settings.service, self.alarms, self.linkage, self.deadlines, ids, self.timers
         )
-        self.acts.rounds = RoundActs(self.rounds)
 
     def interlocked(self) -> str | None:
         """Why the configuration may not be changed now."""
         if self.linkage.any_fire:
             return "a fire stands"
         return "a gate is held open" if self.gates.any_held else None
+
+
+def _access_acts(passages: "Passages", gates: Gates, ids: Ids) -> "AccessActs":
+    from gateway.site.access_acts import AccessActs  # noqa: PLC0415 - as above
+
+    return AccessActs(passages, gates, ids)
+
+
+def _round_acts(rounds: "Rounds") -> "RoundActs":
+    from gateway.site.round_acts import RoundActs  # noqa: PLC0415 - as above
+
+    return RoundActs(rounds)
 
 
 def _wirings(settings: SiteSettings) -> dict[Ref, Wiring]:

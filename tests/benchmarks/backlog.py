@@ -18,10 +18,11 @@ import orjson
 from gateway import log
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
-from gateway.cloud.mqtt.types import Broker
-from gateway.cloud.mqtt.uplink import Callbacks, Settings, Uplink
+from gateway.cloud.mqtt.types import Broker, Unobserved
+from gateway.cloud.mqtt.uplink import Settings
 from gateway.model import Emit, Stream
 from tests.benchmarks.measure import resident_mib
+from tests.cloud.running import an_uplink
 
 ROOT, SOURCE = "t/site/gw", "/sites/s/gateways/g"
 STEP = 1000
@@ -49,19 +50,25 @@ async def fill(folder: Path, count: int) -> None:
             await written.wait()
 
 
+class Connected(Unobserved):
+    """Notes that the broker is there."""
+
+    def __init__(self, connected: asyncio.Event) -> None:
+        self._connected = connected
+
+    def link(self, up: bool, why: str) -> None:
+        del why
+        if up:
+            self._connected.set()
+
+
 async def send(folder: Path, port: int, protocol: int, *, drain: bool) -> None:
     """Open it, and send it if there is a broker."""
     connected = asyncio.Event()
     clock = Clock()
     async with journal(folder) as store:
-        callbacks = Callbacks(
-            on_command=lambda _topic, _payload, _about: True,
-            on_refused=lambda _stream, _code: None,
-            on_unheard=lambda _row: None,
-            on_link=lambda up, _why: connected.set() if up else None,
-        )
         settings = Settings(Broker("127.0.0.1", port, "gw", protocol), ROOT, SOURCE, store.boot, "1")
-        uplink = Uplink(settings, store, clock, os.urandom, callbacks)
+        uplink = an_uplink(settings, store, clock, Connected(connected))
         uplink.set_standing({}, 0)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(uplink.run(), name="uplink")

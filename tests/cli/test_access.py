@@ -23,6 +23,7 @@ from gateway.site.settings import AccessSettings, DeviceSettings, GateSettings, 
 from gateway.site.site import Site
 from gateway.technician import access as work
 from tests.cli.test_command_line import command
+from tests.inbox import ShutInbox
 
 SITE = """\
 version: 1
@@ -124,7 +125,7 @@ def test_each_has_help_with_an_example(name: str) -> None:
 # ---- with a gateway -------------------------------------------------------------------------------
 
 
-class Daemon:
+class Daemon(ShutInbox):
     """A site, its lists and its control socket, without the rest."""
 
     def __init__(self, site: Path) -> None:
@@ -140,7 +141,7 @@ class Daemon:
             bytes(16),
         )
         self.clock = Clock()
-        self.people = People(self.put, self.clock)
+        self.people = People(self, self.clock)
         self.lists = PlateLists(list_settings(file), self.put, self.clock)
         self.table = self.lists.errands(self.erase, self.naming)
         self.inputs: list[Input] = []

@@ -13,6 +13,7 @@ from gateway.clock import Clock
 from gateway.cloud.commands.claims import KeyFile
 from gateway.cloud.commands.verify import Verifier, read_key
 from gateway.model import Command
+from tests.cloud.signing import Known, Nonces
 
 SOURCE = "/sites/s/gateways/g"
 
@@ -63,7 +64,7 @@ def test_a_command_that_the_gateway_takes(keys: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     key = read_key(KeyFile("k", keys / "commands.pub.pem", None))
     clock = Clock(synced=lambda: False)
-    result = Verifier([key], SOURCE, clock.now, lambda: ("n",), lambda: 0.0).verify(done.stdout.strip().encode())
+    result = Verifier([key], SOURCE, clock, Nonces(("n",)), Known()).verify(done.stdout.strip().encode())
     assert isinstance(result, Command)
     assert (result.jti, result.iss, result.sub, result.kid) == ("one", "desk", "zhang", "k")
     assert (result.cmd, result.args) == ("gate.open", {"gate": "north", "reason": "试"})

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.clock import Clock
-from gateway.cloud.mqtt.send_order import Limits
-from gateway.cloud.mqtt.types import Broker, Delivery
-from gateway.cloud.mqtt.uplink import Callbacks, Settings, Uplink
-from gateway.cloud.outbox import Row
+from gateway.cloud.mqtt.board import Nonces
+from gateway.cloud.mqtt.types import Broker, Delivery, Limits, Observer, Unobserved
+from gateway.cloud.mqtt.uplink import Settings, Uplink
+from gateway.cloud.outbox import Outbox, Row
 from gateway.model import Stream
 from simulators.packets import PublishPacket
 from tests.cloud.memory_outbox import MemoryOutbox
@@ -23,30 +23,36 @@ ROOT = "t/site/gw"
 
 @dataclass
 class Told:
-    """What the callbacks were given."""
+    """An observer and a desk for commands."""
 
     commands: list[tuple[str, bytes, Delivery]] = field(default_factory=list)
-    refused: list[tuple[str, int | None]] = field(default_factory=list)
-    unheard: list[Row] = field(default_factory=list)
-    link: list[tuple[bool, str]] = field(default_factory=list)
+    refusals: list[tuple[str, int | None]] = field(default_factory=list)
+    without_listener: list[Row] = field(default_factory=list)
+    links: list[tuple[bool, str]] = field(default_factory=list)
     troubles: list[tuple[str, str]] = field(default_factory=list)
     room: int = 1000
     """Commands that are taken at most."""
 
-    def take(self, topic: str, payload: bytes, about: Delivery) -> bool:
+    def arrived(self, topic: str, payload: bytes, about: Delivery) -> bool:
         if len(self.commands) >= self.room:
             return False
         self.commands.append((topic, payload, about))
         return True
 
-    def callbacks(self) -> Callbacks:
-        return Callbacks(
-            on_command=self.take,
-            on_refused=lambda stream, code: self.refused.append((stream, code)),
-            on_unheard=self.unheard.append,
-            on_link=lambda up, text: self.link.append((up, text)),
-            on_trouble=lambda name, text: self.troubles.append((name, text)),
-        )
+    def refused(self, stream: str, code: int | None) -> None:
+        self.refusals.append((stream, code))
+
+    def heard(self, row: Row) -> None:
+        """Nothing."""
+
+    def unheard(self, row: Row) -> None:
+        self.without_listener.append(row)
+
+    def link(self, up: bool, why: str) -> None:
+        self.links.append((up, why))
+
+    def trouble(self, name: str, text: str) -> None:
+        self.troubles.append((name, text))
 
 
 @dataclass
@@ -57,6 +63,21 @@ class Running:
     outbox: MemoryOutbox
     told: Told
     task: asyncio.Task[None]
+    nonces: Nonces
+
+
+def an_uplink(
+    of: Settings,
+    outbox: Outbox,
+    clock: Clock | None = None,
+    observer: Observer | None = None,
+    *,
+    nonces: Nonces | None = None,
+    **more: Any,
+) -> Uplink:
+    """An uplink with a clock and nonces of its own, where a test has none."""
+    nonces = nonces or Nonces(os.urandom)
+    return Uplink(of, outbox, clock or Clock(), os.urandom, nonces=nonces, observer=observer or Unobserved(), **more)
 
 
 def settings(port: int, limits: Limits | None = None, **broker: Any) -> Settings:
@@ -80,12 +101,13 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Run an uplink until the block ends; then it is cancelled, and has to be gone within a second."""
     outbox, told = outbox or MemoryOutbox(), told or Told()
-    uplink = Uplink(settings(port, limits, **broker), outbox, clock or Clock(), os.urandom, told.callbacks())
+    nonces = Nonces(os.urandom)
+    uplink = an_uplink(settings(port, limits, **broker), outbox, clock, told, nonces=nonces, desk=told)
     uplink.set_standing({}, 0)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(uplink.run(), name="uplink")
         try:
-            yield Running(uplink, outbox, told, task)
+            yield Running(uplink, outbox, told, task, nonces)
         finally:
             task.cancel()
             done, _ = await asyncio.wait((task,), timeout=1.0)

@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.cloud.commands.claims import DEFAULT_ALLOW, KeyFile
 from gateway.cloud.commands.verify import Key, Verifier
-from gateway.model import Command, Refused
+from gateway.model import Command, Instant, Refused
 from tests.cloud.journaling import WALL, Hands
 
 SOURCE = "/sites/s/gateways/g"
@@ -27,8 +28,31 @@ KEYS = (
 _ids = itertools.count(1)
 
 
+@dataclass
+class Nonces:
+    """Those that a command may name."""
+
+    good: tuple[str, ...] = NONCES
+
+
+class Known:
+    """What is known of the time: when the memory was begun, and before when it cannot be."""
+
+    def __init__(self, born: float = 0.0, floor: float = 0.0) -> None:
+        self._born = born
+        self._floor = floor
+
+    def born(self, now: Instant) -> float:
+        del now
+        return self._born
+
+    def floor(self, now: Instant) -> float:
+        del now
+        return self._floor
+
+
 def verifier(hands: Hands | None = None, *, born: float = WALL - 1000.0) -> Verifier:
-    return Verifier(KEYS, SOURCE, (hands or Hands()).now, lambda: NONCES, lambda: born)
+    return Verifier(KEYS, SOURCE, hands or Hands(), Nonces(), Known(born))
 
 
 def claims(**changes: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import tempfile
 import time
@@ -19,9 +18,10 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
 from gateway.cloud.mqtt.types import Broker
-from gateway.cloud.mqtt.uplink import Callbacks, Settings, Uplink
+from gateway.cloud.mqtt.uplink import Settings
 from gateway.config.load import load
 from simulators.site import VirtualSite
+from tests.cloud.running import an_uplink
 from tests.contract.regenerate import DOCS
 from tests.end_to_end.process import running
 from tests.mosquitto import mosquitto
@@ -165,9 +165,8 @@ async def picture(folder: Path) -> list[Message]:
     async with mosquitto(folder) as broker, recording(broker.port) as recorder, Journal(
         folder / "store", source=SOURCE, now=clock.now, alarm_reserve=0, simulated=True
     ) as journal:  # fmt: skip
-        callbacks = Callbacks(lambda *_: True, _nothing, _nothing, _nothing)
         settings = Settings(Broker("127.0.0.1", broker.port, "gw"), ROOT, SOURCE, journal.boot, "1", simulated=True)
-        uplink = Uplink(settings, journal, clock, os.urandom, callbacks)
+        uplink = an_uplink(settings, journal, clock)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(uplink.run(), name="uplink")
             now, name = clock.now(), "01a2033d-0753-7007-852d-80193d284402"
@@ -175,10 +174,6 @@ async def picture(folder: Path) -> list[Message]:
             await recorder.told("picture.taken", "lpr-north-in")
             task.cancel()
     return [message for message in recorder.messages if message.name == "picture.taken"]
-
-
-def _nothing(*_: object) -> None:
-    """Nobody listens."""
 
 
 @asynccontextmanager

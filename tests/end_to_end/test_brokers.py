@@ -117,5 +117,5 @@ async def test_a_day_at_a_broker(tmp_path: Path, name: str) -> None:
             assert numbers == [*range(1, len(numbers) + 1)], "each once in effect, in order"
         if name != "mosquitto":
             async with uplink_running(port, protocol=5, client_id="five") as five:
-                await eventually(lambda: five.told.link, 15.0)
-                assert "`protocol:" in five.told.link[0][1], "it is said which key to change"
+                await eventually(lambda: five.told.links, 15.0)
+                assert "`protocol:" in five.told.links[0][1], "it is said which key to change"

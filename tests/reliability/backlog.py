@@ -14,9 +14,10 @@ import orjson
 from gateway import log
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
-from gateway.cloud.mqtt.types import Broker
-from gateway.cloud.mqtt.uplink import Callbacks, Settings, Uplink
+from gateway.cloud.mqtt.types import Broker, Unobserved
+from gateway.cloud.mqtt.uplink import Settings
 from gateway.model import Emit, Stream
+from tests.cloud.running import an_uplink
 
 ROOT = "t/site/gw"
 A_SECOND = 20
@@ -46,17 +47,21 @@ async def fill(journal: Journal, clock: Clock, count: int) -> None:
         await accepted.wait()
 
 
+class Says(Unobserved):
+    """Tells the test what the uplink tells."""
+
+    def refused(self, stream: str, code: int | None) -> None:
+        say(event="refused", stream=stream, code=code)
+
+    def link(self, up: bool, why: str) -> None:
+        say(event="link", up=up, why=why, at=time.monotonic())
+
+
 async def main(folder: Path, port: int, count: int) -> None:
     clock = Clock()
     async with Journal(folder, source="/sites/s/gateways/g", now=clock.now, alarm_reserve=0) as journal:
-        callbacks = Callbacks(
-            on_command=lambda _topic, _payload, _about: True,
-            on_refused=lambda stream, code: say(event="refused", stream=stream, code=code),
-            on_unheard=lambda _row: None,
-            on_link=lambda up, why: say(event="link", up=up, why=why, at=time.monotonic()),
-        )
         settings = Settings(Broker("127.0.0.1", port, "gw"), ROOT, "/sites/s/gateways/g", journal.boot, "1")
-        uplink = Uplink(settings, journal, clock, os.urandom, callbacks)
+        uplink = an_uplink(settings, journal, clock, Says())
         uplink.set_standing({}, 0)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(uplink.run(), name="uplink")

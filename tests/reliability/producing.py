@@ -5,25 +5,20 @@ memory has grown. Ends when the broker has everything.
 """
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 
 from gateway import log
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
-from gateway.cloud.mqtt.send_order import Limits
-from gateway.cloud.mqtt.types import Broker
-from gateway.cloud.mqtt.uplink import Callbacks, Settings, Uplink
+from gateway.cloud.mqtt.types import Broker, Limits
+from gateway.cloud.mqtt.uplink import Settings, Uplink
 from gateway.model import Emit, Stream
+from tests.cloud.running import an_uplink
 from tests.reliability.backlog import ROOT, resident, say
 
 A_STEP = 20
 LIMITS = Limits(answer=3.0)
-
-
-def nothing(*_: object) -> None:
-    """Nobody wants to know."""
 
 
 async def main(folder: Path, port: int, first: int, count: int) -> None:
@@ -33,7 +28,7 @@ async def main(folder: Path, port: int, first: int, count: int) -> None:
         settings = Settings(
             Broker("127.0.0.1", port, "gw"), ROOT, "/sites/s/gateways/g", journal.boot, "1", limits=LIMITS
         )
-        uplink = Uplink(settings, journal, clock, os.urandom, Callbacks(lambda *_: True, nothing, nothing, nothing))
+        uplink = an_uplink(settings, journal, clock)
         uplink.set_standing({}, 0)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(uplink.run(), name="uplink")

@@ -6,7 +6,6 @@ of the files as they are at that instant, opened by a new journal.
 
 import asyncio
 import itertools
-import os
 import shutil
 import tempfile
 from contextlib import AsyncExitStack
@@ -27,7 +26,7 @@ from hypothesis.stateful import (
 
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
-from gateway.cloud.mqtt.send_order import Limits
+from gateway.cloud.mqtt.types import Limits
 from gateway.cloud.mqtt.uplink import Uplink
 from gateway.model import Emit, Forget, Remember, Stream
 from simulators.broker import LocalBroker
@@ -78,7 +77,7 @@ class Delivery(RuleBasedStateMachine):
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(journal)
             where = uplinks.settings(self.broker.port, LIMITS)
-            uplink = Uplink(where, journal, Clock(), os.urandom, uplinks.Told().callbacks())
+            uplink = uplinks.an_uplink(where, journal)
             uplink.set_standing({}, 0)
             async with asyncio.TaskGroup() as group:
                 task = group.create_task(uplink.run(), name="uplink")

@@ -6,7 +6,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hypothesis import example, given, settings
@@ -17,7 +17,10 @@ from gateway.cloud.journal.journal import Journal
 from gateway.model import (
     Answer,
     Command,
+    Effect,
     Emit,
+    Instant,
+    Json,
     Operate,
     Outcome,
     Passage,
@@ -28,7 +31,7 @@ from gateway.model import (
 )
 from gateway.runtime.inbox import Inbox
 from gateway.runtime.poison import Poison
-from gateway.runtime.site_loop import Act, Decisions
+from gateway.runtime.site_loop import Act, CurrentSite, Decisions
 from gateway.site.site import Site
 from tests.site.compound import ALL, yard
 
@@ -76,19 +79,27 @@ class Full:
         self.inbox = Inbox({"smoke-1": {"fire"}, "smoke-2": {"fire"}, "tank": {"level"}}, room=FULL)
         self.held_at: dict[str, float] = {}
         self.decisions = Decisions(
-            lambda: Site(yard(), bytes(16)),
+            CurrentSite(lambda: Site(yard(), bytes(16))),
             self.inbox,
             journal,
             self.clock,
             Poison(folder / "poison", "1", {}),
-            do=self.do,
-            tell_standing=lambda _standing, _upto: None,
-            emitted=lambda _effects, _now: None,
-            kept=lambda _effects: None,
+            executor=self,
+            world=self,
+            bystanders=[self],
         )
         self.decisions.restore(folder)
 
-    def do(self, act: Act) -> None:
+    def set_standing(self, _alarms: Mapping[str, Mapping[str, Json]], _upto: int) -> None:
+        """Nobody is told."""
+
+    def emitted(self, _effects: Sequence[Effect], _now: Instant) -> None:
+        """Nobody looks on."""
+
+    def kept(self, _effects: Sequence[Effect]) -> None:
+        """Nobody looks on."""
+
+    def carry_out(self, act: Act) -> None:
         now = self.clock.now()
         if isinstance(act, ReadNow):
             self.inbox.remind(self.answer(act.device, 1))

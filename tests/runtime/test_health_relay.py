@@ -38,9 +38,12 @@ class Life:
             Ref("relay", "do8"),
             self.relay,  # type: ignore[arg-type] # as much of a line as it needs
             clock(),
-            lambda: self.well,
+            self,
             timed=timed,
         )
+
+    def is_well(self) -> bool:
+        return self.well
 
 
 @pytest.mark.parametrize(("timed", "on"), [(True, 15.0), (False, True)])

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Answer, Command, Input, Instant, LineHealth, Passage, Person, Quality, Reading, Refused, Tick
-from gateway.runtime.inbox import FROM_THE_FIELD, Inbox
+from gateway.model import Answer, Command, Instant, LineHealth, Passage, Person, Quality, Reading, Refused, Tick
+from gateway.runtime.inbox import FROM_THE_FIELD, Entry, Inbox
 
 URGENT: Mapping[str, frozenset[str]] = {"smoke": frozenset({"fire"})}
 
@@ -21,7 +21,7 @@ def answer(device: str, number: int, *points: str) -> Answer:
     return Answer(device, {point: Reading(number, None, None, Quality.GOOD, None, at) for point in points}, at)
 
 
-def numbers(item: Input) -> tuple[str, ...]:
+def numbers(item: Entry) -> tuple[str, ...]:
     return tuple(item.readings) if isinstance(item, Answer) else (type(item).__name__,)
 
 
@@ -55,7 +55,7 @@ async def test_a_full_class_makes_its_writer_wait_and_drops_nothing() -> None:
 
 async def test_what_is_urgent_waits_for_no_room_but_lets_the_site_go_first() -> None:
     inbox = Inbox(URGENT, room=1)
-    decided: list[Input] = []
+    decided: list[Entry] = []
 
     async def decide() -> None:
         while len(decided) < 50:
@@ -125,7 +125,7 @@ async def test_a_full_class_holds_up_no_other() -> None:
 
 @given(st.lists(st.sets(st.sampled_from(["fire", "temperature", "battery"]), min_size=1), max_size=30))
 def test_the_answers_of_one_point_keep_their_order_and_none_is_lost(asked: list[set[str]]) -> None:
-    async def through() -> list[Input]:
+    async def through() -> list[Entry]:
         inbox = Inbox(URGENT)
         for number, points in enumerate(asked):
             await inbox.put(answer("smoke", number, *sorted(points)))

@@ -11,13 +11,14 @@ from gateway.config.load import load
 from gateway.config.points import Point
 from gateway.config.site import SiteFile
 from gateway.errors import DeviceRefused, DeviceSilent
-from gateway.model import Instant, OwnHealth, Quality, Reading, Value
+from gateway.model import Input, Instant, OwnHealth, Quality, Reading, Value
 from gateway.runtime.on_loss import Losses, amiss, wanted
 from gateway.settings import build
 from gateway.settings.loss_uses import losses, settings_used
 from gateway.settings.plan import findings
 from gateway.settings.types import OnLoss
 from gateway.site.settings import Ref
+from tests.inbox import ShutInbox
 from tests.technician.yard import HEAD
 from tests.virtual_time import clock, run
 
@@ -25,7 +26,7 @@ NORTH = OnLoss("north", Ref("relay", "do2"), True, 30, 30.0)
 TOLD = [("do2/safe", True), ("do2/watchdog", 30)]
 
 
-class Module:
+class Module(ShutInbox):
     """A line with one module on it, and what it was told."""
 
     def __init__(self) -> None:
@@ -48,6 +49,10 @@ class Module:
         at = Instant(0.0, 0.0, True)
         return {point: Reading(self.holds[point], None, None, Quality.GOOD, None, at) for point in points}
 
+    def remind(self, item: Input) -> None:
+        assert isinstance(item, OwnHealth)
+        self.health.append(item)
+
     async def order(self, device: str, point: str, value: Value) -> None:
         assert device == "relay"
         if self.refuses:
@@ -62,7 +67,7 @@ def after(story: Callable[[Module], None], seconds: float, module: Module) -> No
     """Change something, then let that time pass, in a life of its own."""
 
     async def life() -> None:
-        looking = Losses([NORTH], module, clock(), module.health.append)  # type: ignore[arg-type] # as much of a line
+        looking = Losses([NORTH], module, clock(), module)  # type: ignore[arg-type] # as much of a line
         async with asyncio.TaskGroup() as group:
             task = group.create_task(looking.run(), name="on loss")
             await asyncio.sleep(5.0)

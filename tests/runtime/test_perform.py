@@ -10,19 +10,25 @@ import pytest
 from gateway.clock import Clock
 from gateway.cloud.commands.replay import Replay
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, LineDown, NotDone
-from gateway.model import Errand, Json, Perform, Performed
-from gateway.runtime.perform import Errands, of_configuration, of_history
+from gateway.model import Errand, Input, Json, Perform, Performed
+from gateway.runtime.effects import Errands, of_configuration, of_history
 from gateway.runtime.reconfigure import Reconfiguration
 from tests.cloud.commands.test_replay import delivered
 from tests.cloud.journaling import journal
+from tests.inbox import ShutInbox
+from tests.runtime.test_reconfigure import Around
 
 
-class Desk:
+class Desk(ShutInbox):
     """Gives errands out and takes what came of them."""
 
     def __init__(self, table: Mapping[str, Errand]) -> None:
         self.back: asyncio.Queue[Performed] = asyncio.Queue()
-        self.errands = Errands(Clock(synced=lambda: True), self.back.put, table)
+        self.errands = Errands(Clock(synced=lambda: True), self, table)
+
+    async def put(self, item: Input) -> None:
+        assert isinstance(item, Performed)
+        await self.back.put(item)
 
     async def ask(self, cmd: str, by: str = "who", **args: Json) -> Performed:
         self.errands.perform(Perform("order", cmd, args, by))
@@ -112,14 +118,14 @@ async def test_the_configuration(tmp_path: Path) -> None:
 
     file = Reconfiguration(site, check=check)
     file.begin()
-    standing: list[str] = ["a fire stands"]
-    table = of_configuration(file, lambda: {"a"}, lambda: standing[0] if standing else None)
+    around = Around("a fire stands")
+    table = of_configuration(file, around)
     async with desk(table) as it:
         got = await it.ask("config.get")
         assert isinstance(got.result, dict)
         assert got.result["file"] == "version: 1\n"
         assert (await it.ask("config.apply", file="version: 2\n")).code == "interlocked"
-        standing.clear()
+        around.why = None
         done = await it.ask("config.apply", file="version: 2\n", trial="20s")
         assert done.ok
         assert file.pending is not None
@@ -129,7 +135,7 @@ async def test_the_configuration(tmp_path: Path) -> None:
 
 
 async def test_the_history(tmp_path: Path) -> None:
-    async with journal(tmp_path) as one, desk(of_history(Replay(one.history, lambda: None))) as it:
+    async with journal(tmp_path) as one, desk(of_history(Replay(one.history))) as it:
         await delivered(one, 3)
         done = await it.ask("events.replay", stream="alarm", first="00000000000000000002", last=9)
         assert done.result == {"stream": "alarm", "first": 2, "last": 3}

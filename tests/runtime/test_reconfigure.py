@@ -82,7 +82,7 @@ class Place:
                 self.memory[effect.key] = effect.value
 
     async def apply(self, one: Reconfiguration, text: str = NEW, trial: float = 60.0) -> Json:
-        return await one.apply(text, trial, "who", {"a"}, lambda: None)
+        return await one.apply(text, trial, "who", Around())
 
     def names(self) -> set[str]:
         return {path.name for path in self.site.parent.iterdir() if not path.name.endswith(".part")}
@@ -91,6 +91,42 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
+
+
+class Around:
+    """What a trial goes by, as a test wants it. `why`: what forbids a change, from the look `looks` on."""
+
+    def __init__(
+        self,
+        why: str | None = None,
+        *,
+        looks: int = 1,
+        place: Place | None = None,
+        answers: bool = True,
+        connects: bool = True,
+    ) -> None:
+        self.why = why
+        self._looks = looks
+        self._place = place
+        self._answers = answers
+        self._connects = connects
+
+    def lines(self) -> set[str]:
+        return {"a"}
+
+    def answering(self) -> set[str]:
+        return {"a"} if self._answers else set()
+
+    def connected(self) -> bool:
+        return self._connects
+
+    def interlocked(self) -> str | None:
+        self._looks -= 1
+        return self.why if self._looks <= 0 else None
+
+    async def commit(self, effects: Sequence[Emit | Remember]) -> None:
+        assert self._place is not None
+        await self._place.tell(effects)
 
 
 class Timed:
@@ -110,7 +146,7 @@ class Timed:
 
 async def watch(place: Place, one: Reconfiguration, *, answering: bool = True, connected: bool = True) -> None:
     clock = Timed(10.0).clock()
-    await one.watch(clock, {"a"}, lambda: {"a"} if answering else set(), lambda: connected, place.tell, every=0.0)
+    await one.watch(clock, Around(place=place, answers=answering, connects=connected), every=0.0)
 
 
 async def test_kept(place: Place) -> None:
@@ -209,9 +245,9 @@ async def test_what_was_edited_here_is_not_overwritten(place: Place) -> None:
 async def test_interlocked(place: Place, looks: int) -> None:
     """Before the check, and after it: a fire may begin meanwhile."""
     one = place.start()
-    answers = iter([None] * (looks - 1) + ["a fire stands"])
+    around = Around("a fire stands", looks=looks)
     with pytest.raises(NotDone, match="a fire stands") as refused:
-        await one.apply(NEW, 60.0, "who", {"a"}, lambda: next(answers))
+        await one.apply(NEW, 60.0, "who", around)
     assert refused.value.code == "interlocked"
     assert place.site.read_text() == OLD
     assert place.names() == {"site.yaml"}

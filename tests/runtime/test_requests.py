@@ -7,21 +7,23 @@ import pytest
 
 from gateway.clock import Clock
 from gateway.errors import ConfigError
-from gateway.model import Json, Person, Reply
+from gateway.model import Input, Json, Person, Reply
 from gateway.runtime.requests import People
+from tests.inbox import ShutInbox
 
 GOOD = {"cmd": "gate.open", "args": {"gate": "north"}, "by": "zhang", "role": "guard"}
 
 
-class Desk:
+class Desk(ShutInbox):
     """Takes what is handed in, and answers it by `say`."""
 
     def __init__(self, say: Json = "said") -> None:
         self.asked: list[Person] = []
-        self.people = People(self.put, Clock())
+        self.people = People(self, Clock())
         self._say = say
 
-    async def put(self, item: Person) -> None:
+    async def put(self, item: Input) -> None:
+        assert isinstance(item, Person)
         self.asked.append(item)
         self.people.answer(Reply("somebody else", None, {"ok": False}, local=True))
         self.people.answer(Reply(item.ask, None, {"ok": True, "result": self._say}, local=True))

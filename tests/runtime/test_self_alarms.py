@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
-from gateway.model import Emit, OwnHealth, SetAside, Stream, WentBack
+from gateway.model import Emit, Input, OwnHealth, SetAside, Stream
 from gateway.runtime.self_alarms import CLOCK, NOT_DELIVERED, STORE, Supervision
 from tests.cloud.journal.test_journal_faults import backlog, garble
 from tests.cloud.journaling import Hands, accepted, emit, journal, taken, until
+from tests.inbox import ShutInbox
 
 
-class World:
+class World(ShutInbox):
     """A supervision over a real journal, with its time in the test's hands."""
 
     def __init__(self, store: Journal, hands: Hands) -> None:
@@ -21,9 +23,9 @@ class World:
         self.hands = hands
         self.said: list[OwnHealth] = []
         self.aside: list[str] = []
-        self.supervision = Supervision(store, self.tell)
+        self.supervision = Supervision(store, self, Clock(mono=lambda: hands.now().mono, wall=lambda: hands.now().wall))
 
-    def tell(self, item: OwnHealth | SetAside | WentBack) -> None:
+    def remind(self, item: Input) -> None:
         if isinstance(item, SetAside):
             self.aside.append(item.file)
         elif isinstance(item, OwnHealth):
@@ -226,8 +228,10 @@ async def test_a_certificate_that_waits_for_time(world: World) -> None:
 async def test_a_stream_that_the_broker_refuses(world: World) -> None:
     world.begin()
     for code in (0x87, 0x87, 0x99):
-        world.supervision.refused(Stream.ACCESS, code, world.hands.run(1.0))
+        world.hands.run(1.0)
+        world.supervision.refused(Stream.ACCESS, code)
     assert "0x87" in world.text("access/refused")
-    world.supervision.refused(Stream.ACCESS, None, world.hands.run(1.0))
+    world.hands.run(1.0)
+    world.supervision.refused(Stream.ACCESS, None)
     assert world.changes("access/refused") == [True, False, True]
     assert world.changes("alarm/refused") == [True]

@@ -2,16 +2,16 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
-from gateway.model import Answer, Command, Instant, Json, Operate, Outcome, OwnHealth, Quality, Reading, Stream
+from gateway.model import Answer, Command, Effect, Instant, Json, Operate, Outcome, OwnHealth, Quality, Reading, Stream
 from gateway.runtime.inbox import Inbox
 from gateway.runtime.poison import Poison
-from gateway.runtime.site_loop import Act, Decisions
+from gateway.runtime.site_loop import Act, CurrentSite, Decisions
 from gateway.site.site import Site
 from tests.site.compound import ALL, yard
 
@@ -28,17 +28,28 @@ class Wired:
         self.done: list[Act] = []
         self.standing: list[tuple[dict[str, Mapping[str, Json]], int]] = []
         self.decisions = Decisions(
-            lambda: Site(yard(), bytes(16)),
+            CurrentSite(lambda: Site(yard(), bytes(16))),
             self.inbox,
             journal,
             self.clock,
             Poison(folder / "poison", "1", {}),
-            do=self.done.append,
-            tell_standing=lambda standing, upto: self.standing.append((dict(standing), upto)),
-            emitted=lambda _effects, _now: None,
-            kept=lambda _effects: None,
+            executor=self,
+            world=self,
+            bystanders=[self],
         )
         self.decisions.restore(folder)
+
+    def carry_out(self, act: Act) -> None:
+        self.done.append(act)
+
+    def set_standing(self, alarms: Mapping[str, Mapping[str, Json]], upto: int) -> None:
+        self.standing.append((dict(alarms), upto))
+
+    def emitted(self, _effects: Sequence[Effect], _now: Instant) -> None:
+        """Nobody looks on."""
+
+    def kept(self, _effects: Sequence[Effect]) -> None:
+        """Nobody looks on."""
 
     @property
     def now(self) -> Instant:

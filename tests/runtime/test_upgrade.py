@@ -13,6 +13,7 @@ from gateway.clock import Clock
 from gateway.model import Emit, Remember
 from gateway.package import PREVIOUS, STATE, TREE, Package, package
 from gateway.runtime.upgrade import TOLD, Upgrade
+from tests.runtime.test_reconfigure import Around
 
 NOTE = {"kept": "0.0.1", "lines": ["a", "b"], "connected": True, "trial": 300}
 TRIAL = {"version": __version__, "phase": "trial", "starts": 1, "id": "one"}
@@ -58,6 +59,28 @@ class Timed(Clock):
         return self.seconds
 
 
+class Later(Around):
+    """What a trial goes by, as it is after so many seconds."""
+
+    def __init__(
+        self, clock: Timed, lines: str, answering: Callable[[float], set[str]], connected: Callable[[float], bool]
+    ) -> None:
+        super().__init__()
+        self._clock = clock
+        self._lines = lines
+        self._answering = answering
+        self._connected = connected
+
+    def lines(self) -> set[str]:
+        return {*self._lines}
+
+    def answering(self) -> set[str]:
+        return self._answering(self._clock.seconds)
+
+    def connected(self) -> bool:
+        return self._connected(self._clock.seconds)
+
+
 async def watched(
     root: Path, answering: Callable[[float], set[str]], connected: Callable[[float], bool], lines: str = "ab"
 ) -> tuple[str | None, float]:
@@ -66,9 +89,8 @@ async def watched(
     upgrade = Upgrade(installed(root))
     upgrade.ready.set()
     async with asyncio.timeout(20):
-        reason = await upgrade.watch(
-            clock, [*lines], lambda: answering(clock.seconds), lambda: connected(clock.seconds), every=0
-        )
+        around = Later(clock, lines, answering, connected)
+        reason = await upgrade.watch(clock, around, every=0)
     return reason, clock.seconds
 
 

@@ -8,14 +8,17 @@ below; the correlation data of MQTT 5 (4.10) goes back as it came.
 import asyncio
 import re
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from gateway.clock import Clock
 from gateway.cloud.events import SYNCED, UNSYNCED, envelope, event_id, timestamp, type_name
-from gateway.cloud.mqtt.types import Delivery
-from gateway.cloud.mqtt.uplink import Settings
-from gateway.model import Command, Instant, Refused, Reply
+from gateway.cloud.mqtt.types import Delivery, Settings
+from gateway.driver import SiteInbox
+from gateway.log import logger
+from gateway.model import Command, Refused, Reply
+
+_log = logger(__name__)
 
 _BELOW = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _WAITING = 64
@@ -24,21 +27,51 @@ _CORRELATION_BYTES = 512
 
 
 class Judge(Protocol):
-    """What a payload is: `Verifier.verify`."""
+    """Says what a payload is."""
 
-    def __call__(
+    def verify(
         self, payload: bytes, *, size: int | None = None, retained: bool = False, reply_to: str | None = None
     ) -> Command | Refused:
         """Never raises."""
         ...
 
 
-class Send(Protocol):
-    """`Uplink.reply`."""
+class NoKeys:
+    """The judge of a site file without `commands`: there is no key, so no signature is good."""
 
-    def __call__(self, topic: str, payload: bytes, correlation: bytes | None = None) -> None:
-        """Send before every stream."""
-        ...
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def verify(
+        self, payload: bytes, *, size: int | None = None, retained: bool = False, reply_to: str | None = None
+    ) -> Command | Refused:
+        """Never raises."""
+        del payload, size, retained, reply_to
+        text = "this gateway takes no commands: its site file names no key"
+        return Refused("bad-signature", text, self._clock.now())
+
+
+class Closed:
+    """The desk while commands are off: what comes is acknowledged, counted and not read."""
+
+    def __init__(self) -> None:
+        self.ignored = 0
+
+    def arrived(self, topic: str, _payload: bytes, delivery: Delivery) -> bool:
+        """One came."""
+        if not self.ignored:
+            _log.warning("commands are off: what comes is acknowledged and not read", topic=topic)
+        self.ignored += 1
+        delivery.acknowledge()
+        return True
+
+
+class ReplyMessage(NamedTuple):
+    """A message back."""
+
+    topic: str
+    payload: bytes
+    correlation: bytes | None
 
 
 class _Arrival(NamedTuple):
@@ -47,24 +80,16 @@ class _Arrival(NamedTuple):
 
 
 class Exchange:
-    """The way in and the way back. `put` hands on to the site, and waits while there is no room."""
+    """The way in and the way back. Handing on to the inbox waits while there is no room."""
 
     def __init__(
-        self,
-        settings: Settings,
-        judge: Judge,
-        clock: Clock,
-        random: Callable[[int], bytes],
-        *,
-        put: Callable[[Command | Refused], Awaitable[None]],
-        send: Send,
+        self, settings: Settings, judge: Judge, clock: Clock, random: Callable[[int], bytes], inbox: SiteInbox
     ) -> None:
         self._settings = settings
         self._judge = judge
         self._clock = clock
         self._random = random
-        self._put = put
-        self._send = send
+        self._inbox = inbox
         self._arrivals: deque[_Arrival] = deque()
         self._filled = asyncio.Event()
         self._correlations: OrderedDict[str, bytes] = OrderedDict()
@@ -75,7 +100,7 @@ class Exchange:
         return len(self._arrivals)
 
     def arrived(self, _topic: str, payload: bytes, delivery: Delivery) -> bool:
-        """`Callbacks.on_command` of the uplink: False if 64 wait already, then this one is not taken."""
+        """One came; False if 64 wait already, then this one is not taken."""
         if len(self._arrivals) >= _WAITING:
             return False
         self._arrivals.append(_Arrival(payload, delivery))
@@ -89,7 +114,7 @@ class Exchange:
                 self._filled.clear()
                 await self._filled.wait()
             payload, delivery = self._arrivals.popleft()
-            item = self._judge(
+            item = self._judge.verify(
                 payload,
                 size=delivery.size,
                 retained=delivery.retain,
@@ -97,11 +122,11 @@ class Exchange:
             )
             if isinstance(item, Command) or item.signed:
                 self._note(item.jti, delivery.correlation)
-            await self._put(item)
+            await self._inbox.put(item)
             delivery.acknowledge()
 
-    def reply(self, reply: Reply) -> None:
-        """Send what the site answers to a command; after the commit of its step."""
+    def answers(self, reply: Reply) -> list[ReplyMessage]:
+        """What is to be sent for an answer of the site's to a command; after the commit of its step."""
         root, at = self._settings.root, self._clock.now()
         payload = envelope(
             id_=event_id(at.wall, int.from_bytes(self._random(10), "big")),
@@ -115,9 +140,8 @@ class Exchange:
             simulated=self._settings.simulated,
         )
         correlation = self._correlations.get(reply.jti)
-        self._send(f"{root}/reply", payload, correlation)
-        if reply.reply_to is not None:
-            self._send(reply.reply_to, payload, correlation)
+        topics = [f"{root}/reply"] if reply.reply_to is None else [f"{root}/reply", reply.reply_to]
+        return [ReplyMessage(topic, payload, correlation) for topic in topics]
 
     def _note(self, jti: str | None, correlation: bytes | None) -> None:
         if jti is None:
@@ -135,15 +159,3 @@ def response_topic(root: str, topic: str | None) -> str | None:
     if topic is not None and topic.startswith(below) and _BELOW.fullmatch(topic, len(below)):
         return topic
     return None
-
-
-def no_keys(now: Callable[[], Instant]) -> Judge:
-    """Without `commands` in the site file there is no key, so no signature is good."""
-
-    def judge(
-        payload: bytes, *, size: int | None = None, retained: bool = False, reply_to: str | None = None
-    ) -> Command | Refused:
-        del payload, size, retained, reply_to
-        return Refused("bad-signature", "this gateway takes no commands: its site file names no key", now())
-
-    return judge

@@ -1,7 +1,7 @@
 """`events.replay`: kept events once more, with the ids and bytes that they had.
 
-    replay = Replay(journal.history, uplink.wake)
-    uplink.replay_from(replay.take)
+    replay = Replay(journal.history)
+    uplink = Uplink(…, replayed=replay)
     result = await replay.begin("alarm", 10, 20)        # what is kept of that; it is on its way when `run` runs
 
 One piece at a time is in memory; the next is read when the uplink has taken this one, and the uplink asks only when
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gateway.cloud.journal.history import History
-from gateway.cloud.mqtt.send_order import Again
+from gateway.cloud.mqtt.types import Again
 from gateway.errors import NotDone, StoreError
 from gateway.log import logger
 from gateway.model import Json, Stream
@@ -32,9 +32,9 @@ class _Range(NamedTuple):
 class Replay:
     """Ranges that were asked for, one after the other."""
 
-    def __init__(self, history: History, wake: Callable[[], None]) -> None:
+    def __init__(self, history: History) -> None:
         self._history = history
-        self._wake = wake
+        self._ready: Callable[[], None] = lambda: None
         self._ranges: deque[_Range] = deque()
         self._piece: deque[Again] = deque()
         self._changed = asyncio.Event()
@@ -45,11 +45,6 @@ class Replay:
     def waiting(self) -> int:
         """Ranges that are not at their end."""
         return len(self._ranges)
-
-    @property
-    def at_hand(self) -> int:
-        """Events in memory."""
-        return len(self._piece)
 
     async def begin(self, stream: str, first: int, last: int) -> Json:
         """Line up what is kept of a range; says what that is. Raises NotDone."""
@@ -64,6 +59,10 @@ class Replay:
         self._ranges.append(_Range(Stream(stream), kept.first, kept.last))
         self._changed.set()
         return {"stream": stream, "first": kept.first, "last": kept.last}
+
+    def notify(self, ready: Callable[[], None]) -> None:
+        """Call `ready` when there is something to take."""
+        self._ready = ready
 
     def take(self) -> Again | None:
         """The next event, if one is at hand: for the uplink."""
@@ -92,4 +91,4 @@ class Replay:
                 self._ranges[0] = _Range(stream, rows[-1][0] + 1, last)
             else:
                 self._ranges.popleft()
-            self._wake()
+            self._ready()

@@ -11,8 +11,8 @@ the loop instead of 3 (the tests hold both against each other).
 import json
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -68,33 +68,57 @@ def read_keys(places: Iterable[KeyFile]) -> tuple[list[Key], list[str]]:
     return keys, wrong
 
 
-class Verifier:
-    """Judges payloads. `audience`: our CloudEvents source; `born`: when the memory was begun (wall seconds).
+class Now(Protocol):
+    """A clock."""
 
-    `floor`: wall time before which it cannot be, whatever the clock says.
-    """
+    def now(self) -> Instant:
+        """Now."""
+        ...
+
+
+class Fresh(Protocol):
+    """What shows that a command is fresh."""
+
+    @property
+    def good(self) -> tuple[str, ...]:
+        """The nonces that a command may name."""
+        ...
+
+
+class Bounds(Protocol):
+    """What is known of the time (`CommandTime`)."""
+
+    def born(self, now: Instant) -> float:
+        """When the memory was begun, wall seconds."""
+        ...
+
+    def floor(self, now: Instant) -> float:
+        """Wall time before which it cannot be, whatever the clock says."""
+        ...
+
+
+class Verifier:
+    """Judges payloads. `audience`: our CloudEvents source."""
 
     def __init__(
         self,
         keys: Sequence[Key],
         audience: str,
-        now: Callable[[], Instant],
-        nonces: Callable[[], tuple[str, ...]],
-        born: Callable[[], float],
-        floor: Callable[[], float] = lambda: 0.0,
+        clock: Now,
+        nonces: Fresh,
+        bounds: Bounds,
     ) -> None:
         self._keys = {key.id: key for key in keys}
         self._audience = audience
-        self._now = now
+        self._clock = clock
         self._nonces = nonces
-        self._born = born
-        self._floor = floor
+        self._bounds = bounds
 
     def verify(
         self, payload: bytes, *, size: int | None = None, retained: bool = False, reply_to: str | None = None
     ) -> Command | Refused:
         """What the payload is. Never raises; `size`: bytes as sent, if the payload was too large to be handed on."""
-        at = self._now()
+        at = self._clock.now()
         if max(len(payload), size or 0) > MAX_COMMAND:
             return Refused("bad-args", f"{max(len(payload), size or 0)} bytes; {MAX_COMMAND} at most", at)
         kid, known, signed, claims = None, Said(), False, {}
@@ -114,10 +138,10 @@ class Verifier:
                 audience=self._audience,
                 allow=key.allow,
                 now=at,
-                nonces=self._nonces(),
-                born=self._born(),
+                nonces=self._nonces.good,
+                born=self._bounds.born(at),
                 retained=retained,
-                floor=self._floor(),
+                floor=self._bounds.floor(at),
             )
         except Rejection as no:
             return Refused(

@@ -10,9 +10,8 @@ the broker's bytes could not be understood. Nothing of ours is lost by it: our r
 """
 
 from collections import Counter
-from collections.abc import Callable
 
-from gateway.cloud.mqtt.types import Delivery, Ending
+from gateway.cloud.mqtt.types import CommandDesk, Delivery, Ending
 
 FOREIGN, UNREADABLE, CROWDED, GARBLED = "foreign", "unreadable", "crowded", "garbled"
 
@@ -26,14 +25,15 @@ _TEXTS = {
 
 
 class Intake:
-    """`take` hands a command on, and says False if there is no room; `tell` is given what is wrong, empty: no more."""
+    """What comes on `topic` goes to `desk`; without one it is acknowledged and left."""
 
-    def __init__(self, topic: str, take: Callable[[str, bytes, Delivery], bool], tell: Callable[[str], None]) -> None:
+    def __init__(self, topic: str, desk: CommandDesk | None) -> None:
         self.dropped: Counter[str] = Counter()
         """Messages that were not taken, by reason, since the start; `garbled`: sessions that were given up for one."""
         self._topic = topic
-        self._take = take
-        self._tell = tell
+        self._desk = desk
+        self.trouble = ""
+        """What is wrong; empty: nothing, or it is long ago."""
         self._dropped_at: float | None = None
         self._garbled = 0
         self._clean_next = False
@@ -47,7 +47,9 @@ class Intake:
     def arrived(self, topic: str | None, payload: bytes, delivery: Delivery, now: float) -> bool:
         """A message came. False: the session holds what is not ours, end the connection (monotonic `now`)."""
         if topic == self._topic:
-            if not self._take(topic, payload, delivery):
+            if self._desk is None:
+                delivery.acknowledge()
+            elif not self._desk.arrived(topic, payload, delivery):
                 self._drop(CROWDED, delivery, now)
             return True
         self._drop(UNREADABLE if topic is None else FOREIGN, delivery, now)
@@ -71,7 +73,7 @@ class Intake:
         """To be called now and then: what was long ago is no trouble any more."""
         if self._dropped_at is not None and now - self._dropped_at >= _TOLD_FOR_S:
             self._dropped_at = None
-            self._tell("")
+            self.trouble = ""
 
     def _drop(self, why: str, delivery: Delivery, now: float) -> None:
         self._note(why, now)
@@ -80,5 +82,5 @@ class Intake:
     def _note(self, why: str, now: float) -> None:
         self.dropped[why] += 1
         if self._dropped_at is None:
-            self._tell(_TEXTS[why])
+            self.trouble = _TEXTS[why]
         self._dropped_at = now

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.clock import Clock
 from gateway.cloud.events import CONTENT_TYPE, SYNCED, UNSYNCED, encode, envelope, event_id, timestamp, type_name
-from gateway.cloud.mqtt.recall import Numbers
+from gateway.cloud.mqtt.recall import Numbered, Numbers
 from gateway.cloud.mqtt.retained import Slot, active_data
 from gateway.cloud.mqtt.types import Broker, Settings, Will
 from gateway.model import Instant, Json
@@ -21,6 +21,23 @@ _ALARM_MEMORY = "alarm/"
 """What the keys of standing alarms begin with; the rest is the subject of their events."""
 
 
+class Nonces:
+    """The texts by which a command shows that it is fresh: the present one and the one before."""
+
+    def __init__(self, random: Callable[[int], bytes]) -> None:
+        self._random = random
+        self._renewed_at = float("-inf")
+        self.good: tuple[str, ...] = ()
+
+    def renew(self, now: float) -> bool:
+        """Replace the present one if it is old enough (monotonic `now`); True if it was replaced."""
+        if now - self._renewed_at < _NONCE_EVERY_S:
+            return False
+        self._renewed_at = now
+        self.good = (self._random(_NONCE_BYTES).hex(), *self.good[:1])
+        return True
+
+
 class Board:
     """Three slots and what is written into them."""
 
@@ -29,10 +46,12 @@ class Board:
         settings: Settings,
         clock: Clock,
         random: Callable[[int], bytes],
-        numbers: Callable[[], Numbers] | None = None,
+        journal: Numbered,
+        nonces: Nonces,
     ) -> None:
         self._settings = settings
-        self._numbers = numbers
+        self._journal = journal
+        self._nonces = nonces
         self._standing: Mapping[str, Mapping[str, Json]] | None = None
         self._upto = 0
         self._told: Numbers | None = None
@@ -44,9 +63,6 @@ class Board:
         self.active = Slot(f"{root}/alarm/active", "alarm/active", every=_ACTIVE_EVERY_S)
         self.status = Slot(f"{root}/status", "status")
         self.health = Slot(f"{root}/health", "health")
-        self.nonces: tuple[str, ...] = ()
-        """The present one and the one before."""
-        self._nonce_at = float("-inf")
         self._fires: set[str] = set()
 
     @property
@@ -62,12 +78,12 @@ class Board:
         return self._put_active(urgent=urgent)
 
     def _put_active(self, *, urgent: bool = False) -> float:
-        at, standing, upto, before = self._clock.now(), self._standing or {}, self._upto, self._journal()
+        at, standing, upto, before = self._clock.now(), self._standing or {}, self._upto, self._epoch()
 
         def build(limit: int) -> bytes:
-            self._told = numbers = None if self._numbers is None else self._numbers()
+            self._told = numbers = self._journal.numbers
             # A number of a journal that has ended since says nothing of the present one.
-            last = upto if before == self._journal() else 0
+            last = upto if before == self._epoch() else 0
             message = self._event("alarm.active", active_data(_named(standing), last, limit, numbers), at)
             self._tell_again = self._clock.now().mono + max(_NUMBERS_EVERY_S, len(message) / _NUMBERS_BYTES_PER_S)
             return message
@@ -75,8 +91,9 @@ class Board:
         self.active.put(build, urgent=urgent)
         return at.mono
 
-    def _journal(self) -> str | None:
-        return None if self._numbers is None else self._numbers().journal
+    def _epoch(self) -> str | None:
+        numbers = self._journal.numbers
+        return None if numbers is None else numbers.journal
 
     def numbers_changed(self, *, leaving: bool = False) -> None:
         """Have `alarm/active` sent again if the store was lost or is back.
@@ -84,9 +101,9 @@ class Board:
         Also if any number is newer, when `leaving` at once, else now and then: a store that is put back as a whole is
         found out by these, whatever of its events it has lost.
         """
-        if self._numbers is None or self._told is None or self._standing is None or self.active.pending:
+        now, told = self._journal.numbers, self._told
+        if now is None or told is None or self._standing is None or self.active.pending:
             return
-        now, told = self._numbers(), self._told
         due = leaving or self._clock.now().mono >= self._tell_again
         if now.stored is not told.stored or (due and now != told):
             self._put_active()
@@ -107,15 +124,11 @@ class Board:
 
     def renew(self, now: float) -> bool:
         """Replace the nonce if it is old enough; True if it was replaced."""
-        if now - self._nonce_at < _NONCE_EVERY_S:
-            return False
-        self._nonce_at = now
-        self.nonces = (self._random(_NONCE_BYTES).hex(), *self.nonces[:1])
-        return True
+        return self._nonces.renew(now)
 
     def tell_online(self) -> None:
         """The status: online, with the nonce."""
-        at, data = self._clock.now(), self._status(self.nonces[0], online=True)
+        at, data = self._clock.now(), self._status(self._nonces.good[0], online=True)
         self.status.put(lambda _limit: self._event("gateway.status", data, at))
 
     def farewell(self) -> bytes:

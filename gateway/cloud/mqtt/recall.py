@@ -7,7 +7,7 @@ journal, once, and end occurrences that nobody here knows.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import orjson
 
@@ -38,6 +38,15 @@ class Numbers(NamedTuple):
     """The last committed number of each stream."""
     stored: bool
     """False: the store cannot be written, so that numbers are given which it does not know."""
+
+
+class Numbered(Protocol):
+    """A journal that counts, or does not."""
+
+    @property
+    def numbers(self) -> Numbers | None:
+        """How far it has come."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ connection, with the same bytes and the same id.
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
+from gateway.backoff import BackOff
 from gateway.cloud.events import encode
+from gateway.cloud.mqtt.codec import FAILURE, STOPPING
 from gateway.cloud.mqtt.recall import Numbers
-from gateway.cloud.mqtt.stream import HUNG_UP, REFUSED, STOPPING, Retry
+from gateway.cloud.mqtt.types import HUNG_UP
 from gateway.model import Json, Stream
 
 ACTIVE_LIMIT: Final = 128 << 10
@@ -98,14 +100,14 @@ class Slot:
             return None
         return self._frozen
 
-    def answered(self, code: int, now: float, retry: Retry) -> bool:
+    def answered(self, code: int, now: float, retry: BackOff) -> bool:
         """The broker's PUBACK; True: what there is to tell of `code` has changed."""
-        if code < REFUSED:
+        if code < FAILURE:
             retry.reset()
             was_told, self.code, self._told = self._told, None, False
             return was_told
         again, self.code = self.code is not None, code
-        self._later(now + retry.wait())
+        self._later(now + retry.next())
         return self._tells(again and code in STOPPING)
 
     def hung_up(self, now: float, wait: float) -> bool:

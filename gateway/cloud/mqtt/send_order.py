@@ -8,17 +8,17 @@ what the link has carried so far (`pace`): on a thin link an alarm does not stan
 
 from collections import deque
 from collections.abc import Callable
+from enum import Enum, auto
+from typing import NamedTuple
 
-from gateway.cloud.mqtt.codec import PACKET_TOO_LARGE
+from gateway.backoff import BackOff
+from gateway.cloud.mqtt.codec import FAILURE, NO_LISTENER, PACKET_TOO_LARGE, STOPPING
 from gateway.cloud.mqtt.disconnect_cause import Blame, Suspect
-from gateway.cloud.mqtt.message import Again, Counts, Limits, Message
 from gateway.cloud.mqtt.pace import Pace, Stamp
 from gateway.cloud.mqtt.retained import Slot
-from gateway.cloud.mqtt.stream import NO_LISTENER, REFUSED, Lane, Retry
+from gateway.cloud.mqtt.types import HUNG_UP, Limits, Observer, Replayed
 from gateway.cloud.outbox import Outbox, Row
 from gateway.model import Stream
-
-__all__ = ["Again", "Limits", "Message", "Sending"]
 
 REPLIES = 256
 """Replies that are kept; the oldest gives way."""
@@ -52,6 +52,262 @@ _LEAST_LIMIT = 1 << 10
 """A broker that hangs up at less than so many bytes has another reason."""
 _HELD_S = 60.0
 """Seconds that a retained message is held back on which the broker hangs up."""
+_TIMES = 3
+_SUSPECTS = 8
+_HANGS_UP = "the broker hung up at it 3 times, others were taken"
+
+
+class _State(Enum):
+    OPEN = auto()
+    HELD = auto()
+    PROBING = auto()
+    JUDGING = auto()
+
+
+HASTY = frozenset((Stream.ALARM, Stream.ACCESS, Stream.AUDIT))
+"""Streams that wait for nothing longer than they must."""
+
+
+class OutStream:
+    """One stream on its way to the broker: its order, and what becomes of rows that the broker refuses.
+
+        OPEN ──refused──▶ HELD ──time is up, nothing in flight──▶ PROBING ──taken──▶ OPEN
+                           ▲                                        │ refused: HELD again;
+                           │                                        │ a row refused 3 times is passed over for the next
+                           └────────────────────────────────────────┤ one, and if that is taken, offered once more:
+                                                                    ▼
+                                                                 JUDGING ──refused──▶ quarantined, go on
+
+    HELD stops this stream only, also over connections if the broker hangs up on its rows; else a new alarm, passage or
+    audit event shortens the wait. PROBING and JUDGING have one row in flight, beginning with the oldest; a row at which
+    the broker hung up 3 times is passed over without being sent. Times are monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        stream: Stream,
+        topic: str,
+        overhead: int,
+        retry: BackOff,
+        *,
+        quick: float,
+        observer: Observer,
+    ) -> None:
+        self.stream = stream
+        self.topic = topic
+        self.overhead = overhead
+        """Bytes of a packet beside the payload."""
+        self.dry = False
+        """The outbox had nothing when it was last asked; cleared when it says otherwise."""
+        self.in_flight = 0
+        self.code: int | None = None
+        """The reason code for which the stream stands still."""
+        self.hangs_up = False
+        """The broker ends the connection at its rows."""
+        self._outbox = outbox
+        self._retry = retry
+        self._quick = quick
+        self._observer = observer
+        self._told: int | None = None
+        self._state = _State.OPEN
+        self._held_until = 0.0
+        self._hurried_from = 0.0
+        self._waiting = 0
+        self._refused: dict[int, int] = {}
+        self._suspects = 0
+        self._suspected_upto = 0
+        self._judge_upto = 0
+        self._aside: set[int] = set()
+        self._hung: dict[int, int] = {}
+        """Rows at which the broker hung up, and how often."""
+        self._never: set[int] = set()
+        """Rows that were set aside for that: not sent again in this life."""
+
+    @property
+    def judging(self) -> bool:
+        """A row that was passed over is sent once more: if it fails again it is set aside."""
+        return self._state is _State.JUDGING
+
+    def connected(self) -> None:
+        """A new connection: nothing is in flight, begin with the oldest row (the caller rewinds the outbox)."""
+        self.in_flight = 0
+        self.dry = False
+        self._suspects = 0
+        if self._state is not _State.OPEN and not self.hangs_up:
+            self._state = _State.PROBING
+
+    def due(self) -> float | None:
+        """When a held stream is tried again; None: it is not held."""
+        return self._held_until if self._state is _State.HELD and self.in_flight == 0 else None
+
+    def take(self, now: float) -> Row | None:
+        """The next row to send, if one may be sent now."""
+        if self._state is not _State.OPEN and not self._may_probe(now):
+            return None
+        while (row := self._outbox.take(self.stream)) is not None:
+            if row.n in self._never:
+                self._outbox.quarantine(row, _HANGS_UP)
+            elif self._passes_over(row):
+                self._suspects += 1
+                self._suspected_upto = row.sequence
+            else:
+                break
+        if row is None:
+            self.dry = True
+            waiting = self._outbox.waiting(self.stream)  # rows may be on their way from the disk
+            if self._state is _State.PROBING and self._suspects >= waiting:
+                self._hold(now) if waiting else self._reopen()
+            elif self._state is _State.JUDGING and not waiting:
+                self._reopen()
+        elif self._state is _State.JUDGING and row.sequence > self._judge_upto:
+            self._reopen()
+        return row
+
+    def _passes_over(self, row: Row) -> bool:
+        """It was shown that the broker hangs up at this row, and another one can be tried."""
+        return (
+            self._state is _State.PROBING
+            and self._hung.get(row.n, 0) >= _TIMES
+            and self._suspects < min(_SUSPECTS, self._outbox.waiting(self.stream) - 1)
+        )
+
+    def too_large(self, row: Row, limit: int) -> None:
+        """The row that was taken does not fit into a packet that the broker accepts."""
+        self._outbox.quarantine(row, f"larger than the broker's limit of {limit} bytes a packet")
+
+    def sent(self) -> None:
+        """The row that was taken is on its way."""
+        self.in_flight += 1
+
+    def answered(self, row: Row, code: int, now: float) -> None:
+        """The broker's PUBACK for the row."""
+        self.in_flight -= 1
+        if code < FAILURE:
+            self._accepted(row)
+        else:
+            self._turned_down(row, code, now)
+
+    def hung_up(self, now: float, row: Row | None, *, surely: bool) -> None:
+        """The broker ended the connection at this row; `surely`: it was seen three times.
+
+        Another row's being there shortens no wait.
+        """
+        self.in_flight = 0
+        if row is not None:
+            self._hung[row.n] = _TIMES if surely else self._hung.get(row.n, 0) + 1
+            if self._state is _State.JUDGING:
+                self._never.add(row.n)
+                self._outbox.quarantine(row, _HANGS_UP)
+                self._state, self.hangs_up = _State.PROBING, False
+                return
+        self._state = _State.HELD
+        self.hangs_up = True
+        if self.code is None:
+            self.code = HUNG_UP
+        self._held_until = self._hurried_from = now + self._retry.next()
+        self._waiting = self._outbox.waiting(self.stream)
+        if self._told is None:
+            self._told = self.code
+            self._observer.refused(self.stream, self.code)
+
+    def _may_probe(self, now: float) -> bool:
+        if self.in_flight:
+            return False
+        if self._state is _State.HELD:
+            if now < self._held_until and not self._hurried(now):
+                return False
+            self._begin(_State.PROBING)
+        return True
+
+    def _hurried(self, now: float) -> bool:
+        """Something that must not wait for the whole back-off has come since."""
+        return self.stream in HASTY and now >= self._hurried_from and self._outbox.waiting(self.stream) > self._waiting
+
+    def _begin(self, state: _State) -> None:
+        self._state = state
+        self._suspects = 0
+        self.dry = False
+        self._outbox.rewind(self.stream)
+
+    def _accepted(self, row: Row) -> None:
+        self._outbox.acknowledge(row)
+        self._refused.pop(row.n, None)
+        self._hung.pop(row.n, None)
+        self._aside.discard(row.n)
+        if self._state is not _State.PROBING:
+            return
+        if not self._suspects:
+            self._reopen()
+        elif row.sequence > self._suspected_upto:  # a row that was set aside before comes last, but is no later one
+            self._judge_upto = row.sequence
+            self._begin(_State.JUDGING)
+
+    def _turned_down(self, row: Row, code: int, now: float) -> None:
+        times = self._refused[row.n] = self._refused.get(row.n, 0) + 1
+        if row.n in self._aside or self._state is _State.JUDGING:
+            self._set_aside(row, times, code)
+        elif self._state is _State.PROBING and times >= _TIMES and self._suspects < _SUSPECTS:
+            self._suspects += 1
+            self._suspected_upto = row.sequence
+        elif self._state is not _State.HELD:
+            self._hold(now, code)
+
+    def _set_aside(self, row: Row, times: int, code: int) -> None:
+        del self._refused[row.n]
+        self._aside.add(row.n)
+        self._outbox.quarantine(row, f"refused {times} times with code 0x{code:02x}, others were taken")
+
+    def _hold(self, now: float, code: int | None = None) -> None:
+        again = self._state is not _State.OPEN
+        self._state = _State.HELD
+        self.dry = False
+        if code is not None:
+            self.code = code
+            # Told when it is refused a second time: a bad row that was set aside is offered once a connection.
+            if again and code in STOPPING and code != self._told:
+                self._told = code
+                self._observer.refused(self.stream, code)
+        stopping = self.code in STOPPING
+        self._held_until = now + self._retry.next(None if stopping else self._quick)
+        self._hurried_from = now + self._retry.first_s
+        self._waiting = self._outbox.waiting(self.stream)
+
+    def _reopen(self) -> None:
+        self._state = _State.OPEN
+        self._retry.reset()
+        self._refused.clear()
+        self._hung.clear()
+        self.code = None
+        self.hangs_up = False
+        if self._told is not None:
+            self._told = None
+            self._observer.refused(self.stream, None)
+
+
+class Message(NamedTuple):
+    """One publish. Exactly one of `out` (with `row`) and `slot` is set, or none for a reply or a replay."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    out: OutStream | None = None
+    row: Row | None = None
+    slot: Slot | None = None
+    correlation: bytes | None = None
+    again: bool = False
+
+
+class Counts:
+    """What was counted since the start."""
+
+    __slots__ = ("accepted", "no_listener", "refused", "replies_lost")
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.no_listener = 0
+        self.refused = 0
+        self.replies_lost = 0
 
 
 class Sending:
@@ -66,43 +322,39 @@ class Sending:
         limits: Limits,
         overhead: Callable[[str], int],
         chance: Callable[[], float],
-        tell_refused: Callable[[str, int | None], None],
-        tell_unheard: Callable[[Row], None],
+        observer: Observer,
+        replayed: Replayed | None = None,
     ) -> None:
         self.counts = Counts()
-        self.tell_heard: Callable[[Row], None] = lambda _row: None
-        """Told of each row that the broker took without saying that nobody is subscribed."""
-        self.lanes = tuple(
-            Lane(
+        self.streams = tuple(
+            OutStream(
                 outbox,
                 stream,
                 f"{root}/{stream}",
                 overhead(f"{root}/{stream}"),
-                Retry(chance, limits.retry_first, limits.retry_last),
+                _retry(chance, limits),
                 quick=limits.retry_quick,
-                tell=tell_refused,
+                observer=observer,
             )
             for stream in Stream
         )
         self.latencies: deque[float] = deque(maxlen=_LATENCIES)
         """Seconds from publish to PUBACK, the last ones."""
         self._outbox = outbox
-        self._alarm, self._picture = self.lanes[0], self.lanes[-1]
+        self._alarm, self._picture = self.streams[0], self.streams[-1]
         self.slots = slots
         self._active, self._status, self._health = slots
-        self._slot_retries = {slot.topic: Retry(chance, limits.retry_first, limits.retry_last) for slot in slots}
-        self._tell_refused = tell_refused
+        self._slot_retries = {slot.topic: _retry(chance, limits) for slot in slots}
+        self._observer = observer
+        self._replayed = replayed
         self._replies: deque[Message] = deque()
         self._reply_bytes = 0
         self._root = root
-        self.source: Callable[[], Again | None] = lambda: None
-        """Gives what is replayed."""
         self._unheard: deque[Message] = deque()
         """Replays that were in flight when the connection was lost."""
         self._replaying = self._replaying_bytes = 0
         self._limits = limits
         self._overhead = overhead
-        self._tell_unheard = tell_unheard
         self.pace = Pace(limits.rate)
         self._flight: dict[int, tuple[Message, Stamp]] = {}
         self._bytes = self._window = self._most = 0
@@ -124,7 +376,7 @@ class Sending:
 
     def refused(self) -> dict[str, int]:
         """What the broker does not take, with its reason code: streams and retained topics."""
-        codes = {lane.stream.value: lane.code for lane in self.lanes} | {slot.name: slot.code for slot in self.slots}
+        codes = {out.stream.value: out.code for out in self.streams} | {slot.name: slot.code for slot in self.slots}
         return {name: code for name, code in codes.items() if code is not None}
 
     def connected(
@@ -138,8 +390,8 @@ class Sending:
         self._greeted = False
         self._draining = False
         self._outbox.rewind()
-        for lane in self.lanes:
-            lane.connected()
+        for out in self.streams:
+            out.connected()
         for slot in self.slots:
             slot.connected()
 
@@ -158,29 +410,29 @@ class Sending:
             self._find_limit(max(map(self._size, flight), default=0))
         hung_up = hung_up and code not in (PACKET_TOO_LARGE, _RATE_TOO_HIGH)
         guilty = self._blame.ended({_suspect(message) for message in flight}, lived, hung_up=hung_up)
-        for lane in self.lanes:
-            surely = guilty is not None and guilty.topic == lane.topic
-            if surely or (lane.hangs_up and lane.in_flight):
-                self._hung_up(lane, flight, now, guilty if surely else None)
+        for out in self.streams:
+            surely = guilty is not None and guilty.topic == out.topic
+            if surely or (out.hangs_up and out.in_flight):
+                self._hung_up(out, flight, now, guilty if surely else None)
         for slot in self.slots:
             if guilty is not None and slot.topic == guilty.topic and slot.hung_up(now, _HELD_S):
-                self._tell_refused(slot.name, slot.code)
-        for lane in self.lanes:
-            self._outbox.rewind(lane.stream)  # what comes now waits: its time may be corrected before it is sent
+                self._observer.refused(slot.name, slot.code)
+        for out in self.streams:
+            self._outbox.rewind(out.stream)  # what comes now waits: its time may be corrected before it is sent
         for message in reversed(flight):
             if guilty is None or message.topic != guilty.topic:
                 self._put_back(message)
-            elif message.lane is None and message.slot is None and not message.again:
+            elif message.out is None and message.slot is None and not message.again:
                 self.counts.replies_lost += 1
         self._replaying = self._replaying_bytes = self._bytes = self._window = 0
         self._flight.clear()
 
-    def _hung_up(self, lane: Lane, flight: list[Message], now: float, guilty: Suspect | None) -> None:
-        rows = [message.row for message in flight if message.lane is lane]
+    def _hung_up(self, out: OutStream, flight: list[Message], now: float, guilty: Suspect | None) -> None:
+        rows = [message.row for message in flight if message.out is out]
         row = next((row for row in rows if row is not None and (guilty is None or row.n == guilty.n)), None)
-        if row is not None and lane.judging:
-            self._find_limit(lane.overhead + len(row.message()))
-        lane.hung_up(now, row, surely=guilty is not None)
+        if row is not None and out.judging:
+            self._find_limit(out.overhead + len(row.message()))
+        out.hung_up(now, row, surely=guilty is not None)
 
     def _find_limit(self, size: int) -> None:
         """The broker hung up at a packet of this size: if it never took a larger one, that is why."""
@@ -198,8 +450,8 @@ class Sending:
 
     def woken(self) -> None:
         """The outbox may have more."""
-        for lane in self.lanes:
-            lane.dry = False
+        for out in self.streams:
+            out.dry = False
 
     def reply(self, topic: str, payload: bytes, correlation: bytes | None = None) -> None:
         """Send a reply; over REPLIES or REPLY_BYTES waiting the oldest is lost and counted."""
@@ -241,8 +493,8 @@ class Sending:
         """The message left under this message id."""
         self._flight[mid] = (message, self.pace.sent(now))
         self._bytes += len(message.payload)
-        if message.lane is not None:
-            message.lane.sent()
+        if message.out is not None:
+            message.out.sent()
         if message.again:
             self._replaying += 1
             self._replaying_bytes += len(message.payload)
@@ -256,32 +508,32 @@ class Sending:
         self._bytes -= len(message.payload)
         self.latencies.append(now - stamp.at)
         self.pace.answered(stamp, self._size(message), now)
-        self._blame.answered(_suspect(message), refused=code >= REFUSED)
-        if code < REFUSED:
+        self._blame.answered(_suspect(message), refused=code >= FAILURE)
+        if code < FAILURE:
             self.counts.accepted += 1
             self._largest = max(self._largest, self._size(message))
         else:
             self.counts.refused += 1
-        if message.lane is not None and message.row is not None:
-            message.lane.answered(message.row, code, now)
+        if message.out is not None and message.row is not None:
+            message.out.answered(message.row, code, now)
             if code == NO_LISTENER:
                 self.counts.no_listener += 1
-                self._tell_unheard(message.row)
-            elif code < REFUSED:
-                self.tell_heard(message.row)
+                self._observer.unheard(message.row)
+            elif code < FAILURE:
+                self._observer.heard(message.row)
         elif message.slot is not None:
             if message.slot.answered(code, now, self._slot_retries[message.topic]):
-                self._tell_refused(message.slot.name, message.slot.code)
+                self._observer.refused(message.slot.name, message.slot.code)
         elif message.again:
             self._replaying -= 1
             self._replaying_bytes -= len(message.payload)
-        elif code >= REFUSED:
+        elif code >= FAILURE:
             self.counts.replies_lost += 1
 
     def due(self, now: float) -> float | None:
         """When `take` may give something, or the link be found dead, without anything else happening."""
         times = [slot.due() for slot in self.slots]
-        times += [lane.due() for lane in self.lanes]
+        times += [out.due() for out in self.streams]
         times += [self.dead_at(), self.pace.next_at(alarm=True), self.pace.next_at(alarm=False)]
         return min((time for time in times if time is not None and time > now), default=None)
 
@@ -319,26 +571,26 @@ class Sending:
         )
 
     def _take_rows(self, now: float) -> Message | None:
-        for lane in self.lanes[1:]:
+        for out in self.streams[1:]:
             if not self._may_share(now):
                 return None
-            if lane is self._picture and not self._may_take_picture(now):
+            if out is self._picture and not self._may_take_picture(now):
                 continue
-            if message := self._take_row(lane, now):
+            if message := self._take_row(out, now):
                 return message
         return None
 
-    def _take_row(self, lane: Lane, now: float) -> Message | None:
-        while not lane.dry and (row := lane.take(now)):
+    def _take_row(self, out: OutStream, now: float) -> Message | None:
+        while not out.dry and (row := out.take(now)):
             payload = row.message()
-            if lane.overhead + len(payload) > self._limit:
-                lane.too_large(row, self._limit)
-            elif lane is self._picture and self.pace.cost(len(payload)) > _PICTURE_S:
+            if out.overhead + len(payload) > self._limit:
+                out.too_large(row, self._limit)
+            elif out is self._picture and self.pace.cost(len(payload)) > _PICTURE_S:
                 self._picture_not_before = now + _PICTURE_AGAIN_S
-                self._outbox.rewind(lane.stream)
+                self._outbox.rewind(out.stream)
                 return None
             else:
-                return Message(lane.topic, payload, lane=lane, row=row)
+                return Message(out.topic, payload, out=out, row=row)
         return None
 
     def _may_take_picture(self, now: float) -> bool:
@@ -351,7 +603,7 @@ class Sending:
         while self._replaying < _AGAIN and self._replaying_bytes < _AGAIN_BYTES:
             if self._unheard:
                 return self._unheard.popleft()
-            event = self.source()
+            event = None if self._replayed is None else self._replayed.take()
             if event is None:
                 return None
             message = Message(f"{self._root}/{event.stream}", event.payload, again=True)
@@ -367,7 +619,7 @@ class Sending:
     def _put_back(self, message: Message) -> None:
         if message.again:
             self._unheard.appendleft(message)
-        elif message.lane is None and message.slot is None:
+        elif message.out is None and message.slot is None:
             self._replies.appendleft(message)
             self._reply_bytes += len(message.payload)
 
@@ -378,3 +630,7 @@ class Sending:
 
 def _suspect(message: Message) -> Suspect:
     return Suspect(message.topic, None if message.row is None else message.row.n)
+
+
+def _retry(chance: Callable[[], float], limits: Limits) -> BackOff:
+    return BackOff(limits.retry_first, limits.retry_last, chance, sure=0.5)

@@ -1,16 +1,45 @@
 """What the uplink and its owner, and the uplink and one of its connections, say to each other."""
 
+from asyncio import Future
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from gateway.cloud.mqtt.message import Limits
-from gateway.cloud.mqtt.recall import Numbers
 from gateway.cloud.outbox import Row
+from gateway.model import Stream
 
 MAX_COMMAND = 256 << 10
 """A payload over this many bytes is reported, but not handed on (nor is any in a packet over `mqtt.MAX_PACKET`)."""
+
+HUNG_UP = 0x00
+"""No code of the broker's: instead of refusing a message it ends the connection, each time."""
+
+
+class Again(NamedTuple):
+    """An event that is sent again because somebody asked for it, with the bytes that it always had."""
+
+    stream: Stream
+    payload: bytes
+
+
+class Limits(NamedTuple):
+    """How much may be under way, and how long is waited for it (seconds)."""
+
+    packet: int = 256 << 10
+    """Bytes of the largest packet that is sent; the broker's Maximum Packet Size, if that is less."""
+    rate: float | None = None
+    """Messages a second that are sent at most; None: no limit."""
+    window: int = 64
+    """Publishes without an answer; the broker's Receive Maximum, if that is less."""
+    answer: float = 9.0
+    """For a PUBACK, plus one and a half times what its message takes on this link; then the link is dead."""
+    retry_first: float = 0.5
+    """After a refused publish; doubles …"""
+    retry_quick: float = 10.0
+    """… up to this, if the broker may take it soon (0x80, 0x83, 0x97), …"""
+    retry_last: float = 60.0
+    """… or up to this, if a person must mend something (0x87, 0x90, 0x99)."""
 
 
 class TlsFiles(NamedTuple):
@@ -138,29 +167,84 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
 
-@dataclass(frozen=True, slots=True)
-class Callbacks:
-    """What the uplink tells; all on the loop's thread, and they must not wait."""
+class Observer(Protocol):
+    """Who is told how the uplink fares; all on the loop's thread, and none may wait."""
 
-    on_command: Callable[[str, bytes, Delivery], bool]
-    """Topic, payload (empty if larger than a command may be: see `Delivery.size`) and what came along. False: it was
-    not taken for lack of room; then it is acknowledged and counted here."""
-    on_refused: Callable[[str, int | None], None]
-    """A stream stands still, or `alarm/active`, `status` or `health` is not taken, because of this reason code (0x87,
-    0x90, 0x99; 0: the broker hangs up at it); None: it flows again."""
-    on_unheard: Callable[[Row], None]
-    """The broker took the row, but nobody is subscribed (0x10)."""
-    on_link: Callable[[bool, str], None]
-    """Connected, or lost and why."""
-    on_heard: Callable[[Row], None] = lambda _row: None
-    """The broker took the row, and did not say that nobody is subscribed."""
-    on_trouble: Callable[[str, str], None] = lambda _name, _text: None
-    """COMMANDS_REFUSED or COMMANDS_DROPPED, and what is wrong; empty: it is over."""
-    numbers: Callable[[], Numbers] | None = None
-    """How far the journal has come; told with `alarm/active`."""
-    on_recalled: Callable[[bytes | None], bool] | None = None
-    """What stood on `alarm/active` before the first sending of this life, None: nothing that can be read. False:
-    nothing may be sent until `Uplink.resume`. Without this callback it is not read."""
+    def refused(self, stream: str, code: int | None) -> None:
+        """A stream stands still, or `alarm/active`, `status` or `health` is not taken, because of this reason code.
+
+        0x87, 0x90, 0x99; 0: the broker hangs up at it. None: it flows again.
+        """
+        ...
+
+    def heard(self, row: Row) -> None:
+        """The broker took the row, and did not say that nobody is subscribed."""
+        ...
+
+    def unheard(self, row: Row) -> None:
+        """The broker took the row, but nobody is subscribed (0x10)."""
+        ...
+
+    def link(self, up: bool, why: str) -> None:
+        """Connected, or lost and why."""
+        ...
+
+    def trouble(self, name: str, text: str) -> None:
+        """COMMANDS_REFUSED or COMMANDS_DROPPED, and what is wrong; empty: it is over."""
+        ...
+
+
+class Unobserved:
+    """Nobody is told."""
+
+    def refused(self, stream: str, code: int | None) -> None:
+        """Nothing."""
+
+    def heard(self, row: Row) -> None:
+        """Nothing."""
+
+    def unheard(self, row: Row) -> None:
+        """Nothing."""
+
+    def link(self, up: bool, why: str) -> None:
+        """Nothing."""
+
+    def trouble(self, name: str, text: str) -> None:
+        """Nothing."""
+
+
+class CommandDesk(Protocol):
+    """Who takes commands."""
+
+    def arrived(self, topic: str, payload: bytes, delivery: Delivery) -> bool:
+        """One came; empty if it is larger than a command may be (see `Delivery.size`).
+
+        False: it was not taken for lack of room; then it is acknowledged and counted by the uplink.
+        """
+        ...
+
+
+class Replayed(Protocol):
+    """Events that are to be sent again."""
+
+    def take(self) -> Again | None:
+        """The next one, if one is at hand; asked when nothing else is to be sent."""
+        ...
+
+    def notify(self, ready: Callable[[], None]) -> None:
+        """Call `ready` on the loop whenever `take` may give something that it did not give before."""
+        ...
+
+
+class RecallJudge(Protocol):
+    """Who judges what stood on `alarm/active` before the first sending of this life."""
+
+    def recalled(self, payload: bytes | None) -> Future[None] | None:
+        """What it was; None: it could not be read.
+
+        What is given back holds up all sending until it is done; None: nothing follows.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

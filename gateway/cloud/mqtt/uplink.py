@@ -12,21 +12,23 @@ from contextlib import suppress
 from gateway.clock import Clock
 from gateway.cloud.mqtt.arrivals import Intake
 from gateway.cloud.mqtt.backoff import Reconnection
-from gateway.cloud.mqtt.board import Board
+from gateway.cloud.mqtt.board import Board, Nonces
 from gateway.cloud.mqtt.codec import FAILURE, RETAIN_NOT_SUPPORTED
 from gateway.cloud.mqtt.recall import ReadBack
 from gateway.cloud.mqtt.rivalry import Rivalry
-from gateway.cloud.mqtt.send_order import Again, Message, Sending
+from gateway.cloud.mqtt.send_order import HASTY, Message, Sending
 from gateway.cloud.mqtt.session import Session, overhead
-from gateway.cloud.mqtt.stream import HASTY
 from gateway.cloud.mqtt.subscription import Subscription
 from gateway.cloud.mqtt.types import (
     COMMANDS_DROPPED,
     COMMANDS_REFUSED,
-    Callbacks,
+    CommandDesk,
     Delivery,
     Ending,
     Events,
+    Observer,
+    RecallJudge,
+    Replayed,
     Settings,
     Snapshot,
     Terms,
@@ -35,7 +37,7 @@ from gateway.cloud.outbox import Outbox
 from gateway.log import logger
 from gateway.model import Json, Stream
 
-__all__ = ["Callbacks", "Settings", "Snapshot", "Uplink"]
+__all__ = ["Settings", "Snapshot", "Uplink"]
 
 _log = logger(__name__)
 _BEAT = 1.0
@@ -52,8 +54,18 @@ _JUDGED_WITHIN_S = 5.0
 class Uplink:
     """The way to the broker. Every method belongs on the loop's thread."""
 
-    def __init__(
-        self, settings: Settings, outbox: Outbox, clock: Clock, random: Callable[[int], bytes], callbacks: Callbacks
+    def __init__(  # noqa: PLR0913 - all whom it talks to
+        self,
+        settings: Settings,
+        outbox: Outbox,
+        clock: Clock,
+        random: Callable[[int], bytes],
+        *,
+        nonces: Nonces,
+        observer: Observer,
+        desk: CommandDesk | None = None,
+        replayed: Replayed | None = None,
+        recall: RecallJudge | None = None,
     ) -> None:
         self.beat = 0.0
         """Monotonic time at which `run` was last seen alive; at least once a second."""
@@ -61,9 +73,11 @@ class Uplink:
         self._outbox = outbox
         self._clock = clock
         self._random = random
-        self._callbacks = callbacks
+        self._observer = observer
+        self._replayed = replayed
+        self._recall = recall
         root = settings.root
-        self._board = Board(settings, clock, random, callbacks.numbers)
+        self._board = Board(settings, clock, random, outbox, nonces)
         self._sending = Sending(
             outbox,
             root,
@@ -71,14 +85,13 @@ class Uplink:
             limits=settings.limits._replace(packet=settings.broker.max_packet, rate=settings.broker.rate),
             overhead=overhead,
             chance=self._chance,
-            tell_refused=callbacks.on_refused,
-            tell_unheard=callbacks.on_unheard,
+            observer=observer,
+            replayed=replayed,
         )
-        self._sending.tell_heard = callbacks.on_heard
         self._reconnection = Reconnection(self._chance)
         self._subscription = Subscription(wanted=settings.commands)
-        self._read_back = ReadBack(wanted=callbacks.on_recalled is not None)
-        self._intake = Intake(f"{root}/command", callbacks.on_command, self._tell_dropped)
+        self._read_back = ReadBack(wanted=recall is not None)
+        self._intake = Intake(f"{root}/command", desk)
         self._session: Session | None = None
         self._may_retain = settings.broker.retain
         self._retains = self._may_retain
@@ -89,11 +102,13 @@ class Uplink:
         self._since = self._dialled = 0.0
         self._connections = 0
         self._error: str | None = None
-        self._commands_told = ""
+        self._commands_told = self._dropped_told = ""
 
     async def run(self) -> None:
         """Keep the connection until cancelled (or until `farewell`); raises only for a fault of the program."""
         self._outbox.notify(self.wake)
+        if self._replayed is not None:
+            self._replayed.notify(self.wake)
         self._since = self._clock.now().mono
         try:
             while not self._leaving:
@@ -136,23 +151,10 @@ class Uplink:
         self._sending.reply(topic, payload, correlation)
         self._schedule()
 
-    def replay_from(self, source: Callable[[], Again | None]) -> None:
-        """Where replayed events come from; asked when nothing else is to be sent. Then `wake` when there are some."""
-        self._sending.source = source
-
-    def resume(self) -> None:
-        """What `Callbacks.on_recalled` was given has been seen to: now all may be sent."""
-        self._read_back.judged()
-        self._schedule()
-
     @property
     def connected(self) -> bool:
         """The broker has accepted us."""
         return self._live
-
-    def nonces(self) -> tuple[str, ...]:
-        """The nonces that a command may name: the present one and the one before."""
-        return self._board.nonces
 
     async def farewell(self, timeout: float) -> None:
         """Await what is in flight, say `online: false`, disconnect cleanly; within `timeout` seconds. Ends `run`."""
@@ -230,7 +232,7 @@ class Uplink:
         if self._subscription.settled and not self._read_back.asked:
             self._tell_online()
             self._pump()
-        self._callbacks.on_link(True, "")
+        self._observer.link(True, "")
 
     async def _hold(self, session: Session) -> None:
         while not session.ended.done():
@@ -260,7 +262,7 @@ class Uplink:
             _log.warning("uplink.unreachable", why=text)
         if text != self._error:
             self._error = text
-            self._callbacks.on_link(False, text)
+            self._observer.link(False, text)
         denied = ending.hung_up and ending.code in _DENIALS
         at_subscribe = denied and (self._subscription.asked or self._read_back.asked)
         self._subscription.ended(now.mono, hung_up=denied)
@@ -362,6 +364,7 @@ class Uplink:
                 self._recalled(payload)
             return
         ours = self._intake.arrived(topic, payload, delivery, self._clock.now().mono)
+        self._tell_dropped()
         if not ours and self._session is not None:
             self._session.abort("a message on a topic that was never subscribed", goodbye=True)
 
@@ -389,24 +392,32 @@ class Uplink:
             self._recalled(None)
 
     def _recalled(self, payload: bytes | None) -> None:
-        session, judge = self._session, self._callbacks.on_recalled
+        session, judge = self._session, self._recall
         if session is None or judge is None or not self._read_back.asked:
             return
         self._read_back.answered()
         session.read_no_more(self._board.active.topic)
-        if judge(payload):
+        under_way = judge.recalled(payload)
+        if under_way is None:
             self._read_back.judged()
         else:
-            asyncio.get_running_loop().call_later(_JUDGED_WITHIN_S, self.resume)
+            under_way.add_done_callback(lambda _: self._resume())
+            asyncio.get_running_loop().call_later(_JUDGED_WITHIN_S, self._resume)
         now = self._clock.now().mono
         self._listen(session, now)
         if self._subscription.settled:
             self._tell_online()
         self._schedule()
 
+    def _resume(self) -> None:
+        """What was recalled has been seen to, or took too long: now all may be sent."""
+        self._read_back.judged()
+        self._schedule()
+
     def _listen(self, session: Session, now: float) -> None:
         """Look after the subscription to commands."""
         self._intake.look(now)
+        self._tell_dropped()
         self._subscription.look(now)
         self._tell_commands()
         if self._subscription.due(now) and not self._read_back.asked:
@@ -419,12 +430,15 @@ class Uplink:
             self._commands_told = trouble
             if trouble:
                 _log.error("uplink.no-commands", why=trouble)
-            self._callbacks.on_trouble(COMMANDS_REFUSED, trouble)
+            self._observer.trouble(COMMANDS_REFUSED, trouble)
 
-    def _tell_dropped(self, trouble: str) -> None:
-        if trouble:
-            _log.warning("uplink.dropped", why=trouble)
-        self._callbacks.on_trouble(COMMANDS_DROPPED, trouble)
+    def _tell_dropped(self) -> None:
+        trouble = self._intake.trouble
+        if trouble != self._dropped_told:
+            self._dropped_told = trouble
+            if trouble:
+                _log.warning("uplink.dropped", why=trouble)
+            self._observer.trouble(COMMANDS_DROPPED, trouble)
 
     # ---- sending
 

@@ -16,18 +16,20 @@ from paho.mqtt.properties import Properties
 
 from gateway.clock import Clock
 from gateway.cloud.commands.claims import DEFAULT_ALLOW
-from gateway.cloud.commands.exchange import Exchange, no_keys, response_topic
+from gateway.cloud.commands.exchange import Exchange, NoKeys, response_topic
 from gateway.cloud.commands.verify import Key, Verifier
+from gateway.cloud.mqtt.board import Nonces as BoardNonces
 from gateway.cloud.mqtt.send_order import REPLIES, REPLY_BYTES
 from gateway.cloud.mqtt.types import MAX_COMMAND, Delivery
-from gateway.cloud.mqtt.uplink import Callbacks, Uplink
-from gateway.model import Command, Json, Refused, Reply
+from gateway.cloud.mqtt.uplink import Uplink
+from gateway.model import Command, Input, Json, Refused, Reply
 from simulators.cloud import Cloud
 from simulators.signing import Signer
 from tests.cloud.memory_outbox import MemoryOutbox
-from tests.cloud.running import ROOT, eventually, settings
-from tests.cloud.signing import CLOUD, STRANGER
+from tests.cloud.running import ROOT, an_uplink, eventually, settings
+from tests.cloud.signing import CLOUD, STRANGER, Known
 from tests.contract.judge import faults
+from tests.inbox import ShutInbox
 from tests.mosquitto import mosquitto
 
 SOURCE = "/sites/site/gateways/gw"
@@ -47,14 +49,15 @@ class Wired:
     free: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-@asynccontextmanager
-async def wired(port: int, *, synced: bool = True, keys: bool = True) -> AsyncIterator[Wired]:
-    clock = Clock(synced=lambda: synced)
-    ours = settings(port)
+class Desk(ShutInbox):
+    """Answers each command as the site would."""
 
-    async def put(item: Command | Refused) -> None:
-        await it.free.wait()
-        it.taken.append(item)
+    it: Wired
+
+    async def put(self, item: Input) -> None:
+        assert isinstance(item, Command | Refused)
+        await self.it.free.wait()
+        self.it.taken.append(item)
         if isinstance(item, Command):
             data: dict[str, Json] = {"jti": item.jti, "cmd": item.cmd, "ok": True, "result": OPENED}
         elif item.signed and item.jti is not None:
@@ -63,18 +66,21 @@ async def wired(port: int, *, synced: bool = True, keys: bool = True) -> AsyncIt
         else:
             return
         assert item.jti is not None
-        it.exchange.reply(Reply(item.jti, item.reply_to, data))
+        for answer in self.it.exchange.answers(Reply(item.jti, item.reply_to, data)):
+            self.it.uplink.reply(*answer)
 
-    calls = Callbacks(
-        on_command=lambda *message: it.exchange.arrived(*message),  # noqa: PLW0108 - it is made below
-        on_refused=lambda _stream, _code: None,
-        on_unheard=lambda _row: None,
-        on_link=lambda _up, _text: None,
-    )
-    uplink = Uplink(ours, MemoryOutbox(), clock, os.urandom, calls)
+
+@asynccontextmanager
+async def wired(port: int, *, synced: bool = True, keys: bool = True) -> AsyncIterator[Wired]:
+    clock = Clock(synced=lambda: synced)
+    ours = settings(port)
+
     key = Key("cloud", CLOUD.public_key(), DEFAULT_ALLOW)
-    judge = Verifier([key], SOURCE, clock.now, uplink.nonces, lambda: 0.0).verify if keys else no_keys(clock.now)
-    it = Wired(uplink, Exchange(ours, judge, clock, os.urandom, put=put, send=uplink.reply))
+    nonces, desk = BoardNonces(os.urandom), Desk()
+    judge = Verifier([key], SOURCE, clock, nonces, Known()) if keys else NoKeys(clock)
+    exchange = Exchange(ours, judge, clock, os.urandom, desk)
+    uplink = an_uplink(ours, MemoryOutbox(), clock, nonces=nonces, desk=exchange)
+    it = desk.it = Wired(uplink, exchange)
     it.free.set()
     uplink.set_standing({}, 0)
     async with asyncio.TaskGroup() as group:
@@ -177,12 +183,8 @@ async def test_while_there_is_no_room_the_broker_keeps_it(tmp_path: Path) -> Non
 
 def test_a_flood_is_not_taken_in() -> None:
     clock = Clock(synced=lambda: True)
-
-    async def put(_item: Command | Refused) -> None:
-        raise AssertionError
-
     acknowledged: list[int] = []
-    one = Exchange(settings(1), no_keys(clock.now), clock, os.urandom, put=put, send=lambda *_: None)
+    one = Exchange(settings(1), NoKeys(clock), clock, os.urandom, ShutInbox())
     taken = [
         one.arrived("t", b"x" * 1000, Delivery(1000, False, None, partial(acknowledged.append, number)))
         for number in range(10_000)
@@ -215,15 +217,9 @@ def test_where_a_reply_may_go(topic: str | None, *, good: bool) -> None:
 
 def test_a_reply_is_a_cloud_event() -> None:
     clock = Clock(mono=lambda: 1.0, wall=lambda: 1_795_000_000.0, synced=lambda: False)
-    sent: list[tuple[str, bytes, bytes | None]] = []
-
-    async def put(_item: Command | Refused) -> None:
-        raise AssertionError
-
-    one = Exchange(settings(1), no_keys(clock.now), clock, os.urandom, put=put, send=lambda *what: sent.append(what))
+    one = Exchange(settings(1), NoKeys(clock), clock, os.urandom, ShutInbox())
     data: dict[str, Json] = {"jti": "j", "cmd": "read", "ok": False, "error": {"code": "silent", "message": "m"}}
-    one.reply(Reply("j", f"{ROOT}/reply/me", data))
-    one.reply(Reply("k", None, data))
+    sent = [*one.answers(Reply("j", f"{ROOT}/reply/me", data)), *one.answers(Reply("k", None, data))]
     assert [(topic, correlation) for topic, _, correlation in sent] == [
         (f"{ROOT}/reply", None), (f"{ROOT}/reply/me", None), (f"{ROOT}/reply", None)
     ]  # fmt: skip

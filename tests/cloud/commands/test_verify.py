@@ -25,6 +25,8 @@ from tests.cloud.signing import (
     NONCES,
     SOURCE,
     STRANGER,
+    Known,
+    Nonces,
     by_the_book,
     claims,
     encoded,
@@ -352,7 +354,7 @@ def test_a_nonce_is_no_excuse_while_the_clock_is_right() -> None:
 
 
 def test_no_nonce_yet() -> None:
-    bare = Verifier(KEYS, SOURCE, Hands(synced=False).now, tuple, lambda: WALL - 1000.0)
+    bare = Verifier(KEYS, SOURCE, Hands(synced=False), Nonces(()), Known(WALL - 1000.0))
     assert refused(bare.verify(sign(claims(nonce="")))) == "expired"
 
 
@@ -386,7 +388,7 @@ def test_a_store_begun_by_a_clock_that_ran_ahead_takes_what_has_a_nonce() -> Non
 @pytest.mark.parametrize("synced", [True, False])
 def test_the_time_that_judges_never_reads_earlier_than_the_newest_known(*, synced: bool) -> None:
     back = Hands(wall=WALL - 3600, synced=synced)
-    judge = Verifier(KEYS, SOURCE, back.now, lambda: NONCES, lambda: 0.0, lambda: WALL)
+    judge = Verifier(KEYS, SOURCE, back, Nonces(), Known(floor=WALL))
     old = claims(cmd="alarm.acknowledge", args={"alarm": "a"}, iat=WALL - 3600, exp=WALL - 3000)
     assert refused(judge.verify(sign(old))) == "expired"
     now = taken(judge.verify(sign(claims(cmd="alarm.acknowledge", args={"alarm": "a"}))))
@@ -394,7 +396,7 @@ def test_the_time_that_judges_never_reads_earlier_than_the_newest_known(*, synce
 
 
 def test_with_a_nonce_a_time_that_was_wrong_before_locks_nobody_out() -> None:
-    ran_ahead = Verifier(KEYS, SOURCE, Hands().now, lambda: NONCES, lambda: 0.0, lambda: WALL + 3e8)
+    ran_ahead = Verifier(KEYS, SOURCE, Hands(), Nonces(), Known(floor=WALL + 3e8))
     assert refused(ran_ahead.verify(sign(claims()))) == "expired"
     taken(ran_ahead.verify(sign(claims(nonce=NONCES[0]))))
 

@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gateway.cloud.commands.claims import DEFAULT_ALLOW
 from gateway.cloud.commands.verify import Key, Verifier
-from gateway.model import Command, Refused
-from tests.cloud.signing import CLOUD, NONCES, SOURCE, STRANGER, encoded, sign
+from gateway.model import Command, Instant, Refused
+from tests.cloud.signing import CLOUD, NONCES, SOURCE, STRANGER, Known, Nonces, encoded, sign
 from tests.site.compound import Compound
 
 ALLOW = DEFAULT_ALLOW | {"zone.test"}
@@ -22,6 +22,16 @@ ARGS: dict[str, dict[str, Any]] = {
     "zone.test": {"zone": "site", "for": "4h"},
     "read": {"device": "gauge"},
 }
+
+
+class SiteClock:
+    """The time of the compound, as it goes on."""
+
+    def __init__(self, site: Compound) -> None:
+        self._site = site
+
+    def now(self) -> Instant:
+        return self._site.instant()
 
 
 @dataclass
@@ -36,7 +46,7 @@ class Gatehouse:
 
     def begin(self) -> None:
         key = Key("cloud", CLOUD.public_key(), ALLOW)
-        self.verifier = Verifier([key], SOURCE, self.site.instant, lambda: NONCES, lambda: 0.0)
+        self.verifier = Verifier([key], SOURCE, SiteClock(self.site), Nonces(), Known())
 
     def token(self, jti: str, cmd: str = "gate.open", *, life: float = 60.0, begins: float = 0.0, **more: Any) -> bytes:
         wall = self.site.instant().wall + begins
@@ -87,7 +97,7 @@ def test_a_stolen_broker_password_opens_nothing(*, synced: bool) -> None:
     claims = json.loads(urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
     forged = b".".join((header, encoded(json.dumps(claims | {"jti": "other"}).encode()), signature))
     it.verifier = Verifier(
-        [Key("cloud", CLOUD.public_key(), DEFAULT_ALLOW)], SOURCE, it.site.instant, lambda: ("x",), lambda: 0.0
+        [Key("cloud", CLOUD.public_key(), DEFAULT_ALLOW)], SOURCE, SiteClock(it.site), Nonces(("x",)), Known()
     )
     for token in (old, forged, sign(claims, STRANGER), b"", b"gate.open"):
         it.send(token)
@@ -117,7 +127,7 @@ def test_a_repeat_gets_the_first_reply_though_its_nonce_has_rotated(*, restart: 
         it.site.stop()
     it.begin()
     it.verifier = Verifier(
-        [Key("cloud", CLOUD.public_key(), DEFAULT_ALLOW)], SOURCE, it.site.instant, lambda: ("x",), lambda: 0.0
+        [Key("cloud", CLOUD.public_key(), DEFAULT_ALLOW)], SOURCE, SiteClock(it.site), Nonces(("x",)), Known()
     )
     it.send(token)
     it.send(it.token("another", nonce=NONCES[0]))
@@ -260,7 +270,7 @@ class Thief(RuleBasedStateMachine):
 def replaced(it: Gatehouse, nonces: tuple[str, ...]) -> Verifier:
     """As minutes later: other nonces are good."""
     key = Key("cloud", CLOUD.public_key(), ALLOW)
-    return Verifier([key], SOURCE, it.site.instant, lambda: nonces, lambda: 0.0)
+    return Verifier([key], SOURCE, SiteClock(it.site), Nonces(nonces), Known())
 
 
 TestThief = Thief.TestCase

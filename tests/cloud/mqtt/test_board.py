@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from gateway.clock import Clock
-from gateway.cloud.mqtt.board import Board
+from gateway.cloud.mqtt.board import Board, Nonces
 from gateway.cloud.mqtt.recall import Numbers
 from gateway.model import Stream
 from tests.cloud.running import settings
@@ -20,7 +20,7 @@ class At:
         self.now = 1000.0
         self.numbers = Numbers("j", dict.fromkeys(Stream, 0), stored=True)
         clock = Clock(mono=lambda: self.now, wall=lambda: 1.8e9 + self.now, synced=lambda: True)
-        self.board = Board(settings(1), clock, os.urandom, lambda: self.numbers)
+        self.board = Board(settings(1), clock, os.urandom, self, Nonces(os.urandom))
         self.board.set_standing(
             {f"alarm/d{n}/p/low": {"severity": "low", "place": "x" * 600} for n in range(alarms)}, 0
         )

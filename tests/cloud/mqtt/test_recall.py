@@ -1,9 +1,9 @@
 """What stands on `alarm/active` at the start: read once, before anything is sent; any bytes, any broker."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.clock import Clock
 from gateway.cloud.mqtt.recall import Numbers, recalled
-from gateway.cloud.mqtt.uplink import Callbacks, Uplink
+from gateway.cloud.mqtt.uplink import Uplink
 from gateway.model import Remember, Stream
 from tests.cloud.journaling import SOURCE, accepted, all_of, emit, event, journal, look, sequences, taken, until
 from tests.cloud.memory_outbox import MemoryOutbox
-from tests.cloud.running import ROOT, eventually, settings
+from tests.cloud.running import ROOT, an_uplink, eventually, settings
 
 ALARM = {
     "alarm": "0199", "name": "fire", "kind": "fire", "severity": "critical", "class": "major", "state": "unack",
@@ -220,13 +219,21 @@ def _topic(body: bytes) -> str:
     return body[2 : 2 + (body[0] << 8 | body[1])].decode().removeprefix(f"{ROOT}/")
 
 
-@asynccontextmanager
-async def uplink(port: int, judge: Any) -> AsyncIterator[Uplink]:
-    def nothing(*_: object) -> None:
-        """Not of interest."""
+@dataclass
+class Judge:
+    """Sees what was recalled, and gives back what holds up the sending."""
 
-    callbacks = Callbacks(lambda *_: True, nothing, nothing, nothing, on_recalled=judge)
-    run = Uplink(settings(port, protocol=4), MemoryOutbox(), Clock(), os.urandom, callbacks)
+    under_way: asyncio.Future[None] | None = None
+    seen: list[bytes | None] = field(default_factory=list)
+
+    def recalled(self, payload: bytes | None) -> asyncio.Future[None] | None:
+        self.seen.append(payload)
+        return self.under_way
+
+
+@asynccontextmanager
+async def uplink(port: int, judge: Judge) -> AsyncIterator[Uplink]:
+    run = an_uplink(settings(port, protocol=4), MemoryOutbox(), recall=judge)
     run.set_standing({}, 0)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(run.run(), name="uplink")
@@ -238,12 +245,7 @@ async def uplink(port: int, judge: Any) -> AsyncIterator[Uplink]:
 
 @pytest.mark.parametrize("answer", ["retained", "granted", "refused", "silent", "hangs up"])
 async def test_it_is_read_first_and_holds_up_nothing_for_long(answer: str) -> None:
-    broker, seen = RawBroker(answer), list[bytes | None]()
-
-    def judge(payload: bytes | None) -> bool:
-        seen.append(payload)
-        return True
-
+    broker, judge = RawBroker(answer), Judge()
     async with broker.running(), uplink(broker.port, judge):
         took = await eventually(lambda: "publish status" in broker.kinds(), 5.0)
         kinds = broker.kinds()
@@ -251,20 +253,16 @@ async def test_it_is_read_first_and_holds_up_nothing_for_long(answer: str) -> No
     assert kinds.index("publish alarm/active") < kinds.index("publish status")
     assert "subscribe command" in kinds
     assert kinds.count("subscribe alarm/active") == 1, "a broker that hangs up is not asked again"
-    assert seen == ([] if answer == "hangs up" else [b"kept" if answer == "retained" else None])
+    assert judge.seen == ([] if answer == "hangs up" else [b"kept" if answer == "retained" else None])
     assert took < (3.0 if answer == "hangs up" else 2.0)
 
 
 async def test_nothing_is_sent_until_it_has_been_seen_to() -> None:
-    broker, seen = RawBroker("retained"), list[bytes | None]()
-
-    def judge(payload: bytes | None) -> bool:
-        seen.append(payload)
-        return False
-
-    async with broker.running(), uplink(broker.port, judge) as run:
-        await eventually(lambda: seen and "subscribe command" in broker.kinds())
+    broker, judge = RawBroker("retained"), Judge(asyncio.get_running_loop().create_future())
+    async with broker.running(), uplink(broker.port, judge):
+        await eventually(lambda: judge.seen and "subscribe command" in broker.kinds())
         await eventually(lambda: broker.packets[-1][0] == 8)
         assert not [kind for kind in broker.kinds() if kind.startswith("publish")]
-        run.resume()
+        assert judge.under_way is not None
+        judge.under_way.set_result(None)
         await eventually(lambda: "publish alarm/active" in broker.kinds())

@@ -4,8 +4,8 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.backoff import BackOff
 from gateway.cloud.mqtt.retained import ACTIVE_LIMIT, Slot, active_data
-from gateway.cloud.mqtt.stream import Retry
 from gateway.model import Json
 
 SEVERITIES = ["critical", "high", "medium", "low"]
@@ -83,7 +83,7 @@ def test_a_refused_message_goes_again_later_and_a_new_connection_at_once() -> No
     slot = Slot("t", "x")
     slot.put(lambda _: b"a")
     assert slot.take(0.0, 100) == b"a"
-    slot.answered(0x97, 0.0, Retry(lambda: 1.0, 4.0, 60.0))
+    slot.answered(0x97, 0.0, BackOff(4.0, 60.0, lambda: 1.0, sure=0.5))
     assert slot.take(3.9, 100) is None
     slot.connected()
     assert slot.take(3.9, 100) == b"a"

@@ -3,7 +3,8 @@
 import pytest
 
 from gateway.cloud.mqtt.retained import Slot
-from gateway.cloud.mqtt.send_order import REPLIES, Limits, Message, Sending
+from gateway.cloud.mqtt.send_order import REPLIES, Message, Sending
+from gateway.cloud.mqtt.types import Limits, Unobserved
 from gateway.model import Stream
 from tests.cloud.memory_outbox import MemoryOutbox
 
@@ -23,8 +24,7 @@ class World:
             limits=Limits(window=window, answer=10.0),
             overhead=lambda topic: 20 + len(topic),
             chance=lambda: 0.5,
-            tell_refused=lambda _stream, _code: None,
-            tell_unheard=lambda _row: None,
+            observer=Unobserved(),
         )
         self.receive_maximum, self.limit = receive_maximum, limit
 

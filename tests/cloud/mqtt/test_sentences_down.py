@@ -9,13 +9,13 @@ import aiomqtt
 import pytest
 
 from gateway.clock import Clock
+from gateway.cloud.mqtt.board import Nonces
 from gateway.cloud.mqtt.codec import MAX_PACKET
-from gateway.cloud.mqtt.uplink import Uplink
 from gateway.model import Refused
 from simulators.broker import LocalBroker
 from tests.cloud.commands.test_exchange import OPEN, SIGNER, cloud, wired
 from tests.cloud.memory_outbox import MemoryOutbox
-from tests.cloud.running import ROOT, Told, eventually, settings
+from tests.cloud.running import ROOT, an_uplink, eventually, settings
 from tests.cloud.signing import DISTRICT, claims, refused, sign, verifier
 from tests.mosquitto import mosquitto
 
@@ -24,24 +24,25 @@ async def test_a_nonce_is_replaced_every_60_seconds_of_monotonic_time_and_the_on
     ahead, back = 0.0, 0.0
     clock = Clock(mono=lambda: time.monotonic() + ahead, wall=lambda: time.time() - back, synced=lambda: False)
     async with LocalBroker() as broker, asyncio.TaskGroup() as group:
-        uplink = Uplink(settings(broker.port), MemoryOutbox(), clock, os.urandom, Told().callbacks())
+        nonces = Nonces(os.urandom)
+        uplink = an_uplink(settings(broker.port), MemoryOutbox(), clock, nonces=nonces)
         uplink.set_standing({}, 0)
         task = group.create_task(uplink.run(), name="uplink")
-        await eventually(lambda: len(uplink.nonces()) == 1)
-        (first,) = uplink.nonces()
+        await eventually(lambda: len(nonces.good) == 1)
+        (first,) = nonces.good
         back = 3600.0
         ahead = 58.0
         uplink.set_standing({}, 0)
-        assert uplink.nonces() == (first,)
+        assert nonces.good == (first,)
         ahead = 60.5
-        await eventually(lambda: len(uplink.nonces()) == 2)
-        second, kept = uplink.nonces()
+        await eventually(lambda: len(nonces.good) == 2)
+        second, kept = (*nonces.good, "")[:2]
         ahead = 121.0
-        await eventually(lambda: uplink.nonces()[0] != second)
+        await eventually(lambda: nonces.good[0] != second)
 
         assert kept == first
-        assert uplink.nonces()[1] == second
-        assert first not in uplink.nonces()
+        assert second in nonces.good[1:]
+        assert first not in nonces.good
         assert {len(bytes.fromhex(one)) for one in (first, second)} == {16}, "128 bits"
         task.cancel()
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gateway.cloud.mqtt.send_order import Limits
+from gateway.cloud.mqtt.types import Limits
 from gateway.model import Stream
 from simulators.broker import LocalBroker
 from simulators.broker_faults import WITHHELD, by_topic
@@ -97,7 +97,7 @@ async def test_a_refused_row_is_kept_and_sent_again_in_order(code: int) -> None:
         assert refused[0] == refused[1]
         assert sorted(sequences(broker.received, Stream.ALARM)) == list(range(1, 9))
         assert not outbox.quarantined
-        assert run.told.refused == []
+        assert run.told.refusals == []
         assert len(broker.connects) == 1
 
 
@@ -106,17 +106,17 @@ async def test_a_forbidden_stream_stops_alone_and_recovers_without_a_new_connect
     outbox = filled(alarm=10, audit=3, telemetry=30)
     async with LocalBroker() as broker, running(broker.port, outbox, limits=QUICK) as run:
         broker.faults.verdict = by_topic({f"{ROOT}/alarm": code})
-        await eventually(lambda: outbox.left == 10 and run.told.refused)
-        assert run.told.refused == [(Stream.ALARM, code)]
+        await eventually(lambda: outbox.left == 10 and run.told.refusals)
+        assert run.told.refusals == [(Stream.ALARM, code)]
         assert run.uplink.snapshot().refused == {"alarm": code}
-        await eventually(lambda: run.uplink.snapshot().accepted > 33 and run.told.refused)
+        await eventually(lambda: run.uplink.snapshot().accepted > 33 and run.told.refusals)
         outbox.add(Stream.TELEMETRY)
         await eventually(lambda: outbox.waiting(Stream.TELEMETRY) == 0)
         assert not outbox.quarantined
         broker.faults.verdict = None
         await eventually(lambda: not outbox.left)
         assert sequences(broker.received, Stream.ALARM) == list(range(1, 11))
-        assert run.told.refused[-1] == (Stream.ALARM, None)
+        assert run.told.refusals[-1] == (Stream.ALARM, None)
         assert run.uplink.snapshot().refused == {}
         assert len(broker.connects) == 1
 
@@ -146,7 +146,7 @@ async def test_a_single_poisonous_row_is_set_aside_and_offered_again() -> None:
         broker.reset()
         outbox.add(Stream.ALARM)
         await eventually(lambda: not outbox.left and poison in outbox.acknowledged)
-        assert run.told.refused[-1] == (Stream.ALARM, None)
+        assert run.told.refusals[-1] == (Stream.ALARM, None)
 
 
 async def test_a_new_alarm_does_not_wait_for_the_back_off_of_a_poisonous_one() -> None:
@@ -288,7 +288,7 @@ async def test_one_picture_at_a_time_and_none_while_an_alarm_waits() -> None:
         pictures = [m for m in broker.received if m.topic.endswith("/picture")]
         assert len(outbox.acknowledged) >= len(pictures) - 1
         outbox.add(Stream.ALARM)
-        await eventually(lambda: run.told.refused)
+        await eventually(lambda: run.told.refusals)
         await eventually(lambda: run.uplink.snapshot().in_flight == 0)
         told = topics(broker.received).count("picture")
         outbox.add(Stream.AUDIT)
@@ -325,5 +325,5 @@ async def test_nobody_listening_is_counted_and_told() -> None:
     outbox = filled(alarm=2)
     async with LocalBroker() as broker, running(broker.port, outbox) as run:
         await eventually(lambda: not outbox.left)
-        assert [row.sequence for row in run.told.unheard] == [1, 2]
+        assert [row.sequence for row in run.told.without_listener] == [1, 2]
         assert run.uplink.snapshot().no_listener == 2

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cloud.mqtt.send_order import Limits
+from gateway.cloud.mqtt.types import Limits
 from gateway.model import Stream
 from simulators import packets
 from simulators.broker import LocalBroker
@@ -54,7 +54,7 @@ async def test_a_subscribe_that_is_refused_by_closing_costs_two_connections_and_
             assert not outbox.left
             assert run.uplink.snapshot().commands == run.told.troubles[0][1]
             assert len(raw.connects) <= 4
-            assert run.told.refused == []
+            assert run.told.refusals == []
             statuses = [
                 json.loads(one.payload)["data"]["online"] for one in raw.published if one.topic[-6:] == "status"
             ]
@@ -106,14 +106,14 @@ async def test_a_retained_topic_that_is_refused_is_told_like_a_stream(name: str,
         raw.on_packet = hook
         async with running(raw.port, outbox, limits=QUICK) as run:
             run.uplink.set_health({"x": 1})
-            await eventually(lambda: run.told.refused, 20.0)
-            assert run.told.refused == [(name, 0 if hangs_up else 0x87)]
+            await eventually(lambda: run.told.refusals, 20.0)
+            assert run.told.refusals == [(name, 0 if hangs_up else 0x87)]
             assert name in run.uplink.snapshot().refused
             outbox.add(Stream.ALARM)
             await eventually(lambda: not outbox.left, 10.0)
             if not hangs_up:
                 shut = False
-                await eventually(lambda: run.told.refused[-1] == (name, None))
+                await eventually(lambda: run.told.refusals[-1] == (name, None))
                 assert run.uplink.snapshot().refused == {}
 
 
@@ -139,7 +139,7 @@ async def test_an_unannounced_size_limit_sets_the_row_aside_and_is_remembered(co
             outbox.add(Stream.TELEMETRY)
             await eventually(lambda: not outbox.left)
             assert len(raw.connects) == before
-            assert run.told.refused in ([], [(Stream.TELEMETRY, 0), (Stream.TELEMETRY, None)])
+            assert run.told.refusals in ([], [(Stream.TELEMETRY, 0), (Stream.TELEMETRY, None)])
 
 
 async def test_a_row_at_which_the_broker_hangs_up_is_set_aside_though_larger_ones_pass() -> None:
@@ -202,7 +202,7 @@ async def test_a_broker_that_takes_nothing_retained_gets_it_without(where: str) 
             await eventually(lambda: "status" in tops(raw) and "alarm/active" in tops(raw), 12.0)
             assert not any(one.retain for one in raw.published)
             assert run.uplink.snapshot().retained is False
-            assert run.told.refused == []
+            assert run.told.refusals == []
 
 
 async def test_two_clients_with_one_id_are_told_without_a_word_from_the_broker() -> None:
@@ -214,7 +214,7 @@ async def test_two_clients_with_one_id_are_told_without_a_word_from_the_broker()
             raw.subscribed.clear()
             raw.hang_up()
             await eventually(lambda: not run.uplink.snapshot().connected)
-        assert "another client uses this id (gw)" in run.told.link[-1][1]
+        assert "another client uses this id (gw)" in run.told.links[-1][1]
         begun = time.monotonic()
         await eventually(lambda: len(raw.connects) == 4)
         assert time.monotonic() - begun > 1.5, "it is no use to chase the other"
@@ -232,7 +232,7 @@ async def test_a_link_that_is_lost_with_something_under_way_is_no_rival() -> Non
             await eventually(lambda: run.uplink.snapshot().in_flight)
             broker.reset()
             await eventually(lambda: not run.uplink.snapshot().connected)
-        assert not any("another client" in text for _, text in run.told.link)
+        assert not any("another client" in text for _, text in run.told.links)
 
 
 async def test_a_denied_stream_is_not_taken_for_a_bad_row() -> None:
@@ -249,7 +249,7 @@ async def test_a_denied_stream_is_not_taken_for_a_bad_row() -> None:
             )
         )
         async with running(raw.port, outbox, limits=QUICK) as run:
-            await eventually(lambda: run.told.refused, 20.0)
+            await eventually(lambda: run.told.refusals, 20.0)
             before = len(raw.connects)
             await eventually(lambda: len(raw.connects) >= before + 4, 20.0)
             denied[0] = False
@@ -257,7 +257,7 @@ async def test_a_denied_stream_is_not_taken_for_a_bad_row() -> None:
             assert not outbox.quarantined
             found = sequences([PublishPacket(one.topic, one.payload) for one in raw.published], Stream.ACCESS)
             assert sorted(found) == [1, 2, 3, 4, 5, 6]
-            assert run.told.refused == [(Stream.ACCESS, 0), (Stream.ACCESS, None)]
+            assert run.told.refusals == [(Stream.ACCESS, 0), (Stream.ACCESS, None)]
 
 
 async def test_a_refusal_by_topic_still_holds_only_that_stream() -> None:
@@ -266,6 +266,6 @@ async def test_a_refusal_by_topic_still_holds_only_that_stream() -> None:
         broker.faults.verdict = by_topic({f"{ROOT}/health": 0x87, f"{ROOT}/access": 0x87})
         run.uplink.set_health({"x": 1})
         outbox.add(Stream.ACCESS)
-        await eventually(lambda: len(run.told.refused) == 2)
+        await eventually(lambda: len(run.told.refusals) == 2)
         assert run.uplink.snapshot().refused == {"health": 0x87, "access": 0x87}
         await asyncio.sleep(0)

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from gateway.cloud.mqtt.send_order import Limits
-from gateway.cloud.mqtt.stream import HUNG_UP
+from gateway.cloud.mqtt.types import HUNG_UP, Limits
 from gateway.model import Stream
 from tests.cloud.memory_outbox import MemoryOutbox
 from tests.cloud.mqtt.test_uplink_mosquitto import listener
@@ -25,9 +24,9 @@ async def test_the_stream_is_found_out_and_held_and_the_others_flow(tmp_path: Pa
         for stream in (Stream.ALARM, Stream.ACCESS, Stream.AUDIT, Stream.TELEMETRY):
             for _ in range(5):
                 outbox.add(stream)
-        await eventually(lambda: run.told.refused, 20.0)
+        await eventually(lambda: run.told.refusals, 20.0)
         await eventually(lambda: outbox.left == 5, 10.0)
-        ((name, code),) = run.told.refused
+        ((name, code),) = run.told.refusals
         assert name == Stream.ACCESS
         assert code in (0x87, HUNG_UP)
         assert run.uplink.snapshot().refused == {"access": code}
@@ -41,7 +40,7 @@ async def test_the_stream_is_found_out_and_held_and_the_others_flow(tmp_path: Pa
         acl.write_text("topic readwrite #\n")
         broker.reload()
         await eventually(lambda: outbox.left == 0, 15.0)
-        assert run.told.refused[-1] == (Stream.ACCESS, None)
+        assert run.told.refusals[-1] == (Stream.ACCESS, None)
         await eventually(lambda: len(heard.messages) > 0)
 
 
@@ -55,9 +54,9 @@ async def test_a_retained_message_that_is_denied_holds_up_nothing(tmp_path: Path
         run.uplink.set_health({"x": 1})
         for _ in range(5):
             outbox.add(Stream.ALARM)
-        await eventually(lambda: outbox.left == 0 and run.told.refused, 20.0)
+        await eventually(lambda: outbox.left == 0 and run.told.refusals, 20.0)
         before = run.uplink.snapshot().reconnects
         outbox.add(Stream.AUDIT)
         await eventually(lambda: outbox.left == 0, 10.0)
         assert run.uplink.snapshot().reconnects <= before + 6
-        assert run.told.refused in ([("health", 0x87)], [("health", HUNG_UP)])
+        assert run.told.refusals in ([("health", 0x87)], [("health", HUNG_UP)])

@@ -147,7 +147,7 @@ async def test_bytes_that_are_no_mqtt_twice_begin_the_session_anew() -> None:
         async with running(raw.port) as run:
             await eventually(lambda: len(raw.connects) >= 3)
             assert [connect.clean for connect in raw.connects[:3]] == [False, False, True]
-            assert sum("not MQTT" in why for _, why in run.told.link) >= 2
+            assert sum("not MQTT" in why for _, why in run.told.links) >= 2
             assert run.uplink.snapshot().dropped["garbled"] == 1
             assert run.told.troubles[-1][0] == "commands-dropped"
             assert not run.task.done()
@@ -190,8 +190,8 @@ async def test_why_a_broker_is_none_for_us_is_said(connack: bytes, protocol: int
     async with raw_broker() as raw:
         raw.connack = connack
         async with running(raw.port, protocol=protocol) as run:
-            await eventually(lambda: run.told.link)
-            assert text in run.told.link[0][1]
+            await eventually(lambda: run.told.links)
+            assert text in run.told.links[0][1]
 
 
 async def test_an_alarm_waits_for_a_broker_that_takes_it() -> None:

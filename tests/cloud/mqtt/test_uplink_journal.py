@@ -8,12 +8,12 @@ from pathlib import Path
 
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
-from gateway.cloud.mqtt.send_order import Limits
+from gateway.cloud.mqtt.types import Limits
 from gateway.cloud.mqtt.uplink import Uplink
 from gateway.model import Emit, Stream
 from simulators.broker import LocalBroker
 from simulators.packets import PublishPacket
-from tests.cloud.running import ROOT, Told, eventually, sequences, settings
+from tests.cloud.running import ROOT, Told, an_uplink, eventually, sequences, settings
 
 QUICK = Limits(answer=2.0, retry_first=0.02, retry_quick=0.05, retry_last=0.1)
 
@@ -23,7 +23,7 @@ async def gateway(folder: Path, port: int) -> AsyncIterator[tuple[Journal, Uplin
     """A journal and its uplink until the block ends."""
     clock, told = Clock(synced=lambda: True), Told()
     async with Journal(folder, source="/sites/site/gateways/gw", now=clock.now, alarm_reserve=1 << 20) as journal:
-        uplink = Uplink(settings(port, QUICK), journal, clock, os.urandom, told.callbacks())
+        uplink = an_uplink(settings(port, QUICK), journal, clock, told)
         uplink.set_standing({}, 0)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(uplink.run(), name="uplink")
@@ -72,11 +72,11 @@ async def test_a_poisonous_row_is_set_aside_and_taken_after_all(tmp_path: Path) 
         async with gateway(tmp_path, broker.port) as (journal, _, told):
             emit(journal, Stream.ALARM, "good", 3)
             emit(journal, Stream.ALARM, "poison")
-            await eventually(lambda: told.refused)
+            await eventually(lambda: told.refusals)
             emit(journal, Stream.ALARM, "good", 3)
             await eventually(lambda: waiting(journal) == 0)
             assert journal.stats().streams[Stream.ALARM].quarantined == 1
-            await eventually(lambda: told.refused[-1][1] is None)
+            await eventually(lambda: told.refusals[-1][1] is None)
             broker.reset()
             emit(journal, Stream.ALARM, "good")
             await eventually(lambda: len(broker.connects) == 2 and waiting(journal) == 0)

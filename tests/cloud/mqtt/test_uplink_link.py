@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from gateway.cloud.mqtt.send_order import Limits
-from gateway.cloud.mqtt.types import MAX_COMMAND
+from gateway.cloud.mqtt.types import MAX_COMMAND, Limits
 from gateway.cloud.outbox import Row
 from gateway.model import Stream
 from simulators.broker import LocalBroker
@@ -44,7 +43,7 @@ async def test_a_withheld_puback_ends_the_link_and_the_row_goes_again() -> None:
         assert took < 2.0
         assert len(broker.connects) == 2
         assert withheld[0] in [message.payload for message in broker.received]
-        assert run.told.link[1] == (False, "the broker acknowledges nothing")
+        assert run.told.links[1] == (False, "the broker acknowledges nothing")
 
 
 async def test_a_mute_link_is_noticed_after_a_publish_and_when_idle() -> None:
@@ -53,7 +52,7 @@ async def test_a_mute_link_is_noticed_after_a_publish_and_when_idle() -> None:
         broker.faults.mute = True
         run.outbox.add(Stream.ALARM)
         assert await eventually(lambda: not run.uplink.snapshot().connected) < 1.0
-        await eventually(lambda: run.told.link[-1][1] == "connected, but the broker does not answer")
+        await eventually(lambda: run.told.links[-1][1] == "connected, but the broker does not answer")
         broker.faults.mute = False
         await eventually(lambda: not run.outbox.left)
         await eventually(lambda: run.uplink.snapshot().in_flight == 0)
@@ -83,8 +82,8 @@ async def test_a_take_over_is_not_answered_at_once() -> None:
         await eventually(lambda: not outbox.left)
         broker.hang_up(0x8E)
         outbox.add(Stream.ALARM)
-        await eventually(lambda: len(run.told.link) == 2)
-        assert "0x8e" in run.told.link[1][1]
+        await eventually(lambda: len(run.told.links) == 2)
+        assert "0x8e" in run.told.links[1][1]
         took = await eventually(lambda: not outbox.left)
         assert 2.0 < took <= 5.5
 
@@ -93,9 +92,9 @@ async def test_a_refused_connect_is_told_and_tried_again_later() -> None:
     async with LocalBroker() as broker:
         broker.faults.refuse = 0x86
         async with running(broker.port) as run:
-            await eventually(lambda: run.told.link)
-            assert run.told.link[0][0] is False
-            assert "refused us" in run.told.link[0][1]
+            await eventually(lambda: run.told.links)
+            assert run.told.links[0][0] is False
+            assert "refused us" in run.told.links[0][1]
             assert (run.uplink.snapshot().error or "").startswith("the broker refused us")
             assert len(broker.connects) == 1
 
@@ -113,7 +112,7 @@ async def test_the_will_and_the_status() -> None:
         assert event["data"] == {"online": False, "nonce": None, "version": "1.2.3"}
         status = json.loads(broker.retained(f"{ROOT}/status") or b"")
         assert status["data"]["online"] is True
-        assert status["data"]["nonce"] == run.uplink.nonces()[0]
+        assert status["data"]["nonce"] == run.nonces.good[0]
         assert len(status["data"]["nonce"]) == 32
         assert status["type"] == "sitegateway.gateway.status.v1"
 
@@ -253,7 +252,7 @@ async def test_the_password_is_asked_for_each_connection() -> None:
         told = Told()
         async with running(broker.port, told=told, username="gw", password=password):
             await eventually(lambda: broker.retained(f"{ROOT}/status"))
-            assert told.link[0][1].startswith("password: ")
+            assert told.links[0][1].startswith("password: ")
             assert (broker.connects[0].username, broker.connects[0].password) == ("gw", b"word2")
 
 

@@ -13,8 +13,7 @@ import aiomqtt
 import pytest
 
 from gateway.clock import Clock
-from gateway.cloud.mqtt.send_order import Limits
-from gateway.cloud.mqtt.types import TlsFiles
+from gateway.cloud.mqtt.types import Limits, TlsFiles
 from gateway.model import Stream
 from simulators import packets
 from simulators.packets import PublishPacket
@@ -66,7 +65,7 @@ async def test_everything_arrives_over_a_restart_and_quickly_again(tmp_path: Pat
         await eventually(lambda: not run.uplink.snapshot().connected)
         for _ in range(200):
             outbox.add(Stream.TELEMETRY)
-        await eventually(lambda: len(run.told.link) >= 2)
+        await eventually(lambda: len(run.told.links) >= 2)
         await broker.start()
         begun = time.monotonic()
         await eventually(lambda: outbox.waiting(Stream.TELEMETRY) < 200, 5.0)
@@ -90,13 +89,13 @@ async def test_wrong_rights_for_one_topic(tmp_path: Path) -> None:
         running(broker.port, outbox, limits=QUICK) as run,
     ):
         await eventually(lambda: outbox.waiting(Stream.TELEMETRY) == 0)
-        await eventually(lambda: len(run.told.refused) == 2)
-        assert sorted(run.told.refused) == [(Stream.ALARM, 0x87), ("alarm/active", 0x87)]
+        await eventually(lambda: len(run.told.refusals) == 2)
+        assert sorted(run.told.refusals) == [(Stream.ALARM, 0x87), ("alarm/active", 0x87)]
         assert outbox.waiting(Stream.ALARM) == 5
         rights.write_text(f"topic readwrite {ROOT}/#\n")
         broker.reload()
         await eventually(lambda: not outbox.left)
-        assert (Stream.ALARM, None) in run.told.refused
+        assert (Stream.ALARM, None) in run.told.refusals
         assert run.uplink.snapshot().reconnects == 0
         assert not outbox.quarantined
 
@@ -220,9 +219,9 @@ async def test_tls_with_a_client_certificate(tmp_path: Path, authority: Authorit
                     run.told.commands.pop(0)[2].acknowledge()
             assert run.uplink.snapshot().reconnects == 0
         async with running(broker.port, tls=TlsFiles(authority.certificate), client_id="bare") as without:
-            await eventually(lambda: any(not up for up, _ in without.told.link))
-            assert not any(up for up, _ in without.told.link)
-            assert "TLS" in without.told.link[0][1] or "reset" in without.told.link[0][1]
+            await eventually(lambda: any(not up for up, _ in without.told.links))
+            assert not any(up for up, _ in without.told.links)
+            assert "TLS" in without.told.links[0][1] or "reset" in without.told.links[0][1]
 
 
 async def test_tls_files_are_read_anew_at_each_connection(tmp_path: Path, authority: Authority) -> None:
@@ -232,8 +231,8 @@ async def test_tls_files_are_read_anew_at_each_connection(tmp_path: Path, author
         mosquitto(tmp_path, certfile=cert, keyfile=key) as broker,
         running(broker.port, tls=TlsFiles(trusted)) as run,
     ):
-        await eventually(lambda: run.told.link)
-        assert run.told.link[0][1].endswith(f"{trusted}: no such file or directory")
+        await eventually(lambda: run.told.links)
+        assert run.told.links[0][1].endswith(f"{trusted}: no such file or directory")
         trusted.write_bytes(authority.certificate.read_bytes())
         await eventually(lambda: run.uplink.snapshot().connected)
 
@@ -248,8 +247,8 @@ async def test_a_certificate_of_the_future_waits_for_the_time(
         mosquitto(tmp_path, certfile=cert, keyfile=key) as broker,
         running(broker.port, tls=TlsFiles(authority.certificate), clock=clock) as run,
     ):
-        await eventually(lambda: run.told.link)
-        text = run.told.link[0][1]
+        await eventually(lambda: run.told.links)
+        text = run.told.links[0][1]
         assert (text == "waiting for time") is not synced
         assert ("not yet valid" in text) is synced
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from gateway.cloud.mqtt.send_order import Limits
+from gateway.cloud.mqtt.types import Limits
 from gateway.model import Stream
 from simulators import packets
 from simulators.broker import LocalBroker

@@ -5,7 +5,9 @@ from itertools import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.cloud.mqtt.stream import Lane, Retry
+from gateway.backoff import BackOff
+from gateway.cloud.mqtt.send_order import OutStream
+from gateway.cloud.mqtt.types import Unobserved
 from gateway.cloud.outbox import Row
 from gateway.model import Stream
 from tests.cloud.memory_outbox import MemoryOutbox
@@ -13,29 +15,33 @@ from tests.cloud.memory_outbox import MemoryOutbox
 CODES = st.sampled_from([0, 0, 0, 0x10, 0x80, 0x83, 0x87, 0x90, 0x97, 0x99])
 
 
-class World:
-    """A lane with a window of its own and a clock that only we move."""
+class World(Unobserved):
+    """A stream with a window of its own and a clock that only we move."""
 
     def __init__(self, rows: int, poison: frozenset[int] = frozenset()) -> None:
         self.outbox = MemoryOutbox()
         self.told: list[int | None] = []
-        self.lane = Lane(
+        self.lane = OutStream(
             self.outbox,
             Stream.ALARM,
             "t",
             0,
-            Retry(lambda: 0.5, 0.5, 60.0),
+            BackOff(0.5, 60.0, lambda: 0.5, sure=0.5),
             quick=10.0,
-            tell=lambda _stream, code: self.told.append(code),
+            observer=self,
         )
         self.poison = poison
         self.now = 0.0
         self.first_sent: list[int] = []
-        self.refused: dict[int, int] = {}
+        self.refusals: dict[int, int] = {}
         self.accepted_after_three: set[int] = set()
         self.flight: list[Row] = []
         for _ in range(rows):
             self.outbox.add(Stream.ALARM)
+
+    def refused(self, stream: str, code: int | None) -> None:
+        del stream
+        self.told.append(code)
 
     def send(self, window: int) -> None:
         while len(self.flight) < window:
@@ -52,14 +58,14 @@ class World:
             code = 0x99
         before = set(self.outbox.quarantined)
         if code >= 0x80:
-            self.refused[row.sequence] = self.refused.get(row.sequence, 0) + 1
+            self.refusals[row.sequence] = self.refusals.get(row.sequence, 0) + 1
         else:
             self.accepted_after_three |= {
-                sequence for sequence, times in self.refused.items() if times >= 3 and sequence < row.sequence
+                sequence for sequence, times in self.refusals.items() if times >= 3 and sequence < row.sequence
             }
         self.lane.answered(row, code, self.now)
         for n in set(self.outbox.quarantined) - before:
-            assert self.refused[n] >= 3
+            assert self.refusals[n] >= 3
             assert n in self.accepted_after_three
 
     def wait(self) -> None:

@@ -1,0 +1,37 @@
+"""Waits between attempts: doubling, with a part of chance, so that many who lost a link do not return at once. Pure."""
+
+from collections.abc import Callable
+
+
+class BackOff:
+    """Waits in seconds below a ceiling that doubles from `first_s` to `last_s`. `chance` gives numbers in [0, 1).
+
+    No wait is shorter than `least_s`, nor than the part `sure` of the ceiling: 0 draws from all of it, 1 leaves
+    nothing to chance.
+    """
+
+    def __init__(
+        self, first_s: float, last_s: float, chance: Callable[[], float], *, least_s: float = 0.0, sure: float = 0.0
+    ) -> None:
+        self.first_s = first_s
+        self._last_s = last_s
+        self._chance = chance
+        self._least_s = least_s
+        self._sure = sure
+        self._ceiling_s = first_s
+
+    def next(self, last_s: float | None = None) -> float:
+        """The next wait; `last_s`: a lower ceiling for this one."""
+        ceiling = min(self.step(), self._last_s if last_s is None else last_s)
+        least = max(min(self._least_s, ceiling), self._sure * ceiling)
+        return least + self._chance() * (ceiling - least)
+
+    def step(self) -> float:
+        """The ceiling of the next wait; the one after has twice as much."""
+        ceiling = self._ceiling_s
+        self._ceiling_s = min(2 * ceiling, self._last_s)
+        return ceiling
+
+    def reset(self) -> None:
+        """It works again."""
+        self._ceiling_s = self.first_s

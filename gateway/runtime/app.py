@@ -139,6 +139,10 @@ class Gateway:
 
     _reason = "asked to stop"
     """Why it ends."""
+    anew = False
+    """It ended to begin anew: another site file, the version before, or everything on after a reduced life."""
+    _bug: BaseException | None = None
+    """An error of our own in a callback of the loop."""
 
     def __init__(
         self,
@@ -152,8 +156,6 @@ class Gateway:
         upgrade: Upgrade | None = None,
     ) -> None:
         self._upgrade = upgrade or Upgrade()
-        self.anew = False
-        """It ended to begin anew: another site file, the version before, or everything on after a reduced life."""
         self._settings = settings
         self._folder = settings.store.path
         self._journal = journal
@@ -161,7 +163,6 @@ class Gateway:
         self._crashes = crashes
         self._file = file
         self._seed = os.urandom(16)
-        self._bug: BaseException | None = None
 
         # What decides, and the way into it.
         self._inbox = Inbox(settings.urgent)
@@ -187,30 +188,34 @@ class Gateway:
         self._people = People(self._inbox, clock)
         self._orders = Orders(self._line_of, clock, self._inbox)
         self._errands = Errands(clock, self._inbox, self._errand_table())
-        effects = Effects(
-            self._line_of,
-            self._inbox,
-            clock,
-            orders=self._orders,
-            errands=self._errands,
-            people=self._people,
-            exchange=self._cloud.exchange,
-            uplink=self._uplink,
-            cameras=self._gatehouse,
-        )
 
-        # Who looks on, and the one who steps the site.
+        # Who looks on.
         self._vitals = self._looking_after()
         self._page = self._local_page()
+
+        # The one who steps the site.
         self._decisions = Decisions(
             self._site,
             self._inbox,
             journal,
             clock,
             self._poison,
-            executor=effects,
+            executor=self._executor(),
             world=self._uplink,
             bystanders=[self._supervision] if self._page is None else [self._supervision, self._page],
+        )
+
+    def _executor(self) -> Effects:
+        return Effects(
+            self._line_of,
+            self._inbox,
+            self._clock,
+            orders=self._orders,
+            errands=self._errands,
+            people=self._people,
+            exchange=self._cloud.exchange,
+            uplink=self._uplink,
+            cameras=self._gatehouse,
         )
 
     def _looking_after(self) -> Vitals:

@@ -118,6 +118,8 @@ BEHAVIOURS = {
     "gateway/site/access_acts.py": "what the site does with plates",
     "gateway/runtime/effects.py": "what is done outside of the site",
     "gateway/intake/lists.py": "what is done with lists",
+    "gateway/site/round_acts.py": "what the site does with rounds",
+    "gateway/site/round_run.py": "asks for it",
     "gateway/site/passages.py": "the audit of a list that people changed",
     "gateway/runtime/app.py": "who looks at a push stands in the audit",
     "gateway/local/queries.py": "questions of the control socket, with the roles of the commands of that name",

@@ -33,7 +33,7 @@ from gateway.local.control import Control, places
 from gateway.local.queries import LEAST_ROLES, Asks
 from gateway.log import logger
 from gateway.model import Emit, Errand, Instant, Json, Reading, Remember
-from gateway.runtime.cloud import Cloud
+from gateway.runtime.cloud import CloudSide
 from gateway.runtime.crashes import MANY, WITHIN, Crashes, is_ours
 from gateway.runtime.effects import Effects, Errands, Orders, of_configuration, of_history, of_lines
 from gateway.runtime.health_relay import Alive
@@ -180,7 +180,9 @@ class Gateway:
         self._gatehouse = self._cameras()
 
         # The cloud: commands in, events and replies out.
-        self._cloud = Cloud(settings, journal, clock, self._supervision, self._inbox, takes_commands=not self.reduced)
+        self._cloud = CloudSide(
+            settings, journal, clock, self._supervision, self._inbox, takes_commands=not self.reduced
+        )
         self._uplink = self._cloud.uplink
 
         # What follows from a decision.

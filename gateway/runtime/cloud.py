@@ -27,7 +27,7 @@ _log = logger(__name__)
 _KEEP_TIME_S = 10.0
 
 
-class Cloud:
+class CloudSide:
     """Its parts are for who talks to them. Without `takes_commands` none is read in this life."""
 
     def __init__(

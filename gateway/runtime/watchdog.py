@@ -14,7 +14,7 @@ from gateway.log import logger
 from gateway.model import Json, StoodStill
 from gateway.package import version_words
 from gateway.runtime import health
-from gateway.runtime.cloud import Cloud
+from gateway.runtime.cloud import CloudSide
 from gateway.runtime.crashes import Crashes
 from gateway.runtime.inbox import Inbox
 from gateway.runtime.poison import Poison
@@ -48,7 +48,7 @@ class Vitals:
         inbox: Inbox,
         supervision: Supervision,
         site: CurrentSite,
-        cloud: Cloud,
+        cloud: CloudSide,
         lines: Mapping[str, Line],
         telemetry: TelemetrySender,
         cameras: "Gatehouse | None",

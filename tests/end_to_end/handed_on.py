@@ -1,6 +1,6 @@
 """The gateway, watched while data pass through it: in which files a function is given one of them, or gives it back.
 
-    FOLLOWED=what.json python -m tests.following run site.yaml
+    FOLLOWED=what.json python -m tests.end_to_end.handed_on run site.yaml
 
 `what.json`: by name `{"marks": [text, …], "bytes": [hex, …], "numbers": […], "from": folder, "until": topic}`. A call
 of ours whose arguments, or whose result, hold a mark is on the way of that datum; the way begins in that folder and
@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-ROOT = f"{Path(__file__).parents[1]}/"
+ROOT = f"{Path(__file__).parents[2]}/"
 _DEEP = 6
 _LONG = 64
 
@@ -34,7 +34,9 @@ class Datum:
         self.numbers = frozenset(spec["numbers"])
         self.begins = spec["from"]
         self.until = spec["until"]
-        self.exact: set[str] = set()
+        self.orders: set[str] = set()
+        self.points: set[str] = set()
+        """What an order is known by until it is on the wire."""
         self.way: dict[str, str] = {}
         self.over = False
         self._file = folder / f"{name}.way"
@@ -43,7 +45,7 @@ class Datum:
         """Whether a value holds the datum. Only data are looked into, never what rooms and tasks hold."""
         match value:
             case str():
-                return value in self.exact or any(mark in value for mark in self.texts)
+                return value in self.orders or value in self.points or any(mark in value for mark in self.texts)
             case bytes() | bytearray():
                 return any(mark in value for mark in self.bytes)
             case memoryview():
@@ -114,6 +116,8 @@ class Follower:
         given = {name: frame.f_locals.get(name) for name in code.co_varnames[:count] if name not in ("self", "cls")}
         if any(map(datum.is_in, given.values())):
             datum.passes(file, code.co_name)
+            if file.startswith("drivers/modbus/") and any(isinstance(one, bytes) for one in given.values()):
+                datum.points.clear()
             topic = given.get("topic")
             if (
                 file.startswith("gateway/cloud/mqtt/")
@@ -125,10 +129,9 @@ class Follower:
     @staticmethod
     def _go_on(datum: Datum, effects: object) -> None:
         for effect in effects if isinstance(effects, list) else ():
-            for name in ("order", "point"):
-                carried = getattr(effect, name, None)
-                if isinstance(carried, str):
-                    datum.exact.add(carried)
+            for name, carried in (("order", datum.orders), ("point", datum.points)):
+                if isinstance(mark := getattr(effect, name, None), str):
+                    carried.add(mark)
 
 
 def main() -> None:

@@ -13,11 +13,11 @@ from tests.end_to_end.camera_site import PLATES, camera_site
 from tests.end_to_end.compound import HEAD
 from tests.end_to_end.process import running
 
-MOST = {"register": 39, "telemetry": 22, "plate": 48, "command": 36}
+MOST = {"register": 39, "telemetry": 22, "plate": 47, "command": 40}
 HOT, COUNT = 1260203071, 1209019183
 PLATE = "沪A12345"
 JTI = "followed-to-its-reply"
-COIL = 0x1A2B
+COIL, ANOTHER_COIL = 0x1A2B, 0x1A2D
 SITE = f"""\
 {HEAD}lines:
   io: {{driver: modbus, tcp: "127.0.0.1:1"}}
@@ -26,7 +26,9 @@ devices:
   relay:
     line: io
     unit: 1
-    points: {{lane-a: {{at: coil {COIL}, write: true, every: 1h}}, lane-b: {{at: coil 3, write: true, every: 1h}}}}
+    points:
+      lane-a: {{at: coil {COIL}, write: true, every: 1h}}
+      lane-b: {{at: coil {ANOTHER_COIL}, write: true, every: 1h}}
   oven:
     line: meters
     unit: 2
@@ -65,11 +67,18 @@ def in_base64(text: str) -> tuple[bytes, ...]:
     return tuple(base64.urlsafe_b64encode(b"x" * skip + text.encode())[4:-4] for skip in range(3))
 
 
+def switched_on(coil: int) -> bytes:
+    """As the request on the wire has it."""
+    return coil.to_bytes(2, "big") + b"\xff\x00"
+
+
 FOLLOWED = {
     "register": marks(numbers=(HOT,), begins="drivers/modbus/", until="/alarm"),
     "telemetry": marks(numbers=(COUNT,), begins="drivers/modbus/", until="/telemetry"),
-    "plate": marks(PLATE, raw=(COIL.to_bytes(2, "big") + b"\xff\x00",), begins="drivers/anpr/", until="/access"),
-    "command": marks(JTI, raw=in_base64(JTI), begins="gateway/cloud/mqtt/", until="/reply"),
+    "plate": marks(PLATE, raw=(switched_on(COIL),), begins="drivers/anpr/", until="/access"),
+    "command": marks(
+        JTI, raw=(*in_base64(JTI), switched_on(ANOTHER_COIL)), begins="gateway/cloud/mqtt/", until="/reply"
+    ),
 }
 
 
@@ -78,7 +87,7 @@ async def followed(folder: Path) -> Mapping[str, list[str]]:
     (folder / "what.json").write_text(json.dumps(FOLLOWED), encoding="utf-8")
     program = (
         "-c",
-        f"import os; os.environ['FOLLOWED'] = {str(folder / 'what.json')!r}\nfrom tests.following import main; main()",
+        f"import os; os.environ['FOLLOWED'] = {str(folder / 'what.json')!r}\nfrom tests.end_to_end.handed_on import main; main()",
         "run",
     )
     async with camera_site(folder, SITE, PLATES) as cameras, running(cameras.it.site, program):

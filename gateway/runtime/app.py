@@ -196,16 +196,11 @@ class Gateway:
         self._page = self._local_page()
 
         # The one who steps the site.
+        bystanders = [self._supervision] if self._page is None else [self._supervision, self._page]
         self._decisions = Decisions(
-            self._site,
-            self._inbox,
-            journal,
-            clock,
-            self._poison,
-            executor=self._executor(),
-            world=self._uplink,
-            bystanders=[self._supervision] if self._page is None else [self._supervision, self._page],
-        )
+            self._site, self._inbox, journal, clock, self._poison,
+            executor=self._executor(), world=self._uplink, bystanders=bystanders,
+        )  # fmt: skip
 
     def _executor(self) -> Effects:
         return Effects(

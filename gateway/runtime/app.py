@@ -43,7 +43,7 @@ from gateway.runtime.poison import Poison
 from gateway.runtime.reconfigure import Reconfiguration
 from gateway.runtime.requests import People
 from gateway.runtime.self_alarms import CRASHES, NOT_DELIVERED, POISON, Supervision
-from gateway.runtime.site_loop import Brain, CurrentSite, Decisions
+from gateway.runtime.site_loop import Brain, Bystander, CurrentSite, Decisions
 from gateway.runtime.systemd import notify
 from gateway.runtime.upgrade import Upgrade
 from gateway.runtime.watchdog import Vitals
@@ -196,7 +196,7 @@ class Gateway:
         self._page = self._local_page()
 
         # The one who steps the site.
-        bystanders = [self._supervision] if self._page is None else [self._supervision, self._page]
+        bystanders: list[Bystander] = [self._supervision, *([] if self._page is None else [self._page])]
         self._decisions = Decisions(
             self._site, self._inbox, journal, clock, self._poison,
             executor=self._executor(), world=self._uplink, bystanders=bystanders,

@@ -85,11 +85,8 @@ FOLLOWED = {
 async def followed(folder: Path) -> Mapping[str, list[str]]:
     """Each datum once through a gateway; the files of its way, in the order of the first call."""
     (folder / "what.json").write_text(json.dumps(FOLLOWED), encoding="utf-8")
-    program = (
-        "-c",
-        f"import os; os.environ['FOLLOWED'] = {str(folder / 'what.json')!r}\nfrom tests.end_to_end.handed_on import main; main()",
-        "run",
-    )
+    begin = f"import os; os.environ['FOLLOWED'] = {str(folder / 'what.json')!r}"
+    program = ("-c", f"{begin}\nfrom tests.end_to_end.handed_on import main; main()", "run")
     async with camera_site(folder, SITE, PLATES) as cameras, running(cameras.it.site, program):
         it = cameras.it
         await cameras.ready()

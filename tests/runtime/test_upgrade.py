@@ -197,7 +197,9 @@ def test_a_state_that_cannot_be_written_is_no_end(root: Path) -> None:
 
 async def test_a_version_that_is_not_ready_proves_nothing(root: Path) -> None:
     async def until_ready() -> None:
-        await Upgrade(installed(root)).watch(Timed(), ["a", "b"], lambda: {"a", "b"}, lambda: True, every=0)
+        clock = Timed()
+        around = Later(clock, "ab", lambda _: {"a", "b"}, lambda _: True)
+        await Upgrade(installed(root)).watch(clock, around, every=0)
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):

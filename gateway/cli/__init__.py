@@ -32,6 +32,7 @@ def main() -> NoReturn:
         page,
         rounds,
         simulate,
+        support,
         token,
         walk,
         wire,

@@ -1,0 +1,55 @@
+"""What a technician sends to somebody who helps."""
+
+import time
+from pathlib import Path
+
+import click
+
+from gateway.cli.group import CANNOT, SITE, commands, load_timed, say, say_lines
+
+
+@commands.command(name="support-bundle")
+@SITE
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.tar.gz", help="Else support-TIME.tar.gz here.")
+@click.option("--preview", is_flag=True, help="Print everything that would be in it, and write nothing.")
+def support_bundle(site: Path, out: Path | None, *, preview: bool) -> int:
+    r"""Write an archive for somebody who helps: health, alarms, the site file's technical part, versions.
+
+    Only what is on a list is taken: no secret, plate, picture, name, place or address. Its manifest says what is in
+    it, and how many values stayed out.
+
+    \b
+    Example: site-gateway support-bundle site.yaml --preview
+    """
+    from gateway.errors import GatewayError
+    from gateway.local.control import Daemon
+    from gateway.safe_write import as_owner, replace_file
+    from gateway.technician.support import bundle
+
+    loaded = load_timed(site)
+
+    def ask(what: str) -> object:
+        if loaded.site is None:
+            raise ConnectionError("the site file is wrong")
+        return Daemon(loaded.site.store.path).ask({"ask": what})
+
+    try:
+        made = bundle(loaded, ask)
+    except GatewayError as error:
+        say_lines(str(error), err=True)
+        return CANNOT
+    if preview:
+        for name, data in made.files.items():
+            say(f"--- {name}")
+            say_lines(data.decode().rstrip())
+        say(f"--- {made.left_out} values stay out")
+        return 0
+    path = out or Path(f"support-{time.strftime('%Y%m%d-%H%M%S')}.tar.gz")
+    try:
+        with as_owner(path):
+            replace_file(path, made.archive(), 0o600)
+    except OSError as error:
+        say(f"{path}: {error.strerror}", err=True)
+        return CANNOT
+    say(f"{path}: {len(made.files)} files; {made.left_out} values stayed out")
+    return 0

@@ -1,0 +1,98 @@
+"""What leaves the site for somebody who helps: what is on the list and nothing else, whatever a gateway tells."""
+
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.config.load import load
+from gateway.technician.support import allow, bundle
+from tests.cli.test_command_line import command
+from tests.end_to_end.camera_site import LISTED, UNLISTED, camera_site, site_text
+from tests.end_to_end.process import running
+from tests.end_to_end.test_page import with_page
+
+SECRETS = ("a secret of the real camera", "password of", "scrypt", "zhang", "PRIVATE", "192.0.2.1", LISTED, UNLISTED)
+
+
+def test_what_nobody_has_named_stays_out() -> None:
+    value = {"up": True, "new": "secret", "line": {"up": 1, "other": {"x": 1}}, "list": [1], "plate": "沪A12345"}
+    kept, out = allow(value, {"up": True, "line": {"up": True}, "list": True})
+
+    assert kept == {"up": True, "line": {"up": 1}}
+    assert out == 4
+    assert allow("text", {"*": True}) == ({}, 1)
+    assert allow({"detail": "the car 沪A12345 at the gate"}, {"*": True})[0] == {
+        "detail": "the car 沪A***** at the gate"
+    }
+
+
+def test_every_value_of_a_gateway_that_is_not_named_stays_out(tmp_path: Path) -> None:
+    """Whatever is told besides, anywhere."""
+    site = tmp_path / "site.yaml"
+    site.write_text("version: 1\nsite: {id: s, name: 张三家}\ngateway: g\nuplink: {url: 'mqtt://u:1'}\n"
+                    "lines: {a: {driver: modbus, tcp: '127.0.0.1:1'}}\n"
+                    "devices: {d: {line: a, place: 张三家, points: {p: {at: holding 0}}}}\n")  # fmt: skip
+    poison = {"secret": "POISON", "detail": {"x": "POISON"}, "lines": {"a": {"new": "POISON", "up": True}}}
+
+    def ask(what: str) -> Any:
+        return poison if what == "status" else [{"alarm": "1", "acknowledged_by": "POISON", "place": "POISON"}]
+
+    made = bundle(load(site), ask)
+    everything = b"".join(made.files.values())
+
+    assert b"POISON" not in everything
+    assert "张三家".encode() not in everything
+    assert json.loads(made.files["health.json"]) == {"lines": {"a": {"up": True}}}
+    assert json.loads(made.files["site.json"])["devices"]["d"]["line"] == "a"
+    assert made.left_out > 10
+
+
+async def test_a_bundle_of_a_running_gateway_has_no_secret(tmp_path: Path) -> None:
+    text = with_page(site_text({"cam": "driver: hikvision, mode: push"}), tmp_path)
+    async with camera_site(tmp_path, text) as site, running(site.it.site):
+        await site.ready()
+        await site.sees("cam", UNLISTED)
+        await site.passages(1)
+        shown = command("support-bundle", site.it.site, "--preview", cwd=tmp_path)
+        assert shown.returncode == 0, shown.stderr
+        done = command("support-bundle", site.it.site, "--out", "s.tar.gz", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    archive = (tmp_path / "s.tar.gz").read_bytes()
+    assert (tmp_path / "s.tar.gz").stat().st_mode & 0o777 == 0o600
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        files = {entry.name: tar.extractfile(entry).read() for entry in tar.getmembers()}  # type: ignore[union-attr]
+    manifest = json.loads(files.pop("support/manifest.json"))
+    assert {name: hashlib.sha256(data).hexdigest() for name, data in files.items()} == {
+        f"support/{name}": file["sha256"] for name, file in manifest["files"].items()
+    }
+    assert manifest["left_out"] > 0
+    health = json.loads(files["support/health.json"])
+    assert health["lines"]["io"]["up"] is True
+    assert health["cameras"]["cam"]["passages"] == 1
+    everything = b"".join(files.values()).decode() + shown.stdout
+    assert [secret for secret in SECRETS if secret in everything] == []
+
+
+def test_without_a_gateway_and_with_a_wrong_file_there_is_still_one(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text("version: 1\nhttp: {status: {users: {zhang: {role: boss}}}}\n")
+    done = command("support-bundle", site, "--preview", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert '"running": false' in done.stdout
+    assert "zhang" not in done.stdout
+    assert "http.status.users.*" in done.stdout
+
+
+@pytest.mark.parametrize("out", ["no/such/folder/x.tar.gz"])
+def test_where_it_cannot_be_written_it_is_said(tmp_path: Path, out: str) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text("version: 1\n")
+    done = command("support-bundle", site, "--out", out, cwd=tmp_path)
+
+    assert (done.returncode, done.stderr) == (2, f"{out}: No such file or directory\n")

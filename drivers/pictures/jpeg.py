@@ -12,7 +12,7 @@ from gateway.errors import GatewayError
 LIMIT = 96 << 10
 PIXELS = 40_000_000
 """A larger picture is taken for a decompression bomb."""
-_WHOLE = 8_000_000
+WHOLE = 8_000_000
 """Pixels of a picture that cannot be decoded reduced: progressive JPEG, PNG, BMP."""
 _LONG_SIDE = 1280
 _QUALITIES = (80, 65, 50, 35)
@@ -51,7 +51,7 @@ def decoded(data: bytes) -> Image.Image:
     try:
         with Image.open(BytesIO(data), formats=_FORMATS) as image:
             is_reducible = image.format == "JPEG" and not image.info.get("progressive")
-            _bounded(image, PIXELS if is_reducible else _WHOLE)
+            bounded(image, PIXELS if is_reducible else WHOLE)
             mode = "L" if image.mode in ("L", "1") else "RGB"
             if is_reducible:
                 image.draft(mode, (_LONG_SIDE, _LONG_SIDE))
@@ -66,7 +66,8 @@ def decoded(data: bytes) -> Image.Image:
         raise Unusable(what) from error
 
 
-def _bounded(image: Image.Image, pixels: int) -> None:
+def bounded(image: Image.Image, pixels: int) -> None:
+    """Raises Unusable: it has more."""
     width, height = image.size
     if width * height > pixels:
         raise Unusable(f"too large: {width} x {height}")

@@ -99,7 +99,6 @@ class Journal:
         self._gaps = Gaps(now, self._numbering.new_id, self._tell_gaps)
         self._queue = CommitQueue(self._delivery, self._gaps.name, queue_bytes)
         self._ahead = SentAhead(folder / "sent-ahead", self.boot)
-        self._delivered = 0
         """Up to this number the broker has all telemetry."""
         self._store = Store(folder, self.boot, self._keep, max_size, alarm_reserve, self._ahead)
         self._cycle = Cycle(
@@ -274,7 +273,7 @@ class Journal:
         draft = Draft(Stream.TELEMETRY, "telemetry.readings", device, data, numbering.new_id(at.wall), at)
         entry = numbering.entry(draft, final=self._delivery.window(Stream.TELEMETRY).hungry)
         queue.waiting.add(entry)
-        self._ahead.note(self.journal_id, entry.row.sequence, self._delivered)
+        self._ahead.note(self.journal_id, entry.row.sequence, numbering.delivered)
         if queue.lost or entry.row.sequence <= numbering.reserved:
             self._delivery.offer((entry,), written=False)
             self._cycle.soon(_TELEMETRY_SECONDS)
@@ -360,11 +359,13 @@ class Journal:
             self._cycle.soon(_ACK_SECONDS)
 
     def _note_delivered(self) -> None:
-        window, given = self._delivery.window(Stream.TELEMETRY), self._numbering.last[Stream.TELEMETRY]
+        """A number that waits for its reservation is not offered yet; rows of a journal before have its numbers."""
+        window, numbering = self._delivery.window(Stream.TELEMETRY), self._numbering
         oldest = next(iter(window), None)
-        if oldest is not None or not window.waiting:
-            self._delivered = given if oldest is None else oldest.sequence - 1
-            self._ahead.note(self.journal_id, given, self._delivered)
+        row = oldest or (None if window.waiting else window.youngest)
+        if row is not None and row.n > numbering.since:
+            numbering.delivered = row.sequence - (row is oldest)
+            self._ahead.note(self.journal_id, numbering.last[Stream.TELEMETRY], numbering.delivered)
 
     def quarantine(self, row: Row, reason: str) -> None:
         """Set the row aside: it is given again after the next `rewind()` of all streams, when no other row waits."""

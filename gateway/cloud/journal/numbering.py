@@ -147,6 +147,10 @@ class Numbering:
         self._lived = 0.0, 0.0
         self.n = 0
         self.last: dict[Stream, int] = dict.fromkeys(Stream, 0)
+        self.since = 0
+        """What has a higher `n` was numbered in this journal."""
+        self.delivered = 0
+        """Up to this number of telemetry the broker has all that this life numbered."""
         self.reserved = 0
         """Numbers of telemetry up to this one may be sent before their commit."""
         self._moved: set[Stream] = set()
@@ -184,11 +188,12 @@ class Numbering:
         told: float | None = None,
     ) -> None:
         """Go on with a journal's numbers, or begin a new one. `top`: the highest `n`; `told`: of the last event."""
-        self.n = self.n if top is None else top
+        self.n = self.since = self.n if top is None else top
         self.told = told or self.told
         self.journal = journal
         self.last = {stream: last.get(stream, 0) for stream in Stream}
         self.reserved = reserved
+        self.delivered = 0
         self.durable = dict(self.last)
         self._moved.clear()
 
@@ -196,6 +201,7 @@ class Numbering:
         """Count on in another journal."""
         last = {stream: number - move.base.get(stream, 0) for stream, number in self.last.items()}
         self.begin(move.fresh, last, 0)
+        self.since = move.after
         self.durable = {}
         self._moved = set(Stream)
 

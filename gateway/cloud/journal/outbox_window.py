@@ -24,6 +24,7 @@ class Window:
     __slots__ = (
         "_ahead", "_rows", "_size", "_sizes", "cursor", "fetching", "generation", "given", "hungry", "leaving", "more",
         "skipped", "soft", "unwritten", "waiting",
+        "youngest",
     )  # fmt: skip
 
     def __init__(self, rows: int = _ROWS, sizes: int = _BYTES) -> None:
@@ -46,6 +47,8 @@ class Window:
         self.generation = 0
         """Changes when a fetch that is under way has become useless."""
         self.waiting = 0
+        self.youngest: Row | None = None
+        """The last that was offered."""
         self.hungry = False
         """The last `take` found nothing and nothing came since."""
 
@@ -89,6 +92,7 @@ class Window:
 
     def offer(self, row: Row, *, written: bool, soft: bool) -> None:
         """A new row, the youngest of its stream."""
+        self.youngest = row
         self.waiting += 1
         self.hungry = False
         if not written:
@@ -177,6 +181,7 @@ class Window:
                 if other is not row:
                     self._size += other.size - row.size if rows is self._ahead else 0
                     rows[n] = other
+        self.youngest = self.youngest and change(self.youngest)
 
     def gone(self, n: int) -> None:
         """One row on disk is no more, at hand or not."""

@@ -416,3 +416,31 @@ async def test_a_slow_disk_at_the_start_turns_no_order_round(tmp_path: Path) -> 
             assert store.take(Stream.ALARM) is None
             other.execute("COMMIT")
         assert sequences(await taken(store, Stream.ALARM, 1001)) == list(range(1, 1002))
+
+
+async def test_a_kill_after_the_store_was_begun_anew_hides_no_telemetry(tmp_path: Path) -> None:
+    """What the broker has of the journal before says nothing about numbers of the new one."""
+    live, copy, hands = tmp_path / "live", tmp_path / "copy", Hands()
+    async with journal(live, hands) as store:
+        for _ in range(30):
+            store.telemetry("d", b"{}", hands.run(0.01))
+        old = await taken(store, Stream.TELEMETRY, 30)
+        before = store.journal_id
+        for path in live.glob("journal.db*"):
+            path.unlink()
+        store.append([emit(at=hands.run(0.1))])
+        await until(lambda: store.journal_id != before)
+        await accepted(store, [emit(at=hands.run(0.1))])
+        for _ in range(5):
+            store.telemetry("d", b"{}", hands.run(0.01))
+        for row in old[:20]:
+            store.acknowledge(row)
+        shutil.copytree(live, copy)
+    async with journal(copy, hands) as store:
+        kept = {
+            row.sequence for row in await all_of(store, Stream.TELEMETRY) if event(row)["journal"] == store.journal_id
+        }
+        told = [event(row)["data"] for row in await taken(store, Stream.AUDIT, 1)]
+        named = {n for gap in told if gap.get("reason") == "crash" for n in range(gap["first"], gap["last"] + 1)}
+        assert kept | named == {1, 2, 3, 4, 5}
+        assert named

@@ -2,14 +2,19 @@
 
 import asyncio
 import itertools
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from gateway.cloud.journal.journal import Journal
+from gateway.cloud.journal.sqlite import Database
+from gateway.cloud.journal.tables import Tables
 from gateway.cloud.outbox import Row
 from gateway.model import Emit, Forget, Instant, Json, Remember, Stream
 
@@ -87,10 +92,33 @@ def sequences(rows: Sequence[Row]) -> list[int]:
     return [row.sequence for row in rows]
 
 
-def look(folder: Path, sql: str) -> list[tuple[Any, ...]]:
-    """Look into the file beside the journal, reading only."""
-    connection = sqlite3.connect(f"file:{folder / 'journal.db'}?mode=ro", uri=True)
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
+def look(folder: Path, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    """Look into the store beside the journal: a copy of its files, with what is in the redo log taken in."""
+    with tempfile.TemporaryDirectory() as copy:
+        copied(folder, Path(copy))
+        database = Database(Path(copy), 64 << 20)
+        try:
+            database.open(check=False)
+            Tables(database, "no boot", frozenset()).replay()
+        finally:
+            database.close()
+            database.release()
+        with closing(sqlite3.connect(Path(copy) / "journal.db")) as connection:
+            return connection.execute(sql, tuple(values)).fetchall()
+
+
+def copied(folder: Path, copy: Path) -> None:
+    """Copy the files of a journal that may be at work, as they were between two of its commits."""
+    for _ in range(50):
+        before = states(folder)
+        for path in folder.glob("journal.db*"):
+            if path.suffix != ".db-shm" and ".damaged-" not in path.name:
+                shutil.copy(path, copy / path.name)
+        if states(folder) == before:
+            return
+    raise AssertionError("the journal never rests")
+
+
+def states(folder: Path) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of its files."""
+    return sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.glob("journal.db*"))

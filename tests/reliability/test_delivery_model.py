@@ -154,7 +154,7 @@ class Delivery(RuleBasedStateMachine):
         old, new = self.folder / str(number - 1), self.folder / str(number)
         new.mkdir()
         known = {stream: list(names) for stream, names in self.accepted.items()}
-        for name in ("journal.db-wal", "journal.db"):
+        for name in ("journal.db-log", "journal.db-wal", "journal.db"):
             if (old / name).exists():
                 shutil.copy(old / name, new / name)
         self._end()  # what the dying one still tells does not count

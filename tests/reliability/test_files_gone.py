@@ -126,7 +126,7 @@ def copies(folder: Path) -> dict[str, int]:
     """Damaged copies by their name, with the bytes of all their files."""
     sizes: dict[str, int] = {}
     for path in folder.glob("journal.db.damaged-*"):
-        stem = path.name.removesuffix("-wal").removesuffix("-shm")
+        stem = path.name.removesuffix("-wal").removesuffix("-shm").removesuffix("-log")
         sizes[stem] = sizes.get(stem, 0) + path.stat().st_size
     return sizes
 

@@ -1,7 +1,7 @@
 """What one commit of the journal holds. Filled on the loop's thread, written by the writer's. Pure."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from gateway.cloud.outbox import Row
@@ -115,6 +115,14 @@ class Marks:
     """Seconds that the box has lived through."""
     top: int = 0
     """The highest `n` given."""
+    renews: bool = False
+    """What is reserved changes by more than one number at a time: that must be durable before it is used."""
+
+    def after(self, earlier: "Marks | None") -> "Marks":
+        """These, with the streams that only `earlier` names."""
+        if earlier is None or earlier.journal != self.journal:
+            return self
+        return replace(self, streams={**earlier.streams, **self.streams})
 
 
 @dataclass(slots=True)
@@ -137,6 +145,21 @@ class Batch:
     firm: int = 0
     """The part of it that never goes."""
     marks: Marks | None = None
+    steps: int = 0
+    """How many commits in it wrote events or memory."""
+
+    @property
+    def urgent(self) -> bool:
+        """A power cut must not undo it: more than acknowledgements and telemetry that the broker has."""
+        return bool(
+            self.memory
+            or self.aside
+            or self.frozen
+            or self.sheds
+            or self.named
+            or (self.marks is not None and self.marks.renews)
+            or any(not one.acked or one.row.stream is not Stream.TELEMETRY for one in self.entries.values())
+        )
 
     def __bool__(self) -> bool:
         return bool(
@@ -186,6 +209,42 @@ class Batch:
             self.shed(shed)
         self.named += later.named
         self.thens += later.thens
+
+    def follow(self, later: "Batch", forgotten: frozenset[Stream]) -> None:
+        """Take in a batch that was committed after this one: what it says of events of this one is done at once.
+
+        `later` stays as it is. `forgotten`: streams that leave no history.
+        """
+        for n, entry in later.entries.items():
+            if n in self.entries:
+                self.remove(n)
+            if not (entry.acked and entry.row.stream in forgotten):
+                self.add(replace(entry))
+        for key, value in later.memory.items():
+            self.remember(key, value)
+        for stream, _, n in later.acks:
+            if n in self.entries and stream in forgotten:
+                self.remove(n)
+            elif n in self.entries:
+                self.entries[n].acked = True
+        for _, n, reason in later.aside:
+            if n in self.entries:
+                self.entries[n].state, self.entries[n].reason = State.ASIDE, reason
+        for _, n in later.frozen:
+            if n in self.entries:
+                self.entries[n].mono = None
+        self._follow_others(later)
+
+    def _follow_others(self, later: "Batch") -> None:
+        """What a later batch says of events that are not in this one."""
+        self.acks += [one for one in later.acks if one[2] not in self.entries]
+        self.aside += [one for one in later.aside if one[1] not in self.entries]
+        self.frozen += [one for one in later.frozen if one[1] not in self.entries]
+        self.sheds += later.sheds
+        self.named += later.named
+        self.steps += later.steps
+        if later.marks is not None:
+            self.marks = later.marks.after(self.marks)
 
     def _held(self, key: str) -> int:
         if key not in self.memory:

@@ -42,6 +42,7 @@ class CommitQueue:
         """What waits, for the writer; it stays in the queue until `landed`."""
         batch, self.waiting = self.waiting, Batch()
         batch.marks = marks
+        batch.steps = 1 if batch.entries or batch.memory else 0
         self._flying = batch
         return batch
 

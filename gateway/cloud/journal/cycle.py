@@ -80,6 +80,7 @@ class Chores:
     """Work that waits for a free moment."""
 
     correct: bool = False
+    settle: bool = False
     checkpoint: bool = False
     make_room: bool = False
     expire: bool = False
@@ -148,6 +149,8 @@ class Cycle:
         """Begin with what the file said when it was opened. `trouble`: why the store cannot be written."""
         if opened is not None:
             self._memory = opened.memory
+            for entry in opened.tail:
+                self._queue.add((entry,), then=None, named=())
             self._begun_anew(opened.quarantined, opened.loss)
         self._idle.set()
         self._upkeep = self._loop.call_later(_UPKEEP_SECONDS, self._minute)
@@ -340,6 +343,9 @@ class Cycle:
         chores, lived, sync = self.chores, self._numbering.lived(self._now().mono), self._numbering.sync
         if chores.correct and sync is not None:
             self._submit(partial(self._store.correct, sync), self._corrected)
+        elif chores.settle:
+            chores.settle = False
+            self._submit(self._store.settle, self._settled)
         elif chores.checkpoint:
             chores.checkpoint = False
             self._submit(self._store.checkpoint, self._done)
@@ -383,6 +389,15 @@ class Cycle:
         else:
             self._fail(committed.error)
 
+    def _settled(self, result: object) -> None:
+        """What was in the redo log is in the database."""
+        committed = result if isinstance(result, Committed) else Committed(error=_error(result))
+        self._shed(committed.tidied)
+        if committed.error is None:
+            self._counted(committed)
+        else:
+            self._fail(committed.error)
+
     def _revived(self, result: object) -> None:
         if not isinstance(result, Revived):
             self._queue.landed(written=False)
@@ -414,18 +429,21 @@ class Cycle:
             self.counters.begun_anew = self._now().mono
 
     def _settle(self, batch: Batch, committed: Committed) -> None:
-        if batch.marks is not None:
-            self._numbering.committed(batch.marks)
         self._delivery.settle(batch)
         run_thens(batch)
-        counters = self.counters
-        counters.committed(len(batch.entries), committed.seconds)
-        counters.file_bytes = committed.file_bytes
-        counters.reserve = committed.reserve
-        self.chores.checkpoint = committed.checkpoint
-        self.chores.make_room = self.chores.make_room or committed.crowded
+        self.counters.committed(len(batch.entries), committed.seconds)
+        self._counted(committed)
         if batch.entries or batch.frozen:
             self._ready()
+
+    def _counted(self, committed: Committed) -> None:
+        if committed.durable is not None:
+            self._numbering.committed(committed.durable)
+        self.counters.file_bytes = committed.file_bytes
+        self.counters.reserve = committed.reserve
+        self.chores.settle = committed.settle
+        self.chores.checkpoint = committed.checkpoint
+        self.chores.make_room = self.chores.make_room or committed.crowded
 
     def _fetched(self, window: Window, generation: int, result: object) -> None:
         if isinstance(result, Chunk):

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 from gateway.cloud.events import with_picture
 from gateway.cloud.journal.batch import Shed, State
@@ -125,28 +125,49 @@ class Shelf:
         return (number, epoch, first, last, BROKER, State.ASIDE)
 
 
+class KeptEvents(Protocol):
+    """The store, as far as it keeps events. On the writer's thread; all raise StoreError."""
+
+    def kept(self, work: Callable[[Shelf], object]) -> object:
+        """Read what is kept."""
+        ...
+
+    def latest(self, stream: Stream, after: int | None, count: int) -> list[tuple[int, bytes]]:
+        """The last events of a stream, or the first of those after `n`."""
+        ...
+
+    def erase(self, work: Callable[["Eraser"], object]) -> object:
+        """Change what is kept."""
+        ...
+
+
 class History:
     """The kept events of the present journal, for the loop's thread. `ask`: have something done by the writer."""
 
     def __init__(
-        self, shelf: Shelf, journal: Callable[[], str], ask: Callable[[Callable[[], object], float], Awaitable[object]]
+        self,
+        store: KeptEvents,
+        journal: Callable[[], str],
+        ask: Callable[[Callable[[], object], float], Awaitable[object]],
     ) -> None:
-        self._shelf = shelf
+        self._store = store
         self._journal = journal
         self._ask = ask
 
     async def edges(self, stream: Stream, first: int, last: int) -> Kept:
         """The first and last kept event of a range, both 0 if there is none. Raises StoreError."""
-        return cast("Kept", await self._read(partial(self._shelf.edges, stream, self._journal(), first, last)))
+        journal = self._journal()
+        return cast("Kept", await self._kept(lambda shelf: shelf.edges(stream, journal, first, last)))
 
     async def piece(self, stream: Stream, first: int, last: int) -> list[tuple[int, bytes]]:
         """Sequence and bytes of some events of a range, in order; none: there are no more. Raises StoreError."""
-        work = partial(self._shelf.piece, stream, self._journal(), first, last)
-        return cast("list[tuple[int, bytes]]", await self._read(work))
+        journal = self._journal()
+        read = await self._kept(lambda shelf: shelf.piece(stream, journal, first, last))
+        return cast("list[tuple[int, bytes]]", read)
 
     async def latest(self, stream: Stream, after: int | None, count: int) -> list[tuple[int, bytes]]:
         """`n` and bytes of the last events of a stream, or of the first after `n`, in order. Raises StoreError."""
-        work = partial(self._shelf.latest, stream, after, count)
+        work = partial(self._store.latest, stream, after, count)
         return cast("list[tuple[int, bytes]]", await self._read(work))
 
     async def back(self, stream: Stream, before: tuple[int, int] | None, count: int, needle: bytes = b"") -> list[Past]:
@@ -167,10 +188,13 @@ class History:
         found: list[bytes] = []
         after: int | None = 0
         while after is not None:
-            work = partial(self._shelf.naming, redaction, after)
-            piece, after = cast("tuple[list[bytes], int | None]", await self._read(work))
+            work = partial(_naming, redaction, after)
+            piece, after = cast("tuple[list[bytes], int | None]", await self._kept(work))
             found += piece
         return found
+
+    async def _kept(self, work: Callable[[Shelf], object]) -> object:
+        return await self._read(partial(self._store.kept, work))
 
     async def _read(self, work: Callable[[], object]) -> object:
         try:
@@ -248,8 +272,9 @@ class Eraser:
         return done
 
     def wash(self) -> None:
-        """Leave nothing of it in the -wal. Raises StoreError."""
+        """Leave nothing of it in the -wal and in the redo log. Raises StoreError."""
         self._database.fold()
+        self._database.log.wipe()
 
     def _wipe(self, sql: str, rows: Sequence[tuple[object, ...]], sheds: Collection[Shed] = ()) -> None:
         """Change rows so that the old bytes are overwritten in the file too."""
@@ -275,12 +300,12 @@ class Erasure:
 
     def __init__(
         self,
-        eraser: Eraser,
+        store: KeptEvents,
         delivery: Delivery,
         ask: Callable[[Callable[[], object], float], Awaitable[object]],
         tell: Callable[[Sequence[Shed]], None],
     ) -> None:
-        self._eraser = eraser
+        self._store = store
         self._delivery = delivery
         self._ask = ask
         self._tell = tell
@@ -289,18 +314,20 @@ class Erasure:
         """Everything that is in the file. Raises StoreError."""
         redaction = Redaction(plate)
         passages: set[str] = set()
-        events = await self._through(partial(self._eraser.events, redaction), passages)
+        events = await self._through(lambda eraser, after: eraser.events(redaction, after), passages)
         for stream in STREAMS:
             self._delivery.rewrite(stream, partial(_without, redaction))
-        pictures = await self._through(partial(self._eraser.pictures, passages), set()) if passages else 0
-        await self._work(self._eraser.wash)
+        pictures = 0
+        if passages:
+            pictures = await self._through(lambda eraser, after: eraser.pictures(passages, after), set())
+        await self._work(Eraser.wash)
         return Erased(events, pictures)
 
-    async def _through(self, slice_after: Callable[[int], Slice], passages: set[str]) -> int:
+    async def _through(self, part: Callable[[Eraser, int], Slice], passages: set[str]) -> int:
         changed = 0
         after: int | None = 0
         while after is not None:
-            done = cast("Slice", await self._work(partial(slice_after, after)))
+            done = cast("Slice", await self._work(partial(_part, part, after)))
             after = done.after
             changed += done.changed
             passages |= done.passages
@@ -310,11 +337,19 @@ class Erasure:
                 self._tell([shed for shed, _, _ in done.sheds])
         return changed
 
-    async def _work(self, work: Callable[[], object]) -> object:
+    async def _work(self, work: Callable[[Eraser], object]) -> object:
         try:
-            return await self._ask(work, _ERASE_SECONDS)
+            return await self._ask(partial(self._store.erase, work), _ERASE_SECONDS)
         except TimeoutError as error:
             raise StoreError("the store does not answer") from error
+
+
+def _naming(redaction: Redaction, after: int, shelf: Shelf) -> tuple[list[bytes], int | None]:
+    return shelf.naming(redaction, after)
+
+
+def _part(part: Callable[[Eraser, int], Slice], after: int, eraser: Eraser) -> Slice:
+    return part(eraser, after)
 
 
 def _without(redaction: Redaction, row: Row) -> Row:

@@ -104,8 +104,8 @@ class Journal:
         self._cycle = Cycle(
             self._store, self._queue, self._delivery, self._numbering, now, self._gaps.name, self._ready
         )
-        self.history = History(self._store.shelf, lambda: self.journal_id, self._cycle.ask)
-        self._erasure = Erasure(self._store.eraser, self._delivery, self._cycle.ask, self._gaps.name)
+        self.history = History(self._store, lambda: self.journal_id, self._cycle.ask)
+        self._erasure = Erasure(self._store, self._delivery, self._cycle.ask, self._gaps.name)
 
     @property
     def journal_id(self) -> str:

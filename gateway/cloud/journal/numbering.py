@@ -279,6 +279,7 @@ class Numbering:
             told=self.told,
             lived=self.lived(mono),
             top=self.n,
+            renews=self.low or whole or release,
         )
 
     def committed(self, marks: Marks) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 import orjson
 
-from gateway.cloud.journal.batch import Shed
+from gateway.cloud.journal import redo_log
+from gateway.cloud.journal.batch import Batch, Shed
 from gateway.cloud.journal.sqlite import Database
 from gateway.cloud.journal.witness import REASON, Loss, Mark
 from gateway.errors import StoreError
@@ -71,18 +72,22 @@ class Numbers:
         return Loss(journal, stood, stands, tuple(missing), "salvage") if missing else None
 
 
-def into(database: Database, aside: Path, water: Mark | None) -> Loss | None:
-    """Read the copy at `aside` and write what is sound into the open transaction of `store`; what is missing then.
+def into(database: Database, aside: Path, water: Mark | None, tail: Batch | None) -> Loss | None:
+    """Read the copy at `aside` and write what is sound into the open transaction of `database`; what is missing then.
 
-    `water`: the copy's mark. Raises StoreError only for `store`.
+    `water`: the copy's mark; `tail`: what was committed and is not in the copy, None: what its log says. Raises
+    StoreError only for `database`.
     """
     numbers = Numbers()
-    memory, found = _read(aside, numbers)
-    return write(database, Saved(memory, found, numbers), water)
+    memory, found, round_ = _read(aside, numbers)
+    if tail is None:
+        with suppress(StoreError):
+            tail = redo_log.tail(Path(f"{aside}-log"), round_, "", frozenset())
+    return write(database, Saved(memory, found, numbers), water, tail)
 
 
 def still_open(database: Database) -> "Saved":
-    """Read what `store` still has open, though its files were deleted or replaced."""
+    """Read what `database` still has open, though its files were deleted or replaced."""
     memory: dict[str, bytes] = {}
     numbers = Numbers()
     for key, value in _memory(database):
@@ -101,8 +106,13 @@ class Saved:
     numbers: Numbers
 
 
-def write(database: Database, saved: Saved, water: Mark | None) -> Loss | None:
-    """Write what was saved into the open transaction of `store`; what is missing. Raises StoreError."""
+def write(database: Database, saved: Saved, water: Mark | None, tail: Batch | None) -> Loss | None:
+    """Write what was saved, and after it `tail`, into the open transaction of `database`; what is missing then.
+
+    Raises StoreError.
+    """
+    if tail is not None:
+        saved = _followed(saved, tail)
     memory, found = saved.memory, saved.events
     journals = {row[2] for row in found}
     database.many(
@@ -124,20 +134,46 @@ def write(database: Database, saved: Saved, water: Mark | None) -> Loss | None:
     return saved.numbers.loss(water)
 
 
-def _read(aside: Path, numbers: Numbers) -> tuple[dict[str, bytes], list[Found]]:
-    """Both ways of opening are tried: with its -wal, and the bare file if the -wal is what is broken."""
+def _followed(saved: Saved, tail: Batch) -> Saved:
+    """What was saved, with the commits after it."""
+    memory = {**saved.memory, **tail.memory}
+    found = {row[0]: row for row in saved.events}
+    for _, _, n in tail.acks:
+        found.pop(n, None)
+    for n, entry in tail.entries.items():
+        row = entry.row
+        saved.numbers.add(entry.journal, row.stream, row.sequence)
+        if entry.acked:
+            found.pop(n, None)
+        else:
+            stream = _STREAMS.index(row.stream)
+            found[n] = n, stream, entry.journal, row.sequence, entry.at, row.payload, entry.state, row.jpeg
+    if tail.marks is not None and saved.numbers.journal in (None, tail.marks.journal):
+        saved.numbers.journal = tail.marks.journal
+        saved.numbers.lasts.update({stream: last for stream, (last, _) in tail.marks.streams.items()})
+    known = {key: value for key, value in memory.items() if value is not None}
+    return Saved(known, [found[n] for n in sorted(found)], saved.numbers)
+
+
+def _read(aside: Path, numbers: Numbers) -> tuple[dict[str, bytes], list[Found], int | None]:
+    """Its memory, what waits, and the round of its log.
+
+    Both ways of opening are tried: with its -wal, and the bare file if the -wal is what is broken.
+    """
     memory: dict[str, bytes] = {}
     found: dict[int, Found] = {}
+    round_: int | None = None
     if not aside.exists() or aside.stat().st_size == 0:
-        return memory, []  # opening it would make SQLite delete the -wal
+        return memory, [], None  # opening it would make SQLite delete the -wal
     for mode in ("ro", "ro&immutable=1"):
-        copy = Database(aside.parent, 0)
-        copy.path = aside
+        copy = Database(aside.parent, 0, aside.name)
         try:
             copy.connect(mode)
             for key, value in _memory(copy):
                 memory.setdefault(key, value)
             _numbers(copy, numbers)
+            with suppress(StoreError):
+                round_ = copy.number("SELECT round FROM round") or round_
             for row in _waiting(copy, numbers):
                 found.setdefault(row[0], row)
         except StoreError:
@@ -146,7 +182,7 @@ def _read(aside: Path, numbers: Numbers) -> tuple[dict[str, bytes], list[Found]]
             copy.close()
         if found or memory:
             break
-    return memory, [found[n] for n in sorted(found)]
+    return memory, [found[n] for n in sorted(found)], round_
 
 
 def _memory(copy: Database) -> Iterator[tuple[str, bytes]]:

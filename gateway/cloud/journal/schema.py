@@ -40,8 +40,14 @@ STEPS: tuple[tuple[str, ...], ...] = (
         # The wall time of the last event; `newest` is the newest one that is believed.
         "ALTER TABLE journal ADD COLUMN told REAL",
     ),
+    (
+        # The round of the redo log whose records follow what is in this file.
+        "CREATE TABLE round (id INTEGER PRIMARY KEY CHECK (id = 0), round INTEGER NOT NULL)",
+    ),
 )
 
 AGED = 4
 """The first version that knows the age of events."""
+LOGGED = 5
+"""The first version with a redo log."""
 VERSION = len(STEPS)

@@ -1,6 +1,6 @@
-"""The file of the journal: the only module that knows SQLite.
+"""The files of the journal: the only module that knows SQLite.
 
-One file in a folder of its own, one read-write connection, used on one thread only. WAL with
+One database in a folder of its own with its redo log, one read-write connection, used on one thread only. WAL with
 `synchronous=FULL`: a commit that returned survives a power cut, at one fsync each. Every setting is
 written explicitly and read back. Errors leave this module as `StoreError` and its kinds.
 """
@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gateway.cloud.journal import redo_log
+from gateway.cloud.journal.redo_log import RedoLog
 from gateway.cloud.journal.schema import STEPS, VERSION
 from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, StoreGone, StoreNewer
 from gateway.safe_write import sync_folder
@@ -22,10 +24,15 @@ from gateway.safe_write import sync_folder
 PAGE = 4096
 CHECK_SECONDS = 2.0
 _NAME = "journal.db"
-_TAILS = ("", "-wal", "-shm")
+_LOG = "-log"
+_TAILS = ("", "-wal", "-shm", _LOG)
+_LOG_SHARE = 32
+_LOG_BYTES = 64 << 10, 512 << 10
+"""The redo log has a part of `max_size`, within these."""
 _COPIES = 2
 _COPIES_SHARE = 0.25
 """Damaged copies that are kept: how many, and how much of `max_size` together."""
+_HEADROOM_PAGES = 1024
 _BORN = (("page_size", PAGE), ("auto_vacuum", 2))
 """Set when the file is made; `auto_vacuum` 2 is INCREMENTAL."""
 _SETTINGS: tuple[tuple[str, int | str], ...] = (
@@ -48,9 +55,12 @@ Parameters = Sequence[Any]
 class Database:
     """The file and the connection to it. Everything but the constructor runs on the writer's thread."""
 
-    def __init__(self, folder: Path, max_size: int) -> None:
+    def __init__(self, folder: Path, max_size: int, name: str = _NAME) -> None:
         self.folder = folder
-        self.path = folder / _NAME
+        self.path = folder / name
+        least, most = _LOG_BYTES
+        self.log = RedoLog(self.log_path, max(least, min(most, max_size // _LOG_SHARE)) // PAGE * PAGE)
+        """Commits that are not in the database yet."""
         self._most = max(max_size // PAGE, 64)
         self.max_pages = self._most
         """Pages that the file may have now."""
@@ -64,6 +74,11 @@ class Database:
     def is_open(self) -> bool:
         """There is a connection, perhaps a read-only one."""
         return self._connection is not None
+
+    @property
+    def log_path(self) -> Path:
+        """Of the redo log that goes with the database."""
+        return Path(f"{self.path}{_LOG}")
 
     # ---- opening and closing ----------------------------------------------------------------------
 
@@ -83,6 +98,7 @@ class Database:
             raise StoreError(f"{self.path}: {error.strerror}") from error
         try:
             self.connect("rwc")
+            self.log.open()
             version = self._version()
             if version == 0:
                 self.set(_BORN)
@@ -90,6 +106,8 @@ class Database:
             if check and version:
                 self.check("quick_check(1)", CHECK_SECONDS)
             self._migrate(version)
+            if version == 0:
+                self.fold()  # the tables themselves are not lost with a -wal
             # After it: a file that is at its limit, or over one that was lowered, must be brought up to date too.
             self.execute(f"PRAGMA max_page_count={self.max_pages}")
             with self.transaction():
@@ -127,6 +145,7 @@ class Database:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+        self.log.close()
 
     def release(self) -> None:
         """Let another process have the folder."""
@@ -161,7 +180,9 @@ class Database:
         copies: dict[str, list[os.stat_result]] = {}
         paths: dict[str, list[Path]] = {}
         for path in self.folder.glob(f"{_NAME}.damaged-*"):
-            stem = path.name.removesuffix("-wal").removesuffix("-shm")
+            stem = path.name
+            for tail in _TAILS:
+                stem = stem.removesuffix(tail)
             with suppress(OSError):
                 copies.setdefault(stem, []).append(path.lstat())
                 paths.setdefault(stem, []).append(path)
@@ -248,6 +269,15 @@ class Database:
         """The file may have so many pages from now on; None: what it was meant to have."""
         self.max_pages = self._most if pages is None else min(pages, self._most)
         self.execute(f"PRAGMA max_page_count={self.max_pages}")
+
+    @contextmanager
+    def headroom(self) -> Generator[None]:
+        """The file may grow by what the redo log can hold: that was accepted."""
+        self.execute(f"PRAGMA max_page_count={self.max_pages + _HEADROOM_PAGES}")
+        try:
+            yield
+        finally:
+            self.execute(f"PRAGMA max_page_count={self.max_pages}")
 
     def used(self) -> tuple[int, int]:
         """Pages of the file, and how many of them are free."""
@@ -347,11 +377,12 @@ class Database:
         self._lock = lock
 
     def _refuse_headless(self) -> None:
-        """SQLite would drop a -wal beside an empty or missing file; set both aside instead."""
+        """SQLite would drop a -wal beside an empty or missing file; set both aside instead. The same for the log."""
         wal = Path(f"{self.path}-wal")
-        empty = not self.path.exists() or self.path.stat().st_size == 0
-        if empty and wal.exists() and wal.stat().st_size:
-            raise StoreDamaged(f"{self.path}: empty beside its -wal")
+        if self.path.exists() and self.path.stat().st_size:
+            return
+        if (wal.exists() and wal.stat().st_size) or redo_log.read(self.log_path, None):
+            raise StoreDamaged(f"{self.path}: empty beside its -wal or -log")
 
 
 def _make_file(path: Path) -> bool:

@@ -1,12 +1,14 @@
 """The journal's jobs on the disk. Everything but the constructor runs on the writer's thread."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from gateway.cloud.journal.batch import Batch, Shed, State
+from gateway.cloud.journal import redo_log
+from gateway.cloud.journal.batch import Batch, Marks, Shed, State
 from gateway.cloud.journal.history import Eraser, Shelf
 from gateway.cloud.journal.numbering import Move
 from gateway.cloud.journal.space import Ballast, Space, Tidied
@@ -17,12 +19,18 @@ from gateway.cloud.outbox import Row
 from gateway.errors import StoreError, StoreFull
 from gateway.model import Instant, Stream
 
+Found = TypeVar("Found")
 _DAY_S = 86400.0
 _AGE_EVERY_S = 3600.0
 """Between two marks of age, at most."""
 _RELIEF_SLICES = 100
 _PAGES_PER_COMMIT = 8
 _CHECKPOINT_PAGES = 700
+_SETTLE_SHARE = 0.75
+_SETTLE_BYTES = 1 << 20
+_SETTLE_OF_SIZE = 16
+"""So much of the redo log, or of memory for what is in it (or this part of `max_size`), is taken into the database."""
+_MOST_ACKS = 4096
 
 
 @dataclass(slots=True)
@@ -32,6 +40,10 @@ class Committed:
     error: StoreError | None = None
     seconds: float = 0.0
     tidied: Tidied = field(default_factory=Tidied)
+    durable: Marks | None = None
+    """How much of the numbering survives a power cut now, where that has changed."""
+    settle: bool = False
+    """The redo log has grown enough to be taken into the database."""
     crowded: bool = False
     checkpoint: bool = False
     """The -wal has grown enough to be moved into the file."""
@@ -79,9 +91,16 @@ class Store:
         self._space = Space(self._database, keep)
         self._ballast = Ballast(folder / "reserve", alarm_reserve)
         self._water = HighWater(folder / "high-water")
-        self.shelf = Shelf(self._database)
-        """The kept events, to be read."""
-        self.eraser = Eraser(self._database)
+        self._shelf = Shelf(self._database)
+        self._eraser = Eraser(self._database)
+        self._boot = boot
+        self._forgotten = forgotten
+        self._pending = Batch()
+        """What stands in the redo log and not in the database."""
+        self._settle_bytes = min(_SETTLE_BYTES, max_size // _SETTLE_OF_SIZE)
+        self._loose: Marks | None = None
+        """What commits that are not synced say of the numbering."""
+        self._replayed = False
         self._written = 0
         self._checked = False
 
@@ -94,7 +113,7 @@ class Store:
             if not self._ballast.give_up():
                 raise
             opened = self._tables.begin(fresh, wall, water, check=True)
-        self._checked = True
+        self._checked = self._replayed = True
         self._rise()
         return opened
 
@@ -103,18 +122,24 @@ class Store:
         return self._tables.begin_readonly(fresh)
 
     def commit(self, batch: Batch, *, again: bool = False) -> Committed:
-        """One transaction; if there is no room, the ballast goes, then what the policy lets go."""
+        """A record of the redo log, or one transaction with all that is in the log.
+
+        If there is no room, the ballast goes, then what the policy lets go. `again`: part of it may stand in the
+        database already; then it goes there.
+        """
         done = Committed()
         begun = time.monotonic()
         try:
-            self._write(batch, done, again=again)
-            self._database.check_files()
+            record = None if again or not redo_log.loggable(batch) else redo_log.encoded(batch, self._boot)
+            if record is not None and self._has_room(record):
+                self._append(record, batch, done)
+            else:
+                self._write_through(batch, done, again=again)
         except StoreError as error:
             done.error = error
             return done
-        self._rise()
         done.seconds = time.monotonic() - begun
-        self._written += _PAGES_PER_COMMIT + batch.size * 3 // (2 * PAGE)
+        done.settle = self._database.log.used > _SETTLE_SHARE or self._pending.size > self._settle_bytes
         done.checkpoint = self._written >= _CHECKPOINT_PAGES
         done.crowded = self._space.crowded()
         done.file_bytes = self._database.used()[0] * PAGE
@@ -129,9 +154,16 @@ class Store:
         revived = Revived(Committed(), known.journal, 0, {}, [], None)
         if not (database.writable and isinstance(trouble, StoreFull)):
             opened = self._tables.begin(
-                fresh, now.wall, self._water.read(), check=not self._checked, ours=known.journal, trouble=trouble
+                fresh,
+                now.wall,
+                self._water.read(),
+                check=not self._checked,
+                ours=known.journal,
+                trouble=trouble,
+                tail=self._pending if self._replayed else None,
             )
-            self._checked = True
+            self._checked = self._replayed = True
+            self._pending = Batch()
             if opened.quarantined is not None or opened.loss is not None:
                 revived.journal = opened.journal
                 revived.reserved = opened.reserved
@@ -149,6 +181,7 @@ class Store:
 
     def move(self, move: Move) -> dict[tuple[Stream, State], int]:
         """Give the events of this life their new numbers; how many rows wait. Raises StoreError."""
+        self._settled()
         self._move(move)
         self._rise()
         return self._tables.counts()
@@ -158,10 +191,54 @@ class Store:
 
     def fetch(self, stream: Stream, state: State, after: int) -> Chunk:
         """A page of the outbox. Raises StoreError."""
-        return self._tables.fetch(stream, state, after)
+        pending = self._pending
+        left = {n for one, _, n in pending.acks if one is stream}
+        final = {n for one, n in pending.frozen if one is stream}
+        rows: list[tuple[Row, bool]] = []
+        complete = False
+        while not (rows or complete):
+            chunk = self._tables.fetch(stream, state, after)
+            complete = chunk.complete
+            rows = [(row, soft and row.n not in final) for row, soft in chunk.rows if row.n not in left]
+            after = chunk.rows[-1][0].n if chunk.rows else after
+        if complete:
+            rows += [
+                (entry.row, entry.mono is not None)
+                for n, entry in pending.entries.items()
+                if entry.row.stream is stream and entry.state is state and not entry.acked and n > after
+            ]
+        return Chunk(rows, complete)
+
+    def latest(self, stream: Stream, after: int | None, count: int) -> list[tuple[int, bytes]]:
+        """The last kept events of a stream, or the first of those after `n`, delivered or not. Raises StoreError."""
+        rows = self._shelf.latest(stream, after, count)
+        rows += [
+            (n, entry.row.payload)
+            for n, entry in self._pending.entries.items()
+            if entry.row.stream is stream and (after is None or n > after)
+        ]
+        return rows[-count:] if after is None else rows[:count]
+
+    def kept(self, work: Callable[[Shelf], Found]) -> Found:
+        """Read the kept events, all of them. Raises StoreError."""
+        with suppress(StoreError):  # what is in the database can be read though nothing can be written
+            self._settled()
+        return work(self._shelf)
+
+    def erase(self, work: Callable[[Eraser], Found]) -> Found:
+        """Take something out of what is kept, all of it. Raises StoreError."""
+        self._settled()
+        return work(self._eraser)
+
+    def settle(self) -> Committed:
+        """Take what is in the redo log into the database."""
+        done = self.commit(Batch(), again=True)
+        done.checkpoint = done.error is None  # hardly more is written for it, and a lost -wal costs less
+        return done
 
     def correct(self, sync: Instant) -> bool:
         """Correct some events born unsynced; False when there is nothing left to do. Raises StoreError."""
+        self._settled()
         return self._tables.correct(sync)
 
     def checkpoint(self) -> None:
@@ -174,6 +251,8 @@ class Store:
 
     def make_room(self, lived: float) -> Tidied:
         """One slice of shedding. Raises StoreError."""
+        with suppress(StoreFull):
+            self._settled()
         try:
             done = self._space.make_room(lived)
             self._written += done.removed
@@ -184,6 +263,8 @@ class Store:
 
     def expire(self, lived: float) -> Tidied:
         """One slice of what is too old. Raises StoreError."""
+        with suppress(StoreFull):
+            self._settled()
         done = self._space.expire(lived)
         self._written += done.removed
         return done
@@ -201,15 +282,57 @@ class Store:
         self._ballast.make()
 
     def close(self) -> None:
-        """Close the file (which moves the -wal into it) and let go of the folder."""
+        """Close the files (which moves the log and the -wal into the database) and let go of the folder."""
+        with suppress(StoreError):
+            self._settled()
         self._database.close()
         self._database.release()
         self._water.close()
 
     def _rise(self) -> None:
-        """The mark follows what is committed."""
-        if self._tables.mark is not None:
-            self._water.write(self._tables.mark)
+        """The mark follows what is committed and synced."""
+        mark = self._tables.standing(self._pending)
+        if mark is not None:
+            self._water.write(mark)
+
+    def _has_room(self, record: bytes) -> bool:
+        pending = self._pending
+        return (
+            self._database.log.fits(record)
+            and pending.size < 2 * self._settle_bytes
+            and len(pending.acks) < _MOST_ACKS
+        )  # fmt: skip
+
+    def _append(self, record: bytes, batch: Batch, done: Committed) -> None:
+        """One more record. Only what a power cut must not undo is synced, and all before it with that."""
+        self._database.log.append(record, sync=batch.urgent)
+        self._database.check_files()
+        self._pending.follow(batch, self._forgotten)
+        marks = batch.marks and batch.marks.after(self._loose)
+        if batch.urgent:
+            done.durable, self._loose = marks or self._loose, None
+            self._rise()
+        else:
+            self._loose = marks or self._loose
+
+    def _write_through(self, batch: Batch, done: Committed, *, again: bool) -> None:
+        """All that is in the redo log and this batch."""
+        whole = Batch()
+        for part in (self._pending, batch):
+            whole.follow(part, self._forgotten)
+        self._write(whole, done, again=again)
+        self._database.check_files()
+        self._written += _PAGES_PER_COMMIT + whole.size * 3 // (2 * PAGE)
+        self._pending = Batch()
+        done.durable = batch.marks.after(self._loose) if batch.marks else self._loose
+        self._loose = None
+        self._rise()
+
+    def _settled(self) -> None:
+        """Have the database say all. Raises StoreError."""
+        if self._pending or self._pending.marks:
+            self._tables.write(self._pending)
+            self._pending = Batch()
 
     def _write(self, batch: Batch, done: Committed, *, again: bool) -> None:
         try:
@@ -217,6 +340,8 @@ class Store:
             return
         except StoreFull:
             self._give_way()
+        with suppress(StoreFull):
+            self._tables.leave(batch)  # what the broker has may go
         lived = batch.marks.lived if batch.marks else 0.0
         for _ in range(_RELIEF_SLICES):
             try:

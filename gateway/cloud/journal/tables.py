@@ -9,9 +9,9 @@ from typing import NamedTuple
 import orjson
 
 from gateway.cloud import events
-from gateway.cloud.journal import salvage
+from gateway.cloud.journal import redo_log, salvage
 from gateway.cloud.journal.batch import Batch, Entry, Marks, Shed, State
-from gateway.cloud.journal.schema import AGED
+from gateway.cloud.journal.schema import AGED, LOGGED
 from gateway.cloud.journal.sqlite import Database
 from gateway.cloud.journal.witness import REASON, Loss, Mark, SentAhead, behind
 from gateway.cloud.outbox import Row
@@ -77,6 +77,8 @@ class Opened:
     """What the store has lost, where that is known."""
     journals: frozenset[str] = frozenset()
     """All that the file knows of."""
+    tail: tuple[Entry, ...] = ()
+    """What waits and stands in the redo log only, because the database cannot be written."""
 
 
 class Tables:
@@ -118,11 +120,13 @@ class Tables:
         check: bool,
         ours: str | None = None,
         trouble: StoreError | None = None,
+        tail: Batch | None = None,
     ) -> Opened:
         """Open the file, or begin a new one under the name `fresh`; a damaged one is set aside and salvaged.
 
         One that stands before its mark `water` goes on under the name `fresh`. `check`: look for damage first. `ours`:
         the journal that this process has written so far, whose numbering goes on; `trouble`: what befell it.
+        `tail`: what was committed and is not in the database, if that is known; None: what the redo log says.
         Raises StoreNewer, StoreError.
         """
         database = self._database
@@ -138,12 +142,14 @@ class Tables:
                     database.open(check=check)
                     if ours is not None:
                         database.fold()
-                    opened = self._found(fresh, wall, water, ours, None)
+                    if not self._gone or self._saved is None:
+                        self.replay(tail)
+                    opened = self._found(fresh, wall, water, ours, None, tail)
                 except StoreDamaged:
                     aside = database.set_aside(wall)
             if aside is not None:
                 database.open(check=False)
-                opened = self._found(fresh, wall, water, None, aside)
+                opened = self._found(fresh, wall, water, None, aside, tail)
         except StoreError:
             database.close()
             raise
@@ -167,13 +173,38 @@ class Tables:
     def begin_readonly(self, fresh: str) -> Opened:
         """What a store that cannot be written still says. Numbering begins anew. Raises StoreNewer, StoreError."""
         self._database.open_readonly()
-        return self._read(fresh, None)
+        tail = redo_log.tail(self._database.log_path, self._round(), self._boot, self._forgotten)
+        return _with_tail(self._read(fresh, None), tail)
 
-    def _found(self, fresh: str, wall: float, water: Mark | None, ours: str | None, aside: Path | None) -> Opened:
+    def _round(self) -> int:
+        """The round of the redo log that follows this database; 0: none."""
+        if self._database.number("PRAGMA user_version") < LOGGED:
+            return 0
+        return self._database.number("SELECT round FROM round")
+
+    def replay(self, tail: Batch | None = None) -> None:
+        """Take in what was committed and is not in the database. Raises StoreError."""
+        database = self._database
+        if tail is None:
+            tail = redo_log.tail(database.log_path, self._round(), self._boot, self._forgotten)
+        self._epochs.clear()
+        self.mark = self._standing()
+        with database.headroom():
+            self.write(tail, again=True)
+
+    def _found(
+        self,
+        fresh: str,
+        wall: float,
+        water: Mark | None,
+        ours: str | None,
+        aside: Path | None,
+        tail: Batch | None,
+    ) -> Opened:
         database = self._database
         self._epochs.clear()
         with database.transaction():
-            loss = self._lost(water, aside)
+            loss = self._lost(water, aside, tail)
             present = database.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1")
             begun = not present or aside is not None or loss is not None
             if begun:
@@ -190,15 +221,15 @@ class Tables:
         self._gone, self._saved = False, None
         return found
 
-    def _lost(self, water: Mark | None, aside: Path | None) -> Loss | None:
+    def _lost(self, water: Mark | None, aside: Path | None, tail: Batch | None) -> Loss | None:
         """What the file that was opened has lost; what was saved of others is written into it."""
         if aside is not None:
-            return salvage.into(self._database, aside, water)
+            return salvage.into(self._database, aside, water, tail)
         if not self._gone:
             return self._went_back(water)
         # What was given beyond the last commit is in the memory of this process: nothing of it is missing.
         water = water and replace(water, streams={stream: (last, last) for stream, last in water.lasts().items()})
-        loss = None if self._saved is None else salvage.write(self._database, self._saved, water)
+        loss = None if self._saved is None else salvage.write(self._database, self._saved, water, tail)
         if loss is None and water is not None:
             loss = Loss(water.journal, water.lasts(), water.lasts(), (), "files")
         return None if loss is None else replace(loss, witness="files")
@@ -358,8 +389,12 @@ class Tables:
     # ---- writing ----------------------------------------------------------------------------------
 
     def write(self, batch: Batch, *, again: bool = False) -> None:
-        """One transaction. `again`: part of it may stand there already, from a commit that seemed to fail."""
+        """One transaction, and with it a new round of the redo log.
+
+        `again`: part of it may stand there already, from a commit that seemed to fail. Raises StoreError.
+        """
         database = self._database
+        round_ = redo_log.new_round()
         with database.transaction():
             self._insert(batch.entries.values(), "OR IGNORE " if again else "")
             if batch.memory:
@@ -373,7 +408,26 @@ class Tables:
                 database.many("DELETE FROM shed WHERE stream = ? AND last <= ?",
                            ((NUMBER[stream], last) for stream, last in batch.named))  # fmt: skip
             mark = None if batch.marks is None else self._mark(batch, batch.marks)
+            database.execute("INSERT OR REPLACE INTO round (id, round) VALUES (0, ?)", (round_,))
+        database.log.begin(round_)
         self.mark = mark or self.mark
+
+    def leave(self, batch: Batch) -> None:
+        """Only what the batch says of rows that are in the database; to be written again with all of it.
+
+        Raises StoreError.
+        """
+        with self._database.transaction():
+            self._leave(batch)
+
+    def standing(self, pending: Batch) -> Mark | None:
+        """Where the journal stands with what is in the redo log; None: the numbering of a journal that has ended."""
+        mark, marks = self.mark, pending.marks
+        if mark is None or marks is None:
+            return mark
+        if mark.journal != marks.journal:
+            return None
+        return Mark(mark.journal, mark.commits + pending.steps, {**mark.streams, **marks.streams})
 
     def _insert(self, entries: Iterable[Entry], how: str) -> None:
         rows = []
@@ -414,7 +468,7 @@ class Tables:
         mark = self.mark
         if mark is None or mark.journal != marks.journal:
             return None
-        commits = mark.commits + (1 if batch.entries or batch.memory else 0)
+        commits = mark.commits + batch.steps
         # A life that could not read the file counts from nothing; what is older must not look younger for it.
         lived = max(marks.lived, self._lived)
         self._database.execute("UPDATE journal SET newest = ?, told = ?, lived = ?, commits = ? WHERE epoch = ?",
@@ -477,6 +531,21 @@ class Tables:
         with database.transaction():
             database.many("UPDATE event SET payload = ?, at = ?, mono = NULL, boot = NULL WHERE n = ?", changed)
         return True
+
+
+def _with_tail(opened: Opened, tail: Batch) -> Opened:
+    """What a file that cannot be written says, with what its redo log says."""
+    memory = {**opened.memory, **tail.memory}
+    marks = tail.marks
+    return replace(
+        opened,
+        memory={key: value for key, value in memory.items() if value is not None},
+        newest=opened.newest if marks is None or marks.newest is None else marks.newest,
+        told=opened.told if marks is None or marks.told is None else marks.told,
+        lived=opened.lived if marks is None else max(opened.lived, marks.lived),
+        top=max(opened.top, *tail.entries, 0),
+        tail=tuple(entry for entry in tail.entries.values() if not entry.acked),
+    )
 
 
 def _entry(row: Row, state: State) -> Entry:

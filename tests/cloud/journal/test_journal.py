@@ -294,7 +294,12 @@ async def test_closing_writes_what_waits(tmp_path: Path) -> None:
     async with journal(tmp_path, hands) as store:
         store.append([emit()])
         store.telemetry("d", b"{}", hands.now())
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["high-water", "journal.db", "sent-ahead"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "high-water",
+        "journal.db",
+        "journal.db-log",
+        "sent-ahead",
+    ]
     assert look(tmp_path, "SELECT count(*) FROM outbox") == [(2,)]
 
 

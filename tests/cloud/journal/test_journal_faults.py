@@ -2,12 +2,11 @@ import asyncio
 import os
 import random
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.model import Remember, Stream
 from tests.cloud.journaling import Hands, accepted, all_of, emit, event, journal, look, sequences, taken, until
+from tests.slow_disk import stalled
 
 STEPS = 40
 NOBODY = 65534
@@ -45,7 +45,7 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy_crashed(folder: Path, copy: Path) -> None:
     """The -wal first: whatever moves into the file meanwhile is in the copy of the -wal as well."""
     copy.mkdir(exist_ok=True)
-    for name in ("journal.db-wal", "journal.db-shm", "journal.db"):
+    for name in ("journal.db-log", "journal.db-wal", "journal.db-shm", "journal.db"):
         if (folder / name).exists():
             shutil.copy(folder / name, copy / name)
 
@@ -189,21 +189,12 @@ async def test_without_a_store_alarms_flow_from_memory_and_are_written_later(tmp
         assert sequences(again) == [2, 3, 4]
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Another program holds the file, as a disk that does not answer would."""
-    connection = sqlite3.connect(folder / "journal.db", isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    yield
-    connection.close()
-
-
 async def test_a_stalled_store_is_lost_after_two_seconds_and_comes_back(tmp_path: Path) -> None:
     async with journal(tmp_path) as store:
         await accepted(store, [emit(n=n) for n in range(1500)])
     async with journal(tmp_path) as store:
         await taken(store, Stream.ALARM, 1)
-        with locked(tmp_path):
+        with stalled():
             await accepted(store, [emit(Stream.AUDIT, text="during")], seconds=3.0)
             assert store.lost
             assert store.take(Stream.AUDIT) is not None
@@ -303,8 +294,7 @@ async def main(how: str, folder: Path) -> None:
     async with journal(folder) as store:
         assert store.lost is (how == "readonly")
         if how == "full":
-            size = (folder / "journal.db-wal").stat().st_size
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         assert store.memory == {"k": 1}
         await accepted(store, [emit(n=n, text="x" * 5000) for n in range(20)])
         assert store.lost
@@ -331,8 +321,8 @@ async def restricted(how: str, folder: Path) -> list[str]:
         await accepted(store, [*(emit(n=n) for n in range(40)), Remember("k", 1)])
         name = store.journal_id
     if how == "readonly":
-        for path, mode in ((folder / "journal.db", 0o400), (folder, 0o555)):
-            path.chmod(mode)
+        for path in (*folder.glob("journal.db*"), folder):
+            path.chmod(0o555 if path.is_dir() else 0o400)
             if os.geteuid() == 0:
                 os.chown(path, NOBODY, NOBODY)
     process = await asyncio.create_subprocess_exec(
@@ -352,7 +342,8 @@ async def test_a_readonly_store_still_gives_memory_and_backlog() -> None:
         assert during != before  # numbers given now cannot be written down
         assert (first, last) == ("1", "20")
         folder.chmod(0o755)
-        (folder / "journal.db").chmod(0o600)
+        for path in folder.glob("journal.db*"):
+            path.chmod(0o600)
         async with journal(folder) as store:
             assert store.journal_id == before
             assert len(await all_of(store, Stream.ALARM)) == 40
@@ -409,12 +400,10 @@ async def test_a_slow_disk_at_the_start_turns_no_order_round(tmp_path: Path) -> 
     async with journal(tmp_path) as store:
         await accepted(store, [emit(n=n) for n in range(1000)])
     async with journal(tmp_path) as store:
-        with closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with stalled():
             store.append([emit(n="live")])
             await until(lambda: store.lost)
             assert store.take(Stream.ALARM) is None
-            other.execute("COMMIT")
         assert sequences(await taken(store, Stream.ALARM, 1001)) == list(range(1, 1002))
 
 

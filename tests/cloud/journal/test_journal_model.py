@@ -160,7 +160,7 @@ class JournalBesideAList(RuleBasedStateMachine):
         before, after = self.folder / str(self.lives), self.folder / str(self.lives + 1)
         after.mkdir()
         # The -wal first: what moves from it into the file meanwhile is then in both.
-        for name in ("journal.db-wal", "journal.db-shm", "journal.db"):
+        for name in ("journal.db-log", "journal.db-wal", "journal.db-shm", "journal.db"):
             if (before / name).exists():
                 shutil.copy(before / name, after / name)
         self.runner.run(self.journal.__aexit__(None, None, None))

@@ -54,7 +54,7 @@ async def test_it_survives_a_restart_byte_for_byte_and_a_kill(tmp_path: Path) ->
         await accepted(store, [])
         before = [row.message() for row in await taken(store, Stream.PICTURE, 10)]
         (tmp_path / "b").mkdir()
-        for name in ("journal.db-wal", "journal.db"):
+        for name in ("journal.db-log", "journal.db-wal", "journal.db"):
             shutil.copy(tmp_path / "a" / name, tmp_path / "b" / name)
     for life in ("a", "b"):
         async with journal(tmp_path / life) as store:

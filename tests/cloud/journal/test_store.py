@@ -8,7 +8,7 @@ from gateway.cloud.journal.sqlite import Database
 from gateway.errors import StoreDamaged, StoreError, StoreFull
 
 SIZE = 1 << 20
-TAILS = ("", "-shm", "-wal")
+TAILS = ("", "-log", "-shm", "-wal")
 
 
 @pytest.fixture

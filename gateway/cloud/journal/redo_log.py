@@ -1,0 +1,257 @@
+"""The redo log: commits that are on the card and not yet in the database.
+
+A commit is one record, written in place into a file of fixed size and synced once: that is one block of the card, where
+the database would write a page for each of its tables, and each page twice. The database takes the records in
+together, hundreds at a time; at the start of a life those that it does not have are replayed.
+
+A *round* is what is written between two of these moments. Its number is drawn at random and stands in the database, in
+the same transaction that took in the round before. So a record belongs to the database exactly if it names its
+round, and records of other rounds, of another file or of an older copy are never replayed. Within a round records are
+numbered; what follows the first one that is torn, garbled or missing is not read.
+
+Everything here runs on the writer's thread.
+"""
+
+import errno
+import os
+import secrets
+import stat
+import struct
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+import orjson
+
+from gateway.cloud.journal.batch import Batch, Entry, Marks, State
+from gateway.cloud.outbox import Row
+from gateway.errors import StoreError, StoreFull
+from gateway.model import Stream
+
+MOST_BYTES = 128 << 10
+"""Of a batch that goes into the log; what is larger goes straight to the database."""
+
+_BLOCK = 4096
+_READ_BYTES = 4 << 20
+_INFLATED_BYTES = 4 * MOST_BYTES
+_HEAD = struct.Struct("<IIIQ")
+"""Length of the body, checksum, number in the round, round."""
+_LENGTH = struct.Struct("<I")
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_STREAMS = tuple(Stream)
+_NUMBER = {stream: number for number, stream in enumerate(Stream)}
+
+
+class RedoLog:
+    """The file. Without room for it there is none: `fits` says so, and every commit goes to the database."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        """`size`: bytes, written once so that a commit changes nothing of the file system's own."""
+        self._path = path
+        self._size = size
+        self._handle: int | None = None
+        self._round = 0
+        self._number = 0
+        self._end = 0
+        self._broken = False
+        """A write or a sync failed: nothing may follow in this round."""
+
+    @property
+    def used(self) -> float:
+        """The part of the file that this round fills."""
+        return self._end / self._size
+
+    def open(self) -> None:
+        """Make the file if it is not there or too short; one that cannot be made is done without."""
+        self.close()
+        with suppress(OSError):
+            handle = os.open(self._path, _FLAGS, 0o600)
+            try:
+                size = os.fstat(handle).st_size
+                for offset in range(size, self._size, _BLOCK):
+                    os.pwrite(handle, bytes(_BLOCK), offset)  # raises for what is no file
+                os.fsync(handle)
+                # Read whole it may lie in large pieces in the kernel's memory, each of which is written whole.
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            except OSError:
+                os.close(handle)
+                raise
+            self._handle = handle
+            self._broken = True  # until a round begins
+
+    def close(self) -> None:
+        """Let go of the file."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
+
+    def begin(self, round_: int) -> None:
+        """The database has all and knows this round: begin at the start of the file."""
+        self._round = round_
+        self._number = self._end = 0
+        self._broken = False
+
+    def fits(self, record: bytes) -> bool:
+        """There is room for this record."""
+        return self._handle is not None and not self._broken and self._end + _HEAD.size + len(record) <= self._size
+
+    def append(self, record: bytes, *, sync: bool) -> None:
+        """Write a record that fits. `sync`: it and all before it survive a power cut then. Raises StoreError."""
+        handle = self._handle
+        if handle is None:
+            raise StoreError(f"{self._path}: not open")
+        number = self._number + 1
+        whole = _HEAD.pack(len(record), _checksum(record, number, self._round), number, self._round) + record
+        self._broken = True
+        try:
+            written = os.pwrite(handle, whole, self._end)
+            if sync:
+                os.fdatasync(handle)
+        except OSError as error:
+            kind = StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else StoreError
+            raise kind(f"{self._path}: {error.strerror}") from error
+        if written < len(whole):
+            raise StoreFull(f"{self._path}: a record was written in part only")
+        self._broken = False
+        self._number = number
+        self._end += len(whole)
+
+    def wipe(self) -> None:
+        """Overwrite what no round needs any more; call `begin` before. Raises StoreError."""
+        if self._handle is None:
+            return
+        try:
+            for offset in range(0, self._size, _BLOCK):
+                os.pwrite(self._handle, bytes(_BLOCK), offset)
+            os.fdatasync(self._handle)
+        except OSError as error:
+            raise StoreError(f"{self._path}: {error.strerror}") from error
+
+
+def new_round() -> int:
+    """A number that no round had before."""
+    return secrets.randbits(63) | 1
+
+
+def read(path: Path, round_: int | None) -> list[bytes]:
+    """The records of this round, in order; None: of the round that the file begins with. Raises StoreError."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return []  # a link in its place
+        raise StoreError(f"{path}: {error.strerror}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return []
+        with os.fdopen(os.dup(handle), "rb") as file:
+            whole = file.read(_READ_BYTES)
+        return _records(whole, round_)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
+    finally:
+        os.close(handle)
+
+
+def _records(whole: bytes, round_: int | None) -> list[bytes]:
+    records: list[bytes] = []
+    at = 0
+    while at + _HEAD.size <= len(whole):
+        length, checksum, number, named = _HEAD.unpack_from(whole, at)
+        body = whole[at + _HEAD.size : at + _HEAD.size + length]
+        if round_ is None:
+            round_ = named
+        if not length or len(body) < length or number != len(records) + 1 or named != round_:
+            break
+        if checksum != _checksum(body, number, named):
+            break
+        records.append(body)
+        at += _HEAD.size + length
+    return records
+
+
+def _checksum(record: bytes, number: int, round_: int) -> int:
+    return zlib.crc32(_HEAD.pack(len(record), 0, number, round_) + record)
+
+
+# ---- what a record says ---------------------------------------------------------------------------
+
+
+def loggable(batch: Batch) -> bool:
+    """A record can say it: no picture, nothing set aside or shed, and not too large."""
+    return not (
+        batch.size > MOST_BYTES
+        or batch.sheds
+        or batch.named
+        or batch.aside
+        or any(entry.row.jpeg is not None for entry in batch.entries.values())
+    )
+
+
+def encoded(batch: Batch, boot: str) -> bytes:
+    """One record. `boot`: of the kernel, for events whose time may still be corrected."""
+    marks = batch.marks
+    said = {
+        "boot": boot,
+        "steps": batch.steps,
+        "events": [
+            [one.row.n, _NUMBER[one.row.stream], one.row.sequence, one.journal, one.at, one.mono, one.state,
+             one.reason, one.acked, len(one.row.payload)]
+            for one in batch.entries.values()
+        ],
+        "memory": [[key, None if value is None else len(value)] for key, value in batch.memory.items()],
+        "acks": [[_NUMBER[stream], state, n] for stream, state, n in batch.acks],
+        "frozen": [[_NUMBER[stream], n] for stream, n in batch.frozen],
+        "marks": None if marks is None else [
+            marks.journal, marks.newest, [[_NUMBER[stream], *numbers] for stream, numbers in marks.streams.items()],
+            marks.told, marks.lived, marks.top,
+        ],
+    }  # fmt: skip
+    text = orjson.dumps(said)
+    payloads = [one.row.payload for one in batch.entries.values()]
+    values = [value for value in batch.memory.values() if value is not None]
+    return zlib.compress(b"".join((_LENGTH.pack(len(text)), text, *payloads, *values)), 1)
+
+
+def decoded(record: bytes, boot: str) -> Batch:
+    """What `encoded` made a record of. Raises ValueError."""
+    inflating = zlib.decompressobj()
+    try:
+        whole = inflating.decompress(record, _INFLATED_BYTES)
+        (length,) = _LENGTH.unpack_from(whole)
+        said = orjson.loads(whole[_LENGTH.size : _LENGTH.size + length])
+        at = _LENGTH.size + length
+        batch = Batch(steps=said["steps"])
+        ours = said["boot"] == boot
+        for n, stream, sequence, journal, wall, mono, state, reason, acked, size in said["events"]:
+            row = Row(n, _STREAMS[stream], sequence, whole[at : at + size])
+            at += size
+            batch.add(Entry(row, journal, wall, mono if ours else None, State(state), reason, acked=acked))
+        for key, size in said["memory"]:
+            batch.remember(key, None if size is None else whole[at : at + size])
+            at += size or 0
+        batch.acks = [(_STREAMS[stream], State(state), n) for stream, state, n in said["acks"]]
+        batch.frozen = [(_STREAMS[stream], n) for stream, n in said["frozen"]]
+        if said["marks"] is not None:
+            journal, newest, streams, told, lived, top = said["marks"]
+            numbers = {_STREAMS[stream]: (last, reserved) for stream, last, reserved in streams}
+            batch.marks = Marks(journal, newest, numbers, told, lived, top)
+    except (zlib.error, struct.error, LookupError, TypeError) as error:
+        raise ValueError("not a record of this version") from error
+    return batch
+
+
+def tail(path: Path, round_: int | None, boot: str, forgotten: frozenset[Stream]) -> Batch:
+    """What the database of this round does not have; None: of whichever round the file begins with.
+
+    `forgotten`: streams that leave no history. Raises StoreError if the file cannot be read.
+    """
+    behind = Batch()
+    for record in read(path, round_):
+        try:
+            behind.follow(decoded(record, boot), forgotten)
+        except ValueError:
+            break
+    return behind

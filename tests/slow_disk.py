@@ -1,6 +1,6 @@
 """A disk that does not answer: whoever syncs waits.
 
-In a process of its own: `python -m tests.slow_disk FILE run SITE.yaml`: the gateway on a disk that does not answer while FILE is there.
+`python -m tests.slow_disk FILE run SITE.yaml` is the gateway on a disk that does not answer while FILE is there.
 """
 
 import os
@@ -10,6 +10,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
 
 _REAL = os.fdatasync
 _NEVER = threading.Event()
@@ -20,9 +24,9 @@ def stalled() -> Iterator[None]:
     """Meanwhile no sync of this process returns."""
     answers = threading.Event()
 
-    def wait(handle: int) -> None:
+    def wait(fd: "FileDescriptorLike") -> None:
         answers.wait()
-        _REAL(handle)
+        _REAL(fd)
 
     os.fdatasync = wait
     try:
@@ -36,10 +40,10 @@ def main() -> None:
     """Run the gateway, whose syncs wait for as long as the file is there."""
     file = Path(sys.argv.pop(1))
 
-    def wait(handle: int) -> None:
+    def wait(fd: "FileDescriptorLike") -> None:
         while file.exists():
             _NEVER.wait(0.002)
-        _REAL(handle)
+        _REAL(fd)
 
     os.fdatasync = wait
     sys.argv[0] = "gateway"

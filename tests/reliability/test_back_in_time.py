@@ -61,6 +61,10 @@ def wal(store: Path) -> Path:
     return store / "journal.db-wal"
 
 
+def log(store: Path) -> Path:
+    return store / "journal.db-log"
+
+
 def deleted(store: Path, _earlier: Path, _chance: random.Random) -> None:
     wal(store).unlink()
 
@@ -74,6 +78,39 @@ def flipped(store: Path, _earlier: Path, chance: random.Random) -> None:
     whole = bytearray(wal(store).read_bytes())
     whole[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
     wal(store).write_bytes(whole)
+
+
+def log_deleted(store: Path, _earlier: Path, _chance: random.Random) -> None:
+    log(store).unlink()
+
+
+def log_cut(store: Path, _earlier: Path, chance: random.Random) -> None:
+    whole = log(store).read_bytes()
+    log(store).write_bytes(whole[: chance.randrange(len(whole.rstrip(b"\0")))])
+
+
+def log_flipped(store: Path, _earlier: Path, chance: random.Random) -> None:
+    whole = bytearray(log(store).read_bytes())
+    whole[chance.randrange(len(whole.rstrip(b"\0")))] ^= 1 << chance.randrange(8)
+    log(store).write_bytes(whole)
+
+
+def log_garbled(store: Path, _earlier: Path, chance: random.Random) -> None:
+    """From somewhere on it is anything."""
+    whole = log(store).read_bytes()
+    start = chance.randrange(len(whole.rstrip(b"\0")))
+    log(store).write_bytes(whole[:start] + chance.randbytes(len(whole) - start))
+
+
+def log_older(store: Path, earlier: Path, _chance: random.Random) -> None:
+    shutil.copy(log(earlier), log(store))
+
+
+def all_but_the_log_older(store: Path, earlier: Path, _chance: random.Random) -> None:
+    for path in (*store.glob("journal.db"), *store.glob("journal.db-wal")):
+        path.unlink()
+    for path in (*earlier.glob("journal.db"), *earlier.glob("journal.db-wal")):
+        shutil.copy(path, store)
 
 
 def older(store: Path, earlier: Path, _chance: random.Random) -> None:
@@ -99,8 +136,9 @@ def garbled(store: Path, _earlier: Path, chance: random.Random) -> None:
 def trials() -> Iterator[tuple[Callable[[Path, Path, random.Random], None], int]]:
     for number in range(TRIALS):
         yield (deleted, cut, flipped, garbled)[number % 4], number
-    yield older, 0
-    yield lost, 0
+        yield (log_cut, log_flipped, log_garbled)[number % 3], number
+    for harm in (older, lost, log_deleted, log_older, all_but_the_log_older):
+        yield harm, 0
 
 
 @pytest.mark.parametrize(("harm", "seed"), list(trials()))
@@ -214,12 +252,12 @@ async def told_once(it: World) -> dict[str, object]:
 
 
 async def test_the_cloud_is_told(tmp_path: Path) -> None:
-    """The whole gateway: killed, its -wal deleted, started again."""
+    """The whole gateway: killed, its redo log deleted, started again."""
     async with world(tmp_path) as it:
         async with it.running() as gateway:
             await it.flip(3)
             await gateway.kill()
-        wal(it.store).unlink()
+        log(it.store).unlink()
         async with it.running() as gateway:
             await it.flip()
             data = await told_once(it)

@@ -50,8 +50,18 @@ def folder_deleted(store: Path) -> None:
     shutil.rmtree(store)
 
 
+def redo_log_deleted(store: Path) -> None:
+    (store / "journal.db-log").unlink()
+
+
+def redo_log_replaced(store: Path) -> None:
+    (store / "journal.db-log").rename(store / "other")
+    (store / "journal.db-log").write_bytes(random.Random(1).randbytes(1 << 19))  # noqa: S311 - repeatable
+
+
 HARMS = [
     all_deleted, database_deleted, log_deleted, index_deleted, replaced, by_garbage, folder_moved, folder_deleted,
+    redo_log_deleted, redo_log_replaced,
 ]  # fmt: skip
 
 

@@ -282,7 +282,7 @@ class Eraser:
         before = database.number("PRAGMA secure_delete")
         database.execute("PRAGMA secure_delete=1")
         try:
-            with database.transaction():
+            with database.transaction(new_round=True):
                 if sheds:
                     database.many("DELETE FROM outbox WHERE destination = ? AND stream = ? AND n = ?",
                                ((BROKER, number, n) for (n,) in rows))  # fmt: skip

@@ -247,11 +247,17 @@ class Database:
         return int(rows[0][0] or 0) if rows else 0
 
     @contextmanager
-    def transaction(self) -> Generator[None]:
-        """All or nothing: committed when the block ends, rolled back when it raises."""
+    def transaction(self, *, new_round: bool = False) -> Generator[None]:
+        """All or nothing: committed when the block ends, rolled back when it raises.
+
+        `new_round`: what is in the redo log is of no use after it, because it is in the database then.
+        """
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
+            round_ = redo_log.new_round()
+            if new_round:
+                self.execute("INSERT OR REPLACE INTO round (id, round) VALUES (0, ?)", (round_,))
             self.execute("COMMIT")
         except BaseException:  # whatever ends the block: a transaction left open would take the next one in
             connection = self._connection
@@ -259,6 +265,8 @@ class Database:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
             raise
+        if new_round:
+            self.log.begin(round_)
 
     @property
     def limited(self) -> bool:

@@ -189,6 +189,9 @@ class Tables:
             tail = redo_log.tail(database.log_path, self._round(), self._boot, self._forgotten)
         self._epochs.clear()
         self.mark = self._standing()
+        known = {name for (name,) in database.execute("SELECT id FROM journal")}
+        if not all(entry.journal in known for entry in tail.entries.values()):
+            raise StoreDamaged(f"{database.path}: its redo log does not fit")
         with database.headroom():
             self.write(tail, again=True)
 
@@ -203,7 +206,7 @@ class Tables:
     ) -> Opened:
         database = self._database
         self._epochs.clear()
-        with database.transaction():
+        with database.transaction(new_round=True):
             loss = self._lost(water, aside, tail)
             present = database.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1")
             begun = not present or aside is not None or loss is not None
@@ -328,7 +331,7 @@ class Tables:
         """
         database = self._database
         epoch = self._epoch(old)
-        with database.transaction():
+        with database.transaction(new_round=True):
             database.execute(
                 "INSERT INTO journal (id, born, newest) SELECT ?, ?, newest FROM journal WHERE epoch = ?",
                 (fresh, born, epoch),
@@ -355,7 +358,7 @@ class Tables:
         database = self._database
         found = list(rows)
         born = "INSERT OR IGNORE INTO journal (id, born) VALUES (?, ?)"
-        with database.transaction():
+        with database.transaction(new_round=True):
             # Decoded one at a time, twice: an event takes up ten times its bytes then.
             database.many(born, ((orjson.loads(row.payload)["journal"], 0.0) for row, _ in found))
             database.many(born, ((name, 0.0) for name in (also, journal)))
@@ -394,8 +397,7 @@ class Tables:
         `again`: part of it may stand there already, from a commit that seemed to fail. Raises StoreError.
         """
         database = self._database
-        round_ = redo_log.new_round()
-        with database.transaction():
+        with database.transaction(new_round=True):
             self._insert(batch.entries.values(), "OR IGNORE " if again else "")
             if batch.memory:
                 database.many(_MEMORY, ((key, value) for key, value in batch.memory.items() if value is not None))
@@ -408,8 +410,6 @@ class Tables:
                 database.many("DELETE FROM shed WHERE stream = ? AND last <= ?",
                            ((NUMBER[stream], last) for stream, last in batch.named))  # fmt: skip
             mark = None if batch.marks is None else self._mark(batch, batch.marks)
-            database.execute("INSERT OR REPLACE INTO round (id, round) VALUES (0, ?)", (round_,))
-        database.log.begin(round_)
         self.mark = mark or self.mark
 
     def leave(self, batch: Batch) -> None:
@@ -528,7 +528,7 @@ class Tables:
             if not _is_json(payload):
                 raise StoreDamaged(f"event {n} is garbled")
             changed.append((events.corrected(payload, wall), wall, n))
-        with database.transaction():
+        with database.transaction(new_round=True):
             database.many("UPDATE event SET payload = ?, at = ?, mono = NULL, boot = NULL WHERE n = ?", changed)
         return True
 

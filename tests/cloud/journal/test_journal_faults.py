@@ -81,6 +81,24 @@ def test_a_broken_wal_leaves_a_prefix_of_steps(
     shutil.rmtree(folder)
 
 
+@settings(max_examples=25)
+@given(share=st.floats(0.0, 1.0), garbage=st.booleans(), seed=st.integers(0, 2**32))
+def test_a_broken_redo_log_leaves_a_prefix_of_steps(
+    crashed: Path, tmp_path_factory: pytest.TempPathFactory, *, share: float, garbage: bool, seed: int
+) -> None:
+    folder = tmp_path_factory.mktemp("broken")
+    copy_crashed(crashed, folder)
+    log = folder / "journal.db-log"
+    whole = log.read_bytes()
+    cut = int(len(whole.rstrip(b"\0")) * share)
+    chance = random.Random(seed)  # noqa: S311 - a repeatable mess
+    tail = chance.randbytes(len(whole) - cut) if garbage else b""
+    log.write_bytes(whole[:cut] + tail)
+    steps = asyncio.run(check_prefix(folder))
+    assert int(STEPS * share) - 1 <= steps <= STEPS
+    shutil.rmtree(folder)
+
+
 async def test_an_unbroken_wal_leaves_all(crashed: Path, tmp_path: Path) -> None:
     copy_crashed(crashed, tmp_path)
     assert await check_prefix(tmp_path) == STEPS

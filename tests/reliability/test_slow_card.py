@@ -1,7 +1,6 @@
 """A card whose commits take most of a second: it is said, and people know of a fire before it is stored."""
 
 import asyncio
-import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -12,23 +11,21 @@ from simulators.cloud import Cloud, Event
 from tests.reliability.compound import World, world
 
 HELD_S, FREE_S = 0.9, 0.12
-"""Another program holds the file for so long, lets it go for so short: a commit waits as it does for a slow card."""
+"""The disk answers no sync for so long, then for so short it does: a commit waits as it does for a slow card."""
 PEOPLE_KNOW_S = 1.0
 
 
 @asynccontextmanager
-async def slow_card(store: Path) -> AsyncIterator[None]:
+async def slow_card(stalls: Path) -> AsyncIterator[None]:
     """Meanwhile commits take up to a second each."""
     ended = threading.Event()
 
     def hold() -> None:
-        connection = sqlite3.connect(store / "journal.db", isolation_level=None, timeout=30.0)
         while not ended.is_set():
-            connection.execute("BEGIN IMMEDIATE")
+            stalls.touch()
             ended.wait(HELD_S)
-            connection.execute("COMMIT")
+            stalls.unlink()
             ended.wait(FREE_S)
-        connection.close()
 
     async with asyncio.TaskGroup() as group:
         group.create_task(asyncio.to_thread(hold), name="holder")
@@ -53,9 +50,10 @@ async def until_slow(it: World) -> None:
 
 
 async def test_it_is_told_as_slow_and_a_fire_before_its_commit(tmp_path: Path) -> None:
-    async with world(tmp_path) as it, it.running() as gateway:
+    stalls = tmp_path / "the card is busy"
+    async with world(tmp_path) as it, it.running(("-m", "tests.slow_disk", str(stalls), "run")) as gateway:
         await it.flip()
-        async with slow_card(it.store):
+        async with slow_card(stalls):
             await until_slow(it)
             it.served.set(0, 1)
             begun = time.monotonic()

@@ -1,19 +1,32 @@
 """Decisions and the journal: what waits for its commit, and what has become of it when that comes."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
-from gateway.model import Answer, Command, Effect, Instant, Json, Operate, Outcome, OwnHealth, Quality, Reading, Stream
+from gateway.model import (
+    Answer,
+    Command,
+    Effect,
+    Instant,
+    Json,
+    Operate,
+    Outcome,
+    OwnHealth,
+    Quality,
+    Reading,
+    Remember,
+    Stream,
+)
 from gateway.runtime.inbox import Inbox
 from gateway.runtime.poison import Poison
 from gateway.runtime.site_loop import Act, CurrentSite, Decisions
 from gateway.site.site import Site
 from tests.site.compound import ALL, yard
+from tests.slow_disk import stalled
 
 _SOURCE = "/sites/s/gateways/g"
 
@@ -104,13 +117,13 @@ async def test_a_release_that_waited_for_its_commit_is_not_written_after_the_fir
 
 async def test_behind_a_slow_disk_a_fire_is_told_before_its_commit_and_nothing_else_is(tmp_path: Path) -> None:
     async with wired(tmp_path) as site:
-        with closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as other:
-            for _ in range(3):
-                other.execute("BEGIN IMMEDIATE")
-                asyncio.get_running_loop().call_later(0.6, other.execute, "COMMIT")
-                await site.committed()
-            assert site.journal.slow
-            other.execute("BEGIN IMMEDIATE")
+        for number in range(3):
+            with stalled():
+                site.journal.append([Remember("k", number)])
+                await asyncio.sleep(0.6)
+            await site.committed()
+        assert site.journal.slow
+        with stalled():
             site.standing.clear()
             site.burn("smoke-1")
             ((told, upto),) = site.standing[-1:]
@@ -118,7 +131,6 @@ async def test_behind_a_slow_disk_a_fire_is_told_before_its_commit_and_nothing_e
             assert upto == 0
             site.decisions.step(OwnHealth("gateway/clock", False, "x", site.now))
             assert site.standing[-1:] == [(told, upto)], "what is no fire waits"
-            other.execute("COMMIT")
         await site.committed()
         told, upto = site.standing[-1]
         assert {str(one["kind"]): "uncommitted" in one for one in told.values()} == {"fire": False, "gateway": False}

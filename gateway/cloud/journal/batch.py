@@ -151,6 +151,10 @@ class Batch:
     @property
     def urgent(self) -> bool:
         """A power cut must not undo it: more than acknowledgements and telemetry that the broker has."""
+        return self.presses(max(self.entries, default=0))
+
+    def presses(self, upto: int) -> bool:
+        """The same, but for telemetry after `n` = `upto`, which is perhaps on its way to the broker."""
         return bool(
             self.memory
             or self.aside
@@ -158,7 +162,10 @@ class Batch:
             or self.sheds
             or self.named
             or (self.marks is not None and self.marks.renews)
-            or any(not one.acked or one.row.stream is not Stream.TELEMETRY for one in self.entries.values())
+            or any(
+                one.row.stream is not Stream.TELEMETRY or (n <= upto and not one.acked)
+                for n, one in self.entries.items()
+            )
         )
 
     def __bool__(self) -> bool:

@@ -7,6 +7,7 @@ memory. A store whose commit failed is tried again with back-off; a store that w
 import asyncio
 import threading
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -68,6 +69,14 @@ class Writer:
 
 
 STALL_SECONDS = 2.0
+TELEMETRY_S = 1.0
+"""Telemetry waits so long for company, and is written if the broker does not have it then."""
+_AT_ONCE_S = 0.05
+PATIENCE_S = 30.0
+"""Acknowledgements, and telemetry that the broker has, wait so long for the next commit: that spares the card.
+
+A kill costs repeats, and these seconds of the history of telemetry.
+"""
 _PASSED_OVER_S = 15.0
 """A disk that answers later than this is passed over: what is new does not wait for the backlog on it any more."""
 _RETRY_SECONDS = (1.0, 30.0)
@@ -113,6 +122,9 @@ class Cycle:
         self._due = self._busy = self._slow = self._scheduled = self._closing = self._turn = False
         self._timer: asyncio.TimerHandle | None = None
         self._delay = 0.0
+        self._ahead: deque[tuple[float, int]] = deque()
+        """When telemetry was given out before its commit, and its `n`; what came within a moment is one."""
+        self._patient_until: float | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._upkeep: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
@@ -241,6 +253,14 @@ class Cycle:
         self._delay = seconds
         self._timer = self._loop.call_later(seconds, self._timed)
 
+    def ahead(self, n: int) -> None:
+        """The telemetry of this number has been given out before its commit."""
+        now = self._loop.time()
+        if self._ahead and now - self._ahead[-1][0] < _AT_ONCE_S:
+            now = self._ahead.pop()[0]
+        self._ahead.append((now, n))
+        self.soon(TELEMETRY_S)
+
     # ---- what the writer does next ----------------------------------------------------------------
 
     def kick(self) -> None:
@@ -273,6 +293,8 @@ class Cycle:
         if not self._due:
             return False
         self._due = False
+        self._patient_until = None
+        self._ahead.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -526,8 +548,19 @@ class Cycle:
         self._ready()
 
     def _timed(self) -> None:
+        """Write now, unless a power cut may undo all that waits: that waits on for company."""
         self._timer = None
-        self.due()
+        now = self._loop.time()
+        if self._patient_until is None:
+            self._patient_until = now + PATIENCE_S
+        upto = 0
+        while self._ahead and self._ahead[0][0] <= now - TELEMETRY_S + _AT_ONCE_S:
+            upto = self._ahead.popleft()[1]
+        if self._queue.waiting.presses(upto) or self._numbering.low or now >= self._patient_until:
+            self.due()
+        else:
+            until = self._ahead[0][0] + TELEMETRY_S if self._ahead else self._patient_until
+            self.soon(until - now)
 
     def _minute(self) -> None:
         self._upkeep = self._loop.call_later(_UPKEEP_SECONDS, self._minute)

@@ -20,7 +20,7 @@ import orjson
 from gateway.cloud import events
 from gateway.cloud.journal.batch import Entry, Shed
 from gateway.cloud.journal.commit_queue import QUEUE_BYTES, CommitQueue
-from gateway.cloud.journal.cycle import Cycle
+from gateway.cloud.journal.cycle import PATIENCE_S, Cycle
 from gateway.cloud.journal.gaps import Gaps
 from gateway.cloud.journal.history import Erased, Erasure, History
 from gateway.cloud.journal.numbering import Draft, Move, Numbering
@@ -51,9 +51,7 @@ PICTURE_BYTES = 96 << 10
 REBORN = "journal/reborn"
 """Key of the memory: when the rest of it was set aside, wall seconds."""
 
-_TELEMETRY_SECONDS = 1.0
-_ACK_SECONDS = 2.0
-"""Acknowledgements ride with the next commit, or wait so long: that spares the card, and a kill costs repeats."""
+_ASIDE_SECONDS = 2.0
 _ACKS = 200
 _OPEN_SECONDS = 15.0
 _CLOSE_SECONDS = 1.0
@@ -276,7 +274,7 @@ class Journal:
         self._ahead.note(self.journal_id, entry.row.sequence, numbering.delivered)
         if queue.lost or entry.row.sequence <= numbering.reserved:
             self._delivery.offer((entry,), written=False)
-            self._cycle.soon(_TELEMETRY_SECONDS)
+            self._cycle.ahead(entry.row.n)
             self._ready()
         else:
             self._cycle.due()
@@ -356,7 +354,7 @@ class Journal:
         if len(waiting.acks) >= _ACKS:
             self._cycle.due()
         elif waiting.acks:
-            self._cycle.soon(_ACK_SECONDS)
+            self._cycle.soon(PATIENCE_S)
 
     def _note_delivered(self) -> None:
         """A number that waits for its reservation is not offered yet; rows of a journal before have its numbers."""
@@ -370,7 +368,7 @@ class Journal:
     def quarantine(self, row: Row, reason: str) -> None:
         """Set the row aside: it is given again after the next `rewind()` of all streams, when no other row waits."""
         self._delivery.quarantine(row, reason, self._queue.waiting)
-        self._cycle.soon(_ACK_SECONDS)
+        self._cycle.soon(_ASIDE_SECONDS)
 
     def waiting(self, stream: Stream) -> int:
         """Rows of the stream that are not acknowledged; those set aside are not counted."""

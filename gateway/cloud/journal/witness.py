@@ -4,7 +4,7 @@
 its mark or beyond it. A journal that stands before its mark has lost committed steps: its -wal was deleted, cut or
 garbled, or an older copy was put in its place. Two slots are written in turn, each in a page of its own and with a
 checksum: a torn write leaves the other one. A commit never waits for the mark's own sync. A thread does that: at once
-after a quiet second, else once a second. So a kill costs nothing of the mark, a power cut its last second at most.
+after ten quiet seconds, else once in ten. So a kill costs nothing of the mark, a power cut its last ten seconds.
 
 *Sent ahead*: which telemetry was sent before its commit, read by the next life after a kill, so that no gap is
 overstated. A page of shared memory in a file: what is in it outlives the process, though not the machine, so it counts
@@ -33,7 +33,8 @@ REASON = "rolled-back"
 
 _SLOT_BYTES = 4096
 _RECORD_BYTES = 1024
-_SYNC_EVERY_S = 1.0
+_SYNC_EVERY_S = 10.0
+_CLOSE_S = 1.0
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -158,7 +159,7 @@ class HighWater:
         self._ended.set()
         self._dirty.set()
         if self._syncing is not None:
-            self._syncing.join(timeout=_SYNC_EVERY_S)
+            self._syncing.join(timeout=_CLOSE_S)
             if self._syncing.is_alive():
                 return  # the disk does not answer: its handle is left to the end of the process
         handle, self._handle = self._handle, None

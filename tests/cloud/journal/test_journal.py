@@ -51,7 +51,20 @@ async def test_what_was_acknowledged_is_history(tmp_path: Path) -> None:
         assert look(tmp_path, "SELECT sequence FROM event ORDER BY n") == [(1,), (2,), (3,)]
 
 
-async def test_acknowledgements_are_written_together(tmp_path: Path) -> None:
+async def test_acknowledgements_ride_with_the_next_commit(tmp_path: Path) -> None:
+    async with journal(tmp_path) as store:
+        await accepted(store, [emit(n=n) for n in range(150)])
+        before = store.stats().commits
+        for row in await all_of(store, Stream.ALARM):
+            store.acknowledge(row)
+        await accepted(store, [emit()])
+        assert store.stats().commits == before + 1
+        assert look(tmp_path, "SELECT count(*) FROM outbox") == [(1,)]
+
+
+async def test_acknowledgements_alone_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("journal", "cycle"):
+        monkeypatch.setattr(f"gateway.cloud.journal.{module}.PATIENCE_S", 0.3)
     async with journal(tmp_path) as store:
         await accepted(store, [emit(n=n) for n in range(150)])
         rows = await all_of(store, Stream.ALARM)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.cloud.journal import redo_log
 from gateway.cloud.journal.batch import Batch, Entry, Marks, State
+from gateway.cloud.journal.journal import Journal
 from gateway.cloud.journal.redo_log import RedoLog
 from gateway.cloud.outbox import Row
 from gateway.errors import StoreError
@@ -177,6 +178,33 @@ async def test_an_alarm_is_one_sync_and_telemetry_that_the_broker_has_none(tmp_p
             await accepted(store, [])
             assert seen.count("journal.db-log") == 0
     assert look(tmp_path, "SELECT count(*) FROM event WHERE stream = 4") == [(20,)]
+
+
+async def test_telemetry_that_the_broker_has_waits_for_company_in_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hands = Hands()
+
+    async def delivered(store: Journal, count: int, size: int) -> None:
+        for _ in range(count):
+            store.telemetry("d", {"x": "y" * size}, hands.run(0.01))
+            for row in await taken(store, Stream.TELEMETRY, 1):
+                store.acknowledge(row)
+
+    async with journal(tmp_path, hands) as store:
+        await accepted(store, [emit()])
+        before = store.stats().commits
+        monkeypatch.setattr("gateway.cloud.journal.cycle.TELEMETRY_S", 0.1)
+        await delivered(store, 20, 500)
+        await asyncio.sleep(0.5)
+        assert store.stats().commits == before
+        await delivered(store, 20, 20_000)
+        await until(lambda: store.stats().commits > before)
+        before = store.stats().commits
+        monkeypatch.setattr("gateway.cloud.journal.cycle.PATIENCE_S", 0.5)
+        await delivered(store, 1, 10)
+        await until(lambda: store.stats().commits > before)
+    assert look(tmp_path, "SELECT count(*) FROM event WHERE stream = 4") == [(41,)]
 
 
 async def test_what_is_in_the_log_only_is_history_too(tmp_path: Path) -> None:

@@ -72,11 +72,12 @@ STALL_SECONDS = 2.0
 TELEMETRY_S = 1.0
 """Telemetry waits so long for company, and is written if the broker does not have it then."""
 _AT_ONCE_S = 0.05
-PATIENCE_S = 30.0
-"""Acknowledgements, and telemetry that the broker has, wait so long for the next commit: that spares the card.
-
-A kill costs repeats, and these seconds of the history of telemetry.
-"""
+ACKS_S = 30.0
+"""Acknowledgements wait so long for the next commit: that spares the card, and a kill costs repeats."""
+PATIENCE_S = 300.0
+"""The same for telemetry that the broker has: a kill costs so much of its history."""
+_PATIENT_BYTES = 256 << 10
+"""What may wait for that in memory."""
 _PASSED_OVER_S = 15.0
 """A disk that answers later than this is passed over: what is new does not wait for the backlog on it any more."""
 _RETRY_SECONDS = (1.0, 30.0)
@@ -124,7 +125,7 @@ class Cycle:
         self._delay = 0.0
         self._ahead: deque[tuple[float, int]] = deque()
         """When telemetry was given out before its commit, and its `n`; what came within a moment is one."""
-        self._patient_until: float | None = None
+        self._patient_since: float | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._upkeep: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
@@ -293,7 +294,7 @@ class Cycle:
         if not self._due:
             return False
         self._due = False
-        self._patient_until = None
+        self._patient_since = None
         self._ahead.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -551,16 +552,17 @@ class Cycle:
         """Write now, unless a power cut may undo all that waits: that waits on for company."""
         self._timer = None
         now = self._loop.time()
-        if self._patient_until is None:
-            self._patient_until = now + PATIENCE_S
+        if self._patient_since is None:
+            self._patient_since = now
+        waiting = self._queue.waiting
+        until = self._patient_since + (ACKS_S if waiting.acks else PATIENCE_S)
         upto = 0
         while self._ahead and self._ahead[0][0] <= now - TELEMETRY_S + _AT_ONCE_S:
             upto = self._ahead.popleft()[1]
-        if self._queue.waiting.presses(upto) or self._numbering.low or now >= self._patient_until:
+        if waiting.presses(upto) or self._numbering.low or now >= until or waiting.size > _PATIENT_BYTES:
             self.due()
         else:
-            until = self._ahead[0][0] + TELEMETRY_S if self._ahead else self._patient_until
-            self.soon(until - now)
+            self.soon(min(until, self._ahead[0][0] + TELEMETRY_S if self._ahead else until) - now)
 
     def _minute(self) -> None:
         self._upkeep = self._loop.call_later(_UPKEEP_SECONDS, self._minute)

@@ -20,7 +20,7 @@ import orjson
 from gateway.cloud import events
 from gateway.cloud.journal.batch import Entry, Shed
 from gateway.cloud.journal.commit_queue import QUEUE_BYTES, CommitQueue
-from gateway.cloud.journal.cycle import PATIENCE_S, Cycle
+from gateway.cloud.journal.cycle import ACKS_S, Cycle
 from gateway.cloud.journal.gaps import Gaps
 from gateway.cloud.journal.history import Erased, Erasure, History
 from gateway.cloud.journal.numbering import Draft, Move, Numbering
@@ -354,7 +354,7 @@ class Journal:
         if len(waiting.acks) >= _ACKS:
             self._cycle.due()
         elif waiting.acks:
-            self._cycle.soon(PATIENCE_S)
+            self._cycle.soon(ACKS_S)
 
     def _note_delivered(self) -> None:
         """A number that waits for its reservation is not offered yet; rows of a journal before have its numbers."""

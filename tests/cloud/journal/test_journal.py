@@ -64,7 +64,7 @@ async def test_acknowledgements_ride_with_the_next_commit(tmp_path: Path) -> Non
 
 async def test_acknowledgements_alone_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("journal", "cycle"):
-        monkeypatch.setattr(f"gateway.cloud.journal.{module}.PATIENCE_S", 0.3)
+        monkeypatch.setattr(f"gateway.cloud.journal.{module}.ACKS_S", 0.3)
     async with journal(tmp_path) as store:
         await accepted(store, [emit(n=n) for n in range(150)])
         rows = await all_of(store, Stream.ALARM)

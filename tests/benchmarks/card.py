@@ -1,9 +1,9 @@
 """What one life of the gateway writes: `python -m tests.benchmarks.card FOLDER WHAT PACE COUNT BROKER`.
 
 `WHAT`: `telemetry`, `alarm`, `rest` (nothing happens, for so many seconds), or `bare`, which appends and syncs events
-of the same size without a gateway. `PACE`: `1`: one a second; `alone`: each is on the card before the next comes, as when
-minutes lie between them. `BROKER`: `there` or `away`. Says, as JSON, the bytes that the process wrote and those that
-reached the block device from its start to its end, and how many of them after the first quiet seconds.
+of the same size without a gateway. `PACE`: `1`: one a second; `alone`: each is on the card before the next comes, as
+when minutes lie between them. `BROKER`: `there` or `away`. Says, as JSON, the bytes that the process wrote and those
+that reached the block device from its start to its end, and how many of them after the first quiet seconds.
 
 The store is on a file system of its own (ext4 in a file) where that may be mounted; else the device is not measured.
 """

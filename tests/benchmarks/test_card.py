@@ -103,4 +103,4 @@ def test_the_card(lives: Lives, broker: str) -> None:
         assert each[what].process > 0
         if broker == "there":
             assert each[what].process / 1024 < MOST_KIB[what]
-    assert rest.process / 1e6 < MOST_AT_REST_MB
+            assert rest.process / 1e6 < MOST_AT_REST_MB

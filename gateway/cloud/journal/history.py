@@ -175,12 +175,12 @@ class History:
 
         Only those with `needle` in them come with their payload.
         """
-        work = partial(self._shelf.back, stream, before or _END, count, needle)
-        return cast("list[Past]", await self._read(work))
+        read = await self._kept(lambda shelf: shelf.back(stream, before or _END, count, needle))
+        return cast("list[Past]", read)
 
     async def jpeg(self, n: int) -> bytes:
         """The bytes of a picture. Raises StoreError."""
-        return cast("bytes", await self._read(partial(self._shelf.jpeg, n)))
+        return cast("bytes", await self._kept(lambda shelf: shelf.jpeg(n)))
 
     async def naming(self, plate: str) -> list[bytes]:
         """The access events of all journals that name this whole plate, in the order of arrival. Raises StoreError."""

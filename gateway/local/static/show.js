@@ -1,0 +1,151 @@
+// What every screen shows with: words, times, and the buttons that do something.
+
+import {html, nothing, render} from './vendor/lit-html/lit-html.js';
+import {repeat} from './vendor/lit-html/directives/repeat.js';
+import {live, now, command, may} from './live.js';
+
+export {html, nothing, render, repeat};
+
+const HOLD_MS = 1500;
+const DONE_MS = 4000, FAILED_MS = 12_000;    // how long the end of a press is shown
+
+// ---- words ----
+
+let words = {};
+export let language = 'zh';
+
+export async function speak(wanted) {
+  const response = await fetch(new URL(`./words.${wanted}.json`, import.meta.url));
+  words = await response.json();
+  language = wanted;
+  document.documentElement.lang = wanted === 'zh' ? 'zh-CN' : 'en';
+  document.title = `${t('title')} - site-gateway`;
+}
+
+export const has = key => key in words;
+
+export function t(key, values) {
+  const text = words[key] ?? key;
+  return values ? text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? '') : text;
+}
+
+// The word for a value of the contract; a value that has none is shown as it is.
+export const word = (family, value) => has(`${family}.${value}`) ? t(`${family}.${value}`) : String(value ?? '');
+
+// ---- times ----
+
+const formats = new Map();
+function format(options) {
+  const zone = live.state?.site?.timezone, key = JSON.stringify([options, zone]);
+  if (!formats.has(key))
+    formats.set(key, new Intl.DateTimeFormat('sv-SE', {...options, timeZone: zone, hourCycle: 'h23'}));
+  return formats.get(key);
+}
+const CLOCK = {hour: '2-digit', minute: '2-digit', second: '2-digit'};
+const DAY = {year: 'numeric', month: '2-digit', day: '2-digit'};
+const asMs = time => typeof time === 'number' ? time : Date.parse(time);
+
+export const clock = time => format(CLOCK).format(asMs(time));
+export const stamp = time => format({...DAY, ...CLOCK}).format(asMs(time));
+// The time of day; with its date if that is not today.
+export const moment = time =>
+  format(DAY).format(asMs(time)) === format(DAY).format(now()) ? clock(time) : stamp(time).slice(5);
+
+export function span(ms) {
+  const s = Math.max(0, Math.floor(ms / 1000)), two = n => String(n).padStart(2, '0');
+  if (s >= 86_400) return `${Math.floor(s / 86_400)} d ${Math.floor(s % 86_400 / 3600)} h`;
+  return s >= 3600 ? `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`
+    : `${Math.floor(s / 60)}:${two(s % 60)}`;
+}
+
+export const left = time => asMs(time) - now();
+
+// ---- names ----
+
+export const zoneName = zone => live.state.zones[zone]?.name ?? zone;
+export const gateName = gate => live.state.gates[gate]?.name ?? gate;
+export const placeOf = device => live.state.devices[device]?.place ?? device;
+
+// Why a gate is held, and what will end each of it.
+export function causes(gate) {
+  return gate.causes.map(cause => {
+    const [kind, name = ''] = cause.split(/[:/]/), known = has(`cause.${kind}`) ? kind : 'other';
+    return html`<li>${t(`cause.${known}`, {name: name || cause})}<small>${t('gate.ends')}: ${t(`ends.${known}`)}</small></li>`;
+  });
+}
+
+// ---- presses ----
+
+let tell = () => {};
+const presses = new Map();       // key -> {phase: 'waiting' | 'done' | 'failed', code, until}
+let held = null;                 // {key, timer}
+
+export function onPress(change) {
+  tell = change;
+  setInterval(() => {
+    for (const [key, press] of presses) if (press.until < Date.now()) { presses.delete(key); tell(); }
+  }, 500);
+}
+
+export const errorText = told => {
+  const code = told.error?.code ?? 'other';
+  const known = has(`error.${code}`) ? t(`error.${code}`, {seconds: told.wait ?? ''}) : t('error.other');
+  const more = told.error?.message;
+  return more && ['interlocked', 'bad-args', 'unknown', 'refused-by-device'].includes(code) ? `${known} (${more})` : known;
+};
+
+async function start(key, cmd, args, after) {
+  if (presses.get(key)?.phase === 'waiting' || !may(cmd)) return;
+  presses.set(key, {phase: 'waiting', until: Infinity});
+  tell();
+  const told = await command(cmd, args);
+  presses.set(key, told.ok ? {phase: 'done', until: Date.now() + DONE_MS}
+    : {phase: 'failed', text: errorText(told), until: Date.now() + FAILED_MS});
+  tell();
+  after?.(told);
+}
+
+function beginHold(event, key, run) {
+  if (event.type === 'keydown') {
+    if (event.repeat || (event.key !== 'Enter' && event.key !== ' ')) return;
+    event.preventDefault();
+  }
+  const element = event.currentTarget;
+  endHold();
+  held = {key, timer: setTimeout(() => {
+    held = null;
+    if (element.isConnected && !element.disabled) run();
+    tell();
+  }, HOLD_MS)};
+  tell();
+}
+
+function endHold() {
+  if (!held) return;
+  clearTimeout(held.timer);
+  held = null;
+  tell();
+}
+
+// A button that does one thing at the site. Absent for who may not; dead while the link is lost.
+// `hold`: it is held for 1.5 s; `kind`: a class; `after`: is given the answer.
+export function button(label, cmd, args, {hold = false, kind = '', after, key = cmd + JSON.stringify(args)} = {}) {
+  if (!live.me.commands?.[cmd]) return nothing;
+  const press = presses.get(key), phase = press?.phase ?? '';
+  const dead = live.lost || phase === 'waiting';
+  const run = () => start(key, cmd, args, after);
+  const is = held?.key === key ? 'holding' : phase;
+  const text = phase === 'waiting' ? t('press.waiting') : phase === 'done' ? `✓ ${t('press.done')}` : label;
+  return html`<span class="press"><button class="${kind} ${is} ${hold ? 'hold' : ''}" ?disabled=${dead}
+    data-cmd=${cmd}
+    @click=${hold ? null : run}
+    @pointerdown=${hold ? event => beginHold(event, key, run) : null}
+    @keydown=${hold ? event => beginHold(event, key, run) : null}
+    @pointerup=${endHold} @pointerleave=${endHold} @pointercancel=${endHold} @keyup=${endHold} @blur=${endHold}
+    @contextmenu=${event => hold && event.preventDefault()}
+    >${text}${hold ? html`<small>${t('press.hold')}</small>` : nothing}</button>${
+    phase === 'failed' ? html`<span class="failed" role="alert">⚠ ${press.text}</span>` : nothing}</span>`;
+}
+
+export const mark = (shape, text, kind = '') =>
+  html`<span class="mark ${kind}"><span aria-hidden="true">${shape}</span> ${text}</span>`;

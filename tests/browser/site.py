@@ -1,0 +1,86 @@
+"""The example site, simulated, with its page: lines, cameras and broker are real, the gateway is a process of its own.
+
+python -m tests.browser.site     serves it until Ctrl-C, for whoever works on the screens
+"""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from simulators.proxy import Proxy
+from simulators.site import VirtualSite
+from tests.end_to_end.browsing import listening
+from tests.end_to_end.compound import Compound, compound
+from tests.end_to_end.process import GatewayProcess
+from tests.end_to_end.test_page import page_of, with_page
+
+EXAMPLE = Path(__file__).parent.parent.parent / "config"
+_HTTP = "http:\n  "
+_CAMERAS = f'{_HTTP}cameras: {{listen: "0.0.0.0:8080"}}'
+
+
+@dataclass
+class PageSite:
+    """What the tests of the page have at hand."""
+
+    it: Compound
+    gateway: GatewayProcess
+    base: str
+    """Where the page is."""
+    way: Proxy
+    """A way to the page that can be cut."""
+
+    @property
+    def virtual(self) -> VirtualSite:
+        """What hangs on the wires."""
+        return self.it.virtual
+
+    @property
+    def cuttable(self) -> str:
+        """Where the page is behind the proxy."""
+        return f"http://127.0.0.1:{self.way.port}"
+
+    def opened(self, point: str = "relay-north.do1") -> int:
+        """How often an output was switched on."""
+        device, _, name = point.partition(".")
+        return sum(1 for one in self.it.written(device, name) if one.value)
+
+    async def restart(self) -> None:
+        """Kill the gateway at once, and start it again."""
+        await self.gateway.kill()
+        await self.gateway.start()
+        await listening(self.base)
+
+
+@asynccontextmanager
+async def page_site(folder: Path) -> AsyncIterator[PageSite]:
+    """All of it."""
+    shutil.copy(EXAMPLE / "residents.csv", folder)
+    text = (EXAMPLE / "example.yaml").read_text(encoding="utf-8")
+    text = text.replace(_CAMERAS, f"http: {{{_CAMERAS.removeprefix(_HTTP)}}}")
+    async with compound(folder, with_page(text, folder)) as it:
+        gateway = GatewayProcess(it.site, it.site.with_suffix(".log"))
+        base = page_of(it.site)
+        await gateway.start()
+        try:
+            await listening(base)
+            async with Proxy(int(base.rpartition(":")[2])) as way:
+                yield PageSite(it, gateway, base, way)
+        finally:
+            if gateway.running:
+                await gateway.kill()
+
+
+async def _serve() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        async with page_site(Path(folder)) as site:
+            print(site.base, "zhang, li, wang: password of NAME", flush=True)  # noqa: T201
+            await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())

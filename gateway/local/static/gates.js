@@ -1,7 +1,7 @@
 // 门: what each gate is told, what it does, why; the last passages; a denied car that is let in by one press.
 
 import {live, ask} from './live.js';
-import {button, causes, gateName, html, moment, nothing, repeat, t, word} from './show.js';
+import {button, causes, gateName, html, left, moment, nothing, repeat, t, word} from './show.js';
 
 const REASONS = ['visitor', 'delivery', 'misread', 'other'];
 const DENIED_MS = 5 * 60_000;      // how long a denied car stays large
@@ -108,9 +108,9 @@ function inside() {
 export function draw() {
   const passages = Object.entries(live.state.passages)
     .sort(([, a], [, b]) => Date.parse(b.seen_at) - Date.parse(a.seen_at));
-  const opened = new Set();
-  const turnedAway = passages.filter(([id, one]) => one.decision === 'denied' && !one.late && !letIn.has(id)
-    && Date.now() + live.ahead - Date.parse(one.seen_at) < DENIED_MS && !opened.has(one.gate) && opened.add(one.gate));
+  const newest = new Set();     // large is only the last car at a gate
+  const turnedAway = passages.filter(([, one]) => !newest.has(one.gate) && newest.add(one.gate))
+    .filter(([id, one]) => one.decision === 'denied' && !one.late && !letIn.has(id) && -left(one.seen_at) < DENIED_MS);
   const gates = Object.entries(live.state.gates);
   return html`${repeat(turnedAway, ([id]) => id, denied)}
     <section class="gates">${gates.length ? repeat(gates, ([id]) => id, gateCard) : html`<p class="none">${t('gate.none')}</p>`}</section>

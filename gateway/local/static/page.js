@@ -6,8 +6,8 @@ import {
   span, speak, t, word, zoneName,
 } from './show.js';
 
-const SCREENS = ['overview', 'gates', 'devices', 'lines', 'walk', 'box', 'log'];
-const AT_THE_THUMB = ['overview', 'gates', 'devices'];
+const SCREENS = ['overview', 'gates'];
+const AT_THE_THUMB = ['overview', 'gates'];
 const WITH_LOGIN = new Set(['lines', 'walk', 'log']);
 const RANK = ['critical', 'high', 'medium', 'low'];
 const RING_S = 1.0;
@@ -112,7 +112,7 @@ function ways() {
   const more = SCREENS.filter(name => !AT_THE_THUMB.includes(name) && may(name));
   return html`<nav class="ways" aria-label=${t('nav.places')}>${SCREENS.filter(may).map(name => way(name))}${person()}</nav>
   <nav class="thumb" aria-label=${t('nav.places')}>
-    ${way('overview', t('nav.fires'))}${way('gates')}${way('devices')}
+    ${way('overview', t('nav.fires'))}${way('gates')}
     <button class="plain" aria-expanded=${opened === 'more'} @click=${() => open('more')}
       aria-current=${more.includes(screen) ? 'page' : nothing}>${t('nav.more')}</button>
   </nav>
@@ -168,7 +168,7 @@ function loginForm() {
       <button class="strong" ?disabled=${login.busy}>${login.busy ? t('press.waiting') : t('login.enter')}</button>`
       : html`<p>${t('login.no-users')}</p>`}
     <button type="button" class="plain" @click=${() => open('login')}>${t('login.close')}</button>
-    ${login.problem ? html`<p class="failed" role="alert">⚠ ${login.problem}</p>` : nothing}
+    ${login.problem ? html`<p class="problem" role="alert">⚠ ${login.problem}</p>` : nothing}
   </form>`;
 }
 

@@ -144,7 +144,7 @@ export function button(label, cmd, args, {hold = false, kind = '', after, key = 
     @pointerup=${endHold} @pointerleave=${endHold} @pointercancel=${endHold} @keyup=${endHold} @blur=${endHold}
     @contextmenu=${event => hold && event.preventDefault()}
     >${text}${hold ? html`<small>${t('press.hold')}</small>` : nothing}</button>${
-    phase === 'failed' ? html`<span class="failed" role="alert">⚠ ${press.text}</span>` : nothing}</span>`;
+    phase === 'failed' ? html`<span class="problem" role="alert">⚠ ${press.text}</span>` : nothing}</span>`;
 }
 
 export const mark = (shape, text, kind = '') =>

@@ -1,0 +1,248 @@
+"""The page in Chromium, against a real gateway on the simulated example site: what a guard sees, hears and does."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.browser.chromium import DESKTOP, PHONE, Look, context, tab
+from tests.browser.site import PageSite
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+STATIC = Path(__file__).parent.parent.parent / "gateway" / "local" / "static"
+SIZES = pytest.mark.parametrize(
+    ("size", "language"), [(DESKTOP, "zh-CN"), (PHONE, "en")], ids=["desktop in Chinese", "phone in English"]
+)
+FIRST, SECOND = "smoke-3-2f/smoke/fire", "smoke-3-3f/smoke/fire"
+
+
+def card(look: Look, subject: str) -> Any:
+    return look.page.locator(f"[data-alarm='{subject}']")
+
+
+def press(where: Any, cmd: str, text: str = "") -> Any:
+    return where.locator(f"button[data-cmd='{cmd}']", has_text=text)
+
+
+async def until(reached: Callable[[], bool], within_s: float = 15.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not reached():
+            await asyncio.sleep(0.02)
+
+
+def clean(look: Look, *but: str) -> None:
+    """Nothing on the console, no request off the host."""
+    assert [one for one in look.messages if not any(known in one for known in but)] == []
+    assert look.away == []
+
+
+async def test_all_words_are_there_in_both_languages() -> None:
+    chinese, english = (json.loads((STATIC / f"words.{name}.json").read_text()) for name in ("zh", "en"))
+    assert chinese.keys() == english.keys()
+    assert all(chinese.values())
+    assert all(english.values())
+
+
+async def test_the_first_load_is_small(site: PageSite, browser: Browser) -> None:
+    async with context(browser) as made:
+        session = await made.new_cdp_session(page := await made.new_page())
+        await session.send("Network.enable")
+        sizes: list[float] = []
+        session.on("Network.dataReceived", lambda told: sizes.append(told["encodedDataLength"]))
+        look = Look(page, site.base).begin()
+        await page.goto(site.base)
+        await look.ready()
+        await page.wait_for_timeout(500)
+        loads = [url for url in look.requests if not url.endswith("/icon.svg")]
+        print(f"first load: {len(loads)} requests and the icon, {sum(sizes) / 1000:.1f} kB in bodies")  # noqa: T201 - a figure of the report
+        assert len(loads) <= 12, loads
+        assert sum(sizes) <= 60_000
+        clean(look)
+
+
+@SIZES
+async def test_a_fire_is_seen_heard_acknowledged_verified_reset_and_the_gate_released(
+    site: PageSite, browser: Browser, size: tuple[int, int], language: str
+) -> None:
+    chinese = language == "zh-CN"
+    async with context(browser, size, language) as made:
+        look = await tab(made, site.base)
+        await look.ready()
+        await expect(look.page.locator(".signs")).to_contain_text("无声" if chinese else "Silent")
+        await look.log_in("zhang")
+        await expect(look.page.locator(".signs")).to_contain_text("声音已开" if chinese else "Sound on")
+        for device in ("smoke-3-2f", "smoke-3-3f"):
+            site.virtual.set(f"{device}.smoke", 1)
+            await card(look, f"{device}/smoke/fire").wait_for()
+        await expect(look.page.locator(".strip.fire .worst")).to_contain_text("火警" if chinese else "FIRE")
+        await expect(look.page.locator("[data-count=fire] b")).to_have_text("2")
+        assert await look.page.locator("article.fire").first.get_attribute("data-alarm") == FIRST, "the first-out"
+        await expect(card(look, FIRST)).to_contain_text("首报" if chinese else "First")
+        await expect(look.page.locator("body")).to_have_attribute("data-ringing", "yes")
+        await look.page.locator("button.silence").click()
+        await expect(look.page.locator("body")).to_have_attribute("data-ringing", "no")
+        held = look.page.locator(".aside article.gate")
+        await expect(held).to_have_count(2)
+        await expect(held.first).to_contain_text("火警联动" if chinese else "fire linkage")
+        for subject in (FIRST, SECOND):
+            await press(card(look, subject), "alarm.acknowledge").click()
+            await expect(press(card(look, subject), "alarm.acknowledge")).to_have_count(0)
+            await press(card(look, subject), "alarm.verify", "误" if chinese else "False").click()
+            await expect(card(look, subject)).to_contain_text("误报" if chinese else "false alarm")
+        reset = press(card(look, FIRST), "alarm.reset")
+        await reset.click()
+        await expect(reset).to_be_enabled()
+        assert await card(look, FIRST).locator(".problem").count() == 0, "a short press does nothing"
+        for device in ("smoke-3-2f", "smoke-3-3f"):
+            site.virtual.set(f"{device}.smoke", 0)
+            await expect(card(look, f"{device}/smoke/fire")).to_contain_text("待复位" if chinese else "to be reset")
+            await look.hold(press(card(look, f"{device}/smoke/fire"), "alarm.reset"))
+            await expect(card(look, f"{device}/smoke/fire")).to_have_count(0)
+        await look.go("gates")
+        for gate in ("north-in", "north-out"):
+            where = look.page.locator(f"[data-gate='{gate}']")
+            release = press(where, "gate.release")
+            await expect(release).to_contain_text("火警后释放" if chinese else "Release after")
+            await look.hold(release)
+            await expect(where).to_contain_text("无指令" if chinese else "idle")
+        clean(look)
+
+
+@SIZES
+async def test_a_denied_car_is_let_in_by_one_press(
+    site: PageSite, browser: Browser, size: tuple[int, int], language: str
+) -> None:
+    plate = "皖K54321" if size == DESKTOP else "皖K54322"
+    async with context(browser, size, language) as made:
+        look = await tab(made, site.base)
+        await look.ready()
+        await look.log_in("zhang")
+        await look.go("gates")
+        before = site.opened()
+        await site.virtual.camera("lpr-north-in").sees(plate, confidence=95, direction="forward")
+        large = look.page.locator("article.denied")
+        await large.wait_for()
+        await expect(large).to_contain_text("不在名单中" if language == "zh-CN" else "not on the list")
+        await large.locator("button.plain").click()
+        await expect(large.locator(".plate")).to_have_text(plate)
+        await expect(large.locator("img")).to_be_visible()
+        await press(large, "gate.open", "访客" if language == "zh-CN" else "Visitor").click()
+        await until(lambda: site.opened() == before + 1)
+        await large.wait_for(state="detached")
+        clean(look)
+
+
+async def test_a_gate_is_held_and_released_by_people(site: PageSite, browser: Browser) -> None:
+    async with context(browser) as made:
+        look = await tab(made, site.base)
+        await look.ready()
+        await look.log_in("zhang")
+        await look.go("gates")
+        gate = look.page.locator("[data-gate='north-out']")
+        await press(gate, "gate.hold").click()
+        await expect(gate).to_contain_text("值班人员")
+        await until(lambda: site.it.on("relay-north.do4"))
+        await look.hold(press(gate, "gate.release"))
+        await until(lambda: not site.it.on("relay-north.do4"))
+        await expect(gate).to_contain_text("无指令")
+        clean(look)
+
+
+async def test_who_is_not_logged_in_looks_and_presses_nothing(site: PageSite, browser: Browser) -> None:
+    async with context(browser) as made:
+        look = await tab(made, site.base)
+        await look.ready()
+        await look.go("gates")
+        assert await look.page.locator("[data-cmd]").count() == 0
+        assert await look.page.locator(".plate, .looked button").count() == 0
+        clean(look)
+
+
+async def test_the_link_is_cut_in_mid_press_and_nothing_moves_when_it_returns(site: PageSite, browser: Browser) -> None:
+    async with context(browser) as made:
+        look = await tab(made, site.cuttable)
+        await look.ready()
+        await look.log_in("zhang")
+        await look.go("gates")
+        gate = look.page.locator("[data-gate='north-in']")
+        before = site.opened()
+        site.way.stall()
+        await press(gate, "gate.open", "访客").click()
+        await expect(press(gate, "gate.open").first).to_be_disabled()
+        await look.lost()
+        assert await look.page.locator("main button:enabled").count() == 0, "every button is dead"
+        await expect(look.page.locator(".band")).to_contain_text("失去连接，以下是")
+        site.way.refuse()
+        site.way.cut()
+        await expect(gate.locator(".problem")).to_contain_text("没有收到结果")
+        site.way.restore()
+        await look.ready()
+        await look.page.wait_for_timeout(1500)
+        assert site.opened() == before
+        await press(gate, "gate.open", "快递").click()
+        await until(lambda: site.opened() == before + 1)
+
+
+async def test_a_gateway_that_is_killed_leaves_the_page_honest_and_logged_in(site: PageSite, browser: Browser) -> None:
+    async with context(browser) as made:
+        look = await tab(made, site.base)
+        await look.ready()
+        await look.log_in("zhang")
+        await look.go("gates")
+        await site.gateway.kill()
+        await look.lost()
+        assert await look.page.locator("main button:enabled").count() == 0
+        await site.gateway.start()
+        await look.ready()
+        await expect(look.page.locator(".person").first).to_contain_text("zhang")
+        gate = look.page.locator("[data-gate='north-out']")
+        await expect(press(gate, "gate.open").first).to_be_enabled()
+        before = site.opened("relay-north.do3")
+        await press(gate, "gate.open", "其他").click()
+        await until(lambda: site.opened("relay-north.do3") == before + 1)
+        clean(
+            look, "ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE", "CONNECTION_RESET"
+        )
+
+
+async def test_eight_tabs_show_the_same(site: PageSite, browser: Browser) -> None:
+    async with context(browser) as made:
+        looks = [await tab(made, site.base) for _ in range(8)]
+        for look in looks:
+            await look.ready()
+        assert sum("/events" in url for look in looks for url in look.requests) == 1, "one tab reads for all"
+        site.virtual.set("smoke-3-2f.smoke", 1)
+        for look in looks:
+            await card(look, FIRST).wait_for()
+        await looks[0].page.close()
+        for look in looks[1:]:
+            await look.ready()
+        await looks[7].log_in("zhang")
+        await expect(looks[3].page.locator(".person").first).to_contain_text("zhang")
+        site.virtual.set("smoke-3-2f.smoke", 0)
+        await expect(card(looks[5], FIRST)).to_contain_text("待复位")
+        assert (await site.it.person("alarm.reset", alarm=FIRST))["ok"]
+        await expect(card(looks[2], FIRST)).to_have_count(0)
+        clean(looks[2])
+
+
+async def test_a_hidden_tab_gives_its_stream_back_and_is_current_when_it_returns(
+    site: PageSite, browser: Browser
+) -> None:
+    async with context(browser) as made:
+        look = await tab(made, site.base)
+        await look.ready()
+        await look.page.evaluate(_HIDE)
+        await look.lost(2000)
+        await look.page.evaluate(_SHOW)
+        await look.ready()
+        assert sum("/events" in url for url in look.requests) == 2
+
+
+_HIDE = """() => { Object.defineProperty(document, 'hidden', {value: true, configurable: true});
+                   document.dispatchEvent(new Event('visibilitychange')); }"""
+_SHOW = """() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')); }"""

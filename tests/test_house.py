@@ -264,7 +264,14 @@ def mirrored(name: str) -> str:
     return "/".join(("tests", *([] if first == "gateway" else [first]), *rest))
 
 
-WHOLE = ("tests/benchmarks", "tests/end_to_end", "tests/foreign", "tests/packaging", "tests/reliability")
+WHOLE = (
+    "tests/benchmarks",
+    "tests/browser",
+    "tests/end_to_end",
+    "tests/foreign",
+    "tests/packaging",
+    "tests/reliability",
+)
 """Tests of the whole, and of what is no module."""
 
 

@@ -143,9 +143,10 @@ def _round(week: Week, name: str, title: str, zone: tzinfo | None) -> str:
         for item in run["items"]:
             by_day[str(item["item"]), day] = item
     heads = "".join(f"<th>{day:%m-%d}<br>{'一二三四五六日'[day.weekday()]}</th>" for day in week.days)
+    lost = {_local(one["planned_at"], zone).date() for one in week.missed if one["round"] == name}
     rows = []
     for item in order:
-        cells = "".join(_cell(by_day.get((item, day))) for day in week.days)
+        cells = "".join(_cell(by_day.get((item, day)), missed=day in lost) for day in week.days)
         last = next(one for run in reversed(runs) for one in run["items"] if one["item"] == item)
         rows.append(f"<tr><td>{_what(last)}</td>{cells}<td>{_how(last)}</td><td>{_dealt(week, name, item)}</td></tr>")
     empty = "" if rows else f"<tr><td colspan={len(week.days) + 3}>本周没有完成的巡检 no finished run</td></tr>"
@@ -156,9 +157,9 @@ def _round(week: Week, name: str, title: str, zone: tzinfo | None) -> str:
     )
 
 
-def _cell(item: Data | None) -> str:
+def _cell(item: Data | None, *, missed: bool) -> str:
     if item is None:
-        return "<td class=none>–</td>"
+        return '<td class=missed title="漏检 missed">漏</td>' if missed else "<td class=none>–</td>"
     mark, words = _MARKS[str(item["outcome"])]
     return f'<td class="{item["outcome"]}" title="{_e(words)}">{mark}</td>'
 
@@ -318,10 +319,10 @@ _STYLE = (
     "table{border-collapse:collapse;width:100%}th,td{border:1px solid #888;padding:2px 4px;vertical-align:top;"
     "text-align:left;overflow-wrap:anywhere}tr{break-inside:avoid}td.normal{color:#060;text-align:center}"
     "td.abnormal{background:#fdd;text-align:center;font-weight:bold}td.not-checkable{background:#ffd;text-align:center}"
-    "td.none{text-align:center;color:#888}.notice{border:1px solid #888;padding:4px}"
+    "td.none,td.missed{text-align:center;color:#888}.notice{border:1px solid #888;padding:4px}"
     "figure{display:inline-block;margin:4px}"
     "img{max-width:60mm;max-height:40mm}svg{width:60mm;height:14mm}svg text{font-size:9px}code{font-size:9px}"
-    ".sign td{height:16mm;width:50%}"
+    ".sign{margin-top:8mm}.sign td{height:16mm;width:50%}"
 )
 _SIGN = (
     "<table class=sign><tr><td>巡查人员 <small>patrolled by</small></td>"

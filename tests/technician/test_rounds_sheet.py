@@ -1,12 +1,17 @@
 """The sheet of a week: what stands in it, what a hostile name does to it, and the chain of digests."""
 
+import asyncio
 import re
+import shutil
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from PIL import Image
 
 from gateway.site.rounds import digest
 from gateway.technician.page_link import as_svg
@@ -25,7 +30,16 @@ from gateway.technician.rounds import (
 ZONE = ZoneInfo("Asia/Shanghai")
 FIRST, LAST = week_of("2026-W48", ZONE, datetime(2026, 1, 1, tzinfo=UTC))
 EVIL = '<script>alert("x")</script>'
-JPEG = b"\xff\xd8\xff-then"
+CHROMIUM = shutil.which("chromium")
+
+
+def jpeg() -> bytes:
+    out = BytesIO()
+    Image.new("RGB", (320, 240), (90, 120, 140)).save(out, "JPEG")
+    return out.getvalue()
+
+
+JPEG = jpeg()
 
 
 class Page(HTMLParser):
@@ -116,7 +130,7 @@ def test_all_that_belongs_on_it_stands_on_it() -> None:
         assert words in told, words
     # 18:00 UTC is 02:00 of the next day here.
     row = text[text.index("<td>人工") : text.index("</tr>", text.index("<td>人工"))]
-    assert re.findall(r'<td class="?([a-z-]+)', row) == ["normal", "abnormal", *["none"] * 5]
+    assert re.findall(r'<td class="?([a-z-]+)', row) == ["normal", "abnormal", "missed", *["none"] * 4]
     assert "svg" in page.tags
 
 
@@ -128,6 +142,25 @@ def test_no_name_is_markup_and_nothing_is_loaded() -> None:
     cards = Page(places_sheet([Card("pump", EVIL, "printed", EVIL, [EVIL])], EVIL, as_svg))
     assert "script" not in cards.tags
     assert "svg" in cards.tags
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
+async def test_a_browser_prints_it_on_a4(tmp_path: Path) -> None:
+    (tmp_path / "week.html").write_text(shown(week()), encoding="utf-8")
+    process = await asyncio.create_subprocess_exec(
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile",
+        f"--print-to-pdf={tmp_path}/week.pdf", f"file://{tmp_path}/week.html",
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    async with asyncio.timeout(100):
+        assert await process.wait() == 0
+    pdf = (tmp_path / "week.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    boxes = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", pdf)
+    assert boxes
+    for width, height in boxes:  # points of 1/72 inch: 210 x 297 mm
+        assert (round(float(width) * 25.4 / 72), round(float(height) * 25.4 / 72)) == (210, 297)
+    assert b"/Subtype /Image" in pdf or b"/Subtype/Image" in pdf
 
 
 def test_a_chain_that_was_broken_is_shown() -> None:

@@ -7,7 +7,13 @@ darker, but not another photo of the same thing.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import (  # noqa: F401 - the last two are loaded by the first photo: an upgrade may have taken their files by then
+    Image,
+    ImageDraw,
+    ImageFont,
+    ImageOps,
+    TiffImagePlugin,
+)
 
 from drivers.pictures.jpeg import LIMIT, Unusable, decoded, encoded
 

@@ -1,5 +1,6 @@
 """rounds, places: what rounds found, out of the store, with the daemon running or not."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ _FOREVER = 1e11
 def rounds(site: Path, run_id: str | None, week: str | None, html: Path | None, *, as_json: bool) -> int:
     r"""Show what the rounds of a week found, or write its sheet for A4 (print it from any browser).
 
-    The store is opened read-only; the daemon may run or not.
+    The store is opened read-only; the daemon may run or not. If it runs, the runs under way are shown with what people
+    are asked.
 
     \b
     Example: site-gateway rounds site.yaml --week 2026-W48 --html week.html
@@ -56,6 +58,7 @@ def rounds(site: Path, run_id: str | None, week: str | None, html: Path | None, 
         print_json({"runs": found.runs, "missed": found.missed, "findings": list(found.findings.values())})
     elif html is None:
         _show(found)
+        _show_running(file)
     return 0
 
 
@@ -102,6 +105,21 @@ def _show(found: "Week") -> None:
         if finding.get("cured_at") is None:
             what = f"{finding['round']}/{finding['item']}  {finding.get('reason')}"
             say(f"open  {what}  since {finding['opened_at'][:19]}Z")
+
+
+def _show_running(file: "SiteFile") -> None:
+    """What runs now and whom it asks what, if the daemon runs."""
+    from gateway.errors import GatewayError
+    from gateway.local.control import Daemon
+
+    now: Any = {}
+    with suppress(ConnectionError, GatewayError):
+        now = Daemon(file.store.path).ask({"ask": "rounds"})
+    for name, run in (now.get("running") or {}).items():
+        say(f"now   {name}  {run['run']}  {run['done']} of {run['of']} items")
+        for one in run["asked"]:
+            photo = "  (photo)" if one["photo"] else ""
+            say(f"  asks  {one['item']}  {one['place'] or ''}{photo}")
 
 
 @commands.command()

@@ -410,6 +410,16 @@ def test_a_person_answers() -> None:
     assert again["error"]["code"] == "bad-args"
 
 
+def test_an_answer_to_a_run_that_is_over_or_to_nobody_is_refused() -> None:
+    night = Night(plan=site_of(PERSON))
+    night.run()
+    run = night.inspection("inspection.started")[0].data["run"]
+    night.do("inspection.cancel", round="nightly")
+    for args in ({"run": run, "item": PERSON.id}, {"run": "x", "item": PERSON.id}, {"run": run, "item": "person:x"}):
+        assert night.do("inspection.answer", ok=True, **args)["error"]["code"] == "bad-args"
+    assert len(night.inspection("inspection.finished")) == 1
+
+
 def test_a_person_says_no_and_nobody_says_anything() -> None:
     night = Night(plan=site_of(PERSON, due=3600.0))
     night.run()

@@ -4,14 +4,20 @@ from collections.abc import Callable
 
 
 class BackOff:
-    """Waits in seconds below a ceiling that doubles from `first_s` to `last_s`. `chance` gives numbers in [0, 1).
+    """Waits in seconds below a ceiling that doubles from `first_s` to `last_s`.
 
-    No wait is shorter than `least_s`, nor than the part `sure` of the ceiling: 0 draws from all of it, 1 leaves
-    nothing to chance.
+    `chance` gives numbers in [0, 1); without it each wait is as long as its ceiling. Else none is shorter than
+    `least_s`, nor than the part `sure` of the ceiling.
     """
 
     def __init__(
-        self, first_s: float, last_s: float, chance: Callable[[], float], *, least_s: float = 0.0, sure: float = 0.0
+        self,
+        first_s: float,
+        last_s: float,
+        chance: Callable[[], float] | None = None,
+        *,
+        least_s: float = 0.0,
+        sure: float = 0.0,
     ) -> None:
         self.first_s = first_s
         self._last_s = last_s
@@ -23,6 +29,8 @@ class BackOff:
     def next(self, last_s: float | None = None) -> float:
         """The next wait; `last_s`: a lower ceiling for this one."""
         ceiling = min(self.step(), self._last_s if last_s is None else last_s)
+        if self._chance is None:
+            return ceiling
         least = max(min(self._least_s, ceiling), self._sure * ceiling)
         return least + self._chance() * (ceiling - least)
 

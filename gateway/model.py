@@ -19,6 +19,14 @@ Way = Literal["in", "out"]
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 
+def uuid7(wall: float, entropy: int) -> str:
+    """A UUIDv7 (RFC 9562, 5.7) from the time and the low 74 bits of `entropy`; the 12 highest order one millisecond."""
+    milliseconds = int(max(wall, 0.0) * 1000.0) & 0xFFFF_FFFF_FFFF
+    value = milliseconds << 80 | 0x7 << 76 | (entropy >> 62 & 0xFFF) << 64 | 0x2 << 62 | entropy & (1 << 62) - 1
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 def rfc3339(wall: float) -> str:
     """Seconds since 1970 as RFC 3339 text: UTC, microseconds, `Z`."""
     return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -54,7 +54,14 @@ OURS = {
         "gateway.model",
         "gateway.errors",
     ),
-    "drivers/anpr/": ("drivers.anpr", "gateway.driver", "gateway.model", "gateway.errors", "gateway.clock"),
+    "drivers/anpr/": (
+        "drivers.anpr",
+        "gateway.backoff",
+        "gateway.driver",
+        "gateway.model",
+        "gateway.errors",
+        "gateway.clock",
+    ),
     "drivers/pictures/": ("drivers.pictures", "gateway.driver", "gateway.model", "gateway.errors", "gateway.clock"),
     "drivers/modbus/": ("drivers.modbus", "gateway.driver", "gateway.model", "gateway.errors", "gateway.clock"),
 }

@@ -20,6 +20,7 @@ from drivers.anpr.joining import JOIN_WITHIN, Joiner, Read
 from drivers.anpr.multipart import FormPart, boundary_of
 from drivers.anpr.part_sorting import is_picture
 from drivers.anpr.stream import PartStream
+from gateway.backoff import BackOff
 from gateway.clock import Clock
 from gateway.driver import Take
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
@@ -109,14 +110,13 @@ class Puller:
         self._account = account
         self._take = take
         self._clock = clock
-        self._rng = rng
+        self._back_off = BackOff(FIRST_AGAIN, LONGEST_AGAIN, rng.random, least_s=_SHORTEST_AGAIN)
         self._tell = tell
         self.alarm: Tell = _untold
         """Told `CAMERA/camera-unreadable`."""
         self._source = source
         self._target = 0
         self._tally = Tally()
-        self._attempt = 0
         self._is_up: bool | None = None
         self._newest: float | None = None
         """The camera's own time of its newest capture, wall seconds."""
@@ -146,9 +146,7 @@ class Puller:
                 if why is None:
                     continue
                 self._went_down(why)
-                longest = min(LONGEST_AGAIN, FIRST_AGAIN * 2 ** min(self._attempt, 10))
-                self._attempt += 1
-                await asyncio.sleep(max(_SHORTEST_AGAIN, self._rng.uniform(0.0, longest)))
+                await asyncio.sleep(self._back_off.next())
 
     async def _once(self, catch_up: Callable[[float], object]) -> str | None:
         """One connection until it ends; why it did, or None: try another target at once."""
@@ -210,7 +208,7 @@ class Puller:
             done = [await self._understood(joiner, part) for part in parts]
             took = loop.time() - begun
             for captures in done:
-                self._attempt = 0
+                self._back_off.reset()
                 await self._hand_over(captures)
             await asyncio.sleep(min(_PAUSE * took, _LONGEST_PAUSE_S))
             if not stream.has_more:

@@ -20,7 +20,6 @@ UNSYNCED = "unsynced"
 CORRECTED = "corrected"
 
 _LAST_SECOND = 253402300799.0  # 9999-12-31T23:59:59Z
-_RAND_B = (1 << 62) - 1
 
 
 @lru_cache(maxsize=256)
@@ -39,17 +38,6 @@ def wall_of(text: str) -> float:
 def type_name(name: str) -> str:
     """`alarm.raised` -> `sitegateway.alarm.raised.v1`."""
     return f"sitegateway.{name}.v1"
-
-
-def event_id(wall: float, entropy: int) -> str:
-    """A UUIDv7 (RFC 9562, 5.7) from the time and the low 74 bits of `entropy`.
-
-    For events that are not born in the site; the 12 highest of the 74 bits order ids of one millisecond.
-    """
-    milliseconds = int(max(wall, 0.0) * 1000.0) & 0xFFFF_FFFF_FFFF
-    value = milliseconds << 80 | 0x7 << 76 | (entropy >> 62 & 0xFFF) << 64 | 0x2 << 62 | entropy & _RAND_B
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def encode(value: object) -> bytes:

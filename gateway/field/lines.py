@@ -6,6 +6,7 @@ import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
+from gateway.backoff import BackOff
 from gateway.clock import Clock
 from gateway.driver import Poller
 from gateway.errors import LineDown
@@ -14,12 +15,13 @@ from gateway.field.polling import Polling, Reopen
 from gateway.field.schedule import Job
 from gateway.field.status import LineStatus
 from gateway.field.telemetry import TelemetrySender
-from gateway.field.timeouts import line_wait
 from gateway.log import logger
 from gateway.model import Input, Instant, LineHealth, OwnHealth, Reading, Value
 
 _log = logger(__name__)
 
+_LEAST_REST_S = 0.5
+"""Before a lost line is opened again."""
 TCP_BACK_OFF = 30.0
 DIAL_IN_BACK_OFF = 1.0
 """Its device calls when it can: waiting for it costs nobody anything."""
@@ -80,8 +82,7 @@ class Line:
         self._may_hang = may_hang
         self._put = put
         self._clock = clock
-        self._rng = rng
-        self._back_off = back_off
+        self._back_off = BackOff(2 * _LEAST_REST_S, back_off, rng.random, least_s=_LEAST_REST_S)
         self._turn = asyncio.Lock()
         self._waker: asyncio.Future[None] | None = None
         self._up: bool | None = None
@@ -117,7 +118,6 @@ class Line:
 
     async def _own(self) -> None:
         """Open it, ask, and open it again when it was lost, without end."""
-        attempt = -1
         learnt = False
         try:
             while True:
@@ -132,10 +132,10 @@ class Line:
                     continue
                 except LineDown as error:
                     now = self._clock.now().mono
-                    was_steady = self._polling.answered and now - self._polling.opened >= _STEADY
-                    attempt = 0 if was_steady else attempt + 1
+                    if self._polling.answered and now - self._polling.opened >= _STEADY:
+                        self._back_off.reset()
                     await self._went_down(error)
-                await self._rest(now + line_wait(attempt, self._back_off, self._rng.random()))
+                await self._rest(now + self._back_off.next())
         finally:
             self._up = self._is_open = False
             self._polling.refuse(LineDown("the line was closed"))

@@ -119,12 +119,3 @@ class ProbeWait:
 def first_probe(cost: float) -> float:
     """Seconds from the last miss to the first probe, after a miss took `cost` seconds of the line."""
     return min(max(PROBE_FIRST_S, PROBE_SHARE * cost), PROBE_LAST_S)
-
-
-def line_wait(attempt: int, ceiling: float, chance: float) -> float:
-    """Seconds before a lost line is opened again: full jitter from 0.5 s up to `ceiling`.
-
-    `attempt` counts from 0; `chance` is random in [0, 1).
-    """
-    top = min(ceiling, 0.5 * (2 << min(attempt, 16)))
-    return 0.5 + chance * max(0.0, top - 0.5)

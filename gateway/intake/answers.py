@@ -11,10 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from drivers.pictures.jpeg import Unusable
 from drivers.pictures.photo import Photo, photo_of, repeats
 from gateway.clock import Clock
-from gateway.cloud.events import event_id
 from gateway.errors import NotDone
 from gateway.intake.arrivals import StorePicture
-from gateway.model import Errand, Instant, Json, Perform
+from gateway.model import Errand, Instant, Json, Perform, uuid7
 from gateway.settings.types import PlaceProof
 from gateway.site.round_run import ANSWER
 
@@ -89,6 +88,6 @@ class Answers:
         return {"picture": self._keep(made, now), "sha256": sha256, "mark": f"{sha256}:{made.mark}"}
 
     def _keep(self, photo: Photo, now: Instant) -> str:
-        id_ = event_id(now.wall, int.from_bytes(self._random(10), "big"))
+        id_ = uuid7(now.wall, int.from_bytes(self._random(10), "big"))
         self._store(PHONE, None, "photo", now, photo.jpeg, id_)
         return id_

@@ -17,11 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from gateway.clock import Clock
-from gateway.cloud.events import event_id
 from gateway.driver import CapturedPicture, Push
 from gateway.errors import ConfigError, GatewayError, NotDone
 from gateway.log import logger
-from gateway.model import Instant, Json, KeepPictures, Passage, Perform, PictureRef
+from gateway.model import Instant, Json, KeepPictures, Passage, Perform, PictureRef, uuid7
 
 _log = logger(__name__)
 
@@ -283,7 +282,7 @@ class Entrance:
             _log.info("camera back", camera=who, after_s=round(now - since, 1))
 
     def _id(self, at: Instant) -> str:
-        return event_id(at.wall, int.from_bytes(self._random(10), "big"))
+        return uuid7(at.wall, int.from_bytes(self._random(10), "big"))
 
 
 def _greediest(sizes: Counter[str]) -> str:

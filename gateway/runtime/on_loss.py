@@ -9,6 +9,7 @@ such registers wears out.
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from gateway.backoff import BackOff
 from gateway.clock import Clock
 from gateway.driver import SiteInbox
 from gateway.errors import ConfigError, DeviceRefused, GatewayError
@@ -50,7 +51,7 @@ class Losses:
         self._inbox = inbox
         self._due: dict[str, float] = {}
         """By gate, when it is looked at again; absent: at once (monotonic seconds)."""
-        self._waits: dict[str, float] = {}
+        self._waits: dict[str, BackOff] = {}
         """By gate that is in trouble, how long the last wait was."""
         self._well: dict[str, bool] = {}
         self._seen = 0
@@ -91,7 +92,7 @@ class Losses:
         except GatewayError:
             return  # silent or lost: other alarms say so, and it is looked at when it is back
         if trouble:
-            wait = self._waits[one.gate] = min(2 * self._waits.get(one.gate, _TROUBLED / 2), _TROUBLED_LAST)
+            wait = self._waits.setdefault(one.gate, BackOff(_TROUBLED, _TROUBLED_LAST)).next()
         else:
             self._waits.pop(one.gate, None)
             wait = _AGAIN

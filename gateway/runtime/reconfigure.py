@@ -24,10 +24,9 @@ import orjson
 
 from gateway.arguments import MAX_SITE_FILE_BYTES
 from gateway.clock import Clock
-from gateway.cloud.events import event_id
 from gateway.errors import NotDone
 from gateway.log import logger
-from gateway.model import Emit, Instant, Json, Remember, Stream
+from gateway.model import Emit, Instant, Json, Remember, Stream, uuid7
 from gateway.runtime.trial import STARTS, Pending, Phase, Step, Trial, Verdict, step
 from gateway.safe_write import replace_file, sync_folder
 
@@ -214,7 +213,7 @@ class Reconfiguration:
             "reason": pending.reason,
         }
         name = "config.applied" if kept else "config.rolled-back"
-        id_ = event_id(now.wall, int.from_bytes(random(10), "big"))
+        id_ = uuid7(now.wall, int.from_bytes(random(10), "big"))
         return [Emit(Stream.AUDIT, name, None, data, id_, now), Remember(TOLD, pending.id)]
 
     def settled(self) -> None:

@@ -13,9 +13,8 @@ import orjson
 
 from gateway import __version__
 from gateway.clock import Clock
-from gateway.cloud.events import event_id
 from gateway.log import logger
-from gateway.model import Emit, Instant, Json, Remember, Stream
+from gateway.model import Emit, Instant, Json, Remember, Stream, uuid7
 from gateway.package import BACK, KEPT, ON_TRIAL, Package, package
 from gateway.runtime.reconfigure import Surroundings
 from gateway.runtime.trial import Pending, Phase, Trial, Verdict
@@ -103,7 +102,7 @@ class Upgrade:
             "version": __version__,
             "rolled_back": str(state.get("version")),
         }
-        id_ = event_id(now.wall, int.from_bytes(random(10), "big"))
+        id_ = uuid7(now.wall, int.from_bytes(random(10), "big"))
         return [Emit(Stream.AUDIT, "config.rolled-back", None, data, id_, now), Remember(TOLD, str(state.get("id")))]
 
     def _save(self, **changed: Json) -> bool:

@@ -1,9 +1,8 @@
 """Ids that repeat when the same inputs are replayed: UUIDv7 in shape, without a random source."""
 
 import hashlib
-from uuid import UUID
 
-from gateway.model import Instant
+from gateway.model import Instant, uuid7
 
 
 class Ids:
@@ -22,8 +21,6 @@ class Ids:
     def new(self, now: Instant) -> str:
         """The next id; ids of one millisecond sort in the order in which they were made."""
         self._counter += 1
-        milliseconds = max(0, int(now.wall * 1000)) & 0xFFFF_FFFF_FFFF
         digest = hashlib.blake2b(self._counter.to_bytes(8, "big"), key=self._seed, digest_size=8).digest()
         noise = int.from_bytes(digest, "big") >> 2
-        number = milliseconds << 80 | 0x7 << 76 | (self._counter & 0xFFF) << 64 | 0b10 << 62 | noise
-        return str(UUID(int=number))
+        return uuid7(now.wall, (self._counter & 0xFFF) << 62 | noise)

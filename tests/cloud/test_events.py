@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cloud import events
-from gateway.model import Instant, Json, Quality, Reading, Reason
+from gateway.model import Instant, Json, Quality, Reading, Reason, uuid7
 
 SECOND = st.integers(0, 253402300799)
 MICROSECOND = st.integers(0, 999_999)
@@ -95,7 +95,7 @@ def test_no_clock_is_too_wrong_for_a_time(wall: float) -> None:
 
 @given(SECOND, st.integers(0, (1 << 74) - 1))
 def test_an_id_is_a_uuid_7_of_its_time(wall: int, entropy: int) -> None:
-    text = events.event_id(wall, entropy)
+    text = uuid7(wall, entropy)
     read = uuid.UUID(text)
     assert str(read) == text
     assert (read.version, read.variant) == (7, uuid.RFC_4122)

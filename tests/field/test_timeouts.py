@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.driver import Timing
-from gateway.field.timeouts import AnswerTime, ProbeWait, line_wait
+from gateway.field.timeouts import AnswerTime, ProbeWait
 
 TCP = Timing(floor=0.2, ceiling=1.0)
 BUS = Timing(floor=0.05, ceiling=0.3)
@@ -76,9 +76,3 @@ def test_probes_cost_at_most_a_twentieth_and_come_within_45_seconds(cost: float)
     assert waits[-1] == 45.0
     wait.reset()
     assert wait.next(cost) == waits[0]
-
-
-@given(st.integers(0, 10_000), st.sampled_from([4.0, 30.0]), st.floats(0.0, 1.0, exclude_max=True))
-def test_a_lost_line_rests_for_half_a_second_to_the_ceiling(attempt: int, ceiling: float, chance: float) -> None:
-    assert 0.5 <= line_wait(attempt, ceiling, chance) <= ceiling
-    assert line_wait(attempt, ceiling, chance) <= 0.5 * 2.0 ** min(attempt + 1, 60)

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from gateway.clock import Clock
-from gateway.cloud.events import SYNCED, UNSYNCED, envelope, event_id, timestamp, type_name
+from gateway.cloud.events import SYNCED, UNSYNCED, envelope, timestamp, type_name
 from gateway.cloud.mqtt.types import Delivery, Settings
 from gateway.driver import SiteInbox
 from gateway.log import logger
-from gateway.model import Command, Refused, Reply
+from gateway.model import Command, Refused, Reply, uuid7
 
 _log = logger(__name__)
 
@@ -129,7 +129,7 @@ class Exchange:
         """What is to be sent for an answer of the site's to a command; after the commit of its step."""
         root, at = self._settings.root, self._clock.now()
         payload = envelope(
-            id_=event_id(at.wall, int.from_bytes(self._random(10), "big")),
+            id_=uuid7(at.wall, int.from_bytes(self._random(10), "big")),
             source=self._settings.source,
             type_=type_name("command.reply"),
             subject=None,

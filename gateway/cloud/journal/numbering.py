@@ -17,7 +17,7 @@ from gateway.cloud import events
 from gateway.cloud.journal.batch import Entry, Marks, worth_of
 from gateway.cloud.journal.tables import BLOCK
 from gateway.cloud.outbox import Row
-from gateway.model import Instant, Json, Stream
+from gateway.model import Instant, Json, Stream, uuid7
 
 DAY_S = 86400.0
 _SAME_S = 3600.0
@@ -260,7 +260,7 @@ class Numbering:
     def new_id(self, wall: float) -> str:
         """An id for an event that is not born in the site."""
         self._count += 1
-        return events.event_id(wall, (self._count & 0xFFF) << 62 | (self._seed + self._count) & (1 << 62) - 1)
+        return uuid7(wall, (self._count & 0xFFF) << 62 | (self._seed + self._count) & (1 << 62) - 1)
 
     def marks(self, mono: float, *, whole: bool, release: bool = False) -> Marks:
         """Where the numbering stands at `mono`. `whole`: of all streams; `release`: nothing stays reserved."""

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 
 from gateway.clock import Clock
-from gateway.cloud.events import CONTENT_TYPE, SYNCED, UNSYNCED, encode, envelope, event_id, timestamp, type_name
+from gateway.cloud.events import CONTENT_TYPE, SYNCED, UNSYNCED, encode, envelope, timestamp, type_name
 from gateway.cloud.mqtt.recall import Numbered, Numbers
 from gateway.cloud.mqtt.retained import Slot, active_data
 from gateway.cloud.mqtt.types import Broker, Settings, Will
-from gateway.model import Instant, Json
+from gateway.model import Instant, Json, uuid7
 
 _NONCE_EVERY_S = 60.0
 _NONCE_BYTES = 16
@@ -148,7 +148,7 @@ class Board:
     def _event(self, name: str, data: Mapping[str, Json] | bytes, at: Instant | None) -> bytes:
         now = self._clock.now() if at is None else at
         return envelope(
-            id_=event_id(now.wall, int.from_bytes(self._random(10), "big")),
+            id_=uuid7(now.wall, int.from_bytes(self._random(10), "big")),
             source=self._settings.source,
             type_=type_name(name),
             subject=None,

@@ -59,6 +59,7 @@ def build(scratch: Path, machine: str, cache: Path, *, fast: bool) -> Path:
             lay(one, tree)
     lay(wheel, tree)
     (tree / "VERSION").write_text(f"{version}\n")
+    (tree / "SCHEMA").write_text(f"{schema()}\n")
     papers(work, version, made, machine, libraries)
     debian(work, version, made)
     environment = {**os.environ, "DEB_BUILD_OPTIONS": "nocheck", "COMPRESSION": "none" if fast else "xz"}
@@ -76,6 +77,13 @@ def epoch() -> int:
         return int(told)
     command = ["git", "log", "-1", "--format=%ct"]
     return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+
+
+def schema() -> int:
+    """The newest schema of a store that the program can read."""
+    sys.path.insert(0, str(ROOT))
+    found: int = importlib.import_module("gateway.cloud.journal.schema").VERSION
+    return found
 
 
 def program(folder: Path) -> Path:
@@ -101,7 +109,6 @@ def library_wheels(machine: str, cache: Path) -> dict[str, list[Path]]:
 
 def papers(work: Path, version: str, made: int, machine: str, libraries: dict[str, list[Path]]) -> None:
     """Man page, completion, licences, SBOM, documentation."""
-    sys.path.insert(0, str(ROOT))
     for path in sorted((ROOT / "gateway" / "cli").glob("*.py")):  # each brings its commands
         importlib.import_module(f"gateway.cli.{path.stem}")
     commands = importlib.import_module("gateway.cli.group").commands

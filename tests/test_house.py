@@ -76,6 +76,7 @@ LIBRARY = {
         "gateway/config/contents.py",
         "gateway/intake/presence.py",
         "gateway/technician/certificate.py",
+        "gateway/technician/upgrade.py",
         "simulators/",
     ),
     "jwt": ("simulators/",),

@@ -34,6 +34,7 @@ def main() -> NoReturn:
         simulate,
         support,
         token,
+        upgrade,
         walk,
         wire,
     )

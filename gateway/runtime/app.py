@@ -25,6 +25,7 @@ from gateway import __version__
 from gateway.clock import Clock
 from gateway.cloud import events
 from gateway.cloud.journal.journal import Journal
+from gateway.cloud.journal.schema import VERSION
 from gateway.cloud.mqtt.uplink import Uplink
 from gateway.errors import GatewayError
 from gateway.field.lines import DIAL_IN_BACK_OFF, SERIAL_BACK_OFF, TCP_BACK_OFF, Line
@@ -112,7 +113,10 @@ async def serve(
         max_size=store.max_size,
         alarm_reserve=store.alarm_reserve,
         simulated=settings.simulated,
+        migrates=not upgrade.on_trial,
     ) as journal:
+        if not upgrade.on_trial:
+            upgrade.opened(VERSION)
         if journal.newest is not None:
             clock.not_before(journal.newest)
         crashes = Crashes(store.path / "running", journal.boot)

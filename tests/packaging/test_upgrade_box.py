@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from gateway import __version__
 from tests.packaging.box import Box, needs_box, until
-from tests.packaging.building import built_once, repacked
+from tests.packaging.building import build, built_once, repacked
 
 pytestmark = [pytest.mark.soak, needs_box, pytest.mark.timeout(900)]
 
@@ -23,7 +25,7 @@ def refused(self, address):
     if {condition}:
         raise ConnectionRefusedError(111, "broken on purpose")
     return connect(self, address)
-socket.socket.connect = refused
+socket.socket.connect = socket.socket.connect_ex = refused
 """
 GATE_LINE = """address[1:2] == ({port},)"""
 
@@ -131,3 +133,28 @@ def test_the_running_daemon_needs_nothing_of_its_tree(box: Box) -> None:
     assert (
         "stopping" in box.journal() or box.run("systemctl", "show", "-P", "Result", "site-gateway").strip() == "success"
     )
+
+
+def test_a_signed_file_and_the_way_back_on_request(tmp_path: Path) -> None:
+    key = tmp_path / "release-key.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
+    signed = build(tmp_path, "--machine", "amd64", RELEASE_KEY=str(key))
+    following = repacked(signed, tmp_path, NEXT, trial_s=TRIAL_S)
+    with Box(tmp_path) as box:
+        assert box.install(signed).returncode == 0
+        box.simulate()
+        box.start()
+        until(box.is_watching, 60, "all lines answer")
+        path = box.take(following)
+        refused = box.try_run("site-gateway", "upgrade", path)
+        assert (refused.returncode, "is not signed" in refused.stderr) == (2, True)
+        sign = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", key, "-in", following, "-out", f"{following}.sig"]
+        subprocess.run(sign, check=True)
+        shutil.copy(f"{following}.sig", box.inside(f"{path}.sig"))
+        told = box.run("site-gateway", "upgrade", path)
+        assert "the signature is that of the release key" in told
+        until(lambda: state(box).get("phase") == "kept", TRIAL_S + 40, "it is kept")
+        assert box.version() == NEXT
+        assert "runs again" in box.run("site-gateway", "upgrade", "--undo")
+        words = f"{__version__}, after {NEXT} was rolled back"
+        until(lambda: box.version() == words, 30, "the version before runs again")

@@ -75,6 +75,7 @@ class Journal:
         simulated: bool = False,
         boot: str | None = None,
         queue_bytes: int = QUEUE_BYTES,
+        migrates: bool = True,
     ) -> None:
         self._now = now
         self._keep = {**KEEP, **keep}
@@ -98,7 +99,7 @@ class Journal:
         self._queue = CommitQueue(self._delivery, self._gaps.name, queue_bytes)
         self._ahead = SentAhead(folder / "sent-ahead", self.boot)
         """Up to this number the broker has all telemetry."""
-        self._store = Store(folder, self.boot, self._keep, max_size, alarm_reserve, self._ahead)
+        self._store = Store(folder, self.boot, self._keep, max_size, alarm_reserve, self._ahead, migrates=migrates)
         self._cycle = Cycle(
             self._store, self._queue, self._delivery, self._numbering, now, self._gaps.name, self._ready
         )

@@ -51,3 +51,6 @@ AGED = 4
 LOGGED = 5
 """The first version with a redo log."""
 VERSION = len(STEPS)
+OLDEST_IN_USE = VERSION
+"""The oldest schema that this program works on as it is. While a new version is on trial a store keeps its schema, so
+that the version before can go on with it: who adds a step leaves this, and the program does without the step."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from gateway.cloud.journal import redo_log
 from gateway.cloud.journal.redo_log import RedoLog
-from gateway.cloud.journal.schema import STEPS, VERSION
+from gateway.cloud.journal.schema import OLDEST_IN_USE, STEPS, VERSION
 from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, StoreGone, StoreNewer
 from gateway.safe_write import sync_folder
 
@@ -55,8 +55,10 @@ Parameters = Sequence[Any]
 class Database:
     """The file and the connection to it. Everything but the constructor runs on the writer's thread."""
 
-    def __init__(self, folder: Path, max_size: int, name: str = _NAME) -> None:
+    def __init__(self, folder: Path, max_size: int, name: str = _NAME, *, migrates: bool = True) -> None:
+        """`migrates`: a file of an older schema is brought up to date."""
         self.folder = folder
+        self._migrates = migrates
         self.path = folder / name
         least, most = _LOG_BYTES
         self.log = RedoLog(self.log_path, max(least, min(most, max_size // _LOG_SHARE)) // PAGE * PAGE)
@@ -359,6 +361,11 @@ class Database:
 
     def _migrate(self, version: int) -> None:
         if version == VERSION:
+            return
+        if version and not self._migrates:
+            if version < OLDEST_IN_USE:
+                text = f"schema {version}, and {OLDEST_IN_USE} is the oldest that this version can be tried on"
+                raise StoreNewer(f"{self.path}: {text}")
             return
         with self.transaction():
             for step in STEPS[version:]:

@@ -81,12 +81,23 @@ class Store:
     """Puts batches into the file, pages out of it, and keeps it within its size."""
 
     def __init__(
-        self, folder: Path, boot: str, keep: Mapping[Stream, float], max_size: int, alarm_reserve: int, ahead: SentAhead
+        self,
+        folder: Path,
+        boot: str,
+        keep: Mapping[Stream, float],
+        max_size: int,
+        alarm_reserve: int,
+        ahead: SentAhead,
+        *,
+        migrates: bool = True,
     ) -> None:
-        """`keep`: seconds that delivered events stay; `max_size`, `alarm_reserve`: bytes; `ahead` is only read here."""
+        """`keep`: seconds that delivered events stay; `max_size`, `alarm_reserve`: bytes; `ahead` is only read here.
+
+        `migrates`: a file of an older schema is brought up to date.
+        """
         forgotten = frozenset(stream for stream, age in keep.items() if age <= 0)
         shortest = min((age for age in keep.values() if age > 0), default=_DAY_S)
-        self._database = Database(folder, max_size)
+        self._database = Database(folder, max_size, migrates=migrates)
         self._tables = Tables(self._database, boot, forgotten, min(shortest / 24, _AGE_EVERY_S), ahead)
         self._space = Space(self._database, keep)
         self._ballast = Ballast(folder / "reserve", alarm_reserve)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cloud.journal import schema
+from gateway.errors import StoreNewer
 from gateway.model import Stream
 from tests.cloud.journal.test_pictures import JPEG, keep
 from tests.cloud.journaling import WALL, accepted, all_of, emit, event, journal, look, sequences, taken, until
@@ -100,3 +101,20 @@ def damage(path: Path) -> None:
     with path.open("r+b") as raw:
         raw.seek((root - 1) * 4096)
         raw.write(b"\xff" * 4096)
+
+
+async def test_a_store_keeps_its_schema_while_a_version_is_on_trial(tmp_path: Path) -> None:
+    former(tmp_path)
+    with pytest.raises(StoreNewer, match="schema 1, and"):
+        async with journal(tmp_path, migrates=False):
+            pass
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (1,)
+    async with journal(tmp_path) as store:
+        assert [event(row)["id"] for row in await all_of(store, Stream.ALARM)] == ["a-1", "a-2", "a-3"]
+
+
+async def test_a_version_on_trial_makes_a_store_where_none_is(tmp_path: Path) -> None:
+    async with journal(tmp_path, migrates=False) as store:
+        await accepted(store, [emit()])
+        assert sequences(await taken(store, Stream.ALARM, 1)) == [1]

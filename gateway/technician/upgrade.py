@@ -1,0 +1,126 @@
+"""An upgrade from a file, with all that can be known before: signature, machine, store, the new version's own check.
+
+And the way back on request. Both are root's. What happens to the packages themselves is dpkg's.
+"""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import orjson
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from gateway.errors import ConfigError, GatewayError
+from gateway.local.control import NAME, SERVICE_FOLDER, ask
+from gateway.package import BACK, Package
+from gateway.safe_write import as_owner, replace_file
+
+KEY = "release.pem"
+_MOST_BYTES = 256 << 20
+_CHECK_S = 120.0
+_DPKG_S = 1800.0
+
+
+def upgrade(place: Package, file: Path, site: Path) -> Iterator[str]:
+    """Install a package that is signed, fits this machine and its store, and reads its site file; tells each step.
+
+    Raises GatewayError, and nothing was changed, or dpkg has said why; OSError.
+    """
+    content = _signed(place, file)
+    yield "the signature is that of the release key"
+    with tempfile.TemporaryDirectory(prefix="site-gateway-upgrade-") as scratch:
+        package = Path(scratch) / "site-gateway.deb"  # from here on nobody can change what was verified
+        package.write_bytes(content)
+        version = _fits(package)
+        beside = Path(scratch) / "beside"
+        _do("dpkg-deb", "--extract", str(package), str(beside))
+        _reads_store(place, beside)
+        if site.exists():
+            told = _do(str(beside / "usr/bin/site-gateway"), "check", str(site), within=_CHECK_S)
+            yield f"{version} reads {site}: {told.splitlines()[-1]}"
+        yield f"{version} is installed; it is on trial for 5 minutes"
+        _do("dpkg", "--install", str(package), within=_DPKG_S)
+
+
+def undo(place: Package) -> str:
+    """Have the version before run again; gives its name. Raises GatewayError where that cannot be, OSError."""
+    kept = place.kept()
+    if place.is_previous:
+        raise ConfigError("the version before runs already")
+    if kept is None:
+        raise ConfigError("no version before was kept")
+    state = place.state()
+    if _number(kept / "SCHEMA") < int(state.get("schema") or 0):
+        raise ConfigError(f"the store has a schema since that {kept.name} cannot read: there is no way back")
+    with suppress(ConnectionError):
+        said = ask(SERVICE_FOLDER / NAME, {"ask": "interlock"})
+        if isinstance(said, dict) and said["interlocked"]:
+            raise ConfigError(f"not now: {said['interlocked']}")
+    note = {**state, "version": place.installed, "phase": BACK, "starts": 0, "reason": "on request"}
+    with as_owner(place.state_file):
+        replace_file(place.state_file, orjson.dumps({**note, "id": os.urandom(8).hex()}), 0o640)
+    _do("systemctl", "try-restart", "site-gateway.service")
+    return kept.name
+
+
+def _signed(place: Package, file: Path) -> bytes:
+    """The content of the file, once its signature is proved; no clock has a say in it."""
+    try:
+        key = load_pem_public_key((place.running / KEY).read_bytes())
+    except FileNotFoundError:
+        raise ConfigError("this package has no release key: nothing can be proved; dpkg --install takes any") from None
+    except ValueError as error:
+        raise ConfigError(f"the release key cannot be read: {error}") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise ConfigError("the release key is no Ed25519 key")
+    with file.open("rb") as stream:
+        content = stream.read(_MOST_BYTES)
+    signature = file.with_name(f"{file.name}.sig")
+    try:
+        key.verify(signature.read_bytes()[:1024], content)
+    except FileNotFoundError:
+        raise ConfigError(f"{signature} is missing: the package is not signed") from None
+    except InvalidSignature:
+        raise ConfigError(f"{file}: the signature is not that of the release key, or the file was altered") from None
+    return content
+
+
+def _fits(package: Path) -> str:
+    """The version of a package that is ours and of this machine."""
+    name, machine, version = (
+        _do("dpkg-deb", "--field", str(package), field).strip() for field in ("Package", "Architecture", "Version")
+    )
+    here = _do("dpkg", "--print-architecture").strip()
+    if name != "site-gateway" or machine != here:
+        raise ConfigError(f"the file is {name} for {machine}; needed is site-gateway for {here}")
+    return version
+
+
+def _reads_store(place: Package, beside: Path) -> None:
+    schema = int(place.state().get("schema") or _number(place.running / "SCHEMA"))
+    theirs = _number(beside / "usr/lib/site-gateway/SCHEMA")
+    if theirs < schema:
+        raise ConfigError(f"the store has schema {schema}, and that version reads {theirs} at most: it is too old")
+
+
+def _number(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _do(*command: str, within: float = 60.0) -> str:
+    """What a command prints. Raises GatewayError with what it said if it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=within)  # noqa: S603 - ours
+    except subprocess.TimeoutExpired as error:
+        raise GatewayError(f"{command[0]}: not done within {within:g} s") from error
+    if done.returncode:
+        raise GatewayError(f"{' '.join(command[:2])}: {(done.stdout + done.stderr).strip()}")
+    return done.stdout

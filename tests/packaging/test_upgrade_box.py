@@ -148,8 +148,8 @@ def test_a_signed_file_and_the_way_back_on_request(tmp_path: Path) -> None:
         path = box.take(following)
         refused = box.try_run("site-gateway", "upgrade", path)
         assert (refused.returncode, "is not signed" in refused.stderr) == (2, True)
-        sign = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", key, "-in", following, "-out", f"{following}.sig"]
-        subprocess.run(sign, check=True)
+        names = ["-inkey", str(key), "-in", str(following), "-out", f"{following}.sig"]
+        subprocess.run(["openssl", "pkeyutl", "-sign", "-rawin", *names], check=True)
         shutil.copy(f"{following}.sig", box.inside(f"{path}.sig"))
         told = box.run("site-gateway", "upgrade", path)
         assert "the signature is that of the release key" in told

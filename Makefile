@@ -5,6 +5,7 @@
 # make bench   measurements; they print, and fail when a promise is broken
 # make soak    the long runs
 # make deb     the Debian packages, amd64 and arm64, in dist/
+# make repository  an apt repository of them, in dist/repository (REPOSITORY_KEY=FINGERPRINT)
 # make lock    renew the lock files (needs uv)
 # make vendor  fetch what the page uses and is not ours (needs npm)
 # make clean   remove everything that was made
@@ -13,7 +14,7 @@ BIN = .venv/bin
 # Two at a time: timing is part of what is tested.
 JOBS = 2
 
-.PHONY: demo test cover check bench soak deb lock vendor clean
+.PHONY: demo test cover check bench soak deb repository lock vendor clean
 
 demo:
 	@.ci/setup run
@@ -47,6 +48,10 @@ soak:
 deb:
 	@.ci/setup dev
 	@$(BIN)/python packaging/build.py
+
+repository:
+	@.ci/setup dev
+	@$(BIN)/python packaging/repository.py
 
 LOCK = uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-annotate --python-version 3.11 \
 	--custom-compile-command "make lock" pyproject.toml

@@ -76,6 +76,7 @@ def test_an_upgrade_can_never_ask(control: Path, root: Path) -> None:
     [
         "bin/site-gateway",
         "lib/systemd/system/site-gateway.service",
+        "lib/systemd/system/site-gateway-upgrade.timer",
         "lib/sysusers.d/site-gateway.conf",
         "lib/tmpfiles.d/site-gateway.conf",
         "lib/modules-load.d/site-gateway.conf",

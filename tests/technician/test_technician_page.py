@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_readme import done, started, until
+from tests.cli.test_readme import done, environment, started, until
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "technician.zh.md").read_text(encoding="utf-8")
@@ -48,8 +48,8 @@ async def test_every_command_of_the_page_works(tmp_path: Path) -> None:
                 # No broker runs here, and doctor says so.
                 assert status == (1 if "doctor" in line else 0), (line, told)
             walking = await asyncio.create_subprocess_exec(
-                *here(walk).split(), cwd=tmp_path, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+                *here(walk).split(), cwd=tmp_path, env=environment(), stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             )  # fmt: skip
             await until(walking, "smoke-3-2f")
             walking.send_signal(signal.SIGINT)

@@ -81,6 +81,12 @@ class Parts:
             inspection, settings.devices, settings.service, self.alarms, self.linkage, self.deadlines, ids, self.timers
         )
 
+    def take_up_rounds(self, settings: SiteSettings, ids: Ids) -> None:
+        """The file has no rounds any more: what they left in the memory is still put in order."""
+        from gateway.site.round_settings import RoundSettings  # noqa: PLC0415
+
+        self.rounds = self._build_rounds(settings, RoundSettings(), ids)
+
     def interlocked(self) -> str | None:
         """Why the configuration may not be changed now."""
         if self.linkage.any_fire:

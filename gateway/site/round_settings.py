@@ -18,6 +18,9 @@ ROUND_DUE = "round-due/"
 FINDING_CLOCK = "finding-clock/"
 """`finding-clock/WHICH/FINDING`, a deadline: a service clock of a finding."""
 
+LEFT_BEHIND = ("finding/", "round/")
+"""Memory of rounds: also a file without any has still to cure what is open, and to forget the rest."""
+
 TREND_S = 30 * 86400.0
 LONGEST_DUE_S = 24 * 3600.0
 

@@ -153,9 +153,7 @@ class Rounds:
         for key, value in memory.items():
             if key.startswith(_RUN):
                 yield from self._resume(key.removeprefix(_RUN), value, memory, off, now)
-        for key in memory:
-            if _left(key, known):
-                yield Forget(key)
+        yield from (Forget(key) for key in memory if _left(key, known, self._devices, self.settings.places))
         yield from self._plan(now)
 
     def _resume(self, name: str, value: Json, memory: Mapping[str, Json], off: float, now: Instant) -> Iterator[Effect]:
@@ -589,11 +587,13 @@ def _lost(reading: Reading) -> Reading:
     return reading._replace(value=None)
 
 
-def _left(key: str, known: Mapping[str, frozenset[str]]) -> bool:
-    """True for what is remembered of a round or an item that left the file."""
-    for prefix in (_LAST, _PLAN):
+def _left(
+    key: str, known: Mapping[str, frozenset[str]], devices: Mapping[str, object], places: Mapping[str, object]
+) -> bool:
+    """True for what is remembered of a round, an item, a device or a place that left the file."""
+    for prefix, names in ((_LAST, known), (_PLAN, known), (_PROVEN, devices), (_COUNTER, places)):
         if key.startswith(prefix):
-            return key.removeprefix(prefix) not in known
+            return key.removeprefix(prefix) not in names
     for prefix in (_TREND, _PHOTOS):
         if key.startswith(prefix):
             round_, _, item = key.removeprefix(prefix).partition("/")

@@ -91,6 +91,8 @@ class Site:
         parts.commands.restore(memory)
         if parts.passages is not None:
             parts.passages.restore(memory)
+        if parts.rounds is None and any(key.startswith(round_settings.LEFT_BEHIND) for key in memory):
+            parts.take_up_rounds(self._settings, self._ids)
         if parts.rounds is not None:
             parts.rounds.restore(memory)
 

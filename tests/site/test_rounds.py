@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -234,6 +235,21 @@ def test_an_item_that_left_the_file_cures_its_finding_and_a_new_order_nothing() 
 def kept(night: Night) -> list[Any]:
     values: Any = night.memory["round/trend/nightly/point:hydrant.pressure"]
     return list(values)
+
+
+def test_a_file_without_rounds_cures_all_and_forgets_the_rest() -> None:
+    night = Night(plan=site_of(HYDRANT, MODE))
+    night.outside["hydrant"] = {"pressure": answered(0.05)}
+    night.run()
+    night.hold = True
+    night.run()
+    night.plan = replace(night.plan, inspection=None)
+    night.restart()
+    assert night.told_of("finding.cured") == ["nightly/point:hydrant.pressure"]
+    assert not [key for key in night.memory if key.startswith(("finding/", "round/", "deadline/"))]
+    before = len(night.events)
+    night.restart()
+    assert not [one for one in night.events[before:] if one.type.startswith(("inspection.", "finding."))]
 
 
 # ---- trends -----------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ It decides nothing: what people ask for goes in by the inbox, under the name of 
 
 import asyncio
 import gzip
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -27,6 +28,8 @@ _COOKIE, _SECURE_COOKIE = "site-gateway", "__Host-site-gateway"
 _MARK = "X-Site-Gateway"
 _STATE_S = 0.25
 """A snapshot is made anew at most as often as readings leave."""
+_PRESSES = 256
+"""So many of the last are known again."""
 _HOUR_S = 3600.0
 _MOST_HOURS = 168
 _MOST_SECONDS = 60
@@ -81,6 +84,7 @@ class Page:
         self._site = site
         self._state: tuple[float, bytes, bytes] = (float("-inf"), b"", b"")
         """When it was made, and the body, plain and gzipped."""
+        self._presses: deque[str] = deque(maxlen=_PRESSES)
         people.sessions.ended = streams.end
 
     def routes(self) -> dict[str, Route]:
@@ -222,10 +226,21 @@ class Page:
             raise PageRefusal(400, "bad-request", "cmd: the name of a command; args: an object")
         if self._streams.is_stale(asked.get("seen")):
             raise PageRefusal(409, "stale", "what was seen is older than 15 s; nothing was done")
+        self._pressed(asked.get("press"))
         reply = await self._person(session, cmd, args)
         answer = {"ok": reply.get("ok") is True, "cmd": cmd}
         key = "result" if answer["ok"] else "error"
         return _json({**answer, key: reply.get(key)})
+
+    def _pressed(self, press: object) -> None:
+        """A browser sends a request by itself again when its connection breaks: the second one moves nothing."""
+        if press is None:
+            return
+        if not isinstance(press, str) or not 0 < len(press) <= LONGEST:
+            raise PageRefusal(400, "bad-request", f"press: 1-{LONGEST} characters")
+        if press in self._presses:
+            raise PageRefusal(409, "repeated", "this press has come before; nothing was done")
+        self._presses.append(press)
 
     async def _person(self, session: PageSession, cmd: str, args: Mapping[str, Json]) -> Mapping[str, Json]:
         account = f"page:{session.name}"

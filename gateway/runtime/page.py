@@ -155,9 +155,18 @@ class _Sources:
         self._site = site
         self._clock = clock
         self.health = vitals.health
+        self._tests: dict[str, tuple[Mapping[str, Json], Mapping[str, Json]]] = {}
 
     def standing(self) -> Mapping[str, Mapping[str, Json]]:
-        return {key.removeprefix(MEMORY): alarm for key, alarm in self._site.standing.items()}
+        tested = self._site.tested()
+        told = {key.removeprefix(MEMORY): alarm for key, alarm in self._site.standing.items()}
+        self._tests = {subject: self._as_test(subject, told[subject]) for subject in tested & told.keys()}
+        return told | {subject: test for subject, (_, test) in self._tests.items()}
+
+    def _as_test(self, subject: str, alarm: Mapping[str, Json]) -> tuple[Mapping[str, Json], Mapping[str, Json]]:
+        """The alarm, and with its mark: the same object while the alarm is."""
+        known = self._tests.get(subject)
+        return known if known is not None and known[0] is alarm else (alarm, {**alarm, "test": True})
 
     def gates(self) -> Mapping[str, Json]:
         return self._site.gates(self._clock.now())

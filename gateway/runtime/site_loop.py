@@ -138,6 +138,10 @@ class CurrentSite:
         """The runs under way and the open findings, for who looks on."""
         return self.site.rounds()
 
+    def tested(self) -> frozenset[str]:
+        """Subjects of the alarms that stand as a test."""
+        return self.site.tested()
+
     def gates(self, now: Instant) -> dict[str, Json]:
         """How each gate stands, for who looks on."""
         return self.site.gates(now)

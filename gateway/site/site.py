@@ -135,6 +135,10 @@ class Site:
         """The runs under way and the open findings, for who looks on."""
         return {} if self._parts.rounds is None else self._parts.rounds.progress()
 
+    def tested(self) -> frozenset[str]:
+        """Subjects of the alarms that stand as a test."""
+        return frozenset(watch.rule.subject for watch in self._parts.alarms.all_standing() if watch.test)
+
     def gates(self, now: Instant) -> dict[str, Json]:
         """By gate `commanded`, `actual`, `verified` and `causes`, for who looks on."""
         gates = self._parts.gates

@@ -80,6 +80,12 @@ class Look:
         await self.page.locator(f"main.{screen}").wait_for()
         await self.page.locator("main > :not(.none)").first.wait_for()
 
+    async def language(self) -> None:
+        """The other one."""
+        await self._person()
+        await self.page.locator(".person:visible button[lang]").click()
+        await self._person()
+
     async def hold(self, button: Locator) -> None:
         """Hold it as long as it wants."""
         await button.scroll_into_view_if_needed()
@@ -102,14 +108,20 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def context(
-    browser: Browser, size: tuple[int, int] = DESKTOP, language: str = "zh-CN", *, dark: bool = False
+    browser: Browser,
+    size: tuple[int, int] = DESKTOP,
+    language: str = "zh-CN",
+    *,
+    dark: bool = False,
+    checks: bool = False,
 ) -> AsyncIterator[BrowserContext]:
-    """A browser of its own, with its cookies."""
+    """A browser of its own, with its cookies. `checks`: scripts of ours may be put into the page."""
     made = await browser.new_context(
         viewport={"width": size[0], "height": size[1]},
         locale=language,
         color_scheme="dark" if dark else "light",
         has_touch=size == PHONE,
+        bypass_csp=checks,
     )
     made.set_default_timeout(15_000)
     try:

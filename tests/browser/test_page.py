@@ -246,3 +246,118 @@ async def test_a_hidden_tab_gives_its_stream_back_and_is_current_when_it_returns
 _HIDE = """() => { Object.defineProperty(document, 'hidden', {value: true, configurable: true});
                    document.dispatchEvent(new Event('visibilitychange')); }"""
 _SHOW = """() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')); }"""
+
+
+async def test_devices_show_what_is_not_good_first_and_plot_what_is_kept(site: PageSite, browser: Browser) -> None:
+    async with context(browser) as made:
+        look = await tab(made, site.base)
+        await look.ready()
+        await look.log_in("wang")
+        await look.go("devices")
+        site.virtual.silence("climate-garage")
+        try:
+            silent = look.page.locator("[data-device='climate-garage']")
+            await expect(silent).to_contain_text("无应答", timeout=40_000)
+            assert await look.page.locator(".device").first.get_attribute("data-device") == "climate-garage"
+        finally:
+            site.virtual.restore("climate-garage")
+        smoke = look.page.locator("[data-device='smoke-3-2f']")
+        await smoke.locator("summary").click()
+        await expect(smoke.locator("[data-point='smoke-3-2f.smoke']")).to_contain_text("正常")
+        assert not any("uplot" in url for url in look.requests), "loaded only for a plot"
+        await smoke.locator("[data-point='smoke-3-2f.smoke'] button").click()
+        await smoke.locator(".uplot canvas").wait_for()
+        await press(smoke, "read").click()
+        await expect(press(smoke, "read")).to_contain_text("已完成")
+        await look.hold(press(smoke, "device.disable"))
+        await expect(look.page.locator("[data-count=disabled] b")).to_have_text("1")
+        await press(smoke, "device.enable").click()
+        await expect(look.page.locator("[data-count=disabled] b")).to_have_text("0")
+        clean(look)
+
+
+async def test_a_walk_ticks_each_detector_and_triggers_nothing(site: PageSite, browser: Browser) -> None:
+    async with context(browser, PHONE) as made:
+        look = await tab(made, site.base)
+        await look.ready()
+        await look.log_in("wang")
+        await look.go("walk")
+        await look.page.locator("select").select_option("building-3")
+        before = site.opened("relay-north.do2")
+        await press(look.page, "zone.test").click()
+        await expect(look.page.locator("main.walk button[data-cmd='zone.test']")).to_contain_text("结束")
+        for device in ("smoke-3-2f", "smoke-3-3f"):
+            site.virtual.set(f"{device}.smoke", 1)
+            await look.page.locator(f"li.tested[data-device='{device}']").wait_for()
+        await expect(look.page.locator("main.walk")).to_contain_text("已测 2 / 共 3")
+        await expect(look.page.locator("[data-count=fire] b")).to_have_text("0")
+        await expect(look.page.locator("[data-count=test] b")).to_have_text("2")
+        for subject in (FIRST, SECOND):
+            site.virtual.set(subject.replace("/", ".", 1).partition("/")[0], 0)
+        async with asyncio.timeout(15):
+            while not all([(await site.it.person("alarm.reset", alarm=one))["ok"] for one in (FIRST, SECOND)]):
+                await asyncio.sleep(0.2)
+        await press(look.page, "zone.test").click()
+        await expect(look.page.locator(".record")).to_have_count(1)
+        assert site.opened("relay-north.do2") == before
+        clean(look)
+
+
+async def test_lines_box_and_log_show_what_there_is(site: PageSite, browser: Browser) -> None:
+    async with context(browser) as made:
+        look = await tab(made, site.base)
+        await look.ready()
+        await look.log_in("wang")
+        await look.go("lines")
+        await look.page.locator(".bus rect.answered").first.wait_for()
+        await expect(look.page.locator("main.lines")).to_contain_text("read holding")
+        await look.go("box")
+        await expect(look.page.locator("main.box")).to_contain_text("平台应答")
+        await look.go("log")
+        await expect(look.page.locator("main.log tbody tr").first).to_be_visible()
+        await look.page.locator("main.log select").select_option("alarm")
+        await expect(look.page.locator("main.log tbody")).to_contain_text("报警")
+        await look.page.locator("main.log select").select_option("audit")
+        async with look.page.expect_download() as waiting:
+            await look.page.locator("a[download]").click()
+        assert (await (await waiting.value).path()).read_bytes().startswith(b"\xef\xbb\xbftime,type,by,account")
+        clean(look)
+
+
+SCREENS = ("overview", "gates", "devices", "lines", "walk", "box", "log")
+ARTEFACTS = Path(__file__).parent.parent / "artefacts"
+AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+async def test_nothing_serious_keeps_anybody_from_reading_it(
+    site: PageSite, browser: Browser, size: tuple[int, int], dark: bool
+) -> None:
+    ARTEFACTS.mkdir(exist_ok=True)
+    site.virtual.set("smoke-3-2f.smoke", 1)
+    site.virtual.set("hydrant-1.pressure", 0.05)
+    faults = {}
+    async with context(browser, size, dark=dark, checks=True) as made:
+        look = await tab(made, site.base)
+        await look.ready()
+        await look.log_in("wang")
+        await card(look, FIRST).wait_for()
+        await look.page.evaluate(AXE.read_text())
+        for language in ("zh", "en"):
+            for screen in SCREENS:
+                await look.go(screen)
+                await look.page.wait_for_timeout(300)
+                name = f"{screen}-{size[0]}-{language}-{'dark' if dark else 'light'}"
+                await look.page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=True)
+                wide = await look.page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+                found = await look.page.evaluate("() => axe.run(document)") if language == "zh" else {"violations": []}
+                faults[name] = [
+                    (one["id"], [node["html"][:120] for node in one["nodes"][:3]])
+                    for one in found["violations"]
+                    if one["impact"] in ("serious", "critical")
+                ] + ([("too wide", [str(wide)])] if wide > 0 else [])
+            await look.language()
+    site.virtual.set("smoke-3-2f.smoke", 0)
+    site.virtual.set("hydrant-1.pressure", 0.3)
+    assert {name: one for name, one in faults.items() if one} == {}

@@ -162,6 +162,22 @@ async def test_what_was_seen_too_long_ago_moves_nothing(tmp_path: Path) -> None:
                 assert (await guard.do(again, "gate.open", gate="north"))[1]["ok"]
 
 
+async def test_a_press_that_comes_twice_moves_once(tmp_path: Path) -> None:
+    async with page_site(tmp_path) as (it, base, _), Browser(base) as guard:
+        await guard.log_in("zhang", "password of zhang")
+        async with guard.looking() as seen:
+            await seen.until(lambda state: state["devices"]["relay-tcp"].get("answering"))
+            args = {"gate": "north", "reason": "访客"}
+            told = {"cmd": "gate.open", "args": args, "seen": seen.seen, "press": "a1"}
+            assert (await guard.post("/do", told))[1]["ok"]
+            await it.until(lambda: len(it.written("relay-tcp", "do1")) == 2)
+            status, reply = await guard.post("/do", told)
+            assert (status, reply["error"]["code"]) == (409, "repeated")
+            assert len(it.written("relay-tcp", "do1")) == 2
+            assert (await guard.post("/do", {**told, "press": "a2"}))[1]["ok"]
+            assert (await guard.post("/do", {**told, "press": 7}))[0] == 400
+
+
 async def test_a_page_that_comes_back_gets_what_it_has_missed(tmp_path: Path) -> None:
     async with page_site(tmp_path) as (it, base, _), Browser(base) as browser:
         async with browser.looking() as stays, browser.looking() as seen:

@@ -231,10 +231,13 @@ const post = (path, told) => answerOf(path, {
 
 export const ask = path => answerOf(path);
 
+// A browser sends a request again by itself if its connection breaks: by this the gateway knows it.
+const press = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), n => n.toString(36)).join('-');
+
 // One press, one request. Not sent at all while the link is lost.
 export async function command(cmd, args) {
   if (live.lost || !live.seen) return {ok: false, error: {code: 'stale'}};
-  return post('/do', {cmd, args, seen: live.seen});
+  return post('/do', {cmd, args, seen: live.seen, press: press()});
 }
 
 async function refreshMe() {

@@ -6,8 +6,8 @@ import {
   span, speak, t, word, zoneName,
 } from './show.js';
 
-const SCREENS = ['overview', 'gates'];
-const AT_THE_THUMB = ['overview', 'gates'];
+const SCREENS = ['overview', 'gates', 'devices', 'lines', 'walk', 'box', 'log'];
+const AT_THE_THUMB = ['overview', 'gates', 'devices'];
 const WITH_LOGIN = new Set(['lines', 'walk', 'log']);
 const RANK = ['critical', 'high', 'medium', 'low'];
 const RING_S = 1.0;
@@ -83,6 +83,7 @@ function strip() {
   const {site, box} = live.state, count = counts(), [state, shape] = live.lost ? ['unknown', '?'] : worst(count);
   return html`<header class="strip ${state}">
     <h1 class="worst"><span aria-hidden="true">${shape}</span> ${t(`worst.${state}`)}</h1>
+    ${ringing().length ? html`<button class="silence" @click=${silence}>♪ ${t('overview.silence')}</button>` : nothing}
     <ul class="counts" aria-label=${t('overview.alarms')}>${Object.entries(count).map(([name, n]) =>
       html`<li class="${n ? `some ${name}` : ''}" data-count=${name}>${t(`count.${name}`)} <b>${n}</b></li>`)}</ul>
     <span class="site">${site.name ?? site.id}${site.simulated ? html` <i>${t('simulated')}</i>` : nothing}</span>
@@ -93,7 +94,6 @@ function strip() {
       <li>${box.clock.synced ? mark('●', t('clock.ok')) : mark('✕', t('clock.bad'), 'warn')}</li>
       <li class="now">${live.lost ? '--:--:--' : clock(now())}</li>
     </ul>
-    ${ringing().length ? html`<button class="silence" @click=${silence}>♪ ${t('overview.silence')}</button>` : nothing}
   </header>`;
 }
 
@@ -112,7 +112,7 @@ function ways() {
   const more = SCREENS.filter(name => !AT_THE_THUMB.includes(name) && may(name));
   return html`<nav class="ways" aria-label=${t('nav.places')}>${SCREENS.filter(may).map(name => way(name))}${person()}</nav>
   <nav class="thumb" aria-label=${t('nav.places')}>
-    ${way('overview', t('nav.fires'))}${way('gates')}
+    ${way('overview', t('nav.fires'))}${way('gates')}${way('devices')}
     <button class="plain" aria-expanded=${opened === 'more'} @click=${() => open('more')}
       aria-current=${more.includes(screen) ? 'page' : nothing}>${t('nav.more')}</button>
   </nav>
@@ -243,8 +243,8 @@ function actions(alarm) {
 // The place before the device.
 const card = alarm => html`<article class="alarm ${isFire(alarm) ? 'fire' : alarm.kind} ${alarm.active ? 'on' : 'off'}" data-alarm=${alarm.subject}>
   <h3><span aria-hidden="true">${isFire(alarm) ? '▲' : FAULTS.has(alarm.kind) ? '■' : '◆'}</span> ${siteOf(alarm)}
-    <small>${nameOf(alarm)} · ${[alarm.zone ? zoneName(alarm.zone) : '', alarm.device ?? ''].filter(Boolean).join(' · ')}${
-      isFire(alarm) ? '' : ` · ${word('severity', alarm.severity)}`}</small></h3>
+    <small>${[nameOf(alarm), alarm.zone && alarm.place ? zoneName(alarm.zone) : '', alarm.device ?? '',
+      isFire(alarm) ? '' : word('severity', alarm.severity)].filter(Boolean).join(' · ')}</small></h3>
   ${facts(alarm)}${actions(alarm)}</article>`;
 
 function heldGates() {

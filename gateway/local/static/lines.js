@@ -1,0 +1,82 @@
+// 线路: what goes over each wire, as a picture: a row for each device, a box for each request.
+
+import {live, ask} from './live.js';
+import {html, nothing, placeOf, repeat, t, word} from './show.js';
+
+const FETCH_MS = 2000;
+const NAMES = 130, WIDTH = 1000, ROW = 26;    // the names, all of it, a row
+const FRAMES = 20;
+let show = () => {};
+let line = null, seconds = 10, told = null, timer = null;
+
+export function enter(change) {
+  show = change;
+  clearInterval(timer);
+  timer = setInterval(fetchFrames, FETCH_MS);
+  line ??= Object.keys(live.state?.lines ?? {})[0] ?? null;
+  fetchFrames();
+}
+
+export function leave() { clearInterval(timer); }
+
+async function fetchFrames() {
+  if (live.lost || !line) return;
+  const wanted = line;
+  const answer = await ask(`/frames?line=${encodeURIComponent(wanted)}&seconds=${seconds}`);
+  if (wanted !== line || !answer.exchanges) return;
+  told = answer;
+  show();
+}
+
+const pick = change => { change(); told = null; fetchFrames(); show(); };
+const ms = s => s === undefined || s === null ? '—' : `${(s * 1000).toFixed(s < 0.01 ? 1 : 0)} ms`;
+const nameOf = one => one.device ?? `${t('device.unit')} ${one.unit}`;
+
+function picture() {
+  const names = [...new Set([...Object.keys(told.devices), ...told.exchanges.map(nameOf)])];
+  const begins = told.now - seconds, x = at => NAMES + Math.max(0, (at - begins) / seconds * (WIDTH - NAMES));
+  return html`<div class="wide" tabindex="0"><svg class="bus" viewBox="0 0 ${WIDTH} ${names.length * ROW}" role="img" aria-label=${t('line.picture')}>
+    ${names.map((name, row) => svgRow(name, row, x))}</svg></div>`;
+}
+
+const SVG = 'http://www.w3.org/2000/svg';
+function svgRow(name, row, x) {
+  const group = document.createElementNS(SVG, 'g'), put = (kind, attributes, text) => {
+    const one = document.createElementNS(SVG, kind);
+    for (const [key, value] of Object.entries(attributes)) one.setAttribute(key, value);
+    if (text) one.textContent = text;
+    group.append(one);
+  };
+  put('line', {x1: 0, x2: WIDTH, y1: (row + 1) * ROW, y2: (row + 1) * ROW, class: 'rule'});
+  for (const one of told.exchanges.filter(other => nameOf(other) === name)) {
+    const wide = Math.max(1.5, x(one.at + (one.took ?? 0.05)) - x(one.at));
+    put('rect', {x: x(one.at), y: row * ROW + 4, width: wide, height: ROW - 8, class: one.verdict});
+    if (one.verdict === 'nothing' || one.verdict === 'garbled') put('text', {x: x(one.at), y: row * ROW + ROW - 8, class: 'cross'}, '✕');
+  }
+  put('text', {x: 6, y: row * ROW + 17, class: 'name'}, name);
+  return group;
+}
+
+function devices() {
+  const all = Object.entries(told.devices);
+  return html`<div class="wide" tabindex="0"><table><thead><tr><th>${t('line.device')}</th><th class="number">p50</th><th class="number">p95</th>
+    <th class="number">${t('line.requests')}</th><th class="number">${t('line.timeouts')}</th><th class="number">${t('line.misses')}</th><th class="number">${t('line.share')}</th></tr></thead>
+    <tbody>${repeat(all, ([id]) => id, ([id, one]) => html`<tr><td>${placeOf(id)} <small>${id}</small></td><td class="number">${ms(one.p50)}</td><td class="number">${ms(one.p95)}</td>
+      <td class="number">${one.requests ?? ''}</td><td class="number ${one.timeouts ? 'bad' : ''}">${one.timeouts ?? ''}</td><td class="number ${one.misses ? 'bad' : ''}">${one.misses ?? ''}</td>
+      <td class="number">${one.share === undefined || one.share === null ? '—' : `${Math.round(one.share * 100)} %`}</td></tr>`)}</tbody></table></div>`;
+}
+
+function frames() {
+  return html`<h2>${t('line.frames')}</h2><div class="wide" tabindex="0"><table><thead><tr><th class="number">${t('line.age')}</th><th>${t('line.device')}</th><th>${t('line.asked')}</th><th>${t('line.said')}</th><th class="number">${t('line.took')}</th></tr></thead>
+    <tbody>${told.exchanges.slice(-FRAMES).reverse().map(one => html`<tr><td class="number">${(told.now - one.at).toFixed(1)} s</td><td>${nameOf(one)}</td><td>${one.asked}</td>
+      <td class=${one.verdict === 'answered' ? '' : 'bad'}>${one.verdict === 'answered' ? one.said : `✕ ${word('verdict', one.verdict)} ${one.said ?? ''}`}
+        ${one.hex ? html`<div class="hex">${typeof one.hex === 'string' ? one.hex : Object.values(one.hex).join(' → ')}</div>` : nothing}</td><td class="number">${ms(one.took)}</td></tr>`)}</tbody></table></div>`;
+}
+
+export function draw() {
+  const all = Object.entries(live.state.lines);
+  return html`<div class="bar" role="group" aria-label=${t('nav.lines')}>${all.map(([id, one]) => html`<button class=${id === line ? 'strong' : ''} aria-pressed=${id === line}
+      @click=${() => pick(() => { line = id; })}>${one.up ? '●' : '✕'} ${id} <small>${word('line', one.up ? 'up' : 'down')} · ${t('line.busy')} ${Math.round((one.busy ?? 0) * 100)} %</small></button>`)}</div>
+    <div class="bar" role="group" aria-label=${t('passages.time')}>${[10, 60].map(s => html`<button class=${s === seconds ? 'strong' : ''} aria-pressed=${s === seconds} @click=${() => pick(() => { seconds = s; })}>${t('line.seconds', {seconds: s})}</button>`)}</div>
+    ${told ? html`<section>${picture()}${devices()}${frames()}</section>` : html`<p class="none">${t('loading')}</p>`}`;
+}

@@ -68,6 +68,8 @@ async def page_site(folder: Path) -> AsyncIterator[PageSite]:
         await gateway.start()
         try:
             await listening(base)
+            await it.until_well("smoke-3-2f", within=90)  # a terminal's number may still be held by who had it before
+            await it.until_well("relay-north")
             async with Proxy(int(base.rpartition(":")[2])) as way:
                 yield PageSite(it, gateway, base, way)
         finally:

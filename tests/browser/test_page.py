@@ -269,10 +269,12 @@ async def test_devices_show_what_is_not_good_first_and_plot_what_is_kept(site: P
         await smoke.locator(".uplot canvas").wait_for()
         await press(smoke, "read").click()
         await expect(press(smoke, "read")).to_contain_text("已完成")
+        disabled = look.page.locator("[data-count=disabled] b")
+        await expect(disabled).to_have_text("0")
         await look.hold(press(smoke, "device.disable"))
-        await expect(look.page.locator("[data-count=disabled] b")).to_have_text("1")
+        await expect(disabled).to_have_text("1")
         await press(smoke, "device.enable").click()
-        await expect(look.page.locator("[data-count=disabled] b")).to_have_text("0")
+        await expect(disabled).to_have_text("0")
         clean(look)
 
 

@@ -18,10 +18,10 @@ from gateway.model import Instant
 _TIME_ERROR = 5
 _STA_UNSYNC = 0x0040
 _TIMESYNCD = Path("/run/systemd/timesync/synchronized")
-_KEEPS_FOR = 16 / 500e-6
+_KEEPS_FOR_S = 16 / 500e-6
 """Seconds until the kernel gives up a clock that nobody disciplines: its error grows by 500 ppm up to 16 s."""
-_TRUSTED_FOR = 72 * 3600.0
-_ASK_EVERY = 10.0
+_TRUSTED_FOR_S = 72 * 3600.0
+_ASK_EVERY_S = 10.0
 
 
 class _Timex(ctypes.Structure):
@@ -60,7 +60,7 @@ def timesyncd_synced(stamp: Path = _TIMESYNCD) -> bool:
         age = time.time() - stamp.stat().st_mtime
     except OSError:
         return False
-    return 0.0 <= age <= _KEEPS_FOR
+    return 0.0 <= age <= _KEEPS_FOR_S
 
 
 class Clock:
@@ -83,10 +83,10 @@ class Clock:
     def now(self) -> Instant:
         """This moment."""
         mono = self._mono()
-        if mono - self._asked >= _ASK_EVERY:
+        if mono - self._asked >= _ASK_EVERY_S:
             self._asked = mono
             if self._synced():
-                self._trusted_until = mono + _TRUSTED_FOR
+                self._trusted_until = mono + _TRUSTED_FOR_S
         wall = self._wall()
         if mono < self._trusted_until:
             return Instant(mono, wall, synced=True)

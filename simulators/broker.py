@@ -27,7 +27,7 @@ _RETAINED = 10_000
 _UNSENT = 8 << 20
 _KEPT = 100_000
 _TURNS = 8
-_CONNECT_WITHIN = 10.0
+_CONNECT_WITHIN_S = 10.0
 _NO_SUBSCRIBER = 0x10
 _TAKEN_OVER = 0x8E
 _WINDOW_EXCEEDED = 0x93
@@ -221,7 +221,7 @@ class _Connection(asyncio.Protocol):
             self._transport = transport
             if not self._broker.admit(self):
                 transport.abort()
-            self._wait(_CONNECT_WITHIN)
+            self._wait(_CONNECT_WITHIN_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc

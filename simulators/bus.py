@@ -19,10 +19,10 @@ from simulators.timer import Agenda
 
 Send = Callable[[bytes], None]
 
-_PIECE: Final = 0.004
-_TOLERANCE: Final = 0.00005
+_PIECE_S: Final = 0.004
+_TOLERANCE_S: Final = 0.00005
 _LONGEST: Final = 256
-LATENCY: Final = 0.005
+LATENCY_S: Final = 0.005
 """Seconds that a unit thinks, if nothing else is said."""
 
 
@@ -31,7 +31,7 @@ class Unit:
     """A device as it hangs on a line: how quick it is and what is wrong with it."""
 
     device: VirtualDevice
-    latency: float = LATENCY
+    latency: float = LATENCY_S
     faults: Faults = field(default_factory=Faults)
     busy_until: float = 0.0
     """A slave does one thing after the other: a request that comes earlier is answered after this."""
@@ -112,7 +112,7 @@ class Bus:
             self._judge(self._frame)
         if not self._got:
             quiet_since = max(self._quiet_since, self._heard)
-            self._legal = max(now, self._heard) - quiet_since >= self.framing.silence - _TOLERANCE
+            self._legal = max(now, self._heard) - quiet_since >= self.framing.silence - _TOLERANCE_S
         self._got += data
         self._heard = max(now, self._heard) + len(data) * self.framing.character
         self._frame += 1
@@ -171,7 +171,7 @@ class Bus:
         answer = self._answer
         if answer is None:
             return
-        upto = min(len(answer.data), sent + max(1, int(_PIECE / self.framing.character)))
+        upto = min(len(answer.data), sent + max(1, int(_PIECE_S / self.framing.character)))
         through = answer.starts + upto * self.framing.character
         self._agenda.at(through, partial(self._deliver, sent, upto))
 

@@ -17,11 +17,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from simulators.signing import LIFE, Signer
+from simulators.signing import LIFE_S, Signer
 
 Event = dict[str, Any]
 
-_RETRY = 0.2
+_RETRY_S = 0.2
 _SESSION = 3600
 _REPLIES = 256
 
@@ -74,7 +74,7 @@ class Cloud:
                         again = ("replay", "1") in getattr(message.properties, "UserProperty", ())
                         self._take(str(message.topic), bytes(message.payload or b""), again=again)
             except aiomqtt.MqttError:
-                await asyncio.sleep(_RETRY)
+                await asyncio.sleep(_RETRY_S)
             finally:
                 self._client = None
 
@@ -84,7 +84,7 @@ class Cloud:
         args: Mapping[str, Any] | None = None,
         *,
         signer: Signer,
-        life: float = LIFE,
+        life: float = LIFE_S,
         timeout: float = 10.0,
         **claims: Any,
     ) -> Event:

@@ -28,7 +28,7 @@ from simulators.serve import endings, say
 from simulators.site import VirtualSite
 from simulators.telling import Teller
 
-_PATIENCE = 10.0
+_PATIENCE_S = 10.0
 _ROUND = "nightly"
 """Of the example, which the demo runs first of all."""
 _WEAK = "hydrant-1.pressure", 0.12
@@ -82,7 +82,7 @@ async def _play(virtual: VirtualSite, scenario: scenarios.Scenario, way: Proxy, 
     """First of all a round, which finds a weak hydrant; while a fire stood none would begin."""
     virtual.set(*_WEAK)
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_PATIENCE_S):
             await _round(store)
     await scenarios.play(virtual, scenario, lambda up: _uplink(way, up=up))
 
@@ -204,7 +204,7 @@ async def _broker(folder: Path) -> AsyncIterator[int]:
 
 
 async def _listening(port: int) -> None:
-    async with asyncio.timeout(_PATIENCE):
+    async with asyncio.timeout(_PATIENCE_S):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

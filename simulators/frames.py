@@ -11,7 +11,7 @@ MBAP_SIZE: Final = 7
 _FIXED: Final = {1: 8, 2: 8, 3: 8, 4: 8, 5: 8, 6: 8, 7: 4, 8: 8, 11: 4, 12: 4, 17: 4, 22: 10, 24: 6}
 _COUNTED: Final = {15: 6, 16: 6, 20: 2, 21: 2, 23: 10}
 _FAST_BAUD: Final = 19200
-_FAST_SILENCE: Final = 0.00175
+_FAST_SILENCE_S: Final = 0.00175
 
 
 class Framing(NamedTuple):
@@ -29,7 +29,7 @@ class Framing(NamedTuple):
     @property
     def silence(self) -> float:
         """Seconds of silence that end a frame: 3.5 characters, 1.75 ms above 19200 baud."""
-        return _FAST_SILENCE if self.baudrate > _FAST_BAUD else 3.5 * self.character
+        return _FAST_SILENCE_S if self.baudrate > _FAST_BAUD else 3.5 * self.character
 
 
 def crc(data: bytes) -> bytes:

@@ -16,8 +16,8 @@ from typing import Self
 
 _PIECE = 64 << 10
 _CONNECTIONS = 256
-_CONNECT_WITHIN = 10.0
-_STEP = 0.02
+_CONNECT_WITHIN_S = 10.0
+_STEP_S = 0.02
 _LINGER_NOT = struct.pack("ii", 1, 0)
 """SO_LINGER on, 0 s: closing sends RST and drops what was not sent."""
 _ESTABLISHED = 1
@@ -163,7 +163,7 @@ class _Link:
         self._target.setblocking(False)
         await self._proxy.light.wait()
         try:
-            async with asyncio.timeout(_CONNECT_WITHIN):
+            async with asyncio.timeout(_CONNECT_WITHIN_S):
                 await asyncio.get_running_loop().sock_connect(self._target, target)
         except (OSError, TimeoutError):
             self.reset()
@@ -205,7 +205,7 @@ class _Link:
         try:
             while True:
                 await proxy.flow.wait()
-                size = _PIECE if proxy.speed is None else max(1, int(proxy.speed * _STEP))
+                size = _PIECE if proxy.speed is None else max(1, int(proxy.speed * _STEP_S))
                 data = await loop.sock_recv(source, size)
                 await proxy.flow.wait()
                 if is_up and data and proxy.left is not None:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gateway.errors import ConfigError
 
-LIFE = 60.0
+LIFE_S = 60.0
 """Seconds that a command is good for; gate commands may have 120."""
 
 
@@ -56,7 +56,7 @@ class Signer:
     iss: str = "cloud"
     sub: str = "operator"
 
-    def claims(self, cmd: str, args: Mapping[str, Any], *, life: float = LIFE, **more: Any) -> dict[str, Any]:
+    def claims(self, cmd: str, args: Mapping[str, Any], *, life: float = LIFE_S, **more: Any) -> dict[str, Any]:
         """The claims of a command from now on. `more`: `nonce`, `jti`, or others instead of these; None: without."""
         now = time.time()
         claims = {

@@ -19,7 +19,7 @@ from gateway.config.site import SiteFile
 from gateway.errors import ConfigError
 from gateway.model import Value
 from simulators.arms import Arms
-from simulators.bus import LATENCY, Bus, BusCounts, Send, Unit
+from simulators.bus import LATENCY_S, Bus, BusCounts, Send, Unit
 from simulators.cameras.camera import VirtualCamera
 from simulators.cameras.places import secrets_of, setups
 from simulators.device import Expected, VirtualDevice, Written
@@ -50,7 +50,7 @@ class VirtualSite:
         site: SiteFile,
         *,
         folder: Path | None = None,
-        latency: float = LATENCY,
+        latency: float = LATENCY_S,
         strict_silence: bool = False,
         strict_gaps: bool = False,
         seed: int = 0,

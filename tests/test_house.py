@@ -266,6 +266,35 @@ def test_a_class_name_means_one_thing() -> None:
     assert {name: where for name, where in twice.items() if name not in TWO_CLASSES_OF_ONE_NAME} == {}
 
 
+CALM = ("drivers/", "simulators/", "gateway/config/", "gateway/field/", "gateway/intake/", "gateway/settings/")
+UNITS = re.compile(r"_(?:S|MS|PER_S|BYTES|SHARE|FACTOR|PERIODS|PER_COST)$")
+WITHOUT_UNIT = {
+    "_ALPHA", "_BETA", "_STEP", "_GOLDEN", "_UNEVEN", "_ALIKE", "_LARGEST",
+}  # fmt: skip
+"""Plain numbers, and shares by the name that their source gives them."""
+GREY = {"_FLAT"}
+"""Grey values of a picture."""
+
+
+@pytest.mark.parametrize("name", [name for name in product() if name.startswith(CALM)])
+def test_a_constant_carries_its_unit(name: str) -> None:
+    """Fractions of something: whole numbers count things."""
+    bare = []
+    for node in tree(name).body:
+        if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+            continue
+        (target,), value = node.targets, node.value
+        pairs = [(target, value)]
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            pairs = list(zip(target.elts, value.elts, strict=True))
+        bare += [
+            each.id
+            for each, number in pairs
+            if isinstance(each, ast.Name) and isinstance(number, ast.Constant) and isinstance(number.value, float)
+        ]
+    assert [each for each in bare if not UNITS.search(each) and each not in WITHOUT_UNIT | GREY] == []
+
+
 def mirrored(name: str) -> str:
     """The folder in which the tests of a module are."""
     first, *rest = Path(name).parent.parts

@@ -9,7 +9,7 @@ from drivers.anpr.capture import Report
 
 Tell = Callable[[str, bool, str], None]
 """(who, well, why): something went down, or is back; for a log line and an alarm."""
-SILENT_AFTER = 300.0
+SILENT_AFTER_S = 300.0
 """Seconds: a camera that used to send heart-beats and has not for so long is not reachable."""
 UNREADABLE = 3
 """Pushes in a row that could not be read, then it is an alarm."""
@@ -110,7 +110,7 @@ class Tally:
         sums = {end: found.total() for end, found in self.ends.items()}
         reachable: bool | None = None
         if self.last is not None:
-            is_late = wall - self.last > SILENT_AFTER
+            is_late = wall - self.last > SILENT_AFTER_S
             reachable = True if not is_late else (False if sums["heartbeat"] else None)
         counts = self.counts
         words = {

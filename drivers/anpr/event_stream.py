@@ -16,7 +16,7 @@ from drivers.anpr import dahua, hikvision
 from drivers.anpr.camera_lookup import MOST_PASSAGES, Camera, push_of
 from drivers.anpr.camera_stats import Last, Tally, Tell
 from drivers.anpr.capture import CameraSettings, Capture, Report, Unreadable
-from drivers.anpr.joining import JOIN_WITHIN, Joiner, Read
+from drivers.anpr.joining import JOIN_WITHIN_S, Joiner, Read
 from drivers.anpr.multipart import FormPart, boundary_of
 from drivers.anpr.part_sorting import is_picture
 from drivers.anpr.stream import PartStream
@@ -27,17 +27,17 @@ from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
 
 _log = logging.getLogger(__name__)
 
-FIRST_AGAIN = 1.0
-LONGEST_AGAIN = 60.0
-_SHORTEST_AGAIN = 0.2
-_LOOK_AGAIN = 30.0
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 60.0
+_SHORTEST_RETRY_S = 0.2
+_PASSWORD_LOOK_EVERY_S = 30.0
 """Seconds from look to look whether a password that was refused is another one now."""
-_ANSWER_WITHIN = 15.0
-_QUERY_WITHIN = 15.0
+_ANSWER_WITHIN_S = 15.0
+_QUERY_WITHIN_S = 15.0
 _QUERY_LARGEST = 1 << 20
 _STEPS = 32
 """Steps through a stream in one turn of the loop: two for a part."""
-_PAUSE = 3.0
+_PAUSE_FACTOR = 3.0
 """Times as long as it took to understand what came, nothing more is read."""
 _LONGEST_PAUSE_S = 0.25
 _NOT_HERE = frozenset({400, 404, 405, 501})
@@ -141,7 +141,7 @@ class Puller:
                 why = await self._once(lambda since: group.create_task(self._catch_up(since), name="catch up"))
                 if self._account.locked:
                     self._went_down("refused the login; not tried again with this password")
-                    await asyncio.sleep(_LOOK_AGAIN)
+                    await asyncio.sleep(_PASSWORD_LOOK_EVERY_S)
                     continue  # while it is locked nothing is sent
                 if why is None:
                     continue
@@ -165,7 +165,7 @@ class Puller:
 
     async def _listen(self, catch_up: Callable[[float], object]) -> None:
         target = self._of_mine(self._source.targets[self._target])
-        async with asyncio.timeout(_ANSWER_WITHIN) as patience, self._account.ask(target) as answer:
+        async with asyncio.timeout(_ANSWER_WITHIN_S) as patience, self._account.ask(target) as answer:
             patience.reschedule(None)
             if self._is_up is not True:
                 self._is_up = True
@@ -185,7 +185,7 @@ class Puller:
     async def _parts(self, answer: StreamAnswer, stream: PartStream, joiner: Joiner) -> None:
         while True:
             try:
-                async with asyncio.timeout(JOIN_WITHIN if joiner.is_waiting else self._source.silence):
+                async with asyncio.timeout(JOIN_WITHIN_S if joiner.is_waiting else self._source.silence):
                     data = await answer.read()
             except TimeoutError as error:
                 if not joiner.is_waiting:
@@ -210,7 +210,7 @@ class Puller:
             for captures in done:
                 self._back_off.reset()
                 await self._hand_over(captures)
-            await asyncio.sleep(min(_PAUSE * took, _LONGEST_PAUSE_S))
+            await asyncio.sleep(min(_PAUSE_FACTOR * took, _LONGEST_PAUSE_S))
             if not stream.has_more:
                 return
             data = b""
@@ -259,7 +259,7 @@ class Puller:
     async def _catch_up(self, since: float) -> None:
         """Ask for what the camera saw after `since`; what comes of it is a record, and opens nothing."""
         try:
-            async with asyncio.timeout(_QUERY_WITHIN):
+            async with asyncio.timeout(_QUERY_WITHIN_S):
                 found = await self._kept(since)
         except (DeviceRefused, DeviceSilent, ConfigError, Unreadable, TimeoutError):
             self._tally.refused("catch_up")

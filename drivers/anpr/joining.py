@@ -7,7 +7,7 @@ from drivers.anpr.capture import CameraSettings, Capture, Report
 from drivers.anpr.multipart import FormPart
 from drivers.anpr.part_sorting import SCENES, chosen
 
-JOIN_WITHIN = 0.25
+JOIN_WITHIN_S = 0.25
 """Seconds that a capture waits for the next of its pictures."""
 Read = Callable[[FormPart, CameraSettings], Report]
 

@@ -34,9 +34,9 @@ from gateway.model import Instant
 
 _log = logging.getLogger(__name__)
 
-ANSWER_WITHIN = 0.15
+ANSWER_WITHIN_S = 0.15
 """Seconds from the last byte of a push to its answer."""
-BODY_WITHIN = 10.0
+BODY_WITHIN_S = 10.0
 """Seconds for the whole body, and for waiting until there is room for it."""
 MAX_BODY = 4 << 20
 _AT_ONCE = 64 << 10
@@ -44,12 +44,12 @@ _AT_ONCE = 64 << 10
 _LARGE = 1 << 20
 """Larger than any camera's push: understood apart from those of the others."""
 _ALL_BODIES = 64 << 20
-_SILENT = 75.0
-_IDLE = 2 * 3600.0
+_SILENT_S = 75.0
+_IDLE_S = 2 * 3600.0
 """Seconds that a camera may be silent on an open connection."""
-_AGAIN = 10.0
-_RESOLVE_EVERY = 60.0
-_RESOLVE_SOON = 5.0
+_RETRY_S = 10.0
+_RESOLVE_EVERY_S = 60.0
+_RESOLVE_SOON_S = 5.0
 _BACKLOG = 128
 
 T = TypeVar("T")
@@ -156,7 +156,7 @@ class PushListener:
                 if not told:
                     self._tell("http.cameras", False, f"cannot listen at {self._host}:{self.port}: {error.strerror}")
                 told = True
-                await asyncio.sleep(_AGAIN)
+                await asyncio.sleep(_RETRY_S)
             else:
                 if told:
                     self._tell("http.cameras", True, "")
@@ -174,7 +174,7 @@ class PushListener:
                     continue
                 known.add(name)
                 self._doors.resolved(name, [str(one[4][0]) for one in found])
-            await asyncio.sleep(_RESOLVE_EVERY if known == self._doors.names else _RESOLVE_SOON)
+            await asyncio.sleep(_RESOLVE_EVERY_S if known == self._doors.names else _RESOLVE_SOON_S)
 
     # ---- one connection ---------------------------------------------------------------------------
 
@@ -186,14 +186,14 @@ class PushListener:
 
     async def _serve(self, wire: PushConnection) -> None:
         """Its requests, one after the other."""
-        idle = _SILENT
+        idle = _SILENT_S
         try:
             if not self._crowd.enter(wire):
                 self._count(self._doors.only(wire.remote), "crowded" if self._doors.knows(wire.remote) else "stranger")
                 wire.abort()
                 return
             while await self._one(wire, idle):
-                idle = _IDLE
+                idle = _IDLE_S
                 self._crowd.idle(wire)
             self._crowd.leaving(wire)
             await wire.linger()
@@ -253,7 +253,7 @@ class PushListener:
 
         size = self._max_body if head.length is None and head.method != "GET" else head.length or 0
         try:
-            async with asyncio.timeout(BODY_WITHIN) as patience:
+            async with asyncio.timeout(BODY_WITHIN_S) as patience:
                 async with self._room.reserved(camera.id, size):
                     if head.headers.get("expect", "").lower() == "100-continue":
                         await wire.go_on()
@@ -326,7 +326,7 @@ class PushListener:
     async def _said(self, camera: Camera, path: str, payload: bytes, head: Head) -> PushReply:
         """What the camera hears. Raises Refused; our own trouble is not the camera's."""
         at = self._clock.now()
-        until = asyncio.get_running_loop().time() + ANSWER_WITHIN
+        until = asyncio.get_running_loop().time() + ANSWER_WITHIN_S
         tally = self._tallies[camera.id]
         content_type, coding = head.headers.get("content-type", ""), head.headers.get("content-encoding", "")
         try:

@@ -10,9 +10,9 @@ _ISO = re.compile(
 )
 _DIGITS = re.compile(r"(\d{4})(\d\d)(\d\d)T?(\d\d)(\d\d)(\d\d)[.]?(\d{0,9})\s*(.*)", re.ASCII)
 _ZONE = re.compile(r"([+-])(\d\d):?(\d\d)?(?::?00)?", re.ASCII)
-_FARTHEST = 14 * 3600.0
-_FIRST = 946_684_800.0
-_LAST = 4_102_444_800.0
+_FARTHEST_S = 14 * 3600.0
+_FIRST_S = 946_684_800.0
+_LAST_S = 4_102_444_800.0
 
 
 def seen(value: str, utc_offset: float | None) -> Seen | None:
@@ -45,9 +45,9 @@ def epoch(value: float | None, fraction: float = 0.0) -> Seen | None:
     if value is None:
         return None
     for _ in range(2):
-        if value > _LAST:
+        if value > _LAST_S:
             value /= 1000.0
-    if not _FIRST <= value < _LAST:
+    if not _FIRST_S <= value < _LAST_S:
         return None
     return Seen(value + (fraction if 0 <= fraction < 1 else 0.0), "camera")
 
@@ -62,7 +62,7 @@ def offset_of(zone: str) -> float | None:
         return None
     sign, hours, minutes = found.groups()
     east = int(hours) * 3600.0 + int(minutes or 0) * 60.0
-    if east > _FARTHEST or int(minutes or 0) > 59:
+    if east > _FARTHEST_S or int(minutes or 0) > 59:
         return None
     return -east if sign == "-" else east
 
@@ -74,4 +74,4 @@ def _wall(fields: list[int], east: float) -> float | None:
     except (ValueError, OverflowError):
         return None
     wall = moment.timestamp()
-    return wall if second <= 60 and _FIRST <= wall < _LAST else None
+    return wall if second <= 60 and _FIRST_S <= wall < _LAST_S else None

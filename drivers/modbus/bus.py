@@ -40,9 +40,9 @@ from drivers.modbus.wiretime import WireTime
 from gateway.errors import DeviceSilent, GaveWay, LineDown
 
 _LONGEST_INPUT = 1024
-_BABBLE = 0.1
+_BABBLE_S = 0.1
 """How long a bus that is never quiet holds back a request, in seconds."""
-_SLACK = 0.02
+_SLACK_S = 0.02
 """What a USB adapter may hold back of an answer that has begun, in seconds (its latency timer is 16 ms)."""
 _OVERHEARD = 256
 """Bytes kept of what others say while nothing is asked."""
@@ -276,7 +276,7 @@ class BusWire(ModbusConnection):
             return
         self._patient = False
         if len(self._input) > (len(ask.frame) if ask.frame in self._input else 0):
-            self._timer = self.loop.call_later(self._time.frame(ask.size + 2) + _SLACK, self.expire, answer)
+            self._timer = self.loop.call_later(self._time.frame(ask.size + 2) + _SLACK_S, self.expire, answer)
         else:
             super().expire(answer, 0)
 
@@ -341,7 +341,7 @@ class BusWire(ModbusConnection):
             if self._unheard or self._foreign:
                 self._unheard = False
                 self._overhear(now)
-            babble = max(begin, self._quiet_until) + gap + _BABBLE
+            babble = max(begin, self._quiet_until) + gap + _BABBLE_S
             quiet = self._quiet_until if ask.is_read else self._late.get(ask.unit, 0.0)
             if self._at_once:
                 quiet = 0.0

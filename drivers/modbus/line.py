@@ -34,9 +34,9 @@ from gateway.driver import Block, Decoded, Timing
 from gateway.errors import DeviceRefused, DeviceSilent, LineDown
 from gateway.model import Lane, Value
 
-_CONNECT_TIMEOUT = 3.0
+_CONNECT_TIMEOUT_S = 3.0
 _KEPT_BUS, _KEPT_TCP = 1000, 200
-_CALL_PATIENCE = 90.0
+_CALL_PATIENCE_S = 90.0
 """So long who asks a line by hand waits for its device to dial in, in seconds: many try once a minute."""
 _DRAIN_SERIAL_S, _DRAIN_TCP_S = 0.1, 1.0
 """So long after an opening what a converter has kept may come by itself (over TCP: if no device may take as long)."""
@@ -275,16 +275,16 @@ class ModbusPoller:
     async def _connect(self, wire: TcpWire | BusWire) -> None:
         host, port = self._settings.host or "", self._settings.port
         if calls := self._calls or self._own_calls:
-            patience = _CONNECT_TIMEOUT if self._calls is not None else _CALL_PATIENCE
+            patience = _CONNECT_TIMEOUT_S if self._calls is not None else _CALL_PATIENCE_S
             await calls.take(self._settings.name, wire, patience)
             _tune(wire.writer().get_extra_info("socket"), _MOBILE)
             return
         try:
-            async with asyncio.timeout(_CONNECT_TIMEOUT):
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 transport, _ = await wire.loop.create_connection(lambda: wire, host, port)
             _tune(transport.get_extra_info("socket"), _WIRED)
         except (OSError, UnicodeError) as error:
-            raise LineDown(f"{host}:{port}: {str(error) or f'no answer within {_CONNECT_TIMEOUT:.0f} s'}") from error
+            raise LineDown(f"{host}:{port}: {str(error) or f'no answer within {_CONNECT_TIMEOUT_S:.0f} s'}") from error
 
     async def _open(self, wire: TcpWire | BusWire, path: str) -> None:
         line = self._settings

@@ -15,8 +15,8 @@ from gateway.driver import Block, Decoded, Timing
 from gateway.errors import ConfigError
 from gateway.model import Lane
 
-_FLOOR_BUS, _FLOOR_TCP = 0.05, 0.2
-_LONGEST_NORMAL = 0.2
+_FLOOR_BUS_S, _FLOOR_TCP_S = 0.05, 0.2
+_LONGEST_NORMAL_S = 0.2
 """The longest read of the normal lane, in seconds, on a bus that carries alarms or orders too."""
 _ASIDE = 4
 """Registers that such a question asks for, as a rule at most."""
@@ -68,7 +68,7 @@ class Requests:
         """Wire time of a question that proves whose answers come; 0 on TCP, where they say so."""
         self._name = settings.name
         self._seal = seal
-        self._floor = _FLOOR_BUS if settings.serial else _FLOOR_TCP
+        self._floor = _FLOOR_BUS_S if settings.serial else _FLOOR_TCP_S
         self._devices = {device.id: device for device in settings.devices}
         self._points = {
             (device.id, point.name): point
@@ -78,7 +78,7 @@ class Requests:
         self.pairing = Pairing(seal, _limits(settings.devices))
         """In which shapes a bus is asked."""
         urgent = any(point.lane < Lane.NORMAL or point.write for point in self._points.values())
-        self._longest = _LONGEST_NORMAL if urgent else inf
+        self._longest = _LONGEST_NORMAL_S if urgent else inf
         self._blocks = tuple(
             self._block(device, span)
             for device in settings.devices

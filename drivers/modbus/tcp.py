@@ -12,9 +12,9 @@ from drivers.modbus.frames import Ask, ModbusAnswer, count_of, judge, resized
 from drivers.modbus.mbap import EXACT, HEADER, LONGEST, AnswerStyle, Hit, find, frame_end, frames, tail
 from gateway.errors import DeviceSilent, LineDown
 
-_HOLD = 3.0
+_HOLD_S = 3.0
 """So long a converter may wait for a unit on its own bus, in seconds: the longest of what they are shipped with."""
-_HOLDS = 4.0
+_HOLDS_S = 4.0
 """So long nothing has to be heard at all before nobody is waited for on that account, in seconds."""
 _EXCEPTION = 0x80
 """Set in the function of an exception (MODBUS Application Protocol V1.1b3, 7)."""
@@ -28,7 +28,7 @@ _SEVERAL = 3
 """Who closes with fewer answers than that gives no room for a proof."""
 _CHALLENGES, _IN_VAIN = 8, 2
 """Registers (or bytes of bits) by which a challenge may be longer; so many without an answer, and there are no more."""
-_UNASKED_QUIET = 0.05
+_UNASKED_QUIET_S = 0.05
 """Quiet after a frame that nobody asked for, before a question whose answer has no number of its own, in seconds."""
 
 
@@ -83,8 +83,8 @@ class LostRequests:
         if heard:
             return
         if not self.held_until:
-            self._held_most = sent + _HOLDS
-        self.held_until = min(max(sent, self.held_until) + _HOLD, self._held_most)
+            self._held_most = sent + _HOLDS_S
+        self.held_until = min(max(sent, self.held_until) + _HOLD_S, self._held_most)
         self._held_by = unit
 
     def holds_up(self, ask: Ask, now: float) -> bool:
@@ -289,7 +289,7 @@ class TcpWire(ModbusConnection):
             self.oddities.unasked += 1
             self._heard(last[start:end])
             if self._says_nothing():
-                self.past.quiet_until = max(self.past.quiet_until, self.loop.time() + _UNASKED_QUIET)
+                self.past.quiet_until = max(self.past.quiet_until, self.loop.time() + _UNASKED_QUIET_S)
         self.oddities.strange += strange
         self.not_asked_for(len(data))
 

@@ -12,8 +12,8 @@ from drivers.modbus.settings import LineSettings
 
 READ_REQUEST = 8
 """Bytes of a read request as an RTU frame."""
-_ETHERNET = 0.0002
-_BYTE = 0.08e-6
+_ETHERNET_S = 0.0002
+_BYTE_S = 0.08e-6
 
 
 class WireTime(NamedTuple):
@@ -42,7 +42,7 @@ class WireTime(NamedTuple):
         """A whole read: request, answer and the two silences, without the device's own time."""
         answer = answer_size(count, bits=bits)
         if not self.bus:
-            return _ETHERNET + (12 + answer + 4) * _BYTE + (silence or 0.0)
+            return _ETHERNET_S + (12 + answer + 4) * _BYTE_S + (silence or 0.0)
         before = max(self.silence, silence or 0.0)
         return (READ_REQUEST + answer) * self.character + before + self.silence
 

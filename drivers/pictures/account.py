@@ -20,7 +20,7 @@ from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
 
 REFUSALS = 2
 """Wrong logins in a row after which no more are tried."""
-_CONNECT = 5.0
+_CONNECT_S = 5.0
 _REDIRECTS = 2
 _DRAIN = 64 << 10
 
@@ -90,7 +90,7 @@ class CameraSession:
         ConfigError: the password cannot be read, the URL leads elsewhere.
         """
         session = ClientSession(
-            timeout=ClientTimeout(total=None, sock_connect=_CONNECT), auto_decompress=False, trust_env=False,
+            timeout=ClientTimeout(total=None, sock_connect=_CONNECT_S), auto_decompress=False, trust_env=False,
             cookie_jar=DummyCookieJar(), max_line_size=4096, max_field_size=8192,
         )  # fmt: skip
         async with session:

@@ -8,7 +8,7 @@ from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
 
 LARGEST = 8 << 20
 """Bytes of a picture."""
-WITHIN = 10.0
+WITHIN_S = 10.0
 _NOT_HERE = frozenset({400, 404, 405, 501})
 """What cameras say of a path that they do not know."""
 
@@ -38,7 +38,7 @@ class Snapshots:
         if not self._targets:
             raise ConfigError(f"camera {self._id}: where {self._driver} keeps its picture is not known: write snapshot")
         try:
-            async with asyncio.timeout(WITHIN):
+            async with asyncio.timeout(WITHIN_S):
                 return await self._first()
         except TimeoutError as error:
             raise DeviceSilent(f"camera {self._id}: no picture in time") from error

@@ -9,7 +9,7 @@ from gateway.cli import completion
 from gateway.cli.group import CANNOT, asking, commands, load_good, print_json, say
 from gateway.kinds import ROLES
 
-_PATIENCE = 65.0
+_PATIENCE_S = 65.0
 """Seconds: a reset waits for its device."""
 _LARGEST_PHOTO_BYTES = 96 << 10
 
@@ -50,7 +50,7 @@ def do(
     request: dict[str, Any] = {"ask": "do", "cmd": command, "args": _read(arguments), "by": by, "role": role}
     _, file = load_good(site)
     with asking():
-        reply: Any = Daemon(file.store.path).ask(request, _PATIENCE)
+        reply: Any = Daemon(file.store.path).ask(request, _PATIENCE_S)
     if as_json:
         print_json(reply)
     elif not reply["ok"]:

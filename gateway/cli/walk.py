@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from gateway.config.site import SiteFile
     from gateway.technician.walk import Walk, Walked
 
-_LOOK = 0.5
+_LOOK_EVERY_S = 0.5
 _LEASE = "10m"
 _LEASE_S = 600.0
-_RENEW = 300.0
+_RENEW_S = 300.0
 """Seconds: a walk that dies leaves a zone in test for 10 min, no longer."""
-_PATIENCE = 65.0
-_AWAY = 60.0
+_PATIENCE_S = 65.0
+_AWAY_S = 60.0
 """Seconds for which the daemon may be away, as in a restart."""
 
 
@@ -111,7 +111,7 @@ class _Round:
     def _until_over(self, walk: "Walk") -> str:
         """Look until all are done, it is interrupted, or the test has ended. Gives why."""
         warned = introduced = False
-        renew = time.monotonic() + _RENEW
+        renew = time.monotonic() + _RENEW_S
         while True:
             try:
                 if not introduced:
@@ -119,10 +119,10 @@ class _Round:
                     self._introduce(walk)
                 while not walk.is_done:
                     ended = self._look(walk)
-                    if self._hung_up and time.monotonic() >= renew + _LEASE_S - _RENEW:
+                    if self._hung_up and time.monotonic() >= renew + _LEASE_S - _RENEW_S:
                         return "the terminal was lost, and the test ran out"
                     if ended is None and not walk.is_real and not self._hung_up and time.monotonic() >= renew:
-                        renew = time.monotonic() + _RENEW
+                        renew = time.monotonic() + _RENEW_S
                         ended = self._test(_LEASE)
                     if ended is not None:
                         return f"the test was ended: {ended}"
@@ -172,10 +172,10 @@ class _Round:
 
     def _ask(self, request: dict[str, Any]) -> Any:
         """Ask the daemon; while it starts anew, wait for it. Raises ConnectionError, GatewayError."""
-        until = time.monotonic() + (_AWAY if self._tells.get("") else 0.0)
+        until = time.monotonic() + (_AWAY_S if self._tells.get("") else 0.0)
         while True:
             try:
-                answer = self._daemon.ask(request, _PATIENCE)
+                answer = self._daemon.ask(request, _PATIENCE_S)
             except ConnectionError:
                 if time.monotonic() >= until:
                     raise
@@ -205,7 +205,7 @@ class _Round:
 
 def _pause() -> None:
     """A moment, ended by Ctrl-C."""
-    select.select([], [], [], _LOOK)
+    select.select([], [], [], _LOOK_EVERY_S)
 
 
 def _now() -> str:

@@ -43,12 +43,12 @@ def plan(site: Path, latency: str | None, *, as_json: bool) -> int:
     """
     from gateway.arguments import duration
     from gateway.errors import ConfigError
-    from gateway.field.response_time import LATENCY
+    from gateway.field.response_time import LATENCY_S
     from gateway.settings import plan as planning
     from gateway.technician.watch import measured_by_daemon
 
     try:
-        answer_time = LATENCY if latency is None else duration(latency)
+        answer_time = LATENCY_S if latency is None else duration(latency)
     except ValueError as error:
         raise click.BadParameter(f"{latency!r}: {error}", param_hint="--latency") from error
     loaded, file = load_good(site)

@@ -14,7 +14,7 @@ from gateway.config.round_checks import check_rounds
 
 NOT_BUILT = frozenset({"fire_centre", "gb26875"})
 """Parts of the file that this version reads and checks but does not act on yet."""
-_RESTART = 10.0
+_RESTART_S = 10.0
 """Seconds that a restart of the gateway may take on a small box."""
 
 
@@ -50,7 +50,7 @@ def _not_built(facts: Facts, top: tuple[str, ...]) -> Iterator[Finding]:
             yield Finding((section,), f"found no {section.removesuffix('s')}; one at least", at_key=True)
 
 
-_SLOW = 2.0
+_SLOW_PER_S = 2.0
 """Messages a second; below, a fire waits noticeably."""
 
 
@@ -71,8 +71,9 @@ def _uplink(facts: Facts, top: tuple[str, ...]) -> Iterator[Finding]:
     if uplink.will == "off":
         text = "found off: nobody is told that the gateway is gone; plain, or delayed"
         yield Finding(("uplink", "will"), text, "warning")
-    if uplink.rate is not None and uplink.rate < _SLOW:
-        text = f"found {uplink.rate:g}/s: an alarm may wait {1 / uplink.rate:.0f} s for its turn; {_SLOW:g}/s or more"
+    if uplink.rate is not None and uplink.rate < _SLOW_PER_S:
+        wait = f"an alarm may wait {1 / uplink.rate:.0f} s for its turn"
+        text = f"found {uplink.rate:g}/s: {wait}; {_SLOW_PER_S:g}/s or more"
         yield Finding(("uplink", "rate"), text, "warning")
 
 
@@ -106,9 +107,9 @@ def _on_loss(facts: Facts, gate: GateEntry, path: Path) -> Iterator[Finding]:
     if isinstance(held, CameraRelay) or (point is not None and point.loss is None):
         text = f"found open, but {where} has no `loss`; keep, or a module whose profile says how it is told"
         yield Finding((*path, "on_loss"), text)
-    elif point is not None and point.loss is not None and point.loss.after < _RESTART:
+    elif point is not None and point.loss is not None and point.loss.after < _RESTART_S:
         text = f"found open, and the watchdog of {where} waits {point.loss.after:g}s: a restart of the gateway opens it"
-        yield Finding((*path, "on_loss"), f"{text}; {_RESTART:g}s or more", "warning")
+        yield Finding((*path, "on_loss"), f"{text}; {_RESTART_S:g}s or more", "warning")
 
 
 def _settings(facts: Facts) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from gateway.config.device import ResetPower
 from gateway.config.site import SiteFile
 
-OFTEN = 1.0
+OFTEN_S = 1.0
 """Seconds: each of them is read at least that often, ahead of what is only looked at."""
 
 

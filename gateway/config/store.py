@@ -7,18 +7,18 @@ from pydantic import Field, model_validator
 
 from gateway.config.units import Address, Endpoint, FilePath, Period, Size, Strict, Text, UnitAddress, endpoint, wrong
 
-_DAY = 86400.0
+_DAY_S = 86400.0
 
 
 class Keep(Strict):
     """How long each kind of record is kept, in seconds."""
 
-    alarm: Period = 400 * _DAY
-    audit: Period = 400 * _DAY
-    inspection: Period = 400 * _DAY
-    access: Period = 30 * _DAY
-    picture: Period = 30 * _DAY
-    telemetry: Period = 7 * _DAY
+    alarm: Period = 400 * _DAY_S
+    audit: Period = 400 * _DAY_S
+    inspection: Period = 400 * _DAY_S
+    access: Period = 30 * _DAY_S
+    picture: Period = 30 * _DAY_S
+    telemetry: Period = 7 * _DAY_S
 
 
 class StoreEntry(Strict):

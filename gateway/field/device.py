@@ -14,13 +14,13 @@ NARROW = (1, 2, 3)
 """Illegal function, address, value (MODBUS Application Protocol V1.1b3, 7): asking for less may help."""
 _BUSY = (5, 6)
 """Acknowledge (a long job is under way), busy."""
-_STARTING = 60.0
+_STARTING_S = 60.0
 """So long after its return a device may refuse because it is only starting, in seconds."""
-_ASKED_AGAIN = 1.0
-_REFUSED_AGAIN = 5.0
-_NO_ALARM_AGAIN = 60.0
+_BUSY_RETRY_S = 1.0
+_REFUSED_RETRY_S = 5.0
+_NO_ALARM_RETRY_S = 60.0
 """Seconds until a refused request is made again: that of the moment; for good; where no alarm hangs on it."""
-_HASTE = 0.15
+_HASTE_S = 0.15
 """The longest that an order waits for the answer of another device that is hardly there, in seconds."""
 _CUTS_SILENT, _CUTS = 4, 1
 """So many waits in a row are cut short for orders and prove nothing. The next thorough one of a silent device is not
@@ -107,7 +107,7 @@ class PolledDevice:
         """
         if (self.silent and self.tried) or not (self.silent or self.misses or not self.heard):
             return None
-        return min(self.time.timeout, _HASTE)
+        return min(self.time.timeout, _HASTE_S)
 
     @property
     def tried(self) -> bool:
@@ -158,13 +158,13 @@ class PolledDevice:
         Who is busy, or has only just come back, is asked each second for what may be an alarm; of several requests one
         each second, in turn. One that refuses for good is asked every 5 s, for what is no alarm each minute.
         """
-        starting = code in _BUSY or now - self.returned < _STARTING
+        starting = code in _BUSY or now - self.returned < _STARTING_S
         if not starting and code not in NARROW:
             return None
         self.barred[block] = code
         if self.watched.isdisjoint(block.points):
-            return max(_ASKED_AGAIN if starting else _NO_ALARM_AGAIN, block.every)
-        self.turn = max(now + (_ASKED_AGAIN if starting else _REFUSED_AGAIN), self.turn + _ASKED_AGAIN)
+            return max(_BUSY_RETRY_S if starting else _NO_ALARM_RETRY_S, block.every)
+        self.turn = max(now + (_BUSY_RETRY_S if starting else _REFUSED_RETRY_S), self.turn + _BUSY_RETRY_S)
         return self.turn - now
 
     @property

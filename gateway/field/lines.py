@@ -25,20 +25,20 @@ _LEAST_REST_S = 0.5
 TCP_BACK_OFF = 30.0
 DIAL_IN_BACK_OFF = 1.0
 """Its device calls when it can: waiting for it costs nobody anything."""
-SERIAL_BACK_OFF = 4.0
+SERIAL_BACK_OFF_S = 4.0
 """An adapter that was put back is in use again within 5 s: that leaves one for opening it."""
 
-_BEAT = 5.0
+_BEAT_S = 5.0
 """A line with nothing to do shows within that time that it lives, in seconds."""
-_STEADY = 30.0
+_STEADY_S = 30.0
 """A line that stayed up that long is opened again without the back-off of earlier losses."""
-_FLAP_WINDOW, _FLAPS = 600.0, 2
+_FLAP_WINDOW_S, _FLAPS = 600.0, 2
 """A line that was lost so many times within so many seconds flaps: its alarm stays, with a count."""
-_FLAP_STEADY = 60.0
+_FLAP_STEADY_S = 60.0
 """Seconds without a loss after which the alarm of a line that flapped ends; its count is told as often."""
-_ALONE = 60.0
+_ALONE_S = 60.0
 """A connection lost so long after the loss before is opened again before anybody is told, in seconds."""
-_KEEPS_UP = 60.0
+_KEEPS_UP_S = 60.0
 """Seconds without a skipped turn after which a line is said to keep up again."""
 _BUGS_TOLD = 16
 _UNANSWERED = "it is open, and nothing on it has answered"
@@ -62,7 +62,7 @@ class Line:
         telemetry: TelemetrySender,
         clock: Clock,
         rng: random.Random,
-        back_off: float = TCP_BACK_OFF,
+        back_off: float = TCP_BACK_OFF_S,
         may_hang: bool = False,
     ) -> None:
         self.name = name
@@ -259,9 +259,9 @@ class Line:
 
     def _count_losses(self, now: float) -> None:
         """Say anew how often it was lost, but not all the time."""
-        recent = sum(now - at < _FLAP_WINDOW for at in self._lost_at)
-        if recent >= _FLAPS and (not self._flapping or now - self._flap_told >= _FLAP_STEADY):
-            self._flapping = f"lost {recent} times in {_FLAP_WINDOW / 60:.0f} min; the last time: {self._detail}"
+        recent = sum(now - at < _FLAP_WINDOW_S for at in self._lost_at)
+        if recent >= _FLAPS and (not self._flapping or now - self._flap_told >= _FLAP_STEADY_S):
+            self._flapping = f"lost {recent} times in {_FLAP_WINDOW_S / 60:.0f} min; the last time: {self._detail}"
             self._flap_told = now
 
     async def _tell_confusion(self, at: Instant) -> None:
@@ -277,7 +277,7 @@ class Line:
 
     async def _settle(self, at: Instant) -> None:
         """A line that flapped has been steady for long enough."""
-        if self._flapping and self._up and at.mono - self._lost_at[-1] >= _FLAP_STEADY:
+        if self._flapping and self._up and at.mono - self._lost_at[-1] >= _FLAP_STEADY_S:
             self._flapping = ""
             await self._put(LineHealth(self.name, up=True, detail="", at=at))
 
@@ -286,7 +286,7 @@ class Line:
         if isinstance(error, DriverBug):
             self._count_bug(error)
         self._is_open = False
-        alone = not self._lost_at or at.mono - self._lost_at[-1] >= _ALONE
+        alone = not self._lost_at or at.mono - self._lost_at[-1] >= _ALONE_S
         self._detail = str(error) or "the line cannot be used"
         if not self._is_lost:
             self._is_lost = True
@@ -356,7 +356,7 @@ class Line:
         """Wait, but no longer than a beat, and not when something is asked for."""
         loop = asyncio.get_running_loop()
         waker = self._waker = loop.create_future()
-        timer = loop.call_later(min(seconds, _BEAT), _ring, waker)
+        timer = loop.call_later(min(seconds, _BEAT_S), _ring, waker)
         try:
             await waker
         finally:
@@ -376,12 +376,12 @@ class Line:
     async def _chores(self) -> float:
         """What is looked at now and then: old readings, the share of time in use, skipped turns; and when again."""
         at = self._clock.now()
-        again = min(await self._polling.sweep(at), at.mono + _BEAT)
+        again = min(await self._polling.sweep(at), at.mono + _BEAT_S)
         await self._settle(at)
         await self._tell_confusion(at)
         if not self._is_open:
             return again
-        if at.mono - self._busy_from >= _BEAT:
+        if at.mono - self._busy_from >= _BEAT_S:
             self._busy_share = min(1.0, self._busy / (at.mono - self._busy_from) / self._poller.in_flight)
             self._busy, self._busy_from = 0.0, at.mono
         skipped = self._polling.schedule.overruns
@@ -389,7 +389,7 @@ class Line:
             if self._overrun_at is None:
                 _log.warning("line too slow", line=self.name, skipped=skipped)
             self._overrun_at, self._overruns = at.mono, skipped
-        elif self._overrun_at is not None and at.mono - self._overrun_at >= _KEEPS_UP:
+        elif self._overrun_at is not None and at.mono - self._overrun_at >= _KEEPS_UP_S:
             self._overrun_at = None
             _log.info("line keeps up", line=self.name, skipped=skipped)
         return again

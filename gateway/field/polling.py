@@ -13,7 +13,7 @@ from gateway.errors import DeviceError, DeviceRefused, GaveWay, LineDown
 from gateway.field import timeouts
 from gateway.field.device import NARROW, PolledDevice
 from gateway.field.driver_guard import GuardedPoller
-from gateway.field.readings import STALE_AFTER
+from gateway.field.readings import STALE_AFTER_PERIODS
 from gateway.field.schedule import Job, Schedule
 from gateway.field.telemetry import TelemetrySender
 from gateway.field.writes import Waiting, WriteOrder, Writes, answerable, fail
@@ -139,7 +139,7 @@ class Polling:
 
     async def sweep(self, at: Instant) -> float:
         """What was not refreshed is BAD. Returns when to look again (monotonic seconds)."""
-        again = at.mono + STALE_AFTER * self.shortest
+        again = at.mono + STALE_AFTER_PERIODS * self.shortest
         for device in tuple(self.devices.values()):
             await self._tell(device, device.table.stale(at), at)
             await self._tell_sight(device, at, line_up=self._is_open)

@@ -10,7 +10,7 @@ from math import inf
 from gateway.driver import Block, Decoded
 from gateway.model import Instant, Quality, Reading, Reason
 
-STALE_AFTER = 3.0
+STALE_AFTER_PERIODS = 3.0
 """Periods after which a point that was not refreshed is BAD."""
 
 _UNANSWERED = frozenset({Reason.SILENT, Reason.LINE_DOWN, Reason.REFUSED, Reason.NEVER_READ})
@@ -96,7 +96,7 @@ class ReadingTable:
         """Points that were not refreshed within 3 periods are BAD."""
         changed: dict[str, Reading] = {}
         for read in self._reads.values():
-            if read.at is not None and now.mono >= read.at.mono + STALE_AFTER * read.block.every:
+            if read.at is not None and now.mono >= read.at.mono + STALE_AFTER_PERIODS * read.block.every:
                 read.raw = read.at = None
                 changed.update(self._bad(read.block.points, Reason.SILENT, now))
         return changed
@@ -104,7 +104,11 @@ class ReadingTable:
     def stale_at(self) -> float:
         """The earliest time at which `stale` could find something (monotonic seconds)."""
         return min(
-            (read.at.mono + STALE_AFTER * read.block.every for read in self._reads.values() if read.at is not None),
+            (
+                read.at.mono + STALE_AFTER_PERIODS * read.block.every
+                for read in self._reads.values()
+                if read.at is not None
+            ),
             default=inf,
         )
 

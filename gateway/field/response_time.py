@@ -41,14 +41,14 @@ from typing import NamedTuple, Protocol
 
 from gateway.driver import Block, Timing
 from gateway.field import timeouts
-from gateway.field.schedule import SHARE_LEAST, SHARE_MOST, patience
+from gateway.field.schedule import WAIT_LEAST_S, WAIT_MOST_S, patience
 from gateway.model import Lane
 
-HOST = 0.05
+HOST_S = 0.05
 """Allowance for this machine between an answer and what follows from it, once for each answer that counts."""
-TURN = 0.001
+TURN_S = 0.001
 """Allowance for this machine between two requests."""
-LATENCY = 0.05
+LATENCY_S = 0.05
 """Taken for a device of which nothing is known: the shortest time-out that is ever given."""
 _PROOF = 4
 """Questions aside for one proof, at most: two that are refused because of their count, and two that are answered."""
@@ -82,7 +82,7 @@ class PlannedLine(Protocol):
 class DeviceLoad:
     """What a device costs beyond its wire time."""
 
-    latency: float = LATENCY
+    latency: float = LATENCY_S
     """The longest that it takes to answer."""
     ceiling: float = 1.0
     """The longest time-out, in which a dead device holds the line."""
@@ -128,8 +128,8 @@ class LineLoad:
     """Wire time of a question aside; 0: none is needed."""
     others: int = 1
     """Points that are confirmed at the same time as the judged one."""
-    host: float = HOST
-    turn: float = TURN
+    host: float = HOST_S
+    turn: float = TURN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +204,8 @@ class _Pushed(NamedTuple):
 
     def within(self, window: float) -> float:
         """How much of a window of that length it takes."""
-        reads = min(self.later * floor(window / SHARE_LEAST), window * self.rate_of_reads)
-        misses = min(self.dead.more, floor(window / SHARE_MOST)) * self.dead.miss
+        reads = min(self.later * floor(window / WAIT_LEAST_S), window * self.rate_of_reads)
+        misses = min(self.dead.more, floor(window / WAIT_MOST_S)) * self.dead.miss
         return self.later + reads + misses + _probes(self.dead, window)
 
     @property
@@ -244,7 +244,7 @@ class _Line(NamedTuple):
 def load_of(line: str, asked: PlannedLine, confirm: Mapping[str, int], latency: Mapping[str, float]) -> LineLoad:
     """What a driver's blocks ask of its line. Touches no hardware.
 
-    `confirm`: by `device.point`, of every point with an alarm. `latency`: by device; `LATENCY` where absent.
+    `confirm`: by `device.point`, of every point with an alarm. `latency`: by device; `LATENCY_S` where absent.
     """
 
     def points(device: str, names: Sequence[str]) -> Iterator[PointLoad]:
@@ -260,7 +260,7 @@ def load_of(line: str, asked: PlannedLine, confirm: Mapping[str, int], latency: 
     devices = {}
     for name in {block.device for block in blocks}:
         timing = asked.timing(name)
-        devices[name] = DeviceLoad(latency.get(name, LATENCY), timing.ceiling, timing.floor)
+        devices[name] = DeviceLoad(latency.get(name, LATENCY_S), timing.ceiling, timing.floor)
     return LineLoad(line, blocks, devices, asked.in_flight, asked.aside)
 
 
@@ -452,7 +452,7 @@ def gap_of(turns: Sequence[Turn], mine: Turn, in_flight: int) -> Gap:
 
     def gap(extra: float, dead: Dead = NOBODY) -> float:
         extra += dead.ahead * dead.miss
-        pushed = _Pushed(later, patience(later) if alone else SHARE_LEAST, dead)
+        pushed = _Pushed(later, patience(later) if alone else WAIT_LEAST_S, dead)
         past_deadline = _window(all_once + extra, before, pushed)
         if yielded is not None:
             past_deadline = min(past_deadline, _window(all_once + extra + yielded(dead), {}, pushed))
@@ -480,7 +480,7 @@ def _yielded(turns: Sequence[Turn], same: Sequence[Turn], mine: Turn) -> Callabl
     first = max(patience(turn.cost) for turn in (*same, mine))
 
     def ahead(dead: Dead) -> float:
-        return first + pauses + SHARE_MOST * dead.beside + (len(same) + 1 + dead.beside) * longest
+        return first + pauses + WAIT_MOST_S * dead.beside + (len(same) + 1 + dead.beside) * longest
 
     return ahead
 

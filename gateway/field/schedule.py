@@ -21,17 +21,17 @@ _GUESSED_LATENCY_S = 0.005
 
 _RETRY_S = 0.25
 """Seconds until a read that had to stand in for a failed one is due."""
-SHARE = 19.0
+WAIT_PER_COST = 19.0
 """A normal read waits at most that many times what the last one took: one part in twenty of the line is theirs."""
-SHARE_LEAST, SHARE_MOST = 1.0, 5.0
+WAIT_LEAST_S, WAIT_MOST_S = 1.0, 5.0
 """The shortest and the longest such wait, in seconds."""
-PROBE_WAIT = 2.0
+PROBE_WAIT_S = 2.0
 """A probe waits at most that long for its turn, in seconds: what it costs is limited by the pauses between probes."""
 
 
 def patience(cost: float) -> float:
     """How long the normal lane waits for a turn at most, after one that took `cost` seconds."""
-    return min(SHARE_MOST, max(SHARE_LEAST, SHARE * cost))
+    return min(WAIT_MOST_S, max(WAIT_LEAST_S, WAIT_PER_COST * cost))
 
 
 class Job:
@@ -250,7 +250,7 @@ class Schedule:
         lane = job.lane
         heap = self._ready[lane]
         if lane >= Lane.NORMAL and not heap:
-            least = PROBE_WAIT if lane is Lane.PROBE else SHARE_LEAST
+            least = PROBE_WAIT_S if lane is Lane.PROBE else WAIT_LEAST_S
             self._first_at[lane] = max(self._first_at[lane], now + least)
         heappush(heap, (deadline, seq, job))
 
@@ -261,7 +261,7 @@ class Schedule:
 
     def _ran(self, lane: Lane, began: float, now: float) -> None:
         self._running = None
-        self._first_at[lane] = now + (PROBE_WAIT if lane is Lane.PROBE else patience(now - began))
+        self._first_at[lane] = now + (PROBE_WAIT_S if lane is Lane.PROBE else patience(now - began))
 
     def _quickest(self, device: str) -> Block:
         return min(self._blocks[device], key=lambda block: block.every)

@@ -5,7 +5,7 @@ from math import inf
 
 from gateway.model import Instant, Lane, Quality, Reading, Reason
 
-BLIND_AFTER = 99.0
+BLIND_AFTER_S = 99.0
 """Seconds without a value after which an alarm point is told blind: within 100 s, as every fault."""
 _NO_VALUE = frozenset({Reason.INVALID, Reason.OUT_OF_RANGE})
 """The device answers, and says nothing: that blinds points of the alarm lane (fire, gas), others may have no value."""
@@ -43,13 +43,13 @@ class PointSight:
 
     def due(self) -> float:
         """When the next point will be blind if it stays as it is (monotonic seconds)."""
-        return inf if self.told else min(self._dark.values(), default=inf) + BLIND_AFTER
+        return inf if self.told else min(self._dark.values(), default=inf) + BLIND_AFTER_S
 
     def detail(self, readings: Mapping[str, Reading], code: int | None) -> str:
         """In words. `code`: the last exception of the device."""
         points = ", ".join(f"{point} ({readings[point].reason})" for point in self._dark)
         refused = "" if code is None else f"; its last refusal: exception {code}"
-        return f"no value for {BLIND_AFTER:.0f} s: {points}{refused}"
+        return f"no value for {BLIND_AFTER_S:.0f} s: {points}{refused}"
 
     def _is_dark(self, point: str, reading: Reading) -> bool:
         return reading.quality is Quality.BAD and (point in self._urgent or reading.reason not in _NO_VALUE)

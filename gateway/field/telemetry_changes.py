@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from gateway.model import Reading
 
-WINDOW = 0.2
+WINDOW_S = 0.2
 """Seconds between two messages of one device."""
 
 
@@ -51,7 +51,7 @@ class TelemetryChanges:
         self.waiting = {}
         if self._deadbands:
             self._sent.update(message)
-        self._next = now + WINDOW
+        self._next = now + WINDOW_S
         return message
 
     def full(self, picture: Mapping[str, Reading], now: float) -> Mapping[str, Reading]:
@@ -60,7 +60,7 @@ class TelemetryChanges:
         self.waiting = {}
         if self._deadbands:
             self._sent.update(picture)
-        self._next = now + WINDOW
+        self._next = now + WINDOW_S
         return picture
 
     @property

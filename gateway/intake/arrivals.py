@@ -30,7 +30,7 @@ PICTURES = 12 << 20
 """Bytes of pictures that are held."""
 OWN = 2
 """Passages of each camera that are handed in whatever the others send."""
-UNDECIDED = 5.0
+UNDECIDED_S = 5.0
 """Seconds after its acceptance that a passage's pictures wait for `keep`: the site says nothing of a repeat."""
 _LOOKS = 2
 """Cameras that are photographed at once."""
@@ -152,7 +152,7 @@ class Entrance:
         self._begin_waiting()
         ids = [one.id for one in passage.pictures]
         if any(one in self._first for one in ids):
-            asyncio.get_running_loop().call_later(UNDECIDED, self._drop, ids)
+            asyncio.get_running_loop().call_later(UNDECIDED_S, self._drop, ids)
 
     # ---- its pictures -------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from gateway.clock import Clock
 from gateway.driver import Push
 from gateway.model import Input, Operate, Outcome
 
-LONGEST = 0.15
+LONGEST_S = 0.15
 """Seconds that an order waits for the answer that it leaves with."""
 
 
@@ -29,7 +29,7 @@ class Relays:
         if isinstance(order.value, bool | str):
             self._told(order, "" if order.value is False else "refused")
             return
-        left = LONGEST if order.expires is None else min(LONGEST, order.expires - self._clock.now().mono)
+        left = LONGEST_S if order.expires is None else min(LONGEST_S, order.expires - self._clock.now().mono)
         timer = asyncio.get_running_loop().call_later(max(0.0, left), self._end, order.device, "expired")
         self._waiting[order.device] = order, timer
 

@@ -28,7 +28,7 @@ from gateway.cloud.journal.journal import Journal
 from gateway.cloud.journal.schema import VERSION
 from gateway.cloud.mqtt.uplink import Uplink
 from gateway.errors import GatewayError
-from gateway.field.lines import DIAL_IN_BACK_OFF, SERIAL_BACK_OFF, TCP_BACK_OFF, Line
+from gateway.field.lines import DIAL_IN_BACK_OFF_S, SERIAL_BACK_OFF_S, TCP_BACK_OFF_S, Line
 from gateway.field.telemetry import TelemetrySender
 from gateway.local.control import Control, places
 from gateway.local.queries import LEAST_ROLES, Asks
@@ -501,8 +501,8 @@ class Gateway:
 def _back_off(line: LineSettings) -> float:
     """The longest wait before a lost line is opened again, in seconds."""
     if line.listens:
-        return DIAL_IN_BACK_OFF
-    return TCP_BACK_OFF if line.serial is None else SERIAL_BACK_OFF
+        return DIAL_IN_BACK_OFF_S
+    return TCP_BACK_OFF_S if line.serial is None else SERIAL_BACK_OFF_S
 
 
 class _Around:

@@ -13,7 +13,7 @@ from gateway.commands import COMMANDS
 from gateway.config.device import Device as DeviceFile
 from gateway.config.device import ResetPoint
 from gateway.config.gates import GateEntry, Repeat
-from gateway.config.point_owners import OFTEN, uses
+from gateway.config.point_owners import OFTEN_S, uses
 from gateway.config.points import Alarm, At, Point, Write
 from gateway.config.site import ModbusLine, SiteFile
 from gateway.config.units import endpoint
@@ -345,7 +345,7 @@ def _used(file: SiteFile) -> Collection[Ref]:
 def _pace(point: Point, ref: Ref, used: Collection[Ref]) -> tuple[Lane, float]:
     """In which lane a point is read, and how often (seconds): the one place that knows."""
     if ref in used:
-        return Lane.ALARM, min(point.every, OFTEN)
+        return Lane.ALARM, min(point.every, OFTEN_S)
     urgent = any(alarm.lane == "alarm" for alarm in point.alarms.values())
     return Lane.ALARM if urgent else Lane.NORMAL, point.every
 

@@ -14,17 +14,17 @@ from gateway.config.points import URGENT, Point
 from gateway.config.problems import Finding
 from gateway.config.site import ModbusLine, SiteFile
 from gateway.errors import ConfigError
-from gateway.field.response_time import HOST, LATENCY, AlarmBound, LineBound, LineLoad, analyse, load_of
+from gateway.field.response_time import HOST_S, LATENCY_S, AlarmBound, LineBound, LineLoad, analyse, load_of
 from gateway.settings import build
 from gateway.settings.loss_uses import losses
 
-URGENT_WITHIN = 10.0
+URGENT_WITHIN_S = 10.0
 """Seconds in which a fire or gas alarm must be told, with a dead device on its line (page "product", promise 2)."""
-FAULT_WITHIN = 100.0
+FAULT_WITHIN_S = 100.0
 """The same for a fault, the silence of a device included."""
 _FAULTS = frozenset({"fault", "wire"})
 _FASTER = (9600, 19200, 38400, 57600, 115200)
-_COMFORTABLE = 0.9
+_COMFORTABLE_SHARE = 0.9
 """The share of a line's time that a proposal leaves in use at most."""
 
 
@@ -58,7 +58,7 @@ def load_timed(site: Path, beside: Path | None = None, *, contents: bool = False
 
 
 def plan_lines(
-    file: SiteFile, latency: float = LATENCY, measured: Mapping[str, float] = MappingProxyType({})
+    file: SiteFile, latency: float = LATENCY_S, measured: Mapping[str, float] = MappingProxyType({})
 ) -> list[LinePlan]:
     """Every Modbus line. Raises ConfigError.
 
@@ -71,7 +71,7 @@ def findings(file: SiteFile) -> Iterator[Finding]:
     """What cannot be kept, as `check` tells it: errors where people would be told too late, else warnings."""
     for name in build.modbus_lines(file):
         try:
-            plan = _plan(file, name, LATENCY)
+            plan = _plan(file, name, LATENCY_S)
         except ConfigError as error:
             yield Finding(("lines", name), f"cannot be asked: {error}", at_key=True)
             continue
@@ -79,8 +79,8 @@ def findings(file: SiteFile) -> Iterator[Finding]:
         for alarm in plan.bound.alarms:
             yield from _too_late(file, plan, alarm, advice)
         for device, told in plan.bound.silent_told.items():
-            if told > FAULT_WITHIN:
-                text = f"its silence would be told after {seconds(told)}; {seconds(FAULT_WITHIN)} at most"
+            if told > FAULT_WITHIN_S:
+                text = f"its silence would be told after {seconds(told)}; {seconds(FAULT_WITHIN_S)} at most"
                 yield Finding(("devices", device), f"{text}{_cure(file, plan, advice)}", at_key=True)
         yield from _too_silent(file, plan, advice)
         if plan.bound.late:
@@ -120,19 +120,21 @@ def cure(file: SiteFile, plan: LinePlan) -> str:
         if baudrate <= line.baudrate:
             continue
         faster = line.model_copy(update={"baudrate": baudrate})
-        other = _plan(file.model_copy(update={"lines": {**file.lines, plan.line: faster}}), plan.line, LATENCY)
-        if other.bound.utilisation <= _COMFORTABLE and not any(_limit_missed(file, one) for one in other.bound.alarms):
+        other = _plan(file.model_copy(update={"lines": {**file.lines, plan.line: faster}}), plan.line, LATENCY_S)
+        if other.bound.utilisation <= _COMFORTABLE_SHARE and not any(
+            _limit_missed(file, one) for one in other.bound.alarms
+        ):
             return f"{need}; {baudrate} gives {_round(other)}"
     return f"{need}; a longer `every`, or a second line for some of them"
 
 
-def assumptions(latency: float = LATENCY, measured: int = 0) -> str:
+def assumptions(latency: float = LATENCY_S, measured: int = 0) -> str:
     """What the figures rest on. `measured`: of how many devices the answer time is known."""
     devices = "each device answers"
     if measured:
         devices = f"{measured} devices answer within the longest that the running gateway has seen of late, the others"
     return (
-        f"Assumed: {HOST * 1000:.0f} ms for this machine at each answer; {devices} within {latency * 1000:.0f} ms; "
+        f"Assumed: {HOST_S * 1000:.0f} ms for this machine at each answer; {devices} within {latency * 1000:.0f} ms; "
         "no answer is damaged; one other alarm is confirmed at the same time; the dead device uses up its longest "
         "time-out."
     )
@@ -191,7 +193,7 @@ def _limit_missed(file: SiteFile, alarm: AlarmBound) -> tuple[str, float, float]
     if point.supervised is not None:
         rules = {**rules, "wire": 0.0}
     for kind, delay in rules.items():
-        limit = URGENT_WITHIN if kind in URGENT else FAULT_WITHIN if kind in _FAULTS else None
+        limit = URGENT_WITHIN_S if kind in URGENT else FAULT_WITHIN_S if kind in _FAULTS else None
         if limit is not None and alarm.worst_one_dead + delay > limit:
             return kind, alarm.worst_one_dead + delay, limit
     return None

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from gateway.kinds import PassageReason
 from gateway.model import Instant, Json, Passage, Way
-from gateway.site.camera_clock import OLD, CameraClock
+from gateway.site.camera_clock import OLD_S, CameraClock
 from gateway.site.confidence import Scale
 from gateway.site.lists import ListEntry, Lists
 from gateway.site.plates import PROVINCES, UNREAD, Plate, classify
@@ -244,7 +244,7 @@ class Access:
             return
         timed = [one for one in known.kept.values() if one.seen is not None and not one.late]
         newest = max(timed, key=lambda one: one.number, default=None)
-        if newest is not None and newest.seen is not None and abs(newest.wall - newest.seen) <= OLD:
+        if newest is not None and newest.seen is not None and abs(newest.wall - newest.seen) <= OLD_S:
             known.clock.delay = 0.0
 
     def take(self, passage: Passage, wall: float, *, held_by_fire: bool = False) -> Taken:

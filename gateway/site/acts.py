@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.arguments import Args, duration
 from gateway.model import Effect, Emit, Instant, Json, Operate, Perform, ReadNow, Stream
+from gateway.site.alarm_reset import Resetting
 from gateway.site.alarms import Alarms, Watch
 from gateway.site.annunciator import Annunciator
 from gateway.site.answers import Answer, Asker, Done, Later, No
@@ -13,7 +14,6 @@ from gateway.site.gate import AFTER, UNKNOWN, by_command
 from gateway.site.gates import Gates
 from gateway.site.ids import Ids
 from gateway.site.linkage import SITE, Linkage
-from gateway.site.resetting import Resetting
 from gateway.site.settings import Ref, SiteSettings, built_in
 from gateway.site.taken_out import DISABLED, SHELF, TEST, TakenOut, covers
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from gateway.model import Instant, Json
 
-OLD = 60.0
+OLD_S = 60.0
 """Seconds: a time older than this may be a record from the camera's memory; so far off, a clock is wrong."""
-EPOCH = 1_577_836_800.0
+EPOCH_S = 1_577_836_800.0
 """2020: a camera whose clock stands before it has lost it; such a time says nothing."""
 SAME_S = 3.0
 """Two delays that differ by less are the same: times have whole seconds, and a camera takes a moment."""
@@ -44,7 +44,7 @@ class CameraClock:
     @property
     def is_wrong(self) -> bool:
         """Its time is not used."""
-        return self.lost or (self.delay is not None and abs(self.delay) > OLD)
+        return self.lost or (self.delay is not None and abs(self.delay) > OLD_S)
 
     def why(self, *, synced: bool) -> str:
         """For the alarm; empty: the clock is right. `synced`: ours is trusted."""
@@ -60,20 +60,20 @@ class CameraClock:
         """Judge a time that the camera stands by (None: there is none, which says nothing); True: it is a record."""
         if seen is None:
             return False
-        if seen < EPOCH:
+        if seen < EPOCH_S:
             self.lost = True
             return False
         arrival = at.wall if self._anchor is None else self._anchor[1] + at.mono - self._anchor[0]
         delay = arrival - seen
         known = self.delay
         is_first, self._is_met = not self._is_met, True
-        if abs(delay) <= OLD or (known is not None and abs(delay - known) <= OLD) or self._is_sure(delay, at.mono):
+        if abs(delay) <= OLD_S or (known is not None and abs(delay - known) <= OLD_S) or self._is_sure(delay, at.mono):
             ours = at.wall - seen
-            self.delay = ours if abs(ours) > OLD else 0.0
+            self.delay = ours if abs(ours) > OLD_S else 0.0
             self._anchor, self._doubt, self.lost = (at.mono, at.wall), None, False
             return False
         if known is None:  # nobody knows this camera yet: its first word counts
-            return not is_first and delay > OLD
+            return not is_first and delay > OLD_S
         return delay > known
 
     def _is_sure(self, delay: float, mono: float) -> bool:

@@ -27,13 +27,13 @@ from gateway.model import (
     Stream,
 )
 from gateway.site.acts import Act, Acts
+from gateway.site.alarm_reset import Ended
 from gateway.site.answers import Answer, Asker, Done, Later, No, reply
 from gateway.site.deadlines import Deadlines
 from gateway.site.gates import Settled
 from gateway.site.ids import Ids
-from gateway.site.refusals import Refusals
+from gateway.site.refusal_audit import Refusals
 from gateway.site.repeats import Repeats
-from gateway.site.resetting import Ended
 from gateway.site.settings import Ref
 from gateway.site.timers import Timers
 

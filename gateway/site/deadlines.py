@@ -15,8 +15,8 @@ from gateway.site.timers import Timers
 PART = "deadline"
 _MEMORY = "deadline/"
 _AGE = "site/age"
-_SAVE_EVERY = 300.0
-_FRESH = 60.0
+_SAVE_EVERY_S = 300.0
+_FRESH_S = 60.0
 """A power cut may give back so many seconds to a deadline."""
 
 
@@ -70,7 +70,7 @@ class Deadlines:
         for key in self._due:
             self._wind(key, now)
         if self._due:
-            self._timers.set((PART, ""), now.mono + _SAVE_EVERY)
+            self._timers.set((PART, ""), now.mono + _SAVE_EVERY_S)
 
     def trust(self, now: Instant) -> None:
         """The wall clock may have become trusted: what ran over a restart is judged by it from then on."""
@@ -85,7 +85,7 @@ class Deadlines:
         due = self._due[key] = _Due(age + seconds, now.wall + seconds, now.synced and not by_age)
         self._timers.set((PART, key), now.mono + seconds)
         yield Remember(_MEMORY + key, [due.age, due.wall, due.synced, age, now.mono])
-        if self._saved is None or age - self._saved > _FRESH:
+        if self._saved is None or age - self._saved > _FRESH_S:
             yield from self.save(now)
 
     def drop(self, key: str) -> Iterator[Effect]:
@@ -99,7 +99,7 @@ class Deadlines:
         self._timers.drop((PART, ""))
         if self._due:
             self._saved = self._now(now)
-            self._timers.set((PART, ""), now.mono + _SAVE_EVERY)
+            self._timers.set((PART, ""), now.mono + _SAVE_EVERY_S)
             yield Remember(_AGE, [self._saved, now.mono])
 
     def until(self, key: str) -> str | None:

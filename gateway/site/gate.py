@@ -16,8 +16,8 @@ COMMAND = "command"
 _FIRE = "fire:"
 
 PULSES = 20
-MINUTE = 60.0
-JOINS = 1.0
+MINUTE_S = 60.0
+JOINS_S = 1.0
 """An opening within so many seconds of a pulse's end joins it."""
 
 Cause = Mapping[str, Json]
@@ -123,7 +123,7 @@ class Gate:
 
     def limited(self, now: Instant) -> bool:
         """True if there were as many pulses in the last minute as there may be."""
-        while self.pulses and self.pulses[0] <= now.mono - MINUTE:
+        while self.pulses and self.pulses[0] <= now.mono - MINUTE_S:
             self.pulses.popleft()
         return len(self.pulses) >= PULSES
 

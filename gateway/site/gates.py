@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gateway.model import Effect, Emit, Forget, Instant, Json, Outcome, Quality, Reading, ReadNow, Remember, Stream
 from gateway.site.alarms import Alarms
 from gateway.site.deadlines import Deadlines
-from gateway.site.gate import AFTER, COMMAND, JOINS, UNKNOWN, Cause, Gate, by_command, unwritten
+from gateway.site.gate import AFTER, COMMAND, JOINS_S, UNKNOWN, Cause, Gate, by_command, unwritten
 from gateway.site.ids import Ids
 from gateway.site.outputs import Outputs
 from gateway.site.settings import GateSettings, Ref, built_in
@@ -19,9 +19,9 @@ PART = "gate"
 HOLD = "hold/"
 """Deadline of a hold by command that was not written yet."""
 _MEMORY = "gate/"
-_LOOK = 0.5
-_CLEAR = 3.0
-_CLEAR_LOOK = 1.0
+_LOOK_EVERY_S = 0.5
+_CLEAR_S = 3.0
+_CLEAR_LOOK_EVERY_S = 1.0
 _HOLDERS = 32
 """Requests that may wait for one hold to be written."""
 
@@ -121,7 +121,7 @@ class Gates:
         if gate.pulsing:
             gate.waiting.append(token)
             return Opening("joined", later=True)
-        if now.mono < gate.pulse_until + JOINS:
+        if now.mono < gate.pulse_until + JOINS_S:
             return Opening("joined")
         if gate.limited(now) and limited:
             return Opening("rate-limited")
@@ -321,7 +321,7 @@ class Gates:
         """Read the arm often while a fire holds the gate, and while it is expected to rise."""
         arm = gate.settings.arm
         if arm is not None and (gate.by_fire or (gate.opener is not None and not gate.arm)):
-            self._timers.set((PART, f"{gate.id}/look"), now.mono + _LOOK)
+            self._timers.set((PART, f"{gate.id}/look"), now.mono + _LOOK_EVERY_S)
             yield ReadNow(arm.device, (arm.point,))
 
     def _judge(self, gate: Gate, now: Instant) -> Iterator[Effect]:
@@ -368,7 +368,7 @@ class Gates:
             gate.clear_since = None
         elif gate.clear_since is None:
             gate.clear_since = at
-        elif gate.releasing and at - gate.clear_since >= _CLEAR:
+        elif gate.releasing and at - gate.clear_since >= _CLEAR_S:
             yield from self._let_go(gate, now)
 
     def _wait_for_clear(self, gate: Gate, now: Instant) -> Iterator[Effect]:
@@ -377,7 +377,7 @@ class Gates:
         if clear is None:
             yield from self._let_go(gate, now)
         else:
-            self._timers.set((PART, f"{gate.id}/clear"), now.mono + _CLEAR_LOOK)
+            self._timers.set((PART, f"{gate.id}/clear"), now.mono + _CLEAR_LOOK_EVERY_S)
             yield ReadNow(clear.device, (clear.point,))
 
     def _let_go(self, gate: Gate, now: Instant) -> Iterator[Effect]:

@@ -16,7 +16,7 @@ UNDER_WAY = 4
 """Lists whose changes may be under way at once; the oldest is given up."""
 HELD = 200_000
 """Entries under way, `put` and `drop` of all lists together."""
-PATIENCE = 600.0
+PATIENCE_S = 600.0
 """Seconds without a part, after which a change is given up."""
 _NAME = 63
 
@@ -89,9 +89,9 @@ class Updates:
     def take(self, args: Mapping[str, Json], held: Version | None, at: float = 0.0) -> ListChange | Waiting | Refusal:
         """One command. `held`: the version of its list, None if there is none. A part may come twice.
 
-        `at`: monotonic seconds; a change without a part for `PATIENCE` is given up.
+        `at`: monotonic seconds; a change without a part for `PATIENCE_S` is given up.
         """
-        for stale in [name for name, one in self._under_way.items() if at - one.heard > PATIENCE]:
+        for stale in [name for name, one in self._under_way.items() if at - one.heard > PATIENCE_S]:
             del self._under_way[stale]
         try:
             name, part, one = self._read(args, at)

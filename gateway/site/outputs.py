@@ -16,14 +16,14 @@ from gateway.site.timers import Timers
 PART = "output"
 _MEMORY = "release/"
 """`release/DEVICE.POINT`: this program has set it, so it has to be released."""
-_LOOK = 1.0
+_HELD_READ_EVERY_S = 1.0
 """A held output is read that often."""
-_GLANCE = 10.0
+_SOUND_READ_EVERY_S = 10.0
 """A sound that nobody's life hangs on is looked at so often."""
-_LOST = 5.0
+_LOST_S = 5.0
 """An order of which nothing is heard is given again after so many seconds."""
-_SLOWEST = 30.0
-_BLIND = 5.0
+_SLOWEST_S = 30.0
+_BLIND_WRITE_EVERY_S = 5.0
 """A held output that cannot be read back is written again so often."""
 
 
@@ -136,7 +136,7 @@ class Outputs:
         """It is on, and is held from now on; nothing has to be written for that."""
         output = self._outputs[ref]
         output.want, output.is_on = True, True
-        self._wait(output, _LOOK, now)
+        self._wait(output, _HELD_READ_EVERY_S, now)
 
     def ref_of(self, order: str) -> Ref | None:
         """The output that an order under way is for."""
@@ -167,7 +167,7 @@ class Outputs:
             output.remembered = True
             yield Remember(f"{_MEMORY}{ref}", True)
         output.want, output.pulsing, output.tries = None, True, 0
-        self._wait(output, max(0.0, (expires or 0.0) - now.mono) + _LOST, now)
+        self._wait(output, max(0.0, (expires or 0.0) - now.mono) + _LOST_S, now)
         yield self._order(output, output.wiring.pulse if output.wiring.timed else True, expires, now, urgent=urgent)
 
     def outcome(self, item: Outcome, now: Instant) -> Iterator[Effect]:
@@ -191,7 +191,7 @@ class Outputs:
             elif item.ok:
                 yield from self._look(output, now)
             else:
-                self._wait(output, min(_LOOK * 2 ** (output.tries - 1), _SLOWEST), now)
+                self._wait(output, min(_HELD_READ_EVERY_S * 2 ** (output.tries - 1), _SLOWEST_S), now)
 
     def read(self, ref: Ref, reading: Reading, now: Instant) -> Iterator[Effect]:
         """A reading of the output."""
@@ -203,7 +203,7 @@ class Outputs:
         output.is_on = bool(reading.value)
         if output.want is True and not output.is_on and output.wiring.repeat is None:
             # A relay that sticks is not told faster than that: the line is for others too.
-            wait = output.ordered + _LOOK - now.mono
+            wait = output.ordered + _HELD_READ_EVERY_S - now.mono
             if wait > 0:
                 self._wait(output, wait, now)
             else:
@@ -212,7 +212,7 @@ class Outputs:
             if output.is_on:
                 if output.written is not None:
                     output.tries += 1
-                    self._wait(output, min(_LOOK * 2 ** (output.tries - 1), _SLOWEST), now)
+                    self._wait(output, min(_HELD_READ_EVERY_S * 2 ** (output.tries - 1), _SLOWEST_S), now)
             else:
                 yield from self._released(output)
 
@@ -254,7 +254,7 @@ class Outputs:
     def _write(self, output: _Output, value: bool, now: Instant) -> Iterator[Effect]:
         edge = output.wiring.repeat is not None and output.want is True
         output.pulsing = edge and value and not output.wiring.timed
-        self._wait(output, _LOST, now)
+        self._wait(output, _LOST_S, now)
         seconds = output.wiring.timed and value and edge
         yield self._order(output, output.wiring.pulse if seconds else value, None, now, urgent=output.urgent)
 
@@ -272,7 +272,7 @@ class Outputs:
     def _pulsed(self, output: _Output, item: Outcome, now: Instant) -> Iterator[Effect]:
         """An order of a pulse, or of an edge of a repeated hold, has come back."""
         if output.want is True:
-            self._wait(output, _left(output, item, now) if item.ok else _LOOK, now)
+            self._wait(output, _left(output, item, now) if item.ok else _HELD_READ_EVERY_S, now)
             output.pulsing = item.ok
         elif item.detail == "refused":
             output.pulsing, output.want = False, None
@@ -282,7 +282,7 @@ class Outputs:
             output.pulsing, output.want, output.urgent = False, False, True
             if output.wiring.readable:
                 output.written = item.at.mono + output.wiring.pulse
-                self._wait(output, output.wiring.pulse + _LOOK, now)
+                self._wait(output, output.wiring.pulse + _HELD_READ_EVERY_S, now)
             else:
                 yield from self._released(output)
         else:
@@ -292,15 +292,15 @@ class Outputs:
     def _held(self, output: _Output, item: Outcome, now: Instant) -> Iterator[Effect]:
         if output.wiring.repeat is not None:
             spent = 0.0 if output.wiring.timed else output.wiring.pulse
-            self._wait(output, max(output.wiring.repeat - spent, 0.0) if item.ok else _LOOK, now)
+            self._wait(output, max(output.wiring.repeat - spent, 0.0) if item.ok else _HELD_READ_EVERY_S, now)
         elif item.ok and output.wiring.readable:
             yield from self._look(output, now)
         else:
-            self._wait(output, _BLIND if item.ok else _LOOK, now)
+            self._wait(output, _BLIND_WRITE_EVERY_S if item.ok else _HELD_READ_EVERY_S, now)
 
     def _look(self, output: _Output, now: Instant) -> Iterator[Effect]:
         calm = output.want is True and output.remembered and not output.urgent
-        self._wait(output, _GLANCE if calm else _LOOK, now)
+        self._wait(output, _SOUND_READ_EVERY_S if calm else _HELD_READ_EVERY_S, now)
         if output.wiring.readable:
             yield ReadNow(output.ref.device, (output.ref.point,))
 

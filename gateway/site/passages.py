@@ -34,7 +34,7 @@ from gateway.site.presence import PREFIX as INSIDE
 from gateway.site.presence import Presence
 from gateway.site.settings import AccessSettings, built_in
 
-LIFE = 5.0
+ORDER_LIFE_S = 5.0
 """An order whose device is silent dies so many seconds after the plate arrived."""
 WAITING = 256
 """Passages whose orders are under way at once; beyond them a gate's limit is reached."""
@@ -49,7 +49,7 @@ _BY_KIND = "by-kind/"
 _HOUR_S = 3600.0
 _MEMORY = "passing/"
 _TOKEN = "passage/"  # noqa: S105 - names a request
-_LATEST = 4_102_444_800.0
+_LATEST_S = 4_102_444_800.0
 """2100: a camera's time beyond it is none."""
 _WORDS = 500
 
@@ -125,7 +125,7 @@ class Passages:
             if item.pictures:
                 yield KeepPictures("", item.camera, (), item.at, tuple(one.id for one in item.pictures))
             return
-        too_late = now.mono >= item.at.mono + LIFE
+        too_late = now.mono >= item.at.mono + ORDER_LIFE_S
         if decision.decision == "opened" and (too_late or self._needs_person(decision, gate)):
             decision = replace(decision, decision="denied", reason="too-late" if too_late else "needs-person")
             self.access.opened_nothing(item.camera, _car(item, gate, decision).plate)
@@ -172,7 +172,7 @@ class Passages:
             yield self._event(data, one.at, now)
             return
         opening = yield from self._gates.open_once(
-            gate, who, now, expires=one.at.mono + LIFE, token=token, limited=not is_emergency
+            gate, who, now, expires=one.at.mono + ORDER_LIFE_S, token=token, limited=not is_emergency
         )
         if opening.decision in ("ordered", "joined"):
             data["ordered_at"] = now.rfc3339()
@@ -366,7 +366,7 @@ def _data(
         "list_kind": decision.list_kind,
         "decision": decision.decision,
         "reason": decision.reason,
-        "seen_at": rfc3339(item.seen) if item.seen is not None and 0.0 <= item.seen < _LATEST else None,
+        "seen_at": rfc3339(item.seen) if item.seen is not None and 0.0 <= item.seen < _LATEST_S else None,
         "ordered_at": None,
         "opened_at": None,
         "pictures": list(pictures),

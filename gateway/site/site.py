@@ -36,20 +36,20 @@ from gateway.model import (
     rfc3339,
 )
 from gateway.site import (
+    alarm_reset,
     alarms,
     commands,
     deadlines,
     gates,
     outputs,
     overdue,
-    refusals,
+    refusal_audit,
     repeats,
-    resetting,
     round_settings,
     taken_out,
 )
+from gateway.site.composition import Parts
 from gateway.site.ids import Ids
-from gateway.site.parts import Parts
 from gateway.site.settings import CONFUSED, ON_LOSS, Ref, SiteSettings, built_in
 
 
@@ -324,11 +324,11 @@ class Site:
                 yield from parts.outputs.tick(name, now)
             case gates.PART:
                 yield from parts.gates.tick(name, now)
-            case resetting.PART:
+            case alarm_reset.PART:
                 yield from parts.resetting.tick(name, now)
             case commands.PART:
                 yield from parts.commands.tick(name, now)
-            case refusals.PART:
+            case refusal_audit.PART:
                 yield from parts.commands.sum_up(now)
             case round_settings.ROUND if parts.rounds is not None:
                 yield from parts.rounds.tick(name, now)

@@ -7,7 +7,7 @@ from typing import Any
 from gateway.cloud.mqtt.session import Session
 from gateway.cloud.mqtt.types import Broker, Events, Will
 
-_GOODBYE = 1.0
+_GOODBYE_S = 1.0
 
 
 async def reach(broker: Broker, topic: str) -> str | None:
@@ -26,6 +26,6 @@ async def reach(broker: Broker, topic: str) -> str | None:
         session.abort("no answer in time")
         return session.ended.result().text
     session.close()
-    await asyncio.wait({session.ended}, timeout=_GOODBYE)
+    await asyncio.wait({session.ended}, timeout=_GOODBYE_S)
     session.abort("left")
     return None

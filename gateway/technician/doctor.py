@@ -28,11 +28,11 @@ from gateway.technician.watch import heard, state
 from gateway.technician.wiring_faults import LOADS, Sign, diagnose, oddities
 
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 6
-_ENOUGH, _LONGEST = 3.0, 15.0
+_ENOUGH_S, _LONGEST_S = 3.0, 15.0
 """Seconds of asking a line directly: after the first no further round begins, after the second no further request."""
 _MUTE = 2
 _LEAST_FREE = 64 << 20
-_MISSES = 0.02
+_MISSES_SHARE = 0.02
 
 
 def examine(file: SiteFile) -> list[Sign]:
@@ -152,7 +152,7 @@ def _running(
         if known["answering"] is False and not any(f"{device} (" in sign.what for sign in signs):
             what = f"{device} fell silent: {known['misses']} requests in a row without an answer"
             yield Sign(about, "wrong", what, "check its supply and its branch of the bus")
-        elif known["answering"] and known["timeouts"] > _MISSES * known["requests"]:
+        elif known["answering"] and known["timeouts"] > _MISSES_SHARE * known["requests"]:
             what = f"{device} left {known['timeouts']} of {known['requests']} requests without an answer"
             yield Sign(about, "doubt", what, "look at its branch and supply; watch the line (site-gateway watch)")
 
@@ -174,11 +174,11 @@ async def _talk(poller: Poller, *, bus: bool) -> list[TracedExchange]:
     mute: Counter[str] = Counter()
     async with poller:
         for number in range(_MOST_ROUNDS):
-            if number >= _LEAST_ROUNDS and loop.time() - started > _ENOUGH:
+            if number >= _LEAST_ROUNDS and loop.time() - started > _ENOUGH_S:
                 break
             for block in poller.blocks():
                 began = loop.time()
-                if mute[block.device] >= _MUTE or began - started > _LONGEST:
+                if mute[block.device] >= _MUTE or began - started > _LONGEST_S:
                     continue
                 with suppress(DeviceError):  # the frames say more
                     await poller.read(block, poller.timing(block.device).ceiling)

@@ -24,11 +24,11 @@ SETTINGS = (
 FRAMINGS = (Setting(framing="tcp"), Setting(framing="rtu"))
 _LIKELY = 16
 """Units up to this one are tried at every setting before the others."""
-_PATIENT = 0.6
-FIRST_BUS, FIRST_TCP = 0.1, 0.3
+_PATIENT_S = 0.6
+FIRST_BUS_S, FIRST_TCP_S = 0.1, 0.3
 """Time-outs until somebody has answered, in seconds beyond the wire time."""
-_LEAST = 0.05
-_MARGIN = 0.02
+_LEAST_S = 0.05
+_MARGIN_S = 0.02
 """What an adapter's latency timer may add, in seconds."""
 _STEPS = 4
 """Units back that a late answer may be from."""
@@ -144,7 +144,7 @@ class Scan:
                     before = [*before, unit][-_STEPS:]
                 for unit in sorted(doubtful):
                     if (unit, setting) not in self.found:
-                        await self._ask(poller, setting, unit, blocks[str(unit), table], _PATIENT)
+                        await self._ask(poller, setting, unit, blocks[str(unit), table], _PATIENT_S)
             for unit in silent:
                 if (unit, setting) in self.found:
                     await self._look_around(poller, self.found[unit, setting], blocks)
@@ -169,7 +169,7 @@ class Scan:
         return True
 
     def _lives(self, unit: int, setting: Setting, seconds: float, table: str, word: str | None) -> None:
-        self._slowest = max(self._slowest or 0.0, min(seconds, _PATIENT))
+        self._slowest = max(self._slowest or 0.0, min(seconds, _PATIENT_S))
         one = self.found.get((unit, setting))
         if one is None:
             one = self.found[unit, setting] = Found(unit, setting, seconds)
@@ -184,10 +184,10 @@ class Scan:
                 await self._ask(poller, found.setting, found.unit, blocks[str(found.unit), table], _patience(found))
 
     def _timeout(self, setting: Setting) -> float:
-        first = self._first or (FIRST_BUS if self._target.serial is not None else FIRST_TCP)
+        first = self._first or (FIRST_BUS_S if self._target.serial is not None else FIRST_TCP_S)
         if self._slowest is None or not setting.is_bus:
             return first
-        return min(first, max(_LEAST, 3 * self._slowest + _MARGIN))
+        return min(first, max(_LEAST_S, 3 * self._slowest + _MARGIN_S))
 
     def _progress(self, setting: Setting, unit: int) -> None:
         done = sum(asked[0] in self._settings for asked in self._asked)
@@ -209,7 +209,7 @@ def units_of(text: str) -> Iterator[int]:
 
 
 def _patience(found: Found) -> float:
-    return max(0.1, 4 * found.seconds + _MARGIN)
+    return max(0.1, 4 * found.seconds + _MARGIN_S)
 
 
 def _last(poller: Poller, since: float, setting: Setting) -> TracedExchange | None:

@@ -10,7 +10,7 @@ from gateway.errors import LineDown
 from gateway.technician import ports, taken
 from gateway.technician.fragment import fragment
 from gateway.technician.profile_match import Guesses, guess_all
-from gateway.technician.scan import FIRST_BUS, FIRST_TCP, FRAMINGS, SETTINGS, Found, Progress, Scan, units_of
+from gateway.technician.scan import FIRST_BUS_S, FIRST_TCP_S, FRAMINGS, SETTINGS, Found, Progress, Scan, units_of
 from gateway.technician.scan_line import NOBODY_DIALS_IN, DialsIn, Setting, Target
 
 _Parity = Literal["none", "even", "odd"]
@@ -121,7 +121,7 @@ class Search:
 
 def _first_look(target: Target, settings: Sequence[Setting], units: Sequence[int]) -> str:
     """What is going to be done, and how long its first part takes if nobody answers."""
-    each = FIRST_BUS if target.serial is not None else FIRST_TCP
+    each = FIRST_BUS_S if target.serial is not None else FIRST_TCP_S
     wire = sum(16 * 11 / setting.baudrate for setting in settings if target.serial is not None)
     longest = len(units) * (len(settings) * each + wire)
     known = ", ".join(map(str, settings))

@@ -13,9 +13,9 @@ from gateway.local.control import Daemon, ask
 from gateway.local.trace import Piece, TracedExchange, exchanges, question, reply
 from gateway.model import Json
 
-_EVERY = 1.0
-_FRAMES_EVERY = 0.2
-_SETTLED = 2.0
+_EVERY_S = 1.0
+_FRAMES_EVERY_S = 0.2
+_SETTLED_S = 2.0
 """Seconds after which a request without an answer is shown as such: no time-out of a bus is longer by default."""
 
 Where = Daemon | Path
@@ -35,7 +35,7 @@ def live(where: Where) -> None:
     from gateway.technician.live import show_live
     from gateway.technician.tables import watch_sheets
 
-    show_live(lambda: watch_sheets(state(where)), _EVERY)
+    show_live(lambda: watch_sheets(state(where)), _EVERY_S)
 
 
 def state(where: Where) -> Mapping[str, Any]:
@@ -65,10 +65,10 @@ def frames(where: Where, line: str, *, dump: bool, say: Callable[[str], None]) -
         return
     shown = max((exchange.sent for exchange in remembered.exchanges), default=0.0)
     while True:
-        _pause(_FRAMES_EVERY)
+        _pause(_FRAMES_EVERY_S)
         now = heard(where, line, since=shown)
         for exchange in now.exchanges:
-            if exchange.answer is None and now.mono - exchange.sent < _SETTLED:
+            if exchange.answer is None and now.mono - exchange.sent < _SETTLED_S:
                 break  # its answer may be under way
             say(describe(exchange, now.offset))
             shown = exchange.sent

@@ -11,9 +11,9 @@ Level = Literal["good", "doubt", "wrong"]
 
 LOADS = 32
 """Unit loads that an RS-485 driver must feed (TIA-485-A)."""
-_CLEAN = 0.1
+_CLEAN_SHARE = 0.1
 """Share of damaged answers up to which a unit counts as clean."""
-_OFTEN = 0.2
+_OFTEN_SHARE = 0.2
 _FEW = 2
 _SHOWN = 24
 """Bytes that are shown of what fits nothing."""
@@ -204,11 +204,11 @@ def is_inverted(noise: bytes) -> bool:
 
 
 def _one_by_one(about: str, devices: Mapping[int, str], tallies: Mapping[int, UnitTally]) -> Iterator[Sign]:
-    clean = [unit for unit, tally in tallies.items() if tally.answered and tally.damaged <= _CLEAN]
+    clean = [unit for unit, tally in tallies.items() if tally.answered and tally.damaged <= _CLEAN_SHARE]
     for unit, tally in tallies.items():
         name = f"{devices.get(unit, '?')} (unit {unit})"
         others = [one for one in clean if one != unit]
-        if tally.garbled >= _FEW and tally.damaged > _OFTEN and others:
+        if tally.garbled >= _FEW and tally.damaged > _OFTEN_SHARE and others:
             yield Sign(
                 about,
                 "wrong",
@@ -230,11 +230,11 @@ def _noise(about: str, talk: Sequence[TracedExchange], tallies: Mapping[int, Uni
     hit = [unit for unit, tally in tallies.items() if tally.garbled]
     came = sum(tally.answered + tally.garbled for tally in tallies.values())
     garbled = sum(tallies[unit].garbled for unit in hit)
-    single = len(hit) == 1 and tallies[hit[0]].damaged > _OFTEN and len(tallies) > 1
+    single = len(hit) == 1 and tallies[hit[0]].damaged > _OFTEN_SHARE and len(tallies) > 1
     if garbled < _FEW or single:
         return
     short, long = _damaged(talk, long=False), _damaged(talk, long=True)
-    grows = long > 2 * short and long > _CLEAN
+    grows = long > 2 * short and long > _CLEAN_SHARE
     text = f"{garbled} of {came} answers damaged (CRC), of {len(hit)} devices"
     if grows:
         yield Sign(
@@ -266,7 +266,7 @@ def _is_long(one: TracedExchange) -> bool:
 
 def _glitches(about: str, tallies: Mapping[int, UnitTally]) -> Iterator[Sign]:
     glitched, answered = (sum(getattr(tally, key) for tally in tallies.values()) for key in ("glitched", "answered"))
-    if glitched >= _FEW and glitched > _OFTEN * answered:
+    if glitched >= _FEW and glitched > _OFTEN_SHARE * answered:
         yield Sign(
             about,
             "doubt",

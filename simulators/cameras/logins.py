@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 Verdict = Literal["in", "challenge", "stale", "wrong", "locked"]
 _PAIRS: Final = re.compile(r'(\w+)=(?:"([^"]*)"|([^,\s]+))')
-_WITHIN: Final = 1800.0
+_WITHIN_S: Final = 1800.0
 """Seconds in which wrong logins are counted."""
 _NONCES: Final = 64
 
@@ -48,7 +48,7 @@ class Logins:
             self._tries.pop(remote, None)
             return "in"
         self.wrong.append(remote)
-        tries = [one for one in self._tries.get(remote, []) if now - one < _WITHIN]
+        tries = [one for one in self._tries.get(remote, []) if now - one < _WITHIN_S]
         self._tries[remote] = [*tries, now]
         if len(tries) + 1 >= self._most:
             self._tries.pop(remote)

@@ -16,8 +16,8 @@ from simulators.cameras.model import Asked, CameraSetup, CarSight
 
 _KEPT: Final = 4096
 _WAITING: Final = 256
-_BEAT: Final = 10.0
-_END: Final = 0.01
+_BEAT_S: Final = 10.0
+_END_S: Final = 0.01
 """Seconds for what is being answered; none at all would mean for ever."""
 _ENDLESS: Final = "multipart/x-mixed-replace; boundary="
 Parts = Iterable[tuple[str, bytes]]
@@ -74,7 +74,7 @@ class CameraWeb:
         """Every connection ends."""
         if self._listener is not None:
             self._listener.close()
-        await self._server.shutdown(_END)
+        await self._server.shutdown(_END_S)
 
     @property
     def attached(self) -> int:
@@ -164,7 +164,7 @@ class CameraWeb:
                 return None
             beat = [('Content-Type: application/xml; charset="UTF-8"', maker.heartbeat_xml())]
             delimiter = hikvision.BOUNDARY
-            every = self._setup.heartbeat or _BEAT
+            every = self._setup.heartbeat or _BEAT_S
             return f"multipart/mixed; boundary={delimiter}", delimiter.encode(), maker.stream_parts, beat, every
         if not isinstance(maker, dahua.Dahua):
             return None
@@ -175,7 +175,7 @@ class CameraWeb:
         if spoken is None:
             return None
         asked = query.get("heartbeat", "")
-        every = self._setup.heartbeat or (float(asked) if asked.isdecimal() and 0 < int(asked) <= 60 else _BEAT)
+        every = self._setup.heartbeat or (float(asked) if asked.isdecimal() and 0 < int(asked) <= 60 else _BEAT_S)
         beat = [("Content-Type: text/plain", b"Heartbeat")]
         return f"{_ENDLESS}{dahua.BOUNDARY}", dahua.BOUNDARY.encode(), spoken, beat, every
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gateway.config.site import SiteFile
-from gateway.field.response_time import HOST, AlarmBound, analyse, load_of
+from gateway.field.response_time import HOST_S, AlarmBound, analyse, load_of
 from gateway.model import Answer, Input
 from gateway.settings import build
 from simulators.site import VirtualSite
@@ -67,7 +67,7 @@ class Flipper:
         """At random times, until so many count; before every other one the contact of another device closes too."""
         living = [name for name in self.names if name != dead]
         for number in range(2 * count):
-            if sum(late <= HOST for _, _, late in self.took) >= count:
+            if sum(late <= HOST_S for _, _, late in self.took) >= count:
                 return
             name, other = living[number % len(living)], living[(number + len(living) // 2) % len(living)]
             closed = [name, other][: 1 + number % 2]
@@ -133,8 +133,8 @@ async def test_no_alarm_is_later_than_its_bound(name: str, line: dict[str, Any],
                     virtual.silence(victim)
                 group.create_task(flipper.flip(max(1, FLIPS // LINES), victim), name=f"flips of {at}")
         measured = longest(bounds(file, yard.lines["l0"].longest_answers()), dead)
-    took = [seconds for flipper in flippers.values() for _, seconds, late in flipper.took if late <= HOST]
-    apart = [seconds for flipper in flippers.values() for _, seconds, late in flipper.took if late > HOST]
+    took = [seconds for flipper in flippers.values() for _, seconds, late in flipper.took if late <= HOST_S]
+    apart = [seconds for flipper in flippers.values() for _, seconds, late in flipper.took if late > HOST_S]
     print(  # noqa: T201
         f"\n{name}, {dead} dead: bound {worst:.3f} s ({measured:.3f} with the measured answer times); "
         f"{len(took)} flips: p50 {quantile(took, 0.5):.3f}, p99 "

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.driver import Block
-from gateway.field.schedule import PROBE_WAIT, SHARE_LEAST, SHARE_MOST, Job, Schedule, patience
+from gateway.field.schedule import PROBE_WAIT_S, WAIT_LEAST_S, WAIT_MOST_S, Job, Schedule, patience
 from gateway.field.timeouts import ProbeWait
 from gateway.model import Lane
 
@@ -91,11 +91,11 @@ def test_lanes_are_strict_and_the_earliest_deadline_goes_first(blocks: list[Bloc
         assert job.block is not None
         ready = [b for b in blocks if due[b] <= now]
         if job.lane is Lane.NORMAL or all(b.lane is Lane.ALARM for b in ready):
-            assert job.lane == min(b.lane for b in ready) or now - overtaken >= SHARE_LEAST
+            assert job.lane == min(b.lane for b in ready) or now - overtaken >= WAIT_LEAST_S
             overtaken = now
         else:
             assert job.lane is Lane.ALARM
-            assert now - overtaken < SHARE_LEAST + SHARE_MOST, "the normal lane has its share"
+            assert now - overtaken < WAIT_LEAST_S + WAIT_MOST_S, "the normal lane has its share"
         if job.block in deadline:  # not its first read: those go before all later ones
             rivals = [b for b in ready if b.lane == job.lane]
             assert deadline.keys() >= set(rivals)
@@ -222,7 +222,7 @@ def test_a_probe_has_its_turn_on_a_line_that_is_asked_for_too_much() -> None:
     probes = [at for at, name, _ in turns if name == "d7"][3:]
     waits = ProbeWait()
     for before, after in pairwise(probes):
-        assert after - before <= max(waits.next(0.3), waits.next(0.3)) + 0.3 + PROBE_WAIT + 0.1 < 60.0
+        assert after - before <= max(waits.next(0.3), waits.next(0.3)) + 0.3 + PROBE_WAIT_S + 0.1 < 60.0
     assert len(probes) >= 10
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.field.sight import BLIND_AFTER
+from gateway.field.sight import BLIND_AFTER_S
 from gateway.model import DeviceBlind, Lane, Quality, Reason
 from tests import virtual_time
 from tests.field.bench import Bench, running
@@ -31,9 +31,9 @@ def test_an_alarm_point_that_is_refused_is_told_within_100_seconds(code: int) ->
     async def main() -> None:
         wire = detector(smoke=code)
         async with running(wire, virtual_time.clock(), watched={"d": frozenset({"smoke"})}) as bench:
-            await asyncio.sleep(BLIND_AFTER - 2.0)
+            await asyncio.sleep(BLIND_AFTER_S - 2.0)
             assert blindness(bench) == [], "it may still be starting"
-            await bench.until(lambda: blindness(bench) == [True], within=WITHIN - BLIND_AFTER + 2.5)
+            await bench.until(lambda: blindness(bench) == [True], within=WITHIN - BLIND_AFTER_S + 2.5)
             told = bench.of(DeviceBlind)[0]
             assert "smoke" in told.detail
             assert str(code) in told.detail

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.field.telemetry_changes import WINDOW, TelemetryChanges
+from gateway.field.telemetry_changes import WINDOW_S, TelemetryChanges
 from gateway.model import Instant, Quality, Reading, Reason, Value
 
 
@@ -25,7 +25,7 @@ def test_nothing_leaves_before_the_first_full_picture() -> None:
     changes.full({"p": reading(1)}, 5.0)
     assert changes.offer({"p": reading(2)})
     assert changes.take(6.0) == {"p": reading(2)}
-    assert changes.due() == 6.0 + WINDOW
+    assert changes.due() == 6.0 + WINDOW_S
 
 
 def test_a_number_within_the_band_of_the_last_sent_value_is_not_told() -> None:

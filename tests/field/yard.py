@@ -9,7 +9,7 @@ from itertools import pairwise
 from drivers.modbus.line import ModbusPoller, lines
 from gateway.clock import Clock
 from gateway.config.site import SiteFile
-from gateway.field.lines import SERIAL_BACK_OFF, TCP_BACK_OFF, Line
+from gateway.field.lines import SERIAL_BACK_OFF_S, TCP_BACK_OFF_S, Line
 from gateway.field.telemetry import TelemetrySender
 from gateway.model import Answer, DeviceHealth, Input, Instant, LineHealth, Quality, Reading
 from gateway.settings import build
@@ -98,7 +98,7 @@ def at_addresses(site: SiteFile, addresses: Mapping[str, str]) -> SiteFile:
 
 
 @asynccontextmanager
-async def at_work(virtual: VirtualSite, *, tcp_back_off: float = TCP_BACK_OFF) -> AsyncIterator[Yard]:
+async def at_work(virtual: VirtualSite, *, tcp_back_off: float = TCP_BACK_OFF_S) -> AsyncIterator[Yard]:
     """Every Modbus line of a virtual site that is open. `tcp_back_off`: as `Line.back_off`, for those on TCP."""
     clock = Clock()
     yard = Yard(virtual, clock)
@@ -128,7 +128,7 @@ async def at_work(virtual: VirtualSite, *, tcp_back_off: float = TCP_BACK_OFF) -
                 telemetry=telemetry,
                 clock=clock,
                 rng=random.Random(7),  # noqa: S311 - jitter
-                back_off=SERIAL_BACK_OFF if is_serial else 1.0 if ports else tcp_back_off,
+                back_off=SERIAL_BACK_OFF_S if is_serial else 1.0 if ports else tcp_back_off,
                 may_hang=not is_serial,
             )
             tasks.append(group.create_task(line.run(), name=f"line {name}"))

@@ -174,7 +174,7 @@ async def test_pictures_get_ids_and_the_kept_ones_become_events() -> None:
 
 
 async def test_pictures_without_a_verdict_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cameras, "UNDECIDED", 0.01)
+    monkeypatch.setattr(cameras, "UNDECIDED_S", 0.01)
     async with open_entrance() as (entrance, _):
         await entrance.take(push("鄂A12345", b"plate", b"scene"))
         assert entrance.snapshot()["picture_bytes"] == 10

@@ -47,7 +47,7 @@ async def test_nothing_is_held() -> None:
 
 @pytest.mark.parametrize("expires", [0.0, None])
 async def test_an_order_does_not_wait_for_ever(expires: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relays, "LONGEST", 0.02)
+    monkeypatch.setattr(relays, "LONGEST_S", 0.02)
     mine, inputs = told()
     mine.operate(Operate("o1", "c1", "io0", 0.5, expires))
     async with asyncio.timeout(5):

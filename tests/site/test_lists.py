@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gateway.model import Json
 from gateway.site import list_update
 from gateway.site.list_csv import COLUMNS, PROBLEMS, BadEntry, RowProblem, entry_reader, fingerprint, read
-from gateway.site.list_update import ENTRIES, PARTS, PATIENCE, UNDER_WAY, ListChange, Refusal, Updates, Waiting
+from gateway.site.list_update import ENTRIES, PARTS, PATIENCE_S, UNDER_WAY, ListChange, Refusal, Updates, Waiting
 from gateway.site.lists import ALWAYS, ListEntry, Lists, changed, make, pack, unpack
 from gateway.site.plates import PROVINCES, normalise, spellings
 
@@ -386,8 +386,8 @@ def test_a_change_without_parts_is_given_up() -> None:
     house = updates()
     first: dict[str, Json] = {"list": "x", "version": 2, "full": True, "part": 1, "parts": 2}
     assert house.take(first, None, 10.0) == Waiting(1)
-    assert house.take({**first, "part": 2}, None, 11.0 + PATIENCE) == Waiting(1)
-    assert isinstance(house.take(first, None, 12.0 + PATIENCE), ListChange)
+    assert house.take({**first, "part": 2}, None, 11.0 + PATIENCE_S) == Waiting(1)
+    assert isinstance(house.take(first, None, 12.0 + PATIENCE_S), ListChange)
 
 
 def test_a_header_of_a_million_columns_is_refused_at_once() -> None:

@@ -9,7 +9,7 @@ import pytest
 from gateway.contract.events import schemas
 from gateway.model import Emit, Json, ListReady, Passage, PictureRef, Remember
 from gateway.site.lists import ListEntry
-from gateway.site.passages import LIFE, WAITING
+from gateway.site.passages import ORDER_LIFE_S, WAITING
 from gateway.site.settings import AccessSettings, Rule
 from tests.site.compound import CAMERAS, Compound, yard
 from tests.site.world import EPOCH
@@ -230,7 +230,7 @@ def test_the_order_for_a_silent_gate_dies_after_five_seconds() -> None:
     site = compound()
     site.fall_silent("board")
     site.see("lpr-south", RESIDENT)
-    site.wait(LIFE + 1)
+    site.wait(ORDER_LIFE_S + 1)
     data = last(site)
     assert (data["decision"], data["reason"]) == ("denied", "silent")
     assert site.told("access.denied")
@@ -246,7 +246,7 @@ def test_the_order_for_a_silent_gate_dies_after_five_seconds() -> None:
 def test_a_passage_that_waited_too_long_at_the_door_opens_nothing() -> None:
     site = compound()
     came = site.instant()
-    site.wait(LIFE)
+    site.wait(ORDER_LIFE_S)
     site.feed(Passage("lpr-south", RESIDENT, came, "late", "in", 95.0))
     site.wait(2)
     assert site.writes("board.do3") == []
@@ -259,7 +259,7 @@ def test_what_waits_is_bounded() -> None:
     for number in range(WAITING + 5):
         site.see("lpr-south", f"沪A{10000 + number}")
     assert [event.data["decision"] for event in passages(site)] == ["rate-limited"] * 5
-    site.wait(LIFE + 1)
+    site.wait(ORDER_LIFE_S + 1)
     assert len(passages(site)) == WAITING + 5
     assert not [key for key in site.memory if key.startswith("passing/")]
 

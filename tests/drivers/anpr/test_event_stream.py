@@ -14,7 +14,7 @@ from aiohttp import web
 
 from drivers.anpr import dahua, event_stream, hikvision
 from drivers.anpr.event_stream import SOURCES, Puller
-from drivers.anpr.joining import JOIN_WITHIN
+from drivers.anpr.joining import JOIN_WITHIN_S
 from drivers.pictures.account import REFUSALS, CameraSession, Login
 from gateway.clock import Clock
 from gateway.errors import ConfigError
@@ -135,7 +135,7 @@ async def test_pictures_that_do_not_come_are_not_waited_for() -> None:
         await until(lambda: one.stream.opened)
         begun = loop.time()
         await until(lambda: one.take.pushes)
-        assert loop.time() - begun < JOIN_WITHIN + 0.5
+        assert loop.time() - begun < JOIN_WITHIN_S + 0.5
 
 
 async def test_bytes_in_any_pieces() -> None:
@@ -172,7 +172,7 @@ async def test_parts_that_cannot_be_read_are_an_alarm_and_another_channel_is_not
 
 
 async def test_after_a_gap_it_asks_for_what_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_stream, "FIRST_AGAIN", 0.01)
+    monkeypatch.setattr(event_stream, "FIRST_RETRY_S", 0.01)
     kept = (CASES / "hikvision-plate-query.xml").read_bytes()
     old = kept.replace(b"20261122T080001+0800", b"20261122T075959+0800")
     async with pulling() as one:
@@ -194,7 +194,7 @@ async def test_a_recorder_is_asked_for_the_channel_of_the_entry(
     monkeypatch: pytest.MonkeyPatch, channel: int | None
 ) -> None:
     """Its stream, and what it kept; of what it tells of other channels nothing is taken."""
-    monkeypatch.setattr(event_stream, "FIRST_AGAIN", 0.01)
+    monkeypatch.setattr(event_stream, "FIRST_RETRY_S", 0.01)
     number = channel or 1
     lines = "Events[0].Code=TrafficJunction\r\nEvents[0].Index={}\r\nEvents[0].TrafficCar.PlateNumber=鄂A1234{}\r\n"
     async with pulling("dahua", channel=channel) as one:
@@ -215,7 +215,7 @@ async def test_a_recorder_is_asked_for_the_channel_of_the_entry(
 
 
 async def test_a_query_that_fails_costs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_stream, "FIRST_AGAIN", 0.01)
+    monkeypatch.setattr(event_stream, "FIRST_RETRY_S", 0.01)
     async with pulling() as one:
         one.stream.kept = b"no XML"
         one.stream.send(part(event("鄂C1", "2026-11-22T08:00:00+08:00")), HEARTBEAT, END)
@@ -225,7 +225,7 @@ async def test_a_query_that_fails_costs_nothing_else(monkeypatch: pytest.MonkeyP
 
 
 async def test_a_silent_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_stream, "FIRST_AGAIN", 0.01)
+    monkeypatch.setattr(event_stream, "FIRST_RETRY_S", 0.01)
     monkeypatch.setitem(event_stream.SOURCES, "hikvision", replace(SOURCES["hikvision"], silence=0.1))
     async with pulling() as one:
         await until(lambda: one.stream.opened >= 2)
@@ -233,7 +233,7 @@ async def test_a_silent_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_a_wrong_login_is_tried_twice_and_never_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_stream, "FIRST_AGAIN", 0.01)
+    monkeypatch.setattr(event_stream, "FIRST_RETRY_S", 0.01)
     async with pulling(camera_=DigestCamera({}, password="another")) as one:
         await until(lambda: one.health["locked"])
         requests = len(one.camera.asked)
@@ -247,7 +247,7 @@ async def test_a_wrong_login_is_tried_twice_and_never_again(monkeypatch: pytest.
 
 
 async def test_a_camera_that_comes_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_stream, "FIRST_AGAIN", 0.05)
+    monkeypatch.setattr(event_stream, "FIRST_RETRY_S", 0.05)
     server = DigestCamera({})
     async with serving(server):
         port = server.port
@@ -267,7 +267,7 @@ async def test_a_camera_that_comes_later_is_found(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_dahua_tells_by_the_manager_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_stream, "FIRST_AGAIN", 0.01)
+    monkeypatch.setattr(event_stream, "FIRST_RETRY_S", 0.01)
 
     async def unknown(_: web.Request) -> web.StreamResponse:
         return web.Response(status=404)
@@ -296,7 +296,7 @@ async def test_dahua_pictures_follow_their_text() -> None:
 
 
 async def test_a_stream_without_parts_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_stream, "FIRST_AGAIN", 0.01)
+    monkeypatch.setattr(event_stream, "FIRST_RETRY_S", 0.01)
     async with pulling() as one:
         one.stream.send(b"x" * 100_000)
         await until(lambda: one.stream.opened >= 2)

@@ -218,8 +218,8 @@ def test_the_alarm_of_guesses_ends_a_minute_after_the_last() -> None:
 
 async def test_a_camera_may_be_silent_for_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a connection that has pushed; who never said a word is closed."""
-    assert subject._IDLE >= 3600.0  # noqa: SLF001 - nobody waits for an hour here
-    monkeypatch.setattr(subject, "_SILENT", 0.2)
+    assert subject._IDLE_S >= 3600.0  # noqa: SLF001 - nobody waits for an hour here
+    monkeypatch.setattr(subject, "_SILENT_S", 0.2)
     take = Taker()
     async with (
         listening([camera("generic")], take) as listener,

@@ -204,7 +204,7 @@ async def test_broken_chunks() -> None:
 
 
 async def test_a_slow_body(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "BODY_WITHIN", 0.2)
+    monkeypatch.setattr(subject, "BODY_WITHIN_S", 0.2)
     take = Taker()
     async with listening([camera("generic")], take) as listener:
         async with connected(listener.port) as line:

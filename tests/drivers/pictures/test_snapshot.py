@@ -235,7 +235,7 @@ async def test_a_camera_that_is_away() -> None:
 
 
 async def test_a_camera_that_does_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "WITHIN", 0.2)
+    monkeypatch.setattr(subject, "WITHIN_S", 0.2)
 
     async def half(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

@@ -16,8 +16,8 @@ _SINGLY = 60
 _SPARE = 1000
 """Single ones that may be told in a row, beyond what a day allows."""
 _SINGLE_EVERY_S = 86400.0 / 240
-_MINUTE = 60.0
-_HOUR = 3600.0
+_MINUTE_S = 60.0
+_HOUR_S = 3600.0
 _MINUTELY = 60
 """Sums in a row that come once a minute."""
 
@@ -38,11 +38,11 @@ class Refusals:
 
     def tell(self, data: Mapping[str, Json], code: str, now: Instant) -> Iterator[Effect]:
         """One refusal, or one more of many."""
-        if self._spare_at is not None and now.mono - self._spare_at >= _HOUR:
+        if self._spare_at is not None and now.mono - self._spare_at >= _HOUR_S:
             self._sums = 0
         if self._timers.get((PART, "")) is None:
             self._since = now.mono
-            self._timers.set((PART, ""), now.mono + (_MINUTE if self._sums < _MINUTELY else _HOUR))
+            self._timers.set((PART, ""), now.mono + (_MINUTE_S if self._sums < _MINUTELY else _HOUR_S))
         earned = 0.0 if self._spare_at is None else (now.mono - self._spare_at) / _SINGLE_EVERY_S
         self._spare, self._spare_at = min(_SPARE, self._spare + earned), now.mono
         if self._told < _SINGLY and self._spare >= 1.0:
@@ -56,7 +56,7 @@ class Refusals:
         """The minute is over, or the process."""
         self._timers.drop((PART, ""))
         self._sums = self._sums + 1 if self._summed else 0
-        within = "a minute" if now.mono - self._since < 2 * _MINUTE else "an hour"
+        within = "a minute" if now.mono - self._since < 2 * _MINUTE_S else "an hour"
         for code, count in sorted(self._summed.items()):
             data: dict[str, Json] = {
                 **dict.fromkeys(("jti", "iss", "sub", "kid", "cmd", "args")),

@@ -14,9 +14,9 @@ from gateway.site.settings import DeviceReset, DeviceSettings, Ref
 from gateway.site.timers import Timers
 
 PART = "reset"
-_FOR = 20.0
-_EVERY = 1.0
-_ORDER_LIFE = 5.0
+_REREAD_FOR_S = 20.0
+_REREAD_EVERY_S = 1.0
+_ORDER_LIFE_S = 5.0
 _MEMORY = "supply/"
 """`supply/DEVICE`: its supply was taken away, and has to be given back."""
 
@@ -88,9 +88,9 @@ class Resetting:
             wait = device.reset.off or 0.0
             yield from self._device(device, device.reset, now)
         since = now.mono + wait
-        self._resets[rule.subject] = _Reset(watch, token, by, since, since + _FOR)
+        self._resets[rule.subject] = _Reset(watch, token, by, since, since + _REREAD_FOR_S)
         if wait:
-            self._timers.set((PART, rule.subject), since + _EVERY)
+            self._timers.set((PART, rule.subject), since + _REREAD_EVERY_S)
         else:
             yield from self._look(rule.subject, now)
 
@@ -114,7 +114,7 @@ class Resetting:
                 del self._off[device]
                 yield Forget(_MEMORY + device)
             elif under_way == order:
-                self._timers.set((PART, _MEMORY + device), now.mono + _EVERY)
+                self._timers.set((PART, _MEMORY + device), now.mono + _REREAD_EVERY_S)
 
     def tick(self, name: str, now: Instant) -> Iterator[Effect]:
         """Look again, give up, or give a supply back."""
@@ -129,18 +129,18 @@ class Resetting:
     def _look(self, subject: str, now: Instant) -> Iterator[Effect]:
         reset = self._resets[subject]
         rule = reset.watch.rule
-        self._timers.set((PART, subject), min(now.mono + _EVERY, reset.until))
+        self._timers.set((PART, subject), min(now.mono + _REREAD_EVERY_S, reset.until))
         yield ReadNow(rule.device, (rule.point,))
 
     def _device(self, device: DeviceSettings, how: DeviceReset, now: Instant) -> Iterator[Effect]:
         order = self._ids.order()
         if how.off is None:
-            yield Operate(order, how.at.device, how.at.point, how.value, now.mono + _ORDER_LIFE)
+            yield Operate(order, how.at.device, how.at.point, how.value, now.mono + _ORDER_LIFE_S)
         else:
             self._off[device.id] = None
             self._timers.set((PART, _MEMORY + device.id), now.mono + how.off)
             yield Remember(_MEMORY + device.id, True)
-            yield Operate(order, how.at.device, how.at.point, False, now.mono + min(how.off, _ORDER_LIFE))
+            yield Operate(order, how.at.device, how.at.point, False, now.mono + min(how.off, _ORDER_LIFE_S))
 
     def _supply(self, device: str, now: Instant) -> Iterator[Effect]:
         settings = self._devices.get(device)
@@ -150,7 +150,7 @@ class Resetting:
             return
         at: Ref = settings.reset.at
         order = self._off[device] = self._ids.order()
-        self._timers.set((PART, _MEMORY + device), now.mono + _ORDER_LIFE)
+        self._timers.set((PART, _MEMORY + device), now.mono + _ORDER_LIFE_S)
         yield Operate(order, at.device, at.point, True, None, at_once=True)
 
     def _end(self, subject: str, *, ok: bool) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from gateway.model import Effect, Emit, Instant
 from gateway.site.ids import Ids
-from gateway.site.refusals import PART, Refusals
+from gateway.site.refusal_audit import PART, Refusals
 from gateway.site.timers import Timers
 
 MINUTE = 60.0

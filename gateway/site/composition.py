@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from gateway.kinds import ALARM_KINDS
 from gateway.model import Value
 from gateway.site.acts import Acts
+from gateway.site.alarm_reset import Resetting
 from gateway.site.alarms import Alarms
 from gateway.site.annunciator import Annunciator
 from gateway.site.commands import Commands
@@ -14,7 +15,6 @@ from gateway.site.ids import Ids
 from gateway.site.linkage import Linkage
 from gateway.site.outputs import Outputs, Wiring
 from gateway.site.overdue import Overdue
-from gateway.site.resetting import Resetting
 from gateway.site.settings import (
     CAMERA_ALARMS,
     CONFUSED,

@@ -22,8 +22,8 @@ _log = logger(__name__)
 
 _LEAST_REST_S = 0.5
 """Before a lost line is opened again."""
-TCP_BACK_OFF = 30.0
-DIAL_IN_BACK_OFF = 1.0
+TCP_BACK_OFF_S = 30.0
+DIAL_IN_BACK_OFF_S = 1.0
 """Its device calls when it can: waiting for it costs nobody anything."""
 SERIAL_BACK_OFF_S = 4.0
 """An adapter that was put back is in use again within 5 s: that leaves one for opening it."""
@@ -132,7 +132,7 @@ class Line:
                     continue
                 except LineDown as error:
                     now = self._clock.now().mono
-                    if self._polling.answered and now - self._polling.opened >= _STEADY:
+                    if self._polling.answered and now - self._polling.opened >= _STEADY_S:
                         self._back_off.reset()
                     await self._went_down(error)
                 await self._rest(now + self._back_off.next())

@@ -124,7 +124,7 @@ class Yielding(Protocol):
 
 @runtime_checkable
 class Traced(Protocol):
-    """A poller that keeps the last bytes of its line, for people who look for a fault."""
+    """A poller that keeps the last bytes of its line, for fault finding."""
 
     frames: Iterable[tuple[str, float, bytes]]
     """`>` sent (`?`: only to prove whose answers come) or `<` received, monotonic seconds, bytes; the oldest first."""
@@ -132,7 +132,7 @@ class Traced(Protocol):
 
 @runtime_checkable
 class Tolerant(Protocol):
-    """A poller that counts what it puts up with."""
+    """A poller that counts anomalies on its line."""
 
     @property
     def oddities(self) -> Mapping[str, int | str | None]:

@@ -1,4 +1,4 @@
-"""Logs: one event is one line on stderr, in the form that whoever reads it wants.
+"""Logs: one event is one line on stderr, as JSON, for the journal or for a terminal.
 
 * under systemd (stderr is the journal, see JOURNAL_STREAM in systemd.exec(5)): `<N>` with the priority of
   sd-daemon(3) before each line, no time, no colour;
@@ -151,7 +151,7 @@ class Allowance:
 
 
 class _Measured:
-    """Bounds how often the same is told about the same: whoever logs a change need not know that it flaps."""
+    """Limits repeats of the same event about the same thing; code that logs need not care for flapping."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now

@@ -1,4 +1,4 @@
-"""Files replaced whole, and written as whoever owns the folder: what root's commands do where others may write.
+"""Replaces files as a whole, and as the owner of the folder: for root's commands in folders that others may write to.
 
 A service that was taken over can plant links in its folders. So nothing is written through a link, and root becomes
 the owner of a folder before it writes there: what is planted leads no further than that account could go itself.

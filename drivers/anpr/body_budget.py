@@ -1,4 +1,4 @@
-"""Room for the bodies that are under way: all cameras together, and each for itself."""
+"""A budget of bytes for bodies that are being received: for all cameras together and for each."""
 
 import asyncio
 from collections import Counter, deque

@@ -1,4 +1,4 @@
-"""Which camera knocks: by the path and the address that it comes from, never by what its payload says. Pure."""
+"""Identifies the camera by path and source address, never by its payload. Pure."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What became of a camera's pushes: each is counted once. Pure."""
+"""Counts what became of each push of a camera, once each. Pure."""
 
 import re
 from collections import Counter

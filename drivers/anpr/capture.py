@@ -1,4 +1,4 @@
-"""What a camera says about a car that it saw, and what it wants to hear. Pure."""
+"""What a camera reports about a car, and the answer that it expects. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

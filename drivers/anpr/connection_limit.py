@@ -1,4 +1,4 @@
-"""Keeps the number of connections down: who never knocked as a camera goes first, then who is idle longest."""
+"""Bounds the connections: one that never named a camera is closed first, then the one that is idle longest."""
 
 from drivers.anpr.http import PushConnection
 

@@ -1,4 +1,4 @@
-"""A camera that is listened to: its endless event stream, and what it kept while nobody did.
+"""The endless event stream of a camera, and the records that it kept while we were not connected.
 
 A wrong login is tried twice and never again until the file changes: cameras lock out who hammers.
 """

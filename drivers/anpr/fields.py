@@ -1,4 +1,4 @@
-"""Values out of foreign payloads: whatever they are, these never raise. Pure."""
+"""Reads values out of makers' payloads; never raises, whatever they contain. Pure."""
 
 import binascii
 import hashlib
@@ -26,7 +26,7 @@ COLOURS: Mapping[str, str] = {
     "yellowgreen": "yellow-green", "yellow-green": "yellow-green", "黄绿": "yellow-green", "黄绿色": "yellow-green",
     "黄绿双拼": "yellow-green", "greenyellow": "yellow-green", "newenergyyellowgreen": "yellow-green",
 }  # fmt: skip
-"""The makers' words for the colour of a plate; what is not here is not known."""
+"""The makers' words for the colour of a plate; any other word is an unknown colour."""
 
 
 def text(value: object, longest: int = LONGEST) -> str:

@@ -1,4 +1,4 @@
-"""The parts of a push, sorted: what is said, what is shown, what is not taken. Pure."""
+"""Sorts the parts of a push into texts, pictures and the rest. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Wrong tokens: who tries many waits for each answer, and it is told. Pure but for the clock that is handed in."""
+"""Wrong tokens: after some, each answer is delayed and an alarm is raised. Pure but for the clock that it is given."""
 
 from collections import deque
 from collections.abc import Callable

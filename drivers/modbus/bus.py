@@ -47,12 +47,12 @@ _SLACK_S = 0.02
 _OVERHEARD = 256
 """Bytes kept of what others say while nothing is asked."""
 _COPIES = 3
-"""So many times in a row our question comes back: the adapter has an echo after all."""
+"""After so many copies of our request in a row the adapter is known to echo."""
 _GLITCH = 2
 """Bytes before an answer that are too few to have been an echo."""
 
 _LONGEST_STRAYS = 512
-"""Bytes that are looked through for the words of others."""
+"""Bytes that are searched for frames of other masters."""
 _PROVED_S = 10.0
 """So long after a proof a frame that nobody asked for makes reads wary, and nothing more: a converter that hands out
 everything twice is lived with."""
@@ -112,12 +112,12 @@ class BusWire(ModbusConnection):
         self._mine = b""
         """What was sent the last time."""
         self._unheard = False
-        """There are bytes that were not looked through for the words of others."""
+        """There are bytes that were not yet searched for frames of other masters."""
         self._sent = 0.0
         self._last = self.loop.time()
         self._patient = True
         self._reads = self._yields = self._in_haste = False
-        """A read is under way. An order waits: nothing more is sent. The wait for an answer was cut short."""
+        """A read is under way. A write waits: no read is sent. The wait for an answer was cut short."""
         self._at_once = False
         """The read under way waits for nothing that may still come."""
         self._owed: Ask | None = None
@@ -179,7 +179,7 @@ class BusWire(ModbusConnection):
         return self.loop.time()
 
     def give_way(self, haste: float | None) -> None:
-        """An order waits, see Yielding. An answer that has begun is heard to its end: nobody talks into it."""
+        """An order waits, see Yielding. An answer that has begun is received to its end."""
         self._yields = self._reads or haste is not None
         answer, timer = self._answer, self._timer
         if answer is None or timer is None:
@@ -230,7 +230,7 @@ class BusWire(ModbusConnection):
         return any(other.head == ask.head and other.frame != ask.frame for other in read_requests(self._input[:before]))
 
     def _overhear(self, now: float) -> None:
-        """Look for what is not ours since our last question; what others asked in vain is lost like ours."""
+        """Look for frames of other masters since our last request; unanswered requests of theirs count as lost."""
         frames = whole_frames(self._input[-_LONGEST_STRAYS:])
         if frames:
             self._input = self._input[-_LONGEST_STRAYS:][frames[-1][1] :]
@@ -373,7 +373,7 @@ class BusWire(ModbusConnection):
             self._clock.stop()
 
     def _missed(self, ask: Ask, ceiling: float, base: Ask) -> None:
-        """Nobody waits for this answer any more; it may still come."""
+        """The request timed out; its answer may still come."""
         self.be_quiet(ask.unit, self._sent + ceiling + self._time.frame(ask.size + 2))
         if not ask.alike:
             self.echoes = ask.frame in self._input or (self.echoes if self._input else bool(self.echoes))
@@ -393,7 +393,7 @@ class BusWire(ModbusConnection):
         self._late[unit] = until
 
     def _came_late(self, ask: Ask) -> None:
-        """The answer that was waited for in vain is here: nothing else can come, the bus is free."""
+        """The late answer is here: no other can come, the bus is free."""
         self._overdue = None
         self._quiet_until = 0.0
         self._late.clear()

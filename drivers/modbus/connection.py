@@ -46,7 +46,7 @@ class Trace(deque[Piece]):
 
 @dataclass(slots=True)
 class Oddities:
-    """What a line put up with since the start. `strange`: bytes that fit nothing; `unasked`: sound frames besides."""
+    """Anomalies of a line since the start. `strange`: bytes of no frame; `unasked`: unrequested frames."""
 
     strange: int = 0
     unasked: int = 0

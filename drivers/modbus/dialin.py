@@ -122,7 +122,7 @@ class DialIn:
             caller.hang_up()
 
     def give_back(self, line: str) -> None:
-        """The line has done for now: whoever dialled in for it stays for the next one who takes it."""
+        """The line is done for now: the device's connection stays open for its next use."""
         expected = self._expected[line]
         caller, expected.taken = expected.taken, None
         if caller is not None and caller.detach():

@@ -138,7 +138,7 @@ def search(buffer: bytes, ask: Ask, echoes: bool | None) -> FoundAnswer | None:
 
 
 def read_requests(buffer: bytes) -> list[Ask]:
-    """Whole requests for a read among RTU bytes, whoever sent them; to find those of another master."""
+    """Complete read requests among RTU bytes, to find those of another master."""
     found = (read_request(buffer[at : at + _READ_REQUEST]) for at in range(len(buffer) - _READ_REQUEST + 1))
     return [request for request in found if request is not None]
 

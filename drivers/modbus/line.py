@@ -37,7 +37,7 @@ from gateway.model import Lane, Value
 _CONNECT_TIMEOUT_S = 3.0
 _KEPT_BUS, _KEPT_TCP = 1000, 200
 _CALL_PATIENCE_S = 90.0
-"""So long who asks a line by hand waits for its device to dial in, in seconds: many try once a minute."""
+"""How long a read by hand waits for a device to dial in, in seconds: many try once a minute."""
 _DRAIN_SERIAL_S, _DRAIN_TCP_S = 0.1, 1.0
 """So long after an opening what a converter has kept may come by itself (over TCP: if no device may take as long)."""
 _PARITY = {"none": "N", "even": "E", "odd": "O"}

@@ -76,7 +76,7 @@ def find(data: bytes, ask: Ask, number: int, styles: Sequence[int | None] | None
 
 
 def frames(data: bytes) -> Iterator[tuple[int, int]]:
-    """Start and end of the sound frames in the bytes, whoever they answer, one after the other."""
+    """Start and end of each valid frame in the bytes, whichever request it answers."""
     at = data.find(b"\0\0\0", 2) - 2
     while at >= 0:
         end = frame_end(data, at)

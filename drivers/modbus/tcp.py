@@ -15,17 +15,17 @@ from gateway.errors import DeviceSilent, LineDown
 _HOLD_S = 3.0
 """So long a converter may wait for a unit on its own bus, in seconds: the longest of what they are shipped with."""
 _HOLDS_S = 4.0
-"""So long nothing has to be heard at all before nobody is waited for on that account, in seconds."""
+"""After so long without a byte no further request waits for a busy converter, in seconds."""
 _EXCEPTION = 0x80
 """Set in the function of an exception (MODBUS Application Protocol V1.1b3, 7)."""
 _DEAD = 2
-"""A unit that was given up so many times in a row is not waited for."""
+"""A unit that timed out so many times in a row is not waited for."""
 _SIFTED = 16 << 10
 """Bytes of one piece in which an answer is looked for."""
 _LOOKED = 4 * LONGEST
 """Bytes of what nobody asked for that are looked at for late answers."""
 _SEVERAL = 3
-"""Who closes with fewer answers than that gives no room for a proof."""
+"""A server that closes after fewer answers leaves no room for a proof."""
 _CHALLENGES, _IN_VAIN = 8, 2
 """Registers (or bytes of bits) by which a challenge may be longer; so many without an answer, and there are no more."""
 _UNASKED_QUIET_S = 0.05
@@ -76,8 +76,8 @@ class LostRequests:
         return self.number
 
     def lose(self, unit: int, sent: float, late_until: float, *, heard: bool) -> None:
-        """A request was given up: its answer may yet come, and who is asked next may have to wait behind it."""
-        self.next_number()  # whoever says one more than he was asked is not mistaken for the next
+        """A request timed out: its answer may still come, and the next request may have to wait behind it."""
+        self.next_number()  # a device that answers with our number plus one is not mistaken for the next answer
         self.quiet_until = max(self.quiet_until, late_until)
         self.in_vain[unit] = self.in_vain.get(unit, 0) + 1
         if heard:
@@ -151,7 +151,7 @@ class TcpWire(ModbusConnection):
         return answer
 
     async def _prove(self, ask: Ask, timeout: float, silence: float | None, ceiling: float) -> None:
-        """Ask what no kept answer can pass for: whoever answers in order has nothing older left behind it."""
+        """Send a read that no old answer fits: a device that answers in order has none left after it."""
         past = self.past
         question = None if past.unprovable else past.challenge(ask)
         if question is not None:

@@ -57,7 +57,7 @@ class Source:
         return sum(1 for _ in self._walk(path))
 
     def place(self, path: Path, *, at_key: bool = False) -> Place:
-        """Where the value (or the key) at `path` stands; of what is not there: its nearest parent's key."""
+        """Line and column of the value (or the key) at `path`; if there is none, of its nearest parent's key."""
         steps = list(self._walk(path))
         if not steps:
             return 1, 1

@@ -1,1 +1,1 @@
-"""The south: who is asked when, on every line, and what the answers changed."""
+"""Lines that are polled: the schedule, the requests, the readings, the writes."""

@@ -1,4 +1,4 @@
-"""What a line knows of one of its devices. Pure."""
+"""The state of one device on a line: readings, misses, answer time. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,10 +21,11 @@ _REFUSED_RETRY_S = 5.0
 _NO_ALARM_RETRY_S = 60.0
 """Seconds until a refused request is made again: that of the moment; for good; where no alarm hangs on it."""
 _HASTE_S = 0.15
-"""The longest that an order waits for the answer of another device that is hardly there, in seconds."""
+"""The longest that a write waits for the answer of another device that is silent or missed its last read."""
 _CUTS_SILENT, _CUTS = 4, 1
-"""So many waits in a row are cut short for orders and prove nothing. The next thorough one of a silent device is not
-cut short, or a slow one would never be found; that of another counts as a miss, or it would be told too late."""
+"""So many waits in a row may be cut short for writes. After that the next long probe of a silent device is not cut
+(else a slow device would never be found), and a cut wait of another device counts as a miss (else its silence would be
+told too late)."""
 
 
 class PolledDevice:
@@ -69,11 +70,11 @@ class PolledDevice:
         self.writes_slowly = False
         """It was found to be much slower with a write than with a read."""
         self.cuts = 0
-        """Waits for its answer that were cut short for an order, since one was not."""
+        """Waits for its answer that were cut short for a write, in a row."""
         self.lone: Block | None = None
         """The block of all these misses; None if there were several."""
         self.owed: set[str] = set()
-        """Points that the site waits to see again, changed or not: a confirm read of them failed."""
+        """Points whose confirm read failed: the site gets their next reading even if it is unchanged."""
         self.settled = False
         """True once every block answered or failed."""
         self.requests = self.timeouts = self.refused = self.overruns = 0
@@ -81,8 +82,8 @@ class PolledDevice:
     def wait(self, block: Block) -> float:
         """Time-out of the next read of `block`, in seconds from the last byte sent.
 
-        Of the probes of a silent device every other one is as short as its last reads were: an order that comes
-        meanwhile has to wait for it.
+        Every other probe of a silent device uses the short time-out of its last reads, because a write that comes
+        meanwhile has to wait for the probe.
         """
         if self.silent:
             return (self.time.ceiling if self.probe.thorough else self.time.after(timeouts.MISSES - 1)) + block.wire
@@ -91,7 +92,7 @@ class PolledDevice:
         return self.time.timeout + block.wire
 
     def patience(self) -> float:
-        """Time-out of a write or of a read that must not fail for haste, in seconds from the last byte sent."""
+        """The longest time-out: for writes and reads by hand, in seconds from the last byte sent."""
         return self.time.ceiling + self.wire
 
     def reply(self, least: float) -> float:
@@ -102,8 +103,8 @@ class PolledDevice:
     def haste(self) -> float | None:
         """How long an order to another device waits for this one's answer, in seconds from the last byte sent.
 
-        None: as long as this device's time-out is. That is so for one that answers as a rule, and now and then for
-        one that is silent. One that is as quick as ever when it comes back is quick enough.
+        None: wait for the device's full time-out. That holds for a device that answers, and now and then for a silent
+        one, so that a slow device is found again.
         """
         if (self.silent and self.tried) or not (self.silent or self.misses or not self.heard):
             return None
@@ -111,18 +112,18 @@ class PolledDevice:
 
     @property
     def tried(self) -> bool:
-        """It was cut short often enough."""
+        """Its waits were cut short often enough."""
         return self.cuts >= (_CUTS_SILENT if self.silent else _CUTS)
 
     def waited_for(self) -> None:
-        """A wait for its answer was not cut short. The short ones between the thorough probes prove nothing."""
+        """A wait for its answer ran to its end. The short probes of a silent device do not count."""
         if not self.silent or self.probe.thorough:
             self.cuts = 0
 
     def spare(self, began: float, now: float) -> None:
-        """What was asked for once since `began` had no answer: leave two thirds of the line to the living.
+        """A single request since `began` had no answer: leave two thirds of the line to devices that answer.
 
-        It goes ahead of alarms and is repeated as long as somebody wants it, also to a device that is silent.
+        Single requests go ahead of alarms and may be repeated for a silent device without end.
         """
         self.quiet_until = now + 2.0 * (now - began)
 
@@ -135,7 +136,7 @@ class PolledDevice:
         return wait
 
     def pay(self, points: Sequence[str]) -> list[str]:
-        """Those of `points` that the site waits to see; it gets them now."""
+        """Take from `owed` those of `points` that the site gets now."""
         found = [point for point in points if point in self.owed] if self.owed else []
         self.owed.difference_update(found)
         return found
@@ -147,7 +148,7 @@ class PolledDevice:
         return self.misses >= timeouts.MISSES
 
     def witness(self, blocks: Sequence[Block]) -> Block | None:
-        """A block to ask before the last miss counts, if up to now only one of several had no answer."""
+        """Another block to read before the third miss counts, if all misses so far were of one block."""
         if self.lone is None or self.misses != timeouts.MISSES - 1:
             return None
         return next((block for block in blocks if block is not self.lone), None)
@@ -155,8 +156,8 @@ class PolledDevice:
     def ask_again(self, block: Block, code: int, now: float) -> float | None:
         """It refused this request: seconds until it is asked again; None: at its own period.
 
-        Who is busy, or has only just come back, is asked each second for what may be an alarm; of several requests one
-        each second, in turn. One that refuses for good is asked every 5 s, for what is no alarm each minute.
+        A device that is busy or came back within a minute is asked each second for its alarm points, one request a
+        second in turn. Later a refused alarm block is asked every 5 s, other blocks each minute.
         """
         starting = code in _BUSY or now - self.returned < _STARTING_S
         if not starting and code not in NARROW:
@@ -169,11 +170,11 @@ class PolledDevice:
 
     @property
     def shows_life(self) -> bool:
-        """It answers, or its refusals come, if only from a converter."""
+        """It answers or refuses; a converter may refuse in its place."""
         return not self.silent or self.code is not None
 
     def forget(self, now: float) -> None:
-        """The line is (re)opened, or lost: misses count from nothing."""
+        """The line was opened or lost: misses count from zero."""
         self.returned = now
         self.turn = 0.0
         self.silent = False

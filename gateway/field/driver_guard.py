@@ -1,4 +1,4 @@
-"""A poller whose bugs cannot get further than its own line."""
+"""A poller whose bugs stay on its own line."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 class DriverBug(LineDown):
-    """The driver raised what no driver may raise; the cause says what. Its line is treated as down."""
+    """The driver raised an exception that drivers may not raise; see the cause. The line is treated as down."""
 
 
 def _bug(error: Exception) -> DriverBug:
@@ -26,7 +26,7 @@ def _bug(error: Exception) -> DriverBug:
 
 
 class GuardedPoller:
-    """The same poller; what it may not raise becomes DriverBug."""
+    """Wraps a poller: every exception that it may not raise becomes DriverBug."""
 
     def __init__(self, poller: Poller) -> None:
         self._poller = poller
@@ -61,7 +61,7 @@ class GuardedPoller:
         except Exception as bug:
             if error is None or isinstance(error, Exception):
                 raise _bug(bug) from bug
-            # A cancellation passes through whatever the driver does.
+            # A cancellation passes through, whatever the driver raises.
 
     async def read(self, block: Block, timeout: float) -> bytes:
         """See Poller."""

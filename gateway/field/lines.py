@@ -1,4 +1,4 @@
-"""One task owns one line: it opens it, asks in turn, and opens it again when it was lost."""
+"""One task owns one line: it opens it, polls its devices in turn, and opens it again after a loss."""
 
 import asyncio
 import random
@@ -24,20 +24,20 @@ _LEAST_REST_S = 0.5
 """Before a lost line is opened again."""
 TCP_BACK_OFF_S = 30.0
 DIAL_IN_BACK_OFF_S = 1.0
-"""Its device calls when it can: waiting for it costs nobody anything."""
+"""The device dials in by itself: a short wait costs nothing."""
 SERIAL_BACK_OFF_S = 4.0
 """An adapter that was put back is in use again within 5 s: that leaves one for opening it."""
 
 _BEAT_S = 5.0
 """A line with nothing to do shows within that time that it lives, in seconds."""
 _STEADY_S = 30.0
-"""A line that stayed up that long is opened again without the back-off of earlier losses."""
+"""A line that was up for so long is opened again without the back-off of earlier losses, in seconds."""
 _FLAP_WINDOW_S, _FLAPS = 600.0, 2
-"""A line that was lost so many times within so many seconds flaps: its alarm stays, with a count."""
+"""A line that is lost so many times within so many seconds is flapping: its alarm stays and tells the count."""
 _FLAP_STEADY_S = 60.0
 """Seconds without a loss after which the alarm of a line that flapped ends; its count is told as often."""
 _ALONE_S = 60.0
-"""A connection lost so long after the loss before is opened again before anybody is told, in seconds."""
+"""A connection that was lost at least so long after the loss before is opened again before an alarm is raised."""
 _KEEPS_UP_S = 60.0
 """Seconds without a skipped turn after which a line is said to keep up again."""
 _BUGS_TOLD = 16
@@ -86,16 +86,16 @@ class Line:
         self._turn = asyncio.Lock()
         self._waker: asyncio.Future[None] | None = None
         self._up: bool | None = None
-        """What was told: it answers, or cannot be used."""
+        """What the site was told: True for up, False for down; None: nothing yet."""
         self._is_open = False
         self._is_lost = False
-        """It was lost, and nothing has answered since."""
+        """It was lost and nothing has answered since then."""
         self._lost_at: deque[float] = deque(maxlen=100)
         self._flapping = ""
-        """What was told of how often it was lost of late; empty if it was not."""
+        """What the site was told about frequent losses; empty: nothing."""
         self._flap_told = 0.0
         self._confused: bool | None = None if self._poller.oddities else False
-        """What was told of it; None: nothing yet, and it may stand from the life before."""
+        """What the site was told; None: nothing yet, and the alarm of the run before may still stand."""
         self._detail = "not opened yet"
         self._since = clock.now().mono
         self._losses = 0
@@ -108,7 +108,7 @@ class Line:
         self._overrun_at: float | None = None
 
     async def run(self) -> None:
-        """Own the line until cancelled. Only an error of our own ends it."""
+        """Run the line until cancelled. Only a bug of ours ends it."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_house(), name=f"line {self.name} chores")
@@ -117,7 +117,7 @@ class Line:
             raise errors.exceptions[0] from errors.exceptions[0].__cause__
 
     async def _own(self) -> None:
-        """Open it, ask, and open it again when it was lost, without end."""
+        """Open the line, poll it, and open it again after each loss, without end."""
         learnt = False
         try:
             while True:
@@ -217,12 +217,12 @@ class Line:
         self._busy_from = at.mono
         self._busy = 0.0
         if not self._polling.devices:
-            await self._came_up(at)  # there is nobody whose answer could be waited for
+            await self._came_up(at)  # without devices there is no answer to wait for
         if self._poller.in_flight == 1:
             await self._ask()
             return
-        # Nobody in the group may fail: a group that fails takes a cancellation of the same moment for its own, and
-        # the line would be opened anew instead of closed.
+        # No task of the group may raise: a failing group takes a cancellation of the same moment for its own, and the
+        # line would be opened anew instead of closed.
         failed: list[Exception] = []
         one: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as group:
@@ -240,7 +240,7 @@ class Line:
         raise first from first.__cause__
 
     async def _ask_until(self, one: asyncio.Future[None], failed: list[Exception]) -> None:
-        """Ask by turns until something fails, here or beside."""
+        """Take turns until this task or one beside it fails."""
         try:
             await self._ask_by_turns()
         except Exception as error:  # noqa: BLE001 - raised again by whoever waits for it
@@ -248,7 +248,7 @@ class Line:
             _ring(one)
 
     async def _came_up(self, at: Instant) -> None:
-        """Something on it answers: a connection alone says nothing."""
+        """The first answer since the line was opened; an open connection alone does not count as up."""
         self._is_lost = False
         if self._up is not True:
             down_for = round(at.mono - self._since, 1)
@@ -258,14 +258,14 @@ class Line:
             await self._put(LineHealth(self.name, up=True, detail=self._flapping, at=at))
 
     def _count_losses(self, now: float) -> None:
-        """Say anew how often it was lost, but not all the time."""
+        """Put into words how often the line was lost lately, once a minute at most."""
         recent = sum(now - at < _FLAP_WINDOW_S for at in self._lost_at)
         if recent >= _FLAPS and (not self._flapping or now - self._flap_told >= _FLAP_STEADY_S):
             self._flapping = f"lost {recent} times in {_FLAP_WINDOW_S / 60:.0f} min; the last time: {self._detail}"
             self._flap_told = now
 
     async def _tell_confusion(self, at: Instant) -> None:
-        """Answers came that nobody had asked for, or none for a while."""
+        """Raise or clear `bus-confused`: whether unrequested answers arrive."""
         odd = self._poller.oddities or {}
         confused = str(odd.get("confused") or "")
         if "confused" not in odd or bool(confused) is self._confused:
@@ -276,7 +276,7 @@ class Line:
         await self._put(OwnHealth(f"{self.name}/bus-confused", not confused, confused, at))
 
     async def _settle(self, at: Instant) -> None:
-        """A line that flapped has been steady for long enough."""
+        """End the alarm of a flapping line once it has been steady for a minute."""
         if self._flapping and self._up and at.mono - self._lost_at[-1] >= _FLAP_STEADY_S:
             self._flapping = ""
             await self._put(LineHealth(self.name, up=True, detail="", at=at))
@@ -305,7 +305,7 @@ class Line:
         await self._polling.lose(at)
 
     def _count_bug(self, error: DriverBug) -> None:
-        """Its traceback is told once for each place in the driver."""
+        """Count it, and log its traceback once for each place in the driver."""
         self._bugs += 1
         frame = traceback.extract_tb(error.__cause__.__traceback__ if error.__cause__ else None)[-1:]
         place = f"{frame[0].filename}:{frame[0].lineno}" if frame else str(error)
@@ -334,7 +334,7 @@ class Line:
             self._busy += now - began
 
     async def _ask_by_turns(self) -> None:
-        """One of several askers: one waits for the next job, the others are busy or wait for that place."""
+        """One of several tasks: one of them waits for the next job, the others have a request under way."""
         while True:
             async with self._turn:
                 job, began = await self._take(self._clock.now().mono)
@@ -368,13 +368,13 @@ class Line:
             _ring(self._waker)
 
     async def _keep_house(self) -> None:
-        """Beside the requests: one that waits for long must not keep old readings good."""
+        """Housekeeping beside the requests: old readings turn BAD also while a request waits for long."""
         while True:
             again = await self._chores()
             await asyncio.sleep(again - self._clock.now().mono)
 
     async def _chores(self) -> float:
-        """What is looked at now and then: old readings, the share of time in use, skipped turns; and when again."""
+        """Old readings, the share of time in use, skipped turns. Returns when to look again (monotonic seconds)."""
         at = self._clock.now()
         again = min(await self._polling.sweep(at), at.mono + _BEAT_S)
         await self._settle(at)

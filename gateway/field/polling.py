@@ -34,7 +34,7 @@ from gateway.model import (
 _log = logger(__name__)
 
 _TARGET_SILENT = (10, 11)
-"""The converter speaks, the device does not."""
+"""Exceptions by which a converter says that the device does not answer."""
 _REOPEN_AFTER_S = 10.0
 """So long after the line was opened a connection on which every device is silent is opened anew."""
 _SWEEP_AGAIN_S = 0.05
@@ -61,7 +61,7 @@ class Confirm:
 
 
 class Reopen(Exception):
-    """No device of this line answers any more: the connection itself may be dead without saying so."""
+    """No device of this line answers any more: the connection itself may be dead."""
 
 
 class Polling:
@@ -127,7 +127,7 @@ class Polling:
         self.schedule.restart(at.mono)
 
     def pause(self) -> None:
-        """The connection is gone, and is opened again: nobody can be said to answer, or not to."""
+        """The connection was lost and is being opened again: whether a device answers is unknown meanwhile."""
         self._is_open = self.answered = False
 
     async def lose(self, at: Instant) -> None:
@@ -197,8 +197,8 @@ class Polling:
     async def fetch(self, device: str, points: tuple[str, ...] | None, now: float) -> dict[str, Reading]:
         """Read these points (None: all) for a caller who waits. Raises DeviceError, LineDown.
 
-        First in the normal lane: nobody who asks may hold up an alarm. Of several requests some may be refused:
-        their points are BAD.
+        They go first in the normal lane, so they never delay an alarm. If some of several requests are refused, their
+        points are BAD.
         """
         if self._fetching >= _MOST_FETCHES:
             raise DeviceError("too many reads wait for this line")
@@ -236,14 +236,14 @@ class Polling:
         return await order.done
 
     def refuse(self, error: LineDown) -> None:
-        """Nothing that was asked for can be done: those who wait get this error."""
+        """The line is lost: everything that was requested once fails with this error."""
         self._confirming.clear()
         for item in self.schedule.take_requests():
             if isinstance(item, WriteOrder | Fetch):
                 fail(item.done, error)
 
     def _gave_way(self, device: PolledDevice, job: Job, block: Block, error: GaveWay, now: float) -> None:
-        """An order went first: that is neither a miss nor an answer. What was not sent keeps its turn."""
+        """The read gave way to a write: neither a miss nor an answer. If it was not sent it keeps its turn."""
         if not error.sent:
             device.requests -= 1
             self.schedule.again(job)
@@ -274,7 +274,7 @@ class Polling:
             return
         self.schedule.done(job, now, timeouts.MISSED_AGAIN_S if block.every > timeouts.MISSED_AGAIN_S else None)
         if not device.heard:
-            # Nobody may be there at all: its other blocks do not hold up the first reads of the living.
+            # Maybe there is no such device: its other blocks must not delay the first reads of devices that answer.
             self.schedule.postpone(device.name, now, timeouts.MISSED_AGAIN_S)
         else:
             self._call_witness(device, now)
@@ -298,7 +298,7 @@ class Polling:
         await self._tell_answering(device, at)
 
     async def _lives(self, at: Instant) -> None:
-        """Something on the line answers: it is up, before anything else is told of it."""
+        """Something on the line answers: the line is up; that is told before anything else."""
         if not self.answered:
             self.answered = True
             await self._came_up(at)
@@ -312,7 +312,7 @@ class Polling:
             self.schedule.restore(device.name, at.mono)
 
     async def _refused(self, device: PolledDevice, job: Job, block: Block, error: DeviceRefused, at: Instant) -> None:
-        """An exception: it shows life, but does not give this block. Silence that was told ends by an answer."""
+        """An exception response: the device is there but refuses this block. Only an answer ends a told silence."""
         await self._lives(at)
         device.refused += 1
         device.code = error.code
@@ -397,7 +397,7 @@ class Polling:
             return
         self._confirming.discard((device.name, confirm.block.points))
         if device.silent and confirm.asked < device.since:
-            return  # it fell silent meanwhile and will tell by its return
+            return  # it fell silent meanwhile: its return will tell the value
         try:
             await self._read_once(confirm.block, now, asked=True)
         except GaveWay as error:
@@ -408,7 +408,7 @@ class Polling:
             await self._confirm_missed(device, confirm.block)
 
     def _confirm_again(self, confirm: Confirm, error: GaveWay) -> None:
-        """It gave way to an order, and is due behind it; or in its period, who is hardly there is not waited for."""
+        """It gave way to a write: due right behind it, or, if it had been sent, with the next periodic read."""
         device = self.devices[confirm.block.device]
         if not error.sent:
             self._confirming.add((device.name, confirm.block.points))
@@ -417,7 +417,7 @@ class Polling:
             self._confirm_by_period(device, confirm.block)
 
     async def _confirm_missed(self, device: PolledDevice, block: Block) -> None:
-        """A failed one neither counts nor resets. It is a miss like any other: who is dying dies after three."""
+        """A failed confirm read neither confirms nor resets; it counts as a miss like any other."""
         carrier = self.schedule.carrier(device.name, block.points[0])
         if carrier is None or device.silent:
             return
@@ -429,7 +429,7 @@ class Polling:
         self._call_witness(device, at.mono)
 
     def _confirm_by_period(self, device: PolledDevice, block: Block) -> None:
-        """The next periodic read stands in for a confirm read: soon, but nobody waits a second time for it."""
+        """The next periodic read, brought forward, replaces a confirm read that failed."""
         now = self._clock.now().mono
         device.owed.update(block.points)
         for carrier in {self.schedule.carrier(device.name, point) for point in block.points}:
@@ -477,7 +477,7 @@ class Polling:
         return [*found, *self.poller.block_for(device, tuple(left), lane)] if left else found
 
     def _device(self, name: str) -> PolledDevice:
-        """The device; one without any readable point is met here for the first time."""
+        """The device; one without a readable point is added here at its first use."""
         return self.devices.get(name) or self._add_device(name, (), self._clock.now())
 
     def _add_device(self, name: str, blocks: Sequence[Block], at: Instant) -> PolledDevice:
@@ -524,7 +524,7 @@ class Polling:
         await self._put(DeviceBlind(device.name, blind, detail, at))
 
     async def _tell_silent(self, device: PolledDevice, at: Instant) -> None:
-        """The device answers no more; told once."""
+        """The device stopped answering; told once."""
         if device.answering is False:
             return
         device.answering = False
@@ -545,6 +545,6 @@ class Polling:
 
 
 def drop(future: Waiting) -> None:
-    """Nobody waits any more: what has not begun does not begin, an error that came already is seen."""
+    """The caller waits no longer: drop a request that has not begun, mark an error as seen."""
     if not future.cancel() and not future.cancelled():
         future.exception()

@@ -14,14 +14,14 @@ STALE_AFTER_PERIODS = 3.0
 """Periods after which a point that was not refreshed is BAD."""
 
 _UNANSWERED = frozenset({Reason.SILENT, Reason.LINE_DOWN, Reason.REFUSED, Reason.NEVER_READ})
-"""Reasons that say that there is no answer: such a reading keeps the time at which it became BAD."""
+"""Reasons for having no answer: such a reading keeps the time at which it became BAD."""
 
 Changed = Mapping[str, Reading]
 _NOTHING: Changed = {}
 
 
 class _Read:
-    """What is known of one block."""
+    """The last answer to one block."""
 
     __slots__ = ("at", "block", "raw", "tried")
 
@@ -44,7 +44,7 @@ class ReadingTable:
         """Blocks that have neither answered nor failed yet."""
 
     def same(self, block: Block, raw: bytes, at: Instant) -> bool:
-        """True if the block answered just as the last time; notes that it is fresh."""
+        """True if the block answered with the same bytes as before; notes that it is fresh."""
         read = self._reads.get(block)
         if read is None or read.raw != raw:
             return False
@@ -52,7 +52,7 @@ class ReadingTable:
         return True
 
     def answered(self, block: Block, raw: bytes, decoded: Mapping[str, Decoded], at: Instant) -> Changed:
-        """The block of a periodic read answered something else than the last time."""
+        """A periodic read was answered with other bytes than the last time."""
         read = self._reads.get(block)
         if read is not None:
             read.raw = raw
@@ -61,9 +61,9 @@ class ReadingTable:
         return self._take(decoded, at)
 
     def answered_once(self, decoded: Mapping[str, Decoded], at: Instant) -> Changed:
-        """These points were read by a request of their own; the blocks that carry them are decoded afresh.
+        """These points were read by a request of their own; the blocks that carry them are decoded anew next time.
 
-        What no block carries is a setting of the device, and no reading of the site.
+        A point that no block carries is a setting of the device and not kept here.
         """
         changed = self._take({point: new for point, new in decoded.items() if point in self._readings}, at)
         if changed:
@@ -74,7 +74,7 @@ class ReadingTable:
         return changed
 
     def missed(self, block: Block) -> None:
-        """The block had no answer; its points keep their readings until they are too old."""
+        """The block had no answer; its points keep their readings until these are too old."""
         if (read := self._reads.get(block)) is not None:
             self._tried(read)
 
@@ -159,7 +159,7 @@ class ReadingTable:
             self.untried -= 1
 
     def _take(self, decoded: Mapping[str, Decoded], at: Instant) -> Changed:
-        # The hot path of a changing site: `Decoded` and `at` are joined without a call for each point.
+        # The hot path: `Decoded` and `at` are joined without a call for each point.
         readings = self._readings
         make, stamp = tuple.__new__, (at,)
         changed = {

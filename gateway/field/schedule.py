@@ -1,8 +1,8 @@
-"""Who is asked next on one line. Pure: time comes in as an argument (seconds, monotonic).
+"""Which request is next on one line. Pure: time is an argument (seconds, monotonic).
 
 Lanes strictly in their order (ORDER, ALARM, NORMAL, PROBE), earliest deadline first inside a lane, not
-preemptive. The deadline of a periodic job is the moment at which its next turn falls due, so within a lane
-nobody starves: a waiting job keeps its deadline while those of the others move on.
+preemptive. The deadline of a periodic job is the moment at which its next turn falls due. So no job of a lane starves:
+a waiting job keeps its deadline while those of the others move on.
 
 On a line that is asked for too much the order has one exception, so that failures and recoveries are still detected: a
 lane that has waited for its share without a turn gets one, ahead of all but orders.
@@ -73,7 +73,7 @@ class Schedule:
         self._waiting: _Heap = []
         self._ready: tuple[_Heap, ...] = tuple([] for _ in Lane)
         self._first_at = [0.0] * len(Lane)
-        """By lane: from then on whoever waits in it goes first."""
+        """By lane: a job that waits in it goes first from this time on (monotonic seconds)."""
         self._running: tuple[Lane, float] | None = None
         """Lane and beginning of the turn under way, in a lane that others overtake."""
         self._jobs: dict[Block, Job] = {}
@@ -114,8 +114,8 @@ class Schedule:
     def done(self, job: Job, now: float, pause: float | None = None) -> int:
         """The job has had its turn. The next one falls due one period after this one was due, or after `pause`.
 
-        If that is past already it is due at once, behind all who wait longer: on a line that is asked for too much
-        all are late by the same. Returns how many turns had to be skipped: whole periods that were lost so.
+        If that is past already it is due at once, behind all jobs that wait longer: on an overloaded line all are late
+        by the same amount. Returns how many turns had to be skipped: whole periods that were lost so.
         """
         if job.gone or job.block is None:
             return 0
@@ -137,13 +137,13 @@ class Schedule:
         return skipped
 
     def again(self, job: Job) -> None:
-        """The job gave way to an order before it had begun: its turn stands, and so does that of its lane."""
+        """The job gave way to a write before it was sent: it keeps its turn, and so does its lane."""
         self._running = None
         if not job.gone:
             heappush(self._waiting, (job.due, job.seq, job))
 
     def unanswered(self) -> None:
-        """The turn under way cost a time-out, and the quiet after it: its lane waits the longest for another."""
+        """The request under way timed out: its lane waits the longest time for its next turn."""
         if self._running is not None:
             self._running = self._running[0], -inf
 
@@ -172,7 +172,7 @@ class Schedule:
         self._probe(device, min(self._blocks[device], key=lambda block: block.wire), now + wait)
 
     def probe_next(self, job: Job, now: float, pause: float) -> None:
-        """The probe stayed without an answer: ask for another block of the device after `pause` seconds."""
+        """The probe had no answer: the next one reads another block of the device, after `pause` seconds."""
         if job.gone or job.block is None:
             return
         job.gone = True
@@ -213,7 +213,7 @@ class Schedule:
             self._move({job: now})
 
     def retry(self, block: Block, now: float) -> None:
-        """This block is due soon, but only behind all others of its lane that fall due within a period."""
+        """This block is due within 0.25 s, but behind all others of its lane that fall due within one period."""
         job = self._jobs.get(block)
         if job is not None:
             soon = min(_RETRY_S, job.every)
@@ -270,7 +270,7 @@ class Schedule:
         return min(block.every, self._life) if block is quickest else block.every
 
     def _add(self, block: Block, due: float, every: float, now: float) -> None:
-        """Its first read is wanted now, whatever its period: nobody is read twice before all were read once."""
+        """Its first read is due now, whatever its period: every block is read once before any is read twice."""
         job = self._jobs[block] = Job(next(self._seq), block, None, block.lane, due, every)
         self._enter(job, now, job.seq, now)
 
@@ -287,7 +287,7 @@ class Schedule:
         self._drop(lambda job: job.gone)
 
     def _move(self, dues: Mapping[Job, float]) -> None:
-        """Give these jobs other times, except those under way: they are in no heap."""
+        """Give these jobs other due times; one that is under way is in no heap and is left alone."""
         moved = [entry[2] for heap in (self._waiting, *self._ready) for entry in heap if entry[2] in dues]
         self._drop(lambda job: job in dues)
         for job in moved:

@@ -1,4 +1,4 @@
-"""Whether a device that shows life can be seen at all: a refusal is an answer, and shows no fire. Pure."""
+"""Whether the alarm points of a device that answers have values: a device that refuses them shows no fire. Pure."""
 
 from collections.abc import Collection, Mapping
 from math import inf
@@ -8,14 +8,14 @@ from gateway.model import Instant, Lane, Quality, Reading, Reason
 BLIND_AFTER_S = 99.0
 """Seconds without a value after which an alarm point is told blind: within 100 s, as every fault."""
 _NO_VALUE = frozenset({Reason.INVALID, Reason.OUT_OF_RANGE})
-"""The device answers, and says nothing: that blinds points of the alarm lane (fire, gas), others may have no value."""
+"""The answer has no usable value: a point of the alarm lane (fire, gas) counts as blind then, others do not."""
 
 
 class PointSight:
     """The alarm points of one device, and since when each has no value.
 
-    Time counts only while the device shows life (a refusal is a sign of it). One that is silent, or whose line is
-    down, has an alarm of its own; what was told blind stays so until it was seen again.
+    Time counts only while the device answers or refuses: a silent device and a line that is down have alarms of their
+    own. A point told blind stays so until it has a value again.
     """
 
     __slots__ = ("_alive_from", "_dark", "_urgent", "_watched", "told")

@@ -1,6 +1,6 @@
-"""Tells the cloud's side what changed, device by device: few messages, none late, no task per device.
+"""Sends changed readings, one device a message: at most one message per device and 200 ms, no task per device.
 
-What goes wrong with a message costs that message: telemetry never ends the process, nor the line that brought it.
+An error costs the message and nothing else: telemetry never ends the process or the line that the readings came from.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class TelemetrySender:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._told: set[str] = set()
         self.failures = 0
-        """Messages that could not be told, by an error of our own."""
+        """Messages that were lost by a bug of ours."""
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()

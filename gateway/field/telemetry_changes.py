@@ -1,4 +1,4 @@
-"""What of one device is to be told to the cloud, and when. Pure: `telemetry.py` owns the timers.
+"""Which changes of one device go into its next message, and when. Pure: `telemetry.py` owns the timers.
 
 The first change leaves at once, later ones at most every 200 ms. A number counts as changed when it left the
 dead band around the value that was last *sent*; quality and text always count.
@@ -28,7 +28,7 @@ class TelemetryChanges:
     def offer(self, changed: Mapping[str, Reading]) -> bool:
         """Take note of changed readings; True if something waits to be sent.
 
-        Before the first full picture nothing is noted: it will hold everything.
+        Before the first full picture nothing is noted, because that holds everything.
         """
         if not self._started:
             return False
@@ -55,7 +55,7 @@ class TelemetryChanges:
         return message
 
     def full(self, picture: Mapping[str, Reading], now: float) -> Mapping[str, Reading]:
-        """A message with all points takes along whatever waits; it counts as sent."""
+        """A message with all points also carries what waits; it counts as sent."""
         self._started = True
         self.waiting = {}
         if self._deadbands:

@@ -16,7 +16,7 @@ _STEP = 1 / 8
 """How far an estimated quantile moves with one sample, as a share of the variation."""
 
 _ENOUGH = 100
-"""So many answers say something about the longest one."""
+"""Answers that are needed before the longest one is used."""
 _KEPT = 4096
 """The longest answer is that of the last so many, up to twice as many."""
 
@@ -78,7 +78,7 @@ class AnswerTime:
         self.timeout = min(self._ceiling, timeout)
 
     def after(self, misses: int) -> float:
-        """Time-out after some misses in a row: doubled for each, so that a device that became slow is found again."""
+        """Time-out after `misses` in a row: doubled for each, so that a device that became slower is found again."""
         return min(self._ceiling, self.timeout * (1 << min(misses, 16)))
 
     @property
@@ -108,7 +108,7 @@ class ProbeWait:
 
     @property
     def thorough(self) -> bool:
-        """Every other probe waits for the device as long as it may ever take."""
+        """True for every other probe: it waits for the device's longest answer time."""
         return self._times % 2 == 0
 
     def reset(self) -> None:

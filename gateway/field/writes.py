@@ -1,7 +1,7 @@
 """The writes of one line: ahead of all else, and tried again until they expire.
 
-Whether a write was done is decided by the point and not by the reply: where that is wrong, short or missing, or a
-refusal, the point is read back at once. So what follows from it (the end of a pulse) is reckoned from the write.
+The point decides whether a write was done, not the reply: if the reply is wrong, short, missing or a refusal, the point
+is read back at once. What follows from the write (the end of a pulse) is timed from the write itself.
 
 A write never waits for a device that is not answering: a request to one that is silent, or has just missed a read,
 gives way to it (`PolledDevice.haste`), and so does a request that waits because the line is left alone after a
@@ -58,9 +58,9 @@ class Writes:
         """Until then an answer may come that is not waited for any more (monotonic seconds)."""
 
     def line_up(self, order: WriteOrder, now: float, due: float | None = None) -> None:
-        """From `due` on (None: now) it goes before all reads; what is in its way then gives way.
+        """Schedule a write from `due` on (None: now), ahead of all reads; a request that is in its way then gives way.
 
-        Also before confirm reads that came earlier: they would wait for a late answer, and it would wait behind them.
+        It also goes before earlier confirm reads: those may wait for a late answer, and it would wait behind them.
         """
         self._schedule.request(order, Lane.ORDER, now, due=due, within=-inf)
         if due is not None and due > now:
@@ -90,7 +90,7 @@ class Writes:
         if device.silent and now < device.quiet_until:
             self.line_up(order, now, device.quiet_until)
             return None
-        self._asked = device if device.silent else None  # a living one may be slow to do it: it is not asked twice
+        self._asked = device if device.silent else None  # a device that answers may just be slow: it is not asked twice
         reply = device.patience() if device.silent or not device.heard else device.reply(_REPLY_S)
         with answerable(order.done):
             try:
@@ -125,7 +125,7 @@ class Writes:
         A pulse that the module makes itself (a float) may be over: only that it is on says something.
         """
         if device.silent:
-            return False  # nothing was heard of it for long: it is given again
+            return False  # a silent device: the write is repeated
         wanted = True if isinstance(order.value, float) and order.value > 0 else order.value
         device.requests += 1
         reply = device.reply(_REPLY_S)
@@ -140,7 +140,7 @@ class Writes:
         return shown is not None and shown.quality is Quality.GOOD and wanted in (shown.value, shown.text)
 
     async def _read_back_patiently(self, order: WriteOrder, device: PolledDevice) -> Decoded | None:
-        """It is well, and gave neither a reply nor a reading: it may be busy with the write as long as it may ever."""
+        """A device that answers gave neither a reply nor a reading: read once more, within its longest answer time."""
         try:
             shown = await self._poller.read_back(device.name, order.point, device.patience())
         except DeviceError:
@@ -149,7 +149,7 @@ class Writes:
         return shown
 
     def _retry(self, order: WriteOrder, error: DeviceSilent, began: float, now: float) -> None:
-        """No answer. At once if the late one of another device may have been in its way, else after a while."""
+        """No answer: repeat at once if a late answer of another device may have been in the way, else after a pause."""
         due = now + max(now - began, min(_RETRY_FIRST_S * (1 << min(order.tries, 8)), _RETRY_LAST_S))
         if began < self._cut_until and not order.tries:
             due = now
@@ -166,14 +166,14 @@ class Writes:
 
 
 def fail(future: Waiting, error: Exception) -> None:
-    """Whoever waits gets this error, unless nobody waits any more."""
+    """Give this error to the caller, if it still waits."""
     if not future.done():
         future.set_exception(error)
 
 
 @contextmanager
 def answerable(future: Waiting) -> Iterator[None]:
-    """Whoever waits is told when the line is lost, or closed, under the request."""
+    """The caller gets an error if the line is lost or closed during the request."""
     try:
         yield
     except LineDown as error:

@@ -148,7 +148,7 @@ class PlateLists:
         return await self._taken(act.args, act.by, act.order)
 
     async def _taken(self, args: Mapping[str, Json], by: str, order: str) -> Json:
-        """The list is in force before whoever asked hears of it: both go by the inbox, in this order."""
+        """The list is in force before the command is answered: both go by the inbox, in this order."""
         async with self._turn:
             found = await self._work(self._desk.update, args, None, self._clock.now().mono)
             if isinstance(found, int):

@@ -1,4 +1,4 @@
-"""The account that the gateway runs as, which is hardly ever that of whoever looks: its rights are what counts."""
+"""The account that the gateway runs as. Checks use its rights, not those of the person who runs the command."""
 
 import os
 import pwd

@@ -1,7 +1,7 @@
 """The port that cameras push to.
 
 A client that is no camera gets 403, a wrong path 404, a wrong token 401, a body too large or too slow 413 or 408. A
-camera gets its maker's answer when its push is accepted, and 150 ms after the last byte at the latest, whatever is wrong
+camera gets its maker's answer when its push is accepted, at the latest 150 ms after the last byte, whatever is wrong
 with the push or with us: makers differ in whether they ever send again. Each request is counted once, whatever comes
 of it: with its camera, or, if that cannot be told, in `strangers`.
 """

@@ -13,7 +13,7 @@ from tests.end_to_end.camera_site import PLATES, camera_site
 from tests.end_to_end.compound import HEAD
 from tests.end_to_end.process import running
 
-MOST = {"register": 39, "telemetry": 22, "plate": 47, "command": 40}
+MOST = {"register": 38, "telemetry": 22, "plate": 47, "command": 40}
 HOT, COUNT = 1260203071, 1209019183
 PLATE = "沪A12345"
 JTI = "followed-to-its-reply"

@@ -29,6 +29,7 @@ def main() -> NoReturn:
         camera,
         daemon,
         do,
+        init,
         page,
         rounds,
         simulate,

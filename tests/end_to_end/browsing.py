@@ -20,7 +20,7 @@ class Stream:
         self.n = ""
         self.seen = ""
         self.events: list[str] = []
-        self.sizes: list[int] = []
+        self.ended = False
         self._news = asyncio.Event()
 
     async def read(self, response: aiohttp.ClientResponse) -> None:
@@ -31,6 +31,7 @@ class Stream:
             *whole, buffer = buffer.split(b"\n\n")
             for event in whole:
                 self.take(event)
+        self.ended = True
 
     def take(self, text: bytes) -> None:
         """One event."""
@@ -39,7 +40,6 @@ class Stream:
             return
         kind, data = lines[b"event"].decode(), orjson.loads(lines[b"data"])
         self.events.append(kind)
-        self.sizes.append(len(text))
         if kind == "state":
             self.state = data["state"]
         elif kind == "patch":

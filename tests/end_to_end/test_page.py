@@ -260,3 +260,30 @@ async def test_what_is_on_the_wire_is_shown_in_words(tmp_path: Path) -> None:
         status, told = await guard.get("/history?point=smoke-1.smoke&hours=1")
         assert status == 200
         assert told["values"][-1] == 0
+
+
+async def test_a_heart_beat_comes_every_five_seconds_and_a_log_out_ends_the_stream(tmp_path: Path) -> None:
+    async with page_site(tmp_path) as (_, base, _), Browser(base) as guard, Browser(base) as nobody:
+        await guard.log_in("zhang", "password of zhang")
+        async with guard.looking() as seen, nobody.looking() as public:
+            first, began = seen.seen, asyncio.get_running_loop().time()
+            await seen.until(lambda _: seen.seen != first, within=6)
+            await seen.until(lambda _: seen.events.count("beat") == 3, within=6)
+            assert 4.0 < asyncio.get_running_loop().time() - began < 11.0
+            assert (await guard.post("/logout", {}))[0] == 200
+            async with asyncio.timeout(5):
+                while not seen.ended:
+                    await asyncio.sleep(0.02)
+            assert not public.ended
+        assert (await guard.get("/me"))[1] == {"read_only": False, "users": True}
+
+
+async def test_readings_leave_at_most_four_times_a_second_and_an_alarm_at_once(tmp_path: Path) -> None:
+    async with page_site(tmp_path) as (it, base, _), Browser(base) as browser, browser.looking() as seen:
+        await seen.until(lambda state: state["devices"]["smoke-1"]["points"]["smoke"]["quality"] == "GOOD")
+        patches, began = seen.events.count("patch"), asyncio.get_running_loop().time()
+        for turn in range(30):
+            it.virtual.set("relay-tcp.di1", turn % 2 == 0)
+            await asyncio.sleep(0.1)
+        took = asyncio.get_running_loop().time() - began
+        assert seen.events.count("patch") - patches <= 4 * took + 2

@@ -1,0 +1,107 @@
+"""The first site file of a box, out of a few answers and of who is on the line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from gateway.config.load import load
+from gateway.technician import ports
+from gateway.technician.search import Search, wanted
+
+_HEAD = """\
+# The first site file of this box. What is wrong with it: site-gateway check {file}
+# Every key: docs/site-file.md. How fast a fire is seen with it: site-gateway plan {file}
+version: 1
+site: {{id: {site}, name: {name}, timezone: {timezone}}}
+gateway: {gateway}
+
+uplink:
+  url: {broker}
+  # username: {gateway}
+  # password: {{file: mqtt.pass}}        # a secret never stands in this file
+
+"""
+_STORE = """
+store: {path: /var/lib/site-gateway, max_size: 512MiB}
+"""
+_PAGE = """
+http:
+  status:
+    listen: 127.0.0.1:8081               # off this machine only with tls: {cert: page.crt, key: page.key}
+    # users: {zhang: {role: guard, password: {file: zhang.pass}}}      # site-gateway passwd zhang.pass
+"""
+_MORE = """
+# zones: {building-3: {name: 3号楼}}
+# gates: {north-in: {name: 北门, open: DEVICE.POINT, on_loss: keep}}
+# linkage: {evacuation: {zones: any, trigger: two-devices, hold: [north-in]}}
+"""
+
+
+class Answers(NamedTuple):
+    """What is known of the box."""
+
+    site: str
+    name: str
+    timezone: str
+    gateway: str
+    broker: str
+    serial: str | None
+    tcp: str | None
+    page: bool
+
+
+def serial_ports() -> list[str]:
+    """Of this machine, by names that stay."""
+    return ports.ports()
+
+
+def look(answers: Answers, units: str, say: Callable[[str], None]) -> str:
+    """Who is on the line, as a piece of a site file; empty if nobody answers. Raises ValueError in words for people."""
+    target, settings, numbers = wanted(answers.serial, answers.tcp, units, None, None, None)
+    search = Search(target, settings, numbers, everything=False, tell=lambda _done, _of, _what: None, say=say)
+    failed, _ = search.run()
+    for line in failed:
+        say(line)
+    return search.fragment() if search.found else ""
+
+
+def text(answers: Answers, found: str) -> str:
+    """The file. Without `found` it has a line and one device that has to be replaced."""
+    head = _HEAD.format(
+        file="site.yaml",
+        site=answers.site,
+        name=_quoted(answers.name or answers.site),
+        timezone=_quoted(answers.timezone),
+        gateway=answers.gateway,
+        broker=_quoted(answers.broker),
+    )
+    return head + (found or _nobody(answers)) + _MORE + _STORE + (_PAGE if answers.page else "")
+
+
+def problems(text: str, out: Path) -> list[str]:
+    """What `check` will say of it; written beside `out` for a moment."""
+    draft = out.with_name(f".{out.name}.draft")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        return [str(problem).replace(str(draft), str(out)) for problem in load(draft).problems]
+    except OSError:
+        return []
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _nobody(answers: Answers) -> str:
+    if answers.serial is not None:
+        line = f"serial: {_quoted(ports.steady_name(answers.serial))}, baudrate: 9600, parity: none, stopbits: 1"
+    else:
+        line = f"tcp: {_quoted(str(answers.tcp))}"
+    return (
+        "# Nobody was found on the line: site-gateway scan looks again, and prints what belongs here.\n"
+        f"lines:\n  bus: {{driver: modbus, {line}}}\n"
+        "devices:\n  unit-1: {line: bus, unit: 1, points: {holding-0: {at: holding 0}}}      # to be replaced\n"
+    )
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,73 @@
+"""The first site file: every question is an option too, what is on the line is in it, and `check` takes it."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.config.load import load
+from tests.cli.test_page import program
+from tests.foreign.tcp_server import foreign_tcp
+
+OPTIONS = (
+    "--site", "xima-xincun", "--name", '西马: "新" 村', "--timezone", "Asia/Shanghai", "--gateway", "xmxc-01",
+    "--broker", "mqtts://mqtt.example.com:8883",
+)  # fmt: skip
+
+
+def good(path: Path) -> None:
+    loaded = load(path)
+    assert [str(problem) for problem in loaded.problems if problem.level == "error"] == []
+    assert loaded.site is not None
+    assert loaded.site.site.name == '西马: "新" 村'
+    assert (loaded.site.site.id, loaded.site.gateway) == ("xima-xincun", "xmxc-01")
+
+
+@pytest.mark.parametrize("line", [("--serial", "/dev/ttyUSB7"), ("--tcp", "192.0.2.1:502")])
+@pytest.mark.parametrize("page", ["--page", "--no-page"])
+def test_with_every_option_nothing_is_asked(tmp_path: Path, line: tuple[str, str], page: str) -> None:
+    path = tmp_path / "site.yaml"
+    done = program("init", path, *OPTIONS, *line, page, "--no-scan")
+
+    assert (done.returncode, done.stdout) == (0, f"{path}: written; site-gateway check {path}\n"), done.stderr
+    good(path)
+    assert ("http:" in path.read_text()) is (page == "--page")
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_what_is_not_given_is_asked(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    said = '192.0.2.1:502\nxima-xincun\n西马: "新" 村\n\nxmxc-01\n\ny\n'
+    done = program("init", path, "--no-scan", input=said)
+
+    assert done.returncode == 0, done.stderr
+    good(path)
+    assert "mqtts://mqtt.example.com:8883" in path.read_text()
+
+
+def test_a_file_that_is_there_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text("mine")
+    done = program("init", path, *OPTIONS, "--tcp", "192.0.2.1:502", "--page", "--no-scan")
+
+    assert (done.returncode, done.stderr) == (2, f"{path}: is there already\n")
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("wrong", [("--site", "Xima"), ("--gateway", "x y"), ("--serial", "/dev/a", "--tcp", "b:1")])
+def test_a_wrong_option_is_said(tmp_path: Path, wrong: tuple[str, ...]) -> None:
+    done = program("init", tmp_path / "x.yaml", *OPTIONS, "--no-scan", "--page", *wrong)
+
+    assert done.returncode == 64
+    assert not (tmp_path / "x.yaml").exists()
+
+
+async def test_who_is_on_the_line_is_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    async with foreign_tcp() as server:
+        line = ("--tcp", f"127.0.0.1:{server.port}", "--units", "1-2", "--page")
+        done = await asyncio.to_thread(program, "init", path, *OPTIONS, *line)
+    assert done.returncode == 0, done.stderr
+    good(path)
+    assert "unit-1:" in path.read_text()
+    assert "to be replaced" not in path.read_text()

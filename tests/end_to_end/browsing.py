@@ -117,9 +117,9 @@ class Browser:
             task.cancel()
 
 
-async def listening(base: str) -> None:
-    """Wait until the page is there."""
-    async with asyncio.timeout(15), Browser(base, ssl=False) as browser:
+async def listening(base: str, within: float = 15.0) -> None:
+    """Wait until the page is there. Raises TimeoutError."""
+    async with asyncio.timeout(within), Browser(base, ssl=False) as browser:
         while True:
             try:
                 await browser.get("/me")

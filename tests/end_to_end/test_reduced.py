@@ -4,10 +4,14 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
+
+from tests.end_to_end.browsing import listening
 from tests.end_to_end.compound import SOURCE, Compound, compound
 from tests.end_to_end.patient import PATIENT, WAITED
 from tests.end_to_end.process import running
 from tests.end_to_end.test_commands_replayed import SITE, burn, replies
+from tests.end_to_end.test_page import page_of
 
 FLOOD = 200
 
@@ -24,9 +28,12 @@ async def ignored(it: Compound) -> int:
 
 
 async def test_what_was_off_after_crashes_comes_back_by_itself(tmp_path: Path) -> None:
-    async with compound(tmp_path, SITE) as it:
+    async with compound(tmp_path, f"{SITE}http: {{status: {{listen: '127.0.0.1:2'}}}}\n") as it:
         await crash(it, 3)
         async with running(it.site, PATIENT) as gateway:
+            page = page_of(it.site)
+            with pytest.raises(TimeoutError):
+                await listening(page, within=1.0)
             await it.cloud.until(lambda seen: bool(seen.of("alarm.raised", "gateway/crashes")))
             text = it.cloud.of("alarm.raised", "gateway/crashes")[0]["data"]["text"]
             assert text == "3 crashes in 60 s: cameras, page and commands are off for 10 min"
@@ -44,6 +51,7 @@ async def test_what_was_off_after_crashes_comes_back_by_itself(tmp_path: Path) -
             claims = it.signer.claims("gate.open", {"gate": "north"})
             assert (await replies(it, claims["jti"], it.signer.sign(claims)))["ok"], "commands are on again"
             assert (await it.asked("status"))["process"]["reduced"] is False
+            await listening(page)
             assert gateway.running
             assert it.cloud.of("gateway.stopping")[-1]["data"]["reason"] == "what was off after crashes is tried again"
 

@@ -4,6 +4,7 @@ What has not changed stays the same object, so that `feed` needs no second look 
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from gateway.masks import without_plates
 from gateway.model import Json, Reading, rfc3339
@@ -53,15 +54,20 @@ class _Device:
         return self.tree
 
     def _reading(self, point: str, reading: Reading) -> Tree:
-        return _there(
-            value=reading.value,
-            text=reading.text,
-            unit=reading.unit,
-            quality=reading.quality.value,
-            reason=None if reading.reason is None else reading.reason.value,
-            since=rfc3339(reading.at.wall)[:19] + "Z",
-            every=self._every.get(point),
-        )
+        # The hot path of a changing site: a thousand a second.
+        value, text, unit, quality, reason, at = reading
+        told: Tree = {"quality": quality.value, "since": _second(int(at.wall))}
+        if value is not None:
+            told["value"] = value
+        if text is not None:
+            told["text"] = text
+        if unit is not None:
+            told["unit"] = unit
+        if reason is not None:
+            told["reason"] = reason.value
+        if (every := self._every.get(point)) is not None:
+            told["every"] = every
+        return told
 
 
 class SiteView:
@@ -149,6 +155,11 @@ class SiteView:
     def passages(self) -> Tree:
         """The last ones."""
         return dict(self._passages)
+
+
+@lru_cache(maxsize=64)
+def _second(wall: int) -> str:
+    return f"{rfc3339(wall)[:19]}Z"
 
 
 def _alarm(alarm: Mapping[str, Json]) -> Tree:

@@ -9,7 +9,7 @@ import click
 from gateway.cli.group import CANNOT, commands, say, say_lines
 
 if TYPE_CHECKING:
-    from gateway.technician.first_file import Answers
+    from gateway.technician.first_file import BoxAnswers
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -64,7 +64,7 @@ def init(  # noqa: PLR0913 - every question is an option
         raise click.UsageError("one of --serial DEV and --tcp HOST:PORT; further lines are written by hand")
     if serial is None and tcp is None:
         serial, tcp = _ask_line(work.serial_ports())
-    answers = work.Answers(
+    answers = work.BoxAnswers(
         site or click.prompt("Site, an id such as xima-xincun", value_proc=_asked_id),
         name if name is not None else click.prompt("What people call it", default="", show_default=False),
         timezone or click.prompt("Time zone", default="Asia/Shanghai"),
@@ -77,7 +77,7 @@ def init(  # noqa: PLR0913 - every question is an option
     return _write(out, answers, units, scan=not no_scan)
 
 
-def _write(out: Path, answers: "Answers", units: str, *, scan: bool) -> int:
+def _write(out: Path, answers: "BoxAnswers", units: str, *, scan: bool) -> int:
     from gateway.safe_write import as_owner, replace_file
     from gateway.technician import first_file as work
 

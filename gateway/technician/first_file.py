@@ -38,7 +38,7 @@ _MORE = """
 """
 
 
-class Answers(NamedTuple):
+class BoxAnswers(NamedTuple):
     """What is known of the box."""
 
     site: str
@@ -56,7 +56,7 @@ def serial_ports() -> list[str]:
     return ports.ports()
 
 
-def look(answers: Answers, units: str, say: Callable[[str], None]) -> str:
+def look(answers: BoxAnswers, units: str, say: Callable[[str], None]) -> str:
     """Who is on the line, as a piece of a site file; empty if nobody answers. Raises ValueError in words for people."""
     target, settings, numbers = wanted(answers.serial, answers.tcp, units, None, None, None)
     search = Search(target, settings, numbers, everything=False, tell=lambda _done, _of, _what: None, say=say)
@@ -66,7 +66,7 @@ def look(answers: Answers, units: str, say: Callable[[str], None]) -> str:
     return search.fragment() if search.found else ""
 
 
-def text(answers: Answers, found: str) -> str:
+def text(answers: BoxAnswers, found: str) -> str:
     """The file. Without `found` it has a line and one device that has to be replaced."""
     head = _HEAD.format(
         file="site.yaml",
@@ -91,7 +91,7 @@ def problems(text: str, out: Path) -> list[str]:
         draft.unlink(missing_ok=True)
 
 
-def _nobody(answers: Answers) -> str:
+def _nobody(answers: BoxAnswers) -> str:
     if answers.serial is not None:
         line = f"serial: {_quoted(ports.steady_name(answers.serial))}, baudrate: 9600, parity: none, stopbits: 1"
     else:

@@ -78,7 +78,8 @@ def test_an_event_of_another_kind_is_no_trouble(kind: str) -> None:
 
 
 async def test_the_demo_itself() -> None:
-    async with terminal("demo", "--for", "24s", rows=200, columns=200) as it:
+    async with terminal("demo", "--for", "34s", rows=200, columns=200) as it:
+        await it.shows("沪A0119应急")  # 16 s behind the round, which takes two pictures 5 s apart
         assert await it.end() == 0
     assert not it.screen.unknown
     lines = [line for line in it.screen.lines if re.match(r"\d\d:\d\d:\d\d  ", line)]

@@ -3,12 +3,11 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import orjson
-import pytest
 
 from tests.end_to_end.browsing import Browser, Stream
 from tests.end_to_end.compound import Compound
@@ -101,68 +100,52 @@ async def test_no_page_of_somebody_else_does_anything(tmp_path: Path) -> None:
             assert (await guard.do(seen, "gate.open", gate="north"))[1]["ok"]
 
 
-@pytest.mark.parametrize(
-    ("request_", "statuses"),
-    [
-        (head("GET /static/../http.py"), (404,)),
-        (head("GET /static/%2e%2e/http.py"), (404,)),
-        (head("GET /static/x/..%2f..%2fhttp.py"), (404,)),
-        (head("GET //etc/passwd"), (400, 404)),
-        (head("GET /pictures/../../etc/passwd"), (401,)),
-        (head("GET /pictures/%00"), (401,)),
-        (head("GET http://evil.example/state"), (200,)),
-        (head("GET /history?stream=" + "x" * (1 << 20)), (400, 0)),
-        (head("GET /state", "Cookie: site-gateway=" + "x" * (64 << 10)), (400, 0)),
-        (head("GET /state", "Cookie: " + "; ".join(f"a{n}=b" for n in range(1000))), (200, 400)),
-        (head("GET /state", *(f"X{n}: 1" for n in range(64))), (400,)),
-        (head("GET /state", host="evil.example"), (421,)),
-        (head("DELETE /state"), (405,)),
-        (head("TRACE /state"), (405,)),
-        (head("GET /metrics?x=%ff%fe"), (200,)),
-        (head("GET /state", "Content-Length: -1"), (400,)),
-        (head("GET /state", "Transfer-Encoding: chunked", "Content-Length: 4"), (400,)),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100), (400,)),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (400, 404, 405, 0)),
-    ],
-    ids=lambda value: value[:40].decode("latin-1") if isinstance(value, bytes) else "",
+REQUESTS: tuple[tuple[bytes, tuple[int, ...]], ...] = (
+    (head("GET /static/../http.py"), (404,)),
+    (head("GET /static/%2e%2e/http.py"), (404,)),
+    (head("GET /static/x/..%2f..%2fhttp.py"), (404,)),
+    (head("GET //etc/passwd"), (400, 404)),
+    (head("GET /pictures/../../etc/passwd"), (401,)),
+    (head("GET /pictures/%00"), (401,)),
+    (head("GET http://evil.example/state"), (200,)),
+    (head("GET /history?stream=" + "x" * (1 << 20)), (400, 0)),
+    (head("GET /state", "Cookie: site-gateway=" + "x" * (64 << 10)), (400, 0)),
+    (head("GET /state", "Cookie: " + "; ".join(f"a{n}=b" for n in range(1000))), (200, 400)),
+    (head("GET /state", *(f"X{n}: 1" for n in range(64))), (400,)),
+    (head("GET /state", host="evil.example"), (421,)),
+    (head("DELETE /state"), (405,)),
+    (head("TRACE /state"), (405,)),
+    (head("GET /metrics?x=%ff%fe"), (200,)),
+    (head("GET /state", "Content-Length: -1"), (400,)),
+    (head("GET /state", "Transfer-Encoding: chunked", "Content-Length: 4"), (400,)),
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100), (400,)),
+    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (400, 404, 405, 0)),
 )
-async def test_what_is_no_request_of_ours_is_refused(
-    shared: tuple[str, GatewayProcess], request_: bytes, statuses: Sequence[int]
-) -> None:
-    base, gateway = shared
-    async with quiet(gateway):
-        said = await raw(base, request_)
-        assert status_of(said) in statuses, said[:200]
-        assert b"root:" not in said
-        assert status_of(await raw(base, head("GET /state"))) == 200
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
+"""What is sent, and the statuses that may come back; 0: the connection is closed."""
+BODIES = (
         b"", b"{", b"[]", b"null", b'"x"', b'{"cmd": 1}', b'{"cmd": "gate.open", "args": []}', b"\xff\xfe", b"[" * 4000,
         b'{"cmd": "' + b"x" * 4000 + b'"}', b'{"args": {"gate": "\\ud800"}, "cmd": "gate.open"}', b"{}" * 2000,
-    ],
 )  # fmt: skip
-async def test_bodies_that_are_none(shared: tuple[str, GatewayProcess], body: bytes) -> None:
-    base, gateway = shared
-    async with quiet(gateway):
-        for path in ("/do", "/login", "/logout"):
-            marks = (
-                "X-Site-Gateway: 1",
-                "Content-Type: application/json",
-                f"Origin: {base}",
-                f"Content-Length: {len(body)}",
-            )
-            said = await raw(base, head(f"POST {path}", *marks, host=base.removeprefix("http://")) + body)
-            assert status_of(said) in (200, 400, 401, 409, 429), said[:300]
-            assert status_of(said) != 200 or path == "/logout"
 
 
-@pytest.fixture
-async def shared(tmp_path: Path) -> AsyncIterator[tuple[str, GatewayProcess]]:
-    async with page_site(tmp_path) as (_, base, gateway):
-        yield base, gateway
+async def test_what_is_no_request_of_ours_is_refused(tmp_path: Path) -> None:
+    async with page_site(tmp_path) as (_, base, gateway), quiet(gateway):
+        for request, statuses in REQUESTS:
+            said = await raw(base, request)
+            assert status_of(said) in statuses, (request[:80], said[:200])
+            assert b"root:" not in said
+            assert status_of(await raw(base, head("GET /state"))) == 200
+
+
+async def test_bodies_that_are_none(tmp_path: Path) -> None:
+    async with page_site(tmp_path) as (_, base, gateway), quiet(gateway):
+        marks = ("X-Site-Gateway: 1", "Content-Type: application/json", f"Origin: {base}")
+        for body in BODIES:
+            for path in ("/do", "/login", "/logout"):
+                length = f"Content-Length: {len(body)}"
+                said = await raw(base, head(f"POST {path}", *marks, length, host=base.removeprefix("http://")) + body)
+                assert status_of(said) in (200, 400, 401, 409, 429), (body[:80], said[:300])
+                assert status_of(said) != 200 or path == "/logout"
 
 
 async def test_ten_thousand_logins(tmp_path: Path) -> None:

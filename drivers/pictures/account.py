@@ -7,7 +7,7 @@ and never where a digest was asked for before.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -68,14 +68,24 @@ class CameraSession:
         """The camera refused the login; it is not tried again with this password."""
         if self._refusals >= REFUSALS:
             try:
-                if self._secret() != self._refused:
+                if self.secret() != self._refused:
                     self._refusals = 0
             except ConfigError:
                 return True
         return self._refusals >= REFUSALS
 
-    def _secret(self) -> str:
-        """Raises ConfigError."""
+    @property
+    def origin(self) -> str:
+        """`http://HOST[:PORT]`."""
+        return str(self._origin)
+
+    @property
+    def username(self) -> str | None:
+        """As whom it is asked."""
+        return self._login.username
+
+    def secret(self) -> str:
+        """The password as it is now. Raises ConfigError."""
         return self._login.password() if self._login.password is not None else ""
 
     def check(self, target: str) -> None:
@@ -83,7 +93,9 @@ class CameraSession:
         self._url(target)
 
     @asynccontextmanager
-    async def ask(self, target: str, *, method: str = "GET", body: bytes = b"") -> AsyncIterator[CameraAnswer]:
+    async def ask(
+        self, target: str, *, method: str = "GET", body: bytes = b"", content_type: str = ""
+    ) -> AsyncIterator[CameraAnswer]:
         """Ask for `target`: a path with its query, or a URL of this camera. Only a 200 is an answer.
 
         Raises DeviceSilent: it cannot be reached; DeviceRefused (`code` is the status): it does not want to;
@@ -95,7 +107,8 @@ class CameraSession:
         )  # fmt: skip
         async with session:
             try:
-                response = await self._answer(session, self._url(target), method, body)
+                headers = {str(hdrs.CONTENT_TYPE): content_type} if content_type else {}
+                response = await self._answer(session, self._url(target), method, body, headers)
             except (ClientError, OSError, TimeoutError, ValueError) as error:
                 raise DeviceSilent(f"camera {self._login.id}: {_why(error)}") from error
             try:
@@ -115,9 +128,11 @@ class CameraSession:
             raise ConfigError(f"camera {self._login.id}: {url.host} is not its address")
         return url
 
-    async def _answer(self, session: ClientSession, url: URL, method: str, body: bytes) -> ClientResponse:
+    async def _answer(
+        self, session: ClientSession, url: URL, method: str, body: bytes, headers: Mapping[str, str]
+    ) -> ClientResponse:
         for _ in range(_REDIRECTS + 1):
-            response = await self._authorized(session, url, method, body)
+            response = await self._authorized(session, url, method, body, headers)
             if response.status == 200:
                 return response
             response.close()
@@ -130,13 +145,17 @@ class CameraSession:
             url = further
         raise DeviceRefused(310, f"camera {self._login.id}: leads in a circle")
 
-    async def _authorized(self, session: ClientSession, url: URL, method: str, body: bytes) -> ClientResponse:
+    async def _authorized(
+        self, session: ClientSession, url: URL, method: str, body: bytes, more: Mapping[str, str]
+    ) -> ClientResponse:
         """The answer to a request that proves who asks, as far as the camera wants it. A 401 never comes back."""
         for attempt in range(3):
             if self.locked:
                 raise DeviceRefused(401, f"camera {self._login.id}: refused the login; not tried again")
             offered = self._challenge
-            headers = {} if offered is None else {hdrs.AUTHORIZATION: self._proof(offered, method, url)}
+            headers = {**more}
+            if offered is not None:
+                headers[hdrs.AUTHORIZATION] = self._proof(offered, method, url)
             response = await session.request(method, url, data=body or None, headers=headers, allow_redirects=False)
             if response.status != 401:
                 if response.status < 400:
@@ -157,14 +176,14 @@ class CameraSession:
                 self._challenge = None
                 raise DeviceRefused(401, f"camera {self._login.id}: wants a login that it cannot be given")
         self._refusals += 1
-        self._refused = self._secret()
+        self._refused = self.secret()
         self._challenge = None
         raise DeviceRefused(401, f"camera {self._login.id}: refused the login")
 
     def _proof(self, asked: Challenge, method: str, url: URL) -> str:
         self._count += 1
         return authorization(
-            asked, self._login.username or "", self._secret(), method, url.raw_path_qs, cnonce=os.urandom(8).hex(),
+            asked, self._login.username or "", self.secret(), method, url.raw_path_qs, cnonce=os.urandom(8).hex(),
             count=self._count,
         )  # fmt: skip
 

@@ -31,14 +31,13 @@ _EMPTY = 0.18
 
 @dataclass(frozen=True, slots=True)
 class PictureLimits:
-    """Of the site file. Grey values 0-255, percent of the reference's sharpness, share of its structure, seconds."""
+    """Of the site file. Grey values 0-255, percent of the reference's sharpness, share of its structure."""
 
     dark_below: float = 30.0
     bright_above: float = 220.0
     flat_below: float = 10.0
     blur_below: float = 65.0
     max_drift: float = 0.5
-    max_clock: float = 30.0
     written: frozenset[str] = frozenset()
     """Those that the file names."""
 

@@ -25,8 +25,8 @@ _SMALL = 240, 135
 _TILES = 16, 9
 _EDGE = 15
 """Rows above and below where text is burnt in, of 135."""
-_CHROMA = 8
-"""An infrared picture has a 95th percentile of chroma below it."""
+_CHROMA = 4
+"""An infrared picture has a 95th percentile of chroma below it: 0 mostly; fog by day has 5 to 8."""
 _RICH = 24
 """Grey values between the darkest and the brightest pixel of a block that has something sharp in it."""
 _FEWEST_RICH = 6
@@ -200,8 +200,8 @@ def alike(one: bytes, other: bytes) -> float:
 
     Raises Unusable.
     """
-    here, _ = _decoded(one, None)
-    there, _ = _decoded(other, None)
+    here, _ = _decoded(one, _DETAILED)
+    there, _ = _decoded(other, _DETAILED)
     here, there = (image if image.mode == "L" else image.convert("L") for image in (here, there))
     if here.size != there.size:
         return 0.0
@@ -218,6 +218,8 @@ def alike(one: bytes, other: bytes) -> float:
 
 _BOX = Image.Resampling.BOX
 _FEWEST_BLOCKS = 64
+_DETAILED = 1280, 720
+"""A picture up to 1080p is decoded whole: the same moment again shows in its smallest steps."""
 _STRONG = 3.0
 """Mean gradient of a tile that has structure, grey values."""
 _SURE = 0.45
@@ -235,13 +237,13 @@ def _is_near(dx: int, dy: int) -> bool:
     return abs(dx) <= 2 and abs(dy) <= 2
 
 
-def _decoded(jpeg: bytes, wanted: tuple[int, int] | None) -> tuple[Image.Image, tuple[int, int]]:
-    """The picture and its size as sent; reduced if `wanted`, else its grey whole. Raises Unusable."""
+def _decoded(jpeg: bytes, wanted: tuple[int, int]) -> tuple[Image.Image, tuple[int, int]]:
+    """The picture and its size as sent; reduced to no less than `wanted`. Raises Unusable."""
     try:
         with Image.open(BytesIO(jpeg), formats=("JPEG",)) as image:
             size = image.size
-            bounded(image, WHOLE if image.info.get("progressive") or wanted is None else PIXELS)
-            image.draft("L" if wanted is None or image.mode == "L" else "YCbCr", wanted or size)
+            bounded(image, WHOLE if image.info.get("progressive") else PIXELS)
+            image.draft("L" if wanted is _DETAILED or image.mode == "L" else "YCbCr", wanted)
             image.load()
             return image.copy(), size
     except Unusable:

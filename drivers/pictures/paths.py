@@ -5,9 +5,13 @@
 
 from collections.abc import Mapping
 
+RECORDER = "/ISAPI/ContentMgmt/StreamingProxy/"
+"""Where a recorder of Hikvision hands on the pictures of its cameras; it answers 400 or 403 for their own paths."""
+
 SNAPSHOTS: Mapping[str, tuple[str, ...]] = {
     "hikvision": (
         "/ISAPI/Streaming/channels/{channel}01/picture",
+        RECORDER + "channels/{channel}01/picture",
         "/ISAPI/Streaming/channels/{channel}/picture",
         "/Streaming/channels/{channel}/picture",
     ),

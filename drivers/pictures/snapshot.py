@@ -1,42 +1,82 @@
-"""A camera's picture of this moment, over HTTP."""
+"""A camera's picture of this moment, over HTTP: one request at a time, tried again while the camera is busy."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
-from drivers.pictures.account import CameraSession
-from drivers.pictures.paths import targets
+from drivers.pictures.account import CameraAnswer, CameraSession
+from drivers.pictures.bodies import first_part, is_jpeg, is_mixed
+from drivers.pictures.onvif import NotOnvif
+from drivers.pictures.paths import RECORDER, targets
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
 
 LARGEST = 8 << 20
 """Bytes of a picture."""
 WITHIN_S = 10.0
+"""Seconds for one try."""
+AGAIN_AFTER_S = (1.0, 3.0)
+"""A camera that is busy is asked again after each of these."""
 _NOT_HERE = frozenset({400, 404, 405, 501})
 """What cameras say of a path that they do not know."""
+_BUSY = 503
+
+
+Find = Callable[[], Awaitable[str]]
+"""Asks the camera where its picture is. Raises NotOnvif, DeviceSilent, DeviceRefused, ConfigError."""
+
+
+class NoPicture(DeviceRefused):
+    """It answered, and this is no picture. `reason`: `no-picture`, or `damaged` for one that begins as one."""
+
+    def __init__(self, reason: str, detail: str, code: int = 200) -> None:
+        super().__init__(code, detail)
+        self.reason = reason
 
 
 class Snapshots:
     """Pictures of one camera. `snapshot`: the site file's URL, if any. Raises ConfigError if it leads elsewhere.
 
-    `channel`: of the recorder at its address; without one the first.
+    `channel`: of the recorder at its address; without one the first. `find`: asks the camera where its picture is,
+    where the file does not say.
     """
 
     def __init__(
-        self, id_: str, driver: str, account: CameraSession, snapshot: str | None = None, channel: int | None = None
+        self,
+        id_: str,
+        driver: str,
+        account: CameraSession,
+        snapshot: str | None = None,
+        channel: int | None = None,
+        *,
+        find: Find | None = None,
     ) -> None:
         if snapshot is not None:
             account.check(snapshot)
         self._id = id_
         self._driver = driver
         self._account = account
-        self._targets = targets(driver, snapshot, channel or 1)
+        self._targets: Sequence[str] = targets(driver, snapshot, channel or 1)
+        self._find = find if snapshot is None else None
+        self._lock = asyncio.Lock()
 
     async def take(self) -> bytes:
         """The JPEG as the camera sent it, not decoded yet.
 
-        Raises DeviceSilent: no picture within 10 s; DeviceRefused: the camera does not want to; ConfigError: nobody
-        knows where this maker keeps pictures.
+        Raises DeviceSilent: no picture within 10 s, thrice at most; NoPicture: something else came; DeviceRefused: the
+        camera does not want to; ConfigError: nobody knows where this maker keeps pictures.
         """
         if not self._targets:
             raise ConfigError(f"camera {self._id}: where {self._driver} keeps its picture is not known: write snapshot")
+        async with self._lock:
+            for pause in AGAIN_AFTER_S:
+                try:
+                    return await self._tried()
+                except DeviceRefused as no:
+                    if no.code not in (200, _BUSY):
+                        raise
+                await asyncio.sleep(pause)
+            return await self._tried()
+
+    async def _tried(self) -> bytes:
         try:
             async with asyncio.timeout(WITHIN_S):
                 return await self._first()
@@ -45,26 +85,53 @@ class Snapshots:
 
     async def _first(self) -> bytes:
         """From the first target that the camera knows; the others are not asked again."""
-        *others, last = self._targets
-        for target in others:
+        if self._find is not None:
+            await self._ask_where(self._find)
+        refused: DeviceRefused | None = None
+        for target in self._targets:
             try:
                 return await self._from(target)
             except DeviceRefused as no:
-                if no.code not in _NOT_HERE:
+                if no.code == 403 and any(RECORDER in one for one in self._targets):
+                    refused = no  # a recorder says so of the paths of cameras
+                elif no.code not in _NOT_HERE:
                     raise
-        return await self._from(last)
+                else:
+                    refused = refused or no
+        assert refused is not None  # noqa: S101 - there is a target, and it gave a picture or this
+        raise refused
+
+    async def _ask_where(self, find: Find) -> None:
+        """What the camera says goes before what is known of its maker; one that knows no ONVIF is asked at those."""
+        try:
+            self._targets = (await find(), *self._targets)
+        except NotOnvif as error:
+            raise ConfigError(f"camera {self._id}: {error}") from error
+        except DeviceRefused as no:
+            if no.code not in _NOT_HERE:
+                raise
+        self._find = None
 
     async def _from(self, target: str) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
         async with self._account.ask(target) as answer:
-            while piece := await answer.read():
-                size += len(piece)
-                if size > LARGEST:
-                    raise DeviceRefused(413, f"camera {self._id}: a picture over {LARGEST} bytes")
-                pieces.append(piece)
+            found = await self._body(answer)
         self._targets = (target,)
-        found = b"".join(pieces)
         if not found.startswith(b"\xff\xd8\xff"):
-            raise DeviceRefused(200, f"camera {self._id}: sent no JPEG")
+            raise NoPicture("no-picture", f"camera {self._id}: sent no JPEG")
+        if not is_jpeg(found):
+            raise NoPicture(
+                "damaged", f"camera {self._id}: sent {len(found)} bytes of a JPEG without its end", code=206
+            )
         return found
+
+    async def _body(self, answer: CameraAnswer) -> bytes:
+        """The whole body, or the first picture of an endless one."""
+        boundary = is_mixed(answer.content_type)
+        buffer = bytearray()
+        while piece := await answer.read():
+            buffer += piece
+            if len(buffer) > LARGEST:
+                raise NoPicture("no-picture", f"camera {self._id}: a picture over {LARGEST} bytes", code=413)
+            if boundary is not None and (part := first_part(buffer, boundary)) is not None:
+                return part
+        return bytes(buffer)

@@ -14,7 +14,9 @@ import os
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from gateway.clock import Clock
 from gateway.driver import CapturedPicture, Push
@@ -34,6 +36,9 @@ UNDECIDED_S = 5.0
 """Seconds after its acceptance that a passage's pictures wait for `keep`: the site says nothing of a repeat."""
 _LOOKS = 2
 """Cameras that are photographed at once."""
+
+_PATIENCE_S = 10.0
+_T = TypeVar("_T")
 
 HandIn = Callable[[Passage], Awaitable[None]]
 """Into the inbox; returns once the step is committed and what it wants done has been begun."""
@@ -87,6 +92,8 @@ class Entrance:
         """The first id of its passage, by id."""
         self._kept: deque[_Kept] = deque()
         self._filled = asyncio.Event()
+        self._nothing_waits = asyncio.Event()
+        self._nothing_waits.set()
         self._bytes = 0
         self._down: dict[str, float] = {}
         self._looks = asyncio.Semaphore(_LOOKS)
@@ -182,6 +189,7 @@ class Entrance:
                 self._kept.append(_Kept(act.camera, act.passage, act.at, id_, shot))
         self._drop(act.drop)
         self._make_room()
+        self._nothing_waits.clear()
         self._filled.set()
 
     async def _store_kept(self) -> None:
@@ -190,6 +198,7 @@ class Entrance:
         while True:
             while not self._kept:
                 self._filled.clear()
+                self._nothing_waits.set()
                 await self._filled.wait()
             one = self._kept.popleft()
             begun = loop.time()
@@ -268,6 +277,20 @@ class Entrance:
     async def picture(self, act: Perform) -> Json:
         """The errand `picture`. Raises as `fetch`."""
         return {"picture": await self.fetch(str(act.args["camera"]))}
+
+    async def think(self, work: Callable[[], _T]) -> _T:
+        """Run it in the thread of the pictures, after all plates; after 10 s whatever waits."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._nothing_waits.wait()
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    async def look(self, camera: str) -> bytes:
+        """The camera's picture of this moment as it came, two cameras at a time. Raises as `fetch`, but not NotDone."""
+        if self._photograph is None:
+            raise ConfigError(f"camera {camera} gives no pictures")
+        async with self._looks:
+            return await self._photograph(camera)
 
     # ---- cameras that come and go -------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import random
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from drivers.anpr.camera_lookup import Camera
@@ -19,6 +20,7 @@ from drivers.anpr.event_stream import Puller
 from drivers.anpr.listener import MAX_BODY, PushListener
 from drivers.anpr.vzenith import RelayOpening
 from drivers.pictures.account import CameraSession, Login
+from drivers.pictures.asking import CameraQuestions
 from drivers.pictures.jpeg import shrink
 from drivers.pictures.snapshot import Snapshots
 from gateway.clock import Clock
@@ -56,9 +58,18 @@ class Gatehouse:
         self.entrance = Entrance(hand_in, store_picture, shrink, clock, photograph=self.photograph)
         self.relays = Relays(clock, tell)
         accounts = {one.id: CameraSession(_login(one)) for one in uses}
-        self._snapshots = {
-            one.id: Snapshots(one.id, one.driver, accounts[one.id], one.snapshot, one.channel) for one in uses
+        self._clock = clock
+        self._questions = {
+            one.id: CameraQuestions(one.driver, accounts[one.id], lambda: clock.now().wall, one.utc_offset)
+            for one in uses
         }
+        self._snapshots = {
+            one.id: Snapshots(
+                one.id, one.driver, accounts[one.id], one.snapshot, one.channel,
+                find=self._questions[one.id].snapshot_target if one.driver == "onvif" else None,
+            )
+            for one in uses
+        }  # fmt: skip
         self._drivers: dict[str, Driver] = {
             f"camera {one.id}": Puller(
                 _camera(one), accounts[one.id], self.entrance.take, clock,
@@ -113,6 +124,22 @@ class Gatehouse:
         if found is None:
             raise ConfigError(f"there is no camera {camera}")
         return await found.take()
+
+    async def look(self, camera: str) -> bytes:
+        """As `photograph`, two cameras at a time."""
+        return await self.entrance.look(camera)
+
+    async def clock_off(self, camera: str) -> float | None:
+        """How far the camera's clock is ahead of ours, seconds; None: it does not tell."""
+        found = self._questions.get(camera)
+        return None if found is None else await found.clock_off()
+
+    def looks(self, folder: Path, store: StorePicture) -> Mapping[str, Errand]:
+        """What a round asks to have looked at. `folder`: of the references."""
+        from gateway.intake.looks import Looks
+        from gateway.intake.references import References
+
+        return Looks(self, References(folder), self.entrance.think, store, shrink, self._clock).errands()
 
     async def last(self, request: Mapping[str, Any]) -> Json:
         """`{camera}`: the last push of it that could not be read; null: there is none. Raises ConfigError."""

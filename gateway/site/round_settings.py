@@ -157,6 +157,11 @@ class RoundSettings:
         return frozenset(ref for rule in rules if isinstance(rule, PersonRule) for ref, _ in rule.watch)
 
     @property
+    def looks_at_cameras(self) -> bool:
+        """True if a camera's picture is judged."""
+        return any(isinstance(item.rule, PictureRule) for one in self.rounds.values() for item in one.items)
+
+    @property
     def asks_people(self) -> bool:
         """True if a person is asked anything."""
         return any(isinstance(item.rule, PersonRule) for one in self.rounds.values() for item in one.items)

@@ -168,9 +168,9 @@ async def test_the_path_that_the_camera_knows_is_found_once() -> None:
     async with serving(camera):
         mine = snapshots(camera)
         assert await mine.take() == JPEG
-        assert len(camera.asked) == 3
+        assert len(camera.asked) == 4
         assert await mine.take() == JPEG
-    assert camera.asked[3:] == [f"GET {old}"]
+    assert camera.asked[4:] == [f"GET {old}"]
 
 
 async def test_the_query_of_dahua_is_sent_as_it_is() -> None:

@@ -27,11 +27,10 @@ from drivers.pictures.judge import (
 from drivers.pictures.measure import Sight, alike, compare
 from drivers.pictures.snapshot import NoPicture
 from gateway.clock import Clock
-from gateway.cloud.events import event_id
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, GatewayError
 from gateway.intake.arrivals import Shrink, StorePicture
 from gateway.intake.references import OWN, Reference, References
-from gateway.model import Errand, Instant, Json, Perform
+from gateway.model import Errand, Instant, Json, Perform, uuid7
 from gateway.site.looks import LOOK, Look, rule_of
 from gateway.site.round_settings import PictureRule
 
@@ -219,7 +218,7 @@ class Looks:
             kept: bytes = await self._think(lambda: self._shrink(seen.jpeg))
         except GatewayError:
             return look
-        id_ = event_id(seen.at.wall, int.from_bytes(self._random(10), "big"))
+        id_ = uuid7(seen.at.wall, int.from_bytes(self._random(10), "big"))
         self._store(camera, None, "scene", seen.at, kept, id_)
         return replace(look, picture=id_, kept_sha256=hashlib.sha256(kept).hexdigest())
 

@@ -16,6 +16,7 @@
       - {at: 60s, camera_online: lpr-north-in}
 
 A car without `plate` has none that could be read; of the rest only `camera` is needed, and `car` may be a list.
+      - {at: 70s, look: {yard: covered}}           # what its picture shows: covered, night blurred, hang, normal, …
     (`stick: relay.do1` and `free: relay.do1`: a contact that does not move; `uplink: down`, `uplink: up`: the way to
     the broker, where the one who plays the scenario has one.)
 
@@ -38,6 +39,7 @@ from gateway.config.source import Source, SourceError, read
 from gateway.errors import ConfigError
 from gateway.model import Value
 from simulators.cameras.model import Turn
+from simulators.cameras.shows import WORDS, unknown_words
 from simulators.registers import encode
 from simulators.site import VirtualSite
 
@@ -45,7 +47,7 @@ _KEYS: Final = ("title", "repeat", "steps")
 _NAMES: Final = (
     "silence", "garble", "restore", "stick", "free", "line_down", "line_up", "camera_offline", "camera_online",
 )  # fmt: skip
-_ACTIONS: Final = ("set", "delay", "wrong-baud", *_NAMES, "car", "uplink")
+_ACTIONS: Final = ("set", "delay", "wrong-baud", *_NAMES, "car", "look", "uplink")
 _TURNS: Final = ("forward", "reverse")
 _COLOURS: Final = ("blue", "yellow", "white", "black", "green", "yellow-green")
 _LONGEST: Final = 16
@@ -87,6 +89,8 @@ class ScenarioStep:
     """`down` or `up`."""
     wrong_baud: Mapping[str, int] = field(default_factory=dict)
     """By device the baud rate at which it hears."""
+    look: Mapping[str, str] = field(default_factory=dict)
+    """By camera what its picture shows, words of `shows.WORDS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,10 @@ def misfits(site: VirtualSite, scenario: Scenario) -> list[str]:
             problems.extend(_unknown_names(f"{where}: {key}", names, "device", devices))
         for key, names in (("line_down", step.line_down), ("line_up", step.line_up)):
             problems.extend(_unknown_names(f"{where}: {key}", names, "Modbus line", lines))
-        for key, names in (("camera_offline", step.camera_offline), ("camera_online", step.camera_online)):
+        of_cameras = {
+            "look": tuple(step.look), "camera_offline": step.camera_offline, "camera_online": step.camera_online,
+        }  # fmt: skip
+        for key, names in of_cameras.items():
             problems.extend(_unknown_names(f"{where}: {key}", names, "camera", site.site.cameras))
         plates = [name for name, camera in site.site.cameras.items() if camera.mode is not None]
         cars = [car.camera for car in step.cars]
@@ -190,6 +197,8 @@ def _act(site: VirtualSite, step: ScenarioStep) -> None:
         site.set(ref, value)
     for device, seconds in step.delay.items():
         site.delay(device, seconds)
+    for name, words in step.look.items():
+        site.camera(name).look(words)
     for device, baudrate in step.wrong_baud.items():
         site.wrong_baud(device, baudrate)
     actions: tuple[tuple[tuple[str, ...], Callable[[str], None]], ...] = (
@@ -260,7 +269,17 @@ class _Reading:
         for device, rate in wrong_baud.items():
             if rate not in BAUDRATES or isinstance(rate, bool):
                 self._wrong((*path, "wrong-baud", device), f"{_found(rate)}; {' '.join(map(str, BAUDRATES))}")
-        return ScenarioStep(at, number, values, delay, **names, cars=cars, uplink=uplink, wrong_baud=wrong_baud)
+        look = self._looks((*path, "look"), entry.get("look", {}))
+        return ScenarioStep(
+            at, number, values, delay, **names, cars=cars, uplink=uplink, wrong_baud=wrong_baud, look=look
+        )  # fmt: skip
+
+    def _looks(self, path: Trail, value: Any) -> dict[str, str]:
+        looks = self._mapping(path, value, "{CAMERA: covered}")
+        for camera, words in looks.items():
+            if not isinstance(words, str) or unknown_words(words):
+                self._wrong((*path, camera), f"{_found(words)}; of these words: {' '.join(WORDS)}")
+        return looks
 
     def _cars(self, path: Trail, value: Any) -> tuple[Car, ...]:
         if not isinstance(value, list):

@@ -31,6 +31,7 @@ def main() -> NoReturn:
         do,
         init,
         page,
+        picture,
         rounds,
         simulate,
         support,

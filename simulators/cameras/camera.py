@@ -14,6 +14,7 @@ import aiohttp
 from simulators.cameras.jpeg import jpeg
 from simulators.cameras.makers import MAKERS
 from simulators.cameras.model import Asked, CameraSetup, CarSight, OpenedItself, Post, PushAnswer, RelayOrder, Turn
+from simulators.cameras.shows import Shows
 from simulators.cameras.web import CameraWeb
 
 _KEPT: Final = 4096
@@ -102,6 +103,12 @@ class VirtualCamera:
         await self._stack.__aexit__(None, None, None)
 
     # ---- what the world does ----
+
+    def look(self, words: str) -> None:
+        """What its picture shows from now on: words of `shows.WORDS`; "" is an ordinary day."""
+        if self._web.shows is None:
+            self._web.shows = Shows(self.setup.name)
+        self._web.shows.look = words
 
     def see(
         self, plate: str | None, *, confidence: float = 97.0, direction: Turn = "forward", colour: str | None = "blue",

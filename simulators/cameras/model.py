@@ -56,6 +56,10 @@ class CameraSetup:
     lockout: float = 1800.0
     snapshot: str | None = None
     """A path for its picture besides the maker's own."""
+    clock_off: float = 0.0
+    """Seconds that its clock is ahead of the true time."""
+    onvif_host: str | None = None
+    """Where it says by ONVIF that its services are; None: where they are."""
 
 
 @dataclass(frozen=True, slots=True)

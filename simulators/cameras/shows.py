@@ -64,7 +64,7 @@ class Shows:
         for word in self.look.split():
             if word in _LIES:
                 return await _LIES[word](self, request)
-        return _jpeg(self.picture())
+        return _jpeg(await asyncio.to_thread(self.picture))
 
     def reference(self, *, night: bool = False) -> bytes:
         """The place as who hangs the camera sees it: nobody there, at good light."""

@@ -1,18 +1,22 @@
 """A camera's own web server: its picture, its endless stream of events, the records in its memory; behind digest."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta, timezone
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 from aiohttp import web
 
-from simulators.cameras import dahua, hikvision
+from simulators.cameras import dahua, hikvision, onvif
 from simulators.cameras.jpeg import jpeg
 from simulators.cameras.logins import Logins
 from simulators.cameras.maker import Maker
 from simulators.cameras.model import Asked, CameraSetup, CarSight
+from simulators.cameras.onvif import OnvifCamera
+from simulators.cameras.shows import Shows
 
 _KEPT: Final = 4096
 _WAITING: Final = 256
@@ -44,7 +48,8 @@ class Told(Protocol):
 class CameraWeb:
     """`async with CameraWeb(…)`: listens at the camera's address; `port` is where.
 
-    `picture`: what it shows, whatever these bytes are; None: another good picture each time.
+    `picture`: what it shows, whatever these bytes are; None: another good picture each time. `shows`: the place that a
+    camera for pictures shows, and how it behaves then.
     """
 
     def __init__(self, setup: CameraSetup, maker: Maker, camera: Told) -> None:
@@ -56,6 +61,12 @@ class CameraWeb:
         self._setup = setup
         self._maker = maker
         self._camera = camera
+        self.shows: Shows | None = Shows(setup.name) if setup.mode is None else None
+        self.onvif = (
+            OnvifCamera("", setup.username or "", setup.password or "", setup.clock_off)
+            if setup.driver == "onvif"
+            else None
+        )
         self._streams: dict[asyncio.Queue[CarSight], web.BaseRequest] = {}
         self._server = web.Server(self._one, access_log=None)
         self._listener: asyncio.Server | None = None
@@ -66,6 +77,8 @@ class CameraWeb:
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._server, self._setup.address, self.port)
         self.port = self._listener.sockets[0].getsockname()[1]
+        if self.onvif is not None:
+            self.onvif.host = self._setup.onvif_host or f"{self._setup.address}:{self.port}"
         return self
 
     async def __aexit__(
@@ -104,6 +117,10 @@ class CameraWeb:
         if not self.plugged:
             _cut(request)
             return web.Response(status=503)
+        if self.onvif is not None and request.path in (onvif.DEVICE, onvif.MEDIA):
+            said = await self.onvif.answer(request)
+            self._note(request, said.status)
+            return said
         refused = self._refused(request)
         if refused is None and (spoken := self._stream_of(request)) is not None:
             self._note(request, 200)
@@ -135,16 +152,30 @@ class CameraWeb:
         text = f"<userCheck><statusValue>401</statusValue><statusString>Unauthorized</statusString>{body}</userCheck>"
         return web.Response(status=401, text=text, content_type="application/xml")
 
-    async def _page(self, request: web.BaseRequest) -> web.Response:
+    async def _page(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
-        if path in self._maker.snapshots or path == self._setup.snapshot:
-            return self._photograph()
+        if path in self._maker.snapshots or path in (self._setup.snapshot, onvif.PICTURE if self.onvif else None):
+            return self._photograph() if self.shows is None or self.picture else await self.shows.answer(request)
+        if (clock := self._clock(request)) is not None:
+            return clock
         if isinstance(self._maker, hikvision.Hikvision) and path == "/ISAPI/Traffic/channels/1/vehicleDetect/plates":
             body, found = self._maker.plates(self._camera.sights, await request.read())
             for sight in found:
                 self._camera.fetched(sight)
             return web.Response(body=body, content_type="application/xml")
         return web.Response(status=404)
+
+    def _clock(self, request: web.BaseRequest) -> web.Response | None:
+        """Its own clock, by the maker's own way."""
+        there = datetime.fromtimestamp(
+            time.time() + self._setup.clock_off, timezone(timedelta(seconds=self._setup.utc_offset))
+        )
+        if self._setup.driver == "hikvision" and request.path == "/ISAPI/System/time":
+            text = f"<Time><localTime>{there.isoformat(timespec='seconds')}</localTime></Time>"
+            return web.Response(text=text, content_type="application/xml")
+        if self._setup.driver == "dahua" and request.path_qs == "/cgi-bin/global.cgi?action=getCurrentTime":
+            return web.Response(text=f"result={there:%Y-%m-%d %H:%M:%S}\r\n")
+        return None
 
     def _photograph(self) -> web.Response:
         picture = self.picture

@@ -10,7 +10,7 @@ from drivers.pictures.camera_time import TARGETS, time_told
 from drivers.pictures.onvif import NotOnvif
 from gateway.errors import ConfigError, DeviceError, DeviceRefused, DeviceSilent
 
-WITHIN = 5.0
+WITHIN_S = 5.0
 """Seconds for each question."""
 _REFUSES = frozenset({400, 401, 403, 500})
 """How cameras say that they do not take a login; of ONVIF it may be the time in it."""
@@ -100,7 +100,7 @@ class CameraQuestions:
         buffer = bytearray()
         try:
             async with (
-                asyncio.timeout(WITHIN),
+                asyncio.timeout(WITHIN_S),
                 self._account.ask(target, method=method, body=body, content_type=content_type) as answer,
             ):
                 while piece := await answer.read():

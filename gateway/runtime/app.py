@@ -248,6 +248,8 @@ class Gateway:
         from gateway.runtime.round_errands import RoundReads
 
         table |= RoundReads(self._line_of, self._clock).errands()
+        if self._gatehouse is not None and settings.site.inspection.looks_at_cameras:
+            table |= self._gatehouse.looks(settings.store.path / "references", journal.picture)
         if settings.site.inspection.asks_people:
             from gateway.intake.answers import Answers
 

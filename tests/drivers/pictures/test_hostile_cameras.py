@@ -69,7 +69,7 @@ async def test_what_is_no_picture_says_which(look: str, reason: str, times: int)
 
 @pytest.mark.parametrize("look", ["hang", "drip"])
 async def test_a_camera_that_is_too_slow(look: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "WITHIN", 0.4)
+    monkeypatch.setattr(subject, "WITHIN_S", 0.4)
     async with showing(look) as (mine, camera):
         with pytest.raises(DeviceSilent, match="in time"):
             await mine.take()

@@ -80,7 +80,7 @@ async def test_pictures_are_fetched_with_digest(driver: str) -> None:
             async with session.get(f"http://{camera.address}{path}") as response:
                 assert (response.status, response.content_type) == (200, "image/jpeg")
                 shown.append(await response.read())
-        assert [len(one) for one in shown] == [3000, 3000]
+        assert min(map(len, shown)) > 10_000, "a place is drawn"
         assert shown[0] != shown[1]
         assert all(one.startswith(b"\xff\xd8\xff") and one.endswith(b"\xff\xd9") for one in shown)
         assert await status(session, camera, "/nothing") == 404

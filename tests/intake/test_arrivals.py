@@ -317,3 +317,20 @@ async def test_a_camera_that_flaps_does_not_fill_the_log(written: io.StringIO) -
     lines = written.getvalue().splitlines()
     assert 8 <= len([line for line in lines if "camera down" in line]) <= 12
     assert 8 <= len([line for line in lines if "camera back" in line]) <= 12
+
+
+async def test_a_look_is_judged_in_the_same_thread_after_all_plates() -> None:
+    async with open_entrance() as (entrance, rooms):
+        for number in range(3):
+            await entrance.take(push(f"鄂A1234{number}", b"plate"))
+        for passage in rooms.passages:
+            entrance.keep(KeepPictures(passage.plate_raw or "", passage.camera, tuple(ids(passage)), AT))
+        stored, thread = await entrance.think(lambda: (len(rooms.stored), threading.get_ident()))
+        assert (stored, {thread}) == (3, rooms.threads)
+
+
+async def test_two_cameras_are_looked_at_at_a_time() -> None:
+    async with open_entrance() as (entrance, _):
+        assert await entrance.look("yard") == b"now"
+        with pytest.raises(DeviceSilent):
+            await entrance.look("away")

@@ -77,7 +77,11 @@ class Box:
     def __enter__(self) -> Self:
         self.root.mkdir()
         subprocess.run(["tar", "-C", self.root, "-xf", root_archive(self.suite)], check=True, timeout=120)
-        self.boot()
+        try:
+            self.boot()
+        except BaseException:
+            self.power_off()
+            raise
         return self
 
     def __exit__(
@@ -97,7 +101,7 @@ class Box:
         children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children")
         self._leader = int(until(lambda: children.exists() and children.read_text().split(), 20, "init")[0])
         up = {"running", "degraded"}
-        until(lambda: self.try_run("systemctl", "is-system-running").stdout.strip() in up, 60, "the system is up")
+        until(lambda: self.try_run("systemctl", "is-system-running").stdout.strip() in up, 180, "the system is up")
 
     def power_off(self) -> None:
         """Power off, at once: nothing is asked or written."""

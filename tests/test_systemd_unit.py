@@ -105,6 +105,7 @@ def test_the_service_writes_in_folders_of_its_own_only() -> None:
     assert "ReadWritePaths" not in told
     assert told["ProtectSystem"] == ["strict"]
     assert (told["RuntimeDirectory"], told["RuntimeDirectoryMode"]) == (["site-gateway"], ["0750"])
+    assert told["RuntimeDirectoryPreserve"] == ["restart"]
 
 
 def test_the_accounts_that_ask_are_seen_as_they_are() -> None:

@@ -114,6 +114,7 @@ async def serve(
         alarm_reserve=store.alarm_reserve,
         simulated=settings.simulated,
         migrates=not upgrade.on_trial,
+        scratch=places(store.path)[0].parent,
     ) as journal:
         if not upgrade.on_trial:
             upgrade.opened(VERSION)

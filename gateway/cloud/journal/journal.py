@@ -76,7 +76,9 @@ class Journal:
         boot: str | None = None,
         queue_bytes: int = QUEUE_BYTES,
         migrates: bool = True,
+        scratch: Path | None = None,
     ) -> None:
+        """`scratch`: a folder that outlives the process and need not outlive the machine: off the card."""
         self._now = now
         self._keep = {**KEEP, **keep}
         self.boot = boot or _BOOT.read_text(encoding="ascii").strip()
@@ -97,7 +99,7 @@ class Journal:
         self._delivery = Delivery()
         self._gaps = Gaps(now, self._numbering.new_id, self._tell_gaps)
         self._queue = CommitQueue(self._delivery, self._gaps.name, queue_bytes)
-        self._ahead = SentAhead(folder / "sent-ahead", self.boot)
+        self._ahead = SentAhead((scratch or folder) / "sent-ahead", self.boot)
         """Up to this number the broker has all telemetry."""
         self._store = Store(folder, self.boot, self._keep, max_size, alarm_reserve, self._ahead, migrates=migrates)
         self._cycle = Cycle(

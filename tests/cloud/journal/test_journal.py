@@ -1,4 +1,5 @@
 import asyncio
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -337,3 +338,19 @@ async def test_a_journal_that_is_closed_holds_no_file_of_its_folder(tmp_path: Pa
     assert str(tmp_path) not in Path("/proc/self/maps").read_text()
     opened = [str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
     assert [name for name in opened if name.startswith(str(tmp_path))] == []
+
+
+async def test_which_telemetry_left_before_its_commit_may_be_noted_off_the_card(tmp_path: Path) -> None:
+    hands, run, store = Hands(), tmp_path / "run", tmp_path / "store"
+    run.mkdir()
+    async with journal(store, hands, scratch=run) as first:
+        await accepted(first, [emit()])
+        for n in range(5):
+            first.telemetry("d", {"n": n}, hands.run(0.01))
+        shutil.copytree(store, tmp_path / "killed")
+        shutil.copy(run / "sent-ahead", tmp_path / "noted")
+    assert not (store / "sent-ahead").exists()
+    shutil.copy(tmp_path / "noted", run / "sent-ahead")
+    async with journal(tmp_path / "killed", hands, scratch=run) as second:
+        (gap,) = [event(row)["data"] for row in await taken(second, Stream.AUDIT, 1)]
+        assert (gap["first"], gap["last"], gap["reason"]) == (1, 5, "crash")

@@ -251,6 +251,7 @@ class Cycle:
             if self._delay <= seconds:
                 return  # one that was set before, and for no longer, comes first
             self._timer.cancel()
+        self._patient_since = self._patient_since or self._loop.time()
         self._delay = seconds
         self._timer = self._loop.call_later(seconds, self._timed)
 
@@ -552,14 +553,12 @@ class Cycle:
         """Write now, unless a power cut may undo all that waits: that waits on for company."""
         self._timer = None
         now = self._loop.time()
-        if self._patient_since is None:
-            self._patient_since = now
         waiting = self._queue.waiting
-        until = self._patient_since + (ACKS_S if waiting.acks else PATIENCE_S)
+        until = (self._patient_since or now) + (ACKS_S if waiting.acks else PATIENCE_S)
         upto = 0
         while self._ahead and self._ahead[0][0] <= now - TELEMETRY_S + _AT_ONCE_S:
             upto = self._ahead.popleft()[1]
-        if waiting.presses(upto) or self._numbering.low or now >= until or waiting.size > _PATIENT_BYTES:
+        if waiting.presses(upto) or self._numbering.low or now >= until - _AT_ONCE_S or waiting.size > _PATIENT_BYTES:
             self.due()
         else:
             self.soon(min(until, self._ahead[0][0] + TELEMETRY_S if self._ahead else until) - now)

@@ -1,5 +1,6 @@
 """A store of the former version: brought up to date with all that is in it, also where there is hardly room."""
 
+import itertools
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -15,16 +16,18 @@ from tests.cloud.journaling import WALL, accepted, all_of, emit, event, journal,
 JOURNAL = "8c1f" * 8
 
 
-def former(folder: Path, alarms: int = 3, padding: int = 0) -> None:
-    """A file as the version before pictures left it: some alarms wait, telemetry was delivered, something is known."""
+def former(folder: Path, alarms: int = 3, padding: int = 0, version: int = 1) -> None:
+    """A file as an older version left it: some alarms wait, telemetry was delivered, something is known."""
     with closing(sqlite3.connect(folder / "journal.db", isolation_level=None)) as file:
         file.execute("PRAGMA page_size=4096")
         file.execute("PRAGMA auto_vacuum=2")
         file.execute("PRAGMA journal_mode=wal")
-        for statement in schema.STEPS[0]:
+        for statement in itertools.chain(*schema.STEPS[:version]):
             file.execute(statement)
-        file.execute("PRAGMA user_version=1")
-        file.execute("INSERT INTO journal VALUES (1, ?, ?, ?)", (JOURNAL, WALL - 100, WALL - 1))
+        file.execute(f"PRAGMA user_version={version}")
+        file.execute(
+            "INSERT INTO journal (epoch, id, born, newest) VALUES (1, ?, ?, ?)", (JOURNAL, WALL - 100, WALL - 1)
+        )
         file.execute("INSERT INTO memory VALUES ('alarm/1', ?)", (b'{"state":"unack"}',))
         for n in range(1, alarms + 1):
             payload = b'{"id":"a-%d","journal":"%s","sequence":"%020d","stream":"alarm","data":{}}' % (
@@ -38,8 +41,9 @@ def former(folder: Path, alarms: int = 3, padding: int = 0) -> None:
         file.execute("INSERT INTO stream VALUES (4, 2000, 2000)")
 
 
-async def test_a_store_of_the_former_version_goes_on(tmp_path: Path) -> None:
-    former(tmp_path)
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
+async def test_a_store_of_the_former_version_goes_on(tmp_path: Path, version: int) -> None:
+    former(tmp_path, version=version)
     async with journal(tmp_path) as store:
         assert store.quarantined_file is None
         assert store.journal_id == JOURNAL

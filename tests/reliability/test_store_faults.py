@@ -6,6 +6,7 @@ import resource
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,10 +168,13 @@ async def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
             disk = Path(f"/proc/{gateway.pid}/root{it.store}")
             with pytest.raises(OSError, match="No space"):
                 fill(disk / "filler")
-            slowest = await it.flip(150)
+            slowest, state = 0.0, dict[str, Any]()
+            while not state or not state["journal"]["losses"]:  # the redo log has its room, for hundreds of alarms
+                slowest = max(slowest, await it.flip(20))
+                said_now = await asyncio.to_thread(ask, disk / NAME, {"ask": "status"})
+                assert isinstance(said_now, dict)
+                state = said_now
             assert slowest < PROMPT
-            state = await asyncio.to_thread(ask, disk / NAME, {"ask": "status"})
-            assert isinstance(state, dict)
             print(f"\nfull: {state['journal']}, slowest alarm {slowest * 1000:.0f} ms")  # noqa: T201 - the figures of the run
             await it.until_told("alarm.raised", "gateway/store", 120.0)
             (disk / "filler").unlink()

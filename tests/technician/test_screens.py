@@ -214,7 +214,8 @@ def test_status_says_which_camera_is_silent_and_on_what_scale_it_is_sure() -> No
     camera = {"last": 1.0, "pushes": 3, "scale": "0-255", "scale_is": "learnt"}
     state = {
         "clock": {"time": "2026-12-01T00:00:00Z", "synced": True}, "timezone": "Asia/Shanghai", "lines": {},
-        "devices": {}, "gates": {}, "process": {"reduced": False, "version": "1"}, "journal": {"waiting": {}, "store": "ok"},
+        "devices": {}, "gates": {}, "process": {"reduced": False, "version": "1"},
+        "journal": {"waiting": {}, "store": "ok"},
         "uplink": {"connected": True, "error": None, "refused": {}},
         "cameras": {"north": {**camera, "reachable": False}, "south": {**camera, "reachable": None}, "west": {}},
     }  # fmt: skip

@@ -31,6 +31,8 @@ GOOD: dict[str, list[dict[str, Any]]] = {
     "picture": [{"camera": "yard"}],
     "inspection.run": [{"round": "nightly"}],
     "inspection.cancel": [{"round": "nightly"}],
+    "inspection.answer": [{"run": "0199", "item": "person:pump", "ok": True}],
+    "finding.acknowledge": [{"finding": "nightly/person:pump", "class": "major", "note": "ordered"}],
     "access.update": [
         {"list": "residents", "base": 1, "version": 2, "put": [PLATE], "drop": ["沪A00001"]},
         {"list": "residents", "version": "b", "full": True, "part": 1, "parts": 3, "put": [PLATE] * 2000},

@@ -4,6 +4,7 @@ The parser of the standard library: it takes what cameras send (control characte
 at its peak a fifth of the memory that orjson takes for a body of pictures.
 """
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
@@ -18,10 +19,13 @@ _QUOTES = 4 * MEMBERS
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 """A text, also one that does not end: else each quote of such a payload is looked for its end anew."""
 _WIDE = {
-    b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16",
-    **{bytes((sign, 0)): "utf-16-le" for sign in b"<{["}, **{bytes((0, sign)): "utf-16-be" for sign in b"<{["},
-}  # fmt: skip
-"""How a document in UTF-16 begins; no other encoding has a zero there."""
+    re.compile(rb"\xff\xfe|\xfe\xff"): "utf-16",
+    re.compile(rb"[ -~]\x00"): "utf-16-le",
+    re.compile(rb"\x00[ -~]"): "utf-16-be",
+}
+"""How a text in UTF-16 begins; no other encoding has a zero there."""
+for _name in ("gb18030", "iso-8859-1", "windows-1252", "big5", *_WIDE.values()):
+    codecs.lookup(_name)  # Python loads an encoding at its first use, and an upgrade takes its files away
 _SAYS = re.compile(r"""^(\s*<\?xml[^>]{0,200}?)encoding\s*=\s*["'][^"'>]{0,40}["']""")
 """What XML says of its encoding."""
 _BRACKETS = re.compile(rb"[\[\]{}]")
@@ -99,8 +103,8 @@ def _integer(digits: str) -> int | None:
 
 
 def in_utf8(data: bytes) -> bytes:
-    """A document that is UTF-16 by its mark, or by the zero beside its first bracket, as UTF-8; else as it came."""
-    name = next((name for start, name in _WIDE.items() if data.startswith(start)), None)
+    """A text that is UTF-16 by its mark, or by the zero beside its first sign, as UTF-8; else as it came."""
+    name = next((name for start, name in _WIDE.items() if start.match(data)), None)
     if name is None:
         return data
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from drivers.anpr import connection_limit
@@ -173,6 +173,7 @@ pushes = st.builds(
 
 
 @given(st.lists(pushes, min_size=1, max_size=12))
+@example([Sent("lines of events", range(1, 2), "utf-16-le")])
 @settings(max_examples=60, deadline=None)
 def test_what_went_in_is_the_sum_of_the_counters(sent: list[Sent]) -> None:
     asyncio.run(_all_of(sent))

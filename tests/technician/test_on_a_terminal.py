@@ -232,6 +232,36 @@ async def test_doctor_prints_the_clock_and_what_answers(site: tuple[Path, Virtua
     assert "good  line bus: 1 device" in text
 
 
+async def test_forty_equal_warnings_are_one_line(tmp_path: Path) -> None:
+    heat = "kind: heat-detector, points: {hot: {at: discrete 1, every: 4s, alarms: {fire: {equals: true}}}}"
+    devices = "".join(
+        f"  heat-{n}: {{line: net, unit: {n}, zone: b3, place: 走廊{n}, {heat}}}\n" for n in range(10, 50)
+    )
+    path = tmp_path / "site.yaml"
+    path.write_text(HEAD + LINES.replace("in_flight: 8", "in_flight: 32") + ZONES + "devices:\n" + devices)
+    _, text = await said("check", path)
+    found = [line for line in text.splitlines() if "site.yaml:" in line and "heat-" in line]
+    assert len(found) == 1, text
+    assert "the same 39 times more" in text.replace("\n", " ")
+
+
+async def test_help_has_no_mark_of_the_library() -> None:
+    for words in ((), ("check",), ("do",), ("scan",), ("walk",), ("access", "show")):
+        status, text = await said(*words, "--help")
+        assert status == 0
+        assert "\\b" not in text
+        assert "\b" not in text
+
+
+async def test_a_plate_is_shown_for_itself_and_no_longer_one(tmp_path: Path) -> None:
+    path, plates = tmp_path / "site.yaml", tmp_path / "residents.csv"
+    path.write_text(SITE + f"store: {{path: {tmp_path / 'store'}}}\n")
+    plates.write_text("plate,kind,from,until,gates,note\n沪AD12345,resident,,,,三号楼住户\n")
+    assert (await said("access", "import", path, plates))[0] == 0
+    assert "三号楼住户" in (await said("access", "show", path, "沪AD12345"))[1]
+    assert "三号楼住户" not in (await said("access", "show", path, "沪AD1234"))[1]
+
+
 # ---- the shell --------------------------------------------------------------------------------------
 
 

@@ -477,3 +477,9 @@ def test_the_wheel_carries_the_program_its_profiles_and_its_examples(tmp_path: P
     assert {f"gateway/{path}" for path in profiles} <= carried
     assert files - profiles
     assert {f"gateway/examples/{path}" for path in files - profiles} <= carried
+
+
+def test_the_fast_part_on_other_pythons_is_there() -> None:
+    named = re.findall(r"tests/[\w/.]+", (ROOT / ".ci" / "pythons").read_text(encoding="utf-8"))
+    assert len(named) > 5
+    assert [path for path in named if not (ROOT / path).exists()] == []

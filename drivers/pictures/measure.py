@@ -203,7 +203,7 @@ def alike(one: bytes, other: bytes) -> float:
     here, _ = _decoded(one, _DETAILED)
     there, _ = _decoded(other, _DETAILED)
     here, there = (image if image.mode == "L" else image.convert("L") for image in (here, there))
-    if here.size != there.size:
+    if here.size != there.size or min(here.size) < 8:
         return 0.0
     width, height = (side // 8 * 8 for side in here.size)
     here, there = here.crop((0, 0, width, height)), there.crop((0, 0, width, height))

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -72,7 +71,7 @@ class Answers:
     async def _photo(self, text: str, known: Sequence[str], now: Instant) -> Mapping[str, Json]:
         try:
             data = base64.b64decode(text, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # also what is no ASCII
             raise NotDone("bad-args", "photo: no base64") from error
         if not 0 < len(data) <= LARGEST:
             raise NotDone("bad-args", f"photo: {len(data)} bytes; 1 to {LARGEST}")

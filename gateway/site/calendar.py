@@ -168,12 +168,13 @@ class Plan:
                 due = at
         return due, missed, leapt
 
-    def handled(self, until: float, now: Instant, *, leapt: bool = False) -> None:
-        """Everything up to `until` was run, or told as missed. `leapt`: nobody vouches for the time between."""
+    def handled(self, until: float, now: Instant, *, ran: bool, leapt: bool = False) -> None:
+        """Everything up to `until` was told as missed, or (`ran`) run. `leapt`: nobody vouches for the time between."""
         mark = self._mark or until
         trusted = not (leapt and not now.synced) and until - mark <= _LONGEST_SPAN_S
-        self._spans.append((min(mark, until) if trusted else until, until))
-        self._spans = _merged(self._spans)[-_SPANS:]
+        if trusted or ran:
+            self._spans.append((min(mark, until) if trusted else until, until))
+            self._spans = _merged(self._spans)[-_SPANS:]
         self._mark = until
 
     def _begin(self, wall: float) -> None:
@@ -182,7 +183,9 @@ class Plan:
 
     def _leapt(self, now: Instant) -> bool:
         before = self._looked
-        return before is not None and abs((now.wall - before.wall) - (now.mono - before.mono)) > _LEAP_S
+        if before is None:
+            return not now.synced
+        return abs((now.wall - before.wall) - (now.mono - before.mono)) > _LEAP_S
 
     def _was_handled(self, at: float) -> bool:
         return any(first <= at <= last for first, last in self._spans)

@@ -191,7 +191,7 @@ class Rounds:
             due, missed, leapt = plan.look(now)
             if missed.until is not None:
                 yield from self._missed(name, missed, leapt, now)
-                plan.handled(missed.until, now, leapt=leapt)
+                plan.handled(missed.until, now, ran=False, leapt=leapt)
                 yield Remember(_PLAN + name, plan.memory())
             if due is not None:
                 yield from self._due(name, due, leapt, now)
@@ -212,7 +212,7 @@ class Rounds:
             return
         self._held.pop(name, None)
         plan = self._plans[name]
-        plan.handled(planned, now, leapt=leapt)
+        plan.handled(planned, now, ran=True, leapt=leapt)
         yield Remember(_PLAN + name, plan.memory())
         yield from self._begin(name, "cron", planned, now)
 

@@ -91,7 +91,7 @@ def test_the_time_of_arrival_stands_in_the_photo() -> None:
 @pytest.mark.parametrize(
     "photo",
     [
-        "", "%%%", base64.b64encode(b"").decode(), base64.b64encode(b"<html>\xff\xd8\xff").decode(),
+        "", "%%%", "\u7167\u7247", base64.b64encode(b"").decode(), base64.b64encode(b"<html>\xff\xd8\xff").decode(),
         base64.b64encode(b"\xff\xd8\xff").decode(), base64.b64encode(jpeg(scene(1))[:3000]).decode(),
         base64.b64encode(b"\xff\xd8\xff" + bytes(LARGEST)).decode(),
     ],

@@ -98,14 +98,18 @@ async def test_one_that_waits_holds_up_nobody_and_all_have_an_end() -> None:
         assert {one.code for one in refused} == {"interlocked"}
 
 
-async def test_a_bug_passes_through() -> None:
-    async def errand(_act: Perform) -> Json:
-        raise KeyError("bug")
+async def test_a_bug_ends_its_errand_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    async def errand(act: Perform) -> Json:
+        if act.cmd == "write":
+            raise KeyError("bug")
+        return act.by
 
-    it = Desk({"read": errand})
-    it.errands.perform(Perform("order", "read", {}, "who"))
-    with pytest.raises(ExceptionGroup):
-        await it.errands.run()
+    async with desk({"read": errand, "write": errand}) as it:
+        done = await it.ask("write")
+        assert (done.ok, done.code) == (False, "unknown")
+        assert "a fault of the gateway" in done.message
+        assert (await it.ask("read")).result == "who"
+    assert "KeyError" in capsys.readouterr().out
 
 
 async def test_the_configuration(tmp_path: Path) -> None:

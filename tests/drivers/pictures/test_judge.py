@@ -88,6 +88,12 @@ def test_the_same_moment_again_is_frozen_whatever_its_clock_says(kind: Kind) -> 
         assert judge(found.figures, PictureLimits(), alike=0.3).reason is None
 
 
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (400, 4), (7, 300), (8, 8)])
+def test_tiny_pictures_are_compared_too(size: tuple[int, int]) -> None:
+    one, other = (encoded(Image.new("L", size, grey), replace(DAY, size=size)) for grey in (10, 200))
+    assert alike(one, other) == 0.0
+
+
 def test_pictures_of_two_sizes_are_not_the_same_moment() -> None:
     assert alike(YARD.picture(DAY), YARD.picture(replace(DAY, size=(640, 360)))) == 0.0
 

@@ -170,7 +170,7 @@ def duty(answer: Mapping[str, Json], now: Instant) -> Judged:
 
 def tested(rule: TestedRule, proven: Mapping[str, float], now: Instant) -> Judged:
     """Each initiating device of the zone whose fire was not seen within the time is named."""
-    late = [name for name in rule.devices if now.wall - proven.get(name, 0.0) > rule.within]
+    late = [name for name in rule.devices if not 0.0 <= now.wall - proven.get(name, 0.0) <= rule.within]
     figures: dict[str, Json] = {
         name: rfc3339(proven[name]) if name in proven else None for name in rule.devices[:_NAMED]
     }

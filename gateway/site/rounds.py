@@ -61,6 +61,8 @@ _LOOK_S = 30.0
 """The clock is looked at as often: a step of it neither skips nor doubles a run."""
 _RESUMES_WITHIN_S = 3600.0
 _PHOTOS_KEPT = 20
+_SAMPLE_EVERY_S = 20 * 3600.0
+"""A trend is of days: runs in quick succession add one value, else they would drive the days before out of it."""
 _NO_ANSWER = {"silent": "silent", "refused-by-device": "refused"}
 
 
@@ -381,7 +383,7 @@ class Rounds:
         rule = change.watch.rule
         if rule.kind != "fire" or not change.data["active"]:
             return
-        if rule.device in self._devices and rule.point:
+        if rule.device in self._devices and rule.point and now.synced:
             self._proven[rule.device] = now.wall
             yield Remember(_PROVEN + rule.device, now.wall)
         if self._linkage.any_fire:
@@ -456,7 +458,9 @@ class Rounds:
         match item.rule:
             case PointRule() as rule:
                 value = items.good_value(answer, rule.ref.point)
-                if value is not None and rule.between is not None:
+                last = self._samples.get(key, [])[-1:]
+                often = any(abs(now.wall - at) < _SAMPLE_EVERY_S for at, _ in last)
+                if value is not None and rule.between is not None and not often:
                     kept = self._samples[key] = [*self._samples.get(key, []), (now.wall, value)][-KEPT:]
                     yield Remember(_TREND + key, [list(sample) for sample in kept])
                 found = items.point(rule, answer, self._samples.get(key, []))

@@ -273,6 +273,21 @@ def test_a_sinking_hydrant_is_told_before_it_is_empty() -> None:
     assert figures["slope_per_day"] == pytest.approx(-0.005, rel=0.05)
     assert figures["reaches_from"] <= figures["reaches_until"]
     assert len(kept(night)) == 50
+    for _ in range(60):  # somebody presses *run* until the days before are driven out
+        night.run()
+    assert len(kept(night)) == 50
+    assert night.told_of("finding.cured") == []
+
+
+def test_a_fire_seen_by_a_clock_that_nobody_vouches_for_proves_no_detector() -> None:
+    night = Night(plan=site_of(TESTED, cron=None), synced=False)
+    night.do("zone.test", zone="b3", **{"for": "1h"})
+    for name in ("smoke-1", "smoke-2"):
+        night.read(name, "smoke", 1)
+        night.read(name, "smoke", 0)
+    night.synced = True
+    night.run()
+    assert (night.item(TESTED.id)["outcome"], night.item(TESTED.id)["reason"]) == ("abnormal", "not proven")
 
 
 # ---- when -------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from gateway.clock import Clock
 from gateway.cloud.events import readings_data
-from gateway.errors import DeviceError, DeviceRefused, LineDown
+from gateway.errors import DeviceError, DeviceRefused, DeviceSilent, LineDown
 from gateway.field.lines import Line
 from gateway.model import Errand, Json, Perform, Reading
 from gateway.site.round_run import READ
@@ -48,8 +48,10 @@ class RoundReads:
             return {"failed": "refused"}
         except LineDown:
             return {"failed": "line-down"}
-        except (DeviceError, TimeoutError):
+        except DeviceSilent:
             return {"failed": "silent"}
+        except (DeviceError, TimeoutError):
+            return {"failed": "not-asked"}  # its line had no turn for it: our doing, not the device's
         return self._answer(readings, round((self._clock.now().mono - began) * 1000, 1))
 
     def _answer(self, readings: Mapping[str, Reading], answer_ms: float | None) -> Json:

@@ -119,22 +119,24 @@ def good_value(answer: Mapping[str, Json], name: str) -> float | None:
 def device(answer: Mapping[str, Json], now: Instant) -> Judged:
     """Whether it answered within its time, and how soon."""
     failed = answer.get("failed")
-    if failed == "line-down":
-        return unseen("line-down")
+    if failed == "silent":
+        return Judged("abnormal", "silent", at=now.rfc3339(), evidence=_when(now))
     if failed is not None:
-        return Judged("abnormal", str(failed), at=now.rfc3339(), evidence=_when(now))
+        return unseen(str(failed))
     took = answer.get("answer_ms")
     evidence = {"answer_ms": took, **_when(now)}
     value = took if isinstance(took, int | float) else None
     return Judged("normal", None, value, None if value is None else "ms", at=now.rfc3339(), evidence=evidence)
 
 
-def zone(standing: Sequence[str], lost: Sequence[str], now: Instant) -> Judged:
-    """What stands in it, shelved or not. `lost`: devices of it that cannot be seen."""
+def zone(standing: Mapping[str, bool], lost: Sequence[str], now: Instant) -> Judged:
+    """What stands in it, shelved or not, and whether in a test. `lost`: devices of it that cannot be seen."""
+    real = sorted(subject for subject, test in standing.items() if not test)
+    if real:
+        evidence = {"text": _listed(real), **_when(now)}
+        return Judged("abnormal", "alarms stand", len(real), at=now.rfc3339(), evidence=evidence)
     if standing:
-        text = _listed(standing)
-        evidence = {"text": text, **_when(now)}
-        return Judged("abnormal", "alarms stand", len(standing), at=now.rfc3339(), evidence=evidence)
+        return unseen("under test", text=_listed(sorted(standing)), **_when(now))
     if lost:
         return unseen("not seen", text=_listed(lost), **_when(now))
     return Judged("normal", None, 0, at=now.rfc3339(), evidence=_when(now))

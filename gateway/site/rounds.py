@@ -289,17 +289,18 @@ class Rounds:
     def _own(self, item: Item, now: Instant) -> Judged | None:
         match item.rule:
             case ZoneRule(zone):
-                stands = [
-                    watch.rule.subject
+                stands = {
+                    watch.rule.subject: watch.test
                     for watch in self._alarms.all_standing()
-                    if watch.standing is not None and not watch.test and (watch.standing["zone"] or SITE) == zone
-                ]
+                    if watch.standing is not None and (watch.standing["zone"] or SITE) == zone
+                }
                 lost = [
                     name
                     for name, device in self._devices.items()
-                    if (device.zone or SITE) == zone and self._linkage.silent(name)
+                    if (device.zone or SITE) == zone
+                    and (self._linkage.silent(name) or device.line not in self._lines_up)
                 ]
-                return items.zone(sorted(stands), lost, now)
+                return items.zone(stands, lost, now)
             case PanelRule(device) as rule:
                 return items.panel(
                     rule, self._of_panel(device, "fault"), self._of_panel(device, "disabled"), self._lost(device), now

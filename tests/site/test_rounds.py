@@ -46,6 +46,8 @@ CASES: list[tuple[Item, dict[str, Any], str, str | None]] = [
     (ALIVE, {}, "normal", None),
     (ALIVE, {"smoke-1": {"failed": "silent"}}, "abnormal", "silent"),
     (ALIVE, {"smoke-1": {"failed": "line-down"}}, "not-checkable", "line-down"),
+    (ALIVE, {"smoke-1": {"failed": "not-asked"}}, "not-checkable", "not-asked"),
+    (ALIVE, {"smoke-1": {"failed": "refused"}}, "not-checkable", "refused"),
     (YARD, {}, "normal", None),
     (YARD, {"yard": Look("abnormal", "covered")}, "abnormal", "covered"),
     (YARD, {"yard": Look("not-checkable", "glare")}, "not-checkable", "glare"),
@@ -72,6 +74,9 @@ def test_what_is_asked_outside(item: Item, outside: dict[str, Any], outcome: str
 def test_a_zone() -> None:
     night = Night(plan=site_of(QUIET))
     night.run()
+    assert night.item(QUIET.id)["outcome"] == "not-checkable", "its line has not answered yet"
+    night.line("loop", up=True)
+    night.run()
     assert night.item(QUIET.id)["outcome"] == "normal"
     night.health("smoke-2", answering=False)
     night.run()
@@ -84,6 +89,15 @@ def test_a_zone() -> None:
     night.line("loop", up=False)  # nothing stands in the zone, and nothing of it can be seen
     night.run()
     assert (night.item(QUIET.id)["outcome"], night.item(QUIET.id)["reason"]) == ("not-checkable", "not seen")
+
+
+def test_what_stands_in_a_test_leaves_the_zone_unjudged() -> None:
+    night = Night(plan=site_of(QUIET, cron=None))
+    night.line("loop", up=True)
+    night.do("zone.test", zone="b3", **{"for": "1h"})
+    night.read("smoke-1", "smoke", 1)
+    night.run()
+    assert (night.item(QUIET.id)["outcome"], night.item(QUIET.id)["reason"]) == ("not-checkable", "under test")
 
 
 def test_a_panel() -> None:

@@ -118,6 +118,16 @@ async def test_a_store_keeps_its_schema_while_a_version_is_on_trial(tmp_path: Pa
         assert [event(row)["id"] for row in await all_of(store, Stream.ALARM)] == ["a-1", "a-2", "a-3"]
 
 
+async def test_the_schema_of_the_version_before_can_be_worked_on(tmp_path: Path) -> None:
+    """Whoever adds a step leaves `OLDEST_IN_USE`: without it no version could be tried on a store of the one before."""
+    assert schema.OLDEST_IN_USE == 5
+    former(tmp_path, version=5)
+    async with journal(tmp_path, migrates=False) as store:
+        await accepted(store, [emit()])
+        assert sequences(await all_of(store, Stream.ALARM)) == [1, 2, 3, 4]
+    assert look(tmp_path, "PRAGMA user_version") == [(5,)]
+
+
 async def test_a_version_on_trial_makes_a_store_where_none_is(tmp_path: Path) -> None:
     async with journal(tmp_path, migrates=False) as store:
         await accepted(store, [emit()])

@@ -1,6 +1,6 @@
 """Looks at a site file that came from afar, in a process of its own.
 
-`python -m gateway.runtime.candidate SITE CANDIDATE`.
+As a program: `SITE CANDIDATE` are its arguments (`check_apart`).
 
 stdin: the text of the file in force. stdout: `{errors: [...], differs: [...]}`: the lines of `check`, and what may
 only be changed on site. Relative paths are those of SITE's folder, wherever CANDIDATE lies.

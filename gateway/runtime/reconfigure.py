@@ -9,6 +9,7 @@ what to do (see `trial`).
 """
 
 import asyncio
+import json
 import os
 import sys
 import uuid
@@ -43,6 +44,14 @@ _LOOK_RESTART_S = 0.25
 _REPLIES_LEAVE_S = 1.0
 """That a reply may take to the broker before the process begins anew."""
 _MAX_STATE = 64 << 10
+_LOOK_APART = """
+import json, sys
+sys.path[:] = json.loads(sys.argv.pop(1))
+from runpy import run_module
+run_module("gateway.runtime.candidate", run_name="__main__")
+"""
+"""Runs `gateway.runtime.candidate` where this process found it: the launcher of the package puts the program's tree on
+`sys.path` by hand, so an interpreter of the same name does not know it."""
 
 
 class Disk:
@@ -320,10 +329,15 @@ class Reconfiguration:
             return None
 
 
+def _as_isolated() -> list[str]:
+    """Flags of an interpreter that takes as little from its surroundings as this one; never the folder it starts in."""
+    return ["-I" if sys.flags.isolated else "-P", *(["-S"] if sys.flags.no_site else [])]
+
+
 async def check_apart(site: Path, candidate: Path, running: bytes) -> None:
     """Have a candidate looked at in a process of its own: reading takes more room than running. Raises NotDone."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway.runtime.candidate", str(site), str(candidate),
+        sys.executable, *_as_isolated(), "-c", _LOOK_APART, json.dumps(sys.path), str(site), str(candidate),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:

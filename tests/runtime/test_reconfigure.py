@@ -3,6 +3,7 @@
 import asyncio
 import os
 import stat
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -142,6 +143,30 @@ class Timed:
     def _tick(self) -> float:
         self._now += self._step
         return self._now
+
+
+APART = """
+import asyncio, sys
+from pathlib import Path
+sys.path[:0] = sys.argv[1].split(":")
+from gateway.runtime.reconfigure import check_apart
+site = Path(sys.argv[2])
+asyncio.run(check_apart(site, Path(sys.argv[3]), site.read_bytes()))
+print("looked at")
+"""
+
+
+def test_a_file_is_looked_at_where_the_program_is_only_on_the_path(place: Place) -> None:
+    """As the launcher of the package runs it: an interpreter that knows nothing of the program, started in `/`."""
+    bare = Path(sys.executable).resolve()
+    candidate = place.site.with_name("candidate")
+    candidate.write_text(NEW)
+    tree = ":".join((str(Path(__file__).parents[2]), *(path for path in sys.path if path.endswith("-packages"))))
+    told = subprocess.run(
+        [bare, "-IS", "-c", APART, tree, place.site, candidate],
+        cwd="/", env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert told.stdout == "looked at\n", told.stderr
 
 
 async def watch(place: Place, one: Reconfiguration, *, answering: bool = True, connected: bool = True) -> None:

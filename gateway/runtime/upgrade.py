@@ -28,6 +28,8 @@ TRIAL_S = 300.0
 STEADY_S = 75.0
 """A version that ends sooner has not proved anything; longer than `TimeoutStartSec=` of the unit."""
 _LOOK_S = 0.5
+_WHAT_IT_IS = ("version", "upgrade", "phase")
+"""Where another process has changed these (`upgrade --undo`, another upgrade) the state is no longer this one's."""
 
 
 class Upgrade:
@@ -79,7 +81,7 @@ class Upgrade:
         note = place.note()
         trial = _trial(note, clock.now(), around.lines())
         _log.warning("a new version is on trial", version=__version__, before=note.get("kept"))
-        while True:
+        while self._state.get("phase") == ON_TRIAL:
             verdict = trial.judge(clock.now().mono, around.answering(), connected=around.connected())
             if verdict is Verdict.KEEP and await asyncio.to_thread(self._save, phase=KEPT):
                 _log.info("the new version is kept", version=__version__)
@@ -88,6 +90,7 @@ class Upgrade:
                 _log.error("the new version is rolled back", version=__version__, why=trial.reason())
                 return f"{__version__} is rolled back: {trial.reason()}"
             await asyncio.sleep(every)
+        return None
 
     def told(
         self, memory: Mapping[str, Json], now: Instant, random: Callable[[int], bytes] = os.urandom
@@ -106,10 +109,15 @@ class Upgrade:
         return [Emit(Stream.AUDIT, "config.rolled-back", None, data, id_, now), Remember(TOLD, str(state.get("id")))]
 
     def _save(self, **changed: Json) -> bool:
-        """Change the state durably; false, and said in the log, if that fails."""
+        """Change the state durably; false, and said in the log, if that fails or somebody else has changed it."""
         state = {**self._state, **changed}
         try:
             if self._place is not None:
+                there = self._place.state()
+                if any(there.get(key) != self._state.get(key) for key in _WHAT_IT_IS):
+                    _log.warning("the state of the upgrade was changed meanwhile: that holds", phase=there.get("phase"))
+                    self._state = {}  # not ours to go by any more
+                    return False
                 replace_file(self._place.state_file, orjson.dumps(state), 0o640)
         except OSError as error:
             _log.error("what became of the upgrade cannot be written", why=str(error))

@@ -1,15 +1,18 @@
 """The Debian package that this program runs from: its trees, and which version of the two runs.
 
-`TREE` has the installed version, `PREVIOUS` the one that the last upgrade kept. Three small files say which of them is
+`TREE` has the installed version, `PREVIOUS` the one that the last upgrade kept. Four small files say which of them is
 to run (docs/upgrade.md); the launcher goes by them, before anything of the program is loaded:
 
 note.json     root's, in PREVIOUS: {kept, lines, connected, trial}; what was kept, and what answered then
-unpacking     root's, in PREVIOUS: the installed tree is not whole
-upgrade.json  the service's, in its store: {version, phase: trial | kept | back, starts, id, reason, schema}
+unpacking     root's, in PREVIOUS: the installed tree is not whole; becomes `upgrade` when another one is
+upgrade       root's, in PREVIOUS: {id}; a random word for the upgrade that brought the installed version
+upgrade.json  the service's, in its store: {version, upgrade, phase: trial | kept | back, starts, id,
+              reason, schema}
 """
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +47,7 @@ class Package:
         """The version of the installed tree; empty if that is not whole."""
         try:
             return (self.root / TREE / "VERSION").read_text().strip()
-        except OSError:
+        except (OSError, ValueError):
             return ""
 
     @property
@@ -55,6 +58,10 @@ class Package:
     def note(self) -> Mapping[str, Any]:
         """What the last upgrade found."""
         return _read(self.root / PREVIOUS / "note.json")
+
+    def upgrade(self) -> str | None:
+        """Which upgrade brought the installed version: of the same version each has another."""
+        return _read(self.root / PREVIOUS / "upgrade").get("id")
 
     def state(self) -> Mapping[str, Any]:
         """What became of the installed version; empty before its first start, and for who may not know."""
@@ -94,9 +101,10 @@ def version_words() -> str:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
+    """No pipe in the place of the file is waited for, no link is followed: the folder may be another account's."""
     try:
-        with path.open("rb") as file:
-            found = json.loads(file.read(_MAX_BYTES))
-    except (OSError, ValueError):
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            found = json.loads(file.read(_MAX_BYTES)) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -8,7 +8,9 @@ import json
 import os
 import shutil
 import socket
+import stat
 import sys
+import time
 
 TREE = "/usr/lib/site-gateway"
 KEPT = "/usr/lib/site-gateway-previous"
@@ -19,25 +21,32 @@ PATIENCE_S = 5
 
 
 def ask():
-    """What the daemon says of an upgrade: `{interlocked, lines, connected}`; empty if none answers."""
+    """What the daemon says of an upgrade: `{interlocked, lines, connected}`; empty if none answers in time."""
+    end = time.monotonic() + PATIENCE_S
+    said = b""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(PATIENCE_S)
             client.connect(SOCKET)
             client.sendall(b'{"ask": "interlock"}\n')
-            with client.makefile("rb") as stream:
-                answer = json.loads(stream.readline(65536))
-        return answer["result"] if answer["ok"] else {}
-    except (OSError, ValueError, KeyError, TypeError):
+            while not said.endswith(b"\n") and len(said) < 65536:
+                client.settimeout(max(end - time.monotonic(), 0.001))
+                part = client.recv(4096)
+                if not part or time.monotonic() > end:
+                    return {}
+                said += part
+        answer = json.loads(said)
+        return dict(answer["result"]) if answer["ok"] else {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 
 def read(path):
-    """The object in a JSON file; empty if there is none."""
+    """The object in a JSON file; empty if there is none. No pipe in its place is waited for, no link is followed."""
     try:
-        with open(path, "rb") as file:
-            found = json.loads(file.read(65536))
-    except (OSError, ValueError):
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
+            found = json.loads(file.read(65536)) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -68,7 +77,8 @@ def is_proven(version, note):
     if not os.path.isdir(f"{KEPT}/{note.get('kept')}/gateway"):
         return True
     state = read(STATE)
-    return state.get("version") == version and state.get("phase") == "kept"
+    known = (state.get("version"), state.get("upgrade"), state.get("phase"))
+    return known == (version, read(f"{KEPT}/upgrade").get("id"), "kept")
 
 
 def keep(version):
@@ -98,9 +108,10 @@ def main():
     note["trial"] = TRIAL_S
     write(f"{KEPT}/note.json", json.dumps(note))
     for name in os.listdir(KEPT):
-        if name not in (note["kept"], "note.json", "unpacking"):
+        if name not in (note["kept"], "note.json", "unpacking", "upgrade"):
             shutil.rmtree(f"{KEPT}/{name}", ignore_errors=True)
-    write(f"{KEPT}/unpacking", "")
+    # Once the new tree is whole this becomes `upgrade`: a trial is of one upgrade, whatever the version is called.
+    write(f"{KEPT}/unpacking", json.dumps({"id": os.urandom(8).hex()}))
 
 
 try:

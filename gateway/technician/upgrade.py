@@ -61,9 +61,10 @@ def undo(place: Package) -> str:
         said = ask(SERVICE_FOLDER / NAME, {"ask": "interlock"})
         if isinstance(said, dict) and said["interlocked"]:
             raise ConfigError(f"not now: {said['interlocked']}")
-    note = {**state, "version": place.installed, "phase": BACK, "starts": 0, "reason": "on request"}
+    back = {"version": place.installed, "upgrade": place.upgrade(), "phase": BACK, "starts": 0}
+    back |= {"reason": "on request", "id": os.urandom(8).hex()}
     with as_owner(place.state_file):
-        replace_file(place.state_file, orjson.dumps({**note, "id": os.urandom(8).hex()}), 0o640)
+        replace_file(place.state_file, orjson.dumps({**state, **back}), 0o640)
     _do("systemctl", "try-restart", "site-gateway.service")
     return kept.name
 

@@ -112,13 +112,68 @@ def test_a_trial_that_cannot_be_counted_is_none(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "null", '"x"', '{"version": "2"}', '{"version": "2", "phase": "back"}', "\x00" * 99]
+    "content",
+    [
+        *("", "{", "[]", "null", '"x"', '{"version": "2"}', '{"version": "2", "phase": "back"}', "\x00" * 99),
+        '{"version": "2", "phase": "trial", "starts": "1", "id": "a"}',
+        '{"version": "2", "phase": "trial", "starts": null, "id": "a"}',
+        '{"version": "2", "phase": "trial", "starts": 1, "id": ["a"]}',
+        "[" * 60_000,
+        '{"version": ' + "[" * 60_000,
+    ],
+    ids=str.__len__,
 )
 def test_a_state_that_cannot_be_read_is_a_new_trial(machine: Machine, content: str) -> None:
     machine.keep()
     machine.state.write_text(content)
     assert machine.runs() == "2"
     assert machine.told()["starts"] == 1
+
+
+def test_a_pipe_in_the_place_of_the_state_is_not_waited_for(machine: Machine) -> None:
+    machine.keep()
+    os.mkfifo(machine.state)
+    assert machine.runs() == "2"
+    machine.state.unlink()
+    os.mkfifo(f"{machine.state}.part")
+    assert machine.runs() == "1"
+
+
+def test_the_same_version_installed_again_is_a_new_trial(machine: Machine) -> None:
+    machine.keep()
+    gone_back = {"version": "2", "upgrade": "one", "phase": "back", "starts": 4, "id": "a"}
+    machine.state.write_text(json.dumps(gone_back))
+    (machine.previous / "upgrade").write_text(json.dumps({"id": "one"}))
+    assert machine.runs() == "1"
+    (machine.previous / "upgrade").write_text(json.dumps({"id": "two"}))
+    assert machine.runs() == "2"
+    assert (machine.told()["upgrade"], machine.told()["phase"], machine.told()["starts"]) == ("two", "trial", 1)
+    assert machine.runs() == "2"
+    assert machine.told()["starts"] == 2
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe2", None])
+def test_an_installed_tree_whose_version_cannot_be_read_never_runs(machine: Machine, content: bytes | None) -> None:
+    machine.keep()
+    file = machine.root / "usr/lib/site-gateway/VERSION"
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    assert [machine.runs() for _ in range(5)] == ["1"] * 5
+
+
+def test_an_installed_tree_without_the_program_never_runs(machine: Machine) -> None:
+    machine.keep()
+    shutil.rmtree(machine.root / "usr/lib/site-gateway/gateway")
+    assert [machine.runs() for _ in range(5)] == ["1"] * 5
+
+
+def test_whatever_fails_before_a_tree_is_chosen_the_service_is_restarted(machine: Machine) -> None:
+    """Status 1 would end it for good."""
+    machine.keep()
+    text = machine.launcher.read_text()
+    machine.launcher.write_text(text.replace("COUNTED = ", "raise RuntimeError\nCOUNTED = "))
+    assert machine.start().returncode == 70
 
 
 @pytest.mark.parametrize("note", ["", "[]", '{"kept": null}', '{"kept": "9"}', '{"kept": "../site-gateway"}'])

@@ -1,6 +1,7 @@
 """`site-gateway upgrade FILE.deb` refuses, before anything is changed, what it can know to be wrong."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -139,6 +140,22 @@ def test_there_is_no_way_back_over_a_newer_schema(place: Package) -> None:
     with pytest.raises(GatewayError, match="that 1 cannot read"):
         undo(place)
     assert json.loads(place.state_file.read_text())["phase"] == "kept"
+
+
+def test_a_way_back_is_of_the_upgrade_that_brought_this_version(
+    place: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The launcher begins a trial where the state is of another upgrade."""
+    systemctl = tmp_path / "bin/systemctl"
+    systemctl.parent.mkdir()
+    systemctl.write_text("#!/bin/sh\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{systemctl.parent}:{os.environ['PATH']}")
+    (place.root / PREVIOUS / "upgrade").write_text('{"id": "b"}')
+    place.state_file.write_text(json.dumps({"version": "2", "upgrade": "a", "phase": "kept", "starts": 1, "id": "a"}))
+    assert undo(place) == "1"
+    told = json.loads(place.state_file.read_text())
+    assert (told["upgrade"], told["version"], told["phase"]) == ("b", "2", "back")
 
 
 def test_without_a_version_before_there_is_no_way_back(place: Package) -> None:

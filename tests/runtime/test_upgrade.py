@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -179,6 +180,37 @@ def test_the_version_that_runs_in_words(root: Path) -> None:
     assert previous(root).words() == f"{__version__}, after 9.9.9 was rolled back"
     (root / PREVIOUS / "unpacking").touch()
     assert previous(root).words() == f"{__version__}, while another version is not wholly unpacked"
+
+
+@pytest.mark.parametrize("changed", [{"phase": "back", "starts": 0}, {"version": "9"}, {"upgrade": "another"}])
+async def test_what_another_process_has_decided_meanwhile_holds(root: Path, changed: dict[str, object]) -> None:
+    """`upgrade --undo` writes, and then stops this process."""
+    upgrade = Upgrade(installed(root))
+    upgrade.ready.set()
+    write(root / STATE, TRIAL | changed)
+    clock = Timed()
+    async with asyncio.timeout(20):
+        around = Later(clock, "ab", lambda _: {"a", "b"}, lambda _: True)
+        assert await upgrade.watch(clock, around, every=0) is None
+    upgrade.stopped()
+    assert state(root) == TRIAL | changed
+
+
+def test_an_orderly_end_leaves_a_way_back_that_was_asked_for(root: Path) -> None:
+    upgrade = Upgrade(installed(root))
+    write(root / STATE, TRIAL | {"phase": "back", "starts": 0})
+    upgrade.stopped()
+    assert state(root) == TRIAL | {"phase": "back", "starts": 0}
+
+
+@pytest.mark.timeout(20)
+def test_no_pipe_or_link_in_the_place_of_the_state_is_waited_for(root: Path) -> None:
+    (root / STATE).unlink()
+    os.mkfifo(root / STATE)
+    assert installed(root).state() == {}
+    (root / STATE).unlink()
+    (root / STATE).symlink_to(root / PREVIOUS / "note.json")
+    assert installed(root).state() == {}
 
 
 def test_the_schema_of_the_store_is_noted(root: Path) -> None:

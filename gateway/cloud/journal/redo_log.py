@@ -19,6 +19,7 @@ import stat
 import struct
 import zlib
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -134,25 +135,27 @@ def new_round() -> int:
 
 
 def read(path: Path, round_: int | None) -> list[bytes]:
-    """The records of this round, in order; None: of the round that the file begins with. Raises StoreError."""
+    """The records of this round that can be read, in order; None: of the round that the file begins with."""
+    whole, _ = _content(path)
+    return _records(whole, round_)
+
+
+def _content(path: Path) -> tuple[bytes, str | None]:
+    """The file up to its first block that cannot be read, and why that could not; None: all of it was read."""
+    whole = bytearray()
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if stat.S_ISREG(os.fstat(handle).st_mode):
+                while len(whole) < _READ_BYTES and (block := os.pread(handle, _BLOCK, len(whole))):
+                    whole += block
+        finally:
+            os.close(handle)
     except FileNotFoundError:
-        return []
+        return b"", None
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            return []  # a link in its place
-        raise StoreError(f"{path}: {error.strerror}") from error
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return []
-        with os.fdopen(os.dup(handle), "rb") as file:
-            whole = file.read(_READ_BYTES)
-        return _records(whole, round_)
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
-    finally:
-        os.close(handle)
+        return bytes(whole), error.strerror
+    return bytes(whole), None
 
 
 def _records(whole: bytes, round_: int | None) -> list[bytes]:
@@ -243,15 +246,25 @@ def decoded(record: bytes, boot: str) -> Batch:
     return batch
 
 
-def tail(path: Path, round_: int | None, boot: str, forgotten: frozenset[Stream]) -> Batch:
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What a redo log says."""
+
+    batch: Batch
+    unreadable: str | None = None
+    """Why a block of it, or all of it, cannot be read; what follows that block is lost."""
+
+
+def tail(path: Path, round_: int | None, boot: str, forgotten: frozenset[Stream]) -> Tail:
     """What the database of this round does not have; None: of whichever round the file begins with.
 
-    `forgotten`: streams that leave no history. Raises StoreError if the file cannot be read.
+    `forgotten`: streams that leave no history.
     """
+    whole, unreadable = _content(path)
     behind = Batch()
-    for record in read(path, round_):
+    for record in _records(whole, round_):
         try:
             behind.follow(decoded(record, boot), forgotten)
         except ValueError:
             break
-    return behind
+    return Tail(behind, unreadable)

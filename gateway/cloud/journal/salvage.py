@@ -81,8 +81,7 @@ def into(database: Database, aside: Path, water: Mark | None, tail: Batch | None
     numbers = Numbers()
     memory, found, round_ = _read(aside, numbers)
     if tail is None:
-        with suppress(StoreError):
-            tail = redo_log.tail(Path(f"{aside}-log"), round_, "", frozenset())
+        tail = redo_log.tail(Path(f"{aside}-log"), round_, "", frozenset()).batch
     return write(database, Saved(memory, found, numbers), water, tail)
 
 

@@ -19,7 +19,10 @@ from gateway.cloud.journal import redo_log
 from gateway.cloud.journal.redo_log import RedoLog
 from gateway.cloud.journal.schema import OLDEST_IN_USE, STEPS, VERSION
 from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, StoreGone, StoreNewer
+from gateway.log import logger
 from gateway.safe_write import sync_folder
+
+_log = logger(__name__)
 
 PAGE = 4096
 CHECK_SECONDS = 2.0
@@ -202,12 +205,7 @@ class Database:
 
         The connection is closed after that: SQLite deletes the -wal of a file that it closes.
         """
-        stamp = datetime.fromtimestamp(max(wall, 0.0), UTC).strftime("%Y%m%dT%H%M%SZ")
-        aside = self.path.with_name(f"{_NAME}.damaged-{stamp}")
-        count = 1
-        while any(Path(f"{aside}{tail}").exists() for tail in _TAILS):
-            count += 1
-            aside = self.path.with_name(f"{_NAME}.damaged-{stamp}-{count}")
+        aside = self._damaged(wall)
         try:
             # The database goes first: without it a -wal left behind by a crash is seen as headless.
             for tail in _TAILS:
@@ -219,6 +217,33 @@ class Database:
         finally:
             self.close()
         return aside
+
+    def _damaged(self, wall: float) -> Path:
+        """A name for a damaged copy that no other has."""
+        stamp = datetime.fromtimestamp(max(wall, 0.0), UTC).strftime("%Y%m%dT%H%M%SZ")
+        aside = self.path.with_name(f"{_NAME}.damaged-{stamp}")
+        count = 1
+        while any(Path(f"{aside}{tail}").exists() for tail in _TAILS):
+            count += 1
+            aside = self.path.with_name(f"{_NAME}.damaged-{stamp}-{count}")
+        return aside
+
+    def replace_log(self, wall: float, why: str) -> None:
+        """Set aside a redo log that cannot be read, and make another; without one if that cannot be. Never raises."""
+        aside = Path(f"{self._damaged(wall)}{_LOG}")
+        _log.error(
+            "the redo log cannot be read: set aside, what it held after that is lost", error=why, path=str(aside)
+        )
+        self.log.close()
+        try:
+            self.log_path.rename(aside)
+            sync_folder(self.folder)
+        except OSError as error:
+            _log.error("the redo log cannot be set aside", error=error.strerror)
+        self.log.open()
+        found = _identity(self.log_path)
+        if found is not None:
+            self._files[self.log_path] = found
 
     # ---- statements -------------------------------------------------------------------------------
 

@@ -143,7 +143,7 @@ class Tables:
                     if ours is not None:
                         database.fold()
                     if not self._gone or self._saved is None:
-                        self.replay(tail)
+                        self.replay(tail, wall)
                     opened = self._found(fresh, wall, water, ours, None, tail)
                 except StoreDamaged:
                     aside = database.set_aside(wall)
@@ -173,8 +173,11 @@ class Tables:
     def begin_readonly(self, fresh: str) -> Opened:
         """What a store that cannot be written still says. Numbering begins anew. Raises StoreNewer, StoreError."""
         self._database.open_readonly()
-        tail = redo_log.tail(self._database.log_path, self._round(), self._boot, self._forgotten)
-        return _with_tail(self._read(fresh, None), tail)
+        return _with_tail(self._read(fresh, None), self._logged().batch)
+
+    def _logged(self) -> redo_log.Tail:
+        """What the redo log says that follows this database."""
+        return redo_log.tail(self._database.log_path, self._round(), self._boot, self._forgotten)
 
     def _round(self) -> int:
         """The round of the redo log that follows this database; 0: none."""
@@ -182,11 +185,14 @@ class Tables:
             return 0
         return self._database.number("SELECT round FROM round")
 
-    def replay(self, tail: Batch | None = None) -> None:
-        """Take in what was committed and is not in the database. Raises StoreError."""
+    def replay(self, tail: Batch | None = None, wall: float = 0.0) -> None:
+        """Take in what was committed and is not in the database: `tail`, or what the redo log says.
+
+        A log that cannot be read whole is set aside after it; `wall` names the copy. Raises StoreError.
+        """
         database = self._database
-        if tail is None:
-            tail = redo_log.tail(database.log_path, self._round(), self._boot, self._forgotten)
+        logged = self._logged() if tail is None else redo_log.Tail(tail)
+        tail = logged.batch
         self._epochs.clear()
         self.mark = self._standing()
         known = {name for (name,) in database.execute("SELECT id FROM journal")}
@@ -194,6 +200,8 @@ class Tables:
             raise StoreDamaged(f"{database.path}: its redo log does not fit")
         with database.headroom():
             self.write(tail, again=True)
+        if logged.unreadable is not None:
+            database.replace_log(wall, logged.unreadable)
 
     def _found(
         self,

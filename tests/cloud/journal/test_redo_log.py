@@ -1,9 +1,11 @@
 """The redo log: what a record says, which records count, what is synced, and when the database takes them in."""
 
 import asyncio
+import errno
 import os
 import random
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +18,28 @@ from gateway.cloud.journal import redo_log
 from gateway.cloud.journal.batch import Batch, Entry, Marks, State
 from gateway.cloud.journal.journal import Journal
 from gateway.cloud.journal.redo_log import RedoLog
+from gateway.cloud.journal.sqlite import Database
+from gateway.cloud.journal.tables import Tables
 from gateway.cloud.outbox import Row
 from gateway.errors import StoreError
 from gateway.model import Remember, Stream
-from tests.cloud.journaling import Hands, accepted, all_of, emit, event, journal, look, sequences, taken, until
+from tests.accounts import as_root
+from tests.cloud.journaling import (
+    Hands,
+    accepted,
+    all_of,
+    copied,
+    emit,
+    event,
+    journal,
+    look,
+    sequences,
+    taken,
+    until,
+)
 
 SIZE = 64 << 10
+NOBODY = 65534
 NOTHING = frozenset[Stream]()
 
 entries = st.builds(
@@ -296,8 +314,106 @@ async def test_old_records_say_nothing_of_an_erased_plate(tmp_path: Path) -> Non
     async with journal(tmp_path) as store:
         for n in range(3):
             await accepted(store, [emit(Stream.ACCESS, plate=plate, n=n)])
-        before = redo_log.tail(tmp_path / "journal.db-log", None, "", NOTHING)
+        before = redo_log.tail(tmp_path / "journal.db-log", None, "", NOTHING).batch
         assert any(plate.encode() in entry.row.payload for entry in before.entries.values())
         assert (await store.erase(plate)).events == 3
         assert not (tmp_path / "journal.db-log").read_bytes().strip(b"\0")
         await asyncio.sleep(0)
+
+
+@contextmanager
+def bad_sector(log: Path, at: int, error: int = errno.EIO) -> Iterator[None]:
+    """A disk that does not give the log's block at `at`."""
+    real = os.pread
+
+    def failing(fd: int, count: int, offset: int) -> bytes:
+        if Path(f"/proc/self/fd/{fd}").readlink() == log and offset <= at < offset + count:
+            raise OSError(error, os.strerror(error))
+        return real(fd, count, offset)
+
+    os.pread = failing
+    try:
+        yield
+    finally:
+        os.pread = real
+
+
+async def killed(live: Path, copy: Path, alarms: int) -> None:
+    """The files of a journal of so many alarms, all of them in the redo log, as a kill would leave them."""
+    async with journal(live) as store:
+        await accepted(store, [Remember("before", 1)])
+        await accepted(store, [emit(n=0)])
+        await store.history.edges(Stream.ALARM, 0, 1)  # now the database has it
+        for n in range(1, alarms):
+            noise = random.Random(n).randbytes(1000).hex()  # noqa: S311 - cannot be compressed
+            await accepted(store, [emit(n=n, text=noise), Remember("n", n)])
+        copied(live, copy)
+        shutil.copy(live / "high-water", copy)
+
+
+def damaged_logs(folder: Path) -> list[Path]:
+    return sorted(folder.glob("journal.db.damaged-*-log"))
+
+
+async def test_a_log_with_an_unreadable_block_gives_what_is_before_it(tmp_path: Path) -> None:
+    live, folder = tmp_path / "live", tmp_path / "store"
+    folder.mkdir()
+    await killed(live, folder, 20)
+    log = folder / "journal.db-log"
+    before = log.read_bytes()
+    with bad_sector(log, 10_000):
+        async with journal(folder) as store:
+            told = [event(row)["data"]["n"] for row in await all_of(store, Stream.ALARM)]
+            assert store.memory == {"before": 1, "n": told[-1]}
+            assert 1 < len(told) < 20
+            assert told == list(range(len(told)))
+            assert store.loss is not None, "the witness names what the block took along"
+            assert [path.read_bytes() for path in damaged_logs(folder)] == [before]
+            with syncs() as seen:
+                await accepted(store, [emit(n=99)])
+            assert "journal.db-log" in seen, "another log is in its place"
+            assert store.quarantined_file is None
+    async with journal(folder) as store:
+        assert [event(row)["data"]["n"] for row in await all_of(store, Stream.ALARM)] == [*told, 99]
+        assert len(damaged_logs(folder)) == 1
+
+
+def test_a_store_that_is_only_read_goes_without_the_unreadable_part(tmp_path: Path) -> None:
+    live, folder = tmp_path / "live", tmp_path / "store"
+    folder.mkdir()
+    asyncio.run(killed(live, folder, 20))
+    with bad_sector(folder / "journal.db-log", 0, errno.EACCES):
+        opened = Tables(Database(folder, 64 << 20), "boot-1", NOTHING).begin_readonly("fresh")
+    assert opened.memory == {"before": b"1"}
+    assert opened.counts == {(Stream.ALARM, State.WAITING): 1}
+    assert not damaged_logs(folder)
+
+
+@as_root
+def test_a_log_of_another_account_is_set_aside(tmp_path: Path) -> None:
+    live, folder = tmp_path / "live", Path(tempfile.mkdtemp())
+    asyncio.run(killed(live, folder, 5))
+    log = folder / "journal.db-log"
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, NOBODY, NOBODY)
+    os.chown(log, 0, 0)
+    log.chmod(0o600)
+
+    async def another_life() -> None:
+        async with journal(folder) as store:
+            assert store.memory == {"before": 1}
+            assert store.loss is not None
+            await accepted(store, [emit(n=99), Remember("after", 2)])
+            assert store.quarantined_file is None
+        async with journal(folder) as store:
+            assert [event(row)["data"]["n"] for row in await all_of(store, Stream.ALARM)] == [0, 99]
+
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        asyncio.run(another_life())
+        assert len(damaged_logs(folder)) == 1
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        shutil.rmtree(folder)

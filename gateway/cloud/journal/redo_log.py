@@ -55,7 +55,7 @@ class RedoLog:
         self._number = 0
         self._end = 0
         self._broken = False
-        """A write or a sync failed: nothing may follow in this round."""
+        """A write or a sync failed, or the round may have ended: nothing may follow in this round."""
 
     @property
     def used(self) -> float:
@@ -85,6 +85,10 @@ class RedoLog:
         handle, self._handle = self._handle, None
         if handle is not None:
             os.close(handle)
+
+    def end(self) -> None:
+        """The database is about to leave this round: nothing may follow in it, though that should fail."""
+        self._broken = True
 
     def begin(self, round_: int) -> None:
         """The database has all and knows this round: begin at the start of the file."""

@@ -285,6 +285,7 @@ class Database:
             round_ = redo_log.new_round()
             if new_round:
                 self.execute("INSERT OR REPLACE INTO round (id, round) VALUES (0, ?)", (round_,))
+                self.log.end()
             self.execute("COMMIT")
         except BaseException:  # whatever ends the block: a transaction left open would take the next one in
             connection = self._connection

@@ -417,3 +417,20 @@ def test_a_log_of_another_account_is_set_aside(tmp_path: Path) -> None:
         os.seteuid(0)
         os.setegid(0)
         shutil.rmtree(folder)
+
+
+def test_nothing_follows_in_a_round_whose_end_failed(tmp_path: Path) -> None:
+    database = Database(tmp_path, 4 << 20)
+    database.open(check=False)
+    with database.transaction(new_round=True):
+        pass
+    assert database.log.fits(b"x")
+    with pytest.raises(StoreError), database.transaction(new_round=True):
+        database.execute("PRAGMA defer_foreign_keys=1")
+        database.execute("INSERT INTO picture (n, jpeg) VALUES (1, 'of no event')")  # fails at the COMMIT
+    assert not database.log.fits(b"x"), "whether the file has left the round is not known"
+    with database.transaction(new_round=True):
+        pass
+    assert database.log.fits(b"x")
+    database.close()
+    database.release()

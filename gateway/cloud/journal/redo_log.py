@@ -21,6 +21,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -36,7 +37,11 @@ _BLOCK = 4096
 _READ_BYTES = 4 << 20
 _INFLATED_BYTES = 4 * MOST_BYTES
 _HEAD = struct.Struct("<IIIQ")
-"""Length of the body, checksum, number in the round, round."""
+"""Format and length of the body (8 and 24 bits), checksum, number in the round, round."""
+_FORMAT = 0
+"""Of what `encoded` makes. A record of another one is not understood, and the log is kept for who does."""
+_LENGTH_BITS = 24
+_ROUND_AT = _HEAD.size - 8
 _LENGTH = struct.Struct("<I")
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _STREAMS = tuple(Stream)
@@ -106,7 +111,7 @@ class RedoLog:
         if handle is None:
             raise StoreError(f"{self._path}: not open")
         number = self._number + 1
-        whole = _HEAD.pack(len(record), _checksum(record, number, self._round), number, self._round) + record
+        whole = _packed(_Record(_FORMAT, number, self._round, record))
         self._broken = True
         try:
             written = os.pwrite(handle, whole, self._end)
@@ -138,13 +143,22 @@ def new_round() -> int:
     return secrets.randbits(63) | 1
 
 
+class _Record(NamedTuple):
+    """A record with what its head says."""
+
+    format: int
+    number: int
+    round: int
+    body: bytes
+
+
 def read(path: Path, round_: int | None) -> list[bytes]:
     """The records of this round that can be read, in order; None: of the round that the file begins with."""
-    whole, _ = _content(path)
-    return _records(whole, round_)
+    whole, _ = content(path)
+    return [record.body for record in _records(whole, round_)]
 
 
-def _content(path: Path) -> tuple[bytes, str | None]:
+def content(path: Path) -> tuple[bytes, str | None]:
     """The file up to its first block that cannot be read, and why that could not; None: all of it was read."""
     whole = bytearray()
     try:
@@ -162,25 +176,46 @@ def _content(path: Path) -> tuple[bytes, str | None]:
     return bytes(whole), None
 
 
-def _records(whole: bytes, round_: int | None) -> list[bytes]:
-    records: list[bytes] = []
+def _records(whole: bytes, round_: int | None) -> list[_Record]:
+    records: list[_Record] = []
     at = 0
-    while at + _HEAD.size <= len(whole):
-        length, checksum, number, named = _HEAD.unpack_from(whole, at)
-        body = whole[at + _HEAD.size : at + _HEAD.size + length]
+    while (record := _record(whole, at)) is not None:
         if round_ is None:
-            round_ = named
-        if not length or len(body) < length or number != len(records) + 1 or named != round_:
+            round_ = record.round
+        if (record.number, record.round) != (len(records) + 1, round_):
             break
-        if checksum != _checksum(body, number, named):
-            break
-        records.append(body)
-        at += _HEAD.size + length
+        records.append(record)
+        at += _HEAD.size + len(record.body)
     return records
 
 
-def _checksum(record: bytes, number: int, round_: int) -> int:
-    return zlib.crc32(_HEAD.pack(len(record), 0, number, round_) + record)
+def _record(whole: bytes, at: int) -> _Record | None:
+    """The record that begins there; None: none with a right checksum."""
+    if at + _HEAD.size > len(whole):
+        return None
+    first, _, number, round_ = _HEAD.unpack_from(whole, at)
+    format_, length = first >> _LENGTH_BITS, first & (1 << _LENGTH_BITS) - 1
+    end = at + _HEAD.size + length
+    record = _Record(format_, number, round_, whole[at + _HEAD.size : end])
+    return record if length and whole[at:end] == _packed(record) else None
+
+
+def _follows(whole: bytes, at: int, round_: int) -> bool:
+    """Somewhere from there on is a record of this round."""
+    named = _HEAD.pack(0, 0, 0, round_)[_ROUND_AT:]
+    found = whole.find(named, at + _ROUND_AT)
+    while found >= 0:
+        record = _record(whole, found - _ROUND_AT)
+        if record is not None and record.round == round_:
+            return True
+        found = whole.find(named, found + 1)
+    return False
+
+
+def _packed(record: _Record) -> bytes:
+    first = record.format << _LENGTH_BITS | len(record.body)
+    checksum = zlib.crc32(_HEAD.pack(first, 0, record.number, record.round) + record.body)
+    return _HEAD.pack(first, checksum, record.number, record.round) + record.body
 
 
 # ---- what a record says ---------------------------------------------------------------------------
@@ -257,6 +292,12 @@ class Tail:
     batch: Batch
     unreadable: str | None = None
     """Why a block of it, or all of it, cannot be read; what follows that block is lost."""
+    content: bytes = b""
+    """The file, as far as it can be read."""
+    skipped: bool = False
+    """A sound record of the round is not in `batch`: one before it is broken, or it is of another version."""
+    other: bool = False
+    """It begins with a record of another round: an older one, unless it is the database that is older."""
 
 
 def tail(path: Path, round_: int | None, boot: str, forgotten: frozenset[Stream]) -> Tail:
@@ -264,11 +305,19 @@ def tail(path: Path, round_: int | None, boot: str, forgotten: frozenset[Stream]
 
     `forgotten`: streams that leave no history.
     """
-    whole, unreadable = _content(path)
+    whole, unreadable = content(path)
+    first = _record(whole, 0)
+    if round_ is None and first is not None:
+        round_ = first.round
     behind = Batch()
+    at = 0
     for record in _records(whole, round_):
         try:
-            behind.follow(decoded(record, boot), forgotten)
+            if record.format != _FORMAT:
+                break
+            behind.follow(decoded(record.body, boot), forgotten)
         except ValueError:
             break
-    return Tail(behind, unreadable)
+        at += _HEAD.size + len(record.body)
+    skipped = bool(round_) and _follows(whole, at, round_ or 0)
+    return Tail(behind, unreadable, whole, skipped, first is not None and first.round != round_)

@@ -20,7 +20,7 @@ from gateway.cloud.journal.redo_log import RedoLog
 from gateway.cloud.journal.schema import OLDEST_IN_USE, STEPS, VERSION
 from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, StoreGone, StoreNewer
 from gateway.log import logger
-from gateway.safe_write import sync_folder
+from gateway.safe_write import replace_file, sync_folder
 
 _log = logger(__name__)
 
@@ -227,6 +227,17 @@ class Database:
             count += 1
             aside = self.path.with_name(f"{_NAME}.damaged-{stamp}-{count}")
         return aside
+
+    def keep_log(self, wall: float, content: bytes) -> None:
+        """Keep a copy of a redo log of which not all was taken in, where there is none yet. Never raises."""
+        if any(redo_log.content(path)[0] == content for path in self.folder.glob(f"{_NAME}.damaged-*{_LOG}")):
+            return
+        aside = Path(f"{self._damaged(wall)}{_LOG}")
+        _log.error("not all of the redo log can be taken in: a copy is kept", path=str(aside))
+        try:
+            replace_file(aside, content)
+        except OSError as error:
+            _log.error("the redo log cannot be kept", error=error.strerror)
 
     def replace_log(self, wall: float, why: str) -> None:
         """Set aside a redo log that cannot be read, and make another; without one if that cannot be. Never raises."""

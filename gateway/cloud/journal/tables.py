@@ -102,6 +102,8 @@ class Tables:
         self._gone = False
         """The files were deleted or replaced, and no new one is begun yet."""
         self._saved: salvage.Saved | None = None
+        self._other: bytes | None = None
+        """A redo log of another round, which has what is missing if the database went back."""
         self._ahead = ahead
         self._age_every = age_every
         """Seconds between two marks of age."""
@@ -130,6 +132,7 @@ class Tables:
         Raises StoreNewer, StoreError.
         """
         database = self._database
+        self._other = None
         aside = replaced = None
         try:
             if database.writable and isinstance(trouble, StoreDamaged):
@@ -188,7 +191,8 @@ class Tables:
     def replay(self, tail: Batch | None = None, wall: float = 0.0) -> None:
         """Take in what was committed and is not in the database: `tail`, or what the redo log says.
 
-        A log that cannot be read whole is set aside after it; `wall` names the copy. Raises StoreError.
+        A log that cannot be read whole is set aside after it, one of which a sound record is not taken in is copied;
+        `wall` names the copy. Raises StoreError.
         """
         database = self._database
         logged = self._logged() if tail is None else redo_log.Tail(tail)
@@ -198,6 +202,9 @@ class Tables:
         known = {name for (name,) in database.execute("SELECT id FROM journal")}
         if not all(entry.journal in known for entry in tail.entries.values()):
             raise StoreDamaged(f"{database.path}: its redo log does not fit")
+        self._other = logged.content if logged.other else None
+        if logged.skipped and logged.unreadable is None:
+            database.keep_log(wall, logged.content)
         with database.headroom():
             self.write(tail, again=True)
         if logged.unreadable is not None:
@@ -216,6 +223,8 @@ class Tables:
         self._epochs.clear()
         with database.transaction(new_round=True):
             loss = self._lost(water, aside, tail)
+            if loss is not None and aside is None and self._other is not None:
+                database.keep_log(wall, self._other)
             present = database.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1")
             begun = not present or aside is not None or loss is not None
             if begun:

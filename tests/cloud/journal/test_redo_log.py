@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -419,18 +420,86 @@ def test_a_log_of_another_account_is_set_aside(tmp_path: Path) -> None:
         shutil.rmtree(folder)
 
 
+def fails_at_its_commit(database: Database) -> None:
+    with database.transaction(new_round=True):
+        database.execute("PRAGMA defer_foreign_keys=1")
+        database.execute("INSERT INTO picture (n, jpeg) VALUES (1, 'of no event')")
+
+
 def test_nothing_follows_in_a_round_whose_end_failed(tmp_path: Path) -> None:
     database = Database(tmp_path, 4 << 20)
     database.open(check=False)
     with database.transaction(new_round=True):
         pass
     assert database.log.fits(b"x")
-    with pytest.raises(StoreError), database.transaction(new_round=True):
-        database.execute("PRAGMA defer_foreign_keys=1")
-        database.execute("INSERT INTO picture (n, jpeg) VALUES (1, 'of no event')")  # fails at the COMMIT
+    with pytest.raises(StoreError):
+        fails_at_its_commit(database)
     assert not database.log.fits(b"x"), "whether the file has left the round is not known"
     with database.transaction(new_round=True):
         pass
     assert database.log.fits(b"x")
     database.close()
     database.release()
+
+
+def changed(log: Path, number: int, *, format_: int | None = None) -> bytes:
+    """Give a record of the log another format, or break it; the file after that."""
+    whole = bytearray(log.read_bytes())
+    at = 0
+    for _ in range(number - 1):
+        at += 20 + int.from_bytes(whole[at : at + 3], "little")
+    end = at + 20 + int.from_bytes(whole[at : at + 3], "little")
+    if format_ is None:
+        whole[end - 1] ^= 1
+    else:
+        whole[at + 3] = format_
+        head = whole[at : at + 4] + bytes(4) + whole[at + 8 : at + 20]
+        whole[at + 4 : at + 8] = zlib.crc32(head + whole[at + 20 : end]).to_bytes(4, "little")
+    log.write_bytes(whole)
+    return bytes(whole)
+
+
+@pytest.mark.parametrize("format_", [None, 1, 200])
+async def test_a_log_of_which_not_all_is_taken_in_is_kept_once(tmp_path: Path, format_: int | None) -> None:
+    live, folder = tmp_path / "live", tmp_path / "store"
+    folder.mkdir()
+    await killed(live, folder, 20)
+    log = folder / "journal.db-log"
+    whole = changed(log, 9, format_=format_)
+    for _ in range(3):
+        async with journal(folder) as store:
+            assert [event(row)["data"]["n"] for row in await all_of(store, Stream.ALARM)] == list(range(9))
+            assert [path.read_bytes() for path in damaged_logs(folder)] == [whole]
+            assert store.quarantined_file is None
+    assert damaged_logs(folder)[0].stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_log_is_kept_when_the_database_went_back(tmp_path: Path) -> None:
+    live, folder = tmp_path / "live", tmp_path / "store"
+    folder.mkdir()
+    await killed(live, folder, 20)
+    log = (folder / "journal.db-log").read_bytes()
+    (folder / "journal.db-wal").unlink()
+    async with journal(folder) as store:
+        assert store.loss is not None
+        assert [path.read_bytes() for path in damaged_logs(folder)] == [log]
+    async with journal(folder):
+        assert len(damaged_logs(folder)) == 1
+
+
+async def test_old_rounds_in_the_log_make_no_copy(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    for life in range(4):
+        async with journal(folder) as store:
+            for n in range(10):
+                await accepted(store, [emit(n=n), Remember("n", n)])
+                if n == life:
+                    await store.history.edges(Stream.ALARM, 1, 99)  # and with it another round
+            copy = tmp_path / f"copy-{life}"
+            copy.mkdir()
+            copied(folder, copy)
+            shutil.copy(folder / "high-water", copy)
+        async with journal(copy) as store:
+            assert store.memory == {"n": 9}
+            assert not damaged_logs(copy)
+    assert not damaged_logs(folder)

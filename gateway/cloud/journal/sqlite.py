@@ -169,14 +169,23 @@ class Database:
         """The database at its path is the one that is open."""
         return self.path in self._files and _identity(self.path) == self._files[self.path]
 
-    def drop_tails(self) -> None:
-        """Close, and delete the -wal and the -shm of a database that was deleted. Raises StoreError."""
+    def drop_tails(self, wall: float) -> None:
+        """Close, and delete the -wal and the -shm of a database that was deleted; its log is set aside.
+
+        `wall` names the copy. Raises StoreError.
+        """
         files = self._files
+        aside = Path(f"{self._damaged(wall)}{_LOG}")
         self.close()
         for path, file in files.items():
             if path != self.path and _identity(path) == file:
                 try:
-                    path.unlink(missing_ok=True)
+                    if path == self.log_path:
+                        path.rename(aside)  # nothing on disk holds its records yet
+                    else:
+                        path.unlink()
+                except FileNotFoundError:
+                    continue
                 except OSError as error:
                     raise StoreError(f"{path}: {error.strerror}") from error
 

@@ -170,7 +170,7 @@ class Tables:
         self._saved = salvage.still_open(database)
         if database.path.exists():
             return database.set_aside(wall)
-        database.drop_tails()
+        database.drop_tails(wall)
         return None
 
     def begin_readonly(self, fresh: str) -> Opened:

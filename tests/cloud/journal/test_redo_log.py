@@ -503,3 +503,18 @@ async def test_old_rounds_in_the_log_make_no_copy(tmp_path: Path) -> None:
             assert store.memory == {"n": 9}
             assert not damaged_logs(copy)
     assert not damaged_logs(folder)
+
+
+async def test_the_log_of_a_deleted_database_is_kept(tmp_path: Path) -> None:
+    async with journal(tmp_path) as store:
+        await accepted(store, [emit(n=0)])
+        await store.history.edges(Stream.ALARM, 1, 1)
+        for n in range(1, 5):
+            await accepted(store, [emit(n=n)])
+        (tmp_path / "journal.db").unlink()
+        await accepted(store, [emit(n=5)])
+        await until(lambda: not store.lost)
+        assert [event(row)["data"]["n"] for row in await all_of(store, Stream.ALARM)] == list(range(6))
+    (kept,) = damaged_logs(tmp_path)
+    entries = redo_log.tail(kept, None, "", NOTHING).batch.entries.values()
+    assert [entry.row.sequence for entry in entries][:4] == [2, 3, 4, 5]

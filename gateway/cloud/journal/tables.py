@@ -180,13 +180,7 @@ class Tables:
 
     def _logged(self) -> redo_log.Tail:
         """What the redo log says that follows this database."""
-        return redo_log.tail(self._database.log_path, self._round(), self._boot, self._forgotten)
-
-    def _round(self) -> int:
-        """The round of the redo log that follows this database; 0: none."""
-        if self._database.number("PRAGMA user_version") < LOGGED:
-            return 0
-        return self._database.number("SELECT round FROM round")
+        return redo_log.tail(self._database.log_path, round_of(self._database), self._boot, self._forgotten)
 
     def replay(self, tail: Batch | None = None, wall: float = 0.0) -> None:
         """Take in what was committed and is not in the database: `tail`, or what the redo log says.
@@ -548,6 +542,13 @@ class Tables:
         with database.transaction(new_round=True):
             database.many("UPDATE event SET payload = ?, at = ?, mono = NULL, boot = NULL WHERE n = ?", changed)
         return True
+
+
+def round_of(database: Database) -> int:
+    """The round of the redo log that follows this database; 0: none. Raises StoreError."""
+    if database.number("PRAGMA user_version") < LOGGED:
+        return 0
+    return database.number("SELECT round FROM round")
 
 
 def _with_tail(opened: Opened, tail: Batch) -> Opened:

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from gateway.cloud.journal import redo_log
 from gateway.cloud.journal.batch import Batch, Entry, Marks, State
 from gateway.cloud.journal.journal import Journal
+from gateway.cloud.journal.reading import JournalReader
 from gateway.cloud.journal.redo_log import RedoLog
 from gateway.cloud.journal.sqlite import Database
 from gateway.cloud.journal.tables import Tables
 from gateway.cloud.outbox import Row
 from gateway.errors import StoreError
-from gateway.model import Remember, Stream
+from gateway.model import Forget, Remember, Stream
 from tests.accounts import as_root
 from tests.cloud.journaling import (
     Hands,
@@ -518,3 +519,38 @@ async def test_the_log_of_a_deleted_database_is_kept(tmp_path: Path) -> None:
     (kept,) = damaged_logs(tmp_path)
     entries = redo_log.tail(kept, None, "", NOTHING).batch.entries.values()
     assert [entry.row.sequence for entry in entries][:4] == [2, 3, 4, 5]
+
+
+def kept_events(folder: Path, since: float = 0.0, till: float = 9e9) -> list[object]:
+    with JournalReader(folder) as reader:
+        return [one["data"]["n"] for one in reader.events(Stream.INSPECTION, since, till)]
+
+
+async def test_who_looks_on_sees_what_is_in_the_log_only(tmp_path: Path) -> None:
+    hands = Hands()
+    async with journal(tmp_path, hands) as store:
+        await accepted(store, [emit(Stream.INSPECTION, hands.now(), n=0), Remember("finding/a", 1)])
+        await accepted(store, [Remember("finding/b", 2), Remember("other", 0)])
+        await store.history.edges(Stream.INSPECTION, 1, 1)
+        later = hands.run(60.0)
+        await accepted(store, [emit(Stream.INSPECTION, later, n=1), emit(Stream.ALARM, later, n=9)])
+        await accepted(store, [Remember("finding/a", 3), Forget("finding/b"), Remember("finding/c", 4)])
+        assert kept_events(tmp_path) == [0, 1]
+        assert kept_events(tmp_path, later.wall - 1.0) == [1]
+        assert kept_events(tmp_path, 0.0, later.wall - 1.0) == [0]
+        with JournalReader(tmp_path) as reader:
+            assert reader.memory("finding/") == {"a": 3, "c": 4}
+    assert kept_events(tmp_path) == [0, 1]
+
+
+async def test_who_looks_on_while_the_log_is_taken_in_sees_all_once(tmp_path: Path) -> None:
+    async with journal(tmp_path) as store:
+        for n in range(40):
+            await accepted(store, [emit(Stream.INSPECTION, n=n), Remember("k", n)])
+            with JournalReader(tmp_path) as reader:
+                seen = reader.events(Stream.INSPECTION, 0.0, 9e9)
+                first = next(seen)["data"]["n"]
+                if n % 3 == 0:
+                    await store.history.edges(Stream.INSPECTION, 1, 1)
+                assert [first, *(one["data"]["n"] for one in seen)] == list(range(n + 1))
+                assert reader.memory("k") == {"": n}

@@ -12,6 +12,7 @@ import hmac
 import os
 import re
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from gateway.errors import ConfigError, GatewayError
 from gateway.log import logger
@@ -119,6 +120,15 @@ class Delays:
         self._failures.pop(key, None)
 
 
+class _Try(NamedTuple):
+    """A login that waits for its turn."""
+
+    name: str
+    password: str
+    address: str
+    answer: asyncio.Future[str | None]
+
+
 class Passwords:
     """The users of the site file. `now`: monotonic seconds."""
 
@@ -129,7 +139,7 @@ class Passwords:
         self._names = Delays()
         self._known: dict[tuple[str, str], None] = {}
         """Addresses from which a name has logged in: nobody else's failures keep it waiting there."""
-        self._turn = asyncio.Lock()
+        self._tries: asyncio.Queue[_Try] = asyncio.Queue()
         self._waiting = 0
 
     async def tell_plain(self) -> None:
@@ -144,30 +154,51 @@ class Passwords:
                 _log.warning("the password of a user of the page lies there in plain text", user=name,
                              todo="site-gateway passwd")  # fmt: skip
 
+    async def run(self) -> None:
+        """Verify what `role_of` is asked, one at a time, until cancelled.
+
+        Who asks may be cancelled by dropping the connection; what was begun is finished, and counted, all the same.
+        """
+        while True:
+            asked = await self._tries.get()
+            try:
+                if not asked.answer.cancelled():
+                    await self._verify(asked)
+            except Exception as error:  # of any kind: it is that login's, not the next one's
+                if not asked.answer.done():
+                    asked.answer.set_exception(error)
+            finally:
+                self._waiting -= 1
+
     async def role_of(self, name: str, password: str, address: str) -> str | None:
-        """The role of who says so; None: it is not right. Raises TooEarly, Busy."""
-        user = self._users.get(name)
-        key = name if user is not None else ""  # all names that are not there are one
-        self._may_try(key, address)
+        """The role of who says so; None: it is not right. Raises TooEarly, Busy. Needs `run`."""
+        self._may_try(self._key(name), address)
         if self._waiting >= _WAITING:
             raise Busy("too many are logging in")
         self._waiting += 1
-        try:
-            async with self._turn:
-                self._may_try(key, address)
-                right = await asyncio.to_thread(_is_right, name, user, password)
-        finally:
-            self._waiting -= 1
+        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._tries.put_nowait(_Try(name, password, address, answer))
+        return await answer
+
+    async def _verify(self, asked: _Try) -> None:
+        name, address, answer = asked.name, asked.address, asked.answer
+        user, key = self._users.get(name), self._key(name)
+        self._may_try(key, address)
+        right = await asyncio.to_thread(_is_right, name, user, asked.password)
         if user is None or not right:
             self._addresses.failed(address, self._now())
             self._names.failed(key, self._now())
-            return None
-        self._addresses.forget(address)
-        self._names.forget(key)
-        self._known[key, address] = None
-        if len(self._known) > _KEYS:
-            del self._known[next(iter(self._known))]
-        return user.role
+        else:
+            self._addresses.forget(address)
+            self._names.forget(key)
+            self._known[key, address] = None
+            if len(self._known) > _KEYS:
+                del self._known[next(iter(self._known))]
+        if not answer.done():
+            answer.set_result(user.role if user is not None and right else None)
+
+    def _key(self, name: str) -> str:
+        return name if name in self._users else ""  # all names that are not there are one
 
     def failed(self, address: str) -> None:
         """Somebody tried a code that is none."""

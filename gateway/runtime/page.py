@@ -91,6 +91,7 @@ class LocalPage:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listener.run(), name="http")
             group.create_task(self._sessions.run(), name="page sessions")
+            group.create_task(self._passwords.run(), name="page logins")
             await self._recall_passages()
             group.create_task(self._passwords.tell_plain(), name="page users")
             await self._streams.run()

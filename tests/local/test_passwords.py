@@ -1,12 +1,17 @@
 import asyncio
+import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from gateway.errors import ConfigError
 from gateway.local import passwords
+from gateway.local.http import Answer, HttpRequest, Route
 from gateway.local.passwords import Busy, Delays, Passwords, TooEarly, fits, hashed
 from gateway.settings.types import PageUser
+from tests.local.test_http import serving
 
 HERE, THERE = "192.168.1.5", "192.168.1.6"
 SECRET = hashed("correct horse", bytes(16))
@@ -24,6 +29,15 @@ class Wrist:
 
 def users(watch: Wrist, secret: str = SECRET) -> Passwords:
     return Passwords({"zhang": PageUser("guard", lambda: secret)}, watch)
+
+
+@asynccontextmanager
+async def at_work(watch: Wrist) -> AsyncIterator[Passwords]:
+    them = users(watch)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(them.run(), name="logins")
+        yield them
+        task.cancel()
 
 
 def test_a_secret_fits_its_password_alone_and_never_looks_alike() -> None:
@@ -90,42 +104,42 @@ def test_what_is_remembered_of_guesses_is_bounded() -> None:
 
 async def test_who_is_right_gets_the_role_and_who_is_wrong_waits() -> None:
     watch = Wrist()
-    them = users(watch)
-    assert await them.role_of("zhang", "correct horse", HERE) == "guard"
-    assert await them.role_of("zhang", "wrong", HERE) is None
-    with pytest.raises(TooEarly) as early:
-        await them.role_of("zhang", "correct horse", HERE)
-    assert early.value.seconds == 1.0
-    watch.now += 1.0
-    assert await them.role_of("zhang", "correct horse", HERE) == "guard"
+    async with at_work(watch) as them:
+        assert await them.role_of("zhang", "correct horse", HERE) == "guard"
+        assert await them.role_of("zhang", "wrong", HERE) is None
+        with pytest.raises(TooEarly) as early:
+            await them.role_of("zhang", "correct horse", HERE)
+        assert early.value.seconds == 1.0
+        watch.now += 1.0
+        assert await them.role_of("zhang", "correct horse", HERE) == "guard"
 
 
 async def test_nobody_else_keeps_a_guard_out_where_he_has_been_before() -> None:
     watch = Wrist()
-    them = users(watch)
-    assert await them.role_of("zhang", "correct horse", HERE) == "guard"
-    for _ in range(8):
+    async with at_work(watch) as them:
+        assert await them.role_of("zhang", "correct horse", HERE) == "guard"
+        for _ in range(8):
+            assert await them.role_of("zhang", "wrong", THERE) is None
+            watch.now += 60.0
         assert await them.role_of("zhang", "wrong", THERE) is None
-        watch.now += 60.0
-    assert await them.role_of("zhang", "wrong", THERE) is None
 
-    with pytest.raises(TooEarly):
-        await them.role_of("zhang", "correct horse", "192.168.1.7")
-    assert await them.role_of("zhang", "correct horse", HERE) == "guard"
+        with pytest.raises(TooEarly):
+            await them.role_of("zhang", "correct horse", "192.168.1.7")
+        assert await them.role_of("zhang", "correct horse", HERE) == "guard"
 
 
 async def test_a_name_that_is_not_there_takes_as_long_and_waits_alike() -> None:
-    them = users(Wrist())
-    began = time.perf_counter()
-    assert await them.role_of("nobody", "wrong", HERE) is None
-    unknown = time.perf_counter() - began
-    began = time.perf_counter()
-    assert await them.role_of("zhang", "wrong", THERE) is None
-    known = time.perf_counter() - began
+    async with at_work(Wrist()) as them:
+        began = time.perf_counter()
+        assert await them.role_of("nobody", "wrong", HERE) is None
+        unknown = time.perf_counter() - began
+        began = time.perf_counter()
+        assert await them.role_of("zhang", "wrong", THERE) is None
+        known = time.perf_counter() - began
 
-    assert 0.2 < unknown / known < 5.0
-    with pytest.raises(TooEarly):
-        await them.role_of("somebody", "wrong", "192.168.1.8")
+        assert 0.2 < unknown / known < 5.0
+        with pytest.raises(TooEarly):
+            await them.role_of("somebody", "wrong", "192.168.1.8")
 
 
 async def test_one_is_verified_at_a_time_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,22 +155,58 @@ async def test_one_is_verified_at_a_time_and_few_wait(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(passwords, "fits", slow)
     watch = Wrist()
-    them = users(watch)
-    ends: list[str] = []
+    async with at_work(watch) as them:
+        ends: list[str] = []
 
-    async def knock(address: str) -> None:
-        try:
-            ends.append(str(await them.role_of("", "x", address)))
-        except (Busy, TooEarly) as no:
-            ends.append(type(no).__name__)
+        async def knock(address: str) -> None:
+            try:
+                ends.append(str(await them.role_of("", "x", address)))
+            except (Busy, TooEarly) as no:
+                ends.append(type(no).__name__)
 
-    async with asyncio.TaskGroup() as group:
-        for number in range(100):
-            group.create_task(knock(f"10.0.0.{number}"), name="knock")
+        async with asyncio.TaskGroup() as group:
+            for number in range(100):
+                group.create_task(knock(f"10.0.0.{number}"), name="knock")
 
+        assert most == 1
+        assert ends.count("Busy") == 92
+        assert ends.count("None") == 1, "the others' names were tried too early"
+
+
+async def test_who_drops_the_connection_is_still_verified_one_at_a_time_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running, most, done = 0, 0, threading.Semaphore(0)
+
+    def slow(_password: str, _secret: str) -> bool:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.05)  # noqa: TID251 - it stands for the work of a core, in a thread
+        running -= 1
+        done.release()
+        return False
+
+    monkeypatch.setattr(passwords, "fits", slow)
+    async with at_work(Wrist()) as them:
+
+        async def log_in(request: HttpRequest) -> Answer:
+            await them.role_of("zhang", "guess", request.headers["From"])
+            return Answer(200, "text/plain", b"")
+
+        async with serving({"/login": Route(post=log_in)}) as listener:
+            for number in range(4):
+                _, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+                head = f"POST /login HTTP/1.1\r\nHost: localhost\r\nFrom: {number}\r\nContent-Length: 0\r\n\r\n"
+                writer.write(head.encode())
+                async with asyncio.timeout(5):
+                    while not running and number == 0:
+                        await asyncio.sleep(0.001)
+                writer.transport.abort()
+            assert await asyncio.to_thread(done.acquire, timeout=5)
+            with pytest.raises(TooEarly):
+                await them.role_of("zhang", "guess", THERE)
     assert most == 1
-    assert ends.count("Busy") == 92
-    assert ends.count("None") == 1, "the others' names were tried too early"
 
 
 async def test_a_plain_secret_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,8 +46,8 @@ class People:
         ask = f"person-{next(self._numbers)}"
         answer = self._waiting[ask] = asyncio.get_running_loop().create_future()
         try:
-            await self._inbox.put(Person(ask, by.strip(), role, cmd, args, self._clock.now(), account))
             async with asyncio.timeout(_PATIENCE):
+                await self._inbox.put(Person(ask, by.strip(), role, cmd, args, self._clock.now(), account))
                 said: Json = await answer
                 return said
         except TimeoutError as error:

@@ -43,6 +43,8 @@ _LONGEST_REFUSED = 4096
 _READ_BACK = 2.0
 _COMMIT = 0.25
 """Seconds that the commit of a step may take; its order leaves after that, and the device's time runs from then."""
+_STALE = 15.0
+"""Seconds after which what a person on site asked for moves nothing: he has seen how it was then."""
 
 _CODES = {"refused": "refused-by-device", "withdrawn": "interlocked"}
 
@@ -124,6 +126,11 @@ class Commands:
         declared = COMMANDS.get(item.cmd)
         allowed = declared is not None and declared.may_on_site(item.role)
         asker = Asker(self._ids.order(), item.by, True, role=item.role)
+        # A fire that was seen is confirmed however late.
+        if declared is not None and declared.moves and item.cmd != "fire.confirm" and now.mono - item.at.mono > _STALE:
+            late = No("expired", f"it waited for more than {_STALE:.0f} s; nothing was done, ask again")
+            yield from self._answer(_Pending(item, asker), late, now)
+            return
         yield from self._do(_Pending(item, asker), "" if allowed else f"a {item.role} may not do that", now)
 
     def refuse(self, item: Refused, now: Instant) -> Iterator[Effect]:

@@ -8,6 +8,7 @@ import pytest
 from gateway.clock import Clock
 from gateway.errors import ConfigError
 from gateway.model import Input, Json, Person, Reply
+from gateway.runtime.inbox import Inbox
 from gateway.runtime.requests import People
 from tests.inbox import ShutInbox
 
@@ -64,3 +65,18 @@ async def test_what_is_no_request_never_reaches_the_site(wrong: dict[str, Any]) 
         await desk.people.ask({**GOOD, **wrong})
 
     assert desk.asked == []
+
+
+async def test_what_finds_no_room_in_time_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.runtime.requests._PATIENCE", 0.05)
+    inbox = Inbox(room=1)
+    people = People(inbox, Clock())
+    with pytest.raises(ConfigError, match="no answer"):
+        await people.ask(GOOD)  # it has the only room, and nobody takes it
+
+    async with asyncio.timeout(5):
+        with pytest.raises(ConfigError, match="no answer"):
+            await people.ask({**GOOD, "cmd": "gate.hold"})
+
+    taken = [inbox.take(), inbox.take()]
+    assert [one.cmd for one in taken if isinstance(one, Person)] == ["gate.open"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.arguments import MAX_NOTE
-from gateway.model import Command, Json, Perform, Performed, Refused
+from gateway.model import Command, Json, Operate, Perform, Performed, Person, Refused, Reply
 from gateway.site.commands import brief
 from gateway.site.settings import AccessSettings, Ref
 from tests.site.compound import ALL, DEFAULT_ALLOW, Compound, yard
@@ -503,3 +503,30 @@ def test_what_this_version_does_not_do_says_so(cmd: str) -> None:
     reply = Compound().command(cmd, allow=ALL | {cmd})
 
     assert (code(reply), "this version does not" in reply["error"]["message"]) == ("unknown", True)
+
+
+@pytest.mark.parametrize(
+    ("cmd", "args", "code"),
+    [
+        ("gate.open", {"gate": "south"}, "expired"),
+        ("gate.hold", {"gate": "south"}, "expired"),
+        ("fire.confirm", {"zone": "b3"}, None),
+    ],
+)
+def test_what_a_person_asked_for_more_than_15_s_ago_moves_nothing(
+    cmd: str, args: dict[str, Json], code: str | None
+) -> None:
+    """The journal had no room meanwhile. A fire that was seen counts however late."""
+    site = Compound()
+    asked = site.instant()
+    site.wait(15.5)
+
+    effects = site.feed(Person("late", "wang", "technician", cmd, args, asked))
+
+    told = [one for one in effects if isinstance(one, Reply) and one.jti == "late"]
+    moved = [one for one in effects if isinstance(one, Operate)]
+    assert [one.data["ok"] for one in told] == [code is None]
+    assert bool(moved) is (code is None)
+    if code is not None:
+        assert told[0].data["error"]["code"] == code
+        assert site.told("command.refused")[-1].data["error"]["code"] == code

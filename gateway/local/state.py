@@ -12,7 +12,13 @@ from gateway.settings.types import PageFacts
 
 PASSAGES = 32
 """The last ones that are told."""
-_OF_PERSONS = frozenset({"acknowledged_by"})
+_ALARM = (
+    "alarm", "name", "kind", "severity", "class", "state", "active", "acknowledged", "latched", "shelved", "disabled",
+    "first_out", "device", "point", "zone", "place", "value", "unit", "quality", "raised_at", "acknowledged_at",
+    "verified_as", "cleared_at", "respond_by", "resolve_by", "verify_by", "shelved_until", "overdue", "chattering",
+    "count", "test",
+)  # fmt: skip
+"""No key with a person's name. `text` only of a point: that of other alarms may be what a person has said."""
 _PASSAGE = (
     "camera", "gate", "direction", "decision", "reason", "list_kind", "plate_kind", "colour", "confidence", "seen_at",
     "ordered_at", "opened_at", "late",
@@ -163,8 +169,8 @@ def _second(wall: int) -> str:
 
 
 def _alarm(alarm: Mapping[str, Json]) -> Tree:
-    told = _there(**{key: value for key, value in alarm.items() if key not in _OF_PERSONS and key != "subject"})
-    if isinstance(text := told.get("text"), str):
+    told = _some(alarm, _ALARM)
+    if told.get("point") and isinstance(text := alarm.get("text"), str):
         told["text"] = without_plates(text)
     return told
 

@@ -1,0 +1,32 @@
+"""What is told to everybody: no names of persons, no words of theirs."""
+
+from gateway.local.state import SiteView
+from gateway.model import Json, Stream
+from gateway.settings.types import PageFacts
+from tests.site.compound import Compound
+
+
+def told(standing: dict[str, dict[str, Json]]) -> str:
+    return repr(SiteView(PageFacts({}, {}, {}, {}, {}), {}, {}).alarms(standing))
+
+
+def standing(site: Compound) -> dict[str, dict[str, Json]]:
+    return {str(one.subject): dict(one.data) for one in site.told("alarm.raised") if one.stream is Stream.ALARM}
+
+
+def test_who_confirmed_a_fire_or_took_a_device_out_is_told_to_nobody() -> None:
+    site = Compound()
+    site.person("fire.confirm", zone="b3")
+    site.person("device.disable", role="technician", device="smoke-3", **{"for": "1h"}, reason="wang paints there")
+    kept = standing(site)
+    assert "wang" in repr(kept["b3/confirmed"])
+    assert "wang" in repr(kept["smoke-3/disabled"])
+
+    assert "b3/confirmed" in told(kept)
+    assert "wang" not in told(kept)
+
+
+def test_a_key_that_is_new_is_not_told_by_itself() -> None:
+    alarm: dict[str, Json] = {"kind": "fire", "point": "smoke", "text": "ALARM", "seen_by": "wang"}
+
+    assert told({"x": alarm}) == "{'x': {'kind': 'fire', 'point': 'smoke', 'text': 'ALARM'}}"

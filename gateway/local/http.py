@@ -105,6 +105,8 @@ class Streaming:
 
     content_type: str
     run: Callable[[Send], Awaitable[None]]
+    left: Callable[[], None] = lambda: None
+    """Is called once at its end, also if `run` never was."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -301,6 +303,8 @@ class Listener:
 
     def _waits(self, connection: _HttpConnection) -> None:
         """Its next request has to arrive in time; the library would wait without end."""
+        if connection not in self._connections:
+            return  # it is gone: a timer would keep its buffers
         loop = asyncio.get_running_loop()
         connection.busy, connection.since = False, loop.time()
         if connection.timer is not None:
@@ -370,9 +374,18 @@ class Listener:
         return name in self._names or (name == "localhost" and own.is_loopback)
 
     async def _stream(self, request: BaseRequest, connection: _HttpConnection, answer: Streaming) -> StreamResponse:
+        try:
+            return await self._streamed(request, connection, answer)
+        finally:
+            answer.left()
+
+    async def _streamed(self, request: BaseRequest, connection: _HttpConnection, answer: Streaming) -> StreamResponse:
         response = StreamResponse(headers=_headers(answer))
         response.force_close()  # its end is the connection's
-        await response.prepare(request)
+        try:
+            await response.prepare(request)
+        except ConnectionError:  # who asked has left already
+            return response
         transport = request.transport
         if not isinstance(transport, asyncio.Transport):
             return response

@@ -145,7 +145,8 @@ class Page:
         async def run(send: Send) -> None:
             await self._streams.serve(reader, last, send, packed=packed)
 
-        return Streaming("text/event-stream", run, {"Content-Encoding": "gzip"} if packed else {})
+        headers = {"Content-Encoding": "gzip"} if packed else {}
+        return Streaming("text/event-stream", run, lambda: self._streams.leave(reader), headers)
 
     # ---- who it is ----------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 Alarms, gates and passages leave at once, readings at most four times a second, a heart-beat every five. While nobody
 looks, nothing is worked out. 32 streams, 8 of one address; a person who is logged in gets the place of the newest
-stream of somebody who is not.
+stream of somebody who is not: of this address where it has no more.
 """
 
 import asyncio
@@ -189,10 +189,10 @@ class Streams:
 
     def join(self, address: str, session: PageSession | None) -> Viewer | None:
         """A place for a stream; None: there is none."""
-        if sum(one.address == address for one in self._readers) >= OF_ONE:
-            return None
-        if len(self._readers) >= MOST:
-            nobody = [one for one in self._readers if one.session is None]
+        here = [one for one in self._readers if one.address == address]
+        full = here if len(here) >= OF_ONE else self._readers if len(self._readers) >= MOST else None
+        if full is not None:
+            nobody = [one for one in full if one.session is None]
             if session is None or not nobody:
                 return None
             self.leave(nobody[-1])

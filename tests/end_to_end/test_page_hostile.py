@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -238,6 +239,35 @@ async def test_a_hundred_streams_and_a_guard(tmp_path: Path) -> None:
                 await seen.until(lambda state: state["alarms"]["smoke-1/smoke/fire"])
                 for reader in opened[:-1]:
                     await asyncio.wait_for(reader.readuntil(b"smoke-1/smoke/fire"), 10)
+
+
+async def test_who_asks_for_a_stream_and_leaves_at_once_keeps_no_place(tmp_path: Path) -> None:
+    async with page_site(tmp_path) as (_, base, gateway), AsyncExitStack() as stack:
+        guard = await stack.enter_async_context(Browser(base))
+        await guard.log_in("zhang", "password of zhang")
+        ask = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        async with quiet(gateway):
+            for number in range(60):
+                with socket.create_connection(("127.0.0.1", port_of(base)), timeout=5) as one:
+                    one.sendall(ask)
+                    if number % 2:
+                        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    else:
+                        one.shutdown(socket.SHUT_WR)
+            opened = []
+            async with asyncio.timeout(10):
+                while len(opened) < 8:
+                    reader, writer = await connected(base)
+                    stack.callback(writer.close)
+                    writer.write(ask)
+                    if status_of(await reader.readuntil(b"\r\n\r\n")) == 200:
+                        opened.append(reader)
+                    else:
+                        await asyncio.sleep(0.05)
+            async with guard.looking(), asyncio.timeout(10):
+                while await opened[-1].read(65536):
+                    pass
+            assert not opened[0].at_eof()
 
 
 async def test_readers_of_one_byte_a_second_cost_nobody_anything(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import hashlib
 import socket
 import ssl
@@ -126,6 +127,32 @@ async def test_no_more_than_so_many_at_once() -> None:
                 listener.port, b"GET /metrics HTTP/1.1\r\nConnection: close\r\nHost: x\r\n\r\n"
             ):
                 pass
+
+
+async def test_of_a_connection_that_is_reset_nothing_stays() -> None:
+    asked = asyncio.Event()
+
+    async def never(_request: HttpRequest) -> Answer:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    def kept() -> int:
+        gc.collect()
+        return sum(type(one).__name__ == "_HttpConnection" for one in gc.get_objects())
+
+    async with listening(metrics=never) as listener:
+        before = kept()
+        _, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.wait_for(asked.wait(), 5)
+        assert kept() == before + 1
+        writer.transport.abort()
+        for _ in range(2):  # the last one that was accepted is held anyway
+            await raw(listener.port, b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        async with asyncio.timeout(5):
+            while kept() > before + 1:
+                await asyncio.sleep(0.05)
 
 
 async def test_who_says_nothing_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,7 +164,7 @@ class Passwords:
             try:
                 if not asked.answer.cancelled():
                     await self._verify(asked)
-            except Exception as error:  # of any kind: it is that login's, not the next one's
+            except (GatewayError, ValueError, OSError, MemoryError) as error:  # that login's, not the next one's
                 if not asked.answer.done():
                     asked.answer.set_exception(error)
             finally:

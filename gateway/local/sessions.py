@@ -25,6 +25,8 @@ LIFE_S = 24 * 3600.0
 IDLE_S = 12 * 3600.0
 MOST = 64
 """Sessions; of more the one that was used least lately ends."""
+MOST_OF_ONE = 8
+"""Sessions of one name: nobody can log the others out by logging in."""
 _TOKEN_BYTES = 32
 _KEPT_EVERY_S = 600.0
 """How exactly the last request is known after a restart: the card is spared."""
@@ -67,8 +69,10 @@ class Sessions:
         now = self._now().mono
         token = base64.urlsafe_b64encode(os.urandom(_TOKEN_BYTES)).decode().rstrip("=")
         session = self._sessions[_digest(token)] = PageSession(name, role, now + LIFE_S, now + IDLE_S, by_code)
-        while len(self._sessions) > MOST:
-            self._end(min(self._sessions, key=lambda key: self._sessions[key].idle_until))
+        own = [key for key, one in self._sessions.items() if (one.name, one.by_code) == (name, by_code)]
+        for keys, most in ((own, MOST_OF_ONE), (list(self._sessions), MOST)):
+            if len(keys) > most:
+                self._end(min(keys, key=lambda key: self._sessions[key].idle_until))
         self._changed.set()
         return token, session
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.local.sessions import IDLE_S, LIFE_S, MOST, Codes, PageSession, Sessions
+from gateway.local.sessions import IDLE_S, LIFE_S, MOST, MOST_OF_ONE, Codes, PageSession, Sessions
 from gateway.model import Instant
 
 ROLES = {"zhang": "guard", "li": "steward"}
@@ -128,9 +128,9 @@ def test_there_are_only_so_many_and_the_one_used_least_lately_ends(tmp_path: Pat
     sessions = Sessions(tmp_path / "sessions", ROLES, watch)
     first, _ = sessions.open("zhang", "guard")
     second, _ = sessions.open("zhang", "guard")
-    for _ in range(MOST - 2):
+    for number in range(MOST - 2):
         watch.passes(1)
-        sessions.open("li", "steward")
+        sessions.open(f"li-{number}", "steward")
     watch.passes(1)
     assert sessions.find(first)
     watch.passes(1)
@@ -138,6 +138,19 @@ def test_there_are_only_so_many_and_the_one_used_least_lately_ends(tmp_path: Pat
 
     assert sessions.find(first)
     assert sessions.find(second) is None
+
+
+def test_one_name_has_so_many_sessions_and_ends_nobody_elses(tmp_path: Path) -> None:
+    watch = Watch()
+    sessions = Sessions(tmp_path / "sessions", ROLES, watch)
+    guard, _ = sessions.open("zhang", "guard")
+    tokens = []
+    for _ in range(2 * MOST):
+        watch.passes(1)
+        tokens.append(sessions.open("li", "steward")[0])
+
+    assert sessions.find(guard)
+    assert [token for token in tokens if sessions.find(token)] == tokens[-MOST_OF_ONE:]
 
 
 async def test_a_store_that_cannot_be_written_is_told_and_nothing_more(

@@ -178,10 +178,10 @@ class Page:
         asked = _asked(request)
         if self._people.read_only:
             raise PageRefusal(403, "read-only", "this listener is off loopback and has no TLS")
-        code = asked.get("code")
+        code, account = asked.get("code"), ""
         try:
             if code is not None:
-                name, role = self._by_code(code, request.address)
+                (name, account), role = self._by_code(code, request.address), "technician"
             else:
                 name, role = await self._by_password(asked, request.address)
         except TooEarly as early:
@@ -190,7 +190,7 @@ class Page:
         except Busy as busy:
             raise PageRefusal(503, "busy", str(busy), {"Retry-After": "1"}) from busy
         self._people.sessions.close(_token(request))
-        token, session = self._people.sessions.open(name, role, by_code=code is not None)
+        token, session = self._people.sessions.open(name, role, by_code=code is not None, account=account)
         return self._told_me(session, {"Set-Cookie": _cookie(request, token, LIFE_S)})
 
     async def _by_password(self, asked: Mapping[str, Any], address: str) -> tuple[str, str]:
@@ -203,14 +203,15 @@ class Page:
         return name, role
 
     def _by_code(self, code: object, address: str) -> tuple[str, str]:
+        """Name, and the account that made the code."""
         if not isinstance(code, str) or len(code) > LONGEST:
             raise PageRefusal(400, "bad-request", "code")
         self._people.passwords.may_try(address)
-        name = self._people.codes.use(code)
-        if name is None:
+        known = self._people.codes.use(code)
+        if known is None:
             self._people.passwords.failed(address)
             _wrong_login()
-        return name, "technician"
+        return known
 
     async def _log_out(self, request: HttpRequest) -> Answer:
         _asked(request)
@@ -244,7 +245,7 @@ class Page:
         self._presses.append(press)
 
     async def _person(self, session: PageSession, cmd: str, args: Mapping[str, Json]) -> Mapping[str, Json]:
-        account = f"page:{session.name}"
+        account = f"code:{session.account}" if session.by_code else f"page:{session.name}"
         try:
             reply = await self._site.do(
                 {"cmd": cmd, "args": args, "by": session.name, "role": session.role, "account": account}

@@ -44,6 +44,8 @@ class PageSession:
     idle_until: float
     by_code: bool = False
     """Of a technician's code: its name is no user of the file."""
+    account: str = ""
+    """Of a code: the account of the machine that made it."""
 
     def left(self, now: float) -> float:
         """Seconds until it ends if nothing more is asked."""
@@ -63,12 +65,13 @@ class Sessions:
         self.ended: Callable[[PageSession], None] = lambda _: None
         """Is told of each session that has ended."""
 
-    def open(self, name: str, role: str, *, by_code: bool = False) -> tuple[str, PageSession]:
-        """A new one, and its token."""
+    def open(self, name: str, role: str, *, by_code: bool = False, account: str = "") -> tuple[str, PageSession]:
+        """A new one, and its token. `account`: which one of the machine made its code."""
         self._expire()
         now = self._now().mono
         token = base64.urlsafe_b64encode(os.urandom(_TOKEN_BYTES)).decode().rstrip("=")
-        session = self._sessions[_digest(token)] = PageSession(name, role, now + LIFE_S, now + IDLE_S, by_code)
+        session = PageSession(name, role, now + LIFE_S, now + IDLE_S, by_code, account)
+        self._sessions[_digest(token)] = session
         own = [key for key, one in self._sessions.items() if (one.name, one.by_code) == (name, by_code)]
         for keys, most in ((own, MOST_OF_ONE), (list(self._sessions), MOST)):
             if len(keys) > most:
@@ -128,7 +131,8 @@ class Sessions:
         role = str(one["role"]) if by_code else self._roles.get(name)
         ends, idle = float(one["ends"]) - passed, float(one["idle"]) - passed
         if role is not None and 0.0 < ends <= LIFE_S and 0.0 < idle <= IDLE_S:
-            self._sessions[digest] = PageSession(name, role, now + ends, now + idle, by_code)
+            account = str(one.get("account", ""))
+            self._sessions[digest] = PageSession(name, role, now + ends, now + idle, by_code, account)
 
     def _told(self) -> bytes:
         now = self._now()
@@ -137,6 +141,7 @@ class Sessions:
                 "name": one.name,
                 "role": one.role,
                 "by_code": one.by_code,
+                "account": one.account,
                 "ends": one.ends - now.mono,
                 "idle": one.idle_until - now.mono,
             }
@@ -171,18 +176,18 @@ class Codes:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._codes: dict[str, tuple[str, float]] = {}
-        """By the SHA-256 of a code: whose it is, and when it is over."""
+        self._codes: dict[str, tuple[str, str, float]] = {}
+        """By the SHA-256 of a code: whose it is, which account made it, and when it is over."""
 
-    def make(self, name: str) -> str:
-        """A new one; of too many the oldest is over."""
+    def make(self, name: str, account: str) -> str:
+        """A new one of this name, made by this account of the machine; of too many the oldest is over."""
         code = base64.urlsafe_b64encode(os.urandom(_TOKEN_BYTES)).decode().rstrip("=")
-        self._codes[_digest(code)] = (name, self._now() + self.LIFE_S)
+        self._codes[_digest(code)] = (name, account, self._now() + self.LIFE_S)
         while len(self._codes) > self._MOST:
             del self._codes[next(iter(self._codes))]
         return code
 
-    def use(self, code: str) -> str | None:
-        """Whose it is; None: it is none, was used, or is over."""
-        name, ends = self._codes.pop(_digest(code), ("", 0.0))
-        return name if name and self._now() < ends else None
+    def use(self, code: str) -> tuple[str, str] | None:
+        """Whose it is and who made it; None: it is none, was used, or is over."""
+        name, account, ends = self._codes.pop(_digest(code), ("", "", 0.0))
+        return (name, account) if name and self._now() < ends else None

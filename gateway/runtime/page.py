@@ -110,10 +110,14 @@ class LocalPage:
         """`page.code`: a link that logs a technician in once. Raises ConfigError."""
         if self._page.read_only:
             raise ConfigError("http.status is off loopback and has no tls: nobody can log in there")
-        by = str(request.get("by") or request["account"]).strip()[:_CODE_NAME]
+        account = str(request["account"])
+        by = str(request.get("by") or account).strip()[:_CODE_NAME]
+        if by.casefold() in {name.casefold() for name in self._page.users}:
+            raise ConfigError(f"{by} is a user of the page: log in with the password")
+        _log.info("a code for the page was made", by=by, account=account)
         scheme = "https" if self._page.listen.tls else "http"
         return {
-            "code": self._codes.make(by),
+            "code": self._codes.make(by, account),
             "scheme": scheme,
             "port": self._listener.port,
             "host": self._page.listen.host,

@@ -1,6 +1,7 @@
 """`page`, `passwd` and `certificate`: what stands around the local page."""
 
 import asyncio
+import getpass
 import ssl
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from gateway.config.contents import names_in
+from gateway.errors import GatewayError
+from gateway.local.control import Daemon
 from gateway.local.passwords import fits
 from tests.end_to_end.browsing import Browser, listening
 from tests.end_to_end.process import running
@@ -149,6 +152,30 @@ async def test_a_code_logs_a_technician_in_once_also_over_tls(tmp_path: Path) ->
         for host, expected in (("localhost", 200), ("evil.example", 421)):
             async with browser.session.get("/state", headers={"Host": f"{host}:{port}"}, ssl=False) as response:
                 assert response.status == expected
+
+
+async def test_no_code_is_made_for_a_user_and_the_audit_tells_who_made_one(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "zhang.pass").write_text("password of zhang\n")
+    users = "users: {zhang: {role: guard, password: {file: zhang.pass}}}"
+    site = site_file(tmp_path, f"127.0.0.1:{port}", users)
+    account = getpass.getuser()
+    async with running(site) as gateway, Browser(f"http://127.0.0.1:{port}") as browser:
+        await listening(browser.base)
+        daemon = Daemon(tmp_path / "store")
+        for name in ("zhang", " Zhang "):
+            with pytest.raises(GatewayError, match="is a user of the page"):
+                await asyncio.to_thread(daemon.ask, {"ask": "page.code", "by": name})
+        told = await asyncio.to_thread(daemon.ask, {"ask": "page.code", "by": "wang"})
+        assert isinstance(told, dict)
+        assert "a code for the page was made" in gateway.log.read_text()
+        assert (await browser.post("/login", {"code": told["code"]}))[1]["name"] == "wang"
+        async with browser.looking() as seen:
+            await browser.do(seen, "gate.open", gate="none")
+        async with asyncio.timeout(10):
+            while not (events := (await browser.get("/audit?cmd=gate.open"))[1]["events"]):
+                await asyncio.sleep(0.05)
+        assert (events[0]["data"]["sub"], events[0]["data"]["account"]) == ("wang", f"code:{account}")
 
 
 async def test_off_loopback_without_tls_nobody_logs_in(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ async def test_a_restart_logs_nobody_out_and_keeps_no_token(tmp_path: Path) -> N
     watch, path = Watch(), tmp_path / "sessions"
     sessions = Sessions(path, ROLES, watch)
     token, _ = sessions.open("zhang", "guard")
-    code, _ = sessions.open("wang", "technician", by_code=True)
+    code, _ = sessions.open("wang", "technician", by_code=True, account="pi")
     await keep(sessions)
     assert token not in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
@@ -81,7 +81,7 @@ async def test_a_restart_logs_nobody_out_and_keeps_no_token(tmp_path: Path) -> N
     assert (found.name, found.role) == ("zhang", "steward"), "the role is that of the file now"
     assert found.ends == pytest.approx(5.0 + LIFE_S - 600.0)
     assert (found := after.find(code)) is not None
-    assert found.role == "technician"
+    assert (found.role, found.account) == ("technician", "pi")
 
 
 async def test_time_that_passed_while_it_was_off_counts_only_where_the_clock_is_trusted(tmp_path: Path) -> None:
@@ -168,11 +168,11 @@ async def test_a_store_that_cannot_be_written_is_told_and_nothing_more(
 def test_a_code_is_used_once_and_within_five_minutes() -> None:
     now = [0.0]
     codes = Codes(lambda: now[0])
-    code = codes.make("wang")
-    late = codes.make("wang")
+    code = codes.make("wang", "pi")
+    late = codes.make("wang", "pi")
 
     assert codes.use("x" * 43) is None
-    assert codes.use(code) == "wang"
+    assert codes.use(code) == ("wang", "pi")
     assert codes.use(code) is None
     now[0] = 301.0
     assert codes.use(late) is None
@@ -180,8 +180,8 @@ def test_a_code_is_used_once_and_within_five_minutes() -> None:
 
 def test_only_so_many_codes_are_good() -> None:
     codes = Codes(lambda: 0.0)
-    first = codes.make("wang")
-    last = [codes.make("wang") for _ in range(8)][-1]
+    first = codes.make("wang", "pi")
+    last = [codes.make("wang", "pi") for _ in range(8)][-1]
 
     assert codes.use(first) is None
-    assert codes.use(last) == "wang"
+    assert codes.use(last) == ("wang", "pi")

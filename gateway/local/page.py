@@ -151,7 +151,7 @@ class Page:
     # ---- who it is ----------------------------------------------------------------------------------
 
     def _session(self, request: HttpRequest) -> PageSession | None:
-        return self._people.sessions.find(_token(request))
+        return None if self._people.read_only else self._people.sessions.find(_token(request))
 
     def _logged_in(self, request: HttpRequest) -> PageSession:
         session = self._session(request)
@@ -190,7 +190,9 @@ class Page:
         except Busy as busy:
             raise PageRefusal(503, "busy", str(busy), {"Retry-After": "1"}) from busy
         self._people.sessions.close(_token(request))
-        token, session = self._people.sessions.open(name, role, by_code=code is not None, account=account)
+        mark = self._people.passwords.mark(name) if code is None else ""
+        by_code = code is not None
+        token, session = self._people.sessions.open(name, role, by_code=by_code, account=account, mark=mark)
         return self._told_me(session, {"Set-Cookie": _cookie(request, token, LIFE_S)})
 
     async def _by_password(self, asked: Mapping[str, Any], address: str) -> tuple[str, str]:

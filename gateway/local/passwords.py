@@ -12,6 +12,7 @@ import hmac
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from gateway.errors import ConfigError, GatewayError
@@ -139,6 +140,8 @@ class Passwords:
         self._names = Delays()
         self._known: dict[tuple[str, str], None] = {}
         """Addresses from which a name has logged in: nobody else's failures keep it waiting there."""
+        self._marks: dict[str, tuple[str, str]] = {}
+        """By name the SHA-256 of the secret as it was read last, and its mark."""
         self._tries: asyncio.Queue[_Try] = asyncio.Queue()
         self._waiting = 0
 
@@ -170,6 +173,24 @@ class Passwords:
             finally:
                 self._waiting -= 1
 
+    def mark(self, name: str) -> str:
+        """Tells one secret of a user from another, and gives nothing away; as of the last time it was read."""
+        return self._marks.get(name, ("", ""))[1]
+
+    def marks(self) -> dict[str, str]:
+        """The marks of all users as of now, read anew: in a thread. One that cannot be read is missing."""
+        found = {}
+        for name, user in self._users.items():
+            with suppress(ConfigError):
+                self._note(name, user.secret())
+                found[name] = self.mark(name)
+        return found
+
+    def _note(self, name: str, secret: str) -> None:
+        digest = hashlib.sha256(secret.encode()).hexdigest()
+        if self._marks.get(name, ("", ""))[0] != digest:
+            self._marks[name] = (digest, _mark(name, secret))
+
     async def role_of(self, name: str, password: str, address: str) -> str | None:
         """The role of who says so; None: it is not right. Raises TooEarly, Busy. Needs `run`."""
         self._may_try(self._key(name), address)
@@ -184,7 +205,7 @@ class Passwords:
         name, address, answer = asked.name, asked.address, asked.answer
         user, key = self._users.get(name), self._key(name)
         self._may_try(key, address)
-        right = await asyncio.to_thread(_is_right, name, user, asked.password)
+        right = await asyncio.to_thread(self._is_right, name, user, asked.password)
         if user is None or not right:
             self._addresses.failed(address, self._now())
             self._names.failed(key, self._now())
@@ -216,11 +237,20 @@ class Passwords:
         if left > 0.0:
             raise TooEarly(left)
 
+    def _is_right(self, name: str, user: PageUser | None, password: str) -> bool:
+        """In a thread: as long for a name that is not there."""
+        try:
+            secret = user.secret() if user is not None else ""
+            right = fits(password, secret)
+        except ConfigError as error:
+            _log.error("a user of the page cannot log in", user=name, error=str(error))
+            return False
+        if right and user is not None:
+            self._note(name, secret)
+        return right
 
-def _is_right(name: str, user: PageUser | None, password: str) -> bool:
-    """In a thread: as long for a name that is not there."""
-    try:
-        return fits(password, user.secret() if user is not None else "")
-    except ConfigError as error:
-        _log.error("a user of the page cannot log in", user=name, error=str(error))
-        return False
+
+def _mark(name: str, secret: str) -> str:
+    """A plain secret is hashed slowly: the mark lies in the store."""
+    slow = secret if is_hashed(secret) else hashed(secret, hashlib.sha256(name.encode()).digest()[:_SALT])
+    return hashlib.sha256(slow.encode()).hexdigest()

@@ -46,6 +46,8 @@ class PageSession:
     """Of a technician's code: its name is no user of the file."""
     account: str = ""
     """Of a code: the account of the machine that made it."""
+    mark: str = ""
+    """Of the password that it was opened with."""
 
     def left(self, now: float) -> float:
         """Seconds until it ends if nothing more is asked."""
@@ -65,12 +67,14 @@ class Sessions:
         self.ended: Callable[[PageSession], None] = lambda _: None
         """Is told of each session that has ended."""
 
-    def open(self, name: str, role: str, *, by_code: bool = False, account: str = "") -> tuple[str, PageSession]:
-        """A new one, and its token. `account`: which one of the machine made its code."""
+    def open(
+        self, name: str, role: str, *, by_code: bool = False, account: str = "", mark: str = ""
+    ) -> tuple[str, PageSession]:
+        """A new one, and its token. `account`: which one of the machine made its code; `mark`: of the password."""
         self._expire()
         now = self._now().mono
         token = base64.urlsafe_b64encode(os.urandom(_TOKEN_BYTES)).decode().rstrip("=")
-        session = PageSession(name, role, now + LIFE_S, now + IDLE_S, by_code, account)
+        session = PageSession(name, role, now + LIFE_S, now + IDLE_S, by_code, account, mark)
         self._sessions[_digest(token)] = session
         own = [key for key, one in self._sessions.items() if (one.name, one.by_code) == (name, by_code)]
         for keys, most in ((own, MOST_OF_ONE), (list(self._sessions), MOST)):
@@ -96,6 +100,16 @@ class Sessions:
         if key in self._sessions:
             self._end(key)
             self._changed.set()
+
+    def check(self, marks: Mapping[str, str]) -> None:
+        """End those of a password that is another one now. `marks`: by user; of who is missing nothing is known."""
+        for key, one in tuple(self._sessions.items()):
+            mark = None if one.by_code else marks.get(one.name)
+            if mark is not None and not one.mark:
+                one.mark = mark  # of a version that kept none
+            elif mark is not None and one.mark != mark:
+                self._end(key)
+                self._changed.set()
 
     async def run(self) -> None:
         """Keep what changes, and end what is over, until cancelled."""
@@ -131,8 +145,8 @@ class Sessions:
         role = str(one["role"]) if by_code else self._roles.get(name)
         ends, idle = float(one["ends"]) - passed, float(one["idle"]) - passed
         if role is not None and 0.0 < ends <= LIFE_S and 0.0 < idle <= IDLE_S:
-            account = str(one.get("account", ""))
-            self._sessions[digest] = PageSession(name, role, now + ends, now + idle, by_code, account)
+            account, mark = str(one.get("account", "")), str(one.get("mark", ""))
+            self._sessions[digest] = PageSession(name, role, now + ends, now + idle, by_code, account, mark)
 
     def _told(self) -> bytes:
         now = self._now()
@@ -142,6 +156,7 @@ class Sessions:
                 "role": one.role,
                 "by_code": one.by_code,
                 "account": one.account,
+                "mark": one.mark,
                 "ends": one.ends - now.mono,
                 "idle": one.idle_until - now.mono,
             }

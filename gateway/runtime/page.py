@@ -35,6 +35,8 @@ _log = logger(__name__)
 
 _TEXT = "text/plain; charset=utf-8"
 _CODE_NAME = 200
+_PASSWORDS_S = 10.0
+"""Seconds between two looks at the secrets of users."""
 _EXCHANGES = 2000
 _WORDS = 200
 _BYTES = 64
@@ -88,13 +90,21 @@ class LocalPage:
     async def run(self) -> None:
         """Serve until cancelled."""
         self._sessions.load()
+        self._sessions.check(await asyncio.to_thread(self._passwords.marks))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listener.run(), name="http")
             group.create_task(self._sessions.run(), name="page sessions")
             group.create_task(self._passwords.run(), name="page logins")
+            group.create_task(self._watch_passwords(), name="page passwords")
             await self._recall_passages()
             group.create_task(self._passwords.tell_plain(), name="page users")
             await self._streams.run()
+
+    async def _watch_passwords(self) -> None:
+        """Who logged in with a password that was changed since is logged out."""
+        while True:
+            await asyncio.sleep(_PASSWORDS_S)
+            self._sessions.check(await asyncio.to_thread(self._passwords.marks))
 
     def emitted(self, effects: Sequence[Effect], now: Instant) -> None:
         """What is not committed is not shown."""

@@ -178,6 +178,40 @@ async def test_no_code_is_made_for_a_user_and_the_audit_tells_who_made_one(tmp_p
         assert (events[0]["data"]["sub"], events[0]["data"]["account"]) == ("wang", f"code:{account}")
 
 
+async def test_a_changed_password_logs_out_and_a_session_is_nothing_where_the_page_is_read_only(tmp_path: Path) -> None:
+    port = free_port()
+    secret = tmp_path / "zhang.pass"
+    secret.write_text("password of zhang\n")
+    users = "users: {zhang: {role: guard, password: {file: zhang.pass}}}"
+    site = site_file(tmp_path, f"127.0.0.1:{port}", users)
+    async with Browser(f"http://127.0.0.1:{port}") as browser:
+        async with running(site) as gateway:
+            await listening(browser.base)
+            await browser.log_in("zhang", "password of zhang")
+            await gateway.stop()
+        secret.write_text("another one of zhang\n")
+        assert "zhang" in (tmp_path / "store" / "sessions").read_text()
+        async with running(site) as gateway:
+            await listening(browser.base)
+            assert "name" not in (await browser.get("/me"))[1], "changed while it was off"
+            await browser.log_in("zhang", "another one of zhang")
+            async with browser.looking() as seen, asyncio.timeout(20):
+                secret.write_text("a third one of zhang\n")
+                while not seen.ended:
+                    await asyncio.sleep(0.05)
+            assert "name" not in (await browser.get("/me"))[1]
+            await browser.log_in("zhang", "a third one of zhang")
+            await gateway.stop()
+        async with running(site):
+            await listening(browser.base)
+            assert (await browser.get("/me"))[1]["name"] == "zhang", "a restart alone logs nobody out"
+        site_file(tmp_path, f"0.0.0.0:{port}", users)
+        async with running(site):
+            await listening(browser.base)
+            assert (await browser.get("/me"))[1] == {"read_only": True, "users": True}
+            assert (await browser.get("/history"))[0] == 401
+
+
 async def test_off_loopback_without_tls_nobody_logs_in(tmp_path: Path) -> None:
     port = free_port()
     site = site_file(tmp_path, f"0.0.0.0:{port}")

@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -207,6 +208,14 @@ async def test_who_drops_the_connection_is_still_verified_one_at_a_time_and_coun
             with pytest.raises(TooEarly):
                 await them.role_of("zhang", "guess", THERE)
     assert most == 1
+
+
+@pytest.mark.parametrize("secrets", [("simple", "other"), (SECRET, hashed("correct horse"))])
+def test_a_mark_tells_one_secret_from_another_and_is_no_quick_hash(secrets: tuple[str, str]) -> None:
+    marks = [users(Wrist(), secret).marks()["zhang"] for secret in (secrets[0], *secrets)]
+
+    assert marks[0] == marks[1] != marks[2]
+    assert hashlib.sha256(b"simple").hexdigest() not in marks
 
 
 async def test_a_plain_secret_is_told(capsys: pytest.CaptureFixture[str]) -> None:

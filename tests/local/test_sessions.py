@@ -140,6 +140,28 @@ def test_there_are_only_so_many_and_the_one_used_least_lately_ends(tmp_path: Pat
     assert sessions.find(second) is None
 
 
+async def test_a_changed_password_ends_its_sessions_also_over_a_restart(tmp_path: Path) -> None:
+    watch, path = Watch(), tmp_path / "sessions"
+    sessions = Sessions(path, ROLES, watch)
+    ended: list[PageSession] = []
+    sessions.ended = ended.append
+    zhang, opened = sessions.open("zhang", "guard", mark="old")
+    li, _ = sessions.open("li", "steward", mark="same")
+    code, _ = sessions.open("wang", "technician", by_code=True)
+    await keep(sessions)
+    after = Sessions(path, ROLES, watch)
+    after.load()
+    for one in (sessions, after):
+        one.check({"li": "same"})
+        assert one.find(zhang), "a secret that cannot be read ends nothing"
+        one.check({"zhang": "new", "li": "same", "wang": "x"})
+        assert one.find(zhang) is None
+        assert one.find(li)
+        assert one.find(code)
+
+    assert ended == [opened]
+
+
 def test_one_name_has_so_many_sessions_and_ends_nobody_elses(tmp_path: Path) -> None:
     watch = Watch()
     sessions = Sessions(tmp_path / "sessions", ROLES, watch)

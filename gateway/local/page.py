@@ -84,6 +84,7 @@ class Page:
         self._site = site
         self._state: tuple[float, bytes, bytes] = (float("-inf"), b"", b"")
         """When it was made, and the body, plain and gzipped."""
+        self._making = asyncio.Lock()
         self._presses: deque[str] = deque(maxlen=_PRESSES)
         people.sessions.ended = streams.end
 
@@ -122,15 +123,17 @@ class Page:
     # ---- the state ----------------------------------------------------------------------------------
 
     async def _tell_state(self, request: HttpRequest) -> Answer:
-        now = self._site.now().mono
-        if now - self._state[0] >= _STATE_S:
-            snapshot = self._streams.snapshot()
-            told = {"n": snapshot.n, "seen": snapshot.seen, "time": snapshot.time, "state": snapshot.state}
-            plain = orjson.dumps(told)
-            self._state = (now, plain, await asyncio.to_thread(gzip.compress, plain, 6, mtime=0))
-        _, plain, packed = self._state
+        async with self._making:  # one makes it, the others get the same
+            now = self._site.now().mono
+            if now - self._state[0] >= _STATE_S:
+                snapshot = self._streams.snapshot()
+                told = {"n": snapshot.n, "seen": snapshot.seen, "time": snapshot.time, "state": snapshot.state}
+                plain = orjson.dumps(told)
+                self._state = (now, plain, b"")  # if who asked leaves meanwhile, the others get it plain
+                self._state = (now, plain, await asyncio.to_thread(gzip.compress, plain, 6, mtime=0))
+            _, plain, packed = self._state
         headers = {"Vary": "Accept-Encoding"}
-        if takes_gzip(request):
+        if packed and takes_gzip(request):
             return Answer(200, _JSON, packed, {**headers, "Content-Encoding": "gzip"})
         return Answer(200, _JSON, plain, headers)
 

@@ -93,6 +93,7 @@ class Streams:
         self._health_at = float("-inf")
         self._box_at = float("-inf")
         self._readings_at = float("-inf")
+        self._looked_at = float("-inf")
 
     def __len__(self) -> int:
         return len(self._readers)
@@ -110,7 +111,7 @@ class Streams:
 
     def snapshot(self) -> Snapshot:
         """The state as of now."""
-        self._look(everything=True)
+        self._look_again()
         return Snapshot(self._feed.id, self.seen, self._now().rfc3339(), self._feed.tree)
 
     @property
@@ -144,23 +145,32 @@ class Streams:
             if beats:
                 self._beat = self._beat_now()
             if self._look() or beats:
-                for reader in self._readers:
-                    reader.news.set()
+                self._wake()
             await asyncio.sleep(_PACE_S)
 
     def _beat_now(self) -> PageEvent:
         return PageEvent("beat", {"time": self._now().rfc3339(), "seen": self.seen, "n": self._feed.id})
 
-    def _look(self, *, everything: bool = False) -> bool:
+    def _wake(self) -> None:
+        for reader in self._readers:
+            reader.news.set()
+
+    def _look_again(self) -> None:
+        """For who comes: however many come, four times a second."""
+        if self._now().mono - self._looked_at >= _READINGS_S and self._look():
+            self._wake()
+
+    def _look(self) -> bool:
         """Take what may be new into the feed; True if anything is."""
         self._news.clear()
+        self._looked_at = self._now().mono
         state, sources, now = self._state, self._sources, self._now().mono
         parts: Tree = {
             "alarms": state.alarms(sources.standing()),
             "gates": state.gates(sources.gates()),
             "passages": state.passages(),
         }
-        if everything or now - self._readings_at >= _READINGS_S:
+        if now - self._readings_at >= _READINGS_S:
             self._readings_at = now
             if now - self._health_at >= _HEALTH_S:
                 self._health, self._health_at = sources.health(), now
@@ -215,7 +225,7 @@ class Streams:
     async def serve(self, reader: Viewer, last: str | None, send: Send, *, packed: bool) -> None:
         """Tell it what is new, after the number `last`, until it is closed. Raises Gone."""
         try:
-            self._look(everything=True)
+            self._look_again()
             number = self._feed.number_of(last)
             beat = self._beat_now()
             await send((gzip_head() if packed else b"") + _bytes([_Retry(), beat], packed=packed))

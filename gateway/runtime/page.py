@@ -35,6 +35,8 @@ _log = logger(__name__)
 
 _TEXT = "text/plain; charset=utf-8"
 _CODE_NAME = 200
+_METRICS_S = 1.0
+"""The numbers are made anew at most so often, whoever asks."""
 _PASSWORDS_S = 10.0
 """Seconds between two looks at the secrets of users."""
 _EXCHANGES = 2000
@@ -84,7 +86,7 @@ class LocalPage:
         records = Records(journal.history, lambda: clock.now().mono)
         routes = Page(self._streams, people, records, Files.load(), asks).routes()
         at = page.listen
-        machines = _for_machines(vitals, site)
+        machines = _for_machines(vitals, site, clock)
         self._listener = Listener(at.host, at.port, {**routes, **machines}, at.tls, names=page.names)
 
     async def run(self) -> None:
@@ -232,14 +234,20 @@ def _commands(role: str) -> Mapping[str, Json]:
     }
 
 
-def _for_machines(vitals: Vitals, site: CurrentSite) -> dict[str, Route]:
+def _for_machines(vitals: Vitals, site: CurrentSite, clock: Clock) -> dict[str, Route]:
     """`/metrics`, and `/healthz`: 200 while every task moves, which also feeds the watchdog, else 503."""
     from gateway.local.metrics import CONTENT_TYPE, Metrics
 
     metrics = Metrics(__version__, vitals.health, lambda: [str(one["severity"]) for one in site.standing.values()])
 
+    made, text = float("-inf"), b""
+
     async def tell_metrics(_request: HttpRequest) -> Answer:
-        return Answer(200, CONTENT_TYPE, metrics.text())
+        nonlocal made, text
+        now = clock.now().mono
+        if now - made >= _METRICS_S:
+            made, text = now, metrics.text()
+        return Answer(200, CONTENT_TYPE, text)
 
     async def healthz(_request: HttpRequest) -> Answer:
         return Answer(200, _TEXT, b"alive\n") if vitals.is_alive() else Answer(503, _TEXT, b"stuck\n")

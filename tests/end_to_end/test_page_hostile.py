@@ -270,6 +270,20 @@ async def test_who_asks_for_a_stream_and_leaves_at_once_keeps_no_place(tmp_path:
             assert not opened[0].at_eof()
 
 
+async def test_many_that_ask_at_once_get_the_same(tmp_path: Path) -> None:
+    async with page_site(tmp_path) as (_, base, gateway), quiet(gateway):
+        for path in ("/state", "/metrics"):
+            began = time.monotonic()
+            async with asyncio.TaskGroup() as group:
+                asked = [
+                    group.create_task(raw(base, head(f"GET {path}"), f"127.0.5.{number // 8}"), name="ask")
+                    for number in range(32)
+                ]
+            assert [status_of(one.result()) for one in asked] == [200] * 32
+            bodies = {one.result().partition(b"\r\n\r\n")[2] for one in asked}
+            assert len(bodies) <= 2 + (time.monotonic() - began) / 0.25
+
+
 async def test_readers_of_one_byte_a_second_cost_nobody_anything(tmp_path: Path) -> None:
     async with page_site(tmp_path) as (it, base, gateway), AsyncExitStack() as stack:
         guard = await stack.enter_async_context(Browser(base))

@@ -254,7 +254,7 @@ async def test_who_asks_for_a_stream_and_leaves_at_once_keeps_no_place(tmp_path:
                         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     else:
                         one.shutdown(socket.SHUT_WR)
-            opened = []
+            opened: list[asyncio.StreamReader] = []
             async with asyncio.timeout(10):
                 while len(opened) < 8:
                     reader, writer = await connected(base)

@@ -528,5 +528,6 @@ def test_what_a_person_asked_for_more_than_15_s_ago_moves_nothing(
     assert [one.data["ok"] for one in told] == [code is None]
     assert bool(moved) is (code is None)
     if code is not None:
-        assert told[0].data["error"]["code"] == code
-        assert site.told("command.refused")[-1].data["error"]["code"] == code
+        data: Any = told[0].data
+        refused: Any = site.told("command.refused")[-1].data
+        assert data["error"]["code"] == refused["error"]["code"] == code

@@ -124,7 +124,7 @@ async def test_each_role_does_what_do_gives_it_and_nobody_does_anything(tmp_path
                     refused = not reply["ok"] and reply["error"]["code"] == "not-allowed"
                     assert refused is (number >= count), (name, cmd, reply)
             assert (await browser.do(seen, "gate.open", gate="south"))[1]["error"]["code"] == "bad-args"
-            assert len(it.written("relay-tcp", "do1")) >= 2
+            await it.until(lambda: len(it.written("relay-tcp", "do1")) >= 2)
             await browser.post("/logout", {})
             moved = len(it.written("relay-tcp"))
             assert (await browser.do(seen, "gate.open", gate="north"))[0] == 401
@@ -257,8 +257,9 @@ async def test_what_is_on_the_wire_is_shown_in_words(tmp_path: Path) -> None:
         assert {one["asked"] for one in told["exchanges"] if one.get("device") == "smoke-1"} == {"read holding 0 x 1"}
         assert told["devices"]["smoke-1"]["requests"] > 0
         assert (await guard.get("/frames?line=nothing"))[0] == 404
-        status, told = await guard.get("/history?point=smoke-1.smoke&hours=1")
-        assert status == 200
+        async with asyncio.timeout(15):
+            while not (told := (await guard.get("/history?point=smoke-1.smoke&hours=1"))[1])["values"]:
+                await asyncio.sleep(0.05)
         assert told["values"][-1] == 0
 
 

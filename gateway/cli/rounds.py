@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from gateway.technician.rounds import Week
 
 _FOREVER = 1e11
+_TOLD_WITHIN_S = 8 * 86400.0
+"""After the week: a run of people ends a day later at most, what was missed is told when the box is on again."""
 
 
 @commands.command()
@@ -64,11 +66,12 @@ def rounds(site: Path, run_id: str | None, week: str | None, html: Path | None, 
 
 def _found(reader: Any, first: datetime, last: datetime, run_id: str | None) -> "Week":
     from gateway.model import Stream
-    from gateway.technician.rounds import sort_events
+    from gateway.technician.rounds import of_week, sort_events
 
-    since, until = (0.0, _FOREVER) if run_id is not None else (first.timestamp(), last.timestamp())
+    since, until = (0.0, _FOREVER) if run_id is not None else (first.timestamp(), last.timestamp() + _TOLD_WITHIN_S)
     standing = [value for value in reader.memory("finding/").values() if isinstance(value, dict)]
-    found = sort_events(reader.events(Stream.INSPECTION, since, until), first, last, standing)
+    events = reader.events(Stream.INSPECTION, since, until)
+    found = sort_events(events if run_id is not None else of_week(events, first, last), first, last, standing)
     if run_id is not None:
         found.runs = [run for run in found.runs if run["run"] == run_id]
         found.missed = []

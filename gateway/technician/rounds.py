@@ -5,7 +5,7 @@ findings with their clocks, trends, detectors that nobody has proven, digests, a
 """
 
 import base64
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from html import escape
@@ -88,6 +88,15 @@ def sort_events(events: Iterable[Data], first: datetime, last: datetime, standin
     return week
 
 
+def of_week(events: Iterable[Data], first: datetime, last: datetime) -> Iterator[Data]:
+    """Those of a week: runs by when they were due, however late they ended or were told; the rest by their time."""
+    for event in events:
+        data = event["data"]
+        at = data.get("planned_at") or data.get("started_at") or event["time"]
+        if first <= datetime.fromisoformat(str(at)) < last:
+            yield event
+
+
 def broken_links(runs: Sequence[Data]) -> list[str]:
     """Runs whose digest is not that of their data, or whose `previous` is not the digest of the one before."""
     broken: list[str] = []
@@ -137,16 +146,16 @@ def page(title: str, body: str, style: str = "") -> str:
 def _round(week: Week, name: str, title: str, zone: tzinfo | None) -> str:
     runs = [run for run in week.runs if run["round"] == name]
     order = list(dict.fromkeys(str(item["item"]) for run in runs for item in run["items"]))
-    by_day: dict[tuple[str, date], Data] = {}
+    by_day: dict[tuple[str, date], list[Data]] = {}
     for run in runs:
         day = _local(run.get("planned_at") or run["started_at"], zone).date()
         for item in run["items"]:
-            by_day[str(item["item"]), day] = item
+            by_day.setdefault((str(item["item"]), day), []).append(item)
     heads = "".join(f"<th>{day:%m-%d}<br>{'一二三四五六日'[day.weekday()]}</th>" for day in week.days)
     lost = {_local(one["planned_at"], zone).date() for one in week.missed if one["round"] == name}
     rows = []
     for item in order:
-        cells = "".join(_cell(by_day.get((item, day)), missed=day in lost) for day in week.days)
+        cells = "".join(_cell(by_day.get((item, day), []), missed=day in lost) for day in week.days)
         last = next(one for run in reversed(runs) for one in run["items"] if one["item"] == item)
         rows.append(f"<tr><td>{_what(last)}</td>{cells}<td>{_how(last)}</td><td>{_dealt(week, name, item)}</td></tr>")
     empty = "" if rows else f"<tr><td colspan={len(week.days) + 3}>本周没有完成的巡检 no finished run</td></tr>"
@@ -157,11 +166,16 @@ def _round(week: Week, name: str, title: str, zone: tzinfo | None) -> str:
     )
 
 
-def _cell(item: Data | None, *, missed: bool) -> str:
-    if item is None:
+def _cell(items: Sequence[Data], *, missed: bool) -> str:
+    """What every run of the day found: a good one does not hide the bad one before it, nor that one was missed."""
+    if not items:
         return '<td class=missed title="漏检 missed">漏</td>' if missed else "<td class=none>–</td>"
-    mark, words = _MARKS[str(item["outcome"])]
-    return f'<td class="{item["outcome"]}" title="{_e(words)}">{mark}</td>'
+    marks = [_MARKS[str(item["outcome"])] for item in items]
+    outcomes = {str(item["outcome"]) for item in items}
+    worst = next(one for one in ("abnormal", "not-checkable", "normal") if one in outcomes)
+    shown = [*(("漏", "漏检 missed"),) * missed, *marks]
+    words = ", ".join(said for _, said in shown)
+    return f'<td class="{worst}" title="{_e(words)}">{"".join(mark for mark, _ in shown)}</td>'
 
 
 def _what(item: Data) -> str:

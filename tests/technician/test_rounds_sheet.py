@@ -3,7 +3,7 @@
 import asyncio
 import re
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +21,7 @@ from gateway.technician.rounds import (
     Heading,
     Week,
     broken_links,
+    of_week,
     places_sheet,
     sheet,
     sort_events,
@@ -132,6 +133,25 @@ def test_all_that_belongs_on_it_stands_on_it() -> None:
     row = text[text.index("<td>人工") : text.index("</tr>", text.index("<td>人工"))]
     assert re.findall(r'<td class="?([a-z-]+)', row) == ["normal", "abnormal", "missed", *["none"] * 4]
     assert "svg" in page.tags
+
+
+def test_a_good_run_hides_neither_a_bad_one_nor_a_missed_one() -> None:
+    night = run(23, "abnormal", None, reason="covered")
+    again = run(23, "normal", night["digest"]) | {"planned_at": None, "started_at": "2026-11-24T00:00:00.000000Z"}
+    missed = {"round": "nightly", "run": "m", "planned_at": "2026-11-23T19:00:00.000000Z", "items": []}
+    finished = [event("inspection.finished", one) for one in (night, again)]
+    text = shown(sort_events([*finished, event("inspection.missed", missed)], FIRST, LAST))
+    row = text[text.index("<td>人工") : text.index("</tr>", text.index("<td>人工"))]
+    assert '<td class="abnormal"' in row
+    assert ">漏✗✓</td>" in row
+
+
+def test_a_run_stands_in_the_week_in_which_it_was_due() -> None:
+    late = run(29, "normal", None) | {"planned_at": "2026-11-29T15:00:00.000000Z"}
+    late |= {"finished_at": "2026-11-30T15:00:00.000000Z"}
+    events = [event("inspection.finished", late) | {"time": late["finished_at"]}]
+    assert [*of_week(events, FIRST, LAST)] == events
+    assert [*of_week(events, LAST, LAST + timedelta(7))] == []
 
 
 def test_no_name_is_markup_and_nothing_is_loaded() -> None:

@@ -115,6 +115,7 @@ def test_a_new_command_takes_its_entry_and_its_behaviour(tmp_path: Path) -> None
 BEHAVIOURS = {
     "gateway/commands.py": "the declaration",
     "gateway/site/acts.py": "what the site does",
+    "gateway/site/commands.py": "a fire that a person saw counts however late",
     "gateway/site/access_acts.py": "what the site does with plates",
     "gateway/runtime/effects.py": "what is done outside of the site",
     "gateway/intake/lists.py": "what is done with lists",

@@ -92,7 +92,7 @@ async def test_every_command_of_the_readme_works(folder: Path) -> None:
 async def test_make_demo_runs_until_ctrl_c() -> None:
     """What the target does, as `make` prints it; the environment is there already."""
     assert "make demo" in COMMANDS
-    status, made = await done("make -n demo", ROOT)
+    status, made = await done("make --no-print-directory -n demo", ROOT)
     assert status == 0, made
     setup, demo = made.splitlines()
     assert (setup, demo) == (".ci/setup run", ".venv/bin/site-gateway demo")

@@ -180,10 +180,8 @@ async def test_a_box_that_never_learns_the_time_forgets_by_what_it_has_lived_thr
             hands.run(days * day)
             await accepted(store, [emit(at=hands.now())])
             store.acknowledge(*await taken(store, Stream.ALARM, 1))
-            await until(lambda: look(tmp_path, "SELECT count(*) FROM outbox") == [(0,)])
             if life == 2:
                 now = loop.time
                 monkeypatch.setattr(loop, "time", lambda now=now: now() + 61.0)  # the hourly look is due
                 await until(lambda: look(tmp_path, "SELECT n FROM event ORDER BY n") == [(2,), (3,)])
-            else:
-                assert len(look(tmp_path, "SELECT n FROM event")) == life + 1
+        assert len(look(tmp_path, "SELECT n FROM event")) == min(life + 1, 2)

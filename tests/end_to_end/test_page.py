@@ -268,9 +268,9 @@ async def test_a_heart_beat_comes_every_five_seconds_and_a_log_out_ends_the_stre
         await guard.log_in("zhang", "password of zhang")
         async with guard.looking() as seen, nobody.looking() as public:
             first, began = seen.seen, asyncio.get_running_loop().time()
-            await seen.until(lambda _: seen.seen != first, within=6)
-            await seen.until(lambda _: seen.events.count("beat") == 3, within=6)
-            assert 4.0 < asyncio.get_running_loop().time() - began < 11.0
+            await seen.until(lambda _: seen.seen != first, within=12)
+            await seen.until(lambda _: seen.events.count("beat") == 3, within=12)
+            assert 4.0 < asyncio.get_running_loop().time() - began < 20.0
             assert (await guard.post("/logout", {}))[0] == 200
             async with asyncio.timeout(5):
                 while not seen.ended:

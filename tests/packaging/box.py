@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -77,11 +78,10 @@ class Box:
     def __enter__(self) -> Self:
         self.root.mkdir()
         subprocess.run(["tar", "-C", self.root, "-xf", root_archive(self.suite)], check=True, timeout=120)
-        try:
+        with ExitStack() as stack:
+            stack.callback(self.power_off)
             self.boot()
-        except BaseException:
-            self.power_off()
-            raise
+            stack.pop_all()
         return self
 
     def __exit__(

@@ -164,7 +164,6 @@ def test_no_name_is_markup_and_nothing_is_loaded() -> None:
     assert "svg" in cards.tags
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
 async def test_a_browser_prints_it_on_a4(tmp_path: Path) -> None:
     (tmp_path / "week.html").write_text(shown(week()), encoding="utf-8")
     process = await asyncio.create_subprocess_exec(

@@ -131,6 +131,15 @@ class Traced(Protocol):
 
 
 @runtime_checkable
+class Showing(Protocol):
+    """A poller that can show what an answer held before it was decoded, as evidence."""
+
+    def registers(self, block: Block, raw: bytes) -> Mapping[str, int | str]:
+        """Of each point: a bit or one register as a number, more registers as words in hex; pure."""
+        ...
+
+
+@runtime_checkable
 class Tolerant(Protocol):
     """A poller that counts anomalies on its line."""
 

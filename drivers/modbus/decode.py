@@ -45,6 +45,15 @@ def compile_point(point: ModbusPoint, start: int) -> Decode:
     return _number(point, raw, at)
 
 
+def registers_of(point: ModbusPoint, start: int, data: bytes) -> int | str:
+    """What a read from `start` on holds of a point: a bit or one register as a number, more registers in hex."""
+    at = point.address - start
+    if point.is_bit:
+        return data[at >> 3] >> (at & 7) & 1
+    part = data[2 * at : 2 * (at + point.count)]
+    return int.from_bytes(part, "big") if point.count == 1 else part.hex(" ", 2)
+
+
 def reader(kind: str, order: str, at: int) -> Raw:
     """A function that takes the number of a type and byte order out of bytes, from `at` on."""
     unpack = Struct(endian(order) + FORMATS[kind])

@@ -23,7 +23,7 @@ from pymodbus.transport.serialtransport import SerialTransport
 
 from drivers.modbus.bus import BusWire
 from drivers.modbus.connection import Oddities, Trace
-from drivers.modbus.decode import compile_point
+from drivers.modbus.decode import compile_point, registers_of
 from drivers.modbus.dialin import DialIn
 from drivers.modbus.encode import encode
 from drivers.modbus.frames import Ask, ModbusAnswer
@@ -173,6 +173,14 @@ class ModbusPoller:
             start = request.span.start
             request.decoders = [(point.name, compile_point(point, start)) for point in request.span.points]
         return {name: decode(raw) for name, decode in request.decoders}
+
+    def registers(self, block: Block, raw: bytes) -> Mapping[str, int | str]:
+        """What `raw` holds of each point of the block, before it is decoded."""
+        request = block.request
+        if not isinstance(request, Request):
+            raise TypeError("a block of another line's driver")
+        span = request.span
+        return {point.name: registers_of(point, span.start, raw) for point in span.points}
 
     def narrow(self, block: Block) -> Sequence[Block]:
         """Two smaller blocks for the same points; empty if it cannot be split."""

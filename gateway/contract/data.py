@@ -113,7 +113,10 @@ GATE: Final = record(
 
 EVIDENCE: Final = record(
     {
-        "raw": value("As it came, before it was decoded"),
+        "raw": value(
+            "As the device sent it, before it was decoded: a bit or one register as a number, more registers as words"
+            " in hex; of a device, the points that it was asked for, each with its name"
+        ),
         "text": maybe(text("The word for the value; what stands, what was lost, what a person noted")),
         "answer_ms": maybe(number("How long the device took")),
         "figures": maybe({"type": "object", "description": "What was measured, by name"}),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from gateway.driver import Block, Decoded, Poller, Proving, Timing, Tolerant, Yielding
+from gateway.driver import Block, Decoded, Poller, Proving, Showing, Timing, Tolerant, Yielding
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, LineDown
 from gateway.model import Lane, Quality, Reason, Value
 
@@ -134,6 +134,10 @@ class GuardedPoller:
             return decoded
         bad = {point: Decoded(None, None, decoded[point].unit, Quality.BAD, Reason.OUT_OF_RANGE) for point in strange}
         return {**decoded, **bad}
+
+    def registers(self, block: Block, raw: bytes) -> Mapping[str, int | str]:
+        """See Showing; nothing for a poller that cannot."""
+        return _call(self._poller.registers, block, raw) if isinstance(self._poller, Showing) else {}
 
     def narrow(self, block: Block) -> Sequence[Block]:
         """See Poller."""

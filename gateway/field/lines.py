@@ -12,6 +12,7 @@ from gateway.driver import Poller
 from gateway.errors import LineDown
 from gateway.field.driver_guard import DriverBug, GuardedPoller
 from gateway.field.polling import Polling, Reopen
+from gateway.field.readings import Fetched
 from gateway.field.schedule import Job
 from gateway.field.status import LineStatus
 from gateway.field.telemetry import TelemetrySender
@@ -152,6 +153,10 @@ class Line:
 
     async def fetch(self, device: str, points: tuple[str, ...] | None = None) -> Mapping[str, Reading]:
         """Fresh readings from the wire (None: of all points). Raises DeviceError, LineDown."""
+        return (await self.fetch_raw(device, points)).readings
+
+    async def fetch_raw(self, device: str, points: tuple[str, ...] | None = None) -> Fetched:
+        """As `fetch`, with the registers that the readings were made of."""
         self._must_be_up()
         self._stir()
         return await self._polling.fetch(device, points, self._clock.now().mono)
@@ -197,10 +202,9 @@ class Line:
         """The readings of every device as they were last told: each is replaced only when it is another."""
         return {name: device.table.readings for name, device in self._polling.devices.items()}
 
-    def latest(self, device: str, points: Collection[str]) -> Mapping[str, Reading]:
-        """The last readings of these points of a device, as far as there are any."""
-        table = self._polling.devices[device].table.picture()
-        return {point: table[point] for point in points if point in table}
+    def latest(self, device: str, points: Collection[str], since: float) -> Fetched | None:
+        """What periodic reads brought since then (monotonic seconds), if it is all of these points."""
+        return self._polling.latest(device, points, since)
 
     def longest_answers(self) -> Mapping[str, float]:
         """By device, the longest answer of late beyond the wire time; those that have hardly answered are left out."""

@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.clock import Clock
@@ -13,7 +13,7 @@ from gateway.errors import DeviceError, DeviceRefused, GaveWay, LineDown
 from gateway.field import timeouts
 from gateway.field.device import NARROW, PolledDevice
 from gateway.field.driver_guard import GuardedPoller
-from gateway.field.readings import STALE_AFTER_PERIODS
+from gateway.field.readings import STALE_AFTER_PERIODS, Fetched
 from gateway.field.schedule import Job, Schedule
 from gateway.field.telemetry import TelemetrySender
 from gateway.field.writes import Waiting, WriteOrder, Writes, answerable, fail
@@ -48,7 +48,7 @@ class Fetch:
     """A read for somebody who waits for it."""
 
     block: Block
-    done: asyncio.Future[Mapping[str, Reading]]
+    done: asyncio.Future[Fetched]
 
 
 @dataclass(slots=True, eq=False)
@@ -194,7 +194,7 @@ class Polling:
                 self._confirming.add(key)
                 self.schedule.request(Confirm(block, now), Lane.ORDER, now)
 
-    async def fetch(self, device: str, points: tuple[str, ...] | None, now: float) -> dict[str, Reading]:
+    async def fetch(self, device: str, points: tuple[str, ...] | None, now: float) -> Fetched:
         """Read these points (None: all) for a caller who waits. Raises DeviceError, LineDown.
 
         They go first in the normal lane, so they never delay an alarm. If some of several requests are refused, their
@@ -208,13 +208,15 @@ class Polling:
         fetches = [Fetch(block, loop.create_future()) for block in blocks]
         for fetch in fetches:
             self.schedule.request(fetch, Lane.NORMAL, now)
-        readings: dict[str, Reading] = {}
+        fetched = Fetched({}, {})
         refusals: list[DeviceRefused] = []
         self._fetching += 1
         try:
             for fetch in fetches:
                 try:
-                    readings.update(await fetch.done)
+                    one = await fetch.done
+                    fetched.readings.update(one.readings)
+                    fetched.registers.update(one.registers)
                 except DeviceRefused as error:
                     refusals.append(error)
         finally:
@@ -224,9 +226,20 @@ class Polling:
         if refusals and len(refusals) == len(fetches):
             raise refusals[0]
         at = self._clock.now()
-        for point in {point for fetch in fetches for point in fetch.block.points} - readings.keys():
-            readings[point] = Reading(None, None, state.table.unit(point), Quality.BAD, Reason.REFUSED, at)
-        return readings
+        for point in {point for fetch in fetches for point in fetch.block.points} - fetched.readings.keys():
+            fetched.readings[point] = Reading(None, None, state.table.unit(point), Quality.BAD, Reason.REFUSED, at)
+        return fetched
+
+    def latest(self, device: str, points: Collection[str], since: float) -> Fetched | None:
+        """What came by periodic reads since then (monotonic seconds), if it is all of these points."""
+        table = self.devices[device].table
+        answers = table.answers_since(points, since)
+        if answers is None:
+            return None
+        picture, registers = table.picture(), dict[str, int | str]()
+        for block, raw in answers.items():
+            registers.update(self.poller.registers(block, raw))
+        return Fetched({point: picture[point] for point in points}, registers)
 
     async def order(self, device: str, point: str, value: Value, expires: float | None, now: float) -> float:
         """Write ahead of all else; when that went out. Raises DeviceError (also when it expired), LineDown."""
@@ -380,15 +393,15 @@ class Polling:
             return
         with answerable(fetch.done):
             try:
-                readings = await self._read_once(fetch.block, now, asked=False)
+                raw, readings = await self._read_once(fetch.block, now, asked=False)
             except GaveWay:
                 self.schedule.request(fetch, Lane.NORMAL, now)
                 return
             except DeviceError as error:
                 fail(fetch.done, error)
                 return
-        if not fetch.done.done():
-            fetch.done.set_result(readings)
+            if not fetch.done.done():
+                fetch.done.set_result(Fetched(readings, dict(self.poller.registers(fetch.block, raw))))
 
     async def _confirm(self, confirm: Confirm, now: float) -> None:
         device = self.devices[confirm.block.device]
@@ -436,7 +449,7 @@ class Polling:
             if carrier is not None:
                 self.schedule.retry(carrier, now)
 
-    async def _read_once(self, block: Block, now: float, *, asked: bool) -> dict[str, Reading]:
+    async def _read_once(self, block: Block, now: float, *, asked: bool) -> tuple[bytes, dict[str, Reading]]:
         """Read a block out of turn, for the site (`asked`) or for a caller. Raises DeviceError, LineDown."""
         device = self.devices[block.device]
         device.requests += 1
@@ -464,7 +477,7 @@ class Polling:
         readings = {point: Reading(*value, at) for point, value in decoded.items()}
         told = readings if asked else {point: readings[point] for point in owed}
         await self._tell(device, device.table.answered_once(decoded, at), at, told)
-        return readings
+        return raw, readings
 
     def _blocks_for(self, device: str, points: Sequence[str], lane: Lane) -> Sequence[Block]:
         """Requests that read just these points: parts of the periodic ones, so never longer, and split as those."""

@@ -4,8 +4,9 @@ A block whose bytes equal its last ones costs one comparison: only its freshness
 gets a new time: whatever was BAD for want of an answer comes back as a change, with the time of its answer.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
+from typing import NamedTuple
 
 from gateway.driver import Block, Decoded
 from gateway.model import Instant, Quality, Reading, Reason
@@ -18,6 +19,13 @@ _UNANSWERED = frozenset({Reason.SILENT, Reason.LINE_DOWN, Reason.REFUSED, Reason
 
 Changed = Mapping[str, Reading]
 _NOTHING: Changed = {}
+
+
+class Fetched(NamedTuple):
+    """Readings for somebody who asked, and the registers that they were made of; see `Showing`."""
+
+    readings: dict[str, Reading]
+    registers: dict[str, int | str]
 
 
 class _Read:
@@ -134,6 +142,20 @@ class ReadingTable:
         """True if the last read of the block was answered."""
         read = self._reads.get(block)
         return read is not None and read.at is not None
+
+    def answers_since(self, points: Collection[str], since: float) -> dict[Block, bytes] | None:
+        """The answers that carried these points, if all came since then (monotonic seconds); None: not all did."""
+        found: dict[Block, bytes] = {}
+        left = set(points)
+        for read in self._reads.values():
+            mine = left.intersection(read.block.points)
+            if not mine:
+                continue
+            if read.raw is None or read.at is None or read.at.mono < since:
+                return None
+            found[read.block] = read.raw
+            left -= mine
+        return None if left else found
 
     def picture(self) -> dict[str, Reading]:
         """All points, each with the time of the last answer that carried it."""

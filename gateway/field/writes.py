@@ -9,7 +9,7 @@ time-out.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
@@ -19,8 +19,9 @@ from gateway.driver import Decoded
 from gateway.errors import ConfigError, DeviceError, DeviceRefused, DeviceSilent, GaveWay, LineDown
 from gateway.field.device import PolledDevice
 from gateway.field.driver_guard import GuardedPoller
+from gateway.field.readings import Fetched
 from gateway.field.schedule import Schedule
-from gateway.model import Lane, Quality, Reading, Value
+from gateway.model import Lane, Quality, Value
 
 _RETRY_FIRST_S, _RETRY_LAST_S = 0.25, 2.0
 """Between a write that had no answer and the next try: doubled for each, from the first to the last."""
@@ -28,7 +29,7 @@ _REPLY_S = 0.15
 """The shortest time that a reply to a write is waited for before the point is read back."""
 
 
-Waiting = asyncio.Future[float] | asyncio.Future[Mapping[str, Reading]]
+Waiting = asyncio.Future[float] | asyncio.Future[Fetched]
 
 
 @dataclass(slots=True, eq=False)

@@ -7,7 +7,8 @@ from gateway.clock import Clock
 from gateway.cloud.events import readings_data
 from gateway.errors import DeviceError, DeviceRefused, DeviceSilent, LineDown
 from gateway.field.lines import Line
-from gateway.model import Errand, Json, Perform, Reading
+from gateway.field.readings import Fetched
+from gateway.model import Errand, Json, Perform
 from gateway.site.round_run import READ
 
 _WITHIN_S = 60.0
@@ -28,7 +29,7 @@ class RoundReads:
     async def _read(self, act: Perform) -> Json:
         """`{device, points, since}`: what arrived after `since` (monotonic seconds) is fresh enough; None: read anew.
 
-        Gives `{readings, answer_ms, clock}`, or `{failed: silent | line-down | refused | not-asked}`.
+        Gives `{readings, registers, answer_ms, clock}`, or `{failed: silent | line-down | refused | not-asked}`.
         """
         device, since = str(act.args["device"]), act.args.get("since")
         named = act.args["points"]
@@ -37,13 +38,13 @@ class RoundReads:
         if line is None:
             return {"failed": "not-asked"}
         if isinstance(since, int | float):
-            known = line.latest(device, points)
-            if len(known) == len(points) and all(reading.at.mono >= since for reading in known.values()):
+            known = line.latest(device, points, since)
+            if known is not None:
                 return self._answer(known, None)
         began = self._clock.now().mono
         try:
             async with asyncio.timeout(_WITHIN_S):
-                readings = await line.fetch(device, points or None)
+                fetched = await line.fetch_raw(device, points or None)
         except DeviceRefused:
             return {"failed": "refused"}
         except LineDown:
@@ -52,9 +53,11 @@ class RoundReads:
             return {"failed": "silent"}
         except (DeviceError, TimeoutError):
             return {"failed": "not-asked"}  # its line had no turn for it: our doing, not the device's
-        return self._answer(readings, round((self._clock.now().mono - began) * 1000, 1))
+        return self._answer(fetched, round((self._clock.now().mono - began) * 1000, 1))
 
-    def _answer(self, readings: Mapping[str, Reading], answer_ms: float | None) -> Json:
-        clock = "synced" if self._clock.now().synced else "unsynced"
-        data: dict[str, Json] = {"readings": readings_data(readings), "answer_ms": answer_ms, "clock": clock}
+    def _answer(self, fetched: Fetched, answer_ms: float | None) -> Json:
+        data: dict[str, Json] = {
+            "readings": readings_data(fetched.readings), "registers": fetched.registers, "answer_ms": answer_ms,
+            "clock": "synced" if self._clock.now().synced else "unsynced",
+        }  # fmt: skip
         return data

@@ -94,7 +94,10 @@ def point(rule: PointRule, answer: Mapping[str, Json], samples: Sequence[Sample]
     reading = _reading(answer, rule.ref.point)
     if reading is None:
         return unseen(str(answer.get("failed") or "never-read"))
-    evidence = {"text": reading.get("text"), "answer_ms": answer.get("answer_ms"), "clock": answer.get("clock")}
+    evidence: dict[str, Json] = {
+        "raw": _registers(answer).get(rule.ref.point), "text": reading.get("text"),
+        "answer_ms": answer.get("answer_ms"), "clock": answer.get("clock"),
+    }  # fmt: skip
     if reading.get("quality") != Quality.GOOD:
         return unseen(str(reading.get("reason") or "bad"), **evidence)
     value, unit, at = reading.get("value"), reading.get("unit"), reading.get("at")
@@ -124,7 +127,8 @@ def device(answer: Mapping[str, Json], now: Instant) -> Judged:
     if failed is not None:
         return unseen(str(failed))
     took = answer.get("answer_ms")
-    evidence = {"answer_ms": took, **_when(now)}
+    raw = _listed([f"{point} {registers}" for point, registers in _registers(answer).items()]) or None
+    evidence = {"raw": raw, "answer_ms": took, **_when(now)}
     value = took if isinstance(took, int | float) else None
     return Judged("normal", None, value, None if value is None else "ms", at=now.rfc3339(), evidence=evidence)
 
@@ -281,6 +285,12 @@ def _reading(answer: Mapping[str, Json], name: str) -> Mapping[str, Json] | None
     readings = answer.get("readings")
     reading = readings.get(name) if isinstance(readings, Mapping) else None
     return reading if isinstance(reading, Mapping) else None
+
+
+def _registers(answer: Mapping[str, Json]) -> Mapping[str, Json]:
+    """What the device's answer held of each point, before it was decoded."""
+    registers = answer.get("registers")
+    return registers if isinstance(registers, Mapping) else {}
 
 
 def _when(now: Instant) -> dict[str, Json]:

@@ -133,6 +133,8 @@ async def test_a_round_with_people_from_its_begin_to_its_end(tmp_path: Path) -> 
             "person:试泵": ("normal", None),
         }
         assert data["digest"] == digest(data)
+        raw = {one["item"]: one["evidence"].get("raw") for one in data["items"]}
+        assert (raw["point:hydrant.pressure"], raw["device:smoke-1"]) == (50, "smoke 0")
         kept = next(one for one in data["items"] if one["item"] == "person:看一眼泵房")
         assert kept["evidence"]["presence"] == "printed"
         picture = next(one for one in it.cloud.events if one["id"] == kept["pictures"][0])

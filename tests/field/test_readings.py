@@ -75,6 +75,23 @@ def test_a_failed_block_leaves_the_others_alone() -> None:
     assert table.picture()["a"].quality is Quality.GOOD
 
 
+def test_the_bytes_of_a_reading_are_shown_if_it_is_fresh() -> None:
+    table = ReadingTable([A, B], at(0))
+    assert table.answers_since(["a"], 0) is None
+    answer(table, A, b"\1\2", 1)
+    answer(table, B, b"\3", 2)
+    assert table.answers_since(["a", "c"], 1) == {A: b"\1\2", B: b"\3"}
+    assert table.answers_since(["a", "c"], 1.5) is None
+    assert table.answers_since(["c"], 1.5) == {B: b"\3"}
+    assert table.answers_since(["a", "nothing"], 0) is None
+    answer(table, A, b"\1\2", 3)
+    assert table.answers_since(["a"], 3) == {A: b"\1\2"}
+    table.answered_once({"a": Decoded(9, None, "bar", Quality.GOOD, None)}, at(4))
+    assert table.answers_since(["a"], 3) is None, "the value is of another answer"
+    table.lost(Reason.SILENT, at(5))
+    assert table.answers_since(["c"], 0) is None
+
+
 def test_stale_is_exact() -> None:
     table = ReadingTable([A, B], at(0))
     answer(table, A, b"\1\2", 1)

@@ -133,9 +133,8 @@ class Night(World):
             case _ if act.cmd == READ:
                 result = self.outside[str(act.args["device"])]
                 if isinstance(result, dict):
-                    result = (
-                        result if "failed" in result else {"readings": result, "answer_ms": 20.0, "clock": "synced"}
-                    )
+                    is_whole = "failed" in result or "readings" in result
+                    result = result if is_whole else {"readings": result, "answer_ms": 20.0, "clock": "synced"}
             case _ if act.cmd == LOOK:
                 result = self.outside[str(act.args["camera"])]
                 result = result.result() if isinstance(result, Look) else result

@@ -552,6 +552,16 @@ def test_people_are_asked_place_by_place_with_the_next_one_named() -> None:
 # ---- evidence ---------------------------------------------------------------------------------------
 
 
+def test_the_registers_are_shown_whatever_is_thought_of_the_value() -> None:
+    night = Night(plan=site_of(HYDRANT, ALIVE))
+    night.outside["smoke-1"] = {"readings": {"smoke": answered(0)}, "registers": {"smoke": 0}, "answer_ms": 20.0}
+    for reading, raw in ((answered(0.35), 350), (answered(None, **BAD), 65000), (answered(0.05), "0000 4348")):
+        night.outside["hydrant"] = {"readings": {"pressure": reading}, "registers": {"pressure": raw}}
+        night.run()
+        assert night.item(HYDRANT.id)["evidence"]["raw"] == raw
+    assert night.item(ALIVE.id)["evidence"]["raw"] == "smoke 0"
+
+
 def test_digests_chain() -> None:
     night = Night(plan=site_of(HYDRANT, YARD))
     ends = []

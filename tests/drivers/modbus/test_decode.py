@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.modbus.decode import FORMATS, compile_point
+from drivers.modbus.decode import FORMATS, compile_point, registers_of
 from drivers.modbus.encode import to_words
 from drivers.modbus.settings import REGISTERS, ByteOrder, ModbusPoint, ModbusWrite, SupervisedWindows
 from gateway.driver import Decoded
@@ -233,3 +233,20 @@ def test_the_whole_width_can_be_told() -> None:
     assert decode(b"\xff" * 8, type="uint64") == good(2**64 - 1)
     assert decode(b"\x80" + b"\0" * 7, type="int64") == good(-(2**63))
     assert decode(b"\x0f" + b"\xff" * 7, type="uint64", scale=10.0, offset=5.0) == good((2**60 - 1) * 10 + 5)
+
+
+@pytest.mark.parametrize(
+    ("keys", "start", "data", "registers"),
+    [
+        ({}, 5, b"\x01\x5e", 350),
+        ({"type": "int16"}, 4, b"\x00\x00\xff\xff", 65535),
+        ({"type": "float32", "order": "little-word"}, 5, b"\x00\x00\x43\x48", "0000 4348"),
+        ({"type": "text:5"}, 3, bytes(4) + b"ABCDE\0", "4142 4344 4500"),
+        ({"table": "coil"}, 0, b"\x20", 1),
+        ({"table": "discrete", "invert": True}, 5, b"\xfe", 0),
+    ],
+)
+def test_what_came_is_shown_before_it_is_decoded(
+    keys: dict[str, Any], start: int, data: bytes, registers: object
+) -> None:
+    assert registers_of(point(**keys), start, data) == registers

@@ -7,13 +7,14 @@ from io import BytesIO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from drivers.pictures.markers import frame_of
 from gateway.errors import GatewayError
 
 LIMIT = 96 << 10
 PIXELS = 40_000_000
 """A larger picture is taken for a decompression bomb."""
 WHOLE = 8_000_000
-"""Pixels of a picture that cannot be decoded reduced: progressive JPEG, PNG, BMP."""
+"""Pixels of a picture that is held whole while it is decoded: a JPEG in several scans, PNG, BMP."""
 _LONG_SIDE = 1280
 _QUALITIES = (80, 65, 50, 35)
 _SMALLEST = 64
@@ -48,27 +49,48 @@ def encoded(image: Image.Image, limit: int = LIMIT) -> bytes:
 
 def decoded(data: bytes) -> Image.Image:
     """As RGB or grey, reduced while it is decoded where the format allows, without all else. Raises Unusable."""
+    image, _ = opened(data, "RGB", (_LONG_SIDE, _LONG_SIDE), _FORMATS)
+    clean = image.convert("L" if image.mode in ("L", "1") else "RGB")
+    clean.info = {}
+    return clean
+
+
+def opened(
+    data: bytes, mode: str, wanted: tuple[int, int], formats: tuple[str, ...] = ("JPEG",)
+) -> tuple[Image.Image, tuple[int, int]]:
+    """A picture, reduced to no less than `wanted` where its format allows, and its size as sent. Raises Unusable.
+
+    `mode`: what a coloured JPEG is decoded to; others are as they come.
+    """
+    most = WHOLE
+    is_jpeg = data.startswith(b"\xff\xd8")
+    if is_jpeg:
+        try:
+            frame = frame_of(data)
+        except ValueError as error:
+            raise Unusable(str(error)) from error
+        most = WHOLE if frame.whole else PIXELS
+        _bounded((frame.width, frame.height), most)
+        data = frame.plain
     try:
-        with Image.open(BytesIO(data), formats=_FORMATS) as image:
-            is_reducible = image.format == "JPEG" and not image.info.get("progressive")
-            bounded(image, PIXELS if is_reducible else WHOLE)
-            mode = "L" if image.mode in ("L", "1") else "RGB"
-            if is_reducible:
-                image.draft(mode, (_LONG_SIDE, _LONG_SIDE))
+        with Image.open(BytesIO(data), formats=formats) as image:
+            size = image.size
+            _bounded(size, most)
+            if image.format == "JPEG":
+                image.draft("L" if image.mode == "L" else mode, wanted)
+                _bounded(image.size, WHOLE)
             image.load()
-            clean = image.convert(mode)
-            clean.info = {}
-            return clean
+            return image, size
     except Unusable:
         raise
     except Exception as error:  # a decoder raises anything on hostile bytes
-        what = "no picture" if isinstance(error, UnidentifiedImageError) else "cut short or damaged"
-        raise Unusable(what) from error
+        is_known = is_jpeg or not isinstance(error, UnidentifiedImageError)
+        raise Unusable("cut short or damaged" if is_known else "no picture") from error
 
 
-def bounded(image: Image.Image, pixels: int) -> None:
+def _bounded(size: tuple[int, int], pixels: int) -> None:
     """Raises Unusable: it has more."""
-    width, height = image.size
+    width, height = size
     if width * height > pixels:
         raise Unusable(f"too large: {width} x {height}")
 

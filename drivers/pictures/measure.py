@@ -12,12 +12,11 @@ in a thread.
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from io import BytesIO
 from typing import Any
 
 from PIL import Image, ImageChops, ImageMath
 
-from drivers.pictures.jpeg import PIXELS, WHOLE, Unusable, bounded
+from drivers.pictures.jpeg import opened
 from drivers.pictures.judge import Compared, Displacement, Figures, Light
 
 _WIDE, _HIGH = 480, 270
@@ -58,7 +57,7 @@ class Sight:
     @classmethod
     def of(cls, jpeg: bytes) -> "Sight":
         """Of a JPEG. Raises Unusable."""
-        image, size = _decoded(jpeg, (_WIDE, _HIGH))
+        image, size = opened(jpeg, "YCbCr", (_WIDE, _HIGH))
         return cls(image if image.size == (_WIDE, _HIGH) else image.resize((_WIDE, _HIGH), _BOX), size)
 
     @cached_property
@@ -200,8 +199,8 @@ def alike(one: bytes, other: bytes) -> float:
 
     Raises Unusable.
     """
-    here, _ = _decoded(one, _DETAILED)
-    there, _ = _decoded(other, _DETAILED)
+    here, _ = opened(one, "L", _DETAILED)
+    there, _ = opened(other, "L", _DETAILED)
     here, there = (image if image.mode == "L" else image.convert("L") for image in (here, there))
     if here.size != there.size or min(here.size) < 8:
         return 0.0
@@ -235,21 +234,6 @@ _RING = [(dx, dy) for dx in range(-12, 13, 2) for dy in range(-6, 7, 2)]
 
 def _is_near(dx: int, dy: int) -> bool:
     return abs(dx) <= 2 and abs(dy) <= 2
-
-
-def _decoded(jpeg: bytes, wanted: tuple[int, int]) -> tuple[Image.Image, tuple[int, int]]:
-    """The picture and its size as sent; reduced to no less than `wanted`. Raises Unusable."""
-    try:
-        with Image.open(BytesIO(jpeg), formats=("JPEG",)) as image:
-            size = image.size
-            bounded(image, WHOLE if image.info.get("progressive") else PIXELS)
-            image.draft("L" if wanted is _DETAILED or image.mode == "L" else "YCbCr", wanted)
-            image.load()
-            return image.copy(), size
-    except Unusable:
-        raise
-    except Exception as error:  # a decoder raises anything on hostile bytes
-        raise Unusable("cut short or damaged") from error
 
 
 def _gradient(small: Image.Image) -> tuple[Image.Image, Image.Image, Image.Image]:

@@ -4,11 +4,10 @@ import zlib
 from io import BytesIO
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from drivers.pictures.jpeg import LIMIT, Unusable, shrink
+from tests.drivers.pictures.attacks import resized
 
 
 def noise(width: int, height: int, **options: object) -> bytes:
@@ -79,15 +78,6 @@ def test_one_that_is_cut_short_is_none(keep: float, *, progressive: bool) -> Non
         shrink(data[: int(len(data) * keep)])
 
 
-def resized(data: bytes, width: int, height: int) -> bytes:
-    """The same JPEG with another size in its frame header."""
-    for marker in (b"\xff\xc0", b"\xff\xc2"):
-        at = data.find(marker)
-        if at > 0:
-            return data[: at + 5] + struct.pack(">HH", height, width) + data[at + 9 :]
-    raise AssertionError("no frame header")
-
-
 def png(width: int, height: int) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -116,17 +106,3 @@ def test_a_bomb_is_not_decoded(data: bytes) -> None:
 def test_no_picture(data: bytes) -> None:
     with pytest.raises(Unusable):
         shrink(data)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 0.999), st.binary(min_size=1, max_size=8)), min_size=1, max_size=4))
-def test_damage_raises_nothing_else(damage: list[tuple[float, bytes]]) -> None:
-    data = bytearray(noise(64, 48))
-    for place, new in damage:
-        at = int(place * len(data))
-        data[at : at + len(new)] = new
-    try:
-        found = shrink(bytes(data))
-    except Unusable:
-        return
-    assert found.startswith(b"\xff\xd8\xff")

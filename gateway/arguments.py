@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
-HOUR_S: Final = 3600.0
-DAY_S: Final = 24 * HOUR_S
+from gateway.model import DAY_S, HOUR_S
+
 MAX_SITE_FILE_BYTES: Final = 128 << 10
 MAX_NAME: Final = 200
 MAX_NOTE: Final = 1000
@@ -14,8 +14,8 @@ MAX_PLATE: Final = 32
 """Characters."""
 MAX_ITEM: Final = 300
 """Characters of an item of a round, or of a finding."""
-MAX_PHOTO: Final = (96 << 10) * 4 // 3 + 4
-"""Characters of a photo in base64."""
+MAX_PHOTO_BYTES: Final = (96 << 10) * 4 // 3 + 4
+"""Of a photo in base64."""
 MAX_ENTRIES: Final = 2000
 MAX_PARTS: Final = 10_000
 MAX_INTEGER: Final = (1 << 63) - 1

@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gateway.arguments import (
-    DAY_S,
-    HOUR_S,
     MAX_ENTRIES,
     MAX_ITEM,
     MAX_NOTE,
     MAX_PARTS,
-    MAX_PHOTO,
+    MAX_PHOTO_BYTES,
     MAX_PLATE,
     Anything,
     Args,
@@ -43,7 +41,7 @@ from gateway.arguments import (
     number,
 )
 from gateway.kinds import ROLES, Role
-from gateway.model import Stream
+from gateway.model import DAY_S, HOUR_S, Stream
 
 GRANTS: Final = ("fire.reset", "fire.release")
 """No commands: what the `allow` of a key may name besides, for more than `alarm.reset` and `gate.release` do else."""
@@ -386,7 +384,7 @@ COMMANDS: Final[Mapping[str, CommandType]] = {
             "item": Field(Text(MAX_ITEM), "项目", "Such as `person:…`"),
             "ok": Field(Flag(), "正常", "It is as it should be"),
             "note": _A_NOTE,
-            "photo": maybe(Text(MAX_PHOTO), "照片", "JPEG, base64"),
+            "photo": maybe(Text(MAX_PHOTO_BYTES), "照片", "JPEG, base64"),
             "place": maybe(Name(of="places"), "地点", "Where it was answered"),
             "tag": maybe(Text(MAX_NOTE), "标签", "What the place's tag gave: a printed code, the URL of an NTAG 424"),
         },

@@ -16,6 +16,11 @@ Value = bool | int | float | str
 Way = Literal["in", "out"]
 """Into the site or out of it."""
 
+HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
+LAST_WALL_S = 253402300799.0
+"""The last second that RFC 3339 can write, 9999-12-31T23:59:59Z, in seconds since 1970."""
+
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 
@@ -28,8 +33,9 @@ def uuid7(wall: float, entropy: int) -> str:
 
 
 def rfc3339(wall: float) -> str:
-    """Seconds since 1970 as RFC 3339 text: UTC, microseconds, `Z`."""
-    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """Seconds since 1970 as RFC 3339 text: UTC, microseconds, `Z`; held within 1970-9999."""
+    held = min(max(wall, 0.0), LAST_WALL_S)
+    return datetime.fromtimestamp(held, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 class Instant(NamedTuple):

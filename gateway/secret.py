@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gateway.errors import ConfigError
 
-_MAX = 64 << 10
+_MAX_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ class SecretPlace:
             raise ConfigError(f"no credential {self.credential}: systemd passed none (CREDENTIALS_DIRECTORY)")
         try:
             with path.open("rb") as stream:
-                data = stream.read(_MAX + 1)
+                data = stream.read(_MAX_BYTES + 1)
             text = data.decode().rstrip("\r\n")
         except OSError as error:
             raise ConfigError(f"the secret {path} cannot be read: {error.strerror}") from error
         except ValueError as error:
             raise ConfigError(f"the secret {path} is no UTF-8 text") from error
-        if len(data) > _MAX or not text:
+        if len(data) > _MAX_BYTES or not text:
             raise ConfigError(f"the secret {path} is empty or too long")
         return text
 

@@ -18,13 +18,13 @@ from simulators import packets
 from simulators.broker_faults import WITHHELD, BrokerFaults
 from simulators.packets import Connect, PacketError, PublishPacket, Reader, SubscribedFilter
 
-PACKET_LIMIT = 1 << 20
+MAX_PACKET_BYTES = 1 << 20
 _CONNECTIONS = 256
 _SESSIONS = 1024
 _SUBSCRIPTIONS = 256
 _QUEUE = 1000
 _RETAINED = 10_000
-_UNSENT = 8 << 20
+_UNSENT_BYTES = 8 << 20
 _KEPT = 100_000
 _TURNS = 8
 _CONNECT_WITHIN_S = 10.0
@@ -232,7 +232,7 @@ class _Connection(asyncio.Protocol):
         if self._broker.faults.mute or self._transport is None:
             return
         self._buffer += data
-        limit = self._broker.faults.packet_limit or PACKET_LIMIT
+        limit = self._broker.faults.packet_limit or MAX_PACKET_BYTES
         try:
             while found := packets.split(self._buffer, limit):
                 first, body, whole = found
@@ -248,7 +248,7 @@ class _Connection(asyncio.Protocol):
         session, connect = self._session, self._connect
         if session is None or connect is None or self._transport is None or self._broker.faults.mute:
             return
-        while session.queue and self._transport.get_write_buffer_size() < _UNSENT:
+        while session.queue and self._transport.get_write_buffer_size() < _UNSENT_BYTES:
             if session.queue[0].qos and len(session.unanswered) >= connect.receive_maximum:
                 return
             message = session.queue.popleft()

@@ -14,7 +14,7 @@ import struct
 from types import TracebackType
 from typing import Self
 
-_PIECE = 64 << 10
+_PIECE_BYTES = 64 << 10
 _CONNECTIONS = 256
 _CONNECT_WITHIN_S = 10.0
 _STEP_S = 0.02
@@ -205,7 +205,7 @@ class _Link:
         try:
             while True:
                 await proxy.flow.wait()
-                size = _PIECE if proxy.speed is None else max(1, int(proxy.speed * _STEP_S))
+                size = _PIECE_BYTES if proxy.speed is None else max(1, int(proxy.speed * _STEP_S))
                 data = await loop.sock_recv(source, size)
                 await proxy.flow.wait()
                 if is_up and data and proxy.left is not None:

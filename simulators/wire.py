@@ -30,7 +30,7 @@ Outage = Literal["unplug", "dangle", "refuse", "close", "reset", "black-hole"]
 
 _CHUNK: Final = 4096
 _BACKLOG: Final = 64
-_ROOM: Final = 1 << 16
+_ROOM_BYTES: Final = 1 << 16
 _LONGEST_MBAP: Final = 254
 _HEADER_AND_FUNCTION: Final = 8
 LOOPBACK: Final = "127.0.0.1"
@@ -197,7 +197,7 @@ class TcpLine:
             return
         it.setblocking(False)
         it.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        it.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM)
+        it.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM_BYTES)
         connection = Connection(it, self._connections.discard, lambda: self._deaf)
         self._connections.add(connection)
         connection.open(self._talk(connection))

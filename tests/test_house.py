@@ -36,7 +36,7 @@ OURS = {
     "gateway/model.py": (),
     "gateway/driver.py": ("gateway.model", "gateway.errors"),
     "gateway/clock.py": ("gateway.model", "gateway.errors"),
-    "gateway/arguments.py": (),
+    "gateway/arguments.py": ("gateway.model",),
     "gateway/commands.py": ("gateway.arguments", "gateway.kinds", "gateway.model"),
     "gateway/contract/": (
         "gateway.contract",
@@ -266,41 +266,81 @@ def test_a_class_name_means_one_thing() -> None:
     assert {name: where for name, where in twice.items() if name not in TWO_CLASSES_OF_ONE_NAME} == {}
 
 
-CALM = (
-    "drivers/anpr/",
-    "drivers/modbus/",
-    "simulators/",
-    "gateway/config/",
-    "gateway/field/",
-    "gateway/intake/",
-    "gateway/settings/",
-)
-UNITS = re.compile(r"_(?:S|MS|PER_S|BYTES|SHARE|FACTOR|PERIODS|PER_COST)$")
+UNITS = re.compile(r"_(?:S|MS|PER_S|SECONDS|HOURS|DEGREES|BYTES|SHARE|PERCENT|FACTOR|PERIODS|PER_COST)$")
 WITHOUT_UNIT = {
-    "_ALPHA", "_BETA", "_STEP", "_GOLDEN", "_UNEVEN", "_ALIKE", "_LARGEST",
+    "_ALPHA", "_BETA", "_STEP", "_GOLDEN", "_UNEVEN", "_ALIKE", "_LARGEST", "_SMALLEST", "_CLOSE_SCORE", "_USUAL_TOP",
+    "_Z", "_Z_OF_INTERVAL", "OWN_AGREEMENT", "MAX_INTEGER", "CHUNKS", "ALWAYS", "_HIGHEST", "_ABOVE_ALL_NUMBERS",
 }  # fmt: skip
 """Plain numbers, and shares by the name that their source gives them."""
 GREY = {"_FLAT"}
 """Grey values of a picture."""
+OTHER_UNITS = ("gateway/cloud/journal/", "drivers/pictures/measure.py")
+"""Rows, pages and numbers of a file; shares and grey values of a picture."""
 
 
-@pytest.mark.parametrize("name", [name for name in product() if name.startswith(CALM)])
+def is_number(node: ast.AST) -> bool:
+    """Numbers alone, reckoned with or not, also several."""
+    match node:
+        case ast.Constant(value):
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case ast.UnaryOp(operand=operand):
+            return is_number(operand)
+        case ast.BinOp(left, _, right):
+            return is_number(left) and is_number(right)
+        case ast.Tuple(elts):
+            return bool(elts) and all(map(is_number, elts))
+    return False
+
+
+def is_measured(value: ast.AST, told: str) -> bool:
+    """A fraction, a size in powers of two, or what its docstring says to be bytes or a time; other numbers count."""
+    return bool(re.match(r"(?:Bytes|Seconds|Milliseconds)\b", told)) or any(
+        isinstance(inner, ast.LShift) or (isinstance(inner, ast.Constant) and isinstance(inner.value, float))
+        for inner in ast.walk(value)
+    )
+
+
+def without_unit(module: ast.Module) -> Iterator[str]:
+    """Constants that measure something and do not say in what unit."""
+    for node, following in zip(module.body, [*module.body[1:], ast.Pass()], strict=True):
+        match node:
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
+                pairs = list(zip(names, values, strict=True))
+            case ast.Assign(targets=[name], value=value) | ast.AnnAssign(target=name, value=ast.expr() as value):
+                pairs = [(name, value)]
+            case _:
+                continue
+        match following:
+            case ast.Expr(value=ast.Constant(value=str(told))):
+                pass
+            case _:
+                told = ""
+        for name, value in pairs:
+            label = ast.unparse(name)
+            if not UNITS.search(label) and is_number(value) and is_measured(value, told):
+                yield label
+
+
+@pytest.mark.parametrize("name", [name for name in product() if not name.startswith(OTHER_UNITS)])
 def test_a_constant_carries_its_unit(name: str) -> None:
-    """Fractions of something: whole numbers count things."""
-    bare = []
-    for node in tree(name).body:
-        if not isinstance(node, ast.Assign) or len(node.targets) != 1:
-            continue
-        (target,), value = node.targets, node.value
-        pairs = [(target, value)]
-        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-            pairs = list(zip(target.elts, value.elts, strict=True))
-        bare += [
-            each.id
-            for each, number in pairs
-            if isinstance(each, ast.Name) and isinstance(number, ast.Constant) and isinstance(number.value, float)
-        ]
-    assert [each for each in bare if not UNITS.search(each) and each not in WITHOUT_UNIT | GREY] == []
+    assert [each for each in without_unit(tree(name)) if each not in WITHOUT_UNIT | GREY] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "bare"),
+    [
+        ("_LIMIT = 5.0", ["_LIMIT"]),
+        ("_FIRST, _LAST = 0.5, 30.0", ["_FIRST", "_LAST"]),
+        ("_LOOK: Final = 2 * 60.0", ["_LOOK"]),
+        ("MOST = 4 << 20", ["MOST"]),
+        ('_LONGEST = 256\n"""Bytes of a name."""', ["_LONGEST"]),
+        ("_LIMIT_S = 5.0", []),
+        ("MOST_BYTES = 4 << 20", []),
+        ("_TRIES = 3", []),
+    ],
+)
+def test_a_constant_without_its_unit_would_be_noticed(source: str, bare: list[str]) -> None:
+    assert [*without_unit(ast.parse(source))] == bare
 
 
 def mirrored(name: str) -> str:

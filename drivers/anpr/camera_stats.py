@@ -15,7 +15,7 @@ UNREADABLE = 3
 """Pushes in a row that could not be read, then it is an alarm."""
 UNREAD = "camera-unreadable"
 """Name of that alarm."""
-LAST = 64 << 10
+LAST_BYTES = 64 << 10
 """Bytes of the last push that could not be read, kept for people."""
 _ENDS = ("passage", "heartbeat", "ignored", "unreadable", "refused")
 _KINDS = 16
@@ -33,7 +33,7 @@ class Last:
     content_type: str
     size: int
     body: bytes = field(repr=False)
-    """Its first `LAST` bytes."""
+    """Its first `LAST_BYTES` bytes."""
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class Tally:
         """A push that could not be understood."""
         self.last = wall
         self.in_a_row += 1
-        self.unreadable = Last(wall, why, path, content_type[:200], len(payload), payload[:LAST])
+        self.unreadable = Last(wall, why, path, content_type[:200], len(payload), payload[:LAST_BYTES])
         self._end("unreadable", why)
 
     def news(self) -> bool | None:

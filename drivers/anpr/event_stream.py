@@ -34,7 +34,7 @@ _PASSWORD_LOOK_EVERY_S = 30.0
 """Seconds from look to look whether a password that was refused is another one now."""
 _ANSWER_WITHIN_S = 15.0
 _QUERY_WITHIN_S = 15.0
-_QUERY_LARGEST = 1 << 20
+_MAX_QUERY_BYTES = 1 << 20
 _STEPS = 32
 """Steps through a stream in one turn of the loop: two for a part."""
 _PAUSE_FACTOR = 3.0
@@ -78,9 +78,9 @@ class StreamSource:
     """It can be asked for what it saw meanwhile."""
 
 
-_TEXT = 256 << 10
+_MAX_TEXT_BYTES = 256 << 10
 """Bytes of a part that is no picture."""
-_AT_ONCE = 64 << 10
+_AT_ONCE_BYTES = 64 << 10
 """Texts up to so many bytes are understood in the loop; larger ones beside it."""
 
 SOURCES: Mapping[str, StreamSource] = {
@@ -218,7 +218,7 @@ class Puller:
     async def _understood(self, joiner: Joiner, part: FormPart) -> tuple[Capture, ...]:
         """The captures that are complete by this part."""
         try:
-            if len(part.body) > _AT_ONCE and not is_picture(part):
+            if len(part.body) > _AT_ONCE_BYTES and not is_picture(part):
                 report, done = await asyncio.to_thread(joiner.take, part)
             else:
                 report, done = joiner.take(part)
@@ -239,7 +239,7 @@ class Puller:
 
     def _read_mine(self, part: FormPart, settings: CameraSettings) -> Report:
         """What a part says of this camera: of a recorder's channels, without one in the file, the first."""
-        if len(part.body) > _TEXT and not is_picture(part):
+        if len(part.body) > _MAX_TEXT_BYTES and not is_picture(part):
             raise Unreadable("a text over the limit")
         report = self._source.read(part, settings)
         mine = self._camera.channel
@@ -276,7 +276,7 @@ class Puller:
         async with self._account.ask(target, method="POST", body=body) as answer:
             while data := await answer.read():
                 payload += data
-                if len(payload) > _QUERY_LARGEST:
+                if len(payload) > _MAX_QUERY_BYTES:
                     raise Unreadable("too many records")
         settings = self._camera.settings
         report = await asyncio.to_thread(hikvision.parse, bytes(payload), "application/xml", target, settings)

@@ -6,9 +6,9 @@ while (head := await wire.head(IDLE)) is not None:      # raises Refused
     await wire.answer(200, b"{}", "application/json", head.keeps)
 
 Taken (beside RFC 9112): LF for CRLF, blanks at the end of the request line, empty lines before it, no Host, folded
-headers, blanks around a header's colon, equal lengths said twice, a length that is up to `MISSING` bytes too large, no
+headers, blanks around a header's colon, equal lengths said twice, a length that is up to `MISSING_BYTES` too large, no
 length at all, deflate and gzip. Refused: two lengths that differ, a length beside chunks, any coding but chunks, a
-control character in the head. Bounds: `HEAD` bytes and `LINES` lines of a head, `CHUNKS` chunks, the caller's `most`.
+control character in the head. Bounds: `HEAD_BYTES` and `LINES` of a head, `CHUNKS` chunks, the caller's `most`.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from urllib.parse import parse_qsl, unquote
 
 from drivers.anpr.capture import Unreadable
 
-HEAD = 16 << 10
-LINE = 8 << 10
+HEAD_BYTES = 16 << 10
+LINE_BYTES = 8 << 10
 LINES = 64
 CHUNKS = 8 << 10
-MISSING = 16
+MISSING_BYTES = 16
 """A body may be so many bytes shorter than its told length, if it is whole by its own form."""
 SILENT_S = 0.5
 """So long nothing more comes, then a body that is whole is taken."""
@@ -35,7 +35,7 @@ FOLLOWS_S = 0.05
 HEAD_WITHIN_S = 10.0
 ANSWER_WITHIN_S = 10.0
 LINGER_S = 0.5
-PIECE = 256 << 10
+PIECE_BYTES = 256 << 10
 _BLANK_LINES = 8
 _ASKED = 3
 """Times that a body which is short is looked at."""
@@ -221,7 +221,7 @@ class PushConnection:
                     first = b""
                     size += len(line)
                     text = line.rstrip(b"\r\n")
-                    if not line.endswith(b"\n") or size > HEAD or len(lines) > LINES:
+                    if not line.endswith(b"\n") or size > HEAD_BYTES or len(lines) > LINES:
                         raise PushRefused(400, "head")
                     if text:
                         lines.append(text)
@@ -262,10 +262,10 @@ class PushConnection:
         left = (most + 1 if head.length is None else head.length) - len(pieces)
         asked = 0
         while left:
-            may_be_short = (head.length is None or left <= MISSING) and asked < _ASKED
+            may_be_short = (head.length is None or left <= MISSING_BYTES) and asked < _ASKED
             try:
                 async with asyncio.timeout(SILENT_S if may_be_short else None):
-                    piece = await self._reader.read(min(left, PIECE))
+                    piece = await self._reader.read(min(left, PIECE_BYTES))
             except TimeoutError:
                 piece = None
             if not piece:
@@ -352,7 +352,7 @@ class PushConnection:
             async with asyncio.timeout(LINGER_S):
                 if self._writer.can_write_eof():
                     self._writer.write_eof()
-                while await self._reader.read(PIECE):
+                while await self._reader.read(PIECE_BYTES):
                     pass
         except (TimeoutError, OSError):
             return

@@ -38,12 +38,12 @@ ANSWER_WITHIN_S = 0.15
 """Seconds from the last byte of a push to its answer."""
 BODY_WITHIN_S = 10.0
 """Seconds for the whole body, and for waiting until there is room for it."""
-MAX_BODY = 4 << 20
-_AT_ONCE = 64 << 10
+MAX_BODY_BYTES = 4 << 20
+_AT_ONCE_BYTES = 64 << 10
 """Bytes of a body that is understood at once; more is understood beside the loop."""
-_LARGE = 1 << 20
+_LARGE_BYTES = 1 << 20
 """Larger than any camera's push: understood apart from those of the others."""
-_ALL_BODIES = 64 << 20
+_ALL_BODIES_BYTES = 64 << 20
 _SILENT_S = 75.0
 _IDLE_S = 2 * 3600.0
 """Seconds that a camera may be silent on an open connection."""
@@ -72,7 +72,7 @@ class PushListener:
         take: Take,
         clock: Clock,
         *,
-        max_body: int = MAX_BODY,
+        max_body: int = MAX_BODY_BYTES,
         tell: Tell | None = None,
         verdict: Verdict | None = None,
     ) -> None:
@@ -88,7 +88,7 @@ class PushListener:
         self._max_body = max_body
         self._tell = tell or _untold
         self._verdict = verdict
-        self._room = Room(max(max_body, min(3 * max_body, _ALL_BODIES)))
+        self._room = Room(max(max_body, min(3 * max_body, _ALL_BODIES_BYTES)))
         self._turn = asyncio.Lock()
         self._tallies = {one.id: Tally() for one in self._cameras}
         self.alarm: Tell = _untold
@@ -300,11 +300,11 @@ class PushListener:
 
     async def _beside(self, body: bytes, work: Callable[[], T]) -> T:
         """Work on a body beside the loop. Raises what the work raises."""
-        return await asyncio.get_running_loop().run_in_executor(self._workers[len(body) > _LARGE], work)
+        return await asyncio.get_running_loop().run_in_executor(self._workers[len(body) > _LARGE_BYTES], work)
 
     async def _read(self, camera: Camera, path: str, payload: bytes, content_type: str) -> Report:
         """What the push says. Raises Unreadable."""
-        if len(payload) > _AT_ONCE:
+        if len(payload) > _AT_ONCE_BYTES:
             return await self._beside(
                 payload, lambda: parse(camera.driver, payload, content_type, path, camera.settings)
             )

@@ -7,7 +7,7 @@ from drivers.anpr import dahua, gat1400, generic, hikvision, platerecognizer, un
 from drivers.anpr.capture import CameraSettings, PushReply, Report, Unreadable
 from drivers.anpr.jsontree import in_utf8
 
-LARGEST = 64 << 20
+MAX_BYTES = 64 << 20
 """No parser looks at more; the listener's own limit is lower."""
 
 
@@ -41,7 +41,7 @@ FIXED_PATHS: Mapping[str, tuple[str, ...]] = {
 
 def parse(driver: str, payload: bytes, content_type: str, path: str, settings: CameraSettings) -> Report:
     """What a push says. Raises Unreadable."""
-    if len(payload) > LARGEST:
+    if len(payload) > MAX_BYTES:
         raise Unreadable("payload too large")
     return PARSERS[driver](in_utf8(payload), content_type[:1024], path[:1024], settings)
 

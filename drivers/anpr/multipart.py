@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from drivers.anpr.capture import Unreadable
 
 PARTS = 64
-HEADERS = 8 << 10
+HEADERS_BYTES = 8 << 10
 _LONGEST_BOUNDARY = 200
 _TRIES = 1000
 """Places within one part that look like a boundary and are none; a JPEG has none in a lifetime."""
@@ -82,9 +82,9 @@ def split_headers(raw: bytes) -> tuple[bytes, bytes]:
         return b"", raw[1 if raw[:1] == b"\n" else 2 :]
     if _HEADER.match(raw) is None:
         return b"", raw
-    blank = _BLANK.search(raw, 0, HEADERS)
+    blank = _BLANK.search(raw, 0, HEADERS_BYTES)
     if blank is None:
-        return raw[:HEADERS], b""
+        return raw[:HEADERS_BYTES], b""
     return raw[: blank.start()], raw[blank.end() :]
 
 
@@ -171,7 +171,7 @@ def _told(body: bytes, start: int, delimiter: bytes) -> tuple[int, int | None] |
     start += leading(body, start)
     if _HEADER.match(body, start) is None:
         return None
-    blank = _BLANK.search(body, start, start + HEADERS)
+    blank = _BLANK.search(body, start, start + HEADERS_BYTES)
     if blank is None:
         return None
     length = length_of(body[start : blank.start()])

@@ -12,7 +12,7 @@ FACES = ("face", "pilot", "driver", "person", "human", "body")
 """In the names of pictures of people: never taken (PIPL, art. 28: faces are sensitive personal data)."""
 PLATES = ("plate", "small", "crop", "cutout", "fragment")
 SCENES = 2
-_LARGEST = 2 << 20
+_LARGEST_BYTES = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def sort(parts: Iterable[FormPart]) -> Pieces:
     for part in parts:
         label = part.label
         if is_picture(part):
-            if is_person(label) or is_person(part.filename.lower()) or len(part.body) > _LARGEST:
+            if is_person(label) or is_person(part.filename.lower()) or len(part.body) > _LARGEST_BYTES:
                 refused.append(label[:40] or "picture")
             else:
                 name = part.filename or part.name

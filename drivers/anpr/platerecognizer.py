@@ -12,8 +12,8 @@ from drivers.anpr.multipart import is_multipart, parts
 from drivers.anpr.part_sorting import chosen, named, sort
 
 ACCEPTED = OK
-_TOWARDS = (225.0, 315.0)
-_AWAY = (45.0, 135.0)
+_TOWARDS_DEGREES = (225.0, 315.0)
+_AWAY_DEGREES = (45.0, 135.0)
 """Degrees of the unit circle in the picture: 90 is up and away, 270 is down and towards the camera."""
 
 
@@ -78,9 +78,9 @@ def _plate(result: Mapping[str, Any]) -> tuple[str, object]:
 def _turn(result: Mapping[str, Any]) -> Turn | None:
     angle = number(result.get("direction"))
     if angle is not None:
-        if _TOWARDS[0] <= angle % 360 <= _TOWARDS[1]:
+        if _TOWARDS_DEGREES[0] <= angle % 360 <= _TOWARDS_DEGREES[1]:
             return "forward"
-        return "reverse" if _AWAY[0] <= angle % 360 <= _AWAY[1] else None
+        return "reverse" if _AWAY_DEGREES[0] <= angle % 360 <= _AWAY_DEGREES[1] else None
     facing = mapping(next(iter(items(result.get("orientation"))), None))
     word = text(first(facing, "orientation", "value")).lower()
     return {"front": "forward", "rear": "reverse"}.get(word)  # type: ignore[return-value]

@@ -8,9 +8,9 @@ import re
 
 from drivers.anpr.capture import Unreadable
 from drivers.anpr.jsontree import parse
-from drivers.anpr.multipart import HEADERS, FormPart, headers_of, leading, length_of
+from drivers.anpr.multipart import HEADERS_BYTES, FormPart, headers_of, leading, length_of
 
-LARGEST = 4 << 20
+MAX_PART_BYTES = 4 << 20
 """Bytes of one part, headers included."""
 _BLANK = re.compile(rb"\r?\n[ \t]*\r?\n")
 _FIRST_LINE = re.compile(rb"(?:^|\n)(--[^\r\n]{1,200}?)[ \t]{0,64}\r?\n")
@@ -19,12 +19,12 @@ _BEFORE = rb"(?:(?<=[\n\xd9}>]%b)|(?<=\A%b))"
 _BEHIND = rb"(?=--(?:[\r\n ]|\Z)|[\r\n]|[ \t\r\x0b\x0c]{0,39}(?:\n|\Z)|[ \t\r\x0b\x0c]{40})"
 """What stands around a delimiter that is one, see `multipart.ends`; of those that are none there may be many."""
 TRIES = 64
-_TRIED = 64 << 10
+_TRIED_BYTES = 64 << 10
 """A text longer than this waits for its delimiter."""
 
 
 class PartStream:
-    """Cuts one connection's body into parts. Bounded by `LARGEST`; beyond it `feed` raises Unreadable."""
+    """Cuts one connection's body into parts. Bounded by `MAX_PART_BYTES`; beyond it `feed` raises Unreadable."""
 
     def __init__(self, boundary: bytes | None) -> None:
         self._delimiters = () if not boundary else (b"--" + boundary, boundary)
@@ -54,7 +54,7 @@ class PartStream:
             if not self._step(found):
                 self.has_more = False
                 break
-        if not self.has_more and len(self._buffer) > LARGEST:
+        if not self.has_more and len(self._buffer) > MAX_PART_BYTES:
             raise Unreadable("a part over the limit")
         return found
 
@@ -82,11 +82,11 @@ class PartStream:
             if candidate.startswith(b"--") and self._buffer.find(candidate) >= 0:
                 self._delimiter = candidate
                 return True
-        line = _FIRST_LINE.search(self._buffer[:HEADERS])
+        line = _FIRST_LINE.search(self._buffer[:HEADERS_BYTES])
         if line is not None:
             self._delimiter = line[1]
             return True
-        if len(self._buffer) > HEADERS:
+        if len(self._buffer) > HEADERS_BYTES:
             raise Unreadable("no delimiter in the stream")
         return False
 
@@ -99,7 +99,7 @@ class PartStream:
         if self._given or not body:
             return self._take_to_delimiter(found, 0, 0)
         length = length_of(bytes(self._buffer[:headers]))
-        if length > LARGEST:
+        if length > MAX_PART_BYTES:
             raise Unreadable("a part over the limit")
         end = body + length
         if not length or not self._is_true(end):
@@ -137,7 +137,7 @@ class PartStream:
         if not bytes(self._buffer[-8:]).rstrip().endswith((b"}", b">", b"t")):
             return False
         self._tries += 1
-        return _is_whole(bytes(self._buffer[body : body + _TRIED + 1]))
+        return _is_whole(bytes(self._buffer[body : body + _TRIED_BYTES + 1]))
 
     def _find(self) -> int | None:
         """Where the next delimiter line begins; what has been searched is not searched again."""
@@ -163,7 +163,7 @@ def _cut(buffer: bytearray) -> tuple[int, int]:
     for empty in (b"\r\n", b"\n"):
         if not led and buffer.startswith(empty):
             return 0, len(empty)
-    blank = _BLANK.search(buffer, led, HEADERS)
+    blank = _BLANK.search(buffer, led, HEADERS_BYTES)
     return (0, 0) if blank is None else (blank.start(), blank.end())
 
 
@@ -176,7 +176,7 @@ def _trim(body: bytes) -> bytes:
 
 def _is_whole(body: bytes) -> bool:
     """A text that is complete by its own form."""
-    if len(body) > _TRIED:
+    if len(body) > _TRIED_BYTES:
         return False
     body = body.rstrip(b"\r\n \t")
     if body == b"Heartbeat" or _XML_END.search(body[-200:]):

@@ -8,7 +8,7 @@ from xml.parsers import expat
 from drivers.anpr.capture import Unreadable
 from drivers.anpr.jsontree import decode
 
-BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 ELEMENTS = 5_000
 DEPTH = 32
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["'][^>]{0,100}\?>""")
@@ -47,7 +47,7 @@ class Node:
 def parse(data: bytes) -> Node:
     """The root element. Raises Unreadable: no XML, a document type, an entity, too large, too deep."""
     signs = data.count(b"<") + data.count(b"&") + (data.count(b'"') + data.count(b"'")) // 2
-    if len(data) > BYTES or signs > 2 * ELEMENTS:
+    if len(data) > MAX_BYTES or signs > 2 * ELEMENTS:
         raise Unreadable("XML too large")
     text = _text(data.strip(b"\x00\r\n\t \xef\xbb\xbf"))
     try:

@@ -44,14 +44,14 @@ _BABBLE_S = 0.1
 """How long a bus that is never quiet holds back a request, in seconds."""
 _SLACK_S = 0.02
 """What a USB adapter may hold back of an answer that has begun, in seconds (its latency timer is 16 ms)."""
-_OVERHEARD = 256
+_OVERHEARD_BYTES = 256
 """Bytes kept of what others say while nothing is asked."""
 _COPIES = 3
 """After so many copies of our request in a row the adapter is known to echo."""
-_GLITCH = 2
+_GLITCH_BYTES = 2
 """Bytes before an answer that are too few to have been an echo."""
 
-_LONGEST_STRAYS = 512
+_MAX_STRAYS_BYTES = 512
 """Bytes that are searched for frames of other masters."""
 _PROVED_S = 10.0
 """So long after a proof a frame that nobody asked for makes reads wary, and nothing more: a converter that hands out
@@ -205,7 +205,7 @@ class BusWire(ModbusConnection):
                 self.not_asked_for(over)
         data = data[-_LONGEST_INPUT:]
         if ask is None:
-            self._input = (self._input + data)[-_OVERHEARD:]
+            self._input = (self._input + data)[-_OVERHEARD_BYTES:]
             if self._foreign:
                 _wake(self._waker)
             return
@@ -231,9 +231,9 @@ class BusWire(ModbusConnection):
 
     def _overhear(self, now: float) -> None:
         """Look for frames of other masters since our last request; unanswered requests of theirs count as lost."""
-        frames = whole_frames(self._input[-_LONGEST_STRAYS:])
+        frames = whole_frames(self._input[-_MAX_STRAYS_BYTES:])
         if frames:
-            self._input = self._input[-_LONGEST_STRAYS:][frames[-1][1] :]
+            self._input = self._input[-_MAX_STRAYS_BYTES:][frames[-1][1] :]
         for frame, _ in frames:
             if frame != self._mine or self.echoes is False:
                 self._heard_of_others(frame, now)
@@ -417,7 +417,7 @@ class BusWire(ModbusConnection):
         self._copies = self._copies + 1 if found.echoed else 0
         if found.echoed:
             self.echoes = self.echoes is not False or self._copies >= _COPIES
-        elif found.start <= _GLITCH and not ask.alike:
+        elif found.start <= _GLITCH_BYTES and not ask.alike:
             self.echoes = False
 
 

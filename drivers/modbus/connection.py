@@ -18,11 +18,11 @@ MOST_BYTES = 2 << 20
 """Memory that a line remembers at most."""
 _PIECE_BYTES = 200
 """What a piece takes besides its bytes."""
-_LONGEST_PIECE = 8 << 10
+_MAX_PIECE_BYTES = 8 << 10
 """Of a longer piece the beginning is kept: a whole window of answers is shorter."""
-_FLOOD_RATE, _FLOOD_MOST = 16 << 10, 64 << 10
+_FLOOD_BYTES_PER_S, _FLOOD_BYTES = 16 << 10, 64 << 10
 """Bytes that nobody asked for: so many a second are passed over for as long as they come, and so many at once."""
-_FLOOD_PIECE = 64
+_FLOOD_PIECE_BYTES = 64
 """Each piece of them counts as so many bytes at least: it costs as much."""
 
 
@@ -36,8 +36,8 @@ class Trace(deque[Piece]):
     def append(self, piece: Piece) -> None:
         """The next piece; the oldest ones go."""
         size = len(piece[2])
-        if size > _LONGEST_PIECE:
-            piece, size = (piece[0], piece[1], piece[2][:_LONGEST_PIECE]), _LONGEST_PIECE
+        if size > _MAX_PIECE_BYTES:
+            piece, size = (piece[0], piece[1], piece[2][:_MAX_PIECE_BYTES]), _MAX_PIECE_BYTES
         self._bytes += size + _PIECE_BYTES
         while self and (len(self) == self.maxlen or self._bytes > MOST_BYTES):
             self._bytes -= len(self.popleft()[2]) + _PIECE_BYTES
@@ -128,12 +128,14 @@ class ModbusConnection(asyncio.Protocol, ABC):
     def not_asked_for(self, size: int) -> None:
         """So many bytes came that nobody asked for: one that floods is given up."""
         now = self.loop.time()
-        self._flood = max(0.0, self._flood - (now - self._flood_at) * _FLOOD_RATE) + max(size, _FLOOD_PIECE)
+        self._flood = max(0.0, self._flood - (now - self._flood_at) * _FLOOD_BYTES_PER_S) + max(
+            size, _FLOOD_PIECE_BYTES
+        )
         self._flood_at = now
-        if self._flood > _FLOOD_MOST and not self.given_up:
+        if self._flood > _FLOOD_BYTES and not self.given_up:
             self.oddities.floods += 1
             self.given_up = True
-            self.fail(f"it floods: more than {_FLOOD_RATE >> 10} KiB/s that nobody asked for")
+            self.fail(f"it floods: more than {_FLOOD_BYTES_PER_S >> 10} KiB/s that nobody asked for")
 
     def writer(self) -> asyncio.Transport:
         """Where to send. Raises LineDown once the connection is lost."""

@@ -18,7 +18,7 @@ from drivers.modbus.settings import LineSettings
 from gateway.errors import LineDown
 
 REGISTER_WITHIN_S = 10.0
-_LONGEST_REGISTRATION = 256
+_MAX_REGISTRATION_BYTES = 256
 """Bytes that a stranger may say before it is known who it is."""
 _STRANGERS, _STRANGERS_EACH = 32, 4
 """Connections whose registration has not come yet: of all addresses, and of one."""
@@ -282,7 +282,7 @@ class _Caller(asyncio.Protocol):
                 self._deadline.cancel()
             self._transport.pause_reading()
             self._port.register(self, expected)
-        elif not could or len(said) > _LONGEST_REGISTRATION:
+        elif not could or len(said) > _MAX_REGISTRATION_BYTES:
             self._port.refuse(self, "that is no registration that is expected here", said)
         else:
             self._said = said

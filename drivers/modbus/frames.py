@@ -23,7 +23,7 @@ _PDU = Struct(">BHH")
 REFUSED = 0x80
 """Set in the function of an exception."""
 _READ_REQUEST = 8
-_SHORTEST = 5
+_SHORTEST_BYTES = 5
 """Bytes of an exception as an RTU frame, and of an answer without its data."""
 
 
@@ -159,7 +159,7 @@ def whole_frames(buffer: bytes) -> list[tuple[bytes, int]]:
     """Requests and answers with a right check among RTU bytes, one behind the other, and where each ends."""
     found: list[tuple[bytes, int]] = []
     at = 0
-    while at <= len(buffer) - _SHORTEST:
+    while at <= len(buffer) - _SHORTEST_BYTES:
         for size in _sizes(buffer, at):
             end = at + size
             if end <= len(buffer) and crc16(buffer[at : end - 2]) == buffer[end - 2 : end]:
@@ -175,12 +175,12 @@ def _sizes(buffer: bytes, at: int) -> tuple[int, ...]:
     """How long a frame that begins there may be: an answer, a request."""
     function, after = buffer[at + 1], buffer[at + 2]
     if READ_COILS <= function <= READ_INPUT:
-        return (_SHORTEST + after, _READ_REQUEST) if after else (_READ_REQUEST,)
+        return (_SHORTEST_BYTES + after, _READ_REQUEST) if after else (_READ_REQUEST,)
     if function in (WRITE_COIL, WRITE_REGISTER):
         return (_READ_REQUEST,)
     if function in (WRITE_COILS, WRITE_REGISTERS):
         return (_READ_REQUEST, 9 + buffer[at + 6]) if at + 6 < len(buffer) else ()
-    return (_SHORTEST,) if function & REFUSED else ()
+    return (_SHORTEST_BYTES,) if function & REFUSED else ()
 
 
 def judge(data: bytes, start: int, end: int, ask: Ask) -> ModbusAnswer | None:

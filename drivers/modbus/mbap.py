@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 from drivers.modbus.frames import Ask, ModbusAnswer
 
-HEADER = 6
+HEADER_BYTES = 6
 """Bytes before the unit."""
-LONGEST = 260
+LONGEST_BYTES = 260
 """Bytes of the longest frame."""
 _MOST, _LEAST = 254, 3
 """What the length in a header can be: unit, function and one byte more at least."""
 _FUNCTIONS = frozenset((1, 2, 3, 4, 5, 6, 15, 16))
 """What anybody here asks for."""
 _REFUSED = 0x80
-_ROOM = 4096
+_ROOM_BYTES = 4096
 """Bytes up to which an answer without a number of its own is looked for."""
 _NOBODY, _ANYBODY = 0, 255
 """Units that a device may echo in place of its own (Messaging on TCP/IP, 4.4.2.1 has 255 for "not used")."""
@@ -49,7 +49,7 @@ class Hit(NamedTuple):
 def frame_end(data: bytes, start: int) -> int | None:
     """Where the frame that begins at `start` ends, if a sound one does and it is complete."""
     size = _size(data, start)
-    end = start + HEADER + (size or 0)
+    end = start + HEADER_BYTES + (size or 0)
     return end if size and end <= len(data) else None
 
 
@@ -60,16 +60,16 @@ def find(data: bytes, ask: Ask, number: int, styles: Sequence[int | None] | None
     the standard has it.
     """
     loose = styles is not None
-    for shift in styles if styles is not None and len(data) <= _ROOM else (0,):
+    for shift in styles if styles is not None and len(data) <= _ROOM_BYTES else (0,):
         wanted = 0 if shift is None else (number + shift) & 0xFFFF
         mark = wanted.to_bytes(2, "big") + b"\0\0\0"
         at = data.find(mark)
         while at >= 0:
             end = frame_end(data, at)
             if end is not None:
-                answer = _judge(data, at + HEADER, end, ask, loose=loose)
+                answer = _judge(data, at + HEADER_BYTES, end, ask, loose=loose)
                 if answer is not None:
-                    said = data[at + HEADER]
+                    said = data[at + HEADER_BYTES]
                     return Hit(at, end, answer, AnswerStyle(shift, None if said == ask.unit else said))
             at = data.find(mark, at + 1)
     return None
@@ -87,7 +87,7 @@ def frames(data: bytes) -> Iterator[tuple[int, int]]:
 
 def tail(data: bytes) -> bytes:
     """The end of the bytes in which a frame may have begun: from the first header without its end on."""
-    data = data[-(LONGEST - 1) :]
+    data = data[-(LONGEST_BYTES - 1) :]
     for at in range(len(data)):
         rest = data[at : at + 8]
         if _may_begin(rest):
@@ -104,7 +104,7 @@ def _may_begin(head: bytes) -> bool:
 
 def _size(data: bytes, start: int) -> int | None:
     """The length in the header at `start`, if it can be one."""
-    if len(data) - start < HEADER + 2 or data[start + 2 : start + 5] != b"\0\0\0":
+    if len(data) - start < HEADER_BYTES + 2 or data[start + 2 : start + 5] != b"\0\0\0":
         return None
     size = data[start + 5]
     is_one = _LEAST <= size <= _MOST and data[start + 7] & ~_REFUSED in _FUNCTIONS

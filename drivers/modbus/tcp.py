@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from drivers.modbus.connection import ModbusConnection, Oddities, Trace
 from drivers.modbus.frames import Ask, ModbusAnswer, count_of, judge, resized
-from drivers.modbus.mbap import EXACT, HEADER, LONGEST, AnswerStyle, Hit, find, frame_end, frames, tail
+from drivers.modbus.mbap import EXACT, HEADER_BYTES, LONGEST_BYTES, AnswerStyle, Hit, find, frame_end, frames, tail
 from gateway.errors import DeviceSilent, LineDown
 
 _HOLD_S = 3.0
@@ -20,9 +20,9 @@ _EXCEPTION = 0x80
 """Set in the function of an exception (MODBUS Application Protocol V1.1b3, 7)."""
 _DEAD = 2
 """A unit that timed out so many times in a row is not waited for."""
-_SIFTED = 16 << 10
+_SIFTED_BYTES = 16 << 10
 """Bytes of one piece in which an answer is looked for."""
-_LOOKED = 4 * LONGEST
+_LOOKED = 4 * LONGEST_BYTES
 """Bytes of what nobody asked for that are looked at for late answers."""
 _SEVERAL = 3
 """A server that closes after fewer answers leaves no room for a proof."""
@@ -211,7 +211,7 @@ class TcpWire(ModbusConnection):
             pending = self._pending.get(data[0] << 8 | data[1])
             if pending is not None and self._style == EXACT:
                 ask, answer = pending
-                found = judge(data, HEADER, len(data), ask)
+                found = judge(data, HEADER_BYTES, len(data), ask)
                 if found is not None and not answer.done():
                     self._heard(data)
                     answer.set_result(found)
@@ -226,7 +226,7 @@ class TcpWire(ModbusConnection):
 
     def _sift(self, data: bytes) -> None:
         """Find the answers among whatever came."""
-        while (hit := self._next(data[:_SIFTED])) is not None:
+        while (hit := self._next(data[:_SIFTED_BYTES])) is not None:
             found, answer = hit
             self._pass_over(data[: found.start])
             self._heard(data[found.start : found.end])
@@ -276,8 +276,8 @@ class TcpWire(ModbusConnection):
         """A sound frame came, in time or not: the unit lives; an exception may be the converter's."""
         self._heard_at = self._last
         self.past.held_until = 0.0
-        if frame[HEADER + 1] < _EXCEPTION:
-            self.past.in_vain.pop(frame[HEADER], None)
+        if frame[HEADER_BYTES + 1] < _EXCEPTION:
+            self.past.in_vain.pop(frame[HEADER_BYTES], None)
 
     def _pass_over(self, data: bytes) -> None:
         """Nobody asked for these bytes. Too many of them, and the connection is given up."""

@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 
 from drivers.modbus.settings import LineSettings
 
-READ_REQUEST = 8
+READ_REQUEST_BYTES = 8
 """Bytes of a read request as an RTU frame."""
 _ETHERNET_S = 0.0002
 _BYTE_S = 0.08e-6
@@ -44,7 +44,7 @@ class WireTime(NamedTuple):
         if not self.bus:
             return _ETHERNET_S + (12 + answer + 4) * _BYTE_S + (silence or 0.0)
         before = max(self.silence, silence or 0.0)
-        return (READ_REQUEST + answer) * self.character + before + self.silence
+        return (READ_REQUEST_BYTES + answer) * self.character + before + self.silence
 
     def cost(self, count: int, *, bits: bool, silence: float | None = None) -> float:
         """What a read is worth when plans are compared: wire time on a bus.

@@ -22,7 +22,7 @@ REFUSALS = 2
 """Wrong logins in a row after which no more are tried."""
 _CONNECT_S = 5.0
 _REDIRECTS = 2
-_DRAIN = 64 << 10
+_DRAIN_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ async def _drained(response: ClientResponse) -> None:
     try:
         async with asyncio.timeout(1.0):
             size = 0
-            while (piece := await response.content.readany()) and size < _DRAIN:
+            while (piece := await response.content.readany()) and size < _DRAIN_BYTES:
                 size += len(piece)
     except TimeoutError:
         response.close()

@@ -105,7 +105,7 @@ class CameraQuestions:
             ):
                 while piece := await answer.read():
                     buffer += piece
-                    if len(buffer) > onvif.LARGEST:
+                    if len(buffer) > onvif.MAX_ANSWER_BYTES:
                         raise DeviceRefused(413, "an answer that is too large")
         except TimeoutError as error:
             raise DeviceSilent("no answer in time") from error

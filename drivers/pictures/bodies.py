@@ -5,7 +5,7 @@ import re
 _BOUNDARY = re.compile(r"""boundary\s*=\s*(?:"([^"]{1,200})"|([^;\s]{1,200}))""", re.IGNORECASE)
 _LENGTH = re.compile(rb"content-length\s*:\s*(\d{1,9})", re.IGNORECASE)
 _BLANK = re.compile(rb"\r?\n\r?\n")
-_HEADERS = 4096
+_HEADERS_BYTES = 4096
 _PADDING = b"\x00\r\n \xff"
 """What cameras write behind the end of a picture."""
 
@@ -27,7 +27,7 @@ def is_mixed(content_type: str) -> bytes | None:
 
 def first_part(buffer: bytes | bytearray, boundary: bytes) -> bytes | None:
     """The body of the first part, once all of it is there."""
-    blank = _BLANK.search(buffer, 0, _HEADERS)
+    blank = _BLANK.search(buffer, 0, _HEADERS_BYTES)
     if blank is None:
         return None
     told = _LENGTH.search(buffer, 0, blank.start())

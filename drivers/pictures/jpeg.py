@@ -10,7 +10,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from drivers.pictures.markers import frame_of
 from gateway.errors import GatewayError
 
-LIMIT = 96 << 10
+MAX_JPEG_BYTES = 96 << 10
 PIXELS = 40_000_000
 """A larger picture is taken for a decompression bomb."""
 WHOLE = 8_000_000
@@ -29,14 +29,14 @@ class Unusable(GatewayError):
     """The bytes are no whole picture of a bearable size."""
 
 
-def shrink(data: bytes, limit: int = LIMIT) -> bytes:
+def shrink(data: bytes, limit: int = MAX_JPEG_BYTES) -> bytes:
     """The picture as a JPEG of at most `limit` bytes, its long side at most 1280. Raises Unusable."""
     image = decoded(data)
     image.thumbnail((_LONG_SIDE, _LONG_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return encoded(image, limit)
 
 
-def encoded(image: Image.Image, limit: int = LIMIT) -> bytes:
+def encoded(image: Image.Image, limit: int = MAX_JPEG_BYTES) -> bytes:
     """As a JPEG of at most `limit` bytes, coarser and smaller until it fits. Raises Unusable."""
     while max(image.size) >= _SMALLEST:
         for quality in _QUALITIES:

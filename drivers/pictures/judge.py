@@ -11,22 +11,22 @@ Outcome = Literal["normal", "abnormal", "not-checkable"]
 
 SMALLEST = 320, 180
 """Pixels; a smaller picture is a thumbnail."""
-FROZEN = 0.6
+FROZEN_SHARE = 0.6
 """Share of exactly equal blocks from which two pictures are one; live ones have 0.12 at most."""
-STRUCTURE = 0.08
+STRUCTURE_SHARE = 0.08
 """A reference has structure that does not repeat itself in so many of its tiles."""
 OWN_AGREEMENT = 0.3
 """So well must a picture of the other light lie on the approved reference to become one itself."""
 AGAIN = frozenset({"covered", "glare", "blurred"})
 """Reasons that may drive away in some seconds."""
-_OWN_SHARPNESS = 75.0
+_OWN_SHARPNESS_PERCENT = 75.0
 """Percent. Across lights a good picture has 90 at least; a soft one may be judged, and may not become a reference."""
-_MOVED = 0.02
+_MOVED_SHARE = 0.02
 """Shares of the frame; a pole in the wind does less."""
-_DEAD = 0.08, 0.9
-_WHITE = 0.03
-_HOLE = 0.12
-_EMPTY = 0.18
+_DEAD_SHARE = 0.08, 0.9
+_WHITE_SHARE = 0.03
+_HOLE_SHARE = 0.12
+_EMPTY_SHARE = 0.18
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Displacement:
     @property
     def is_moved(self) -> bool:
         """It lies clearly better somewhere else."""
-        return self.far > _MOVED and self.peak >= 0.3 and self.peak > self.zero + 0.1
+        return self.far > _MOVED_SHARE and self.peak >= 0.3 and self.peak > self.zero + 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +134,12 @@ def judge(
 ) -> PictureVerdict:
     """One picture. `reference` of the same light, `compared` with it; `alike`: blocks equal to an earlier picture's."""
     found = _alone(mine, limits)
-    if found is None and alike is not None and alike >= FROZEN:
+    if found is None and alike is not None and alike >= FROZEN_SHARE:
         found = _bad("frozen", f"{alike:.0%} of it is exactly as before")
     if found is None:
         if reference is None or compared is None:
             found = _unsure("no-reference", "no reference of this light") if limits.needs_reference else GOOD
-        elif reference.structured < STRUCTURE:
+        elif reference.structured < STRUCTURE_SHARE:
             found = _unsure("weak-reference", f"the reference has structure in {reference.structured:.0%} of its tiles")
         else:
             found = _against(mine, limits, reference, compared) or GOOD
@@ -151,8 +151,10 @@ def may_be_reference(mine: Figures, limits: PictureLimits) -> str | None:
     found = _alone(mine, limits)
     if found is not None:
         return f"{found.reason}: {found.detail}"
-    if mine.structured < STRUCTURE:
-        return f"structure in {mine.structured:.0%} of its tiles, {STRUCTURE:.0%} are needed: nothing to compare by"
+    if mine.structured < STRUCTURE_SHARE:
+        return (
+            f"structure in {mine.structured:.0%} of its tiles, {STRUCTURE_SHARE:.0%} are needed: nothing to compare by"
+        )
     if mine.sharpness is None:
         return "nothing in it is sharp enough to tell by"
     return None
@@ -163,8 +165,8 @@ def lies_on(mine: Figures, approved: Figures, compared: Compared) -> bool:
     place = compared.displacement
     sharpness = sharpness_of(mine, approved)
     is_whole = compared.lost <= 0.3 and compared.empty <= 0.1 and compared.hole <= 0.12
-    is_there = not place.is_moved and place.far <= _MOVED and place.zero >= OWN_AGREEMENT
-    return is_there and is_whole and sharpness is not None and sharpness >= _OWN_SHARPNESS
+    is_there = not place.is_moved and place.far <= _MOVED_SHARE and place.zero >= OWN_AGREEMENT
+    return is_there and is_whole and sharpness is not None and sharpness >= _OWN_SHARPNESS_PERCENT
 
 
 def sharpness_of(mine: Figures, reference: Figures) -> float | None:
@@ -194,9 +196,9 @@ def _alone(mine: Figures, limits: PictureLimits) -> PictureVerdict | None:
         found = _bad("dark", f"mean grey {mine.mean:.0f}, below {limits.dark_below:g}")
     elif mine.mean > limits.bright_above:
         found = _bad("bright", f"mean grey {mine.mean:.0f}, above {limits.bright_above:g}")
-    elif _DEAD[0] < mine.dead < _DEAD[1]:
+    elif _DEAD_SHARE[0] < mine.dead < _DEAD_SHARE[1]:
         found = _bad("damaged", f"the lower {mine.dead:.0%} of it are not there")
-    elif mine.spread < limits.flat_below or mine.dead >= _DEAD[1]:
+    elif mine.spread < limits.flat_below or mine.dead >= _DEAD_SHARE[1]:
         found = _bad("flat", f"grey spreads by {mine.spread:.1f}, below {limits.flat_below:g}, or nothing is in it")
     return found
 
@@ -212,11 +214,11 @@ def _against(mine: Figures, limits: PictureLimits, reference: Figures, found: Co
         verdict = _bad("moved", f"by {place.dx:+.0%} across, {place.dy:+.0%} down")
     elif sharpness is not None and sharpness < limits.blur_below and found.coarse >= 0.5:
         verdict = _bad("blurred", f"sharpness {sharpness:.0f} % of the reference's, below {limits.blur_below:g} %")
-    elif mine.light == "infrared" and mine.white > _WHITE and place.zero >= 0.25:
+    elif mine.light == "infrared" and mine.white > _WHITE_SHARE and place.zero >= 0.25:
         verdict = _unsure("glare", f"{mine.white:.0%} of it is burnt out")
-    elif found.agreement > 0.11 and found.hole < _HOLE and is_veiled:
+    elif found.agreement > 0.11 and found.hole < _HOLE_SHARE and is_veiled:
         verdict = _unsure("poor-sight", f"{min(veil, found.contrast):.0%} of the reference's contrast")
-    elif found.hole > _HOLE or found.empty > _EMPTY:
+    elif found.hole > _HOLE_SHARE or found.empty > _EMPTY_SHARE:
         verdict = _bad("covered", f"{max(found.hole, found.empty):.0%} of it is hidden")
     elif found.lost > limits.max_drift and place.zero < 0.25:
         is_elsewhere = found.gradient > 0.45  # as much structure as before, but another

@@ -15,7 +15,7 @@ from gateway.errors import GatewayError
 
 DEVICE = "/onvif/device_service"
 CONTENT_TYPE = "application/soap+xml; charset=utf-8"
-LARGEST = 256 << 10
+MAX_ANSWER_BYTES = 256 << 10
 _ELEMENTS = 5_000
 _TDS = "http://www.onvif.org/ver10/device/wsdl"
 MEDIA = "http://www.onvif.org/ver10/media/wsdl"
@@ -144,7 +144,7 @@ def _envelope(body: str, header: str = "") -> bytes:
 
 def _parsed(answer: bytes) -> ET.Element:
     """Raises NotOnvif: no XML, too large, or with a document type."""
-    if len(answer) > LARGEST or answer.count(b"<") > 2 * _ELEMENTS:
+    if len(answer) > MAX_ANSWER_BYTES or answer.count(b"<") > 2 * _ELEMENTS:
         raise NotOnvif("an answer that is too large")
     text = answer.decode("utf-8", "replace")  # whatever it says of its encoding: none may hide a document type
     if "<!" in text.replace("<!--", "").replace("<![CDATA[", "") or "\x00" in text:

@@ -15,7 +15,7 @@ from PIL import (  # noqa: F401 - the last two are loaded by the first photo: an
     TiffImagePlugin,
 )
 
-from drivers.pictures.jpeg import LIMIT, Unusable, decoded, encoded
+from drivers.pictures.jpeg import MAX_JPEG_BYTES, Unusable, decoded, encoded
 
 _GRID = (16, 12)
 _ALIKE = 0.2
@@ -33,7 +33,7 @@ class Photo(NamedTuple):
     """Tells whether it was given before; see `repeats`."""
 
 
-def photo_of(data: bytes, stamp: str, limit: int = LIMIT) -> Photo:
+def photo_of(data: bytes, stamp: str, limit: int = MAX_JPEG_BYTES) -> Photo:
     """The photo as it is kept, with `stamp` (ASCII) written into it. Raises Unusable."""
     if not data.startswith(b"\xff\xd8\xff"):
         raise Unusable("no JPEG")

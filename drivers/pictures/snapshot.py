@@ -9,7 +9,7 @@ from drivers.pictures.onvif import NotOnvif
 from drivers.pictures.paths import RECORDER, targets
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
 
-LARGEST = 8 << 20
+MAX_PICTURE_BYTES = 8 << 20
 """Bytes of a picture."""
 WITHIN_S = 10.0
 """Seconds for one try."""
@@ -130,8 +130,8 @@ class Snapshots:
         buffer = bytearray()
         while piece := await answer.read():
             buffer += piece
-            if len(buffer) > LARGEST:
-                raise NoPicture("no-picture", f"camera {self._id}: a picture over {LARGEST} bytes", code=413)
+            if len(buffer) > MAX_PICTURE_BYTES:
+                raise NoPicture("no-picture", f"camera {self._id}: a picture over {MAX_PICTURE_BYTES} bytes", code=413)
             if boundary is not None and (part := first_part(buffer, boundary)) is not None:
                 return part
         return bytes(buffer)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gateway.config.site import SiteFile
     from gateway.technician.rounds import Week
 
-_FOREVER = 1e11
+_FOREVER_S = 1e11
 _TOLD_WITHIN_S = 8 * 86400.0
 """After the week: a run of people ends a day later at most, what was missed is told when the box is on again."""
 
@@ -68,7 +68,7 @@ def _found(reader: Any, first: datetime, last: datetime, run_id: str | None) -> 
     from gateway.model import Stream
     from gateway.technician.rounds import of_week, sort_events
 
-    since, until = (0.0, _FOREVER) if run_id is not None else (first.timestamp(), last.timestamp() + _TOLD_WITHIN_S)
+    since, until = (0.0, _FOREVER_S) if run_id is not None else (first.timestamp(), last.timestamp() + _TOLD_WITHIN_S)
     standing = [value for value in reader.memory("finding/").values() if isinstance(value, dict)]
     events = reader.events(Stream.INSPECTION, since, until)
     found = sort_events(events if run_id is not None else of_week(events, first, last), first, last, standing)

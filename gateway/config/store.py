@@ -6,19 +6,18 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from gateway.config.units import Address, Endpoint, FilePath, Period, Size, Strict, Text, UnitAddress, endpoint, wrong
-
-_DAY_S = 86400.0
+from gateway.model import DAY_S
 
 
 class Keep(Strict):
     """How long each kind of record is kept, in seconds."""
 
-    alarm: Period = 400 * _DAY_S
-    audit: Period = 400 * _DAY_S
-    inspection: Period = 400 * _DAY_S
-    access: Period = 30 * _DAY_S
-    picture: Period = 30 * _DAY_S
-    telemetry: Period = 7 * _DAY_S
+    alarm: Period = 400 * DAY_S
+    audit: Period = 400 * DAY_S
+    inspection: Period = 400 * DAY_S
+    access: Period = 30 * DAY_S
+    picture: Period = 30 * DAY_S
+    telemetry: Period = 7 * DAY_S
 
 
 class StoreEntry(Strict):

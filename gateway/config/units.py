@@ -96,7 +96,7 @@ def is_host(text: str, *, bracketed: bool | None = None) -> bool:
     return bracketed is None or bracketed == (version == 6)
 
 
-_LONGEST_FILLER, _LONGEST_REGISTRATION = 64, 128
+_MAX_FILLER_BYTES, _MAX_REGISTRATION_BYTES = 64, 128
 """Bytes of a heart-beat and of a registration."""
 
 
@@ -162,13 +162,13 @@ def _network_text(value: object) -> str:
 
 def _hex_text(value: object) -> str:
     found = _from_hex(value) if isinstance(value, str) else None
-    if found is None or not 1 <= len(found) <= _LONGEST_FILLER:
-        raise ValueError(f"1 to {_LONGEST_FILLER} bytes in hex, such as fe or 68 65 61 72 74")
+    if found is None or not 1 <= len(found) <= _MAX_FILLER_BYTES:
+        raise ValueError(f"1 to {_MAX_FILLER_BYTES} bytes in hex, such as fe or 68 65 61 72 74")
     return str(value)
 
 
 def _registration_text(value: object) -> str:
-    if not isinstance(value, str) or not 2 <= len(value.encode()) <= _LONGEST_REGISTRATION or not value.isprintable():
+    if not isinstance(value, str) or not 2 <= len(value.encode()) <= _MAX_REGISTRATION_BYTES or not value.isprintable():
         raise ValueError("what the device says first, such as its IMEI, or bytes in hex; in quotes if it is a number")
     return value
 

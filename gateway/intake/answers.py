@@ -16,7 +16,7 @@ from gateway.model import Errand, Instant, Json, Perform, uuid7
 from gateway.settings.types import PlaceProof
 from gateway.site.round_run import ANSWER
 
-LARGEST = 96 << 10
+MAX_PHOTO_BYTES = 96 << 10
 """Bytes of a photo."""
 PHONE = "phone"
 """`subject` of a photo's `picture.taken`; its `picturekind` is `photo`."""
@@ -73,8 +73,8 @@ class Answers:
             data = base64.b64decode(text, validate=True)
         except ValueError as error:  # also what is no ASCII
             raise NotDone("bad-args", "photo: no base64") from error
-        if not 0 < len(data) <= LARGEST:
-            raise NotDone("bad-args", f"photo: {len(data)} bytes; 1 to {LARGEST}")
+        if not 0 < len(data) <= MAX_PHOTO_BYTES:
+            raise NotDone("bad-args", f"photo: {len(data)} bytes; 1 to {MAX_PHOTO_BYTES}")
         sha256 = hashlib.sha256(data).hexdigest()
         marks = [mark.partition(":") for mark in known]
         stamp = f"received {now.rfc3339()[:19]}Z" + ("" if now.synced else " (clock not synced)")

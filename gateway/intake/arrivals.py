@@ -28,7 +28,7 @@ _log = logger(__name__)
 
 PASSAGES = 64
 """Handed in at once; as many may wait, and as many have pictures that wait for a verdict."""
-PICTURES = 12 << 20
+PICTURES_BYTES = 12 << 20
 """Bytes of pictures that are held."""
 OWN = 2
 """Passages of each camera that are handed in whatever the others send."""
@@ -219,7 +219,7 @@ class Entrance:
 
     def _make_room(self) -> None:
         """The oldest of the camera that has most go; those that have had their verdict came before the others."""
-        while self._bytes > PICTURES and (self._kept or self._held):
+        while self._bytes > PICTURES_BYTES and (self._kept or self._held):
             sizes: Counter[str] = Counter()
             for kept in self._kept:
                 sizes[kept.camera] += len(kept.shot.data)

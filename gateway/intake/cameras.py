@@ -17,7 +17,7 @@ from typing import Any
 from drivers.anpr.camera_lookup import Camera
 from drivers.anpr.capture import CameraSettings
 from drivers.anpr.event_stream import Puller
-from drivers.anpr.listener import MAX_BODY, PushListener
+from drivers.anpr.listener import MAX_BODY_BYTES, PushListener
 from drivers.anpr.vzenith import RelayOpening
 from drivers.pictures.account import CameraSession, Login
 from drivers.pictures.asking import CameraQuestions
@@ -50,7 +50,7 @@ class Gatehouse:
         clock: Clock,
         lists: PlateLists | None = None,
         listen: tuple[str, int] | None = None,
-        max_body: int = MAX_BODY,
+        max_body: int = MAX_BODY_BYTES,
     ) -> None:
         self.cameras = frozenset(one.id for one in uses)
         self.lists = lists

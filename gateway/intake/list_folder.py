@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.safe_write import replace_file
-from gateway.site.list_file import LONGEST_HEAD, ListHead, decode, encode, file_name, file_prefix, peek
+from gateway.site.list_file import MAX_HEAD_BYTES, ListHead, decode, encode, file_name, file_prefix, peek
 from gateway.site.lists import PlateList
 
 _KEPT = 2
@@ -117,7 +117,7 @@ class ListFolder:
 def _head(path: Path) -> ListHead | None:
     try:
         with path.open("rb") as stream:
-            return peek(b"".join((stream.readline(LONGEST_HEAD), stream.readline(LONGEST_HEAD))))
+            return peek(b"".join((stream.readline(MAX_HEAD_BYTES), stream.readline(MAX_HEAD_BYTES))))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

@@ -39,7 +39,7 @@ MOST = 32
 """Lists of one site."""
 LINES = 500_000
 """Lines of all lists together, by commands: what the memory of the box bears."""
-MAX_CSV = 64 << 20
+MAX_CSV_BYTES = 64 << 20
 EXPORTED = 500
 """Events of one plate that are told, the newest; the others are counted."""
 _NAMED = 3
@@ -316,7 +316,7 @@ def _words(problem: RowProblem) -> str:
 def _bytes(path: Path) -> bytes:
     """Raises OSError."""
     with path.open("rb") as stream:
-        data = stream.read(MAX_CSV + 1)
-    if len(data) > MAX_CSV:
-        raise OSError(27, f"is larger than {MAX_CSV >> 20} MiB")
+        data = stream.read(MAX_CSV_BYTES + 1)
+    if len(data) > MAX_CSV_BYTES:
+        raise OSError(27, f"is larger than {MAX_CSV_BYTES >> 20} MiB")
     return data

@@ -24,7 +24,7 @@ _NAME = re.compile(
     r"(?P<camera>[^./\\]{1,64})\.(?P<light>colour|infrared)\.(?P<time>\d{8}T\d{6}Z)\.(?P<by>[A-Za-z0-9_-]{1,40})\.jpg"
 )
 _LAST = "{camera}.last"
-_LARGEST = 8 << 20
+_LARGEST_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class References:
         """The picture that the camera gave in the look before, as it came."""
         try:
             path = self._folder / _LAST.format(camera=camera)
-            return path.read_bytes() if path.stat().st_size <= _LARGEST else None
+            return path.read_bytes() if path.stat().st_size <= _LARGEST_BYTES else None
         except OSError:
             return None
 

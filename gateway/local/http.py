@@ -35,17 +35,17 @@ _log = logger(__name__)
 
 _CONNECTIONS = 48
 _OF_ONE = 16
-_LIFETIME = 10.0
+_LIFETIME_S = 10.0
 """Seconds for a request to arrive, and for an answer to be taken."""
 _TAKES_NOTHING_S = 5.0
 """So long a reader of a stream may take no byte while one waits for it."""
 _LOOK_S, _LOOK_MOST_S = 0.005, 0.1
-_AGAIN = 10.0
+_RETRY_S = 10.0
 _RENEW_S = 60.0
-_LINE = 8 << 10
+_LINE_BYTES = 8 << 10
 _HEADERS = 32
-_PIECE = 32 << 10
-_SEND_BUFFER = 64 << 10
+_PIECE_BYTES = 32 << 10
+_SEND_BUFFER_BYTES = 64 << 10
 """Bytes that the kernel keeps for a reader of a stream."""
 _BACKLOG = 64
 _NAME = "site-gateway"
@@ -150,7 +150,7 @@ class _Server(Server):
     def __init__(self, respond: Callable[[BaseRequest], Awaitable[StreamResponse]], library: logging.Logger) -> None:
         super().__init__(
             respond, handler_cancellation=True, access_log=None, logger=library, lingering_time=0.0,
-            keepalive_timeout=_LIFETIME, max_line_size=_LINE, max_field_size=_LINE, max_headers=_HEADERS,
+            keepalive_timeout=_LIFETIME_S, max_line_size=_LINE_BYTES, max_field_size=_LINE_BYTES, max_headers=_HEADERS,
             auto_decompress=False,
         )  # fmt: skip
         self.lost: Callable[[RequestHandler], None] = lambda _: None
@@ -216,7 +216,7 @@ class Listener:
                 if not told:
                     _log.error("cannot listen", address=f"{self._host}:{self.port}", error=str(error))
                 told = True
-                await asyncio.sleep(_AGAIN)
+                await asyncio.sleep(_RETRY_S)
 
     async def _bound(self) -> socket.socket:
         loop = asyncio.get_running_loop()
@@ -288,7 +288,7 @@ class Listener:
         self._waits(connection)
         try:
             await loop.connect_accepted_socket(
-                lambda: protocol, client, ssl=context, ssl_handshake_timeout=_LIFETIME if context else None
+                lambda: protocol, client, ssl=context, ssl_handshake_timeout=_LIFETIME_S if context else None
             )
         except OSError:
             client.close()
@@ -309,7 +309,7 @@ class Listener:
         connection.busy, connection.since = False, loop.time()
         if connection.timer is not None:
             connection.timer.cancel()
-        connection.timer = loop.call_later(_LIFETIME, connection.abort)
+        connection.timer = loop.call_later(_LIFETIME_S, connection.abort)
 
     # ---- requests -----------------------------------------------------------------------------------
 
@@ -341,7 +341,7 @@ class Listener:
         body = b""
         if request.method == "POST":
             try:
-                async with asyncio.timeout(_LIFETIME):
+                async with asyncio.timeout(_LIFETIME_S):
                     body = await _body(request, route.body)
             except TimeoutError:
                 return _refusal(408, "slow", "the body did not come in time", {"Connection": "close"})
@@ -390,12 +390,12 @@ class Listener:
         if not isinstance(transport, asyncio.Transport):
             return response
         if (plain := transport.get_extra_info("socket")) is not None:
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
         async def send(data: bytes) -> None:
             try:
-                for start in range(0, len(data), _PIECE):
-                    await response.write(data[start : start + _PIECE])
+                for start in range(0, len(data), _PIECE_BYTES):
+                    await response.write(data[start : start + _PIECE_BYTES])
                     await _taken(transport)
             except ConnectionError as error:
                 raise Gone("the reader has left") from error

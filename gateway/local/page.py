@@ -20,9 +20,9 @@ from gateway.local.passwords import LONGEST, Busy, Passwords, TooEarly
 from gateway.local.records import Records
 from gateway.local.sessions import LIFE_S, Codes, PageSession, Sessions
 from gateway.local.streams import Streams
-from gateway.model import Instant, Json, Stream, rfc3339
+from gateway.model import HOUR_S, Instant, Json, Stream, rfc3339
 
-BODY_OF_DO = 256 << 10
+MAX_DO_BYTES = 256 << 10
 _JSON = "application/json"
 _COOKIE, _SECURE_COOKIE = "site-gateway", "__Host-site-gateway"
 _MARK = "X-Site-Gateway"
@@ -30,7 +30,6 @@ _STATE_S = 0.25
 """A snapshot is made anew at most as often as readings leave."""
 _PRESSES = 256
 """So many of the last are known again."""
-_HOUR_S = 3600.0
 _MOST_HOURS = 168
 _MOST_SECONDS = 60
 _STREAMS = {one.value: one for one in (Stream.ALARM, Stream.ACCESS, Stream.INSPECTION, Stream.AUDIT)}
@@ -98,7 +97,7 @@ class Page:
             "/me": Route(get=self._answering(self._me)),
             "/login": Route(post=self._answering(self._log_in)),
             "/logout": Route(post=self._answering(self._log_out)),
-            "/do": Route(post=self._answering(self._do), body=BODY_OF_DO),
+            "/do": Route(post=self._answering(self._do), body=MAX_DO_BYTES),
             "/history": Route(get=self._answering(self._history)),
             "/passages": Route(get=self._answering(self._passages)),
             "/pictures/": Route(get=self._answering(self._picture)),
@@ -284,7 +283,7 @@ class Page:
         if not (device and dot and point):
             raise records.Wrong("point: DEVICE.POINT")
         hours = _whole(request, "hours", 24, _MOST_HOURS)
-        told = await self._records.values(device, point, self._site.now().wall - hours * _HOUR_S)
+        told = await self._records.values(device, point, self._site.now().wall - hours * HOUR_S)
         return await _packed(request, told)
 
     async def _passages(self, request: HttpRequest) -> Answer:

@@ -27,7 +27,7 @@ LONGEST = 256
 _LN, _R, _P = 14, 8, 5
 _BYTES = 32
 _SALT = 16
-_MEMORY = 64 << 20
+_MEMORY_BYTES = 64 << 20
 _FORM = re.compile(
     r"\$scrypt\$ln=([0-9]{1,2}),r=([0-9]{1,2}),p=([0-9]{1,2})\$([A-Za-z0-9+/]{8,64})\$([A-Za-z0-9+/]{43})"
 )
@@ -84,7 +84,7 @@ def fits(password: str, secret: str) -> bool:
 
 
 def _scrypt(password: str, salt: bytes, ln: int, r: int, p: int) -> bytes:
-    return hashlib.scrypt(password.encode(), salt=salt, n=1 << ln, r=r, p=p, maxmem=_MEMORY, dklen=_BYTES)
+    return hashlib.scrypt(password.encode(), salt=salt, n=1 << ln, r=r, p=p, maxmem=_MEMORY_BYTES, dklen=_BYTES)
 
 
 def _text(data: bytes) -> str:

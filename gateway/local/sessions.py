@@ -30,7 +30,7 @@ MOST_OF_ONE = 8
 _TOKEN_BYTES = 32
 _KEPT_EVERY_S = 600.0
 """How exactly the last request is known after a restart: the card is spared."""
-_LARGEST_FILE = 64 << 10
+_MAX_FILE_BYTES = 64 << 10
 
 
 @dataclass(slots=True)
@@ -130,7 +130,7 @@ class Sessions:
         """Take up those of the process before. What cannot be read is nobody's session."""
         try:
             with self._path.open("rb") as stream:
-                kept: Any = orjson.loads(stream.read(_LARGEST_FILE))
+                kept: Any = orjson.loads(stream.read(_MAX_FILE_BYTES))
             now = self._now()
             passed = max(0.0, now.wall - float(kept["at"])) if now.synced and kept["synced"] else 0.0
             for digest, one in list(kept["sessions"].items())[:MOST]:

@@ -41,7 +41,7 @@ _READS = (1, 2, 3, 4)
 _MANY = (15, 16)
 _REFUSED = 0x80
 _MBAP = 6
-_LONGEST_HELD, _LONGEST_STRANGE = 4096, 512
+_MAX_HELD_BYTES, _MAX_STRANGE_BYTES = 4096, 512
 """Bytes in which the beginning of a frame is looked for, and that are kept of what fits nothing."""
 _IN_FLIGHT = 16
 
@@ -242,7 +242,7 @@ def _on_tcp(pieces: Iterable[Piece]) -> Iterator[TracedExchange]:
         for begin, end in _mbap_frames(held):
             _give(asked, held[start:begin], held[begin:end], at)
             start = end
-        held = held[start:][-_LONGEST_HELD:]
+        held = held[start:][-_MAX_HELD_BYTES:]
     if asked and held:
         asked[-1].strange += held
     for one in asked:
@@ -273,7 +273,7 @@ class _Asked:
     def exchange(self) -> TracedExchange:
         """As it is told."""
         unit, pdu = self.request[_MBAP], self.request[_MBAP + 1 :]
-        received = self.strange[:_LONGEST_STRANGE] + self.reply
+        received = self.strange[:_MAX_STRANGE_BYTES] + self.reply
         start = len(received) - len(self.reply)
         answer = Frame(start, len(received), unit, self.reply[_MBAP + 1 :]) if self.reply else None
         return TracedExchange(self.sent, unit, pdu, self.request, received, self.heard, answer, (), echoed=False)

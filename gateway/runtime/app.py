@@ -35,7 +35,7 @@ from gateway.local.queries import LEAST_ROLES, Asks
 from gateway.log import logger
 from gateway.model import Emit, Errand, Instant, Json, Reading, Remember
 from gateway.runtime.cloud import CloudSide
-from gateway.runtime.crashes import MANY, WITHIN, Crashes, is_ours
+from gateway.runtime.crashes import MANY, WITHIN_S, Crashes, is_ours
 from gateway.runtime.effects import Effects, Errands, Orders, of_configuration, of_history, of_lines
 from gateway.runtime.health_relay import Alive
 from gateway.runtime.inbox import Inbox
@@ -61,9 +61,9 @@ _log = logger(__name__)
 
 BUG = 70
 """Exit status after an error of our own (EX_SOFTWARE of sysexits.h)."""
-_LEAVES_WITHIN = 1.5
-_LAST_COMMIT = 0.5
-_FAREWELL = 1.0
+_LEAVES_WITHIN_S = 1.5
+_LAST_COMMIT_S = 0.5
+_FAREWELL_S = 1.0
 _RECOVERY_LOOK_S = 1.0
 _KEEP_TIME_S = 10.0
 
@@ -333,11 +333,11 @@ class Gateway:
                     if not self.anew:
                         self._stopped()
                         notify("STOPPING=1")
-                    leave_until = loop.time() + _LEAVES_WITHIN
+                    leave_until = loop.time() + _LEAVES_WITHIN_S
                     for task in tasks:
                         task.cancel()
-                await self._decisions.last_word(self._reason, _LAST_COMMIT)
-                await self._uplink.farewell(max(0.1, min(_FAREWELL, leave_until - loop.time())))
+                await self._decisions.last_word(self._reason, _LAST_COMMIT_S)
+                await self._uplink.farewell(max(0.1, min(_FAREWELL_S, leave_until - loop.time())))
             finally:
                 uplink.cancel()
 
@@ -358,7 +358,7 @@ class Gateway:
         if self.reduced:
             minutes = round(self._crashes.reduced_for_s / 60)
             _log.critical("crashed too often: only fire runs", crashes=self._crashes.recent, for_minutes=minutes)
-            text = f"{MANY} crashes in {WITHIN:.0f} s: cameras, page and commands are off for {minutes} min"
+            text = f"{MANY} crashes in {WITHIN_S:.0f} s: cameras, page and commands are off for {minutes} min"
         else:
             text = ""
         self._supervision.say(CRASHES, text, now)

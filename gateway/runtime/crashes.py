@@ -18,7 +18,7 @@ from gateway.model import Instant
 
 _log = logger(__name__)
 
-WITHIN = 60.0
+WITHIN_S = 60.0
 """Seconds."""
 MANY = 3
 REDUCED_FOR_S = 600.0
@@ -62,7 +62,7 @@ class Crashes:
     def look(self, now: Instant) -> None:
         """To be called once a second: a life of 60 s is no link of a chain, one of a day forgets all reductions."""
         lived = now.mono - self._begun
-        if not self._steady and lived >= WITHIN:
+        if not self._steady and lived >= WITHIN_S:
             self._steady = True
             self._crashes = []
             self._write()
@@ -106,7 +106,7 @@ class Crashes:
             self._relapses = 0
             return
         self.reduced = reduced
-        self._crashes = [mono for mono in crashes if 0.0 <= now.mono - mono <= WITHIN]
+        self._crashes = [mono for mono in crashes if 0.0 <= now.mono - mono <= WITHIN_S]
         if running:
             self._crashes.append(now.mono)
 

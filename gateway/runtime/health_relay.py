@@ -15,10 +15,10 @@ from gateway.site.settings import Ref
 
 _log = logger(__name__)
 
-_LOOK = 1.0
-_AGAIN = 5.0
+_LOOK_EVERY_S = 1.0
+_RETRY_S = 5.0
 """Told again so often: a module that lost its power has forgotten."""
-_PULSE = 15.0
+_PULSE_S = 15.0
 """A timed pulse lasts until the third word that does not come."""
 
 
@@ -46,7 +46,7 @@ class Alive:
         told_at = 0.0
         while True:
             well, now = self._vitals.is_well(), self._clock.now().mono
-            if well is not told or now - told_at >= _AGAIN:
+            if well is not told or now - told_at >= _RETRY_S:
                 try:
                     await self._write(well)
                 except GatewayError as error:
@@ -55,8 +55,8 @@ class Alive:
                     told = None
                 else:
                     told, told_at = well, now
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _write(self, well: bool) -> None:
-        value = (_PULSE if self._timed else True) if well else False
-        await self._line.order(self._at.device, self._at.point, value, self._clock.now().mono + _LOOK)
+        value = (_PULSE_S if self._timed else True) if well else False
+        await self._line.order(self._at.device, self._at.point, value, self._clock.now().mono + _LOOK_EVERY_S)

@@ -21,13 +21,13 @@ from gateway.site.settings import ON_LOSS
 
 _log = logger(__name__)
 
-_LOOK = 1.0
+_LOOK_EVERY_S = 1.0
 """Holds that are known at the start, or wait for a device, go before."""
-_AGAIN = 60.0
-_REOPENED = 3.0
+_RETRY_S = 60.0
+_REOPENED_S = 3.0
 """After a connection that the other side closed and that was open again at once: a module that restarts does that,
 and so does a serial server that closes after each answer."""
-_TROUBLED, _TROUBLED_LAST = 10.0, 3600.0
+_TROUBLED_S, _TROUBLED_LAST_S = 10.0, 3600.0
 """Told again after that, each time twice as long: a register that takes nothing is not worn out."""
 
 
@@ -62,7 +62,7 @@ class Losses:
     async def run(self) -> None:
         """Look after them until cancelled. The end of the process writes nothing."""
         while True:
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_LOOK_EVERY_S)
             status = self._line.snapshot()
             if status.losses != self._seen:
                 self._seen = status.losses
@@ -79,7 +79,7 @@ class Losses:
                     await self._look_after(one)
 
     def _look_soon(self) -> None:
-        soon = self._clock.now().mono + _REOPENED
+        soon = self._clock.now().mono + _REOPENED_S
         for gate, due in self._due.items():
             if gate not in self._waits:
                 self._due[gate] = min(due, soon)
@@ -92,10 +92,10 @@ class Losses:
         except GatewayError:
             return  # silent or lost: other alarms say so, and it is looked at when it is back
         if trouble:
-            wait = self._waits.setdefault(one.gate, BackOff(_TROUBLED, _TROUBLED_LAST)).next()
+            wait = self._waits.setdefault(one.gate, BackOff(_TROUBLED_S, _TROUBLED_LAST_S)).next()
         else:
             self._waits.pop(one.gate, None)
-            wait = _AGAIN
+            wait = _RETRY_S
         now = self._clock.now()
         self._due[one.gate] = now.mono + wait
         if self._well.get(one.gate) is not (well := not trouble):

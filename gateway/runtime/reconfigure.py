@@ -38,12 +38,12 @@ TOLD = "process/config-told"
 Check = Callable[[Path, Path, bytes], Awaitable[None]]
 """Looks at SITE's candidate beside it, knowing the text in force. Raises NotDone."""
 
-_CHECK_SECONDS = 30.0
-_LOOK = 0.5
+_CHECK_S = 30.0
+_LOOK_EVERY_S = 0.5
 _LOOK_RESTART_S = 0.25
 _REPLIES_LEAVE_S = 1.0
 """That a reply may take to the broker before the process begins anew."""
-_MAX_STATE = 64 << 10
+_MAX_STATE_BYTES = 64 << 10
 _LOOK_APART = """
 import json, sys
 sys.path[:] = json.loads(sys.argv.pop(1))
@@ -177,7 +177,7 @@ class Reconfiguration:
         around: Surroundings,
         *,
         random: Callable[[int], bytes] = os.urandom,
-        every: float = _LOOK,
+        every: float = _LOOK_EVERY_S,
     ) -> None:
         """See a trial to its end; returns at once if there is none. Then look at `restart_due`.
 
@@ -321,7 +321,7 @@ class Reconfiguration:
         if content is None:
             return None
         try:
-            note = orjson.loads(content[:_MAX_STATE])
+            note = orjson.loads(content[:_MAX_STATE_BYTES])
             return Pending(**{**note, "phase": Phase(note["phase"]), "lines": tuple(note["lines"])})
         except (ValueError, TypeError, KeyError) as error:
             _log.error("the note of a trial cannot be read", why=str(error))
@@ -341,10 +341,10 @@ async def check_apart(site: Path, candidate: Path, running: bytes) -> None:
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(_CHECK_SECONDS):
+        async with asyncio.timeout(_CHECK_S):
             output, _ = await process.communicate(running)
     except TimeoutError as error:
-        raise NotDone("bad-args", f"checking it took over {_CHECK_SECONDS:.0f} s") from error
+        raise NotDone("bad-args", f"checking it took over {_CHECK_S:.0f} s") from error
     finally:
         if process.returncode is None:
             process.kill()

@@ -17,7 +17,7 @@ from gateway.errors import ConfigError
 from gateway.kinds import ROLES
 from gateway.model import Json, Person, Reply
 
-_PATIENCE = 60.0
+_PATIENCE_S = 60.0
 """Seconds: longer than a reset may take, its device's supply included."""
 
 
@@ -46,12 +46,12 @@ class People:
         ask = f"person-{next(self._numbers)}"
         answer = self._waiting[ask] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_PATIENCE_S):
                 await self._inbox.put(Person(ask, by.strip(), role, cmd, args, self._clock.now(), account))
                 said: Json = await answer
                 return said
         except TimeoutError as error:
-            raise ConfigError(f"no answer within {_PATIENCE:.0f} s") from error
+            raise ConfigError(f"no answer within {_PATIENCE_S:.0f} s") from error
         finally:
             del self._waiting[ask]
 

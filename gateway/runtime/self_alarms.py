@@ -22,15 +22,15 @@ _log = logger(__name__)
 STORE, CLOCK, NOT_DELIVERED = "gateway/store", "gateway/clock", "gateway/not-delivered"
 CRASHES, POISON = "gateway/crashes", "gateway/poison"
 
-UNDELIVERED_FOR = 10.0
+UNDELIVERED_FOR_S = 10.0
 """Seconds that a fire may be without the broker's acknowledgement, or unheard."""
-_UNSYNCED_FOR = 600.0
-_ASIDE_FOR = 600.0
+_UNSYNCED_FOR_S = 600.0
+_ASIDE_FOR_S = 600.0
 """A store that was set aside is told so long, unless something else is wrong with it."""
-_NO_RESERVE_FOR = 60.0
-_WELL_FOR = 10.0
+_NO_RESERVE_FOR_S = 60.0
+_WELL_FOR_S = 10.0
 """The store must be well for so long before it is said, so that a disk that stutters is one alarm."""
-_STATS_EVERY = 10.0
+_STATS_EVERY_S = 10.0
 _FIRES = 1024
 _LOGGED = ("zone", "place", "state", "gate", "cause", "by", "commanded", "actual", "text")
 """What a line of the log says of a fire or a gate."""
@@ -65,7 +65,7 @@ class Supervision:
         """At the start. `fires`: one stands; `untold`: `not-delivered` stands from the life before."""
         if untold:
             self._said[NOT_DELIVERED] = False
-            self._before = now.mono - UNDELIVERED_FOR
+            self._before = now.mono - UNDELIVERED_FOR_S
         elif fires and self._journal.waiting(Stream.ALARM):
             self._before = now.mono
         for name in (*Stream, *RETAINED):
@@ -158,11 +158,11 @@ class Supervision:
             self._well_since = None
         elif self._well_since is None:
             self._well_since = now.mono
-        if trouble or STORE not in self._said or now.mono - (self._well_since or now.mono) >= _WELL_FOR:
+        if trouble or STORE not in self._said or now.mono - (self._well_since or now.mono) >= _WELL_FOR_S:
             self.say(STORE, trouble, now)
 
     def _undelivered(self, now: float) -> str:
-        late = now - UNDELIVERED_FOR
+        late = now - UNDELIVERED_FOR_S
         if any(since <= late for since in self._fires.values()):
             return "a fire waits for the broker"
         if any(since <= late for since in self._unheard.values()):
@@ -182,7 +182,7 @@ class Supervision:
             return "the clock was set by more than a day: history does not age by it, and it is believed after a day"
         if self._early and not now.synced:
             return "the broker's certificate is not yet valid at the time of this clock"
-        if self._unsynced is not None and now.mono - self._unsynced >= _UNSYNCED_FOR:
+        if self._unsynced is not None and now.mono - self._unsynced >= _UNSYNCED_FOR_S:
             return "nobody sets this clock"
         return ""
 
@@ -190,10 +190,10 @@ class Supervision:
         journal = self._journal
         if journal.lost:
             return "the store cannot be written: events are kept in memory"
-        loss = self._loss is not None and now - self._loss[1] < _ASIDE_FOR and self._loss[0]
+        loss = self._loss is not None and now - self._loss[1] < _ASIDE_FOR_S and self._loss[0]
         if loss and loss.witness == "files":
             return "the files of the store were deleted or replaced: it was begun anew"
-        if self._aside is not None and now - self._aside[1] < _ASIDE_FOR:
+        if self._aside is not None and now - self._aside[1] < _ASIDE_FOR_S:
             return f"a damaged store was set aside as {self._aside[0]}"
         if loss:
             return "the store went back in time: committed events are missing in it"
@@ -216,14 +216,14 @@ class Supervision:
 
     def _no_reserve(self, now: float) -> bool:
         """The reserve was missing in two commits a minute apart (it is made, and looked at, beside the commits)."""
-        if now - self._stats_at >= _STATS_EVERY:
+        if now - self._stats_at >= _STATS_EVERY_S:
             self._stats_at = now
             stats = self._journal.stats()
             if stats.reserve or not stats.commits:
                 self._bare = None
             elif self._bare is None:
                 self._bare = now, stats.commits
-            elif now - self._bare[0] >= _NO_RESERVE_FOR and stats.commits > self._bare[1]:
+            elif now - self._bare[0] >= _NO_RESERVE_FOR_S and stats.commits > self._bare[1]:
                 self._bare = self._bare[0], -1
         return self._bare is not None and self._bare[1] < 0
 

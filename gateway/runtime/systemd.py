@@ -3,7 +3,7 @@
 import os
 import socket
 
-_PATIENCE = 0.2
+_PATIENCE_S = 0.2
 
 
 def notify(message: str) -> bool:
@@ -18,7 +18,7 @@ def notify(message: str) -> bool:
         address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as door:
-            door.settimeout(_PATIENCE)
+            door.settimeout(_PATIENCE_S)
             door.connect(address)
             door.sendall(message.encode())
     except (OSError, ValueError):

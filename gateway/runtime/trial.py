@@ -11,7 +11,7 @@ from enum import Enum, StrEnum, auto
 
 STARTS = 2
 """Starts that may fail."""
-STEADY = 5.0
+STEADY_S = 5.0
 """Seconds: a process that ends sooner has not proved anything."""
 
 
@@ -82,7 +82,7 @@ class Trial:
         lines: Collection[str],
         *,
         reached: bool = False,
-        steady: float = STEADY,
+        steady: float = STEADY_S,
     ) -> None:
         """`reached`: the broker need not be; `steady`: seconds that the process has to live."""
         self._missing = set(pending.lines) & set(lines)

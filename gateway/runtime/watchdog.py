@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 _log = logger(__name__)
 
-_HEALTH_EVERY = 60.0
+_HEALTH_EVERY_S = 60.0
 _STILL_S = 6.0
 """Between two looks a second apart: nobody watched, for over 5 s."""
-_STUCK = 30.0
+_STUCK_S = 30.0
 """A task that has not moved for so long is stuck: the watchdog is not fed any more."""
 
 
@@ -98,7 +98,7 @@ class Vitals:
         beats = [self._uplink.beat, *(line.beat for line in self._lines.values())]
         if len(self._inbox):
             beats.append(self._site.stepped)
-        stuck = [beat for beat in beats if now - beat > _STUCK and beat]
+        stuck = [beat for beat in beats if now - beat > _STUCK_S and beat]
         if stuck:
             _log.error("a task is stuck", for_s=round(now - min(stuck)))
         return not stuck
@@ -123,11 +123,11 @@ class Vitals:
 
     async def _tell_health(self) -> None:
         """Each minute, and within a second of a line or the link coming up or going down."""
-        told, before = -_HEALTH_EVERY, tuple[bool, ...]()
+        told, before = -_HEALTH_EVERY_S, tuple[bool, ...]()
         while True:
             now = self._clock.now().mono
             state = (self._uplink.connected, *(line.up for line in self._lines.values()))
-            if state != before or now - told >= _HEALTH_EVERY:
+            if state != before or now - told >= _HEALTH_EVERY_S:
                 told, before = now, state
                 self._uplink.set_health(self.health())
             await asyncio.sleep(1.0)

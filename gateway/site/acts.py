@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 Act = Generator[Effect, None, Answer]
 
-_ON_SITE_LIFE = 5.0
+_ON_SITE_LIFE_S = 5.0
 """An order of a person on site whose device is silent dies after so many seconds."""
-_MAY_TAKE = 1.0
+_MAY_TAKE_S = 1.0
 _LIMITED = No("interlocked", "rate-limited: 20 openings in the last minute")
-_HALF_DAY = 12 * 3600.0
+_HALF_DAY_S = 12 * 3600.0
 
 
 @dataclass(slots=True)
@@ -169,7 +169,7 @@ class Acts:
             yield from self.alarms.reset(watch, asker.by, now)
             if blind is None or watch.left or not rule.point:
                 return Done()
-            yield from self._take_out(rule.device, _HALF_DAY, asker.by, str(args["note"]), now)
+            yield from self._take_out(rule.device, _HALF_DAY_S, asker.by, str(args["note"]), now)
             return Done({"disabled": rule.device})
         yield from self.resetting.begin(watch, asker.token, asker.by, now)
         return Later()
@@ -296,7 +296,7 @@ class Acts:
         if settings is None or (point and point not in settings.points):
             return No("bad-args", f"there is no {args['device']}{' ' + point if point else ''}")
         yield Perform(asker.token, "read", {"device": device, "point": point or None}, asker.by)
-        return Later(max(_MAY_TAKE, settings.timeout))
+        return Later(max(_MAY_TAKE_S, settings.timeout))
 
     def _write(self, args: Args, asker: Asker, now: Instant) -> Act:
         device, _, point = str(args["point"]).partition(".")
@@ -314,7 +314,7 @@ class Acts:
 
     def _wait_for(self, device: str) -> Later:
         settings = self.settings.devices.get(device)
-        return Later(max(_MAY_TAKE, settings.timeout if settings else 0.0))
+        return Later(max(_MAY_TAKE_S, settings.timeout if settings else 0.0))
 
 
 def _may_end(cause: str, asker: Asker, named: Json) -> bool:
@@ -329,7 +329,7 @@ def _may_end(cause: str, asker: Asker, named: Json) -> bool:
 
 
 def _expires(asker: Asker, now: Instant) -> float:
-    return asker.expires if asker.expires is not None else now.mono + _ON_SITE_LIFE
+    return asker.expires if asker.expires is not None else now.mono + _ON_SITE_LIFE_S
 
 
 def _standing(watch: Watch) -> Json:

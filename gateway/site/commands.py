@@ -40,10 +40,10 @@ from gateway.site.timers import Timers
 PART = "reply"
 _LONGEST_RESULT = 4096
 _LONGEST_REFUSED = 4096
-_READ_BACK = 2.0
-_COMMIT = 0.25
+_READ_BACK_S = 2.0
+_COMMIT_S = 0.25
 """Seconds that the commit of a step may take; its order leaves after that, and the device's time runs from then."""
-_STALE = 15.0
+_STALE_S = 15.0
 """Seconds after which what a person on site asked for moves nothing: he has seen how it was then."""
 
 _CODES = {"refused": "refused-by-device", "withdrawn": "interlocked"}
@@ -127,8 +127,13 @@ class Commands:
         allowed = declared is not None and declared.may_on_site(item.role)
         asker = Asker(self._ids.order(), item.by, True, role=item.role)
         # A fire that was seen is confirmed however late.
-        if declared is not None and declared.moves and item.cmd != "fire.confirm" and now.mono - item.at.mono > _STALE:
-            late = No("expired", f"it waited for more than {_STALE:.0f} s; nothing was done, ask again")
+        if (
+            declared is not None
+            and declared.moves
+            and item.cmd != "fire.confirm"
+            and now.mono - item.at.mono > _STALE_S
+        ):
+            late = No("expired", f"it waited for more than {_STALE_S:.0f} s; nothing was done, ask again")
             yield from self._answer(_Pending(item, asker), late, now)
             return
         yield from self._do(_Pending(item, asker), "" if allowed else f"a {item.role} may not do that", now)
@@ -197,7 +202,7 @@ class Commands:
         if item.value is not None:
             yield from self._read_back(item.order, pending, item.value, now)
         else:
-            self._timers.set((PART, f"{item.order}/back"), now.mono + _READ_BACK)
+            self._timers.set((PART, f"{item.order}/back"), now.mono + _READ_BACK_S)
             yield self._acts.look(pending.written)
 
     def read(self, ref: Ref, reading: Reading, now: Instant) -> Iterator[Effect]:
@@ -249,7 +254,7 @@ class Commands:
             device = self._acts.gates.get(gate).settings.held.device
         else:
             device = str(who.args.get("device", who.args.get("point"))).partition(".")[0]
-        return 0.0 if self._acts.linkage.silent(device) else _COMMIT
+        return 0.0 if self._acts.linkage.silent(device) else _COMMIT_S
 
     def _try(self, pending: _Pending, forbidden: str, now: Instant) -> Generator[Effect, None, Answer]:
         who = pending.who

@@ -13,7 +13,7 @@ from gateway.model import Json
 SCALES: Mapping[str, float] = {"0-1": 1.0, "0-100": 100.0, "0-255": 255.0}
 """The top of each, by its name in the site file."""
 _TOPS = tuple(SCALES.values())
-_USUAL = 100.0
+_USUAL_TOP = 100.0
 SURE = 3
 """Values that no smaller scale holds, then a scale is no longer doubted."""
 BACK_DOUBTED, BACK_SURE = 5, 20
@@ -90,7 +90,7 @@ class Scale:
     @property
     def top(self) -> float:
         """What stands for certainty."""
-        return self.fixed or self.learnt or _USUAL
+        return self.fixed or self.learnt or _USUAL_TOP
 
 
 def _name(top: float) -> str:

@@ -7,7 +7,7 @@ this run. Each result is as the contract has an item, with what it rests on as `
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
-from gateway.model import Instant, Json, Quality, Value, rfc3339
+from gateway.model import DAY_S, Instant, Json, Quality, Value, rfc3339
 from gateway.site.looks import Look, Outcome, verdict
 from gateway.site.round_settings import (
     DeviceRule,
@@ -26,7 +26,6 @@ INTERRUPTED, FIRE, CANCELLED, NOBODY = "interrupted", "fire", "cancelled", "nobo
 """Why an item was not looked at."""
 _NAMED = 12
 """So many alarms, devices or points are named, the rest is counted."""
-_DAY_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +302,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _span(seconds: float) -> str:
-    for unit, length in (("d", _DAY_S), ("h", 3600.0), ("m", 60.0)):
+    for unit, length in (("d", DAY_S), ("h", 3600.0), ("m", 60.0)):
         if seconds >= length:
             return f"{seconds / length:g}{unit}"
     return f"{seconds:g}s"

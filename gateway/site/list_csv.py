@@ -23,7 +23,7 @@ PROBLEMS = 200
 MOST_COLUMNS = 64
 """A header with more is none; it is not looked at name by name."""
 _NOTE = 200
-_BLOCK = 64 << 10
+_BLOCK_BYTES = 64 << 10
 _REMEMBERED = 65_536
 _USUAL = range(len(COLUMNS))
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -234,7 +234,7 @@ def _lines(data: bytes) -> Iterator[str]:
     """The lines with their ends, without the mark at the start; decoded in blocks."""
     start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
     while start < len(data):
-        end = data.find(b"\n", start + _BLOCK) + 1 or len(data)
+        end = data.find(b"\n", start + _BLOCK_BYTES) + 1 or len(data)
         try:
             block = data[start:end].decode()
         except UnicodeDecodeError as error:

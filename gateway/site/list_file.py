@@ -18,7 +18,7 @@ _SUM = 16
 _CODES = ("Q", "I", "I", "H", "I")
 """Types of the columns: keys, since, until, shape, offsets."""
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-LONGEST_HEAD = 8 << 20
+MAX_HEAD_BYTES = 8 << 20
 """Bytes of the first two lines."""
 _HIGHEST = 1 << 53
 """No list was saved more often, and no version counted by numbers is higher."""

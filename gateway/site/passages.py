@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from gateway.kinds import PassageReason
 from gateway.masks import without_plates
 from gateway.model import (
+    HOUR_S,
     Effect,
     Emit,
     Forget,
@@ -46,7 +47,6 @@ BY_KIND_AN_HOUR = 6
 """Openings of a gate by nothing but the kind of a plate (`special`); then a person has to."""
 _BY_KIND = "by-kind/"
 """`by-kind/GATE/PASSAGE`: the deadline at which one of these counts no more."""
-_HOUR_S = 3600.0
 _MEMORY = "passing/"
 _TOKEN = "passage/"  # noqa: S105 - names a request
 _LATEST_S = 4_102_444_800.0
@@ -177,7 +177,7 @@ class Passages:
         if opening.decision in ("ordered", "joined"):
             data["ordered_at"] = now.rfc3339()
             if one.by_kind and opening.decision == "ordered":
-                yield from self._deadlines.set(f"{_BY_KIND}{gate}/{data['passage']}", _HOUR_S, now, by_age=True)
+                yield from self._deadlines.set(f"{_BY_KIND}{gate}/{data['passage']}", HOUR_S, now, by_age=True)
         else:
             data["decision"] = opening.decision
         if opening.later:

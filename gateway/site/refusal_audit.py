@@ -7,7 +7,7 @@ fill the store with the record of it.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from gateway.model import Effect, Emit, Instant, Json, Stream
+from gateway.model import HOUR_S, Effect, Emit, Instant, Json, Stream
 from gateway.site.ids import Ids
 from gateway.site.timers import Timers
 
@@ -17,7 +17,6 @@ _SPARE = 1000
 """Single ones that may be told in a row, beyond what a day allows."""
 _SINGLE_EVERY_S = 86400.0 / 240
 _MINUTE_S = 60.0
-_HOUR_S = 3600.0
 _MINUTELY = 60
 """Sums in a row that come once a minute."""
 
@@ -38,11 +37,11 @@ class Refusals:
 
     def tell(self, data: Mapping[str, Json], code: str, now: Instant) -> Iterator[Effect]:
         """One refusal, or one more of many."""
-        if self._spare_at is not None and now.mono - self._spare_at >= _HOUR_S:
+        if self._spare_at is not None and now.mono - self._spare_at >= HOUR_S:
             self._sums = 0
         if self._timers.get((PART, "")) is None:
             self._since = now.mono
-            self._timers.set((PART, ""), now.mono + (_MINUTE_S if self._sums < _MINUTELY else _HOUR_S))
+            self._timers.set((PART, ""), now.mono + (_MINUTE_S if self._sums < _MINUTELY else HOUR_S))
         earned = 0.0 if self._spare_at is None else (now.mono - self._spare_at) / _SINGLE_EVERY_S
         self._spare, self._spare_at = min(_SPARE, self._spare + earned), now.mono
         if self._told < _SINGLY and self._spare >= 1.0:

@@ -8,9 +8,8 @@ the same one, sent again after the clock was set back.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from gateway.arguments import DAY_S
 from gateway.commands import COMMANDS
-from gateway.model import Command, Effect, Forget, Instant, Json, Remember
+from gateway.model import DAY_S, Command, Effect, Forget, Instant, Json, Remember
 from gateway.site.deadlines import Deadlines
 
 JTI = "jti/"

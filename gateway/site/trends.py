@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Literal, NamedTuple
 
+from gateway.model import DAY_S
+
 KEPT = 56
 """Values that are kept of a point."""
 _WINDOWS = (14, 28, 56)
 _Z = 3.3
 _Z_OF_INTERVAL = 1.6449
 """Of the normal distribution, for 90 % in the middle."""
-_DAY_S = 86400.0
 
 Sample = tuple[float, float]
 """Seconds since 1970, value."""
@@ -81,18 +82,18 @@ def _of_window(samples: Sequence[Sample], way: Way, limit: float, ahead_s: float
     if sign * slow <= 0:
         return None
     end = samples[-1][0]
-    level = median(value + slope * (end - at) / _DAY_S for at, value in samples)
+    level = median(value + slope * (end - at) / DAY_S for at, value in samples)
     left = max(0.0, sign * (limit - level))
-    latest = left / abs(slow) * _DAY_S
+    latest = left / abs(slow) * DAY_S
     if latest > ahead_s:
         return None
-    return Trend(way, slope, slow, fast, len(samples), end + left / abs(fast) * _DAY_S, end + latest)
+    return Trend(way, slope, slow, fast, len(samples), end + left / abs(fast) * DAY_S, end + latest)
 
 
 def _slopes(samples: Sequence[Sample]) -> tuple[float, float, float]:
     """The median slope a day, and the ends of its 90 % interval (Sen 1968)."""
     slopes = sorted(
-        (value - earlier) / (at - before) * _DAY_S
+        (value - earlier) / (at - before) * DAY_S
         for number, (at, value) in enumerate(samples)
         for before, earlier in samples[:number]
         if at > before

@@ -27,7 +27,7 @@ from gateway.site.list_csv import ListReading, fingerprint, read
 from gateway.site.lists import ListEntry, Lists, PlateList
 from gateway.site.plates import classify
 
-_LINE = 40_000
+_LINE_BYTES = 40_000
 """Bytes of entries in one question to the gateway."""
 
 Say = Callable[[str], None]
@@ -154,7 +154,7 @@ def _parts(new: PlateList) -> Iterator[list[dict[str, Json]]]:
     for entry in new:
         said = _entry(entry)
         length = len(orjson.dumps(said)) + 1
-        if size + length > _LINE:
+        if size + length > _LINE_BYTES:
             yield part
             part, size = [], 0
         part.append(said)

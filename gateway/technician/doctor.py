@@ -31,7 +31,7 @@ _LEAST_ROUNDS, _MOST_ROUNDS = 3, 6
 _ENOUGH_S, _LONGEST_S = 3.0, 15.0
 """Seconds of asking a line directly: after the first no further round begins, after the second no further request."""
 _MUTE = 2
-_LEAST_FREE = 64 << 20
+_LEAST_FREE_BYTES = 64 << 20
 _MISSES_SHARE = 0.02
 
 
@@ -112,7 +112,7 @@ def _adapter(about: str, port: str) -> Iterator[Sign]:
     if steady != port:
         yield Sign(about, "doubt", f"{port} changes when adapters are plugged in otherwise", f"serial: {steady}")
     timer = ports.latency_timer(port)
-    if timer is not None and timer > ports.SLOW_TIMER:
+    if timer is not None and timer > ports.SLOW_TIMER_MS:
         name = Path(os.path.realpath(port)).name
         yield Sign(
             about,
@@ -211,7 +211,7 @@ def _store(file: SiteFile, daemon: Mapping[str, Any] | None, user: UnixUser | No
         yield Sign("store", "wrong", what, "free some space; look at its log: journalctl -u site-gateway")
         return
     wanted = file.store.max_size + file.store.alarm_reserve
-    if free < _LEAST_FREE:
+    if free < _LEAST_FREE_BYTES:
         yield Sign("store", "wrong", f"{free >> 20} MiB free", "free some space: events are kept in memory only")
     elif free < wanted:
         what = f"{free >> 20} MiB free, `store` may take {wanted >> 20} MiB"

@@ -7,7 +7,7 @@ from gateway.technician.scan import Found
 from gateway.technician.scan_line import Setting, Target
 
 _PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-"
-_CLOSE = 1.0
+_CLOSE_SCORE = 1.0
 """A guess this much below the best one is still worth naming."""
 
 
@@ -32,7 +32,7 @@ def _device(name: str, line: str, found: Found, guesses: Sequence[Guess] | None)
     answers = f"  # unit {found.unit} answers in {found.seconds * 1000:.0f} ms"
     if guesses:
         best = guesses[0]
-        close = [guess.profile for guess in guesses[1:] if guess.score > best.score - _CLOSE]
+        close = [guess.profile for guess in guesses[1:] if guess.score > best.score - _CLOSE_SCORE]
         also = f"; as well: {', '.join(close)}" if close else ""
         return [
             f"{answers}; guessed: {best.title}{also}",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _LONGEST_COMMAND = 200
-SLOW_TIMER = 4
+SLOW_TIMER_MS = 4
 """Milliseconds that an adapter may hold an answer back."""
 
 

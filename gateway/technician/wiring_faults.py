@@ -15,9 +15,9 @@ _CLEAN_SHARE = 0.1
 """Share of damaged answers up to which a unit counts as clean."""
 _OFTEN_SHARE = 0.2
 _FEW = 2
-_SHOWN = 24
+_SHOWN_BYTES = 24
 """Bytes that are shown of what fits nothing."""
-_LONG = 16
+_LONG_BYTES = 16
 """Bytes from which an answer is long."""
 
 
@@ -116,8 +116,8 @@ def _strange(about: str, talk: Sequence[TracedExchange]) -> Iterator[Sign]:
 
 def described(came: bytes) -> tuple[str, str]:
     """What bytes are that should be Modbus TCP, and what to do about it."""
-    shown = f"{came[:_SHOWN].hex(' ')}{' …' if len(came) > _SHOWN else ''}"
-    text = came[:_SHOWN].decode("ascii", "replace")
+    shown = f"{came[:_SHOWN_BYTES].hex(' ')}{' …' if len(came) > _SHOWN_BYTES else ''}"
+    text = came[:_SHOWN_BYTES].decode("ascii", "replace")
     if text.isprintable() or text.split("\r\n", 1)[0].isprintable():
         shown = f"{shown} ({text.splitlines()[0]!r})"
     if b"HTTP/" in came[:200] or b"<html" in came[:400].lower():
@@ -261,7 +261,7 @@ def _damaged(talk: Sequence[TracedExchange], *, long: bool) -> float:
 
 def _is_long(one: TracedExchange) -> bool:
     words = int.from_bytes(one.pdu[3:5], "big") if one.pdu[0] in (3, 4) else 0
-    return 5 + 2 * words >= _LONG
+    return 5 + 2 * words >= _LONG_BYTES
 
 
 def _glitches(about: str, tallies: Mapping[int, UnitTally]) -> Iterator[Sign]:

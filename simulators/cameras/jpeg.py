@@ -11,7 +11,7 @@ _STEP: Final = 8
 """Every coefficient is quantised by this; a block's DC is eight times its mean, so it is the shade itself."""
 _DC_CODES: Final = bytes((0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0))
 _DC_VALUES: Final = bytes(range(12))
-_COMMENT: Final = 65_533
+_MAX_COMMENT_BYTES: Final = 65_533
 """Bytes of one comment at most."""
 
 
@@ -45,7 +45,7 @@ def _filling(missing: int, seed: int) -> bytes:
     random = Random(seed)  # noqa: S311 - noise, no secret
     pieces: list[bytes] = []
     while missing >= 4:
-        length = min(missing - 4, _COMMENT)
+        length = min(missing - 4, _MAX_COMMENT_BYTES)
         if 0 < missing - 4 - length < 4:
             length -= 4
         pieces.append(_segment(0xFE, random.randbytes(length)))

@@ -19,7 +19,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 Kind = Literal["yard", "gate", "garage", "pump-room"]
 KINDS: Final[tuple[Kind, ...]] = ("yard", "gate", "garage", "pump-room")
 SIZE: Final = (960, 540)
-_MARGIN: Final = 0.2
+_MARGIN_SHARE: Final = 0.2
 """The place reaches so far beyond each side of the view, in shares of it."""
 Colour = tuple[int, int, int]
 _MATERIALS: Final[dict[str, tuple[Colour, int, int]]] = {
@@ -107,7 +107,7 @@ class Scene:
             dy += round(random.uniform(-0.3, 0.3) * amount / 100 * SIZE[1])
         if what == "turned":
             canvas = canvas.rotate(amount * random.choice((-1, 1)), Image.Resampling.BILINEAR)
-        left, top = round(SIZE[0] * _MARGIN) + dx, round(SIZE[1] * _MARGIN) + dy
+        left, top = round(SIZE[0] * _MARGIN_SHARE) + dx, round(SIZE[1] * _MARGIN_SHARE) + dy
         width, height = SIZE
         if what == "zoomed":
             left, top = left + round(width * (1 - 1 / amount) / 2), top + round(height * (1 - 1 / amount) / 2)
@@ -173,7 +173,7 @@ class _Painter:
 
 @lru_cache(maxsize=24)
 def _canvas(kind: Kind, seed: int, night: bool, foliage: str) -> Image.Image:
-    size = round(SIZE[0] * (1 + 2 * _MARGIN)), round(SIZE[1] * (1 + 2 * _MARGIN))
+    size = round(SIZE[0] * (1 + 2 * _MARGIN_SHARE)), round(SIZE[1] * (1 + 2 * _MARGIN_SHARE))
     random = Random(f"{kind}/{seed}")  # noqa: S311 - repeatable on purpose
     painter = _Painter(size, night)
     {"yard": _yard, "gate": _gate, "garage": _garage, "pump-room": _pump_room}[kind](painter, random, foliage)

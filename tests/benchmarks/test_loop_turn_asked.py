@@ -16,7 +16,7 @@ import pytest
 
 from drivers.anpr.event_stream import SOURCES, Puller
 from drivers.pictures.account import CameraSession, Login
-from drivers.pictures.snapshot import LARGEST, Snapshots
+from drivers.pictures.snapshot import MAX_PICTURE_BYTES, Snapshots
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.local.control import NAME, Control
@@ -217,7 +217,7 @@ CHALLENGES: Mapping[str, Row] = {
     "redirections": asking(
         lambda _: b"HTTP/1.1 302 x\r\nLocation: /" + b"a/../" * 700 + b"\r\nContent-Length: 0\r\n\r\n", 20
     ),
-    "pictures over the limit": asking(lambda _: ok("image/jpeg") + b"\xff\xd8\xff" + bytes(LARGEST), 2),
+    "pictures over the limit": asking(lambda _: ok("image/jpeg") + b"\xff\xd8\xff" + bytes(MAX_PICTURE_BYTES), 2),
     "pictures in tiny chunks": asking(
         lambda _: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 300_000, 2
     ),

@@ -7,13 +7,13 @@ from typing import Any
 import yaml
 
 from gateway import __version__
-from gateway.arguments import HOUR_S
 from gateway.commands import FROM_AFAR
 from gateway.config.load import schema
 from gateway.config.reference import page
 from gateway.contract.asyncapi import document
 from gateway.contract.commands import ARGS, RESULTS, claims
 from gateway.contract.events import schemas
+from gateway.model import HOUR_S
 
 DOCS = Path(__file__).parents[2] / "docs"
 _HEAD = "# Made from gateway/contract; change it there, then: python -m tests.contract.regenerate\n"

@@ -13,7 +13,7 @@ from drivers.pictures.jpeg import Unusable
 from drivers.pictures.photo import photo_of, repeats
 from gateway.clock import Clock
 from gateway.errors import NotDone
-from gateway.intake.answers import LARGEST, Answers
+from gateway.intake.answers import MAX_PHOTO_BYTES, Answers
 from gateway.intake.presence import is_code, read_tag
 from gateway.model import Json, Perform
 from gateway.settings.types import PlaceProof
@@ -93,7 +93,7 @@ def test_the_time_of_arrival_stands_in_the_photo() -> None:
     [
         "", "%%%", "\u7167\u7247", base64.b64encode(b"").decode(), base64.b64encode(b"<html>\xff\xd8\xff").decode(),
         base64.b64encode(b"\xff\xd8\xff").decode(), base64.b64encode(jpeg(scene(1))[:3000]).decode(),
-        base64.b64encode(b"\xff\xd8\xff" + bytes(LARGEST)).decode(),
+        base64.b64encode(b"\xff\xd8\xff" + bytes(MAX_PHOTO_BYTES)).decode(),
     ],
 )  # fmt: skip
 async def test_what_is_no_photo_is_refused(photo: str) -> None:

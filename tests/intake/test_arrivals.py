@@ -18,7 +18,7 @@ from gateway.clock import Clock
 from gateway.driver import CapturedPicture, Push
 from gateway.errors import ConfigError, DeviceSilent, GatewayError, NotDone
 from gateway.intake import arrivals as cameras
-from gateway.intake.arrivals import PASSAGES, PICTURES, Entrance
+from gateway.intake.arrivals import PASSAGES, PICTURES_BYTES, Entrance
 from gateway.log import configure
 from gateway.model import Instant, KeepPictures, Passage, Perform
 from tests.drivers.anpr.pushing import camera
@@ -186,8 +186,8 @@ async def test_pictures_are_bounded_in_bytes_and_in_number() -> None:
         for _ in range(20):
             group.create_task(entrance.take(push("a", bytes(2 << 20))), name="take")
         await until(lambda: len(rooms.passages) == 20)
-        assert entrance.snapshot()["picture_bytes"] == PICTURES
-        assert entrance.counts["pictures_shed"] == 20 - PICTURES // (2 << 20)
+        assert entrance.snapshot()["picture_bytes"] == PICTURES_BYTES
+        assert entrance.counts["pictures_shed"] == 20 - PICTURES_BYTES // (2 << 20)
         for _ in range(2 * PASSAGES):
             group.create_task(entrance.take(push("b", b"x")), name="take")
         await until(lambda: entrance.counts["passages"] == 20 + 2 * PASSAGES)
@@ -203,7 +203,7 @@ async def test_kept_pictures_are_bounded_too() -> None:
             for number in range(20):
                 await entrance.take(push("a", bytes(2 << 20)))
                 entrance.keep(KeepPictures(str(number), "c1", tuple(ids(rooms.passages[-1])), AT))
-            assert entrance.snapshot()["picture_bytes"] <= PICTURES
+            assert entrance.snapshot()["picture_bytes"] <= PICTURES_BYTES
             assert entrance.counts["pictures_shed"] >= 7
         finally:
             hold.set()

@@ -156,14 +156,14 @@ async def test_of_a_connection_that_is_reset_nothing_stays() -> None:
 
 
 async def test_who_says_nothing_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.local.http._LIFETIME", 0.2)
+    monkeypatch.setattr("gateway.local.http._LIFETIME_S", 0.2)
     async with listening(metrics=good) as listener:
         assert await raw(listener.port, b"") == b""
         assert await raw(listener.port, b"GET /metrics HTTP/1.1\r\nX-Slow: ") == b""
 
 
 async def test_a_port_that_is_taken_is_taken_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.local.http._AGAIN", 0.05)
+    monkeypatch.setattr("gateway.local.http._RETRY_S", 0.05)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -254,7 +254,7 @@ async def test_a_body_is_bounded_whether_it_says_its_length_or_not() -> None:
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.local.http._LIFETIME", 0.2)
+    monkeypatch.setattr("gateway.local.http._LIFETIME_S", 0.2)
     async with serving({"/do": Route(post=echo)}) as listener:
         said = await raw(listener.port, b"POST /do HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n0")
 
@@ -279,7 +279,7 @@ async def test_a_path_that_stands_for_many() -> None:
 async def test_a_stream_goes_on_beyond_the_time_of_a_request_and_is_no_connection_of_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gateway.local.http._LIFETIME", 0.2)
+    monkeypatch.setattr("gateway.local.http._LIFETIME_S", 0.2)
 
     async def count(send: Send) -> None:
         for number in range(20):

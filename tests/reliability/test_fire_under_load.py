@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.cloud.journal.commit_queue import QUEUE_BYTES
-from gateway.intake.arrivals import PASSAGES, PICTURES
+from gateway.intake.arrivals import PASSAGES, PICTURES_BYTES
 from gateway.local.control import NAME, ask
 from simulators import packets
 from tests.cloud.raw_broker import Raw, answer, message, raw_broker
@@ -114,7 +114,7 @@ async def test_with_every_queue_full_the_memory_is_bounded_and_a_fire_is_in_time
         await until_entrance(control, "waiting", PASSAGES)
         for number in range(4, CAMERAS):
             await stack.enter_async_context(pictured(site.camera_port, site.camera_path(number), 900_000))
-        await until_entrance(control, "picture_bytes", PICTURES * 3 // 4)
+        await until_entrance(control, "picture_bytes", PICTURES_BYTES * 3 // 4)
         late.append(await site.fire(2))
         for number in range(CAMERAS):
             await stack.enter_async_context(hanging(site.camera_port, site.camera_path(number), 4 << 20))

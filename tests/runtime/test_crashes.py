@@ -8,7 +8,7 @@ import pytest
 from gateway.cloud.events import wall_of
 from gateway.errors import DeviceSilent
 from gateway.model import Instant
-from gateway.runtime.crashes import LONGEST_S, MANY, REDUCED_FOR_S, WITHIN, Crashes, is_ours
+from gateway.runtime.crashes import LONGEST_S, MANY, REDUCED_FOR_S, WITHIN_S, Crashes, is_ours
 
 
 def at(seconds: float, *, wall: float | None = None) -> Instant:
@@ -42,7 +42,7 @@ def test_they_are_forgotten_after_a_minute(tmp_path: Path) -> None:
 def test_a_life_of_a_minute_is_no_link_of_a_chain(tmp_path: Path) -> None:
     for second in range(3):
         crashes = life(tmp_path, at(second))
-    crashes.look(at(2 + WITHIN))
+    crashes.look(at(2 + WITHIN_S))
     assert life(tmp_path, at(63)).recent == 1
 
 

@@ -68,7 +68,7 @@ async def test_what_is_no_request_never_reaches_the_site(wrong: dict[str, Any]) 
 
 
 async def test_what_finds_no_room_in_time_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.runtime.requests._PATIENCE", 0.05)
+    monkeypatch.setattr("gateway.runtime.requests._PATIENCE_S", 0.05)
     inbox = Inbox(room=1)
     people = People(inbox, Clock())
     with pytest.raises(ConfigError, match="no answer"):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.runtime.trial import STARTS, STEADY, Pending, Phase, Step, Trial, Verdict, step
+from gateway.runtime.trial import STARTS, STEADY_S, Pending, Phase, Step, Trial, Verdict, step
 
 PENDING = Pending("id", Phase.TRIAL, "new", "old", 60.0, ("a", "b"), "who")
 
@@ -39,7 +39,7 @@ def test_all_lines_and_the_broker() -> None:
 def test_it_has_to_live_a_while() -> None:
     trial = Trial(PENDING, 100.0, {"a", "b"})
     assert trial.judge(100.1, {"a", "b"}, connected=True) is Verdict.WAIT
-    assert trial.judge(100.0 + STEADY, {"a", "b"}, connected=True) is Verdict.KEEP
+    assert trial.judge(100.0 + STEADY_S, {"a", "b"}, connected=True) is Verdict.KEEP
 
 
 @pytest.mark.parametrize(
@@ -81,4 +81,4 @@ def test_it_ends_in_time_and_never_for_nothing(looks: list[tuple[float, set[str]
             assert not proved
         else:
             assert now < 60.0
-            assert not proved or now < STEADY
+            assert not proved or now < STEADY_S

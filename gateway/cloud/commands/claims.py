@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.commands import FROM_AFAR, CommandType
-from gateway.model import Instant, Json
+from gateway.model import LAST_WALL_S, Instant, Json
 
-LEEWAY = 30.0
+LEEWAY_S = 30.0
 """Seconds that the clocks of sender and gateway may differ."""
 DEFAULT_ALLOW = frozenset(name for name, one in FROM_AFAR.items() if one.by_default)
 """What a key without `allow` may ask for."""
 
-_LAST_SECOND = 253402300799.0  # 9999-12-31T23:59:59Z
 _JTI = 128
 _PERSON = 200
 _CMD = 64
@@ -108,7 +107,7 @@ def judge(
     iat, exp = (_time(claims, name) for name in ("iat", "exp"))
     proven = _has_nonce(claims, nonces)
     wall = max(now.wall, floor)
-    fresh = proven and (not now.synced or now.wall + LEEWAY < max(floor, born))
+    fresh = proven and (not now.synced or now.wall + LEEWAY_S < max(floor, born))
     declared = FROM_AFAR.get(cmd or "")
     if declared is not None and declared.moves and not now.synced and not fresh:
         raise Rejection("expired", "nonce: the clock here is not synced; `data.nonce` of the retained status is needed")
@@ -129,7 +128,7 @@ def judge(
     names = said(claims)
     if names.jti is None or names.iss is None or names.sub is None:
         raise Rejection("bad-args", f"jti, iss, sub: text of 1-{_JTI}, 1-{_PERSON}, 1-{_PERSON} characters")
-    left = (exp if exp > wall else exp + LEEWAY) - wall
+    left = (exp if exp > wall else exp + LEEWAY_S) - wall
     if fresh or not now.synced:
         left = life
     return Granted(names.jti, names.iss, names.sub, cmd, args, now.wall + left, exp, proven)
@@ -140,10 +139,10 @@ def _judge_times(claims: Mapping[str, object], iat: float, exp: float, wall: flo
         raise Rejection("expired", "exp: before iat")
     if fresh:
         return
-    if wall > exp + LEEWAY:
+    if wall > exp + LEEWAY_S:
         raise Rejection("expired", f"exp: {wall - exp:.0f} s ago")
     begins = max(iat, _time(claims, "nbf") if "nbf" in claims else iat)
-    if wall < begins - LEEWAY:
+    if wall < begins - LEEWAY_S:
         raise Rejection("expired", f"iat: not valid for another {begins - wall:.0f} s")
 
 
@@ -156,7 +155,7 @@ def _time(claims: Mapping[str, object], name: str) -> float:
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise Rejection("bad-args", f"{name}: a time in seconds since 1970")
-    if not 0 <= value <= _LAST_SECOND:
+    if not 0 <= value <= LAST_WALL_S:
         raise Rejection("bad-args", f"{name}: a time in seconds between 1970 and 9999")
     return float(value)
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from gateway.cloud.commands.claims import DEFAULT_ALLOW, KeyFile, Rejection, Said, judge, said
-from gateway.cloud.mqtt.types import MAX_COMMAND
+from gateway.cloud.mqtt.types import MAX_COMMAND_BYTES
 from gateway.errors import ConfigError
 from gateway.model import Command, Instant, Refused
 
@@ -30,8 +30,8 @@ _COMPACT = re.compile(rb"([A-Za-z0-9_-]{4,1024})\.([A-Za-z0-9_-]*)\.([A-Za-z0-9_
 """RFC 7515, 7.1, with a signature of 64 bytes whose last character has no bits to spare (RFC 4648, 3.5)."""
 _NAMELESS = "?"
 """The `cmd` of a signed command that names none: its reply must name one."""
-_MAX_PEM = 16 << 10
-_TOLD_UNSIGNED = 8 << 10
+_MAX_PEM_BYTES = 16 << 10
+_TOLD_UNSIGNED_BYTES = 8 << 10
 """Characters of claims that are looked into though nobody signed them, to tell what they say."""
 
 
@@ -47,7 +47,7 @@ def read_key(place: KeyFile) -> Key:
     """The public key of a PEM file (SubjectPublicKeyInfo). Raises ConfigError."""
     try:
         with place.path.open("rb") as stream:
-            public = load_pem_public_key(stream.read(_MAX_PEM))
+            public = load_pem_public_key(stream.read(_MAX_PEM_BYTES))
     except OSError as error:
         raise ConfigError(f"commands: key {place.id}: {place.path} cannot be read: {error.strerror}") from error
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -119,8 +119,8 @@ class Verifier:
     ) -> Command | Refused:
         """What the payload is. Never raises; `size`: bytes as sent, if the payload was too large to be handed on."""
         at = self._clock.now()
-        if max(len(payload), size or 0) > MAX_COMMAND:
-            return Refused("bad-args", f"{max(len(payload), size or 0)} bytes; {MAX_COMMAND} at most", at)
+        if max(len(payload), size or 0) > MAX_COMMAND_BYTES:
+            return Refused("bad-args", f"{max(len(payload), size or 0)} bytes; {MAX_COMMAND_BYTES} at most", at)
         kid, known, signed, claims = None, Said(), False, {}
         try:
             header, body, signature = _parts(payload)
@@ -194,7 +194,7 @@ def _kid(segment: bytes) -> str | None:
 
 def _said_unsigned(segment: bytes) -> Said:
     """What claims say that may yet turn out not to be signed."""
-    return said(_read(segment)) if len(segment) <= _TOLD_UNSIGNED else Said()
+    return said(_read(segment)) if len(segment) <= _TOLD_UNSIGNED_BYTES else Said()
 
 
 def _read(segment: bytes) -> object:

@@ -7,13 +7,13 @@ doubles. It is forgotten only after the link has been up for a while.
 
 from collections.abc import Callable
 
-LAST = 60.0
-_FIRST = 0.5
-_QUICK = 0.8
+LONGEST_S = 60.0
+_FIRST_S = 0.5
+_QUICK_S = 0.8
 """Ceiling while an alarm, access or audit row waits, and early in an outage: with the dialling under 1 s."""
-_QUICK_FOR = 300.0
-_REFUSED = 5.0
-_STEADY = 30.0
+_QUICK_FOR_S = 300.0
+_REFUSED_S = 5.0
+_STEADY_S = 30.0
 
 
 class Reconnection:
@@ -23,7 +23,7 @@ class Reconnection:
         self._chance = chance
         self._since: float | None = None
         self._up_at: float | None = None
-        self._ceiling = _FIRST
+        self._ceiling = _FIRST_S
         self._refused = False
         self._draw = 0.0
 
@@ -33,16 +33,16 @@ class Reconnection:
 
     def failed(self, now: float, *, refused: bool) -> None:
         """An attempt failed or the link was lost; `refused`: the broker turned us away."""
-        if self._since is None or (self._up_at is not None and now - self._up_at >= _STEADY):
+        if self._since is None or (self._up_at is not None and now - self._up_at >= _STEADY_S):
             self._since = now
-            self._ceiling = _FIRST
+            self._ceiling = _FIRST_S
             self._refused = False
-        elif not refused and now - self._since < _QUICK_FOR:
-            self._ceiling = _QUICK
+        elif not refused and now - self._since < _QUICK_FOR_S:
+            self._ceiling = _QUICK_S
         else:
-            self._ceiling = min(self._ceiling * 2, LAST)
+            self._ceiling = min(self._ceiling * 2, LONGEST_S)
         if refused:
-            self._ceiling = max(self._ceiling, _REFUSED)
+            self._ceiling = max(self._ceiling, _REFUSED_S)
         self._up_at = None
         self._refused = refused
         self._draw = self._chance()
@@ -50,6 +50,6 @@ class Reconnection:
     def wait(self, *, urgent: bool) -> float:
         """Seconds from the failure to the next attempt; `urgent`: an alarm, access or audit row waits."""
         if self._refused:  # never at once: two gateways with one client id would chase each other
-            ceiling = _REFUSED if urgent else self._ceiling
+            ceiling = _REFUSED_S if urgent else self._ceiling
             return ceiling * (0.5 + 0.5 * self._draw)
-        return self._draw * (min(self._ceiling, _QUICK) if urgent else self._ceiling)
+        return self._draw * (min(self._ceiling, _QUICK_S) if urgent else self._ceiling)

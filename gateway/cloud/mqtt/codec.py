@@ -9,7 +9,7 @@ Section numbers are those of the MQTT 5 specification.
 
 from typing import Final, NamedTuple
 
-MAX_PACKET: Final = 256 << 10
+MAX_PACKET_BYTES: Final = 256 << 10
 """The largest PUBLISH that is kept (announced in CONNECT), bytes. A larger one is told with its size only."""
 
 V5: Final = 5
@@ -24,7 +24,7 @@ STOPPING: Final = frozenset((NOT_AUTHORIZED, TOPIC_INVALID, FORMAT_INVALID))
 _CONNACK, _PUBLISH, _PUBACK, _SUBACK, _PINGRESP, _DISCONNECT = 2, 3, 4, 9, 13, 14
 _KEPT = {_CONNACK: 16 << 10, _PUBACK: 3, _SUBACK: 16 << 10, _PINGRESP: 0, _DISCONNECT: 1}
 """Bytes of a packet's body that are looked at; the rest of it is passed over."""
-_HEAD = 2 + 0xFFFF + 2
+_HEAD_BYTES = 2 + 0xFFFF + 2
 """Bytes that topic and message id of a PUBLISH take at most."""
 _NUMBERS = {
     **dict.fromkeys((0x01, 0x17, 0x19, 0x24, 0x25, 0x28, 0x29, 0x2A), 1),
@@ -103,9 +103,9 @@ class Publish(NamedTuple):
     topic: str | None
     """None: it is no UTF-8."""
     payload: bytes
-    """Empty if the packet is over MAX_PACKET."""
+    """Empty if the packet is over MAX_PACKET_BYTES."""
     size: int
-    """Bytes of the payload as it was sent; of a packet over MAX_PACKET more than that."""
+    """Bytes of the payload as it was sent; of a packet over MAX_PACKET_BYTES more than that."""
     qos: int = 0
     retain: bool = False
     mid: int = 0
@@ -224,7 +224,7 @@ class Parser:
 def _kept(kind: int, size: int) -> int:
     if kind == _PUBLISH:
         # With its fixed header of up to five bytes.
-        return size if size <= MAX_PACKET - 5 else _HEAD
+        return size if size <= MAX_PACKET_BYTES - 5 else _HEAD_BYTES
     limit = _KEPT.get(kind, 0)
     if size > limit and kind in (_CONNACK, _SUBACK):
         raise Malformed(f"an answer of {size} bytes")
@@ -245,7 +245,7 @@ def _publish(flags: int, body: bytes, size: int, version: int) -> Publish:
         topic = None
     retain = bool(flags & 1)
     if len(body) < size:
-        return Publish(topic, b"", max(size - after, MAX_PACKET + 1), qos, retain, mid)
+        return Publish(topic, b"", max(size - after, MAX_PACKET_BYTES + 1), qos, retain, mid)
     texts: dict[int, bytes] = {}
     if version == V5:
         begin, after = _extent(body, after)

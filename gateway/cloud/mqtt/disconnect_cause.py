@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import NamedTuple
 
-_SOON = 10.0
+_SOON_S = 10.0
 _TIMES = 3
 
 
@@ -38,7 +38,7 @@ class Blame:
     def calm(self, now: float) -> bool:
         """This connection has lasted: all is well again."""
         if self._careful_until is None:
-            self._careful_until = now + _SOON
+            self._careful_until = now + _SOON_S
         if now >= self._careful_until:
             self._breaks = 0
         return not self.careful
@@ -54,7 +54,7 @@ class Blame:
         """A connection is over with these messages unanswered: the one that the broker surely hangs up on."""
         self._careful_until = None
         refused, self._refused = self._refused, None
-        if not hung_up or not (messages or refused) or lived >= _SOON:
+        if not hung_up or not (messages or refused) or lived >= _SOON_S:
             self._breaks = 0
             return None
         careful = self.careful

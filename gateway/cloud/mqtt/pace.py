@@ -15,23 +15,23 @@ Times are monotonic seconds.
 from collections import deque
 from typing import NamedTuple
 
-UNKNOWN = 8 << 10
+UNKNOWN_BYTES_PER_S = 8 << 10
 """Speed that is assumed of a link of which nothing is known, bytes a second."""
 
-_LEAST = 256
-_MOST = 64 << 20
+_LEAST_BYTES_PER_S = 256
+_MOST_BYTES_PER_S = 64 << 20
 _REMEMBERED_S = 120.0
 _SAMPLES = 256
-_ROOM = (2 << 10, 256 << 10)
-_ROOM_FIRST = 16 << 10
+_ROOM_BYTES = (2 << 10, 256 << 10)
+_FIRST_ROOM_BYTES = 16 << 10
 _AHEAD_S = 1.0
 """The bytes in flight take at most about so long."""
 _FIRST_WINDOW = 16
 _QUICK_S, _SLOW_S = 0.5, 2.0
-_MARGIN = 1.5
+_MARGIN_FACTOR = 1.5
 _SHORTEST_S = 0.0005
-_PACE_GROWS = 1.1
-_NO_PACE = 1000.0
+_PACE_FACTOR = 1.1
+_NO_PACE_PER_S = 1000.0
 
 
 class Stamp(NamedTuple):
@@ -77,8 +77,8 @@ class Pace:
     def room(self) -> float:
         """Bytes that may be in flight beside alarms."""
         if self._speed is None:
-            return _ROOM_FIRST
-        return min(max(self._speed * _AHEAD_S, _ROOM[0]), _ROOM[1])
+            return _FIRST_ROOM_BYTES
+        return min(max(self._speed * _AHEAD_S, _ROOM_BYTES[0]), _ROOM_BYTES[1])
 
     @property
     def window(self) -> int:
@@ -87,11 +87,11 @@ class Pace:
 
     def cost(self, size: int) -> float:
         """Seconds that so many bytes take."""
-        return size / (self._speed or UNKNOWN)
+        return size / (self._speed or UNKNOWN_BYTES_PER_S)
 
     def within(self, seconds: float) -> int:
         """Bytes that this time carries."""
-        return int((self._speed or UNKNOWN) * seconds)
+        return int((self._speed or UNKNOWN_BYTES_PER_S) * seconds)
 
     def connected(self, window: int, now: float, sample: float | None = None) -> None:
         """A new connection; `window`: messages at most; `sample`: speed at which it was begun, bytes a second."""
@@ -112,8 +112,8 @@ class Pace:
     def sent(self, now: float) -> Stamp:
         """A message was sent."""
         if self._pace is not None and now - self._pace_at >= 1:
-            self._pace, self._pace_at = self._pace * _PACE_GROWS, now
-            if self._pace > _NO_PACE:
+            self._pace, self._pace_at = self._pace * _PACE_FACTOR, now
+            if self._pace > _NO_PACE_PER_S:
                 self._pace = None
         self._sent_at = now
         self._order += 1
@@ -143,18 +143,18 @@ class Pace:
         As long as answers come in turn each has its own time; one that was passed over by a later one has had its turn.
         """
         begun = oldest.at if oldest.order < self._answered_order else max(oldest.at, self._progress)
-        return begun + answer + _MARGIN * self.cost(size)
+        return begun + answer + _MARGIN_FACTOR * self.cost(size)
 
     def died(self, now: float, lived: float) -> None:
         """The link was found dead: either it is slower than it was, or the broker does not answer all that comes."""
         if self._answers:
             self._pace, self._pace_at = max(1.0, self._answers / max(lived, 1.0)), now
         self._samples.clear()
-        self._speed = max((self._speed or UNKNOWN) / 4, _LEAST)
+        self._speed = max((self._speed or UNKNOWN_BYTES_PER_S) / 4, _LEAST_BYTES_PER_S)
 
     def _learn(self, now: float, sample: float) -> None:
         samples = self._samples
-        sample = min(max(sample, _LEAST), _MOST)
+        sample = min(max(sample, _LEAST_BYTES_PER_S), _MOST_BYTES_PER_S)
         while samples and (samples[0][0] < now - _REMEMBERED_S):
             samples.popleft()
         # Only what no later and better sample makes idle is kept, so the first is the best.

@@ -20,7 +20,7 @@ WITNESS = "alarm/active"
 _TYPE = "sitegateway.alarm.active.v1"
 _MOST_ALARMS = 1000
 _MOST_CHARACTERS = 1000
-_NUMBER = 1 << 62
+_ABOVE_ALL_NUMBERS = 1 << 62
 _TEXTS = ("alarm", "name", "kind", "severity", "class", "state", "raised_at")
 _FLAGS = ("active", "acknowledged", "latched", "shelved", "disabled", "first_out", "overdue")
 _OTHERS = (
@@ -89,7 +89,7 @@ def loss(said: Numbers, stands: Mapping[Stream, int]) -> Loss:
 def _number(value: object) -> int:
     if isinstance(value, str) and len(value) == 20 and value.isascii() and value.isdigit():
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _NUMBER else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _ABOVE_ALL_NUMBERS else 0
 
 
 def _alarm(one: object) -> Mapping[str, Json] | None:

@@ -14,10 +14,10 @@ from gateway.cloud.mqtt.recall import Numbers
 from gateway.cloud.mqtt.types import HUNG_UP
 from gateway.model import Json, Stream
 
-ACTIVE_LIMIT: Final = 128 << 10
+ACTIVE_BYTES: Final = 128 << 10
 """Size of `alarm.active` beyond which the least severe alarms are left out, bytes."""
 
-_ENVELOPE = 1024
+_ENVELOPE_BYTES = 1024
 _SEVERITIES: Final = {name: rank for rank, name in enumerate(("critical", "high", "medium", "low"))}
 
 Build = Callable[[int], bytes]
@@ -134,7 +134,7 @@ def active_data(
     `standing`: data of alarms as in `alarm.raised`; `upto`: sequence of the last alarm event that is in it;
     `limit`: bytes that the whole message may have; `numbers`: how far the journal has come.
     """
-    left = min(limit, ACTIVE_LIMIT) - _ENVELOPE
+    left = min(limit, ACTIVE_BYTES) - _ENVELOPE_BYTES
     fitting = []
     for alarm in sorted(standing, key=_rank):
         encoded = encode(alarm)

@@ -28,19 +28,19 @@ REPLY_BYTES = 1 << 20
 _AGAIN = 4
 """Replayed events in flight; of pictures one is as much."""
 _AGAIN_BYTES = 64 << 10
-_EXTRA = 16
+_EXTRA_BYTES = 16
 """Bytes that the user property of a replay takes, or correlation data beside itself."""
 
 _NO_LIMIT = 268435455
 _LATENCIES = 512
 _ACTIVE_S = 5.0
 """`alarm.active` is cut to what the link carries in so long …"""
-_ACTIVE_LEAST = 4 << 10
+_ACTIVE_LEAST_BYTES = 4 << 10
 """… but not below so many bytes."""
 _ACTIVE_SHARE = 10.0
 """Repeats of it take at most this part of the link."""
 _HEALTH_S = 2.0
-_HEALTH_LEAST = 4 << 10
+_HEALTH_LEAST_BYTES = 4 << 10
 _PICTURE_S = 25.0
 """A picture that takes longer waits for a faster link: a broker ends a connection on which no packet is completed for
 one and a half times the keep-alive."""
@@ -48,7 +48,7 @@ _PICTURE_AGAIN_S = 10.0
 _ALARMS_FIRST = 16
 """With more alarm events waiting than this, a fire goes in `alarm.active` before them."""
 _RATE_TOO_HIGH = 0x96
-_LEAST_LIMIT = 1 << 10
+_LEAST_LIMIT_BYTES = 1 << 10
 """A broker that hangs up at less than so many bytes has another reason."""
 _HELD_S = 60.0
 """Seconds that a retained message is held back on which the broker hangs up."""
@@ -436,7 +436,7 @@ class Sending:
 
     def _find_limit(self, size: int) -> None:
         """The broker hung up at a packet of this size: if it never took a larger one, that is why."""
-        if size > max(self._largest, _LEAST_LIMIT):
+        if size > max(self._largest, _LEAST_LIMIT_BYTES):
             self.found_limit = min(size - 1, self.found_limit or _NO_LIMIT)
 
     def drain(self) -> None:
@@ -551,7 +551,7 @@ class Sending:
 
     def _take_active(self, now: float) -> Message | None:
         """What stands; cut to what the link carries, and made whole when it turns out to carry more."""
-        limit = max(self.pace.within(_ACTIVE_S), _ACTIVE_LEAST)
+        limit = max(self.pace.within(_ACTIVE_S), _ACTIVE_LEAST_BYTES)
         self._active.grow(min(limit, self._limit))
         message = self._take_slot(self._active, now, limit, _ACTIVE_SHARE)
         self._greeted = self._greeted or message is not None
@@ -560,7 +560,7 @@ class Sending:
     def _take_health(self, now: float) -> Message | None:
         if not self._may_share(now) or self._outbox.waiting(Stream.ALARM):
             return None
-        return self._take_slot(self._health, now, max(self.pace.within(_HEALTH_S), _HEALTH_LEAST), _ACTIVE_SHARE)
+        return self._take_slot(self._health, now, max(self.pace.within(_HEALTH_S), _HEALTH_LEAST_BYTES), _ACTIVE_SHARE)
 
     def _may_share(self, now: float) -> bool:
         """There is room for something that is no alarm."""
@@ -624,7 +624,7 @@ class Sending:
             self._reply_bytes += len(message.payload)
 
     def _size(self, message: Message) -> int:
-        extra = _EXTRA if message.again or message.correlation is not None else 0
+        extra = _EXTRA_BYTES if message.again or message.correlation is not None else 0
         return self._overhead(message.topic) + extra + len(message.correlation or b"") + len(message.payload)
 
 

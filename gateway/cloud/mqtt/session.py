@@ -22,9 +22,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.cloud.events import CONTENT_TYPE
 from gateway.cloud.mqtt import codec
-from gateway.cloud.mqtt.codec import MAX_PACKET, Connack, Disconnect, Malformed, Parser, Puback, Publish, Suback
+from gateway.cloud.mqtt.codec import MAX_PACKET_BYTES, Connack, Disconnect, Malformed, Parser, Puback, Publish, Suback
 from gateway.cloud.mqtt.transport import Wire, connect, not_yet_valid
-from gateway.cloud.mqtt.types import MAX_COMMAND, Broker, Delivery, Ending, Events, Terms, Will
+from gateway.cloud.mqtt.types import MAX_COMMAND_BYTES, Broker, Delivery, Ending, Events, Terms, Will
 from gateway.errors import GatewayError, UplinkDown
 
 _SESSION_EXPIRY_S = 3600
@@ -33,9 +33,9 @@ _READS = 8
 """Pieces of at most 64 KiB that one turn of the loop takes from the socket."""
 _PACKETS = 256
 """Packets that one turn takes in."""
-_LONGEST = 0xFFFF
+_MAX_TEXT_BYTES = 0xFFFF
 """Bytes that a text may have in MQTT (1.5.4)."""
-_LEAST_PACKET = 2000
+_LEAST_PACKET_BYTES = 2000
 """Bytes of an alarm with its names; a broker that takes less would have every fire set aside as too large."""
 _UNSENT_ACKS = 16384
 """PUBACKs that wait in our buffer; a broker that keeps to our Receive Maximum (MQTT 5, 3.3.4) leaves 16 at most."""
@@ -144,7 +144,7 @@ class _Client(Client):
             PacketTypes.CONNECT,
             SessionExpiryInterval=_SESSION_EXPIRY_S,
             ReceiveMaximum=_COMMANDS_AT_ONCE,
-            MaximumPacketSize=MAX_PACKET,
+            MaximumPacketSize=MAX_PACKET_BYTES,
         )
         terms: dict[str, Any] = {"clean_start": self._clean, "properties": about} if self._five else {}
         self._outlet = _Outlet(wire)
@@ -298,7 +298,7 @@ class Session:
         wire: Wire | None = None
         try:
             password = None if broker.password is None else broker.password()
-            if password is not None and len(password.encode()) > _LONGEST:
+            if password is not None and len(password.encode()) > _MAX_TEXT_BYTES:
                 raise ValueError("longer than MQTT allows")  # noqa: TRY301  # told as one that cannot be read
             silence = 2 * broker.keepalive
             wire = connect(broker.host, broker.port, timeout=broker.connect_timeout, silence=silence, tls=broker.tls)
@@ -420,8 +420,8 @@ class Session:
             return Ending(f"the broker refused us: {codec.reason(answer.code)}", refused=True, code=answer.code)
         if answer.qos < 1:
             return Ending("the broker takes no QoS 1", refused=True)
-        if (answer.packet_limit or _LEAST_PACKET) < _LEAST_PACKET:
-            text = f"the broker takes packets of {answer.packet_limit} bytes; a fire needs {_LEAST_PACKET}"
+        if (answer.packet_limit or _LEAST_PACKET_BYTES) < _LEAST_PACKET_BYTES:
+            text = f"the broker takes packets of {answer.packet_limit} bytes; a fire needs {_LEAST_PACKET_BYTES}"
             return Ending(text, refused=True)
         if answer.keepalive is not None:
             self._keepalive = float(answer.keepalive)
@@ -452,7 +452,7 @@ class Session:
                 if self._unsent_acks > _UNSENT_ACKS:
                     self._finish(Ending("the broker sends messages and takes no acknowledgement", garbled=True))
 
-        payload = message.payload if message.size <= MAX_COMMAND else b""
+        payload = message.payload if message.size <= MAX_COMMAND_BYTES else b""
         delivery = Delivery(message.size, message.retain, message.response_topic, acknowledge, message.correlation)
         self._events.arrived(message.topic, payload, delivery)
 

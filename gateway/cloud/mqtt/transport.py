@@ -15,10 +15,10 @@ from typing import Any, cast
 from gateway.cloud.mqtt.types import TlsFiles
 from gateway.errors import UplinkDown
 
-_CHUNK = 1 << 16
+_CHUNK_BYTES = 1 << 16
 _ADDRESSES = 8
 _ATTEMPTS = 16
-_STAGGER = 0.7
+_STAGGER_S = 0.7
 _HTTPS = 443
 _MIN_RTT_AT = 148
 """Where `tcpi_min_rtt` lies in `struct tcp_info`."""
@@ -47,7 +47,7 @@ class Wire:
     def read(self) -> bytes:
         """What has arrived, at most 64 KiB; empty: nothing now, or the connection has `ended`."""
         try:
-            chunk = self._sock.recv(_CHUNK)
+            chunk = self._sock.recv(_CHUNK_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return b""
         except OSError as error:
@@ -167,7 +167,7 @@ def _tcp(host: str, port: int, deadline: float) -> socket.socket:
         try:
             while (now := time.monotonic()) < deadline and failed < len(found):
                 if now >= next_at and begun < _ATTEMPTS:
-                    begun, next_at = begun + 1, now + _STAGGER
+                    begun, next_at = begun + 1, now + _STAGGER_S
                     try:
                         watch.register(_begin(found[(begun - 1) % len(found)]), selectors.EVENT_WRITE)
                     except OSError as error:

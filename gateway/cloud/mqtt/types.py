@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from gateway.cloud.outbox import Row
 from gateway.model import Stream
 
-MAX_COMMAND = 256 << 10
+MAX_COMMAND_BYTES = 256 << 10
 """A payload over this many bytes is reported, but not handed on (nor is any in a packet over `mqtt.MAX_PACKET`)."""
 
 HUNG_UP = 0x00
@@ -126,7 +126,7 @@ class Delivery(NamedTuple):
     """What came along with a message."""
 
     size: int
-    """Bytes of the payload as it was sent; over MAX_COMMAND the payload is not handed on."""
+    """Bytes of the payload as it was sent; over MAX_COMMAND_BYTES the payload is not handed on."""
     retain: bool
     response_topic: str | None
     acknowledge: Callable[[], None]

@@ -40,8 +40,8 @@ from gateway.model import Json, Stream
 __all__ = ["Settings", "Snapshot", "Uplink"]
 
 _log = logger(__name__)
-_BEAT = 1.0
-_AT_ONCE = 0.1
+_BEAT_S = 1.0
+_AT_ONCE_S = 0.1
 _DENIALS = frozenset((0x00, 0x80, 0x82, 0x83, 0x87, 0x8F, 0x97, 0x98, 0xA2))
 """Reasons with which a broker ends a connection at a SUBSCRIBE that it denies; 0x00: without a word."""
 _READ_S = 1.0, 2.0
@@ -206,7 +206,7 @@ class Uplink:
         opened = session.open()
         while not (opened.done() or session.ended.done()):
             self._live_on()
-            await asyncio.wait((opened, session.ended), timeout=_BEAT, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((opened, session.ended), timeout=_BEAT_S, return_when=asyncio.FIRST_COMPLETED)
         if not session.ended.done():
             self._up(session, opened.result())
             await self._hold(session)
@@ -239,8 +239,8 @@ class Uplink:
             now = self._live_on()
             self._listen(session, now)
             due = self._sending.due(now)
-            left = _BEAT if due is None else min(_BEAT, due - now)
-            await asyncio.wait((session.ended,), timeout=min(left, session.check() or _BEAT))
+            left = _BEAT_S if due is None else min(_BEAT_S, due - now)
+            await asyncio.wait((session.ended,), timeout=min(left, session.check() or _BEAT_S))
             dead_at = self._sending.dead_at()
             if dead_at is not None and self._clock.now().mono >= dead_at:
                 session.abort("the broker acknowledges nothing", dead=True)
@@ -300,13 +300,13 @@ class Uplink:
             waiting = self._outbox.waiting
             wait = self._reconnection.wait(urgent=any(waiting(stream) for stream in HASTY))
             if waiting(Stream.ALARM) > alarms and not ending.refused:
-                wait = min(wait, _AT_ONCE)
+                wait = min(wait, _AT_ONCE_S)
             left = begun + wait - self._live_on()
             if left <= 0:
                 return
             self._news.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(left, _BEAT)):
+                async with asyncio.timeout(min(left, _BEAT_S)):
                     await self._news.wait()
 
     async def _take_leave(self, session: Session, timeout: float) -> None:

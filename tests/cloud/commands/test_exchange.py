@@ -20,7 +20,7 @@ from gateway.cloud.commands.exchange import Exchange, NoKeys, response_topic
 from gateway.cloud.commands.verify import Key, Verifier
 from gateway.cloud.mqtt.board import Nonces as BoardNonces
 from gateway.cloud.mqtt.send_order import REPLIES, REPLY_BYTES
-from gateway.cloud.mqtt.types import MAX_COMMAND, Delivery
+from gateway.cloud.mqtt.types import MAX_COMMAND_BYTES, Delivery
 from gateway.cloud.mqtt.uplink import Uplink
 from gateway.model import Command, Input, Json, Refused, Reply
 from simulators.cloud import Cloud
@@ -127,7 +127,7 @@ async def test_refusals_are_answered_only_if_the_signature_is_good(tmp_path: Pat
         assert (reply["ok"], reply["error"]["code"]) == (False, "bad-args")
         stranger = Signer(STRANGER, "cloud", SOURCE)
         await seen.send(SOURCE, stranger.sign(stranger.claims("gate.open", OPEN)).encode())
-        await seen.send(SOURCE, b"x" * (MAX_COMMAND + 1))  # the broker keeps it back: over what we announce
+        await seen.send(SOURCE, b"x" * (MAX_COMMAND_BYTES + 1))  # the broker keeps it back: over what we announce
         token = SIGNER.sign(SIGNER.claims("gate.open", OPEN, jti="kept"))
         await seen.send(SOURCE, token.encode(), retain=True)
         await seen.until(lambda cloud: "kept" in cloud.replies)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gateway.cloud.commands.claims import DEFAULT_ALLOW, KeyFile
 from gateway.cloud.commands.verify import Verifier, read_key, read_keys
-from gateway.cloud.mqtt.types import MAX_COMMAND
+from gateway.cloud.mqtt.types import MAX_COMMAND_BYTES
 from gateway.errors import ConfigError
 from gateway.model import Refused
 from tests.cloud.journaling import WALL, Hands
@@ -308,13 +308,13 @@ def test_a_name_that_comes_twice_below(inner: str) -> None:
 
 
 def test_too_large() -> None:
-    large = verifier().verify(sign(claims(more="x" * MAX_COMMAND)))
+    large = verifier().verify(sign(claims(more="x" * MAX_COMMAND_BYTES)))
     assert refused(large) == "bad-args"
-    assert refused(verifier().verify(b"", size=MAX_COMMAND + 1)) == "bad-args"
-    for result in (large, verifier().verify(b"", size=MAX_COMMAND + 1)):
+    assert refused(verifier().verify(b"", size=MAX_COMMAND_BYTES + 1)) == "bad-args"
+    for result in (large, verifier().verify(b"", size=MAX_COMMAND_BYTES + 1)):
         assert isinstance(result, Refused)
         assert not result.signed
-    taken(verifier().verify(sign(claims(more="x" * (MAX_COMMAND // 2)))))
+    taken(verifier().verify(sign(claims(more="x" * (MAX_COMMAND_BYTES // 2)))))
 
 
 # ---- an untrusted clock -----------------------------------------------------------------------------
@@ -457,11 +457,11 @@ def test_what_it_costs(record_property: Callable[[str, object], None]) -> None:
     tokens = {
         "good": (sign(claims()), 300, 2e-3),
         "forged": (sign(claims(), STRANGER), 300, 2e-3),
-        "forged, 256 KiB": (sign(claims(more="x" * (MAX_COMMAND * 3 // 4 - 600)), STRANGER), 20, 30e-3),
+        "forged, 256 KiB": (sign(claims(more="x" * (MAX_COMMAND_BYTES * 3 // 4 - 600)), STRANGER), 20, 30e-3),
         "2,000 plates": (sign(claims(cmd="access.update", args={"list": "l", "version": 2, "put": plates})), 20, 60e-3),
     }
     for name, (token, times, most) in tokens.items():
-        assert len(token) <= MAX_COMMAND
+        assert len(token) <= MAX_COMMAND_BYTES
         begun = time.process_time()
         for _ in range(times):
             verdict = one.verify(token)

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cloud.mqtt.backoff import LAST, Reconnection
+from gateway.cloud.mqtt.backoff import LONGEST_S, Reconnection
 
 chances = st.floats(0.0, 1.0, exclude_max=True)
 
@@ -15,7 +15,7 @@ def test_waits_stay_within_their_bounds(failures: list[tuple[float, bool, float]
         now += step
         drawn[0] = chance
         reconnection.failed(now, refused=refused)
-        assert 0.0 <= reconnection.wait(urgent=False) <= LAST
+        assert 0.0 <= reconnection.wait(urgent=False) <= LONGEST_S
         if refused:
             assert 2.5 <= reconnection.wait(urgent=True) <= 5.0
         else:
@@ -31,7 +31,7 @@ def test_a_broker_that_restarts_is_found_within_a_second_and_a_long_outage_backs
     for _ in range(10):
         reconnection.failed(now, refused=False)
         now += reconnection.wait(urgent=False)
-    assert 50.0 < reconnection.wait(urgent=False) <= LAST
+    assert 50.0 < reconnection.wait(urgent=False) <= LONGEST_S
 
 
 def test_the_back_off_is_forgotten_only_after_a_while_up() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cloud.mqtt.pace import UNKNOWN, Pace
+from gateway.cloud.mqtt.pace import UNKNOWN_BYTES_PER_S, Pace
 
 
 def carry(pace: Pace, speed: float, delay: float, sizes: list[int], now: float = 0.0) -> float:
@@ -61,7 +61,7 @@ def test_nothing_known() -> None:
     pace = Pace()
     pace.connected(48, 0.0)
     assert pace.speed is None
-    assert pace.within(1.0) == UNKNOWN
+    assert pace.within(1.0) == UNKNOWN_BYTES_PER_S
 
 
 @given(st.floats(0.5, 500), st.integers(2, 50))

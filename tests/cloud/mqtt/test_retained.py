@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.backoff import BackOff
-from gateway.cloud.mqtt.retained import ACTIVE_LIMIT, Slot, active_data
+from gateway.cloud.mqtt.retained import ACTIVE_BYTES, Slot, active_data
 from gateway.model import Json
 
 SEVERITIES = ["critical", "high", "medium", "low"]
@@ -42,7 +42,7 @@ def test_beyond_128_kib_the_least_severe_are_left_out() -> None:
     standing = [{"severity": "low", "raised_at": str(n), "place": "x" * 1000} for n in range(300)]
     standing.append({"severity": "critical", "raised_at": "9", "place": "fire"})
     data = active_data(standing, 1, 1 << 28)
-    assert ACTIVE_LIMIT - 4096 < len(data) <= ACTIVE_LIMIT
+    assert ACTIVE_BYTES - 4096 < len(data) <= ACTIVE_BYTES
     assert orjson.loads(data)["alarms"][0]["place"] == "fire"
 
 

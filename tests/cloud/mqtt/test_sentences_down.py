@@ -10,7 +10,7 @@ import pytest
 
 from gateway.clock import Clock
 from gateway.cloud.mqtt.board import Nonces
-from gateway.cloud.mqtt.codec import MAX_PACKET
+from gateway.cloud.mqtt.codec import MAX_PACKET_BYTES
 from gateway.model import Refused
 from simulators.broker import LocalBroker
 from tests.cloud.commands.test_exchange import OPEN, SIGNER, cloud, wired
@@ -76,4 +76,4 @@ def test_a_write_lives_no_longer_than_a_gate_command(life: int, code: str | None
 
 
 def test_the_limit_that_is_announced() -> None:
-    assert MAX_PACKET == 256 << 10
+    assert MAX_PACKET_BYTES == 256 << 10

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gateway.cloud.mqtt.types import MAX_COMMAND, Limits
+from gateway.cloud.mqtt.types import MAX_COMMAND_BYTES, Limits
 from gateway.cloud.outbox import Row
 from gateway.model import Stream
 from simulators.broker import LocalBroker
@@ -158,7 +158,7 @@ async def test_commands_come_with_what_came_along() -> None:
         properties = b"\x08" + len(response).to_bytes(2, "big") + response
         broker.publish(PublishPacket(f"{ROOT}/command", b"jwt", 1, False, properties))
         broker.publish(PublishPacket(f"{ROOT}/command", b"kept", 1, True))
-        broker.publish(PublishPacket(f"{ROOT}/command", b"x" * (MAX_COMMAND + 9), 1))
+        broker.publish(PublishPacket(f"{ROOT}/command", b"x" * (MAX_COMMAND_BYTES + 9), 1))
         await eventually(lambda: len(run.told.commands) == 3)
         (topic, payload, about), (_, _, kept), (_, nothing, large) = run.told.commands
         assert (topic, payload, about.retain, about.response_topic) == (
@@ -169,7 +169,7 @@ async def test_commands_come_with_what_came_along() -> None:
         )
         assert kept.retain is True
         assert nothing == b""
-        assert large.size > MAX_COMMAND
+        assert large.size > MAX_COMMAND_BYTES
 
 
 async def test_a_command_that_was_not_accepted_comes_again() -> None:

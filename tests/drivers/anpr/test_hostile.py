@@ -8,7 +8,7 @@ from drivers.anpr import fields, hikvision, times
 from drivers.anpr.capture import CameraSettings, Unreadable
 from drivers.anpr.makers import PARSERS, parse
 from drivers.anpr.multipart import PARTS, parts
-from drivers.anpr.stream import LARGEST, PartStream
+from drivers.anpr.stream import MAX_PART_BYTES, PartStream
 from tests.drivers.anpr.mutate import Spoilt, peak
 
 NONE = CameraSettings()
@@ -166,7 +166,7 @@ def test_parts_are_bounded() -> None:
 )
 def test_an_endless_part_ends_the_stream(fill: Callable[[int], bytes]) -> None:
     stream = PartStream(b"b")
-    data = fill(LARGEST + 100_000)
+    data = fill(MAX_PART_BYTES + 100_000)
 
     def feed() -> None:
         for at in range(0, len(data), 65_536):

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from drivers.anpr import listener as subject
 from drivers.anpr import token_guessing
-from drivers.anpr.camera_stats import LAST
+from drivers.anpr.camera_stats import LAST_BYTES
 from drivers.anpr.capture import CameraSettings, Unreadable
-from drivers.anpr.http import HEAD, LINES, Head, PushRefused, inflated, parse_head
+from drivers.anpr.http import HEAD_BYTES, LINES, Head, PushRefused, inflated, parse_head
 from drivers.anpr.makers import parse
 from drivers.anpr.token_guessing import Guesses
 from tests.drivers.anpr.case import all_cases
@@ -254,11 +254,11 @@ async def test_three_that_cannot_be_read_are_an_alarm_and_the_last_is_kept() -> 
         ("c1/camera-unreadable", False), ("c1/camera-unreadable", True)
     ]  # fmt: skip
     assert last is not None
-    assert (last.size, len(last.body), last.path, last.content_type) == (70_003, LAST, "/x", "text/odd")
+    assert (last.size, len(last.body), last.path, last.content_type) == (70_003, LAST_BYTES, "/x", "text/odd")
 
 
 def test_the_bounds_are_small() -> None:
-    assert HEAD <= 16 << 10
+    assert HEAD_BYTES <= 16 << 10
     assert LINES <= 64
 
 

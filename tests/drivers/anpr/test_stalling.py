@@ -5,7 +5,7 @@ import time
 import pytest
 
 from drivers.anpr.capture import CameraSettings, Unreadable
-from drivers.anpr.listener import MAX_BODY
+from drivers.anpr.listener import MAX_BODY_BYTES
 from drivers.anpr.makers import PARSERS, parse
 
 LONGEST = 1.0
@@ -13,18 +13,18 @@ LONGEST = 1.0
 HALF = b'"\\' * 30_000
 
 BODIES = {
-    "texts that never end": (b"{" * 40 + b'"\\' * (MAX_BODY // 2 - 20), "application/json"),
-    "few texts that never end": (b"{" * 40 + HALF + b"x" * (MAX_BODY - 40 - len(HALF)), "application/json"),
-    "empty texts": (b'{"a":' + b"[" * 40 + b'"' * (MAX_BODY - 45), "application/json"),
-    "a long number": (b'{"confidence":' + b"9" * (MAX_BODY - 15) + b"}", "application/json"),
-    "no UTF-8": (b'{"plate":"' + b"\xff" * (MAX_BODY - 12) + b'"}', "application/json"),
-    "a first line of blanks": (b"--" + b" " * (MAX_BODY - 2), "multipart/form-data"),
-    "many first lines": ((b"\n--" + b"\t" * 1000) * (MAX_BODY // 1003), "multipart/form-data"),
+    "texts that never end": (b"{" * 40 + b'"\\' * (MAX_BODY_BYTES // 2 - 20), "application/json"),
+    "few texts that never end": (b"{" * 40 + HALF + b"x" * (MAX_BODY_BYTES - 40 - len(HALF)), "application/json"),
+    "empty texts": (b'{"a":' + b"[" * 40 + b'"' * (MAX_BODY_BYTES - 45), "application/json"),
+    "a long number": (b'{"confidence":' + b"9" * (MAX_BODY_BYTES - 15) + b"}", "application/json"),
+    "no UTF-8": (b'{"plate":"' + b"\xff" * (MAX_BODY_BYTES - 12) + b'"}', "application/json"),
+    "a first line of blanks": (b"--" + b" " * (MAX_BODY_BYTES - 2), "multipart/form-data"),
+    "many first lines": ((b"\n--" + b"\t" * 1000) * (MAX_BODY_BYTES // 1003), "multipart/form-data"),
     "lines of blanks": (b"--b\r\n" + (b"\n" + b" " * 100_000) * 41, "multipart/form-data; boundary=b"),
     "nearly a boundary": (b"--bbbb\r\n\r\n" + b"\r\n--bbb" * 590_000, "multipart/form-data; boundary=bbbb"),
     "elements": (b"<EventNotificationAlert>" + b"<a/>" * 1_000_000, "application/xml"),
     "attributes": (b"<a " + b" ".join(b"a%d=''" % n for n in range(330_000)) + b"/>", "application/xml"),
-    "ampersands": (b"<a>" + b"&" * (MAX_BODY - 3), "application/xml"),
+    "ampersands": (b"<a>" + b"&" * (MAX_BODY_BYTES - 3), "application/xml"),
     "fields": (b"json=" + b"&a=" * 1_390_000, "application/x-www-form-urlencoded"),
 }
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.modbus.frames import Ask, read
-from drivers.modbus.mbap import EXACT, LONGEST, AnswerStyle, find, frame_end, frames, tail
+from drivers.modbus.mbap import EXACT, LONGEST_BYTES, AnswerStyle, find, frame_end, frames, tail
 
 
 def seal(pdu: bytes, unit: int) -> bytes:
@@ -67,7 +67,7 @@ def test_of_an_answer_cut_short_the_beginning_is_kept(
     rest = tail(before + whole[:cut])
     assert (before + whole[:cut]).endswith(rest)
     assert rest.endswith(whole[:cut])
-    assert len(rest) < LONGEST
+    assert len(rest) < LONGEST_BYTES
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,6 @@ def test_any_flood_is_looked_through_in_time_that_grows_with_its_length(piece: b
     began = time.perf_counter()
     find(data, ASK, 5, LOOSE)
     find(data[:4096], ASK, 5, LOOSE)
-    list(frames(data[-4 * LONGEST :]))
+    list(frames(data[-4 * LONGEST_BYTES :]))
     tail(data)
     assert time.perf_counter() - began < 0.5, "some milliseconds on a machine with nothing else to do"

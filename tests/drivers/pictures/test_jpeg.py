@@ -6,7 +6,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from drivers.pictures.jpeg import LIMIT, Unusable, shrink
+from drivers.pictures.jpeg import MAX_JPEG_BYTES, Unusable, shrink
 from tests.drivers.pictures.attacks import resized
 
 
@@ -28,7 +28,7 @@ def opened(data: bytes) -> Image.Image:
 @pytest.mark.parametrize("size", [(640, 480), (1920, 1080), (2592, 1944), (300, 4000)])
 def test_it_fits_and_keeps_its_shape(size: tuple[int, int]) -> None:
     found = shrink(noise(*size))
-    assert len(found) <= LIMIT
+    assert len(found) <= MAX_JPEG_BYTES
     image = opened(found)
     assert max(image.size) <= 1280
     assert abs(image.width / image.height - size[0] / size[1]) < 0.02 * size[0] / size[1] + 0.01

@@ -157,7 +157,8 @@ def test_an_address_that_is_not_followed(address: str) -> None:
 
 
 HOSTILE = [
-    b"", b"<", b"<a/>", b"\x00", b"<a>" * 20_000, b"x" * (onvif.LARGEST + 1), "<!DOCTYPE a><a/>".encode("utf-16"),
+    b"", b"<", b"<a/>", b"\x00", b"<a>" * 20_000, b"x" * (onvif.MAX_ANSWER_BYTES + 1),
+    "<!DOCTYPE a><a/>".encode("utf-16"),
     '<?xml version="1.0" encoding="cp037"?><a/>'.encode("cp037"), b"<!doctype a [<!entity b 'c'>]><a>&b;</a>",
 ]  # fmt: skip
 

@@ -219,7 +219,7 @@ async def test_a_redirect_within_the_camera_is_followed_but_not_in_circles() -> 
         (saying(b""), "no JPEG"),
         (saying(status=500), "HTTP 500"),
         (saying(status=403), "HTTP 403"),
-        (saying(JPEG + bytes(subject.LARGEST)), "over"),
+        (saying(JPEG + bytes(subject.MAX_PICTURE_BYTES)), "over"),
     ],
 )
 async def test_what_is_no_picture(page: Callable[[web.Request], Awaitable[web.Response]], text: str) -> None:

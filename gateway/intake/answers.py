@@ -18,6 +18,8 @@ from gateway.site.round_run import ANSWER
 
 MAX_PHOTO_BYTES = 96 << 10
 """Bytes of a photo."""
+_NAMED_BY = 32
+"""Hex digits of its SHA-256 by which a photo is known again."""
 PHONE = "phone"
 """`subject` of a photo's `picture.taken`; its `picturekind` is `photo`."""
 
@@ -46,7 +48,7 @@ class Answers:
         return {ANSWER: self._look}
 
     async def _look(self, act: Perform) -> Json:
-        """`{photo, tag, place, known}`; gives `{picture, sha256, mark, presence, counter}`. Raises NotDone."""
+        """`{photo, tag, place, known}`; gives `{picture, sha256, mark, presence, uid, counter}`. Raises NotDone."""
         args, now = act.args, self._clock.now()
         told: dict[str, Json] = dict(self._presence(args.get("tag"), args.get("place")))
         photo = args.get("photo")
@@ -66,7 +68,8 @@ class Answers:
             if not is_code(tag, known.secret()):
                 raise NotDone("bad-args", "tag: it is not the code of this place")
             return {"presence": "printed"}
-        return {"presence": "ntag424", "counter": read_tag(tag, known.secret()).counter}
+        reading = read_tag(tag, known.secret())
+        return {"presence": "ntag424", "uid": reading.uid.hex(), "counter": reading.counter}
 
     async def _photo(self, text: str, known: Sequence[str], now: Instant) -> Mapping[str, Json]:
         try:
@@ -76,17 +79,23 @@ class Answers:
         if not 0 < len(data) <= MAX_PHOTO_BYTES:
             raise NotDone("bad-args", f"photo: {len(data)} bytes; 1 to {MAX_PHOTO_BYTES}")
         sha256 = hashlib.sha256(data).hexdigest()
-        marks = [mark.partition(":") for mark in known]
         stamp = f"received {now.rfc3339()[:19]}Z" + ("" if now.synced else " (clock not synced)")
         try:
-            made = await asyncio.get_running_loop().run_in_executor(self._worker, photo_of, data, stamp)
+            made = await asyncio.get_running_loop().run_in_executor(self._worker, _made, data, sha256, stamp, known)
         except Unusable as error:
             raise NotDone("bad-args", f"photo: {error}") from error
-        if sha256 in [digest for digest, _, _ in marks] or repeats(made.mark, [mark for _, _, mark in marks]):
-            raise NotDone("bad-args", "photo: it was given for this item before; a new one")
-        return {"picture": self._keep(made, now), "sha256": sha256, "mark": f"{sha256}:{made.mark}"}
+        return {"picture": self._keep(made, now), "sha256": sha256, "mark": f"{sha256[:_NAMED_BY]}:{made.mark}"}
 
     def _keep(self, photo: Photo, now: Instant) -> str:
         id_ = uuid7(now.wall, int.from_bytes(self._random(10), "big"))
         self._store(PHONE, None, "photo", now, photo.jpeg, id_)
         return id_
+
+
+def _made(data: bytes, sha256: str, stamp: str, known: Sequence[str]) -> Photo:
+    """In the worker's thread. `known`: marks of what was given before. Raises Unusable, NotDone."""
+    made = photo_of(data, stamp)
+    marks = [mark.partition(":") for mark in known]
+    if any(sha256.startswith(digest) for digest, _, _ in marks) or repeats(made.mark, (mark for _, _, mark in marks)):
+        raise NotDone("bad-args", "photo: it was given for this item before; a new one")
+    return made

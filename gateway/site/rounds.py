@@ -33,6 +33,7 @@ from gateway.site.findings import Findings
 from gateway.site.ids import Ids
 from gateway.site.items import CANCELLED, FIRE, INTERRUPTED, NOBODY, Answered, Judged, unseen
 from gateway.site.linkage import SITE, Linkage
+from gateway.site.proofs import Proofs
 from gateway.site.round_run import ANSWER, Asking, Run, Watching, people_in_order, questions, run_of
 from gateway.site.round_settings import (
     LONGEST_DUE_S,
@@ -56,11 +57,10 @@ from gateway.site.trends import KEPT, Sample
 
 _RUN, _ITEM, _LAST, _PLAN = "round/run/", "round/item/", "round/last/", "round/plan/"
 _ANSWER = "round/answer/"
-_TREND, _PHOTOS, _PROVEN, _COUNTER = "round/trend/", "round/photos/", "round/proven/", "round/counter/"
+_TREND, _PROVEN = "round/trend/", "round/proven/"
 _LOOK_S = 30.0
 """The clock is looked at as often: a step of it neither skips nor doubles a run."""
 _RESUMES_WITHIN_S = 3600.0
-_PHOTOS_KEPT = 20
 _SAMPLE_EVERY_S = 20 * 3600.0
 """A trend is of days: runs in quick succession add one value, else they would drive the days before out of it."""
 _NO_ANSWER = {"silent": "silent", "refused-by-device": "refused"}
@@ -116,16 +116,14 @@ class Rounds:
         self._memory: Mapping[str, Json] = {}
         self._answers: dict[str, tuple[str, str, Answered]] = {}
         """By the token of who answers: round, item and what was said, while photo and tag are looked at."""
-        self.photos: dict[str, list[str]] = {}
-        """Marks of the photos that an item was given, by ROUND/ITEM."""
-        self.counters: dict[str, int] = {}
-        """The newest counter of each place's tag."""
+        self._proofs = Proofs()
 
     # ---- over a restart ---------------------------------------------------------------------------
 
     def restore(self, memory: Mapping[str, Json]) -> None:
         """Take up what had to survive."""
         self.findings.restore(memory)
+        self._proofs.restore(memory)
         self._memory = {key: value for key, value in memory.items() if key.startswith("round/")}
         for key, value in self._memory.items():
             match value:
@@ -139,12 +137,8 @@ class Rounds:
                         plan.restore(value)
                 case [*samples] if key.startswith(_TREND):
                     self._samples[key.removeprefix(_TREND)] = [sample for one in samples for sample in _sample(one)]
-                case [*marks] if key.startswith(_PHOTOS):
-                    self.photos[key.removeprefix(_PHOTOS)] = [str(mark) for mark in marks]
                 case int() | float() if key.startswith(_PROVEN):
                     self._proven[key.removeprefix(_PROVEN)] = float(value)
-                case int() if key.startswith(_COUNTER):
-                    self.counters[key.removeprefix(_COUNTER)] = value
 
     def start(self, blind_from: float | None, now: Instant) -> Iterator[Effect]:
         """The process begins: runs of the life before go on, or are closed; what left the file is forgotten."""
@@ -155,7 +149,8 @@ class Rounds:
         for key, value in memory.items():
             if key.startswith(_RUN):
                 yield from self._resume(key.removeprefix(_RUN), value, memory, off, now)
-        yield from (Forget(key) for key in memory if _left(key, known, self._devices, self.settings.places))
+        yield from self._proofs.leave(memory, known)
+        yield from (Forget(key) for key in memory if _left(key, known, self._devices))
         yield from self._plan(now)
 
     def _resume(self, name: str, value: Json, memory: Mapping[str, Json], off: float, now: Instant) -> Iterator[Effect]:
@@ -491,7 +486,7 @@ class Rounds:
         """Photo and tag of an answer are looked at outside."""
         key = f"{run.round.id}/{item.id}"
         self._answers[token] = run.round.id, item.id, said
-        more: dict[str, Json] = {"item": item.id, "round": run.round.id, "known": list(self.photos.get(key, []))}
+        more: dict[str, Json] = {"item": item.id, "round": run.round.id, "known": self._proofs.photos(key)}
         return Perform(token, ANSWER, {**args, **more}, said.by)
 
     def _looked_through(
@@ -504,16 +499,13 @@ class Rounds:
         if run is None or item is None:
             return _no(done, "the run is over")
         result = done.result
-        place, counter, mark = item.place, result.get("counter"), result.get("mark")
-        if isinstance(counter, int) and place is not None:
-            if counter <= self.counters.get(place, -1):
+        tag, counter, mark = result.get("uid"), result.get("counter"), result.get("mark")
+        if isinstance(tag, str) and isinstance(counter, int):
+            if not self._proofs.is_newer(tag, counter):
                 return _no(done, "tag: its counter did not go forward")
-            self.counters[place] = counter
-            yield Remember(_COUNTER + place, counter)
+            yield from self._proofs.add_tag(tag, counter)
         if isinstance(mark, str):
-            key = f"{round_}/{item_id}"
-            marks = self.photos[key] = [*self.photos.get(key, []), mark][-_PHOTOS_KEPT:]
-            yield Remember(_PHOTOS + key, list(marks))
+            yield from self._proofs.add_photo(f"{round_}/{item_id}", mark)
         photo, sha256, presence = (result.get(name) for name in ("picture", "sha256", "presence"))
         full = Answered(said.ok, said.by, said.note, *map(_text, (photo, sha256, presence)))
         told = yield from self.answered(run, item, full, now)
@@ -592,15 +584,10 @@ def _lost(reading: Reading) -> Reading:
     return reading._replace(value=None)
 
 
-def _left(
-    key: str, known: Mapping[str, frozenset[str]], devices: Mapping[str, object], places: Mapping[str, object]
-) -> bool:
-    """True for what is remembered of a round, an item, a device or a place that left the file."""
-    for prefix, names in ((_LAST, known), (_PLAN, known), (_PROVEN, devices), (_COUNTER, places)):
+def _left(key: str, known: Mapping[str, frozenset[str]], devices: Mapping[str, object]) -> bool:
+    """True for what is remembered of a round, an item or a device that left the file."""
+    for prefix, names in ((_LAST, known), (_PLAN, known), (_PROVEN, devices)):
         if key.startswith(prefix):
             return key.removeprefix(prefix) not in names
-    for prefix in (_TREND, _PHOTOS):
-        if key.startswith(prefix):
-            round_, _, item = key.removeprefix(prefix).partition("/")
-            return item not in known.get(round_, frozenset())
-    return False
+    round_, _, item = key.removeprefix(_TREND).partition("/")
+    return key.startswith(_TREND) and item not in known.get(round_, frozenset())

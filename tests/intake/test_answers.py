@@ -2,7 +2,10 @@
 
 import base64
 import hashlib
+import math
 import random
+import time
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -17,6 +20,7 @@ from gateway.intake.answers import MAX_PHOTO_BYTES, Answers
 from gateway.intake.presence import is_code, read_tag
 from gateway.model import Json, Perform
 from gateway.settings.types import PlaceProof
+from simulators.cameras.scene import KINDS, Scene, usual
 
 KEY = "00" * 16
 PICC, MAC = "EF963FF7828658A599F3041510671E88", "94EED9EE65337086"
@@ -66,7 +70,7 @@ async def test_a_photo_is_made_anew_and_told_again() -> None:
     for left in (b"GPS", b"me", b"<script>", b"Exif"):
         assert left not in picture
     again = jpeg(ImageEnhance.Brightness(scene(1).resize((320, 240))).enhance(0.9), quality=40)
-    for repeat in (data, again):
+    for repeat in (data, again, picture):
         with pytest.raises(NotDone, match="before"):
             await kept.look(photo=base64.b64encode(repeat).decode(), known=[told["mark"]])
     other = await kept.look(photo=base64.b64encode(jpeg(scene(2))).decode(), known=[told["mark"]])
@@ -78,6 +82,56 @@ def test_another_photo_of_the_same_thing_is_another_photo() -> None:
     moved = scene(3).transform((640, 480), Image.Transform.AFFINE, (1, 0, 60, 0, 1, 40))
     assert not repeats(photo_of(jpeg(moved), "t").mark, [first])
     assert repeats(first, ["", "zz", first])
+
+
+def test_what_shows_nothing_has_no_mark() -> None:
+    mark = photo_of(jpeg(Image.new("RGB", (640, 480), (90, 90, 90))), "t").mark
+    assert mark == ""
+    assert not repeats(mark, [mark])
+
+
+def by_hand(place: Scene, rng: random.Random) -> Image.Image:
+    """A photo of a place: from a standpoint, at an hour and with people of its own."""
+    size, view = (640, 360), replace(usual(rng, night=False), shake=(0, 0))
+    whole = Image.open(BytesIO(place.picture(replace(view, size=(960, 540), quality=90))))
+    turned = whole.rotate(rng.uniform(1, 4) * rng.choice((-1, 1)), Image.Resampling.BICUBIC)
+    wide, way = 760 * rng.uniform(0.93, 1.07), rng.uniform(0, 2 * math.pi)
+    high = wide * 9 / 16
+    left, top = 480 - wide / 2 + 40 * math.cos(way), 270 - high / 2 + 40 * math.sin(way)
+    return turned.crop((round(left), round(top), round(left + wide), round(top + high))).resize(size)
+
+
+def copied(photo: Image.Image, rng: random.Random) -> Image.Image:
+    """The same photo again, as somebody makes it who hopes that it is not known."""
+    cut = [rng.randint(0, 5) for _ in range(4)]
+    photo = photo.crop((cut[0], cut[1], photo.width - cut[2], photo.height - cut[3]))
+    tone = rng.choice((ImageEnhance.Brightness, ImageEnhance.Contrast))
+    photo = tone(photo).enhance(rng.uniform(0.4, 1.5))
+    way = rng.choice([None, *Image.Transpose])
+    photo = photo if way is None else photo.transpose(way)
+    share = rng.uniform(0.4, 1.0)
+    return photo.resize((round(photo.width * share), round(photo.height * share)))
+
+
+def test_copies_are_known_again_and_honest_photos_of_a_place_are_not() -> None:
+    rng = random.Random(20261201)  # noqa: S311 - pictures
+    for kind in KINDS:
+        for seed in range(3):
+            place = Scene(kind, seed)
+            photos = [by_hand(place, rng) for _ in range(4)]
+            marks = [photo_of(jpeg(photo), "t").mark for photo in photos]
+            for number, photo in enumerate(photos):
+                assert not repeats(marks[number], marks[:number]), (kind, seed)
+                again = photo_of(jpeg(copied(photo, rng), rng.randint(35, 90)), "t")
+                assert repeats(again.mark, [marks[number]]), (kind, seed)
+                assert repeats(photo_of(photo_of(jpeg(photo), "received 2026").jpeg, "t").mark, [marks[number]])
+
+
+def test_a_year_of_photos_is_compared_in_no_time() -> None:
+    marks = [photo_of(jpeg(scene(seed)), "t").mark for seed in range(8)] * 512
+    began = time.process_time()
+    assert not repeats(photo_of(jpeg(scene(99)), "t").mark, marks)
+    assert time.process_time() - began < 1.0
 
 
 def test_the_time_of_arrival_stands_in_the_photo() -> None:
@@ -134,6 +188,6 @@ async def test_presence() -> None:
     with pytest.raises(NotDone):
         await kept.look(tag="code-8", place="room")
     told = await kept.look(tag=f"{PICC}&{MAC}", place="pump")
-    assert (told["presence"], told["counter"]) == ("ntag424", 61)
+    assert (told["presence"], told["uid"], told["counter"]) == ("ntag424", "04de5f1eacc040", 61)
     assert (await kept.look(tag="x", place="nowhere"))["presence"] == "none"
     assert not is_code("", "code")

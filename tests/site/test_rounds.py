@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from gateway.model import LineHealth, Operate, StoodStill
 from gateway.site.looks import Look
-from gateway.site.round_settings import Item, PictureRule
+from gateway.site.round_settings import Item, PictureRule, Place
 from tests.site.round_world import (
     ALIVE,
     DUTY_ITEM,
@@ -488,7 +489,7 @@ def test_a_photo_is_wanted_and_looked_at_outside() -> None:
     night.outside["answer"] = ("bad-args", "this photo was given before")
     assert "before" in str(night.do("inspection.answer", **args, photo="AA==")["error"])
     night.outside["answer"] = {
-        "picture": "p", "sha256": "cd", "mark": "m1", "presence": "ntag424", "counter": 5,
+        "picture": "p", "sha256": "cd", "mark": "m1", "presence": "ntag424", "uid": "04a1", "counter": 5,
     }  # fmt: skip
     assert night.do("inspection.answer", **args, photo="AA==", place="pump-room", tag="x")["ok"]
     found = night.item(PHOTO.id)
@@ -499,7 +500,40 @@ def test_a_photo_is_wanted_and_looked_at_outside() -> None:
     refused = night.do("inspection.answer", **args | {"run": run}, photo="AA==", tag="x")
     assert "counter" in str(refused["error"])
     sent = night.effects[-20:]
-    assert any(getattr(effect, "args", {}).get("known") == ["m1"] for effect in sent)
+    assert any(getattr(effect, "args", {}).get("known") == ("m1",) for effect in sent)
+
+
+def shown(night: Night, item: Item, uid: str, counter: int) -> Mapping[str, Any]:
+    """Somebody answers with a reading of a tag; the reply."""
+    night.run()
+    run = night.inspection("inspection.started")[-1].data["run"]
+    night.outside["answer"] = {"presence": "ntag424", "uid": uid, "counter": counter}
+    reply = night.do("inspection.answer", run=run, item=item.id, ok=True, tag="x")
+    if not reply["ok"]:
+        night.do("inspection.cancel", round="nightly")
+    return reply
+
+
+def test_the_counter_of_a_tag_only_goes_forward_whatever_is_renamed() -> None:
+    look = Item("person:look", "person", PERSON.rule, place="pump-room")
+    night = Night(plan=site_of(look))
+    assert shown(night, look, "04a1", 5)["ok"]
+    for _ in range(2):
+        assert "counter" in str(shown(night, look, "04a1", 5)["error"])
+        assert "counter" in str(shown(night, look, "04a1", 4)["error"])
+        night.restart()
+    renamed = Item("person:another name", "person", PERSON.rule, place="cellar")
+    plan = site_of(renamed)
+    assert plan.inspection is not None
+    cellar = Place("cellar", "地下室", tag="ntag424")
+    night.plan = replace(plan, inspection=None)
+    night.restart()
+    night.plan = replace(plan, inspection=replace(plan.inspection, places={"cellar": cellar}))
+    night.restart()
+    assert "counter" in str(shown(night, renamed, "04a1", 5)["error"])
+    assert shown(night, renamed, "04a1", 6)["ok"]
+    assert shown(night, renamed, "04b2", 1)["ok"], "a new tag counts from its own beginning"
+    assert "counter" in str(shown(night, renamed, "04a1", 6)["error"])
 
 
 def test_a_watched_point_must_take_its_value() -> None:

@@ -1,0 +1,89 @@
+"""What people have shown before, so that nobody shows it twice: photos of each item, readings of each tag. Pure.
+
+Of a photo a mark of 320 characters is kept, the last 4096 of each item: more than a year of eleven a day. The counter
+of a tag belongs to the tag and outlives the item, the round and the place that it was shown for.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from gateway.model import Effect, Forget, Json, Remember
+
+PHOTOS, COUNTERS = "round/photo/", "round/tag/"
+"""`round/photo/SLOT/ROUND/ITEM` -> the number of its first mark, and up to 64 marks; `round/tag/UID` -> counter."""
+_TOGETHER = 64
+"""Marks that are remembered under one key: an answer writes no more than these."""
+_SLOTS = 64
+_TAGS = 1000
+
+
+class _Photos:
+    """The marks of one item, of which the first is the `first`th ever."""
+
+    def __init__(self) -> None:
+        self.first = 0
+        self.marks: list[str] = []
+
+
+class Proofs:
+    """All photos and tags that were shown."""
+
+    def __init__(self) -> None:
+        self._photos: dict[str, _Photos] = {}
+        self._counters: dict[str, int] = {}
+
+    def restore(self, memory: Mapping[str, Json]) -> None:
+        """Take up what had to survive."""
+        pieces: list[tuple[str, int, list[str]]] = []
+        for key, value in memory.items():
+            match value:
+                case [int() as first, *marks] if key.startswith(PHOTOS):
+                    pieces.append((_item_of(key), first, list(map(str, marks))))
+                case int() if key.startswith(COUNTERS):
+                    self._counters[key.removeprefix(COUNTERS)] = value
+        for item, first, some in sorted(pieces):
+            photos = self._photos.setdefault(item, _Photos())
+            if not photos.marks:
+                photos.first = first
+            photos.marks += some
+
+    def leave(self, memory: Mapping[str, Json], known: Mapping[str, frozenset[str]]) -> Iterator[Effect]:
+        """Forget the photos of items that left the file (`known`: items by round)."""
+        for key in memory:
+            round_, _, item = _item_of(key).partition("/")
+            if key.startswith(PHOTOS) and item not in known.get(round_, frozenset()):
+                self._photos.pop(f"{round_}/{item}", None)
+                yield Forget(key)
+
+    def photos(self, item: str) -> Sequence[str]:
+        """Marks of the photos that an item (`ROUND/ITEM`) was given."""
+        photos = self._photos.get(item)
+        return () if photos is None else tuple(photos.marks)
+
+    def add_photo(self, item: str, mark: str) -> Iterator[Effect]:
+        """It was given a photo; the oldest are given up for it."""
+        photos = self._photos.setdefault(item, _Photos())
+        photos.marks.append(mark)
+        if len(photos.marks) > _TOGETHER * _SLOTS:
+            del photos.marks[:_TOGETHER]
+            photos.first += _TOGETHER
+        first = photos.first + (len(photos.marks) - 1) // _TOGETHER * _TOGETHER
+        slot = first // _TOGETHER % _SLOTS
+        yield Remember(f"{PHOTOS}{slot}/{item}", [first, *photos.marks[first - photos.first :]])
+
+    def is_newer(self, tag: str, counter: int) -> bool:
+        """The tag's counter went forward."""
+        return counter > self._counters.get(tag, -1)
+
+    def add_tag(self, tag: str, counter: int) -> Iterator[Effect]:
+        """A reading of a tag was used."""
+        self._counters.pop(tag, None)
+        self._counters[tag] = counter
+        yield Remember(COUNTERS + tag, counter)
+        if len(self._counters) > _TAGS:
+            oldest = next(iter(self._counters))
+            del self._counters[oldest]
+            yield Forget(COUNTERS + oldest)
+
+
+def _item_of(key: str) -> str:
+    return key.removeprefix(PHOTOS).partition("/")[2]

@@ -91,6 +91,7 @@ _UPLINK: Final = record(
         "error": maybe(text("Why the last connection or attempt ended")),
         "latency_p50": maybe(number("Publish to PUBACK, over the last 512", minimum=0)),
         "latency_p99": _AGE,
+        "acknowledged": maybe(number("Seconds since the last PUBACK", minimum=0)),
         "accepted": count(),
         "no_listener": count("Accepted, but nobody was subscribed (0x10)"),
         "replies_lost": count(),

@@ -20,6 +20,7 @@ from gateway.local.passwords import LONGEST, Busy, Passwords, TooEarly
 from gateway.local.records import Records
 from gateway.local.sessions import LIFE_S, Codes, PageSession, Sessions
 from gateway.local.streams import Streams
+from gateway.masks import shown
 from gateway.model import HOUR_S, Instant, Json, Stream, rfc3339
 
 MAX_DO_BYTES = 256 << 10
@@ -70,6 +71,10 @@ class SiteAsks:
     commands: Callable[[str], Mapping[str, Json]]
     """By role: the schemas of the arguments."""
     now: Callable[[], Instant]
+    rounds: Callable[[], Mapping[str, Json]] | None
+    """The runs under way and the open findings; None: the site file has no round."""
+    tables: Mapping[str, Mapping[str, Json]]
+    """By device where its points are."""
 
 
 class Page:
@@ -89,7 +94,8 @@ class Page:
 
     def routes(self) -> dict[str, Route]:
         """By path."""
-        return {
+        rounds = {} if self._site.rounds is None else {"/rounds": Route(get=self._answering(self._rounds))}
+        return rounds | {
             "/": Route(get=self._files.index),
             "/static/": Route(get=self._files.file),
             "/state": Route(get=self._answering(self._tell_state)),
@@ -103,6 +109,7 @@ class Page:
             "/pictures/": Route(get=self._answering(self._picture)),
             "/audit": Route(get=self._answering(self._audit)),
             "/frames": Route(get=self._answering(self._frames)),
+            "/devices/": Route(get=self._answering(self._table)),
         }
 
     def _answering(self, respond: Respond) -> Respond:
@@ -314,6 +321,19 @@ class Page:
             headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
             return Answer(200, "text/csv; charset=utf-8", records.as_csv(page.events), headers)
         return await _packed(request, {"events": page.events} | _next(page.next))
+
+    async def _rounds(self, request: HttpRequest) -> Answer:
+        self._logged_in(request)
+        page = await self._records.runs(_before(request), _limit(request, records.MOST_RUNS))
+        now = {} if self._site.rounds is None else self._site.rounds()
+        return await _packed(request, {"now": shown(now), "runs": page.events} | _next(page.next))
+
+    async def _table(self, request: HttpRequest) -> Answer:
+        self._logged_in(request)
+        table = self._site.tables.get(request.path.removeprefix("/devices/"))
+        if table is None:
+            raise PageRefusal(404, "unknown", "there is no such device")
+        return _json(table)
 
     async def _frames(self, request: HttpRequest) -> Answer:
         self._logged_in(request)

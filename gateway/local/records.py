@@ -20,6 +20,7 @@ from gateway.model import Json, Stream
 
 MOST_EVENTS = 200
 MOST_PASSAGES = 50
+MOST_RUNS = 20
 MOST_VALUES = 2000
 _PIECE = 250
 _LOOKED_AT = 2000
@@ -71,6 +72,11 @@ class Records:
             for event in page.events
         ]
         return Results(told, None if id_ is not None else page.next)
+
+    async def runs(self, before: str | None = None, limit: int = MOST_RUNS) -> Results:
+        """Runs of rounds that are over, or were missed. Raises Wrong, StoreError."""
+        page = await self._page(Stream.INSPECTION, before, limit, b'"items":')
+        return Results([{**event, "data": shown(event["data"])} for event in page.events], page.next)
 
     async def audit(
         self, before: str | None = None, limit: int = MOST_EVENTS, *, by: str | None = None, cmd: str | None = None

@@ -29,9 +29,15 @@ _JOURNAL = (
 )  # fmt: skip
 _UPLINK = (
     "connected", "since", "reconnects", "in_flight", "error", "latency_p50", "latency_p99", "accepted", "no_listener",
-    "refused", "commands",
+    "refused", "commands", "acknowledged",
 )  # fmt: skip
 _PROCESS = ("reduced", "crashes", "refused", "untold")
+_RUN = ("run", "trigger", "started_at", "planned_at", "due_at", "done", "of", "looking_at", "asked")
+_ITEM = ("outcome", "reason", "value", "unit")
+"""No evidence: it names who answered, and has what was said."""
+_FINDING = (
+    "round", "item", "class", "reason", "opened_at", "respond_by", "resolve_by", "acknowledged_at", "overdue", "before",
+)  # fmt: skip
 _CAMERA = ("reachable", "last", "passages", "unreadable", "refused", "scale")
 
 Tree = dict[str, Json]
@@ -96,7 +102,9 @@ class SiteView:
 
     def fixed(self) -> Tree:
         """What changes only with the site file."""
-        return {"site": dict(self._facts.site), "zones": dict(self._facts.zones)}
+        facts = self._facts
+        places: Tree = {"places": dict(facts.places)} if facts.rounds else {}
+        return {"site": dict(facts.site), "zones": dict(facts.zones), **places}
 
     def alarms(self, standing: Mapping[str, Mapping[str, Json]]) -> Tree:
         """`standing`: by subject, each replaced when it changes."""
@@ -138,8 +146,28 @@ class SiteView:
         live = health if isinstance(health, Mapping) else {}
         return {name: {**facts, **_some(live.get(name), _CAMERA)} for name, facts in self._facts.cameras.items()}
 
+    def rounds(self, progress: Mapping[str, Json]) -> Tree:
+        """`progress`: as `Site.rounds` tells it. Empty where the site file has no round."""
+        if not self._facts.rounds:
+            return {}
+        running, planned, findings = (progress.get(name) for name in ("running", "next", "findings"))
+        runs = running if isinstance(running, Mapping) else {}
+        told: Tree = {
+            name: {
+                **facts,
+                **_there(next_at=planned.get(name) if isinstance(planned, Mapping) else None),
+                **_run(runs.get(name)),
+            }
+            for name, facts in self._facts.rounds.items()
+        }
+        standing = findings if isinstance(findings, list | tuple) else []
+        return {
+            "rounds": told,
+            "findings": {str(one["finding"]): _some(one, _FINDING) for one in standing if isinstance(one, Mapping)},
+        }
+
     def box(self, health: Mapping[str, Json]) -> Tree:
-        """How the box is, out of `gateway.health`."""
+        """How the box is, out of `gateway.health` and what the page adds to it."""
         clock = health.get("clock")
         return {
             "clock": {"synced": isinstance(clock, Mapping) and clock.get("synced") is True},
@@ -147,6 +175,8 @@ class SiteView:
             "journal": _some(health.get("journal"), _JOURNAL),
             "machine": _some(health.get("machine"), ("uptime", "load", "resident", "cpu_seconds", "disk_free")),
             "process": _some(health.get("process"), _PROCESS),
+            "config": _some(health.get("config"), ("digest", "trial")),
+            **_there(well=health.get("well")),
         }
 
     def passed(self, passages: Iterable[Mapping[str, Json]]) -> None:
@@ -173,6 +203,19 @@ def _alarm(alarm: Mapping[str, Json]) -> Tree:
     if told.get("point") and isinstance(text := alarm.get("text"), str):
         told["text"] = without_plates(text)
     return told
+
+
+def _run(run: Json) -> Tree:
+    """The run of a round that is under way, if one is."""
+    if not isinstance(run, Mapping):
+        return {}
+    ended = run.get("items")
+    items = {
+        str(one["item"]): _some(one, _ITEM)
+        for one in (ended if isinstance(ended, list | tuple) else [])
+        if isinstance(one, Mapping)
+    }
+    return {"run": {**_some(run, _RUN), "items": items}}
 
 
 def _passage(data: Mapping[str, Json]) -> Tree:

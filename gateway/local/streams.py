@@ -46,7 +46,11 @@ class Sources(Protocol):
         ...
 
     def health(self) -> Mapping[str, Json]:
-        """The data of `gateway.health`."""
+        """The data of `gateway.health`; whether all is well, and the site file in force."""
+        ...
+
+    def rounds(self) -> Mapping[str, Json]:
+        """The runs under way and the open findings."""
         ...
 
 
@@ -174,7 +178,7 @@ class Streams:
             self._readings_at = now
             if now - self._health_at >= _HEALTH_S:
                 self._health, self._health_at = sources.health(), now
-            parts |= self._of_lines(self._health)
+            parts |= self._of_lines(self._health) | state.rounds(sources.rounds())
             if now - self._box_at >= BEAT_S:
                 self._box_at = now
                 parts["box"] = state.box(self._health)

@@ -450,6 +450,7 @@ class Gateway:
             vitals=self._vitals,
             pollers=self._pollers,
             ask=self._people.ask,
+            file=self._file,
         )
 
     # ---- the control socket ---------------------------------------------------------------------
@@ -475,7 +476,7 @@ class Gateway:
         return Control(places(self._folder), table, least=LEAST_ROLES, people=self._settings.people, store=self._folder)
 
     async def _rounds(self, _request: Mapping[str, Any]) -> Json:
-        """`{running, findings}`: how far each run is and whom it asks what; the findings that are open."""
+        """`{running, next, findings}`: how far each run is, whom it asks what; when the next is; what is open."""
         return dict(self._site.rounds())
 
     async def _upgradable(self, _request: Mapping[str, Any]) -> Json:

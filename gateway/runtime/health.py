@@ -25,7 +25,11 @@ def data(
             for name, device in line.devices.items()
         },
         "journal": _journal(journal),
-        "uplink": {**asdict(uplink), "since": now.mono - uplink.since},
+        "uplink": {
+            **asdict(uplink),
+            "since": now.mono - uplink.since,
+            "acknowledged": None if uplink.acknowledged is None else now.mono - uplink.acknowledged,
+        },
         "clock": {"synced": now.synced, "time": now.rfc3339()},
         "machine": _machine(store),
     }

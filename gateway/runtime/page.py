@@ -26,7 +26,9 @@ from gateway.local.streams import Streams
 from gateway.local.trace import Piece, exchanges, question, reply
 from gateway.log import logger
 from gateway.model import Effect, Emit, Instant, Json, Reading, Stream
+from gateway.runtime.reconfigure import Reconfiguration
 from gateway.runtime.site_loop import CurrentSite
+from gateway.runtime.trial import Phase
 from gateway.runtime.watchdog import Vitals
 from gateway.settings.types import PageSettings, Settings
 from gateway.site.alarms import MEMORY
@@ -59,6 +61,7 @@ class LocalPage:
         vitals: Vitals,
         pollers: Mapping[str, Poller],
         ask: Callable[[Mapping[str, Any]], Awaitable[Json]],
+        file: Reconfiguration | None,
     ) -> None:
         self._settings = settings
         self._journal = journal
@@ -76,13 +79,14 @@ class LocalPage:
             for line in settings.lines
         }
         state = SiteView(page.facts, leads, every)
-        self._streams = Streams(state, _Sources(lines, site, vitals, clock), clock.now)
+        self._streams = Streams(state, _Sources(lines, site, vitals, clock, file), clock.now)
         roles = {name: user.role for name, user in page.users.items()}
         self._sessions = Sessions(settings.store.path / "sessions", roles, clock.now)
         self._codes = Codes(lambda: clock.now().mono)
         self._passwords = Passwords(page.users, lambda: clock.now().mono)
         people = PagePeople(self._passwords, self._sessions, self._codes, bool(page.users), page.read_only)
-        asks = SiteAsks(ask, self._frames, _commands, clock.now)
+        rounds = site.rounds if page.facts.rounds else None
+        asks = SiteAsks(ask, self._frames, _commands, clock.now, rounds, page.facts.tables)
         records = Records(journal.history, lambda: clock.now().mono)
         routes = Page(self._streams, people, records, Files.load(), asks).routes()
         at = page.listen
@@ -167,11 +171,21 @@ class LocalPage:
 class _Sources:
     """What the page looks at."""
 
-    def __init__(self, lines: Mapping[str, Line], site: CurrentSite, vitals: Vitals, clock: Clock) -> None:
+    def __init__(
+        self,
+        lines: Mapping[str, Line],
+        site: CurrentSite,
+        vitals: Vitals,
+        clock: Clock,
+        file: Reconfiguration | None,
+    ) -> None:
         self._lines = lines
         self._site = site
+        self._vitals = vitals
         self._clock = clock
-        self.health = vitals.health
+        self._file = file
+        self._digest = "" if file is None else file.digest
+        self.rounds = site.rounds
         self._tests: dict[str, tuple[Mapping[str, Json], Mapping[str, Json]]] = {}
 
     def standing(self) -> Mapping[str, Mapping[str, Json]]:
@@ -187,6 +201,12 @@ class _Sources:
 
     def gates(self) -> Mapping[str, Json]:
         return self._site.gates(self._clock.now())
+
+    def health(self) -> Mapping[str, Json]:
+        pending = None if self._file is None else self._file.pending
+        trial = pending is not None and pending.phase is Phase.TRIAL
+        config: dict[str, Json] = {"digest": self._digest, "trial": trial}
+        return {**self._vitals.health(), "well": self._vitals.is_well(), "config": config}
 
     def readings(self) -> Mapping[str, Mapping[str, Reading]]:
         return {device: readings for line in self._lines.values() for device, readings in line.told().items()}

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from gateway import __version__
 from gateway.config.contents import names_in
+from gateway.config.device import Device
+from gateway.config.rounds import PlaceTagEntry
 from gateway.config.site import SiteFile
 from gateway.config.units import endpoint
 from gateway.model import Json
@@ -45,6 +47,26 @@ def _facts(file: SiteFile) -> PageFacts:
             name: _there(gate=one.gate, direction=one.direction if isinstance(one.direction, str) else None)
             for name, one in file.cameras.items()
         },
+        rounds={name: _there(title=one.title, items=len(one.items)) for name, one in file.inspection.items()},
+        places={
+            name: _there(name=one.name, zone=one.zone, tag=None if one.tag is None else _tag(one.tag))
+            for name, one in file.places.items()
+        },
+        tables={name: _table(one) for name, one in file.devices.items()},
+    )
+
+
+def _tag(tag: PlaceTagEntry) -> str:
+    return "printed" if tag.printed is not None else "ntag424"
+
+
+def _table(device: Device) -> dict[str, Json]:
+    source = device.source
+    return _there(
+        profile=device.profile,
+        source=None if source is None else source.text,
+        verified=None if source is None else source.status == "verified",
+        points={name: f"{point.at} {point.type}" for name, point in device.points.items()},
     )
 
 

@@ -117,6 +117,10 @@ class PageFacts(NamedTuple):
     gates: Mapping[str, Mapping[str, Json]]
     devices: Mapping[str, Mapping[str, Json]]
     cameras: Mapping[str, Mapping[str, Json]]
+    rounds: Mapping[str, Mapping[str, Json]]
+    places: Mapping[str, Mapping[str, Json]]
+    tables: Mapping[str, Mapping[str, Json]]
+    """By device where each point is, and whether anybody has compared that with the device."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from gateway.arguments import Args
-from gateway.model import Effect, Emit, Instant, Json, Perform, Stream
-from gateway.site.answers import Answer, Asker, Done, Later, No
+from gateway.model import Effect, Emit, Instant, Json, Perform
+from gateway.site.answers import Answer, Asker, Done, Later, No, viewed
 from gateway.site.gates import Gates, Opening, Settled
 from gateway.site.ids import Ids
 from gateway.site.passages import Passages
@@ -38,7 +38,6 @@ class AccessActs:
             "access.presence": self._presence,
             "access.show": self._show,
             "access.who": self._who,
-            "access.viewed": self._looked_at,
             "camera.last": self._last,
         }
 
@@ -108,13 +107,5 @@ class AccessActs:
         yield self._viewed("push", asker, now)
         return Done({})
 
-    def _looked_at(self, args: Args, asker: Asker, now: Instant) -> Act:
-        """Somebody looks at a kept passage or picture."""
-        yield self._viewed(str(args["what"]), asker, now, args.get("passage"), args.get("picture"))
-        return Done({})
-
-    def _viewed(self, what: str, asker: Asker, now: Instant, passage: Json = None, picture: Json = None) -> Emit:
-        data: dict[str, Json] = {
-            "by": asker.by, "role": asker.role, "what": what, "passage": passage, "picture": picture,
-        }  # fmt: skip
-        return Emit(Stream.AUDIT, "person.viewed", None, data, self.ids.new(now), now)
+    def _viewed(self, what: str, asker: Asker, now: Instant) -> Emit:
+        return viewed(self.ids.new(now), what, asker, now)

@@ -9,7 +9,7 @@ from gateway.model import Effect, Emit, Instant, Json, Operate, Perform, ReadNow
 from gateway.site.alarm_reset import Resetting
 from gateway.site.alarms import Alarms, Watch
 from gateway.site.annunciator import Annunciator
-from gateway.site.answers import Answer, Asker, Done, Later, No
+from gateway.site.answers import Answer, Asker, Done, Later, No, viewed
 from gateway.site.gate import AFTER, UNKNOWN, by_command
 from gateway.site.gates import Gates
 from gateway.site.ids import Ids
@@ -65,6 +65,7 @@ class Acts:
             "write": self._write,
             "silence": self._silence,
             "alarm.silence": self._silence,
+            "access.viewed": self._looked_at,
             **({} if self.access is None else self.access.table()),
             **({} if self.rounds is None else self.rounds.table()),
         }
@@ -133,6 +134,12 @@ class Acts:
             return No("bad-args", f"there is no zone {zone}")
         yield from self.linkage.confirm(zone, {"cause": "fire", "by": asker.by}, now)
         return Done({"zone": zone})
+
+    def _looked_at(self, args: Args, asker: Asker, now: Instant) -> Act:
+        """Somebody looks at a plate or a picture that is kept: of a passage, or of a round."""
+        what, passage, picture = str(args["what"]), args.get("passage"), args.get("picture")
+        yield viewed(self.ids.new(now), what, asker, now, passage, picture)
+        return Done({})
 
     def _silence(self, _args: Args, _asker: Asker, _now: Instant) -> Act:
         yield from self.annunciator.silence()

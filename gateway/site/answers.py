@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gateway.model import Json
+from gateway.model import Emit, Instant, Json, Stream
 from gateway.site.gate import COMMAND
 
 
@@ -67,3 +67,11 @@ def reply(jti: str, cmd: str, answer: Done | No) -> Mapping[str, Json]:
     if isinstance(answer, Done):
         return {"jti": jti, "cmd": cmd, "ok": True, "result": answer.result}
     return {"jti": jti, "cmd": cmd, "ok": False, "error": {"code": answer.code, "message": answer.message}}
+
+
+def viewed(id_: str, what: str, asker: Asker, now: Instant, passage: Json = None, picture: Json = None) -> Emit:
+    """The event that somebody looks at what tells of persons: a plate, a picture, who is inside."""
+    data: dict[str, Json] = {
+        "by": asker.by, "role": asker.role, "what": what, "passage": passage, "picture": picture,
+    }  # fmt: skip
+    return Emit(Stream.AUDIT, "person.viewed", None, data, id_, now)

@@ -106,6 +106,8 @@ class Rounds:
             for name, one in settings.rounds.items()
             if one.cron is not None
         }
+        self._next: dict[str, str] = {}
+        """When each planned round runs next."""
         self._held: dict[str, tuple[float, str]] = {}
         """A planned minute that may not run yet, and why."""
         self._was_off = True
@@ -196,8 +198,10 @@ class Rounds:
                 plan.is_new = False
                 yield Remember(_PLAN + name, plan.memory())
             planned = plan.next(now.wall)
+            self._next.pop(name, None)
             if planned is not None:
                 soonest = min(soonest, planned - now.wall)
+                self._next[name] = rfc3339(planned)
         self._was_off = False
         if self._plans:
             self._timers.set((ROUND, ""), now.mono + max(0.001, soonest))
@@ -534,9 +538,10 @@ class Rounds:
     # ---- for who looks on -------------------------------------------------------------------------
 
     def progress(self) -> dict[str, Json]:
-        """The runs under way, by round, and the open findings."""
+        """The runs under way and when the next is planned, by round; the open findings."""
         return {
             "running": {name: self._shown(run) for name, run in self.runs.items()},
+            "next": dict(self._next),
             "findings": list(self.findings.standing()),
         }
 

@@ -1,10 +1,12 @@
 """Debian's Chromium, driven by Playwright, and what every test of the page asks of it."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
+import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, async_playwright
 
 PROGRAM = "/usr/bin/chromium"
@@ -19,6 +21,13 @@ _ARGUMENTS = (
     "--autoplay-policy=user-gesture-required",
 )
 DESKTOP, PHONE = (1366, 768), (360, 640)
+SIZES = pytest.mark.parametrize(
+    ("size", "language"),
+    [(DESKTOP, "zh-CN"), (PHONE, "en"), (DESKTOP, "en"), (PHONE, "zh-CN")],
+    ids=["desktop in Chinese", "phone in English", "desktop in English", "phone in Chinese"],
+)
+FIRST, SECOND = "smoke-3-2f/smoke/fire", "smoke-3-3f/smoke/fire"
+SCREENS = ("overview", "gates", "devices", "lines", "rounds", "walk", "box", "log")
 HELD_MS = 2200
 """So long a button is held that wants 1.5 s."""
 
@@ -69,16 +78,23 @@ class Look:
 
     async def _person(self) -> None:
         if await self.page.locator(".thumb").is_visible():
-            await self.page.locator(".thumb button").click()
+            await self.page.locator(".thumb a.more").click()
 
     async def go(self, screen: str) -> None:
         """To a screen, as a person goes."""
         link = self.page.locator(f"a[href='#{screen}']:visible")
         if not await link.count():
-            await self.page.locator(".thumb button").click()
+            await self.page.locator(".thumb a.more").click()
         await link.first.click()
         await self.page.locator(f"main.{screen}").wait_for()
-        await self.page.locator("main > :not(.none)").first.wait_for()
+        await self.page.locator("main .whole > :not(.none)").first.wait_for()
+
+    async def unfold(self, zone: str = "building-3") -> None:
+        """Everything on this screen that is shown only when it is asked for."""
+        if await self.page.locator("main.walk").count():
+            await self.page.locator("main.walk select").select_option(zone)
+        for details in await self.page.locator("main details:not([open]) > summary").all():
+            await details.click()
 
     async def language(self) -> None:
         """The other one."""
@@ -135,3 +151,26 @@ async def tab(made: BrowserContext, base: str) -> Look:
     look = Look(await made.new_page(), base).begin()
     await look.page.goto(base)
     return look
+
+
+def card(look: Look, subject: str) -> Locator:
+    """Of an alarm."""
+    return look.page.locator(f"[data-alarm='{subject}']")
+
+
+def press(where: Page | Locator, cmd: str, text: str = "") -> Locator:
+    """The button that asks for a command."""
+    return where.locator(f"button[data-cmd='{cmd}']", has_text=text)
+
+
+async def until(reached: Callable[[], bool], within_s: float = 15.0) -> None:
+    """Wait until it is so. Raises TimeoutError."""
+    async with asyncio.timeout(within_s):
+        while not reached():
+            await asyncio.sleep(0.02)
+
+
+def clean(look: Look, *but: str) -> None:
+    """Nothing on the console, no request off the host."""
+    assert [one for one in look.messages if not any(known in one for known in but)] == []
+    assert look.away == []

@@ -23,6 +23,10 @@ _HTTP = "http:\n  "
 _SERIAL = "serial: /dev/rs485-fire"
 _NETWORKED = 'tcp: "127.0.0.1:1", framing: rtu'
 """The same bus behind a serial server: terminals of a machine with many tests are held by who had them before."""
+CODE = "pump-room-42"
+"""Printed at the pump room."""
+_PLACE = "zone: pump-house}\n\ninspection"
+_TAGGED = "zone: pump-house, tag: {printed: {file: pump-room.code}}}\n\ninspection"
 _CAMERAS = f'{_HTTP}cameras: {{listen: "0.0.0.0:8080"}}'
 
 
@@ -64,7 +68,13 @@ async def page_site(folder: Path) -> AsyncIterator[PageSite]:
     """All of it."""
     shutil.copy(EXAMPLE / "residents.csv", folder)
     text = (EXAMPLE / "example.yaml").read_text(encoding="utf-8")
-    text = text.replace(_SERIAL, _NETWORKED).replace(_CAMERAS, f"http: {{{_CAMERAS.removeprefix(_HTTP)}}}")
+    (folder / "pump-room.code").write_text(CODE)
+    (folder / "pump-room.code").chmod(0o600)
+    text = (
+        text.replace(_PLACE, _TAGGED)
+        .replace(_SERIAL, _NETWORKED)
+        .replace(_CAMERAS, f"http: {{{_CAMERAS.removeprefix(_HTTP)}}}")
+    )
     async with compound(folder, with_page(text, folder)) as it:
         gateway = GatewayProcess(it.site, it.site.with_suffix(".log"))
         base = page_of(it.site)

@@ -20,7 +20,7 @@ STATS = Stats(
     store="ok", losses=1, commits=7, rows=70, commit_seconds=0.004, commit_seconds_max=0.25, commit_p50=0.003,
     commit_p99=0.09, queue_bytes=10, ahead_of_commit=5, shed=6, reserve=True, file_bytes=4096,
 )  # fmt: skip
-UPLINK = Snapshot(True, 900.0, 3, 2, None, 0.002, 0.011, 99, 1, 0, {"access": 0x87})
+UPLINK = Snapshot(True, 900.0, 3, 2, None, 0.002, 0.011, 950.0, 99, 1, 0, {"access": 0x87})
 
 
 def metrics(folder: Path, stats: Stats = STATS, uplink: Snapshot = UPLINK, line: LineStatus = LINE) -> Metrics:

@@ -7,7 +7,7 @@ from tests.site.compound import Compound
 
 
 def told(standing: dict[str, dict[str, Json]]) -> str:
-    return repr(SiteView(PageFacts({}, {}, {}, {}, {}), {}, {}).alarms(standing))
+    return repr(SiteView(PageFacts({}, {}, {}, {}, {}, {}, {}, {}), {}, {}).alarms(standing))
 
 
 def standing(site: Compound) -> dict[str, dict[str, Json]]:
@@ -30,3 +30,32 @@ def test_a_key_that_is_new_is_not_told_by_itself() -> None:
     alarm: dict[str, Json] = {"kind": "fire", "point": "smoke", "text": "ALARM", "seen_by": "wang"}
 
     assert told({"x": alarm}) == "{'x': {'kind': 'fire', 'point': 'smoke', 'text': 'ALARM'}}"
+
+
+def test_who_answered_in_a_round_and_what_was_said_is_told_to_nobody() -> None:
+    evidence: Json = {"by": "wang", "text": "the pump leaks", "presence": "printed"}
+    item: Json = {"item": "person:look", "kind": "person", "outcome": "abnormal", "value": False, "pictures": ["p1"],
+                  "reason": "answered no", "rule": "look", "evidence": evidence}  # fmt: skip
+    run: Json = {"run": "r1", "title": "Night", "trigger": "page", "planned_at": None, "done": 1, "of": 2,
+                 "looking_at": [], "asked": [], "items": [item]}  # fmt: skip
+    finding: Json = {
+        "finding": "f1",
+        "round": "night",
+        "item": "person:look",
+        "acknowledged_by": "wang",
+        "overdue": False,
+    }
+    view = SiteView(PageFacts({}, {}, {}, {}, {}, {"night": {"title": "Night", "items": 2}}, {}, {}), {}, {})
+    told = view.rounds({"running": {"night": run}, "next": {"night": "2026-12-02T02:00:00Z"}, "findings": [finding]})
+
+    assert told == {
+        "rounds": {"night": {"title": "Night", "items": 2, "next_at": "2026-12-02T02:00:00Z", "run": {
+            "run": "r1", "trigger": "page", "done": 1, "of": 2, "looking_at": [], "asked": [],
+            "items": {"person:look": {"outcome": "abnormal", "reason": "answered no", "value": False}},
+        }}},
+        "findings": {"f1": {"round": "night", "item": "person:look", "overdue": False}},
+    }  # fmt: skip
+
+
+def test_a_site_without_rounds_tells_of_none() -> None:
+    assert SiteView(PageFacts({}, {}, {}, {}, {}, {}, {}, {}), {}, {}).rounds({}) == {}

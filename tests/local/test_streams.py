@@ -32,12 +32,15 @@ class Site:
         self.looks["readings"] += 1
         return {}
 
+    def rounds(self) -> Mapping[str, Json]:
+        return {}
+
     def health(self) -> Mapping[str, Json]:
         return {"devices": {}, "lines": {}}
 
 
 def streams(site: Site) -> Streams:
-    return Streams(SiteView(PageFacts({}, {}, {}, {}, {}), {}, {}), site, site.now)
+    return Streams(SiteView(PageFacts({}, {}, {}, {}, {}, {}, {}, {}), {}, {}), site, site.now)
 
 
 async def test_a_hundred_that_come_within_250_ms_cost_one_look() -> None:

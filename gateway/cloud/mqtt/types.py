@@ -260,6 +260,8 @@ class Snapshot:
     latency_p50: float | None
     latency_p99: float | None
     """Publish to PUBACK, over the last 512."""
+    acknowledged: float | None
+    """When the last PUBACK came, monotonic."""
     accepted: int
     no_listener: int
     replies_lost: int

@@ -100,6 +100,7 @@ class Uplink:
         self._later: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
         self._since = self._dialled = 0.0
+        self._acknowledged_at: float | None = None
         self._connections = 0
         self._error: str | None = None
         self._commands_told = self._dropped_told = ""
@@ -183,6 +184,7 @@ class Uplink:
             error=self._error,
             latency_p50=latencies[len(latencies) // 2] if latencies else None,
             latency_p99=latencies[len(latencies) * 99 // 100] if latencies else None,
+            acknowledged=self._acknowledged_at,
             accepted=counts.accepted,
             no_listener=counts.no_listener,
             replies_lost=counts.replies_lost,
@@ -342,7 +344,7 @@ class Uplink:
     # ---- callbacks of the session
 
     def _acknowledged(self, acks: list[tuple[int, int]]) -> None:
-        now = self._clock.now().mono
+        now = self._acknowledged_at = self._clock.now().mono
         for mid, code in acks:
             if code == RETAIN_NOT_SUPPORTED:
                 self._retain_no_more()

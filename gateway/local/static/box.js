@@ -1,7 +1,7 @@
 // 上行: how the box itself is.
 
-import {live, now} from './live.js';
-import {gateName, html, nothing, span, stamp, t, word} from './show.js';
+import {live} from './live.js';
+import {gateName, html, nothing, span, t, word} from './show.js';
 
 const ms = s => s === undefined ? '—' : `${(s * 1000).toFixed(1)} ms`;
 const mib = bytes => bytes === undefined ? '—' : bytes > 2 ** 33 ? `${(bytes / 2 ** 30).toFixed(1)} GiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
@@ -13,14 +13,11 @@ function uplink() {
   return html`<article><h3>${t('box.uplink')}</h3><dl>${fact('link.ok', one.connected ? t('box.connected-now') : t('box.disconnected'), !one.connected)}
     ${one.since === undefined ? nothing : fact('box.connected', span(one.since * 1000))}
     ${one.error ? fact('box.error', one.error, !one.connected) : nothing}
+    ${fact('box.last-ack', one.acknowledged === undefined ? '—' : t('box.ago', {time: span(one.acknowledged * 1000)}))}
     ${fact('box.ack', `${ms(one.latency_p50)} / ${ms(one.latency_p99)}`)}${fact('box.accepted', one.accepted ?? 0)}${fact('box.in-flight', one.in_flight ?? 0)}</dl></article>`;
 }
 
-function oldest(at) {
-  if (at === undefined) return '—';
-  const when = typeof at === 'number' ? at * 1000 : Date.parse(at);
-  return Number.isNaN(when) ? String(at) : `${stamp(when)} (${span(now() - when)})`;
-}
+const oldest = age => age === undefined ? '—' : t('box.ago', {time: span(age * 1000)});
 
 function journal() {
   const one = live.state.box.journal;
@@ -31,8 +28,9 @@ function journal() {
 }
 
 function machine() {
-  const {machine: one, clock, process} = live.state.box;
-  return html`<article><h3>${t('box.machine')}</h3><dl>${fact('box.version', live.state.site.version)}${fact('box.clock', clock.synced ? t('clock.ok') : t('clock.bad'), !clock.synced)}
+  const {machine: one, clock, process, config, well} = live.state.box;
+  return html`<article><h3>${t('box.machine')}</h3><dl>${fact('box.well', t(well ? 'box.well-yes' : 'box.well-no'), !well)}
+    ${fact('box.config', html`<code>${config.digest?.slice(0, 12) || '—'}</code>`)}${fact('box.trial', yes(config.trial))}${fact('box.version', live.state.site.version)}${fact('box.clock', clock.synced ? t('clock.ok') : t('clock.bad'), !clock.synced)}
     ${fact('box.uptime', span((one.uptime ?? 0) * 1000))}${fact('box.resident', mib(one.resident))}${fact('box.disk', mib(one.disk_free))}
     ${fact('box.load', Array.isArray(one.load) ? one.load.map(n => n.toFixed(1)).join(' ') : '—')}
     ${fact('box.reduced', yes(process.reduced), process.reduced)}${fact('box.crashes', process.crashes ?? 0, process.crashes > 0)}</dl></article>`;

@@ -1,11 +1,12 @@
 // 设备: by zone, what is not good first; a press on a point plots what is kept of it.
 
-import {live, ask} from './live.js';
-import {button, has, html, moment, nothing, repeat, t, word, zoneName} from './show.js';
+import {live, ask, now} from './live.js';
+import {button, html, nothing, repeat, span, stamp, t, word, zoneName} from './show.js';
 
 const SPARK = 60;                  // values of a sparkline, as this page has seen them
 let show = () => {};
 const open = new Set();
+const tables = new Map();          // device -> its register table, once somebody has opened it
 const sparks = new Map();          // DEVICE.POINT -> [values]
 const host = document.createElement('div');
 let plot = null;                   // {point, chart, text}
@@ -53,7 +54,7 @@ function row(id, name, one) {
     <td class="number">${valueText(one)}</td>
     <td class=${one.quality}>${one.quality === 'GOOD' ? '●' : one.quality === 'BAD' ? '✕' : '?'} ${t(`quality.${one.quality}`)}${
       one.reason ? ` · ${word('bad', one.reason)}` : ''}</td>
-    <td>${moment(one.since)}</td><td>${spark(remember(key, one))}</td></tr>
+    <td title=${stamp(one.since)}>${span(now() - Date.parse(one.since))}</td><td>${spark(remember(key, one))}</td></tr>
     ${plot?.point === key ? html`<tr><td colspan="5"><p>${plot.text}</p>${host}</td></tr>` : nothing}`;
 }
 
@@ -99,7 +100,26 @@ const style = () => styled ??= new Promise(done => {
 
 function toggle(event, id) {
   if (event.target.open) open.add(id); else open.delete(id);
+  if (event.target.open && live.me.name && !tables.has(id)) fetchTable(id);
   show();
+}
+
+async function fetchTable(id) {
+  const told = await ask(`/devices/${encodeURIComponent(id)}`);
+  if (told.points) tables.set(id, told);
+  show();
+}
+
+// The profile, and what nobody has compared with the device yet.
+function table(id) {
+  const one = tables.get(id);
+  if (!one || !live.me.name) return nothing;
+  const unverified = one.verified !== true;
+  return html`<details class="choices table"><summary class=${unverified ? 'bad' : ''}>${unverified ? '? ' : '✓ '}${
+      t(unverified ? 'device.table-unverified' : 'device.table-verified')}</summary>
+    <p class="facts">${one.profile ? html`<span>${t('device.profile')} ${one.profile}</span>` : nothing}${one.source ? html`<span>${t('device.source')}: ${one.source}</span>` : nothing}</p>
+    <table><thead><tr><th>${t('device.point')}</th><th>${t('device.address')}</th></tr></thead>
+    <tbody>${Object.entries(one.points).map(([name, at]) => html`<tr><td>${name}</td><td>${at}</td></tr>`)}</tbody></table></details>`;
 }
 
 function brief(device) {
@@ -115,11 +135,11 @@ function card([id, device]) {
   return html`<details class="device" data-device=${id} ?open=${open.has(id)} @toggle=${event => toggle(event, id)}>
     <summary><b>${device.place ?? id}</b><small>${word('devices.kind', device.kind)} · ${id}</small>${brief(device)}</summary>
     ${open.has(id) ? html`<div class="inside"><p class="facts"><span>${device.title ?? ''}</span><span>${t('device.line')} ${device.line}</span></p>
-      <div class="wide" tabindex="0"><table><thead><tr><th>${t('device.point')}</th><th class="number">${t('device.value')}</th><th>${t('device.state')}</th><th>${t('passages.time')}</th><th></th></tr></thead>
+      <div class="wide" tabindex="0"><table><thead><tr><th>${t('device.point')}</th><th class="number">${t('device.value')}</th><th>${t('device.state')}</th><th>${t('device.age')}</th><th></th></tr></thead>
       <tbody>${Object.entries(device.points).map(([name, one]) => row(id, name, one))}</tbody></table></div>
       <div class="actions">${button(t('device.read'), 'read', {device: id})}
         ${off ? button(t('device.enable'), 'device.enable', {device: id})
-          : button(t('device.disable'), 'device.disable', {device: id, for: '1h', reason: t('nav.devices')}, {hold: true})}</div></div>` : nothing}
+          : button(t('device.disable'), 'device.disable', {device: id, for: '1h', reason: t('device.disable-reason')}, {hold: true})}</div>${table(id)}</div>` : nothing}
   </details>`;
 }
 

@@ -2,19 +2,20 @@
 
 import {live, ask} from './live.js';
 import {button, causes, gateName, html, left, moment, nothing, repeat, t, word} from './show.js';
+import {forget, look as fetchPicture, picture} from './pictures.js';
 
 const REASONS = ['visitor', 'delivery', 'misread', 'other'];
 const DENIED_MS = 5 * 60_000;      // how long a denied car stays large
 
 let show = () => {};
-const seen = new Map();            // passage -> {plate, raw, picture: URL, state}
+const seen = new Map();            // passage -> {plate, raw, picture: ID, state}
 const letIn = new Set();
 let who = null;
 
 export function enter(change) { show = change; }
 
 export function leave() {
-  for (const one of seen.values()) if (one.picture) URL.revokeObjectURL(one.picture);
+  forget();
   seen.clear();
   who = null;
 }
@@ -55,26 +56,26 @@ async function look(id, passage) {
   const one = told.passages?.[0];
   seen.set(id, one ? {plate: one.plate, raw: one.plate_raw, state: 'there'} : {state: 'none'});
   show();
-  for (const picture of one?.pictures ?? passage.pictures) {
-    const response = await fetch(`/pictures/${encodeURIComponent(picture)}`).catch(() => null);
-    if (!response?.ok || !seen.has(id)) continue;
-    seen.set(id, {...seen.get(id), picture: URL.createObjectURL(await response.blob())});
-    show();
-    return;
+  for (const id_ of one?.pictures ?? passage.pictures) {
+    if (!seen.has(id)) return;
+    seen.set(id, {...seen.get(id), picture: id_});
+    if (await fetchPicture(id_, show)) return;
   }
 }
 
 function plate(id, passage) {
   const one = seen.get(id);
   if (!live.me.name) return nothing;
-  if (!one) return html`<button class="plain" @click=${() => look(id, passage)} ?disabled=${live.lost}>${t('passages.show')}</button>`;
+  if (!one) return html`<button class="plain" @click=${() => look(id, passage)} >${t('passages.show')}</button>`;
   if (one.state === 'waiting') return html`<span>${t('loading')}</span>`;
   const raw = one.raw && one.raw !== one.plate ? html`<small>${t('passages.raw')}: ${one.raw}</small>` : nothing;
   return html`<b class="plate">${one.plate || t('passages.no-plate')}</b>${raw}${one.picture
-    ? html`<img src=${one.picture} alt=${t('passages.picture')}>` : nothing}`;
+    ? picture(one.picture, '', show) : nothing}`;
 }
 
+// Who is logged in sees plate and picture of a car that waits without a further press; that they looked stands in the audit.
 function denied([id, passage]) {
+  if (live.me.name && !live.lost && !document.hidden && !seen.has(id)) look(id, passage);
   return html`<article class="denied" data-passage=${id}><h3>✕ ${t('passages.denied')} · ${gateName(passage.gate)} ${word('direction', passage.direction)}
       <small>${moment(passage.seen_at)}</small></h3>
     <p class="why">${word('why', passage.reason)}</p>
@@ -89,7 +90,7 @@ const row = ([id, passage]) => html`<tr data-passage=${id}><td>${moment(passage.
 // ---- who is inside ----
 
 function presence() {
-  if (!live.me.commands?.['access.presence']) return nothing;
+  if (!live.me.commands?.['access.presence'] || !Object.keys(live.state.cameras).length) return nothing;
   const of = event => event.target.closest('form').elements.plate.value.trim();
   const plateNow = presence.plate ?? '';
   return html`<details class="choices presence"><summary>${t('presence.title')}</summary><form @submit=${event => event.preventDefault()}>

@@ -6,6 +6,7 @@ import {html, nothing, placeOf, repeat, t, word} from './show.js';
 const FETCH_MS = 2000;
 const NAMES = 130, WIDTH = 1000, ROW = 26;    // the names, all of it, a row
 const FRAMES = 20;
+const SHADES = [1, 0.65, 0.85, 0.5];          // grey by device: colours are for what is wrong
 let show = () => {};
 let line = null, seconds = 10, told = null, timer = null;
 
@@ -50,7 +51,7 @@ function svgRow(name, row, x) {
   put('line', {x1: 0, x2: WIDTH, y1: (row + 1) * ROW, y2: (row + 1) * ROW, class: 'rule'});
   for (const one of told.exchanges.filter(other => nameOf(other) === name)) {
     const wide = Math.max(1.5, x(one.at + (one.took ?? 0.05)) - x(one.at));
-    put('rect', {x: x(one.at), y: row * ROW + 4, width: wide, height: ROW - 8, class: one.verdict});
+    put('rect', {x: x(one.at), y: row * ROW + 4, width: wide, height: ROW - 8, class: one.verdict, 'fill-opacity': SHADES[row % SHADES.length]});
     if (one.verdict === 'nothing' || one.verdict === 'garbled') put('text', {x: x(one.at), y: row * ROW + ROW - 8, class: 'cross'}, '✕');
   }
   put('text', {x: 6, y: row * ROW + 17, class: 'name'}, name);

@@ -2,11 +2,11 @@
 
 import {live, begin, now, logIn, logOut, command} from './live.js';
 import {
-  button, causes, clock, errorText, gateName, has, html, language, left, mark, moment, nothing, onPress, placeOf, render, repeat,
-  span, speak, t, word, zoneName,
+  button, causes, clock, dead, dueIn, errorText, gateName, has, html, language, mark, moment, nothing, onPress, placeOf, render, repeat,
+  speak, t, word, zoneName,
 } from './show.js';
 
-const SCREENS = ['overview', 'gates', 'devices', 'lines', 'walk', 'box', 'log'];
+const SCREENS = ['overview', 'gates', 'devices', 'lines', 'rounds', 'walk', 'box', 'log'];
 const AT_THE_THUMB = ['overview', 'gates', 'devices'];
 const WITH_LOGIN = new Set(['lines', 'walk', 'log']);
 const RANK = ['critical', 'high', 'medium', 'low'];
@@ -70,10 +70,11 @@ function ring() {
   navigator.vibrate?.(200);
 }
 
+// Of this page, also while the link is lost; and of the site's sounder.
 function silence() {
   for (const alarm of fires()) sound.quiet.add(alarm.alarm);
   show();
-  if (live.me.commands?.['alarm.silence']) command('alarm.silence', {});
+  if (live.me.commands?.['alarm.silence'] && !live.lost) command('alarm.silence', {});
 }
 
 // ---- the strip ----
@@ -102,7 +103,7 @@ const band = () => live.lost
 
 // ---- the ways ----
 
-const may = name => !WITH_LOGIN.has(name) || Boolean(live.me.name);
+const may = name => (!WITH_LOGIN.has(name) || Boolean(live.me.name)) && (name !== 'rounds' || Boolean(live.state?.rounds));
 
 function way(name, label = t(`nav.${name}`)) {
   return html`<a href="#${name}" aria-current=${name === screen ? 'page' : nothing}>${label}</a>`;
@@ -113,21 +114,21 @@ function ways() {
   return html`<nav class="ways" aria-label=${t('nav.places')}>${SCREENS.filter(may).map(name => way(name))}${person()}</nav>
   <nav class="thumb" aria-label=${t('nav.places')}>
     ${way('overview', t('nav.fires'))}${way('gates')}${way('devices')}
-    <button class="plain" aria-expanded=${opened === 'more'} @click=${() => open('more')}
-      aria-current=${more.includes(screen) ? 'page' : nothing}>${t('nav.more')}</button>
+    <a href="#more" class="more" aria-expanded=${opened === 'more'} aria-current=${more.includes(screen) ? 'page' : nothing}
+      @click=${event => { event.preventDefault(); open('more'); }}>${t('nav.more')}</a>
   </nav>
   ${opened === 'more' ? html`<div class="sheet">${more.map(name => way(name))}${person()}</div>` : nothing}`;
 }
 
 function person() {
   const {name, role, read_only: readOnly} = live.me;
-  return html`<span class="person">
+  return dead(html`<span class="person">
     ${name ? html`<span>${name} (${word('role', role)})</span><button class="plain" @click=${leave}>${t('login.out')}</button>`
       : readOnly ? html`<span>${t('login.read-only')}</span>`
         : html`<button class="plain login" @click=${() => open('login')}>${t('login.title')}</button>`}
     <button class="plain" @click=${() => say(language === 'zh' ? 'en' : 'zh')}
       lang=${language === 'zh' ? 'en' : 'zh-CN'}>${t('language')}</button>
-    <button class="plain" @click=${nextTheme}>${t(`theme.${theme()}`)}</button></span>`;
+    <button class="plain" @click=${nextTheme}>${t(`theme.${theme()}`)}</button></span>`);
 }
 
 const theme = () => document.documentElement.dataset.theme ?? 'auto';
@@ -161,7 +162,7 @@ async function leave() {
 // ---- login ----
 
 function loginForm() {
-  return html`<form class="sheet loginform" @submit=${enter} aria-label=${t('login.title')}>
+  return dead(html`<form class="sheet loginform" @submit=${enter} aria-label=${t('login.title')}>
     ${live.me.users ? html`
       <label>${t('login.name')} <input name="name" autocomplete="username" autocapitalize="none" required maxlength="63"></label>
       <label>${t('login.password')} <input name="password" type="password" autocomplete="current-password" required></label>
@@ -169,7 +170,7 @@ function loginForm() {
       : html`<p>${t('login.no-users')}</p>`}
     <button type="button" class="plain" @click=${() => open('login')}>${t('login.close')}</button>
     ${login.problem ? html`<p class="problem" role="alert">⚠ ${login.problem}</p>` : nothing}
-  </form>`;
+  </form>`);
 }
 
 async function enter(event) {
@@ -191,13 +192,10 @@ async function identify(told) {
 // ---- the overview ----
 
 function due(alarm) {
-  const row = (time, key) => html`<span class="due ${left(time) < 0 ? 'late' : ''}">${
-    left(time) < 0 && key === 'alarm.verify-by' ? t('alarm.verify-late', {time: span(-left(time))})
-      : left(time) < 0 ? `${t(key, {time: '0:00'})} · ${t('alarm.overdue')}` : t(key, {time: span(left(time))})}</span>`;
-  if (alarm.verify_by && !alarm.verified_as) return row(alarm.verify_by, 'alarm.verify-by');
+  if (alarm.verify_by && !alarm.verified_as) return dueIn(alarm.verify_by, 'alarm.verify-by', 'alarm.verify-late');
   if (isFire(alarm)) return nothing;
-  if (alarm.respond_by && !alarm.acknowledged) return row(alarm.respond_by, 'alarm.respond-by');
-  return alarm.resolve_by && alarm.active ? row(alarm.resolve_by, 'alarm.resolve-by') : nothing;
+  if (alarm.respond_by && !alarm.acknowledged) return dueIn(alarm.respond_by, 'alarm.respond-by');
+  return alarm.resolve_by && alarm.active ? dueIn(alarm.resolve_by, 'alarm.resolve-by') : nothing;
 }
 
 const nameOf = alarm => has(`name.${alarm.name}`) && !isFire(alarm) ? t(`name.${alarm.name}`)
@@ -291,7 +289,7 @@ function show() {
 function paint() {
   document.body.classList.toggle('lost', live.lost);
   render(html`${band()}${strip()}${ways()}${opened === 'login' ? loginForm() : nothing}
-    <main class=${screen}>${body()}</main>
+    <main class=${screen}>${dead(body())}</main>
     <footer><p>${t('footer')}</p><p>${live.state ? `site-gateway ${live.state.site.version} · ${live.state.site.gateway}` : ''}${
       live.me.name || live.me.read_only ? '' : ` · ${t('login.hint')}`}</p></footer>`, document.body);
 }

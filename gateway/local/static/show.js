@@ -74,6 +74,13 @@ export function causes(gate) {
   });
 }
 
+// How long there is still until `time`; `late`: what is said after it.
+export function dueIn(time, key, late) {
+  const ms = left(time);
+  return html`<span class="due ${ms < 0 ? 'late' : ''}">${ms >= 0 ? t(key, {time: span(ms)})
+    : late ? t(late, {time: span(-ms)}) : `${t(key, {time: '0:00'})} · ${t('alarm.overdue')}`}</span>`;
+}
+
 // ---- presses ----
 
 let tell = () => {};
@@ -90,7 +97,8 @@ export function onPress(change) {
 export const errorText = told => {
   const code = told.error?.code ?? 'other';
   const known = has(`error.${code}`) ? t(`error.${code}`, {seconds: told.wait ?? ''}) : t('error.other');
-  const more = told.error?.message;
+  const more = told.error?.message, argument = `hint.${more?.split(':')[0]}`;
+  if (code === 'bad-args' && has(argument)) return t(argument);
   return more && ['interlocked', 'bad-args', 'unknown', 'refused-by-device'].includes(code) ? `${known} (${more})` : known;
 };
 
@@ -114,7 +122,7 @@ function beginHold(event, key, run) {
   endHold();
   held = {key, timer: setTimeout(() => {
     held = null;
-    if (element.isConnected && !element.disabled) run();
+    if (element.isConnected && !element.matches(':disabled')) run();
     tell();
   }, HOLD_MS)};
   tell();
@@ -128,11 +136,11 @@ function endHold() {
 }
 
 // A button that does one thing at the site. Absent for who may not; dead while the link is lost.
-// `hold`: it is held for 1.5 s; `kind`: a class; `after`: is given the answer.
-export function button(label, cmd, args, {hold = false, kind = '', after, key = cmd + JSON.stringify(args)} = {}) {
+// `hold`: it is held for 1.5 s; `kind`: a class; `off`: something is missing for it; `after`: is given the answer.
+export function button(label, cmd, args, {hold = false, kind = '', off = false, after, key = cmd + JSON.stringify(args)} = {}) {
   if (!live.me.commands?.[cmd]) return nothing;
   const press = presses.get(key), phase = press?.phase ?? '';
-  const dead = live.lost || phase === 'waiting';
+  const dead = live.lost || off || phase === 'waiting';
   const run = () => start(key, cmd, args, after);
   const is = held?.key === key ? 'holding' : phase;
   const text = phase === 'waiting' ? t('press.waiting') : phase === 'done' ? `✓ ${t('press.done')}` : label;
@@ -146,6 +154,9 @@ export function button(label, cmd, args, {hold = false, kind = '', after, key = 
     >${text}${hold ? html`<small>${t('press.hold')}</small>` : nothing}</button>${
     phase === 'failed' ? html`<span class="problem" role="alert">⚠ ${press.text}</span>` : nothing}</span>`;
 }
+
+// What is dead while the link is lost: every button, choice and field in it, in every dialog.
+export const dead = content => html`<fieldset class="whole" ?disabled=${live.lost}>${content}</fieldset>`;
 
 export const mark = (shape, text, kind = '') =>
   html`<span class="mark ${kind}"><span aria-hidden="true">${shape}</span> ${text}</span>`;

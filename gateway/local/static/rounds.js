@@ -146,7 +146,7 @@ function line(one) {
   const evidence = one.evidence ?? {};
   const facts = [
     one.value === undefined || typeof one.value === 'boolean' ? '' : `${one.value}${one.unit ? ` ${one.unit}` : ''}`,
-    one.reason ? reason(one.reason) : '', evidence.text ?? '',
+    one.reason ? reason(one.reason) : '', evidence.text ?? '', evidence.raw === undefined ? '' : t('rounds.raw', {raw: evidence.raw}),
     evidence.by ? `${evidence.by} · ${t('rounds.presence')}: ${t(`presence.${evidence.presence ?? 'none'}`)}` : '',
     one.at ? moment(one.at) : '', evidence.clock === 'unsynced' ? t('clock.bad') : '',
   ].filter(Boolean);

@@ -99,7 +99,7 @@ def test_the_user_may_open_serial_lines(tmp_path: Path) -> None:
 
 def test_the_service_writes_in_folders_of_its_own_only() -> None:
     lines = [line.split() for line in (SYSTEMD / "site-gateway.tmpfiles").read_text().splitlines() if line[0] != "#"]
-    assert ["d", "/etc/site-gateway", "0750", "root", "site-gateway", "-"] in lines
+    assert ["d", "/etc/site-gateway", "2750", "root", "site-gateway", "-"] in lines
     assert all(line[2:5] == ["0700", "site-gateway", "site-gateway"] for line in lines if line[1].endswith("/site"))
     told = settings(UNIT)
     assert "ReadWritePaths" not in told

@@ -4,6 +4,7 @@ Needs root, mmdebstrap, systemd-nspawn and an apt mirror (the one that this mach
 The example site is simulated inside, by a copy of the program that no upgrade touches; mosquitto is the broker.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from typing import Any, Self
 import pytest
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "site-gateway" / "roots"
-INSIDE = "systemd,systemd-sysv,dbus,python3,udev,mosquitto,openssl,tzdata"
+INSIDE = "systemd,systemd-sysv,dbus,python3,udev,mosquitto,openssl,tzdata,sudo"
 TOOLS = "/srv/tools"
 SECRETS = "/etc/site-gateway"
 SITE = f"{SECRETS}/site.yaml"
@@ -34,7 +35,7 @@ needs_box = pytest.mark.skipif(
 
 def root_archive(suite: str, machine: str = "amd64", inside: str = INSIDE) -> Path:
     """A root of that Debian as a tar file, made at most once on this machine."""
-    archive = CACHE / f"{suite}-{machine}.tar"
+    archive = CACHE / f"{suite}-{machine}-{hashlib.sha256(inside.encode()).hexdigest()[:8]}.tar"
     if not archive.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         told = subprocess.run(
@@ -143,11 +144,22 @@ class Box:
 
     def simulate(self, scenario: str | None = None) -> None:
         """Serve the example site in the box, and write the site file for it; the installed program is copied first."""
-        tools = self.inside(TOOLS)
-        if not tools.exists():
-            shutil.copytree(self.inside("/usr/lib/site-gateway"), tools)
+        self.equip(self.inside("/usr/lib/site-gateway"))
+        text = self.serve("example.yaml", scenario)
+        for secret in self.inside("/srv").glob("site.lpr*"):
+            shutil.copy(secret, self.inside("/etc/site-gateway"))
+        self.inside(SITE).write_text(text)
+        self.run("sh", "-c", "chgrp site-gateway /etc/site-gateway/*; chmod 640 /etc/site-gateway/*")
+
+    def equip(self, tree: Path) -> None:
+        """Lay the program of the simulated devices where no upgrade touches it."""
+        if not self.inside(TOOLS).exists():
+            shutil.copytree(tree, self.inside(TOOLS))
+
+    def serve(self, example: str, scenario: str | None = None) -> str:
+        """Serve the devices of an example site; gives the site file for them."""
         program = f"import sys; sys.path.insert(0, {TOOLS!r}); from gateway.cli import main; main()"
-        words = ["simulate", f"{TOOLS}/gateway/examples/example.yaml", "--out", "/srv/site.yaml"]
+        words = ["simulate", f"{TOOLS}/gateway/examples/{example}", "--out", "/srv/site.yaml"]
         if scenario is not None:
             self.inside("/srv/scenario.yaml").write_text(scenario)
             words += ["--scenario", "/srv/scenario.yaml"]
@@ -162,13 +174,7 @@ class Box:
         )
         self.run("sh", "-c", "chmod 666 /dev/pts/[0-9]*; chmod 755 /srv/virtual-site-*")
         text = self.inside("/srv/site.yaml").read_text()
-        text = text.replace("/srv/site.store", "/var/lib/site-gateway").replace(
-            "/srv/site.lpr", "/etc/site-gateway/site.lpr"
-        )
-        for secret in self.inside("/srv").glob("site.lpr*"):
-            shutil.copy(secret, self.inside("/etc/site-gateway"))
-        self.inside(SITE).write_text(text)
-        self.run("sh", "-c", "chgrp site-gateway /etc/site-gateway/*; chmod 640 /etc/site-gateway/*")
+        return text.replace("/srv/site.store", "/var/lib/site-gateway").replace("/srv/site.lpr", f"{SECRETS}/site.lpr")
 
     def start(self) -> None:
         """Start the service; returns at READY."""

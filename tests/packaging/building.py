@@ -82,3 +82,9 @@ def python(version: str) -> Path | None:
         if told.stdout.strip() == version:
             return Path(candidate)
     return None
+
+
+def unpacked(package: Path, folder: Path) -> Path:
+    """The files of a package, laid below `folder`; gives the folder."""
+    subprocess.run(["dpkg-deb", "--extract", package, folder], check=True, timeout=60)
+    return folder

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from gateway import __version__
-from tests.packaging.building import PACKAGING, ROOT, build, built_once, python
+from tests.packaging.building import PACKAGING, ROOT, build, built_once, python, unpacked
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def root(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package's files, unpacked."""
-    folder = tmp_path_factory.mktemp("root")
-    subprocess.run(["dpkg-deb", "--extract", package, folder], check=True, timeout=60)
-    return folder
+    return unpacked(package, tmp_path_factory.mktemp("root"))
 
 
 @pytest.fixture(scope="module")

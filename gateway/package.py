@@ -94,6 +94,14 @@ def package(program: Path = Path(__file__).parents[1]) -> Package | None:
     return None
 
 
+def schema_of(tree: Path) -> int:
+    """The newest schema of a store that the version in this tree reads; 0 if it does not say."""
+    try:
+        return int((tree / "SCHEMA").read_text())
+    except (OSError, ValueError):
+        return 0
+
+
 def version_words() -> str:
     """The version of this program, as it is told."""
     place = package()

@@ -18,6 +18,7 @@ import tomllib
 from pathlib import Path
 
 from paperwork import bill_of_materials, changelog, completion, copyright_text, manual
+from scripts import whole
 from wheels import ABIS, MACHINES, fetch, lay, needed
 
 HERE = Path(__file__).parent
@@ -131,9 +132,8 @@ def debian(work: Path, version: str, made: int) -> None:
     (folder / "changelog").write_text(changelog(version, made, MAINTAINER))
     control = (folder / "control").read_text()
     (folder / "control").write_text(control.replace("#MAINTAINER#", MAINTAINER))
-    for name, mark, part in (("preinst", "#KEEP#\n", "keep.py"), ("postrm", "#LOST#\n", "lost.py")):
-        script = folder / f"site-gateway.{name}"
-        script.write_text(script.read_text().replace(mark, (HERE / part).read_text()))
+    for script in folder.glob("site-gateway.p*"):
+        script.write_text(whole(script))
     systemd = work / "systemd"
     shutil.copytree(ROOT / "systemd", systemd)
     shutil.copy(HERE / "launcher", work / "launcher")

@@ -7,38 +7,14 @@ one. Runs as root, by the standard library.
 import json
 import os
 import shutil
-import socket
 import stat
 import sys
-import time
+from contextlib import suppress
 
 TREE = "/usr/lib/site-gateway"
 KEPT = "/usr/lib/site-gateway-previous"
 STATE = "/var/lib/site-gateway/upgrade.json"
-SOCKET = "/run/site-gateway/control.sock"
 TRIAL_S = 300
-PATIENCE_S = 5
-
-
-def ask():
-    """What the daemon says of an upgrade: `{interlocked, lines, connected}`; empty if none answers in time."""
-    end = time.monotonic() + PATIENCE_S
-    said = b""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(PATIENCE_S)
-            client.connect(SOCKET)
-            client.sendall(b'{"ask": "interlock"}\n')
-            while not said.endswith(b"\n") and len(said) < 65536:
-                client.settimeout(max(end - time.monotonic(), 0.001))
-                part = client.recv(4096)
-                if not part or time.monotonic() > end:
-                    return {}
-                said += part
-        answer = json.loads(said)
-        return dict(answer["result"]) if answer["ok"] else {}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return {}
 
 
 def read(path):
@@ -82,19 +58,21 @@ def is_proven(version, note):
 
 
 def keep(version):
-    """Link the tree; what an earlier attempt left goes first."""
+    """Link the tree. A kept one of that version goes at once or not at all: half of it would be gone back to."""
     os.makedirs(KEPT, exist_ok=True)
     part = f"{KEPT}/{version}.part"
-    shutil.rmtree(part, ignore_errors=True)
+    for left in (part, f"{part}.before"):
+        shutil.rmtree(left, ignore_errors=True)
     shutil.copytree(TREE, part, copy_function=os.link, symlinks=True)
-    shutil.rmtree(f"{KEPT}/{version}", ignore_errors=True)
+    with suppress(FileNotFoundError):
+        os.replace(f"{KEPT}/{version}", f"{part}.before")
     os.replace(part, f"{KEPT}/{version}")
     sync(KEPT)
 
 
 def main():
     """Exit status 1 refuses the upgrade; nothing was changed then."""
-    said = ask()
+    said = ask("interlock")
     if said.get("interlocked"):
         sys.exit(f"site-gateway: no upgrade now: {said['interlocked']}")
     with open(f"{TREE}/VERSION") as file:

@@ -22,6 +22,7 @@ LEAST_ROLES = {
     "do": "guard",
     "access.import": "steward",
     "page.code": "technician",
+    "restart": "technician",
 }
 """The lowest role that may ask; every account may look on."""
 

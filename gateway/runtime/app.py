@@ -16,7 +16,7 @@ import encodings.idna  # noqa: F401
 import os
 import random
 import signal
-from collections.abc import Collection, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from drivers.modbus.line import lines
@@ -64,7 +64,7 @@ BUG = 70
 _LEAVES_WITHIN_S = 1.5
 _LAST_COMMIT_S = 0.5
 _FAREWELL_S = 1.0
-_RECOVERY_LOOK_S = 1.0
+_LOOK_S = 1.0
 _KEEP_TIME_S = 10.0
 
 
@@ -113,7 +113,7 @@ async def serve(
         max_size=store.max_size,
         alarm_reserve=store.alarm_reserve,
         simulated=settings.simulated,
-        migrates=not upgrade.on_trial,
+        schema=upgrade.schema(VERSION),
         scratch=places(store.path)[0].parent,
     ) as journal:
         if not upgrade.on_trial:
@@ -161,6 +161,7 @@ class Gateway:
         upgrade: Upgrade | None = None,
     ) -> None:
         self._upgrade = upgrade or Upgrade()
+        self._replaced = asyncio.Event()
         self._settings = settings
         self._folder = settings.store.path
         self._journal = journal
@@ -381,7 +382,7 @@ class Gateway:
 
     def _beginnings(self) -> dict[str, Coroutine[Any, Any, str]]:
         """What the process may begin anew for: each returns with its reason once it is due."""
-        due: dict[str, Coroutine[Any, Any, str]] = {}
+        due: dict[str, Coroutine[Any, Any, str]] = {"installed": self._until_replaced()}
         if self._file is not None:
             due["site file"] = self._file.until_due(self._clock, self._around)
         if self.reduced:
@@ -393,18 +394,32 @@ class Gateway:
     async def _until_rolled_back(self) -> str:
         """The version on trial did not prove itself, no fire stands and no gate is held: the one before runs again."""
         reason = await self._upgrade.watch(self._clock, self._around)
-        while True:
-            if reason is not None and self._site.interlocked() is None:
-                return reason
-            await asyncio.sleep(_RECOVERY_LOOK_S)
+        if reason is None:
+            await asyncio.Event().wait()  # it is kept
+        await self._until_free()
+        return str(reason)
+
+    async def _until_replaced(self) -> str:
+        """A package has laid down another version, and at that time a fire stood or a gate was held."""
+        await self._replaced.wait()
+        await self._until_free()
+        return "another version is installed"
 
     async def _until_recovered(self) -> str:
         """A reduced life has lasted long enough, no fire stands and no gate is held: what was off is tried again."""
-        while True:
-            if self._crashes.is_served(self._clock.now()) and self._site.interlocked() is None:
-                self._stopped()
-                return "what was off after crashes is tried again"
-            await asyncio.sleep(_RECOVERY_LOOK_S)
+        await self._until(lambda: self._crashes.is_served(self._clock.now()))
+        await self._until_free()
+        self._stopped()
+        return "what was off after crashes is tried again"
+
+    async def _until_free(self) -> None:
+        """No fire stands and no gate is held."""
+        await self._until(lambda: self._site.interlocked() is None)
+
+    @staticmethod
+    async def _until(holds: Callable[[], bool]) -> None:
+        while not holds():  # noqa: ASYNC110 - neither a clock nor the site sets an event
+            await asyncio.sleep(_LOOK_S)
 
     def _stopped(self) -> None:
         """Somebody asked us to stop: a trial of the site file does not count that as a failed start."""
@@ -466,7 +481,8 @@ class Gateway:
             gates=lambda: self._site.gates(self._clock.now()),
             events=self._journal.history.latest,
         )
-        table = {**asks.table(), "do": self._people.ask, "rounds": self._rounds, "interlock": self._upgradable}
+        table = {**asks.table(), "do": self._people.ask, "rounds": self._rounds}
+        table |= {"interlock": self._upgradable, "restart": self._replace}
         if self._page is not None:
             table["page.code"] = self._page.code
         if self._gatehouse is not None:
@@ -487,6 +503,13 @@ class Gateway:
             "lines": sorted(around.answering()),
             "connected": around.connected(),
         }
+
+    async def _replace(self, _request: Mapping[str, Any]) -> Json:
+        """A package has laid down another version: why it may not restart us now; then we begin anew once it may be."""
+        why = self._around.interlocked()
+        if why is not None:
+            self._replaced.set()
+        return {"interlocked": why}
 
     async def _last_push(self, request: Mapping[str, Any]) -> Json:
         """The last push of a camera that could not be read; who looks at it stands in the audit first."""

@@ -15,7 +15,7 @@ from gateway import __version__
 from gateway.clock import Clock
 from gateway.log import logger
 from gateway.model import Emit, Instant, Json, Remember, Stream, uuid7
-from gateway.package import BACK, KEPT, ON_TRIAL, Package, package
+from gateway.package import BACK, KEPT, ON_TRIAL, Package, package, schema_of
 from gateway.runtime.reconfigure import Surroundings
 from gateway.runtime.trial import Pending, Phase, Trial, Verdict
 from gateway.safe_write import replace_file
@@ -52,6 +52,14 @@ class Upgrade:
             and self._state.get("version") == __version__
             and place.kept() is not None
         )
+
+    def schema(self, newest: int) -> int:
+        """The schema of a store that may be made or brought up to date: while on trial the version before must read it.
+
+        `newest`: that of this version.
+        """
+        kept = self._place.kept() if self._place is not None and self.on_trial else None
+        return newest if kept is None else min(newest, schema_of(kept))
 
     def opened(self, schema: int) -> None:
         """The store has this schema from now on: an older version may not be able to read it."""

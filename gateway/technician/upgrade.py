@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from gateway.errors import ConfigError, GatewayError
 from gateway.local.control import NAME, SERVICE_FOLDER, ask
-from gateway.package import BACK, Package
+from gateway.package import BACK, TREE, Package, schema_of
 from gateway.safe_write import as_owner, replace_file
 
 KEY = "release.pem"
@@ -55,7 +55,7 @@ def undo(place: Package) -> str:
     if kept is None:
         raise ConfigError("no version before was kept")
     state = place.state()
-    if _number(kept / "SCHEMA") < int(state.get("schema") or 0):
+    if schema_of(kept) < int(state.get("schema") or 0):
         raise ConfigError(f"the store has a schema since that {kept.name} cannot read: there is no way back")
     with suppress(ConnectionError):
         said = ask(SERVICE_FOLDER / NAME, {"ask": "interlock"})
@@ -103,17 +103,10 @@ def _fits(package: Path) -> str:
 
 
 def _reads_store(place: Package, beside: Path) -> None:
-    schema = int(place.state().get("schema") or _number(place.running / "SCHEMA"))
-    theirs = _number(beside / "usr/lib/site-gateway/SCHEMA")
+    schema = int(place.state().get("schema") or schema_of(place.running))
+    theirs = schema_of(beside / TREE)
     if theirs < schema:
         raise ConfigError(f"the store has schema {schema}, and that version reads {theirs} at most: it is too old")
-
-
-def _number(path: Path) -> int:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return 0
 
 
 def _do(*command: str, within: float = 60.0) -> str:

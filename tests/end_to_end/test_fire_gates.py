@@ -72,6 +72,21 @@ async def test_a_fire_holds_the_gates_until_people_release_them(tmp_path: Path) 
     assert {stream for _, stream in it.cloud.gaps()} <= {"telemetry"}
 
 
+async def test_a_version_that_is_installed_during_a_fire_runs_once_the_gates_are_released(tmp_path: Path) -> None:
+    """The package had asked before the fire began; now its last script asks whether the service may be restarted."""
+    async with compound(tmp_path) as it, running(it.site) as gateway:
+        await it.cloud.until(lambda seen: len(seen.of("gateway.started")) == 1)
+        assert await it.asked("restart") == {"interlocked": None}, "it may: nothing happens by itself"
+        await fire(it)
+        await it.until(lambda: it.on(*HOLDS))
+        assert await it.asked("restart") == {"interlocked": "a fire stands"}
+        await released_by_people(it)
+        await it.cloud.until(lambda seen: len(seen.of("gateway.started")) == 2, 20)
+        assert gateway.running, "under the same process id"
+        assert it.cloud.of("gateway.started")[1]["time"] >= max(event["time"] for event in it.cloud.of("gate.released"))
+        assert (await gateway.stop())[0] == 0
+
+
 async def ordered_in_time(it: Compound) -> None:
     """Both holds and the sounder, measured from the answer that confirmed the second fire."""
     standing = await it.until_standing(*FIRES)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,12 @@ def build(out: Path, *options: str, **environment: str) -> Path:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return Path(done.stdout.split()[-1])
+
+
+def script(name: str) -> str:
+    """A script of the package, as it is built but for what debhelper adds."""
+    whole = runpy.run_path(str(PACKAGING / "scripts.py"))["whole"]
+    return str(whole(PACKAGING / "debian" / f"site-gateway.{name}")).replace("#DEBHELPER#", "")
 
 
 @contextmanager

@@ -6,14 +6,14 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.accounts import as_root
-from tests.packaging.building import PACKAGING, ROOT
+from tests.packaging.building import PACKAGING, ROOT, script
 
 
 class Machine:
@@ -31,12 +31,17 @@ class Machine:
     def here(self, script: str) -> str:
         for folder in ("usr/lib", "var/lib", "run", "etc"):
             script = script.replace(f"/{folder}/site-gateway", f"{self.root}/{folder}/site-gateway")
-        return script
+        return script.replace("/run/systemd/system", f"{self.root}/run/systemd/system")
 
     def keep(self) -> subprocess.CompletedProcess[str]:
-        script = self.here((PACKAGING / "keep.py").read_text())
-        command = ["/usr/bin/python3", "-IS", "-"]
-        return subprocess.run(command, input=script, capture_output=True, text=True, check=False, timeout=20)
+        return self.run("preinst", "upgrade", "1")
+
+    def run(
+        self, name: str, *words: str, before: str = "", inside: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """A script of the package; `before`: shell commands before it, `inside`: a command that runs it."""
+        command = [*inside, "sh", "-c", f"set -e\n{before}\n{self.here(script(name))}", "sh", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
 
     def note(self) -> dict[str, object]:
         found: dict[str, object] = json.loads((self.previous / "note.json").read_text())
@@ -48,7 +53,10 @@ class Machine:
         over = threading.Event()
 
         def serve() -> None:
-            client, _ = server.accept()
+            try:
+                client, _ = server.accept()
+            except TimeoutError:
+                return
             with closing(client):
                 for part in parts:
                     try:
@@ -61,11 +69,14 @@ class Machine:
         with closing(socket.socket(socket.AF_UNIX)) as server:
             server.bind(str(self.root / "run/site-gateway/control.sock"))
             server.listen()
+            server.settimeout(10)
             thread = threading.Thread(target=serve)
             thread.start()
-            yield
-            over.set()
-            thread.join()
+            try:
+                yield
+            finally:
+                over.set()
+                thread.join()
 
 
 @pytest.fixture
@@ -73,14 +84,14 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
+NOT_BOOTED = "py3compile() { :; }\nsystemctl() { :; }\nudevadm() { :; }"
+
 # ---- before an upgrade -------------------------------------------------------------------------------
 
 
 def configured(machine: Machine, how: str = "configure") -> object:
     """What the post-installation script leaves: which upgrade brought the tree."""
-    script = machine.here((PACKAGING / "debian/site-gateway.postinst").read_text())
-    script = script.replace("py3compile ", ": ").replace("/run/systemd/system", "/nowhere").replace("#DEBHELPER#", "")
-    told = subprocess.run(["sh", "-c", script, "sh", how, "2"], capture_output=True, text=True, check=False, timeout=20)
+    told = machine.run("postinst", how, "2", before=NOT_BOOTED)
     assert told.returncode == 0, told.stderr
     assert not (machine.previous / "unpacking").exists()
     file = machine.previous / "upgrade"
@@ -138,22 +149,61 @@ def test_a_daemon_that_answers_without_end_is_heard_for_five_seconds(machine: Ma
         assert 4 < time.monotonic() - before < 8
 
 
+# ---- after an upgrade --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "restarts"),
+    [
+        (b'{"ok": true, "result": {"interlocked": "a fire stands"}}\n', False),
+        (b'{"ok": true, "result": {"interlocked": null}}\n', True),
+        (b'{"ok": false, "error": "restart is not a question"}\n', True),
+    ],
+)
+def test_a_fire_that_began_meanwhile_puts_the_restart_off(machine: Machine, answer: bytes, restarts: bool) -> None:
+    assert machine.keep().returncode == 0
+    booted = machine.root / "run/systemd/system"
+    booted.mkdir(parents=True)
+    with machine.daemon(answer):
+        told = machine.run("postinst", "configure", "1", before=NOT_BOOTED.replace("{ :; }", '{ echo "$0 does: $*"; }'))
+    assert told.returncode == 0, told.stderr
+    assert ("does: try-restart site-gateway.service" in told.stdout) is restarts
+    assert ("a fire stands: the version before watches on" in told.stdout) is not restarts
+    assert not (machine.previous / "unpacking").exists(), "the new version is whole: it is what the next start runs"
+
+
+def test_an_upgrade_that_was_refused_leaves_what_was_compiled(machine: Machine) -> None:
+    """To compile takes room, which may be what it was refused for."""
+    compiled = machine.root / "usr/lib/site-gateway/gateway/__pycache__"
+    compiled.mkdir()
+    without_room = NOT_BOOTED.replace("py3compile() { :; }", "py3compile() { false; }")
+    assert machine.keep().returncode == 0
+    assert machine.run("postinst", "abort-upgrade", "2", before=without_room).returncode == 0
+    assert compiled.exists()
+    assert not (machine.previous / "unpacking").exists()
+
+
+def test_a_version_that_cannot_be_compiled_is_not_run(machine: Machine) -> None:
+    assert machine.keep().returncode == 0
+    told = machine.run(
+        "postinst", "configure", "1", before=NOT_BOOTED.replace("py3compile() { :; }", "py3compile() { false; }")
+    )
+    assert (told.returncode, "is there room?" in told.stderr) == (1, True)
+    assert (machine.previous / "unpacking").exists()
+
+
 # ---- at a purge --------------------------------------------------------------------------------------
 
 
 def purge(machine: Machine, before: str = "") -> subprocess.CompletedProcess[str]:
-    script = machine.here((PACKAGING / "debian/site-gateway.postrm").read_text())
-    script = script.replace("#LOST#\n", "").replace("#DEBHELPER#", "echo the rest is done")
-    command = ["unshare", "--mount"] if before else []
-    command += ["sh", "-c", f"set -e\n{before}\n{script}", "sh", "purge"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    return machine.run("postrm", "purge", before=before, inside=["unshare", "--mount"] if before else [])
 
 
 def test_a_purge_removes_all(machine: Machine) -> None:
     (machine.root / "var/lib/site-gateway/pictures").mkdir()
     (machine.root / "var/lib/site-gateway/pictures/.1").touch()
     told = purge(machine)
-    assert (told.returncode, told.stdout) == (0, "the rest is done\n"), told.stderr
+    assert told.returncode == 0, told.stderr
     assert [*(machine.root / "var/lib").iterdir(), *(machine.root / "etc").iterdir()] == []
     assert purge(machine).returncode == 0
 
@@ -166,7 +216,9 @@ def test_a_purge_empties_a_mount_point(machine: Machine) -> None:
         pytest.skip("this machine mounts nothing")
     mount = f"mount -t tmpfs x {store}\ntouch {store}/journal.db\ntrap 'ls -A {store}' EXIT"
     told = purge(machine, mount)
-    assert (told.returncode, told.stdout) == (0, "the rest is done\n"), told.stderr
+    assert told.returncode == 0, told.stderr
+    _lost, *left = told.stdout.splitlines()
+    assert left == []
     assert store.exists()
     assert not (machine.root / "etc/site-gateway").exists()
 

@@ -218,6 +218,17 @@ def test_the_schema_of_the_store_is_noted(root: Path) -> None:
     assert state(root)["schema"] == 4
 
 
+def test_a_store_is_made_for_the_version_before_until_the_trial_is_over(root: Path) -> None:
+    kept = root / PREVIOUS / "0.0.1"
+    assert Upgrade(installed(root)).schema(6) == 0, "of a version that does not say what it reads no store is made"
+    (kept / "SCHEMA").write_text("5\n")
+    assert [Upgrade(installed(root)).schema(newest) for newest in (4, 5, 6)] == [4, 5, 5]
+    assert Upgrade(previous(root)).schema(5) == 5
+    write(root / STATE, TRIAL | {"phase": "kept"})
+    assert Upgrade(installed(root)).schema(6) == 6
+    assert Upgrade().schema(6) == 6
+
+
 def test_a_state_that_cannot_be_written_is_no_end(root: Path) -> None:
     (root / STATE).unlink()
     shutil.rmtree((root / STATE).parent)

@@ -25,6 +25,7 @@ from gateway.cloud.journal.gaps import Gaps
 from gateway.cloud.journal.history import Erased, Erasure, History
 from gateway.cloud.journal.numbering import Draft, Move, Numbering
 from gateway.cloud.journal.outbox_window import Delivery
+from gateway.cloud.journal.schema import VERSION
 from gateway.cloud.journal.stats import Stats, snapshot
 from gateway.cloud.journal.store import Store
 from gateway.cloud.journal.tables import Opened
@@ -75,10 +76,13 @@ class Journal:
         simulated: bool = False,
         boot: str | None = None,
         queue_bytes: int = QUEUE_BYTES,
-        migrates: bool = True,
+        schema: int = VERSION,
         scratch: Path | None = None,
     ) -> None:
-        """`scratch`: a folder that outlives the process and need not outlive the machine: off the card."""
+        """`schema`: what a file is made with, and an older one is brought to.
+
+        `scratch`: a folder that outlives the process and need not outlive the machine: off the card.
+        """
         self._now = now
         self._keep = {**KEEP, **keep}
         self.boot = boot or _BOOT.read_text(encoding="ascii").strip()
@@ -101,7 +105,7 @@ class Journal:
         self._queue = CommitQueue(self._delivery, self._gaps.name, queue_bytes)
         self._ahead = SentAhead((scratch or folder) / "sent-ahead", self.boot)
         """Up to this number the broker has all telemetry."""
-        self._store = Store(folder, self.boot, self._keep, max_size, alarm_reserve, self._ahead, migrates=migrates)
+        self._store = Store(folder, self.boot, self._keep, max_size, alarm_reserve, self._ahead, schema=schema)
         self._cycle = Cycle(
             self._store, self._queue, self._delivery, self._numbering, now, self._gaps.name, self._ready
         )

@@ -53,5 +53,6 @@ LOGGED = 5
 VERSION = len(STEPS)
 OLDEST_IN_USE = 5  # never VERSION: the version before has made it, and must be able to go on with it
 """The oldest schema that this program works on as it is. While a new version is on trial a store keeps its schema, so
-that the version before can go on with it. Who adds a step leaves this number, and the program does without the step
-(`test_the_schema_of_the_version_before_can_be_worked_on`); it grows in a later version, when no box has less."""
+that the version before can go on with it, and one that is made then has that schema too. Who adds a step leaves this
+number, and the program does without the step (`test_the_schema_of_the_version_before_can_be_worked_on`); it grows in a
+later version, when no box has less."""

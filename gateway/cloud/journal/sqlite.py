@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,10 @@ Parameters = Sequence[Any]
 class Database:
     """The file and the connection to it. Everything but the constructor runs on the writer's thread."""
 
-    def __init__(self, folder: Path, max_size: int, name: str = _NAME, *, migrates: bool = True) -> None:
-        """`migrates`: a file of an older schema is brought up to date."""
+    def __init__(self, folder: Path, max_size: int, name: str = _NAME, *, schema: int = VERSION) -> None:
+        """`schema`: what a file is made with, and an older one is brought to."""
         self.folder = folder
-        self._migrates = migrates
+        self._schema = schema
         self.path = folder / name
         least, most = _LOG_BYTES
         self.log = RedoLog(self.log_path, max(least, min(most, max_size // _LOG_SHARE)) // PAGE * PAGE)
@@ -406,18 +407,16 @@ class Database:
             connection.set_progress_handler(None, 0)
 
     def _migrate(self, version: int) -> None:
-        if version == VERSION:
-            return
-        if version and not self._migrates:
-            if version < OLDEST_IN_USE:
-                text = f"schema {version}, and {OLDEST_IN_USE} is the oldest that this version can be tried on"
-                raise StoreNewer(f"{self.path}: {text}")
+        reached = max(version, self._schema)
+        if reached < OLDEST_IN_USE:
+            text = f"schema {reached}, and {OLDEST_IN_USE} is the oldest that this version can be tried on"
+            raise StoreNewer(f"{self.path}: {text}")
+        if reached == version:
             return
         with self.transaction():
-            for step in STEPS[version:]:
-                for statement in step:
-                    self.execute(statement)
-            self.execute(f"PRAGMA user_version={VERSION}")
+            for statement in chain.from_iterable(STEPS[version:reached]):
+                self.execute(statement)
+            self.execute(f"PRAGMA user_version={reached}")
 
     def _lock_folder(self) -> None:
         """Only one process may write here (two writers can corrupt a WAL file). Raises StoreBusy, OSError."""

@@ -11,6 +11,7 @@ from gateway.cloud.journal import redo_log
 from gateway.cloud.journal.batch import Batch, Marks, Shed, State
 from gateway.cloud.journal.history import Eraser, Shelf
 from gateway.cloud.journal.numbering import Move
+from gateway.cloud.journal.schema import VERSION
 from gateway.cloud.journal.space import Ballast, Space, Tidied
 from gateway.cloud.journal.sqlite import PAGE, Database
 from gateway.cloud.journal.tables import Chunk, Opened, Tables
@@ -89,15 +90,15 @@ class Store:
         alarm_reserve: int,
         ahead: SentAhead,
         *,
-        migrates: bool = True,
+        schema: int = VERSION,
     ) -> None:
         """`keep`: seconds that delivered events stay; `max_size`, `alarm_reserve`: bytes; `ahead` is only read here.
 
-        `migrates`: a file of an older schema is brought up to date.
+        `schema`: what a file is made with, and an older one is brought to.
         """
         forgotten = frozenset(stream for stream, age in keep.items() if age <= 0)
         shortest = min((age for age in keep.values() if age > 0), default=_DAY_S)
-        self._database = Database(folder, max_size, migrates=migrates)
+        self._database = Database(folder, max_size, schema=schema)
         self._tables = Tables(self._database, boot, forgotten, min(shortest / 24, _AGE_EVERY_S), ahead)
         self._space = Space(self._database, keep)
         self._ballast = Ballast(folder / "reserve", alarm_reserve)

@@ -1,6 +1,7 @@
 """A store of the former version: brought up to date with all that is in it, also where there is hardly room."""
 
 import itertools
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -108,13 +109,16 @@ def damage(path: Path) -> None:
 
 
 async def test_a_store_keeps_its_schema_while_a_version_is_on_trial(tmp_path: Path) -> None:
-    former(tmp_path)
+    tried, after = tmp_path / "tried", tmp_path / "after"
+    tried.mkdir()
+    former(tried)
     with pytest.raises(StoreNewer, match="schema 1, and"):
-        async with journal(tmp_path, migrates=False):
+        async with journal(tried, schema=1):
             pass
-    with closing(sqlite3.connect(tmp_path / "journal.db")) as file:
+    with closing(sqlite3.connect(tried / "journal.db")) as file:
         assert file.execute("PRAGMA user_version").fetchone() == (1,)
-    async with journal(tmp_path) as store:
+    shutil.copytree(tried, after)  # the lock is let go of when that process ends
+    async with journal(after) as store:
         assert [event(row)["id"] for row in await all_of(store, Stream.ALARM)] == ["a-1", "a-2", "a-3"]
 
 
@@ -122,13 +126,25 @@ async def test_the_schema_of_the_version_before_can_be_worked_on(tmp_path: Path)
     """Whoever adds a step leaves `OLDEST_IN_USE`: without it no version could be tried on a store of the one before."""
     assert schema.OLDEST_IN_USE == 5
     former(tmp_path, version=5)
-    async with journal(tmp_path, migrates=False) as store:
+    async with journal(tmp_path, schema=5) as store:
         await accepted(store, [emit()])
         assert sequences(await all_of(store, Stream.ALARM)) == [1, 2, 3, 4]
     assert look(tmp_path, "PRAGMA user_version") == [(5,)]
 
 
-async def test_a_version_on_trial_makes_a_store_where_none_is(tmp_path: Path) -> None:
-    async with journal(tmp_path, migrates=False) as store:
+async def test_a_store_that_is_made_while_a_version_is_on_trial_is_one_that_the_version_before_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There was none, or it was damaged and is set aside."""
+    for name, value in (("STEPS", (*schema.STEPS, ("CREATE TABLE later (x)",))), ("VERSION", 6)):
+        monkeypatch.setattr(f"gateway.cloud.journal.sqlite.{name}", value)
+    async with journal(tmp_path, schema=5) as store:
         await accepted(store, [emit()])
-        assert sequences(await taken(store, Stream.ALARM, 1)) == [1]
+    (tmp_path / "journal.db").write_bytes(b"x" * 8192)
+    async with journal(tmp_path, schema=5) as store:
+        assert store.quarantined_file is not None
+        await accepted(store, [emit()])
+    monkeypatch.undo()
+    async with journal(tmp_path) as store:
+        await accepted(store, [emit()])
+        assert not store.lost

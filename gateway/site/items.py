@@ -174,12 +174,21 @@ def duty(answer: Mapping[str, Json], now: Instant) -> Judged:
 
 
 def tested(rule: TestedRule, proven: Mapping[str, float], now: Instant) -> Judged:
-    """Each initiating device of the zone whose fire was not seen within the time is named."""
-    late = [name for name in rule.devices if not 0.0 <= now.wall - proven.get(name, 0.0) <= rule.within]
+    """Each initiating device of the zone whose fire was not seen within the time is named.
+
+    How long ago that was nobody knows while the clock is not synced.
+    """
+    late = [
+        name
+        for name in rule.devices
+        if name not in proven or (now.synced and not 0.0 <= now.wall - proven[name] <= rule.within)
+    ]
     figures: dict[str, Json] = {
         name: rfc3339(proven[name]) if name in proven else None for name in rule.devices[:_NAMED]
     }
     evidence = {"text": _listed(late) or None, "figures": figures, **_when(now)}
+    if not late and not now.synced:
+        return unseen("unsynced", **evidence)
     value = len(rule.devices) - len(late)
     return Judged(
         "abnormal" if late else "normal", "not proven" if late else None, value, at=now.rfc3339(), evidence=evidence

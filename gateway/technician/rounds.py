@@ -38,7 +38,7 @@ _REASONS = {
     "no-picture": "无画面", "damaged": "画面损坏", "small": "画面过小", "dark": "过暗", "bright": "过亮",
     "flat": "无内容", "covered": "遮挡", "blurred": "模糊", "moved": "移位", "frozen": "画面冻结", "glare": "强光",
     "poor-sight": "能见度低", "changed": "场景改变", "weak-reference": "参考图不足", "no-reference": "无参考图",
-    "unreachable": "连接不上", "no longer in the site file": "已从配置中移除",
+    "unreachable": "连接不上", "unsynced": "时钟未同步", "no longer in the site file": "已从配置中移除",
 }  # fmt: skip
 _PLACE_TAGS = {None: "无 none", "printed": "印刷码 printed code", "ntag424": "NTAG 424 芯片"}
 

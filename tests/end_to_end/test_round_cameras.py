@@ -1,15 +1,12 @@
 """Cameras in a round of the running gateway: each way that an item can end, and what a person does about references."""
 
-import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from simulators.cloud import Event
-from tests.contract.judge import faults
-from tests.end_to_end.compound import HEAD, SMOKE, Compound, compound
+from tests.end_to_end.compound import HEAD, SMOKE, compound
 from tests.end_to_end.process import running
+from tests.end_to_end.rounds import ended
 from tests.technician.command import site_gateway
 
 CAMERAS = {"yard": "", "gate": "covered", "garage": "html", "pump-room": "hang", "lobby": "another"}
@@ -30,22 +27,6 @@ inspection:
   cameras:
     items: [{", ".join(f"{{camera: {name}, picture: {{}}}}" for name in CAMERAS)}]
 """
-
-
-async def ended(it: Compound, run: str, within: float = 90.0) -> dict[str, Any]:
-    found: list[Event] = []
-
-    def there(seen: Any) -> bool:
-        found[:] = [
-            one for one in seen.events
-            if one["type"].endswith("inspection.finished.v1") and one["data"]["run"] == run
-        ]  # fmt: skip
-        return bool(found)
-
-    async with asyncio.timeout(within):
-        await it.cloud.until(there)
-    assert faults(found[0]) == []
-    return dict(found[0]["data"])
 
 
 @pytest.mark.timeout(300)

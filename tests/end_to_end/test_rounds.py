@@ -14,10 +14,10 @@ from PIL import Image, ImageDraw
 
 from gateway.site.rounds import digest
 from gateway.technician.rounds import NOTICE
-from simulators.cloud import Event
 from tests.contract.judge import faults
 from tests.end_to_end.compound import HEAD, SMOKE, Compound, compound
 from tests.end_to_end.process import GatewayProcess, running
+from tests.end_to_end.rounds import ended, outcomes
 from tests.technician.command import site_gateway
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -78,27 +78,6 @@ async def well(it: Compound) -> None:
     it.virtual.set("pump.mode", 1)
     for device in ("smoke-1", "smoke-2", "hydrant", "pump"):
         await it.until_well(device)
-
-
-async def ended(it: Compound, run: str, within: float = 20.0) -> dict[str, Any]:
-    """The data of a finished run, as the cloud has it."""
-    found: list[Event] = []
-
-    def there(seen: Any) -> bool:
-        found[:] = [
-            one for one in seen.events
-            if one["type"].endswith("inspection.finished.v1") and one["data"]["run"] == run
-        ]  # fmt: skip
-        return bool(found)
-
-    async with asyncio.timeout(within):
-        await it.cloud.until(there)
-    assert faults(found[0]) == []
-    return dict(found[0]["data"])
-
-
-def outcomes(data: dict[str, Any]) -> dict[str, tuple[str, str | None]]:
-    return {one["item"]: (one["outcome"], one.get("reason")) for one in data["items"]}
 
 
 async def test_a_round_with_people_from_its_begin_to_its_end(tmp_path: Path) -> None:

@@ -5,20 +5,16 @@ The whole gateway, on a clock whose hands the test moves.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gateway.clock import Clock
 from gateway.cloud.events import wall_of
 from gateway.model import Stream
-from gateway.runtime.app import serve
-from gateway.runtime.prepare import prepare
 from simulators.cloud import Event
 from tests.cloud.journaling import look
+from tests.hands import Hands, gateway
 from tests.reliability import stored
 from tests.reliability.compound import BATTERY, World, world
 
@@ -27,39 +23,6 @@ YEAR = 365 * 24 * HOUR
 PROMPT = 1.0
 ASKED_EVERY = 10.0
 """The kernel is asked so often whether the clock is right."""
-
-
-@dataclass
-class Hands:
-    """What the clocks of the machine show."""
-
-    wall: float = 0.0
-    mono: float = 0.0
-    synced: bool = True
-
-    def clock(self) -> Clock:
-        return Clock(
-            mono=lambda: time.monotonic() + self.mono, wall=lambda: time.time() + self.wall, synced=lambda: self.synced
-        )
-
-    def pass_by(self, seconds: float) -> None:
-        """Time goes by: both clocks go on."""
-        self.mono += seconds
-        self.wall += seconds
-
-
-@asynccontextmanager
-async def gateway(it: World, hands: Hands) -> AsyncIterator[None]:
-    """One life in this process, ended as by SIGTERM."""
-    settings = (await asyncio.to_thread(prepare, it.site)).settings
-    assert settings is not None
-    stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(serve(settings, stop, clock=hands.clock()), name="gateway")
-        try:
-            yield
-        finally:
-            stop.set()
 
 
 def in_order(it: World) -> list[Event]:
@@ -84,7 +47,7 @@ async def delayed(it: World) -> float:
 async def test_a_step_neither_stalls_a_timer_nor_reorders(tmp_path: Path, step: float) -> None:
     hands = Hands()
     async with world(tmp_path) as it:
-        async with gateway(it, hands):
+        async with gateway(it.site, hands):
             await it.flip(2)
             hands.wall += step
             assert await it.flip(2) < PROMPT
@@ -93,7 +56,7 @@ async def test_a_step_neither_stalls_a_timer_nor_reorders(tmp_path: Path, step: 
             assert await it.flip(2) < PROMPT
             assert 1.0 <= await delayed(it) < 1.0 + PROMPT
         # The next life: nothing of it is told twice, and it is not blind from the future.
-        async with gateway(it, hands):
+        async with gateway(it.site, hands):
             await it.cloud.until(lambda seen: len(seen.of("gateway.started")) == 2)
             await it.flip()
         it.must_be_whole()
@@ -109,7 +72,7 @@ async def test_ten_years_ahead_for_two_minutes_leave_the_history_alone(tmp_path:
     """One wrong answer of a time server; what is too old goes at the first full minute."""
     hands = Hands()
     async with world(tmp_path) as it:
-        async with gateway(it, hands):
+        async with gateway(it.site, hands):
             await it.flip(20)
             hands.wall += 10 * YEAR
             begun = time.monotonic()
@@ -123,11 +86,11 @@ async def test_ten_years_ahead_for_two_minutes_leave_the_history_alone(tmp_path:
 async def test_1970_at_boot(tmp_path: Path) -> None:
     hands = Hands()
     async with world(tmp_path) as it:
-        async with gateway(it, hands):
+        async with gateway(it.site, hands):
             await it.flip(2)
         newest = max(event["time"] for event in it.cloud.events)
         hands.wall, hands.synced = -time.time(), False
-        async with gateway(it, hands):
+        async with gateway(it.site, hands):
             await it.flip(2)
             assert await it.fire(0, "panel/smoke/fire") < PROMPT
             unsynced = it.cloud.of("alarm")[4:]
@@ -155,7 +118,7 @@ async def test_what_was_born_unsynced_gets_its_true_time_before_it_is_sent(tmp_p
     hands = Hands(wall=-time.time(), synced=False)
     async with world(tmp_path) as it:
         await it.broker.stop()
-        async with gateway(it, hands):
+        async with gateway(it.site, hands):
             async with asyncio.timeout(10):
                 while not it.served.requests:
                     await asyncio.sleep(0.01)
@@ -173,7 +136,7 @@ async def test_what_was_born_unsynced_gets_its_true_time_before_it_is_sent(tmp_p
 async def test_the_first_event_after_the_link_was_lost_is_corrected_too(tmp_path: Path) -> None:
     """It finds nothing waiting before it, but the broker is away: it leaves later, and by then the clock is set."""
     hands = Hands(wall=-time.time(), synced=False)
-    async with world(tmp_path) as it, gateway(it, hands):
+    async with world(tmp_path) as it, gateway(it.site, hands):
         await it.flip()
         await it.cloud.until(lambda seen: bool(seen.of("alarm.cleared", BATTERY)))
         await it.broker.stop()
@@ -191,7 +154,7 @@ async def test_the_first_event_after_the_link_was_lost_is_corrected_too(tmp_path
 async def test_nobody_sets_the_clock_for_a_week(tmp_path: Path) -> None:
     hands = Hands(synced=False)
     async with world(tmp_path) as it:
-        async with gateway(it, hands):
+        async with gateway(it.site, hands):
             for day in range(1, 8):
                 hands.mono += 24 * HOUR
                 hands.wall += 24 * HOUR
@@ -215,7 +178,7 @@ async def test_a_hardware_clock_of_2053_at_the_first_boot_is_not_believed_for_ev
     ahead = 27 * YEAR
     hands = Hands(wall=ahead, synced=claimed)
     async with world(tmp_path) as it:
-        async with gateway(it, hands):
+        async with gateway(it.site, hands):
             await it.flip()
             assert {event["clock"] for event in it.cloud.of("alarm")} == {"synced" if claimed else "unsynced"}
             hands.pass_by(HOUR)
@@ -236,7 +199,7 @@ async def test_a_hardware_clock_of_2053_at_the_first_boot_is_not_believed_for_ev
             assert abs(wall_of(right["time"]) - hands.clock().now().wall) < PROMPT
         starts = len(it.cloud.of("gateway.started"))
         # The next life: it says so still while the floor is wrong, and what it tells has the right time.
-        async with gateway(it, hands):
+        async with gateway(it.site, hands):
             await it.cloud.until(lambda seen: len(seen.of("gateway.started")) > starts)
             await it.flip()
             right = it.cloud.of("alarm", BATTERY)[-1]

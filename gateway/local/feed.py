@@ -2,7 +2,7 @@
 
 feed = Feed("5f3c")
 feed.update({"gates": {…}})          # top-level keys that may be different now
-frames, number = feed.after(None)    # a reader is a number: the last one that it was given
+events = feed.after(None)            # a reader is a number: the last one that it was given
 
 A patch is an RFC 7396 merge patch, so the tree holds no null: what has no value is absent. Whoever is further behind
 than the ring reaches gets the whole state.
@@ -82,12 +82,12 @@ class Feed:
         known = life == self.life and number.isascii() and number.isdigit() and len(number) <= 15
         return int(number) if known and int(number) <= self.number else None
 
-    def after(self, number: int | None) -> tuple[list[PageEvent], int]:
-        """What a reader with this number is to be given, and its number then; None: it has nothing yet."""
+    def after(self, number: int | None) -> list[PageEvent]:
+        """What a reader with this number is to be given to have the present one; None: it has nothing yet."""
         if number is None or self.number - number > len(self._ring):
-            return [self.snapshot], self.number
+            return [self.snapshot]
         missed = self.number - number
-        return [self._ring[index] for index in range(len(self._ring) - missed, len(self._ring))], self.number
+        return [self._ring[index] for index in range(len(self._ring) - missed, len(self._ring))]
 
     @property
     def snapshot(self) -> PageEvent:

@@ -2,10 +2,10 @@
 
     Listener(host, port, {"/state": Route(get=state)}, tls, names=frozenset({"box.lan"}))
 
-Bounded: 48 connections and 16 of one address, beside those that are streams; 10 s for a request to arrive and as long
-for its answer to be taken; 8 KiB of a line and of a header, 32 headers, a body as large as its route says. Where all
-are taken, the one that has waited longest of the address that has most makes room. A port that is taken is tried again:
-it must not keep the gateway from its work. A `Host` that names somebody else is refused (DNS rebinding).
+Bounded: 48 connections and 16 of one address, beside those that are streams (`places` says who makes room for whom);
+32 new connections and 40 requests a second of an address or a session; 10 s for a request to arrive and as long for its
+answer to be taken; 8 KiB of a line and of a header, 32 headers, a body as large as its route says. A port that is taken
+is tried again: it must not keep the gateway from its work. A `Host` that names another is refused (DNS rebinding).
 """
 
 import asyncio
@@ -14,11 +14,10 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 # Not `aiohttp.web`: routing and applications are not needed, and 1.5 MiB.
 from aiohttp import web_response
@@ -29,12 +28,19 @@ from aiohttp.web_response import Response, StreamResponse
 from aiohttp.web_server import Server
 
 from gateway.errors import GatewayError
+from gateway.local.places import Budget, ConnectionPlace, Places, caller
 from gateway.log import logger
 
 _log = logger(__name__)
 
-_CONNECTIONS = 48
-_OF_ONE = 16
+_NEW_AT_ONCE, _NEW_PER_S = 128, 32.0
+"""New connections of one address; each costs a handshake."""
+_KNOWN_FACTOR = 0.125
+"""What a new connection counts from where somebody is logged in."""
+_COST_AT_ONCE, _COST_PER_S = 240, 40.0
+"""What one address, or one person who is logged in, may ask for: the costs of the routes."""
+_REFUSED_S = 1.0
+"""So long an answer is kept back that refuses by this: who asks too much asks no more often than that."""
 _LIFETIME_S = 10.0
 """Seconds for a request to arrive, and for an answer to be taken."""
 _TAKES_NOTHING_S = 5.0
@@ -95,8 +101,34 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Send = Callable[[bytes], Awaitable[None]]
-"""Gives a reader so many bytes. Raises Gone."""
+class StreamOut:
+    """Where a stream is written to."""
+
+    def __init__(self, response: StreamResponse, transport: asyncio.Transport) -> None:
+        self._response = response
+        self._transport = transport
+
+    async def send(self, data: bytes) -> None:
+        """All of it, once everything before it was taken; it has left when this returns. Raises Gone."""
+        await _taken(self._transport)
+        try:
+            for start in range(0, len(data), _PIECE_BYTES):
+                await self._response.write(data[start : start + _PIECE_BYTES])
+                await _taken(self._transport)
+        except ConnectionError as error:
+            raise Gone("the reader has left") from error
+
+    def offer(self, piece: bytes) -> bool:
+        """One `framed` piece, if the reader has taken all before it; False: it has not. Never while `send` waits."""
+        if self._transport.is_closing() or self._transport.get_write_buffer_size():
+            return False
+        self._transport.write(piece)
+        return True
+
+
+def framed(data: bytes) -> bytes:
+    """As it goes over the wire to every reader of a stream: a chunk (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +136,7 @@ class Streaming:
     """An answer that goes on: `run` sends until it returns, or until its reader is gone."""
 
     content_type: str
-    run: Callable[[Send], Awaitable[None]]
+    run: Callable[[StreamOut], Awaitable[None]]
     left: Callable[[], None] = lambda: None
     """Is called once at its end, also if `run` never was."""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -122,26 +154,52 @@ class Route(NamedTuple):
     """Bytes of a body that are taken."""
     any_host: bool = False
     """For machines: it tells nothing that a page of somebody else could want."""
+    cost: float = 1.0
+    """How much it counts of what one caller may ask for."""
 
 
-@dataclass(eq=False, slots=True)
+class Visitors(Protocol):
+    """Who is known, of those that come."""
+
+    def is_known(self, address: str) -> bool:
+        """Somebody is logged in from there."""
+        ...
+
+    def person(self, request: HttpRequest) -> str | None:
+        """Who is logged in; None: nobody."""
+        ...
+
+
+class Strangers:
+    """Nobody is known."""
+
+    def is_known(self, _address: str) -> bool:
+        """No."""
+        return False
+
+    def person(self, _request: HttpRequest) -> str | None:
+        """Nobody."""
+        return None
+
+
 class _HttpConnection:
-    address: str
-    protocol: RequestHandler | None = None
-    since: float = 0.0
-    """Since when it waits for its next request (monotonic seconds)."""
-    busy: bool = False
-    streams: bool = False
-    timer: asyncio.TimerHandle | None = None
+    def __init__(self, client: socket.socket, address: str) -> None:
+        self.client = client
+        self.place = ConnectionPlace(address, asyncio.get_running_loop().time(), self.abort)
+        self.protocol: RequestHandler | None = None
+        self.timer: asyncio.TimerHandle | None = None
 
     def abort(self) -> None:
-        """Close it, whatever it has not taken."""
+        """Close it, whatever it has not taken, also in the middle of a handshake."""
         if self.timer is not None:
             self.timer.cancel()
         if self.protocol is not None and self.protocol.transport is not None:
             transport = self.protocol.transport
             self.protocol.force_close()
             transport.abort()
+        else:
+            with contextlib.suppress(OSError):
+                self.client.shutdown(socket.SHUT_RDWR)  # the handshake ends by that, and closes it
 
 
 class _Server(Server):
@@ -165,6 +223,7 @@ class Listener:
     """Answers `routes` at `host:port` (0: any free port, see `port`) until cancelled.
 
     `tls`: certificate and key, read again when they change. `names`: what this box is called beside its address.
+    `visitors`: who of those that come is known.
     """
 
     def __init__(
@@ -175,6 +234,7 @@ class Listener:
         tls: tuple[Path, Path] | None = None,
         *,
         names: frozenset[str] = frozenset(),
+        visitors: Visitors = Strangers(),  # noqa: B008 - it has no state
     ) -> None:
         self.port = port
         self.listening = asyncio.Event()
@@ -182,7 +242,10 @@ class Listener:
         self._routes = routes
         self._tls = tls
         self._names = {name.lower() for name in names}
-        self._connections: list[_HttpConnection] = []
+        self._visitors = visitors
+        self._places = Places(visitors.is_known)
+        self._new = Budget(_NEW_AT_ONCE, _NEW_PER_S)
+        self._costs = Budget(_COST_AT_ONCE, _COST_PER_S)
         self._by_protocol: dict[RequestHandler, _HttpConnection] = {}
 
     async def run(self) -> None:
@@ -202,8 +265,7 @@ class Listener:
         finally:
             self.listening.clear()
             place.close()
-            for connection in [*self._connections]:
-                connection.abort()
+            self._places.close()
             await server.shutdown(0.1)
 
     async def _listen(self) -> tuple[socket.socket, ssl.SSLContext | None]:
@@ -257,56 +319,46 @@ class Listener:
             except OSError:  # no file descriptor is left, or it is gone already
                 await asyncio.sleep(0.1)
                 continue
-            connection = self._admit(str(peer[0]))
-            if connection is None:
-                client.close()
+            connection = _HttpConnection(client, caller(str(peer[0])))
+            if self._admit(connection):
+                group.create_task(self._open(connection, server, context), name="http connection")
             else:
-                group.create_task(self._open(client, connection, server, context), name="http connection")
+                client.close()
             await asyncio.sleep(0)  # a crowd at the door takes no turn from what is inside
 
-    def _admit(self, address: str) -> _HttpConnection | None:
-        """Room for a connection; None: there is none."""
-        taken = [one for one in self._connections if not one.streams]
-        if sum(one.address == address for one in taken) >= _OF_ONE:
-            return None
-        if len(taken) >= _CONNECTIONS:
-            yields = _yielding(taken)
-            if yields is None:
-                return None
-            self._connections.remove(yields)  # now: more may come before it is closed
-            yields.abort()
-        connection = _HttpConnection(address, since=asyncio.get_running_loop().time())
-        self._connections.append(connection)
-        return connection
+    def _admit(self, connection: _HttpConnection) -> bool:
+        """There is room for it."""
+        address = connection.place.address
+        cost = _KNOWN_FACTOR if self._visitors.is_known(address) else 1.0
+        return not self._new.take(address, connection.place.since, cost) and self._places.take(connection.place)
 
-    async def _open(
-        self, client: socket.socket, connection: _HttpConnection, server: _Server, context: ssl.SSLContext | None
-    ) -> None:
+    async def _open(self, connection: _HttpConnection, server: _Server, context: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
         protocol = connection.protocol = server()
         self._by_protocol[protocol] = connection
         self._waits(connection)
         try:
             await loop.connect_accepted_socket(
-                lambda: protocol, client, ssl=context, ssl_handshake_timeout=_LIFETIME_S if context else None
+                lambda: protocol, connection.client, ssl=context, ssl_handshake_timeout=_LIFETIME_S if context else None
             )
-        except OSError:
-            client.close()
+        except OSError:  # it left, or is no TLS
+            connection.client.close()
             self._lost(protocol)
 
     def _lost(self, protocol: RequestHandler) -> None:
         connection = self._by_protocol.pop(protocol, None)
-        if connection in self._connections:
-            self._connections.remove(connection)
-        if connection is not None and connection.timer is not None:
-            connection.timer.cancel()
+        if connection is not None:
+            self._places.leave(connection.place)
+            if connection.timer is not None:
+                connection.timer.cancel()
 
     def _waits(self, connection: _HttpConnection) -> None:
         """Its next request has to arrive in time; the library would wait without end."""
-        if connection not in self._connections:
+        place = connection.place
+        if place not in self._places:
             return  # it is gone: a timer would keep its buffers
         loop = asyncio.get_running_loop()
-        connection.busy, connection.since = False, loop.time()
+        place.is_served, place.since = False, loop.time()
         if connection.timer is not None:
             connection.timer.cancel()
         connection.timer = loop.call_later(_LIFETIME_S, connection.abort)
@@ -319,18 +371,34 @@ class Listener:
             raise ConnectionResetError
         if connection.timer is not None:
             connection.timer.cancel()
-        connection.busy = True
         try:
-            answer = await self._answer(request, connection)
+            answer = await self._answer(request, connection.place)
             if isinstance(answer, Streaming):
                 return await self._stream(request, connection, answer)
-            return Response(status=answer.status, body=answer.body, headers=_headers(answer))
+            response = Response(status=answer.status, body=answer.body, headers=_headers(answer))
+            if answer.headers.get("Connection") == "close":
+                response.force_close()
+            return response
         finally:
             self._waits(connection)
 
-    async def _answer(self, request: BaseRequest, connection: _HttpConnection) -> Answer | Streaming:
+    async def _answer(self, request: BaseRequest, place: ConnectionPlace) -> Answer | Streaming:
         path = request.path
         route = self._routes.get(path) or self._routes.get(path[: path.find("/", 1) + 1])
+        asked = HttpRequest(
+            request.method,
+            path,
+            request.query,
+            request.headers,
+            request.cookies,
+            place.address,
+            request.secure,
+            request.headers.get("Host", ""),
+        )
+        if (wait := self._too_much(asked, route)) > 0.0:
+            await asyncio.sleep(_REFUSED_S)
+            headers = {"Retry-After": str(int(wait) + 1), "Connection": "close"}
+            return _refusal(429, "wait", "too many requests", headers)
         if route is None:
             return _refusal(404, "unknown", "there is no such path")
         respond = {"GET": route.get, "POST": route.post}.get(request.method)
@@ -347,19 +415,14 @@ class Listener:
                 return _refusal(408, "slow", "the body did not come in time", {"Connection": "close"})
             except _TooLargeError:
                 return _refusal(413, "size", f"more than {route.body} bytes", {"Connection": "close"})
-        return await respond(
-            HttpRequest(
-                request.method,
-                path,
-                request.query,
-                request.headers,
-                request.cookies,
-                connection.address,
-                request.secure,
-                request.headers.get("Host", ""),
-                body,
-            )
-        )
+        place.has_asked = place.is_served = True  # whole: until here it could make room for others
+        return await respond(replace(asked, body=body))
+
+    def _too_much(self, asked: HttpRequest, route: Route | None) -> float:
+        """Seconds until its caller may ask for that; 0.0: it may."""
+        person = self._visitors.person(asked)
+        key = asked.address if person is None else f"person {person}"
+        return self._costs.take(key, asyncio.get_running_loop().time(), 1.0 if route is None else route.cost)
 
     def _is_ours(self, request: BaseRequest) -> bool:
         """The host that it names is the address that it came to, or a name of this box."""
@@ -392,34 +455,19 @@ class Listener:
         if (plain := transport.get_extra_info("socket")) is not None:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
-        async def send(data: bytes) -> None:
-            try:
-                for start in range(0, len(data), _PIECE_BYTES):
-                    await response.write(data[start : start + _PIECE_BYTES])
-                    await _taken(transport)
-            except ConnectionError as error:
-                raise Gone("the reader has left") from error
-
-        connection.streams = True
+        connection.place.streams = True
         try:
-            await answer.run(send)
+            await answer.run(StreamOut(response, transport))
         except Gone:
             transport.abort()  # what it has not taken is nobody's
         finally:
-            connection.streams = False
+            connection.place.streams = False
         return response
 
 
 def _headers(answer: Answer | Streaming) -> dict[str, str]:
     own = {"Content-Type": answer.content_type, "Cache-Control": "no-store"}
     return {**own, **_HEADERS_OF_ALL, **answer.headers}
-
-
-def _yielding(taken: list[_HttpConnection]) -> _HttpConnection | None:
-    """The one that has waited longest of the address that has most; None: all are busy, or hardly there."""
-    counts = Counter(one.address for one in taken)
-    waiting = [one for one in taken if not one.busy and one.protocol is not None and one.protocol.transport is not None]
-    return max(waiting, key=lambda one: (counts[one.address], -one.since), default=None)
 
 
 class _TooLargeError(Exception):

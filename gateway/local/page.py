@@ -15,7 +15,7 @@ import orjson
 from gateway.errors import ConfigError, GatewayError, StoreError
 from gateway.local import records
 from gateway.local.files import Files, takes_gzip
-from gateway.local.http import Answer, HttpRequest, Respond, Route, Send, Streaming
+from gateway.local.http import Answer, HttpRequest, Respond, Route, Streaming, StreamOut
 from gateway.local.passwords import LONGEST, Busy, Passwords, TooEarly
 from gateway.local.records import Records
 from gateway.local.sessions import LIFE_S, Codes, PageSession, Sessions
@@ -94,23 +94,32 @@ class Page:
 
     def routes(self) -> dict[str, Route]:
         """By path."""
-        rounds = {} if self._site.rounds is None else {"/rounds": Route(get=self._answering(self._rounds))}
+        rounds = {} if self._site.rounds is None else {"/rounds": Route(get=self._answering(self._rounds), cost=10)}
         return rounds | {
             "/": Route(get=self._files.index),
             "/static/": Route(get=self._files.file),
-            "/state": Route(get=self._answering(self._tell_state)),
-            "/events": Route(get=self._answering(self._stream)),
+            "/state": Route(get=self._answering(self._tell_state), cost=2),
+            "/events": Route(get=self._answering(self._stream), cost=4),
             "/me": Route(get=self._answering(self._me)),
-            "/login": Route(post=self._answering(self._log_in)),
+            "/login": Route(post=self._answering(self._log_in), cost=2),
             "/logout": Route(post=self._answering(self._log_out)),
-            "/do": Route(post=self._answering(self._do), body=MAX_DO_BYTES),
-            "/history": Route(get=self._answering(self._history)),
-            "/passages": Route(get=self._answering(self._passages)),
-            "/pictures/": Route(get=self._answering(self._picture)),
-            "/audit": Route(get=self._answering(self._audit)),
-            "/frames": Route(get=self._answering(self._frames)),
+            "/do": Route(post=self._answering(self._do), body=MAX_DO_BYTES, cost=2),
+            "/history": Route(get=self._answering(self._history), cost=10),
+            "/passages": Route(get=self._answering(self._passages), cost=10),
+            "/pictures/": Route(get=self._answering(self._picture), cost=4),
+            "/audit": Route(get=self._answering(self._audit), cost=10),
+            "/frames": Route(get=self._answering(self._frames), cost=20),
             "/devices/": Route(get=self._answering(self._table)),
         }
+
+    def is_known(self, address: str) -> bool:
+        """Somebody is logged in from there."""
+        return not self._people.read_only and self._people.sessions.has_one_at(address)
+
+    def person(self, request: HttpRequest) -> str | None:
+        """Who is logged in."""
+        session = self._session(request)
+        return None if session is None else session.name
 
     def _answering(self, respond: Respond) -> Respond:
         async def answer(request: HttpRequest) -> Answer | Streaming:
@@ -151,8 +160,8 @@ class Page:
         packed = takes_gzip(request)
         last = request.headers.get("Last-Event-ID") or request.query.get("from")
 
-        async def run(send: Send) -> None:
-            await self._streams.serve(reader, last, send, packed=packed)
+        async def run(out: StreamOut) -> None:
+            await self._streams.serve(reader, last, out, packed=packed)
 
         headers = {"Content-Encoding": "gzip"} if packed else {}
         return Streaming("text/event-stream", run, lambda: self._streams.leave(reader), headers)
@@ -160,7 +169,7 @@ class Page:
     # ---- who it is ----------------------------------------------------------------------------------
 
     def _session(self, request: HttpRequest) -> PageSession | None:
-        return None if self._people.read_only else self._people.sessions.find(_token(request))
+        return None if self._people.read_only else self._people.sessions.find(_token(request), request.address)
 
     def _logged_in(self, request: HttpRequest) -> PageSession:
         session = self._session(request)
@@ -190,7 +199,7 @@ class Page:
         code, account = asked.get("code"), ""
         try:
             if code is not None:
-                (name, account), role = self._by_code(code, request.address), "technician"
+                (name, account), role = self._by_code(code), "technician"
             else:
                 name, role = await self._by_password(asked, request.address)
         except TooEarly as early:
@@ -202,6 +211,7 @@ class Page:
         mark = self._people.passwords.mark(name) if code is None else ""
         by_code = code is not None
         token, session = self._people.sessions.open(name, role, by_code=by_code, account=account, mark=mark)
+        session.address = request.address
         return self._told_me(session, {"Set-Cookie": _cookie(request, token, LIFE_S)})
 
     async def _by_password(self, asked: Mapping[str, Any], address: str) -> tuple[str, str]:
@@ -213,14 +223,12 @@ class Page:
             _wrong_login()
         return name, role
 
-    def _by_code(self, code: object, address: str) -> tuple[str, str]:
-        """Name, and the account that made the code."""
+    def _by_code(self, code: object) -> tuple[str, str]:
+        """Name, and the account that made the code. It has 256 bits, so no failure delays the next try."""
         if not isinstance(code, str) or len(code) > LONGEST:
             raise PageRefusal(400, "bad-request", "code")
-        self._people.passwords.may_try(address)
         known = self._people.codes.use(code)
         if known is None:
-            self._people.passwords.failed(address)
             _wrong_login()
         return known
 

@@ -2,6 +2,10 @@
 
 `$scrypt$ln=14,r=8,p=5$SALT$HASH` in a secret file (`site-gateway passwd` writes it); a plain one is taken, and told.
 One verification takes 16 MiB for as long as it runs, in a thread.
+
+After failures the next try waits 1, 2, 4 … 60 s, for the address and for the name from that address: what others do at
+other addresses keeps nobody waiting. All strangers together get one verification a second; of those that wait first
+who has logged in from there before, then who has failed least from there.
 """
 
 import asyncio
@@ -11,11 +15,12 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
 from gateway.errors import ConfigError, GatewayError
+from gateway.local.places import Budget
 from gateway.log import logger
 from gateway.settings.types import PageUser
 
@@ -33,8 +38,10 @@ _FORM = re.compile(
 )
 _MOST_LN, _MOST_R, _MOST_P = 15, 8, 8
 """What a secret file may ask of the box."""
-_WAITING = 8
-"""Logins that may wait for their turn."""
+_WAITING, _WAITING_OF_ONE = 8, 2
+"""Logins that may wait for their turn, in all and from one address."""
+_AT_ONCE, _PER_S = 8, 1.0
+"""Verifications for strangers, all together."""
 _LONGEST_WAIT_S = 60.0
 _KEYS = 1024
 """Addresses and names whose failures are remembered."""
@@ -99,24 +106,29 @@ class Delays:
     """How long the next try has to wait: 1, 2, 4 … 60 s after failures, by whatever key. Times in monotonic seconds."""
 
     def __init__(self) -> None:
-        self._failures: dict[str, tuple[int, float]] = {}
+        self._failures: dict[Hashable, tuple[int, float]] = {}
         """How many in a row, and when the last one was; who failed last stands last."""
 
-    def left(self, key: str, now: float) -> float:
+    def left(self, key: Hashable, now: float) -> float:
         """Seconds that are left to wait."""
-        count, at = self._failures.get(key, (0, now))
-        if now - at > _FORGET_S:
+        if not (count := self.count(key, now)):
             return 0.0
-        return max(0.0, at + min(_LONGEST_WAIT_S, 2.0 ** min(count - 1, 10)) - now) if count else 0.0
+        return max(0.0, self._failures[key][1] + min(_LONGEST_WAIT_S, 2.0 ** min(count - 1, 10)) - now)
 
-    def failed(self, key: str, now: float) -> None:
+    def count(self, key: Hashable, now: float) -> int:
+        """Failures in a row, as far as they are not forgotten."""
+        count, at = self._failures.get(key, (0, now))
+        return 0 if now - at > _FORGET_S else count
+
+    def failed(self, key: Hashable, now: float) -> None:
         """It was wrong once more."""
-        count, at = self._failures.pop(key, (0, now))
-        self._failures[key] = (1 if now - at > _FORGET_S else count + 1, now)
+        count = self.count(key, now)
+        self._failures.pop(key, None)
+        self._failures[key] = (count + 1, now)
         if len(self._failures) > _KEYS:
             del self._failures[next(iter(self._failures))]
 
-    def forget(self, key: str) -> None:
+    def forget(self, key: Hashable) -> None:
         """It was right."""
         self._failures.pop(key, None)
 
@@ -125,9 +137,16 @@ class _Try(NamedTuple):
     """A login that waits for its turn."""
 
     name: str
+    key: str
+    """The name, or nothing for all names that are not there."""
     password: str
     address: str
     answer: asyncio.Future[str | None]
+
+    def refuse(self, error: Exception) -> None:
+        """Whoever still waits for the answer is told so."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
 
 
 class Passwords:
@@ -138,12 +157,15 @@ class Passwords:
         self._now = now
         self._addresses = Delays()
         self._names = Delays()
+        """By name and address."""
+        self._budget = Budget(_AT_ONCE, _PER_S)
         self._known: dict[tuple[str, str], None] = {}
-        """Addresses from which a name has logged in: nobody else's failures keep it waiting there."""
+        """Names and the addresses from which they have logged in: only failures of both keep them waiting."""
         self._marks: dict[str, tuple[str, str]] = {}
         """By name the SHA-256 of the secret as it was read last, and its mark."""
-        self._tries: asyncio.Queue[_Try] = asyncio.Queue()
-        self._waiting = 0
+        self._tries: list[_Try] = []
+        """That wait, in the order in which they came."""
+        self._came = asyncio.Event()
 
     async def tell_plain(self) -> None:
         """Say once whose password is not hashed, or cannot be read."""
@@ -163,15 +185,35 @@ class Passwords:
         Who asks may be cancelled by dropping the connection; what was begun is finished, and counted, all the same.
         """
         while True:
-            asked = await self._tries.get()
+            asked = await self._next()
             try:
-                if not asked.answer.cancelled():
-                    await self._verify(asked)
+                await self._verify(asked)
             except (GatewayError, ValueError, OSError, MemoryError) as error:  # that login's, not the next one's
-                if not asked.answer.done():
-                    asked.answer.set_exception(error)
-            finally:
-                self._waiting -= 1
+                asked.refuse(error)
+
+    async def _next(self) -> "_Try":
+        """Whose turn it is, once there is one."""
+        while True:
+            self._came.clear()
+            self._tries = [one for one in self._tries if not one.answer.cancelled()]
+            wait = None
+            if self._tries:
+                first = min(self._tries, key=self._rank)
+                early = self._left(first.key, first.address)
+                wait = self._budget.take("", self._now()) if not early and self._rank(first)[0] else 0.0
+                if not wait:
+                    self._tries.remove(first)
+                    if not early:
+                        return first
+                    first.refuse(TooEarly(early))
+                    continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._came.wait()
+
+    def _rank(self, one: "_Try") -> tuple[bool, int]:
+        """The least goes first: who is known there, then who has failed least from there."""
+        return (one.key, one.address) not in self._known, self._addresses.count(one.address, self._now())
 
     def mark(self, name: str) -> str:
         """Tells one secret of a user from another, and gives nothing away; as of the last time it was read."""
@@ -193,26 +235,37 @@ class Passwords:
 
     async def role_of(self, name: str, password: str, address: str) -> str | None:
         """The role of who says so; None: it is not right. Raises TooEarly, Busy. Needs `run`."""
-        self._may_try(self._key(name), address)
-        if self._waiting >= _WAITING:
-            raise Busy("too many are logging in")
-        self._waiting += 1
-        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        self._tries.put_nowait(_Try(name, password, address, answer))
-        return await answer
+        asked = _Try(name, self._key(name), password, address, asyncio.get_running_loop().create_future())
+        if (left := self._left(asked.key, address)) > 0.0:
+            raise TooEarly(left)
+        self._make_room(asked)
+        self._tries.append(asked)
+        self._came.set()
+        return await asked.answer
+
+    def _make_room(self, asked: "_Try") -> None:
+        """Whoever has failed most from there waits no longer. Raises Busy: that is this one."""
+        busy = Busy("too many are logging in")
+        if sum(one.address == asked.address for one in self._tries) >= _WAITING_OF_ONE:
+            raise busy
+        if len(self._tries) >= _WAITING:
+            last = max(self._tries, key=self._rank)
+            if self._rank(asked) >= self._rank(last):
+                raise busy
+            self._tries.remove(last)
+            last.refuse(busy)
 
     async def _verify(self, asked: _Try) -> None:
-        name, address, answer = asked.name, asked.address, asked.answer
-        user, key = self._users.get(name), self._key(name)
-        self._may_try(key, address)
+        name, address, answer, pair = asked.name, asked.address, asked.answer, (asked.key, asked.address)
+        user = self._users.get(name)
         right = await asyncio.to_thread(self._is_right, name, user, asked.password)
         if user is None or not right:
             self._addresses.failed(address, self._now())
-            self._names.failed(key, self._now())
+            self._names.failed(pair, self._now())
         else:
             self._addresses.forget(address)
-            self._names.forget(key)
-            self._known[key, address] = None
+            self._names.forget(pair)
+            self._known[pair] = None
             if len(self._known) > _KEYS:
                 del self._known[next(iter(self._known))]
         if not answer.done():
@@ -221,21 +274,11 @@ class Passwords:
     def _key(self, name: str) -> str:
         return name if name in self._users else ""  # all names that are not there are one
 
-    def failed(self, address: str) -> None:
-        """Somebody tried a code that is none."""
-        self._addresses.failed(address, self._now())
-
-    def may_try(self, address: str) -> None:
-        """Raises TooEarly."""
-        left = self._addresses.left(address, self._now())
-        if left > 0.0:
-            raise TooEarly(left)
-
-    def _may_try(self, key: str, address: str) -> None:
-        self.may_try(address)
-        left = 0.0 if (key, address) in self._known else self._names.left(key, self._now())
-        if left > 0.0:
-            raise TooEarly(left)
+    def _left(self, key: str, address: str) -> float:
+        """Seconds until the next try."""
+        pair, now = (key, address), self._now()
+        of_address = 0.0 if pair in self._known else self._addresses.left(address, now)
+        return max(of_address, self._names.left(pair, now))
 
     def _is_right(self, name: str, user: PageUser | None, password: str) -> bool:
         """In a thread: as long for a name that is not there."""

@@ -48,6 +48,8 @@ class PageSession:
     """Of a code: the account of the machine that made it."""
     mark: str = ""
     """Of the password that it was opened with."""
+    address: str = ""
+    """From where it was used last; not kept."""
 
     def left(self, now: float) -> float:
         """Seconds until it ends if nothing more is asked."""
@@ -83,15 +85,20 @@ class Sessions:
         self._changed.set()
         return token, session
 
-    def find(self, token: str | None) -> PageSession | None:
-        """The one of this token, which is used by that."""
+    def has_one_at(self, address: str) -> bool:
+        """One was used last from there."""
+        now = self._now().mono
+        return any(one.address == address and one.left(now) > 0.0 for one in self._sessions.values())
+
+    def find(self, token: str | None, address: str = "") -> PageSession | None:
+        """The one of this token, which is used by that, from this address."""
         if not token or len(token) > 2 * _TOKEN_BYTES:
             return None
         session = self._sessions.get(_digest(token))
         now = self._now().mono
         if session is None or session.left(now) <= 0.0:
             return None
-        session.idle_until = now + IDLE_S
+        session.idle_until, session.address = now + IDLE_S, address
         return session
 
     def close(self, token: str | None) -> None:

@@ -1,7 +1,8 @@
-"""Everybody who looks on: what is new goes out to all of them, encoded once.
+"""Everybody who looks on: what is new goes out to all of them, encoded and framed once.
 
 Alarms, gates and passages leave at once, readings at most four times a second, a heart-beat every five. While nobody
-looks, nothing is worked out. 32 streams, 8 of one address; a person who is logged in gets the place of the newest
+looks, nothing is worked out. Whoever has taken all before gets it in the turn that finds it; only who is behind has a
+task that waits. 32 streams, 8 of one address; a person who is logged in gets the place of the newest
 stream of somebody who is not: of this address where it has no more.
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from gateway.local.feed import Feed, PageEvent, Tree, gzip_head
-from gateway.local.http import Send
+from gateway.local.http import framed
 from gateway.local.sessions import PageSession
 from gateway.local.state import SiteView
 from gateway.model import Instant, Json, Reading
@@ -60,13 +61,34 @@ class Viewer:
 
     address: str
     session: PageSession | None
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    behind: asyncio.Event = field(default_factory=asyncio.Event)
+    """There is something new that could not be given to it at once."""
     closed: bool = False
+    out: "Out | None" = None
+    """It has all before: what is new goes there."""
+    packed: bool = False
+    number: int | None = None
+    """Of the state that it has."""
+    beat: PageEvent | None = None
+    """The last heart-beat that it had."""
 
     def close(self) -> None:
         """It ends with its next turn."""
         self.closed = True
-        self.news.set()
+        self.out = None
+        self.behind.set()
+
+
+class Out(Protocol):
+    """Where a stream is written to."""
+
+    async def send(self, data: bytes) -> None:
+        """All of it, and wait until it is taken. Raises Gone."""
+        ...
+
+    def offer(self, piece: bytes) -> bool:
+        """One framed piece, if all before it was taken."""
+        ...
 
 
 class Snapshot(NamedTuple):
@@ -149,20 +171,38 @@ class Streams:
             if beats:
                 self._beat = self._beat_now()
             if self._look() or beats:
-                self._wake()
+                self._tell()
             await asyncio.sleep(_PACE_S)
 
     def _beat_now(self) -> PageEvent:
         return PageEvent("beat", {"time": self._now().rfc3339(), "seen": self.seen, "n": self._feed.id})
 
-    def _wake(self) -> None:
+    def _tell(self) -> None:
+        """What is new to whoever has all before it; who has not is woken."""
+        pieces: dict[tuple[int | None, bool, bool], bytes] = {}
         for reader in self._readers:
-            reader.news.set()
+            if reader.out is None:
+                continue
+            kind = (reader.number, reader.packed, reader.beat is not self._beat)
+            if (piece := pieces.get(kind)) is None:
+                told = _bytes(self._news_of(reader), packed=reader.packed)
+                piece = pieces[kind] = framed(told) if told else b""
+            if not piece:
+                continue
+            if reader.out.offer(piece):
+                reader.number, reader.beat = self._feed.number, self._beat
+            else:
+                reader.out = None
+                reader.behind.set()
+
+    def _news_of(self, reader: Viewer) -> list[PageEvent]:
+        frames = self._feed.after(reader.number)
+        return frames if self._beat is None or reader.beat is self._beat else [*frames, self._beat]
 
     def _look_again(self) -> None:
         """For who comes: however many come, four times a second."""
         if self._now().mono - self._looked_at >= _READINGS_S and self._look():
-            self._wake()
+            self._tell()
 
     def _look(self) -> bool:
         """Take what may be new into the feed; True if anything is."""
@@ -226,24 +266,21 @@ class Streams:
         for reader in [one for one in self._readers if one.session is session]:
             self.leave(reader)
 
-    async def serve(self, reader: Viewer, last: str | None, send: Send, *, packed: bool) -> None:
+    async def serve(self, reader: Viewer, last: str | None, out: Out, *, packed: bool) -> None:
         """Tell it what is new, after the number `last`, until it is closed. Raises Gone."""
         try:
             self._look_again()
-            number = self._feed.number_of(last)
-            beat = self._beat_now()
-            await send((gzip_head() if packed else b"") + _bytes([_Retry(), beat], packed=packed))
-            beat = self._beat or beat
+            reader.number, reader.packed, reader.beat = self._feed.number_of(last), packed, self._beat
+            await out.send((gzip_head() if packed else b"") + _bytes([_Retry(), self._beat_now()], packed=packed))
             while not reader.closed:
-                reader.news.clear()
-                frames, number = self._feed.after(number)
-                if self._beat is not None and self._beat is not beat:
-                    beat = self._beat
-                    frames = [*frames, beat]
+                frames = self._news_of(reader)
+                reader.number, reader.beat = self._feed.number, self._beat
                 if frames:
-                    await send(_bytes(frames, packed=packed))
-                else:
-                    await reader.news.wait()
+                    await out.send(_bytes(frames, packed=packed))
+                    continue
+                reader.behind.clear()
+                reader.out = out
+                await reader.behind.wait()
         finally:
             self.leave(reader)
 

@@ -41,8 +41,10 @@ _READS = (1, 2, 3, 4)
 _MANY = (15, 16)
 _REFUSED = 0x80
 _MBAP = 6
-_MAX_HELD_BYTES, _MAX_STRANGE_BYTES = 4096, 512
+_MAX_HELD_BYTES, _MAX_STRANGE_BYTES = 520, 512
 """Bytes in which the beginning of a frame is looked for, and that are kept of what fits nothing."""
+_MAX_HEARD_BYTES = 1024
+"""Bytes after a request on a bus in which its answer is looked for, the last ones: four of the longest frames."""
 _IN_FLIGHT = 16
 
 
@@ -118,10 +120,17 @@ def crc16(data: bytes) -> int:
     """CRC-16/Modbus (MODBUS over Serial Line V1.02, 6.2.2)."""
     crc = 0xFFFF
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
+        crc = crc >> 8 ^ _CRC[(crc ^ byte) & 0xFF]
     return crc
+
+
+def _crc_of(byte: int) -> int:
+    for _ in range(8):
+        byte = byte >> 1 ^ 0xA001 if byte & 1 else byte >> 1
+    return byte
+
+
+_CRC = tuple(_crc_of(byte) for byte in range(256))
 
 
 def is_sound(frame: bytes) -> bool:
@@ -173,7 +182,7 @@ def _on_bus(pieces: Iterable[Piece]) -> Iterator[TracedExchange]:
     for piece in pieces:
         way, at, data = piece
         if way == "<":
-            received, heard = received + data, at
+            received, heard = (received + data)[-_MAX_HEARD_BYTES:], at
             continue
         if asked is not None:
             yield _heard(asked, received, heard)
@@ -233,7 +242,7 @@ def _on_tcp(pieces: Iterable[Piece]) -> Iterator[TracedExchange]:
     for way, at, data in pieces:
         if way == ">":
             if asked and held:
-                asked[-1].strange += held
+                asked[-1].is_followed_by(held)
             held = b""
             asked.append(_Asked(at, data))
             continue
@@ -244,7 +253,7 @@ def _on_tcp(pieces: Iterable[Piece]) -> Iterator[TracedExchange]:
             start = end
         held = held[start:][-_MAX_HELD_BYTES:]
     if asked and held:
-        asked[-1].strange += held
+        asked[-1].is_followed_by(held)
     for one in asked:
         yield one.exchange()
 
@@ -263,6 +272,10 @@ class _Asked:
     def number(self) -> int:
         return int.from_bytes(self.request[:2], "big")
 
+    def is_followed_by(self, strange: bytes) -> None:
+        """Bytes that fit nothing."""
+        self.strange = (self.strange + strange)[:_MAX_STRANGE_BYTES]
+
     def fits(self, frame: bytes, *, alone: bool) -> bool:
         """Whether this frame answers it; one that names itself oddly only if nothing else is under way."""
         number = int.from_bytes(frame[:2], "big")
@@ -273,7 +286,7 @@ class _Asked:
     def exchange(self) -> TracedExchange:
         """As it is told."""
         unit, pdu = self.request[_MBAP], self.request[_MBAP + 1 :]
-        received = self.strange[:_MAX_STRANGE_BYTES] + self.reply
+        received = self.strange + self.reply
         start = len(received) - len(self.reply)
         answer = Frame(start, len(received), unit, self.reply[_MBAP + 1 :]) if self.reply else None
         return TracedExchange(self.sent, unit, pdu, self.request, received, self.heard, answer, (), echoed=False)
@@ -288,11 +301,11 @@ def _give(asked: list[_Asked], before: bytes, frame: bytes, at: float) -> None:
     if match is None and waiting and waiting[-1].fits(frame, alone=True):
         match = waiting[-1]
     owner = match or asked[-1]
-    owner.strange += before
+    owner.is_followed_by(before)
     if match is not None:
         match.reply, match.heard = frame, at
     elif not owner.reply:
-        owner.strange += frame
+        owner.is_followed_by(frame)
 
 
 def _mbap_frames(data: bytes) -> Iterator[tuple[int, int]]:

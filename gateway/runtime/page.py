@@ -16,6 +16,7 @@ from gateway.errors import ConfigError, StoreError
 from gateway.field.lines import Line
 from gateway.field.status import DeviceStatus
 from gateway.local.files import Files
+from gateway.local.frames import Frames
 from gateway.local.http import Answer, HttpRequest, Listener, Route
 from gateway.local.page import Page, PagePeople, SiteAsks
 from gateway.local.passwords import Passwords
@@ -23,7 +24,6 @@ from gateway.local.records import Records
 from gateway.local.sessions import Codes, Sessions
 from gateway.local.state import PASSAGES, SiteView
 from gateway.local.streams import Streams
-from gateway.local.trace import Piece, exchanges, question, reply
 from gateway.log import logger
 from gateway.model import Effect, Emit, Instant, Json, Reading, Stream
 from gateway.runtime.reconfigure import Reconfiguration
@@ -41,9 +41,6 @@ _METRICS_S = 1.0
 """The numbers are made anew at most so often, whoever asks."""
 _PASSWORDS_S = 10.0
 """Seconds between two looks at the secrets of users."""
-_EXCHANGES = 2000
-_WORDS = 200
-_BYTES = 64
 
 
 class LocalPage:
@@ -69,6 +66,7 @@ class LocalPage:
         self._pollers = pollers
         self._page = page
         self._clock = clock
+        self._decoded = Frames()
         every = {
             device.id: {point.name: point.every for point in device.points}
             for line in settings.lines
@@ -88,10 +86,12 @@ class LocalPage:
         rounds = site.rounds if page.facts.rounds else None
         asks = SiteAsks(ask, self._frames, _commands, clock.now, rounds, page.facts.tables)
         records = Records(journal.history, lambda: clock.now().mono)
-        routes = Page(self._streams, people, records, Files.load(), asks).routes()
+        pages = Page(self._streams, people, records, Files.load(), asks)
         at = page.listen
         machines = _for_machines(vitals, site, clock)
-        self._listener = Listener(at.host, at.port, {**routes, **machines}, at.tls, names=page.names)
+        self._listener = Listener(
+            at.host, at.port, {**pages.routes(), **machines}, at.tls, names=page.names, visitors=pages
+        )
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -149,12 +149,11 @@ class LocalPage:
         if not isinstance(poller, Traced):
             raise ConfigError(f"line {name} keeps no frames")
         settings = next(one for one in self._settings.lines if one.name == name)
-        now = self._clock.now().mono
-        pieces = [piece for piece in poller.frames if piece[1] >= now - seconds]
         units = {device.unit: device.id for device in settings.devices}
-        told = await asyncio.to_thread(_exchanges, pieces, units, bus=settings.is_bus)
-        devices = {name: _cost(status, told, name) for name, status in line.snapshot().devices.items()}
-        return {"line": name, "bus": settings.is_bus, "now": now, "exchanges": told, "devices": devices}
+        now = self._clock.now().mono
+        told = await self._decoded.of(name, list(poller.frames), units, now, seconds, bus=settings.is_bus)
+        devices = {name: _cost(status, told.exchanges, name) for name, status in line.snapshot().devices.items()}
+        return {"line": name, "bus": settings.is_bus, "now": told.at, "exchanges": told.exchanges, "devices": devices}
 
     async def _recall_passages(self) -> None:
         """The last cars, also from before the start."""
@@ -212,28 +211,6 @@ class _Sources:
         return {device: readings for line in self._lines.values() for device, readings in line.told().items()}
 
 
-def _exchanges(pieces: list[Piece], units: Mapping[int, str], *, bus: bool) -> list[dict[str, Json]]:
-    """Each request with what came for it, in words; the newest `_EXCHANGES`."""
-    told: list[dict[str, Json]] = []
-    for one in exchanges(pieces, bus=bus)[-_EXCHANGES:]:
-        said = {} if one.answer is None else {"said": reply(one.pdu, one.answer.pdu)[:_WORDS]}
-        took = {} if one.seconds is None else {"took": round(one.seconds, 6)}
-        device = {"device": units[one.unit]} if one.unit in units else {}
-        told.append(
-            {
-                "at": one.sent,
-                "unit": one.unit,
-                "verdict": one.verdict,
-                "asked": question(one.pdu)[:_WORDS],
-                "hex": f"{one.request.hex()} {one.received[:_BYTES].hex()}".strip(),
-                **took,
-                **device,
-                **said,
-            }
-        )
-    return told
-
-
 def _cost(status: DeviceStatus, told: Sequence[Mapping[str, Json]], device: str) -> dict[str, Json]:
     return {
         "p50": status.answer_p50,
@@ -272,4 +249,4 @@ def _for_machines(vitals: Vitals, site: CurrentSite, clock: Clock) -> dict[str, 
     async def healthz(_request: HttpRequest) -> Answer:
         return Answer(200, _TEXT, b"alive\n") if vitals.is_alive() else Answer(503, _TEXT, b"stuck\n")
 
-    return {"/metrics": Route(get=tell_metrics, any_host=True), "/healthz": Route(get=healthz, any_host=True)}
+    return {"/metrics": Route(get=tell_metrics, any_host=True, cost=4), "/healthz": Route(get=healthz, any_host=True)}

@@ -58,8 +58,8 @@ def page_of(site: Path) -> str:
 
 
 @asynccontextmanager
-async def page_site(folder: Path) -> AsyncIterator[tuple[Compound, str, GatewayProcess]]:
-    async with compound(folder, with_page(SITE, folder)) as it, running(it.site) as gateway:
+async def page_site(folder: Path, text: str = SITE) -> AsyncIterator[tuple[Compound, str, GatewayProcess]]:
+    async with compound(folder, with_page(text, folder)) as it, running(it.site) as gateway:
         base = page_of(it.site)
         await listening(base)
         yield it, base, gateway

@@ -36,7 +36,7 @@ class Viewer:
         self.snapshots = 0
 
     def look(self, feed: Feed) -> None:
-        frames, number = feed.after(self.number)
+        frames, number = feed.after(self.number), feed.number
         for frame in frames:
             event, data = read(frame)
             if event == "state":
@@ -133,11 +133,11 @@ def test_an_event_is_encoded_once_for_everybody() -> None:
     feed = Feed("life")
     feed.update({"a": 1})
     feed.update({"a": 2})
-    first, second = feed.after(1)[0][0], feed.after(1)[0][0]
+    first, second = feed.after(1)[0], feed.after(1)[0]
 
     assert first is second
     assert first.deflated is second.deflated
-    assert feed.after(None)[0][0] is feed.after(None)[0][0]
+    assert feed.after(None)[0] is feed.after(None)[0]
 
 
 def test_nobody_looks_on() -> None:

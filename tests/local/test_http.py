@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.local.http import Answer, HttpRequest, Listener, Respond, Route, Send, Streaming
+from gateway.local.http import Answer, HttpRequest, Listener, Respond, Route, Streaming, StreamOut
 from gateway.technician.certificate import make
 
 PLAIN = "text/plain; charset=utf-8"
@@ -111,22 +111,35 @@ async def test_a_body_is_not_read() -> None:
 
 
 async def test_no_more_than_so_many_at_once() -> None:
-    async with listening(metrics=good) as listener:
-        open_ones = []
-        for _ in range(16):
-            open_ones.append(await asyncio.open_connection("127.0.0.1", listener.port))
-            open_ones[-1][1].write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-            await open_ones[-1][0].readuntil(b"good\n")
+    """Who is being answered goes for nobody, who only waits does."""
+    ask = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
+    asked, go = asyncio.Semaphore(0), asyncio.Event()
 
-        assert await raw(listener.port, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n") == b""
-        for _, writer in open_ones:
+    async def slow(_request: HttpRequest) -> Answer:
+        asked.release()
+        await go.wait()
+        return Answer(200, PLAIN, b"slow\n")
+
+    async with listening(metrics=good, slow=slow) as listener:
+        served = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(15)]
+        for _, writer in served:
+            writer.write(ask % b"slow")
+            await asyncio.wait_for(asked.acquire(), 5)
+        waiting = await asyncio.open_connection("127.0.0.1", listener.port)
+        waiting[1].write(ask % b"metrics")
+        await waiting[0].readuntil(b"good\n")
+        more = await asyncio.open_connection("127.0.0.1", listener.port)
+        more[1].write(ask % b"slow")
+        await asyncio.wait_for(asked.acquire(), 5)
+        assert await asyncio.wait_for(waiting[0].read(), 5) == b""
+
+        assert await raw(listener.port, ask % b"metrics") == b"", "sixteen are being answered"
+        go.set()
+        waiting[1].close()
+        for reader, writer in (*served, more):
+            await asyncio.wait_for(reader.readuntil(b"slow\n"), 5)
             writer.close()
-            await writer.wait_closed()
-        async with asyncio.timeout(5):
-            while b"good" not in await raw(
-                listener.port, b"GET /metrics HTTP/1.1\r\nConnection: close\r\nHost: x\r\n\r\n"
-            ):
-                pass
+        assert b"good" in await raw(listener.port, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 
 
 async def test_of_a_connection_that_is_reset_nothing_stays() -> None:
@@ -281,9 +294,9 @@ async def test_a_stream_goes_on_beyond_the_time_of_a_request_and_is_no_connectio
 ) -> None:
     monkeypatch.setattr("gateway.local.http._LIFETIME_S", 0.2)
 
-    async def count(send: Send) -> None:
+    async def count(out: StreamOut) -> None:
         for number in range(20):
-            await send(b"%d\n" % number)
+            await out.send(b"%d\n" % number)
             await asyncio.sleep(0.05)
 
     async def stream(_request: HttpRequest) -> Streaming:
@@ -305,10 +318,10 @@ async def test_a_reader_that_takes_nothing_is_closed_and_a_slow_one_is_not(monke
     monkeypatch.setattr("gateway.local.http._TAKES_NOTHING_S", 0.3)
     ends: list[str] = []
 
-    async def much(send: Send) -> None:
+    async def much(out: StreamOut) -> None:
         end = "gone"
         try:
-            await send(b"x" * (2 << 20))
+            await out.send(b"x" * (2 << 20))
             end = "whole"
         finally:
             ends.append(end)
@@ -334,7 +347,7 @@ async def test_a_reader_that_takes_nothing_is_closed_and_a_slow_one_is_not(monke
 
 
 async def test_where_all_are_taken_who_waits_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.local.http._CONNECTIONS", 4)
+    monkeypatch.setattr("gateway.local.places.PLACES", 4)
 
     async def connected(source: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", listener.port, local_addr=(source, 0))
@@ -402,17 +415,104 @@ def write_pair(pair: tuple[Path, Path]) -> str:
     return made.fingerprint.replace(":", "").lower()
 
 
-async def test_a_half_open_handshake_is_a_connection_like_any_other(tmp_path: Path) -> None:
-    pair = (tmp_path / "page.crt", tmp_path / "page.key")
+TRUST = ssl.create_default_context()
+TRUST.check_hostname, TRUST.verify_mode = False, ssl.CERT_NONE
+
+
+@asynccontextmanager
+async def over_tls(folder: Path, **routes: Route) -> AsyncIterator[Listener]:
+    pair = (folder / "page.crt", folder / "page.key")
     write_pair(pair)
-    listener = Listener("127.0.0.1", 0, {"/state": Route(get=good)}, pair)
+    listener = Listener("127.0.0.1", 0, {f"/{name}": route for name, route in routes.items()}, pair)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(listener.run(), name="http")
         async with asyncio.timeout(5):
             await listener.listening.wait()
-        silent = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(16)]
-        await asyncio.sleep(0.1)
-        assert await raw(listener.port, b"\x16\x03\x01") == b"", "the seventeenth of an address"
-        for _, writer in silent:
-            writer.close()
+        yield listener
         task.cancel()
+
+
+async def asked_over_tls(port: int, source: str) -> bytes:
+    """What somebody gets who only wants the state."""
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=TRUST, local_addr=(source, 0))
+        writer.write(b"GET /state HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        told = await reader.read()
+        writer.close()
+    return told
+
+
+@pytest.mark.parametrize("addresses", [1, 20, 120])
+@pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["silent", "part of a hello"])
+async def test_half_open_handshakes_keep_nobody_out(tmp_path: Path, addresses: int, begun: bytes) -> None:
+    async with over_tls(tmp_path, state=Route(get=good)) as listener:
+        half = []
+        for number in range(120):
+            source = f"127.0.6.{number % addresses + 1}"
+            half.append(await asyncio.open_connection("127.0.0.1", listener.port, local_addr=(source, 0)))
+            half[-1][1].write(begun)
+        for _ in range(5):
+            assert (await asked_over_tls(listener.port, "127.0.0.7")).endswith(b"good\n")
+        assert (await asked_over_tls(listener.port, "127.0.6.1")).endswith(b"good\n"), "also beside 16 of that address"
+        for _, writer in half:
+            writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    "drip",
+    [b"GET /state HTTP/1.1\r\nX: ", b"POST /do HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\n"],
+    ids=["header", "body"],
+)
+async def test_requests_that_trickle_keep_nobody_out(drip: bytes) -> None:
+    async with serving({"/state": Route(get=good), "/do": Route(post=echo)}) as listener:
+        slow = [
+            await asyncio.open_connection("127.0.0.1", listener.port, local_addr=(f"127.0.7.{number}", 0))
+            for number in range(1, 61)
+        ]
+        for at in range(len(drip)):
+            for _, writer in slow:
+                writer.write(drip[at : at + 1])
+            await asyncio.sleep(0)
+        for _, writer in slow:
+            writer.write(b"x")
+        ask = b"GET /state HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        for _ in range(5):
+            assert b"good" in await raw(listener.port, ask)
+        for _, writer in slow:
+            writer.transport.abort()
+
+
+async def test_who_asks_too_often_is_kept_waiting_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.local.http._REFUSED_S", 0.1)
+    ask = b"GET /state HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with serving({"/state": Route(get=good, cost=60)}) as listener:
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        for _ in range(4):
+            writer.write(ask)
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(5)
+        began = asyncio.get_running_loop().time()
+        writer.write(ask)
+        said = await asyncio.wait_for(reader.read(), 5)
+        assert b" 429 " in said
+        assert b"Retry-After: 2" in said
+        assert asyncio.get_running_loop().time() - began >= 0.1
+        other, out = await asyncio.open_connection("127.0.0.1", listener.port, local_addr=("127.0.0.8", 0))
+        out.write(ask)
+        assert b" 200 " in await other.readuntil(b"\r\n\r\n")
+        out.close()
+        writer.close()
+
+
+async def test_one_address_opens_so_many_connections_a_second() -> None:
+    async with serving({"/state": Route(get=good)}) as listener:
+        ask = b"GET /state HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        began = asyncio.get_running_loop().time()
+        answered = [b"good" in await raw(listener.port, ask) for _ in range(300)]
+        took = asyncio.get_running_loop().time() - began
+        assert all(answered[:128])
+        assert sum(answered) <= 129 + 32 * took
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port, local_addr=("127.0.0.9", 0))
+        writer.write(ask)
+        assert b"good" in await asyncio.wait_for(reader.read(), 5)
+        writer.close()

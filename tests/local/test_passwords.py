@@ -115,18 +115,74 @@ async def test_who_is_right_gets_the_role_and_who_is_wrong_waits() -> None:
         assert await them.role_of("zhang", "correct horse", HERE) == "guard"
 
 
-async def test_nobody_else_keeps_a_guard_out_where_he_has_been_before() -> None:
+async def test_nobody_elsewhere_keeps_a_guard_waiting_wherever_he_is() -> None:
     watch = Wrist()
     async with at_work(watch) as them:
-        assert await them.role_of("zhang", "correct horse", HERE) == "guard"
         for _ in range(8):
             assert await them.role_of("zhang", "wrong", THERE) is None
             watch.now += 60.0
         assert await them.role_of("zhang", "wrong", THERE) is None
 
         with pytest.raises(TooEarly):
-            await them.role_of("zhang", "correct horse", "192.168.1.7")
+            await them.role_of("zhang", "wrong", THERE)
+        assert await them.role_of("zhang", "correct horse", "192.168.1.7") == "guard", "on a new phone"
         assert await them.role_of("zhang", "correct horse", HERE) == "guard"
+
+
+async def test_where_a_guard_has_been_only_his_own_name_is_waited_for() -> None:
+    watch = Wrist()
+    async with at_work(watch) as them:
+        assert await them.role_of("zhang", "correct horse", HERE) == "guard"
+        assert await them.role_of("somebody", "wrong", HERE) is None
+        assert await them.role_of("zhang", "correct horse", HERE) == "guard"
+        assert await them.role_of("zhang", "wrong", HERE) is None
+        with pytest.raises(TooEarly):
+            await them.role_of("zhang", "correct horse", HERE)
+
+
+async def test_whoever_logs_in_right_clears_no_failures_of_another_name() -> None:
+    watch = Wrist()
+    secrets = {"zhang": SECRET, "wang": hashed("my own", bytes(16))}
+    them = Passwords({name: PageUser("guard", lambda secret=one: secret) for name, one in secrets.items()}, watch)  # type: ignore[misc]
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(them.run(), name="logins")
+        for wait in (1.0, 2.0, 4.0):
+            assert await them.role_of("zhang", "wrong", HERE) is None
+            watch.now += 0.5
+            with pytest.raises(TooEarly) as early:
+                await them.role_of("zhang", "wrong", HERE)
+            assert early.value.seconds == wait - 0.5
+            watch.now += wait
+            assert await them.role_of("wang", "my own", HERE) == "guard"
+        task.cancel()
+
+
+async def test_strangers_together_get_so_many_verifications_and_who_has_not_failed_goes_first() -> None:
+    watch = Wrist()
+    async with at_work(watch) as them:
+        for number in range(8):
+            assert await them.role_of("zhang", "wrong", f"10.0.0.{number}") is None
+        watch.now += 1.5  # the delay of each is over, and one verification is there
+        assert await them.role_of("zhang", "wrong", "10.0.0.99") is None
+        ends: list[str] = []
+
+        async def knock(password: str, address: str) -> None:
+            try:
+                ends.append(f"{address} {await them.role_of('zhang', password, address)}")
+            except Busy:
+                ends.append(f"{address} busy")
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(8):
+                group.create_task(knock("wrong", f"10.0.0.{number}"), name="knock")
+            await asyncio.sleep(0.05)
+            assert ends == [], "the eight verifications at once are used up"
+            guard = group.create_task(knock("correct horse", "192.168.1.7"), name="guard")
+            await asyncio.sleep(0)
+            watch.now += 1.0
+            await guard
+            assert ends == ["10.0.0.0 busy", "192.168.1.7 guard"], "the eighth that waits has made room"
+            watch.now += 100.0
 
 
 async def test_a_name_that_is_not_there_takes_as_long_and_waits_alike() -> None:
@@ -140,7 +196,7 @@ async def test_a_name_that_is_not_there_takes_as_long_and_waits_alike() -> None:
 
         assert 0.2 < unknown / known < 5.0
         with pytest.raises(TooEarly):
-            await them.role_of("somebody", "wrong", "192.168.1.8")
+            await them.role_of("somebody", "wrong", HERE)
 
 
 async def test_one_is_verified_at_a_time_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +227,7 @@ async def test_one_is_verified_at_a_time_and_few_wait(monkeypatch: pytest.Monkey
 
         assert most == 1
         assert ends.count("Busy") == 92
-        assert ends.count("None") == 1, "the others' names were tried too early"
+        assert ends.count("None") == 8
 
 
 async def test_who_drops_the_connection_is_still_verified_one_at_a_time_and_counted(
@@ -206,7 +262,7 @@ async def test_who_drops_the_connection_is_still_verified_one_at_a_time_and_coun
                 writer.transport.abort()
             assert await asyncio.to_thread(done.acquire, timeout=5)
             with pytest.raises(TooEarly):
-                await them.role_of("zhang", "guess", THERE)
+                await them.role_of("zhang", "guess", "0")
     assert most == 1
 
 

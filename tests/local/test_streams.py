@@ -39,6 +39,20 @@ class Site:
         return {"devices": {}, "lines": {}}
 
 
+class Told:
+    """A reader that takes all at once."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    async def send(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def offer(self, piece: bytes) -> bool:
+        self.pieces.append(piece)
+        return True
+
+
 def streams(site: Site) -> Streams:
     return Streams(SiteView(PageFacts({}, {}, {}, {}, {}, {}, {}, {}), {}, {}), site, site.now)
 
@@ -46,10 +60,7 @@ def streams(site: Site) -> Streams:
 async def test_a_hundred_that_come_within_250_ms_cost_one_look() -> None:
     site = Site()
     them = streams(site)
-    told: list[bytes] = []
-
-    async def send(data: bytes) -> None:
-        told.append(data)
+    told = Told()
 
     async with asyncio.TaskGroup() as group:
         readers = []
@@ -57,19 +68,19 @@ async def test_a_hundred_that_come_within_250_ms_cost_one_look() -> None:
             reader = them.join(f"10.0.0.{number // OF_ONE}", None)
             assert reader is not None
             readers.append(reader)
-            group.create_task(them.serve(reader, None, send, packed=False), name="reader")
+            group.create_task(them.serve(reader, None, told, packed=False), name="reader")
         for _ in range(100):
             them.snapshot()
             await asyncio.sleep(0)
         assert (site.looks["standing"], site.looks["readings"]) == (1, 1)
-        assert sum(b"event: state" in one for one in told) == 24
+        assert sum(b"event: state" in one for one in told.pieces) == 24
 
         site.mono += 0.25
         site.alarms["smoke-1/smoke/fire"] = {"kind": "fire"}
         assert "smoke-1/smoke/fire" in str(them.snapshot().state)
         assert site.looks["standing"] == 2
         async with asyncio.timeout(5):
-            while sum(b"smoke-1/smoke/fire" in one for one in told) < 24:
+            while sum(b"smoke-1/smoke/fire" in one for one in told.pieces) < 24:
                 await asyncio.sleep(0)  # who came to look has woken the others
         for reader in readers:
             them.leave(reader)

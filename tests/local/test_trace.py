@@ -1,5 +1,7 @@
 """Frames as people read them: by known frames, and by any."""
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,3 +104,13 @@ def test_a_sound_answer_is_found_after_noise(unit: int, function: int, data: byt
     assert is_sound(frame)
     found = list(answers(noise + frame))
     assert any(one.unit == unit and one.pdu == frame[1:-2] for one in found) or len(found) >= 1
+
+
+def test_what_bytes_may_cost_is_bounded() -> None:
+    """Bytes that all look like the beginning of a frame."""
+    worst = bytes((12, 3, 250)) * 1400
+    for bus, ask in ((True, ASK), (False, b"\0\1\0\0\0\6" + ASK[:-2])):
+        began = time.process_time()
+        found = exchanges(talk((">", ask), *(("<", worst) for _ in range(250))), bus=bus)
+        assert time.process_time() - began < 1.0
+        assert len(found[0].received) <= 2048

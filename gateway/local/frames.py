@@ -1,0 +1,98 @@
+"""What the wire of a line has carried, in words, for however many look on: one is decoded at a time, and never quickly.
+
+Bytes of a wire are nobody's promise, so what they may cost is bounded: the newest 128 KiB, in a thread that leaves the
+others three quarters of the time.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from gateway.local.trace import Piece, TracedExchange, exchanges, question, reply
+from gateway.model import Json
+
+MOST_BYTES = 128 << 10
+_TURN_S = 0.003
+_REST_FACTOR = 3
+"""Times as long as a turn took the others have theirs."""
+_KEPT_S = 1.0
+"""What was decoded is told again so long."""
+_WORDS = 200
+_BYTES = 64
+
+T = TypeVar("T")
+
+
+class DecodedWire(NamedTuple):
+    """What a line has carried up to a moment."""
+
+    at: float
+    """Monotonic seconds."""
+    seconds: float
+    """So far back."""
+    exchanges: list[dict[str, Json]]
+    """Each request with what came for it, the newest last."""
+
+
+class Frames:
+    """For all lines of a gateway."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._kept: dict[str, DecodedWire] = {}
+
+    async def of(
+        self, line: str, pieces: Sequence[Piece], units: Mapping[int, str], now: float, seconds: float, *, bus: bool
+    ) -> DecodedWire:
+        """`pieces`: what the line remembers, `units`: its devices."""
+        await self._turn.acquire()
+        kept = self._kept.get(line)
+        if kept is not None and kept.seconds == seconds and now - kept.at < _KEPT_S:
+            self._turn.release()
+            return kept
+        newest = _newest([piece for piece in pieces if piece[1] >= now - seconds])
+        decoding = asyncio.get_running_loop().run_in_executor(None, _told, newest, units, bus)
+        decoding.add_done_callback(lambda _: self._turn.release())  # also when nobody waits for it any more
+        found = DecodedWire(now, seconds, await asyncio.shield(decoding))
+        self._kept[line] = found
+        return found
+
+
+def _newest(pieces: Sequence[Piece]) -> list[Piece]:
+    left = MOST_BYTES
+    for start in range(len(pieces) - 1, -1, -1):
+        left -= len(pieces[start][2])
+        if left < 0:
+            return list(pieces[start + 1 :])
+    return list(pieces)
+
+
+def _told(pieces: list[Piece], units: Mapping[int, str], bus: bool) -> list[dict[str, Json]]:
+    return [_exchange(one, units) for one in _paced(exchanges(_paced(pieces), bus=bus))]
+
+
+def _paced(items: Iterable[T]) -> Iterator[T]:
+    """The same, with rests in between."""
+    began = time.perf_counter()
+    for item in items:
+        yield item
+        if (took := time.perf_counter() - began) > _TURN_S:
+            time.sleep(_REST_FACTOR * took)  # noqa: TID251 - in a thread
+            began = time.perf_counter()
+
+
+def _exchange(one: TracedExchange, units: Mapping[int, str]) -> dict[str, Json]:
+    said = {} if one.answer is None else {"said": reply(one.pdu, one.answer.pdu)[:_WORDS]}
+    took = {} if one.seconds is None else {"took": round(one.seconds, 6)}
+    device = {"device": units[one.unit]} if one.unit in units else {}
+    return {
+        "at": one.sent,
+        "unit": one.unit,
+        "verdict": one.verdict,
+        "asked": question(one.pdu)[:_WORDS],
+        "hex": f"{one.request.hex()} {one.received[:_BYTES].hex()}".strip(),
+        **took,
+        **device,
+        **said,
+    }

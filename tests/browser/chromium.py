@@ -91,10 +91,11 @@ class Look:
 
     async def unfold(self, zone: str = "building-3") -> None:
         """Everything on this screen that is shown only when it is asked for."""
-        if await self.page.locator("main.walk").count():
+        if await self.page.locator("main.walk select:enabled").count():
             await self.page.locator("main.walk select").select_option(zone)
-        for details in await self.page.locator("main details:not([open]) > summary").all():
-            await details.click()
+        folded = self.page.locator("main details:not([open]) > summary")
+        while await folded.count():
+            await folded.first.click()
 
     async def language(self) -> None:
         """The other one."""

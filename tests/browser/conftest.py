@@ -16,6 +16,15 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PageSi
         yield made
 
 
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+async def calm_afterwards(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Each test finds a site at which nothing stands, whatever became of the one before."""
+    made: PageSite | None = request.getfixturevalue("site") if "site" in request.fixturenames else None
+    yield
+    if made is not None:
+        await made.calm()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     async with chromium() as made:

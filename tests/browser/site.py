@@ -27,6 +27,11 @@ CODE = "pump-room-42"
 """Printed at the pump room."""
 _PLACE = "zone: pump-house}\n\ninspection"
 _TAGGED = "zone: pump-house, tag: {printed: {file: pump-room.code}}}\n\ninspection"
+_QUIET: dict[str, float] = {
+    "smoke-3-2f.smoke": 0, "smoke-3-3f.smoke": 0, "heat-garage.heat": 0, "hydrant-1.pressure": 0.35,
+    "leakage-garage.leakage": 10, "pump-1.running": 0,
+}  # fmt: skip
+_COMMANDS = "commands: {keys: [{id: cloud, ed25519: cloud.pub.pem}]}\n"
 _CAMERAS = f'{_HTTP}cameras: {{listen: "0.0.0.0:8080"}}'
 
 
@@ -56,11 +61,31 @@ class PageSite:
         device, _, name = point.partition(".")
         return sum(1 for one in self.it.written(device, name) if one.value)
 
-    async def restart(self) -> None:
-        """Kill the gateway at once, and start it again."""
-        await self.gateway.kill()
-        await self.gateway.start()
-        await listening(self.base)
+    async def calm(self) -> None:
+        """Nothing burns, is held, tested or looked at any more. Raises TimeoutError."""
+        self.way.restore()
+        for point, value in _QUIET.items():
+            self.virtual.set(point, value)
+        async with asyncio.timeout(90):
+            for name in (await self.it.asked("rounds"))["running"]:
+                await self.it.person("inspection.cancel", role="steward", round=name)
+            for zone in ("building-3", "garage", "pump-house"):
+                await self.it.person("zone.test", role="technician", zone=zone, **{"for": "0s"})
+            while latched := [one["alarm"] for one in await self.it.asked("alarms") if one["latched"]]:
+                for alarm in latched:
+                    await self.it.person("alarm.reset", alarm=alarm)
+            while held := await self._held():
+                for gate, cause in held:
+                    await self.it.person("gate.release", gate=gate, **cause)
+
+    async def _held(self) -> list[tuple[str, dict[str, str]]]:
+        """Gates that are held, and what a release has to say of it."""
+        gates = (await self.it.asked("status"))["gates"]
+        return [
+            (name, {"cause": "page"} if cause == "page" else {"cause": "command"} if "command" in cause else {})
+            for name, gate in gates.items()
+            for cause in gate["causes"]
+        ]
 
 
 @asynccontextmanager
@@ -75,7 +100,7 @@ async def page_site(folder: Path) -> AsyncIterator[PageSite]:
         .replace(_SERIAL, _NETWORKED)
         .replace(_CAMERAS, f"http: {{{_CAMERAS.removeprefix(_HTTP)}}}")
     )
-    async with compound(folder, with_page(text, folder)) as it:
+    async with compound(folder, with_page(text, folder) + _COMMANDS) as it:
         gateway = GatewayProcess(it.site, it.site.with_suffix(".log"))
         base = page_of(it.site)
         await gateway.start()

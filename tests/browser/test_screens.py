@@ -28,14 +28,6 @@ async def person(made: Any, site: PageSite, name: str, screen: str = "overview")
     return look
 
 
-async def reset(site: PageSite, *subjects: str) -> None:
-    """As soon as their condition is gone."""
-    async with asyncio.timeout(20):
-        for subject in subjects:
-            while not (await site.it.person("alarm.reset", alarm=subject))["ok"]:
-                await asyncio.sleep(0.1)
-
-
 # ---- overview ---------------------------------------------------------------------------------------
 
 
@@ -51,7 +43,7 @@ async def test_fires_stand_first_out_first_then_newest_with_place_time_and_the_t
         heat = card(look, "heat-garage/heat/fire")
         await heat.wait_for()
         shown = await look.page.locator("article.fire").evaluate_all("all => all.map(one => one.dataset.alarm)")
-        assert shown == ["heat-garage/heat/fire", FIRST, SECOND], "the newest first-out, the one before, the others"
+        assert shown == [FIRST, "heat-garage/heat/fire", SECOND], "first-out, then the newest"
         heading = await card(look, FIRST).locator("h3").inner_text()
         assert heading.index("3号楼2层走廊") < heading.index("smoke-3-2f")
         await expect(card(look, FIRST)).to_contain_text("起")
@@ -60,7 +52,7 @@ async def test_fires_stand_first_out_first_then_newest_with_place_time_and_the_t
         before = await due.inner_text()
         await expect(due).not_to_have_text(before)
         for subject, word, said in (
-            (FIRST, "真", "真实火情"), (SECOND, "测试", "核实:测试"), ("heat-garage/heat/fire", "不明", "原因不明")
+            (FIRST, "真", "真实火情"), (SECOND, "测试", "核实：测试"), ("heat-garage/heat/fire", "不明", "原因不明")
         ):  # fmt: skip
             await press(card(look, subject), "alarm.verify", word).click()
             await expect(card(look, subject)).to_contain_text(said)
@@ -68,10 +60,6 @@ async def test_fires_stand_first_out_first_then_newest_with_place_time_and_the_t
         await look.page.locator("button.silence").click()
         await until_audited(look, "alarm.silence")
         clean(look)
-    for point in ("smoke-3-2f.smoke", "smoke-3-3f.smoke", "heat-garage.heat"):
-        site.virtual.set(point, 0)
-    await reset(site, FIRST, SECOND, "heat-garage/heat/fire")
-    await release(site)
 
 
 async def until_audited(look: Look, cmd: str) -> None:
@@ -81,14 +69,6 @@ async def until_audited(look: Look, cmd: str) -> None:
         while not told["events"]:
             told = await look.page.evaluate(f"() => fetch('/audit?cmd={cmd}').then(told => told.json())")
     assert told["events"][0]["type"] == "command.done"
-
-
-async def release(site: PageSite) -> None:
-    """The gates after a fire."""
-    for gate in ("north-in", "north-out"):
-        async with asyncio.timeout(20):
-            while not (await site.it.person("gate.release", gate=gate))["ok"]:
-                await asyncio.sleep(0.1)
 
 
 async def test_other_alarms_stand_by_severity_and_one_is_shelved_for_a_while(site: PageSite, browser: Browser) -> None:
@@ -109,8 +89,6 @@ async def test_other_alarms_stand_by_severity_and_one_is_shelved_for_a_while(sit
         await press(card(look, low), "alarm.shelve", "恢复提醒").click()
         await expect(card(look, low)).not_to_contain_text("暂不提醒至")
         clean(look)
-    site.virtual.set("hydrant-1.pressure", 0.35)
-    site.virtual.set("leakage-garage.leakage", 10)
 
 
 async def test_a_fire_is_confirmed_by_hand_and_the_held_gates_say_why_and_what_ends_it(
@@ -128,7 +106,7 @@ async def test_a_fire_is_confirmed_by_hand_and_the_held_gates_say_why_and_what_e
         await look.hold(press(confirmed, "alarm.reset"))
         await expect(confirmed).to_have_count(0)
         await expect(held.first).to_contain_text("火警已复位")
-        await release(site)
+        await site.calm()
         await expect(held).to_have_count(0)
         clean(look)
 
@@ -141,7 +119,7 @@ async def test_what_the_cloud_holds_is_named_and_released_on_site(site: PageSite
     async with context(browser) as made:
         look = await person(made, site, "zhang", "gates")
         gate = look.page.locator("[data-gate='north-in']")
-        await expect(gate).to_contain_text("平台指令(cloud)")
+        await expect(gate).to_contain_text("平台指令（cloud）")
         await expect(gate).to_contain_text("常开")
         await look.hold(press(gate, "gate.release", "结束平台的常开"))
         await expect(gate).to_contain_text("无指令")
@@ -191,9 +169,8 @@ async def test_a_device_shows_its_points_and_what_nobody_has_compared(site: Page
         await expect(table).to_contain_text("generic-pressure-4-20ma")
         await expect(table).to_contain_text("set the addresses to those of the device's manual")
         await expect(table.locator("tbody tr")).to_have_count(1)
-        await expect(table).to_contain_text("input")
+        await expect(table).to_contain_text("holding 0 int16")
         clean(look)
-    site.virtual.set("hydrant-1.pressure", 0.35)
 
 
 async def test_a_bad_reading_has_its_reason_and_no_value(site: PageSite, browser: Browser) -> None:
@@ -222,7 +199,7 @@ async def test_a_zone_is_tested_and_the_test_ended(site: PageSite, browser: Brow
         await expect(look.page.locator("[data-count=test] b")).to_have_text("1")
         await expect(look.page.locator("[data-count=fire] b")).to_have_text("0")
         site.virtual.set("heat-garage.heat", 0)
-        await reset(site, "heat-garage/heat/fire")
+        assert (await site.it.person("alarm.reset", alarm="heat-garage/heat/fire"))["ok"]
         await press(garage, "zone.test", "结束测试").click()
         await expect(press(garage, "zone.test").last).to_contain_text("已完成")
         await expect(look.page.locator("[data-count=test] b")).to_have_text("0")
@@ -267,7 +244,7 @@ async def test_a_walk_sounds_shakes_and_is_printed(site: PageSite, browser: Brow
         await look.page.locator("li.tested[data-device='heat-garage']").wait_for()
         assert await look.page.evaluate("() => window.shaken") >= 1
         site.virtual.set("heat-garage.heat", 0)
-        await reset(site, "heat-garage/heat/fire")
+        assert (await site.it.person("alarm.reset", alarm="heat-garage/heat/fire"))["ok"]
         await press(look.page, "zone.test", "结束走查").click()
         await look.page.locator("button", has_text="打印验收记录").click()
         assert await look.page.evaluate("() => window.printed") == 1
@@ -355,14 +332,15 @@ async def test_each_role_is_offered_what_it_may_and_gets_nothing_more(
         for screen in SCREENS:
             await look.go(screen)
             await look.unfold()
+            for plate in await look.page.locator("input[name=plate]").all():
+                await plate.fill("沪B00001")
             shown |= set(await look.page.locator("[data-cmd]").evaluate_all("all => all.map(one => one.dataset.cmd)"))
         assert shown == OFFERED & may
         moved = len(site.virtual.writes)
         for cmd in COMMANDS.keys() - may:
             seen = (await look.page.evaluate("() => fetch('/state').then(told => told.json())"))["seen"]
             told = await look.page.evaluate(_ASK, [cmd, seen])
-            assert told["error"]["code"] == "not-allowed", (cmd, json.dumps(told))
+            expected = "unknown" if cmd == "panel.duty" else "not-allowed"  # that one nobody can do in this version
+            assert told["error"]["code"] == expected, (cmd, json.dumps(told))
         assert len(site.virtual.writes) == moved
         clean(look)
-    site.virtual.set("smoke-3-2f.smoke", 0)
-    await reset(site, FIRST)

@@ -10,7 +10,7 @@ const fact = (key, value, bad = false) => html`<div><dt>${t(key)}</dt><dd class=
 
 function uplink() {
   const one = live.state.box.uplink;
-  return html`<article><h3>${t('box.uplink')}</h3><dl>${fact('link.ok', one.connected ? t('box.connected-now') : t('box.disconnected'), !one.connected)}
+  return html`<article><h3>${t('box.uplink')}</h3><dl>${fact('box.state', one.connected ? t('box.connected-now') : t('box.disconnected'), !one.connected)}
     ${one.since === undefined ? nothing : fact('box.connected', span(one.since * 1000))}
     ${one.error ? fact('box.error', one.error, !one.connected) : nothing}
     ${fact('box.last-ack', one.acknowledged === undefined ? '—' : t('box.ago', {time: span(one.acknowledged * 1000)}))}

@@ -116,7 +116,7 @@ export function draw() {
   return html`${repeat(turnedAway, ([id]) => id, denied)}
     <section class="gates">${gates.length ? repeat(gates, ([id]) => id, gateCard) : html`<p class="none">${t('gate.none')}</p>`}</section>
     ${presence()}
-    <section class="passages" aria-labelledby="passages"><h2 id="passages">${t('passages.title')}</h2>${passages.length ? html`<div class="wide" tabindex="0"><table>
+    <section class="passages" aria-labelledby="passages"><h2 id="passages">${t('passages.title')}</h2>${passages.length ? html`<div class="wide" tabindex="0"><table class="stack">
       <thead><tr><th>${t('passages.time')}</th><th>${t('nav.gates')}</th><th>${t('passages.decision')}</th><th>${t('passages.why')}</th>
       ${live.me.name ? html`<th>${t('passages.plate')}</th>` : nothing}</tr></thead>
       <tbody>${repeat(passages, ([id]) => id, row)}</tbody></table></div>` : html`<p class="none">${t('passages.none')}</p>`}</section>`;

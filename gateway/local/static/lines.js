@@ -4,7 +4,8 @@ import {live, ask} from './live.js';
 import {html, nothing, placeOf, repeat, t, word} from './show.js';
 
 const FETCH_MS = 2000;
-const NAMES = 130, WIDTH = 1000, ROW = 26;    // the names, all of it, a row
+const NAMES = 120, ROW = 26;        // pixels: the names, a row
+const wide = () => Math.max(320, Math.min(1600, innerWidth - 32));
 const FRAMES = 20;
 const SHADES = [1, 0.65, 0.85, 0.5];          // grey by device: colours are for what is wrong
 let show = () => {};
@@ -35,23 +36,23 @@ const nameOf = one => one.device ?? `${t('device.unit')} ${one.unit}`;
 
 function picture() {
   const names = [...new Set([...Object.keys(told.devices), ...told.exchanges.map(nameOf)])];
-  const begins = told.now - seconds, x = at => NAMES + Math.max(0, (at - begins) / seconds * (WIDTH - NAMES));
-  return html`<div class="wide" tabindex="0"><svg class="bus" viewBox="0 0 ${WIDTH} ${names.length * ROW}" role="img" aria-label=${t('line.picture')}>
-    ${names.map((name, row) => svgRow(name, row, x))}</svg></div>`;
+  const width = wide(), begins = told.now - seconds, x = at => NAMES + Math.max(0, (at - begins) / seconds * (width - NAMES));
+  return html`<svg class="bus" viewBox="0 0 ${width} ${names.length * ROW}" role="img" aria-label=${t('line.picture')}>
+    ${names.map((name, row) => svgRow(name, row, x, width))}</svg>`;
 }
 
 const SVG = 'http://www.w3.org/2000/svg';
-function svgRow(name, row, x) {
+function svgRow(name, row, x, width) {
   const group = document.createElementNS(SVG, 'g'), put = (kind, attributes, text) => {
     const one = document.createElementNS(SVG, kind);
     for (const [key, value] of Object.entries(attributes)) one.setAttribute(key, value);
     if (text) one.textContent = text;
     group.append(one);
   };
-  put('line', {x1: 0, x2: WIDTH, y1: (row + 1) * ROW, y2: (row + 1) * ROW, class: 'rule'});
+  put('line', {x1: 0, x2: width, y1: (row + 1) * ROW, y2: (row + 1) * ROW, class: 'rule'});
   for (const one of told.exchanges.filter(other => nameOf(other) === name)) {
-    const wide = Math.max(1.5, x(one.at + (one.took ?? 0.05)) - x(one.at));
-    put('rect', {x: x(one.at), y: row * ROW + 4, width: wide, height: ROW - 8, class: one.verdict, 'fill-opacity': SHADES[row % SHADES.length]});
+    const length = Math.max(1.5, x(one.at + (one.took ?? 0.05)) - x(one.at));
+    put('rect', {x: x(one.at), y: row * ROW + 4, width: length, height: ROW - 8, class: one.verdict, 'fill-opacity': SHADES[row % SHADES.length]});
     if (one.verdict === 'nothing' || one.verdict === 'garbled') put('text', {x: x(one.at), y: row * ROW + ROW - 8, class: 'cross'}, '✕');
   }
   put('text', {x: 6, y: row * ROW + 17, class: 'name'}, name);
@@ -68,7 +69,7 @@ function devices() {
 }
 
 function frames() {
-  return html`<h2>${t('line.frames')}</h2><div class="wide" tabindex="0"><table><thead><tr><th class="number">${t('line.age')}</th><th>${t('line.device')}</th><th>${t('line.asked')}</th><th>${t('line.said')}</th><th class="number">${t('line.took')}</th></tr></thead>
+  return html`<h2>${t('line.frames')}</h2><div class="wide" tabindex="0"><table class="stack"><thead><tr><th class="number">${t('line.age')}</th><th>${t('line.device')}</th><th>${t('line.asked')}</th><th>${t('line.said')}</th><th class="number">${t('line.took')}</th></tr></thead>
     <tbody>${told.exchanges.slice(-FRAMES).reverse().map(one => html`<tr><td class="number">${(told.now - one.at).toFixed(1)} s</td><td>${nameOf(one)}</td><td>${one.asked}</td>
       <td class=${one.verdict === 'answered' ? '' : 'bad'}>${one.verdict === 'answered' ? one.said : `✕ ${word('verdict', one.verdict)} ${one.said ?? ''}`}
         ${one.hex ? html`<div class="hex">${typeof one.hex === 'string' ? one.hex : Object.values(one.hex).join(' → ')}</div>` : nothing}</td><td class="number">${ms(one.took)}</td></tr>`)}</tbody></table></div>`;

@@ -55,7 +55,7 @@ export function draw() {
       html`<option value=${name} ?selected=${name === stream}>${t(`log.${name}`)}</option>`)}</select></label>
     ${stream === 'audit' ? html`<label>${t('log.by')} <input name="by" maxlength="63" .value=${by}></label><label>${t('log.cmd')} <input name="cmd" maxlength="63" .value=${cmd} placeholder="gate.open"></label>
       <button class="strong">${t('log.filter')}</button><a class="button" href="/audit?format=csv${narrowed()}" download="audit.csv">${t('log.csv')}</a>` : nothing}</form>
-    ${events === null ? html`<p class="none">${t('loading')}</p>` : events.length ? html`<div class="wide" tabindex="0"><table><thead><tr><th>${t('log.time')}</th><th>${t('log.what')}</th><th>${t('log.subject')}</th><th>${t('log.details')}</th></tr></thead>
+    ${events === null ? html`<p class="none">${t('loading')}</p>` : events.length ? html`<div class="wide" tabindex="0"><table class="stack"><thead><tr><th>${t('log.time')}</th><th>${t('log.what')}</th><th>${t('log.subject')}</th><th>${t('log.details')}</th></tr></thead>
       <tbody>${repeat(events, event => event.id, row)}</tbody></table></div>` : html`<p class="none">${t('log.none')}</p>`}
     ${next ? html`<div class="bar"><button @click=${() => read(true)}>${t('log.more')}</button></div>` : nothing}`;
 }

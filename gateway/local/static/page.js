@@ -303,8 +303,8 @@ async function go() {
   scrollTo(0, 0);
   if (screen === 'overview') return;
   const name = screen;
-  loaded[name] ??= await import(`./${name}.js`);
-  if (name === screen) loaded[name].enter?.(show);
+  loaded[name] ??= await import(`./${name}.js`).catch(() => null);    // the link may be cut; then once it is back
+  if (name === screen) loaded[name]?.enter?.(show);
   show();
 }
 
@@ -316,7 +316,8 @@ async function main() {
   await speak(localStorage.getItem('language') ?? (navigator.language.startsWith('zh') ? 'zh' : 'en'));
   onPress(show);
   begin(() => {
-    if (live.me.name && location.hash.slice(1) !== screen && SCREENS.includes(location.hash.slice(1))) go();
+    const wanted = location.hash.slice(1), missing = screen !== 'overview' && loaded[screen] === null && !live.lost;
+    if (missing || (live.me.name && wanted !== screen && SCREENS.includes(wanted))) go();
     show();
   }, armed);
   addEventListener('hashchange', go);

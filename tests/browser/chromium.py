@@ -102,6 +102,7 @@ class Look:
         await self._person()
         await self.page.locator(".person:visible button[lang]").click()
         await self._person()
+        await self.page.locator(".sheet").wait_for(state="detached")
 
     async def hold(self, button: Locator) -> None:
         """Hold it as long as it wants."""

@@ -334,6 +334,7 @@ async def test_each_role_is_offered_what_it_may_and_gets_nothing_more(
             await look.unfold()
             for plate in await look.page.locator("input[name=plate]").all():
                 await plate.fill("沪B00001")
+                await press(look.page, "access.presence").first.wait_for()
             shown |= set(await look.page.locator("[data-cmd]").evaluate_all("all => all.map(one => one.dataset.cmd)"))
         assert shown == OFFERED & may
         moved = len(site.virtual.writes)

@@ -145,7 +145,7 @@ function findings() {
 function line(one) {
   const evidence = one.evidence ?? {};
   const facts = [
-    one.value === undefined || typeof one.value === 'boolean' ? '' : `${one.value}${one.unit ? ` ${one.unit}` : ''}`,
+    one.value === undefined || !/^(point|device):/.test(one.item) ? '' : `${one.value}${one.unit ? ` ${one.unit}` : ''}`,
     one.reason ? reason(one.reason) : '', evidence.text ?? '', evidence.raw === undefined ? '' : t('rounds.raw', {raw: evidence.raw}),
     evidence.by ? `${evidence.by} · ${t('rounds.presence')}: ${t(`presence.${evidence.presence ?? 'none'}`)}` : '',
     one.at ? moment(one.at) : '', evidence.clock === 'unsynced' ? t('clock.bad') : '',
@@ -180,6 +180,6 @@ export function draw() {
     read(false);
   }
   return html`${questions()}
-    <section class="gates" aria-label=${t('nav.rounds')}>${repeat(Object.entries(live.state.rounds), ([id]) => id, card)}</section>
+    <section class="gates rounds" aria-label=${t('nav.rounds')}>${repeat(Object.entries(live.state.rounds), ([id]) => id, card)}</section>
     ${findings()}${pastRuns()}<p class="none">${t('rounds.notice')}</p>`;
 }

@@ -115,7 +115,7 @@ function table(id) {
   const one = tables.get(id);
   if (!one || !live.me.name) return nothing;
   const unverified = one.verified !== true;
-  return html`<details class="choices table"><summary class=${unverified ? 'bad' : ''}>${unverified ? '? ' : '✓ '}${
+  return html`<details class="choices table"><summary>${unverified ? '? ' : '✓ '}${
       t(unverified ? 'device.table-unverified' : 'device.table-verified')}</summary>
     <p class="facts">${one.profile ? html`<span>${t('device.profile')} ${one.profile}</span>` : nothing}${one.source ? html`<span>${t('device.source')}: ${one.source}</span>` : nothing}</p>
     <table><thead><tr><th>${t('device.point')}</th><th>${t('device.address')}</th></tr></thead>

@@ -106,7 +106,7 @@ const band = () => live.lost
 const may = name => (!WITH_LOGIN.has(name) || Boolean(live.me.name)) && (name !== 'rounds' || Boolean(live.state?.rounds));
 
 function way(name, label = t(`nav.${name}`)) {
-  return html`<a href="#${name}" aria-current=${name === screen ? 'page' : nothing}>${label}</a>`;
+  return html`<a href="#${name}" aria-current=${name === screen ? 'page' : nothing} @click=${() => { opened = null; show(); }}>${label}</a>`;
 }
 
 function ways() {

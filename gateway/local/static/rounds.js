@@ -158,10 +158,11 @@ function line(one) {
 function past(event) {
   const run = event.data, missed = event.type === 'inspection.missed';
   const count = outcome => run.items.filter(one => one.outcome === outcome).length;
-  const sum = missed ? t('rounds.missed') : ['normal', 'abnormal', 'not-checkable'].map(outcome => `${SHAPES[outcome]} ${count(outcome)}`).join('  ');
+  const sum = missed ? `✕ ${t('rounds.missed')}` : Object.keys(SHAPES).filter(count)
+    .map(outcome => `${SHAPES[outcome]} ${word('outcome', outcome)} ${count(outcome)}`).join(' · ');
   return html`<details class="device run" data-run=${run.run} ?open=${open.has(run.run)} @toggle=${event_ => { open[event_.target.open ? 'add' : 'delete'](run.run); show(); }}>
     <summary><b>${titleOf(run.round)}</b><small>${stamp(run.planned_at ?? run.started_at)}</small>
-      <span class=${missed || count('abnormal') ? 'bad' : ''}>${sum}</span></summary>
+      <span>${sum}</span></summary>
     ${open.has(run.run) ? html`<div class="inside"><ul class="items">${run.items.map(line)}</ul>
       ${run.digest ? html`<p class="hex">SHA-256 ${run.digest}</p>` : nothing}</div>` : nothing}</details>`;
 }

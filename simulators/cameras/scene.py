@@ -18,6 +18,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 Kind = Literal["yard", "gate", "garage", "pump-room"]
 KINDS: Final[tuple[Kind, ...]] = ("yard", "gate", "garage", "pump-room")
+Weather = Literal["", "rain", "snowfall", "snow", "bare", "autumn", "haze", "fog", "headlights", "glare"]
 SIZE: Final = (960, 540)
 _MARGIN_SHARE: Final = 0.2
 """The place reaches so far beyond each side of the view, in shares of it."""
@@ -48,7 +49,7 @@ class SceneView:
     people: int = 0
     shake: tuple[int, int] = (0, 0)
     """Pixels."""
-    weather: Literal["", "rain", "snowfall", "snow", "bare", "autumn", "haze", "fog", "headlights", "glare"] = ""
+    weather: Weather = ""
     fault: str = ""
     """A name of `FAULTS`, perhaps with its measure: `blurred 5`."""
     clock: str = "2026-12-01 02:00:07"

@@ -12,13 +12,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from random import Random
 from time import strftime
-from typing import Final, Literal
+from typing import Final
 
 from aiohttp import web
 
-from simulators.cameras.scene import KINDS, Scene, SceneView, usual
+from simulators.cameras.scene import KINDS, Scene, SceneView, Weather, usual
 
-Weather = Literal["", "rain", "snowfall", "snow", "bare", "autumn", "haze", "fog", "headlights", "glare"]
 _FAULTS: Final[Mapping[str, str]] = {
     "covered": "covered 0.7", "leaf": "leaf 0.5", "sprayed": "spray 0.8", "blurred": "blurred 6", "moved": "moved 12",
     "turned": "turned 6", "another": "another", "dark": "dark", "bright": "bright", "flat": "flat",

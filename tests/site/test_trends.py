@@ -35,11 +35,11 @@ def pressure(rng: random.Random, days: int, fall: float = 0.0) -> Iterator[float
         yield round(level + season + weather + use + rng.gauss(0, 0.003) - fall * day, 3)
 
 
-def leak(rng: random.Random, days: int) -> Iterator[float]:
-    """A residual current of 80 mA: wet and dry days, seasons, a rare spike."""
+def leak(rng: random.Random, days: int, swing: float = 25.0) -> Iterator[float]:
+    """A residual current of 80 mA: wet and dry days (`swing` mA each time it rains), seasons, a rare spike."""
     wet, phase = 0.0, rng.uniform(0, 2 * math.pi)
     for day in range(days):
-        wet = max(0.0, 0.85 * wet + rng.gauss(0, 4) + (25 if rng.random() < 0.04 else 0))
+        wet = max(0.0, 0.85 * wet + rng.gauss(0, 4) + (swing if rng.random() < 0.04 else 0))
         spike = rng.uniform(30, 120) if rng.random() < 0.01 else 0.0
         yield round(80 + 25 * math.sin(2 * math.pi * day / 365 + phase) + wet + spike + rng.gauss(0, 3))
 
@@ -62,6 +62,17 @@ def test_ten_years_of_points_that_are_well_raise_nothing(seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311 - the same years each time
     assert findings([*pressure(rng, 3650)], "sinking", 0.10) == 0
     assert findings([*leak(rng, 3650)], "rising", 300) == 0
+
+
+def test_a_wet_fortnight_is_no_trend_and_four_weeks_of_it_are_one() -> None:
+    """A run of wet days raises 14 values in order; the 28 with them say that it was as wet before."""
+    rng = random.Random(3)  # noqa: S311 - the same days each time
+    dry = [170.0 - 5 * day + rng.gauss(0, 2) for day in range(14)]
+    wet = [100.0 + 9 * day + rng.gauss(0, 2) for day in range(14)]
+    assert trend(daily(wet), "rising", 300, AHEAD) is not None  # nothing else is known of a new point
+    assert trend(daily(dry + wet), "rising", 300, AHEAD) is None
+    on = [100.0 + 6 * day + rng.gauss(0, 2) for day in range(28)]
+    assert trend(daily(on), "rising", 300, AHEAD) is not None
 
 
 @pytest.mark.parametrize("seed", range(20))

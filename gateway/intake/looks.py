@@ -10,7 +10,6 @@ if two pictures at least 5 s apart, or this one and the one of the look before, 
 import asyncio
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -37,8 +36,6 @@ from gateway.site.round_settings import PictureRule
 APART_S = 5.0
 _LOOKS = 3
 """Pictures of one look at most."""
-_CHANGED = 3
-"""Runs in a row after which a person is asked for."""
 
 
 class Eye(Protocol):
@@ -90,7 +87,6 @@ class Looks:
         self._shrink = shrink
         self._clock = clock
         self._random = random
-        self._changed: Counter[str] = Counter()
 
     def errands(self) -> Mapping[str, Errand]:
         """By the command of the `Perform`."""
@@ -204,12 +200,8 @@ class Looks:
 
     async def _told(self, rule: PictureRule, seen: _Seen) -> Look:
         camera, verdict = rule.camera, seen.verdict
-        self._changed[camera] = self._changed[camera] + 1 if verdict.reason == "changed" else 0
-        detail = verdict.detail
-        if self._changed[camera] >= _CHANGED:
-            detail = f"{detail}; so for {self._changed[camera]} runs: a person has to look, and to take a new reference"
         look = Look(
-            verdict.outcome, verdict.reason, detail, dict(seen.figures) or None,
+            verdict.outcome, verdict.reason, verdict.detail, dict(seen.figures) or None,
             sha256=hashlib.sha256(seen.jpeg).hexdigest(), compared_with=seen.compared_with, **self._when(seen.at),
         )  # fmt: skip
         if not seen.is_picture:

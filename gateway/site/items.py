@@ -5,10 +5,10 @@ this run. Each result is as the contract has an item, with what it rests on as `
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from gateway.model import DAY_S, Instant, Json, Quality, Value, rfc3339
-from gateway.site.looks import Look, Outcome, verdict
+from gateway.site.looks import CHANGED, Look, Outcome, verdict
 from gateway.site.round_settings import (
     DeviceRule,
     DutyRule,
@@ -24,6 +24,8 @@ from gateway.site.trends import Sample, trend
 
 INTERRUPTED, FIRE, CANCELLED, NOBODY = "interrupted", "fire", "cancelled", "nobody answered"
 """Why an item was not looked at."""
+_ASKS_A_PERSON = 3
+"""Runs in a row in which a place looked another way."""
 _NAMED = 12
 """So many alarms, devices or points are named, the rest is counted."""
 
@@ -195,9 +197,14 @@ def tested(rule: TestedRule, proven: Mapping[str, float], now: Instant) -> Judge
     )  # fmt: skip
 
 
-def picture(result: Json) -> Judged:
-    """What was found of a camera's picture."""
-    return _looked(verdict(result))
+def picture(result: Json, changed: int) -> Judged:
+    """What was found of a camera's picture. `changed`: in how many runs in a row before it had changed."""
+    look = verdict(result)
+    runs = changed + 1
+    if look.reason == CHANGED and runs >= _ASKS_A_PERSON:
+        so_long = f"so for {runs} runs: a person has to look, and to take a new reference"
+        look = replace(look, detail=f"{look.detail}; {so_long}" if look.detail else so_long)
+    return _looked(look)
 
 
 def _looked(look: Look) -> Judged:

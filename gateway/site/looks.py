@@ -18,8 +18,9 @@ Outcome = Literal["normal", "abnormal", "not-checkable"]
 ABNORMAL = frozenset({
     "no-picture", "damaged", "small", "dark", "bright", "flat", "covered", "blurred", "moved", "frozen", "clock",
 })  # fmt: skip
+CHANGED = "changed"
 NOT_CHECKABLE = frozenset({
-    "glare", "poor-sight", "changed", "weak-reference", "no-reference", "unreachable", "refused",
+    "glare", "poor-sight", CHANGED, "weak-reference", "no-reference", "unreachable", "refused",
 })  # fmt: skip
 """Why a picture is not normal; nothing else is a reason."""
 

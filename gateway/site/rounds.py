@@ -8,7 +8,7 @@ within an hour goes on with the rest. A fire stops every run.
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from gateway.model import (
@@ -33,6 +33,7 @@ from gateway.site.findings import Findings
 from gateway.site.ids import Ids
 from gateway.site.items import CANCELLED, FIRE, INTERRUPTED, NOBODY, Answered, Judged, unseen
 from gateway.site.linkage import SITE, Linkage
+from gateway.site.looks import CHANGED
 from gateway.site.proofs import Proofs
 from gateway.site.round_run import ANSWER, Asking, Run, Watching, people_in_order, questions, run_of
 from gateway.site.round_settings import (
@@ -72,6 +73,29 @@ class _Last(NamedTuple):
     digest: str | None = None
     unseen: frozenset[str] = frozenset()
     pictures: Mapping[str, str] = {}
+    changed: Mapping[str, int] = {}
+    """By item in how many runs in a row its picture was; what could not be judged ends no row."""
+
+    def after(self, digest: str, results: Sequence[Mapping[str, Json]]) -> "_Last":
+        """The run that has ended now."""
+        changed = {
+            str(one["item"]): self.changed.get(str(one["item"]), 0) + (one.get("reason") == CHANGED)
+            for one in results
+            if one["outcome"] == "not-checkable"
+        }
+        return _Last(
+            digest,
+            frozenset(str(one["item"]) for one in results if one["outcome"] == "not-checkable"),
+            {str(one["item"]): str(ids[0]) for one in results if isinstance(ids := one.get("pictures"), list)},
+            {item: runs for item, runs in changed.items() if runs},
+        )
+
+    def memory(self) -> dict[str, Json]:
+        """What must survive."""
+        return {
+            "digest": self.digest, "unseen": sorted(self.unseen), "pictures": dict(self.pictures),
+            "changed": dict(self.changed),
+        }  # fmt: skip
 
 
 class Rounds:
@@ -129,10 +153,17 @@ class Rounds:
         self._memory = {key: value for key, value in memory.items() if key.startswith("round/")}
         for key, value in self._memory.items():
             match value:
-                case {"digest": str() as digest, "unseen": [*names], "pictures": {**pictures}} if key.startswith(_LAST):
+                case {
+                    "digest": str() as digest,
+                    "unseen": [*names],
+                    "pictures": {**pictures},
+                    **more,
+                } if key.startswith(_LAST):
+                    changed = more.get("changed")  # the versions before kept none
                     self._last[key.removeprefix(_LAST)] = _Last(
-                        digest, frozenset(map(str, names)), {str(item): str(one) for item, one in pictures.items()}
-                    )
+                        digest, frozenset(map(str, names)), {str(item): str(one) for item, one in pictures.items()},
+                        _counts(changed) if isinstance(changed, Mapping) else {},
+                    )  # fmt: skip
                 case {**_plan} if key.startswith(_PLAN):
                     plan = self._plans.get(key.removeprefix(_PLAN))
                     if plan is not None:
@@ -348,14 +379,8 @@ class Rounds:
         }  # fmt: skip
         data["digest"] = digest(data)
         yield Emit(Stream.INSPECTION, "inspection.finished", name, data, self._ids.new(now), now)
-        last = _Last(
-            str(data["digest"]),
-            frozenset(str(one["item"]) for one in results if one["outcome"] == "not-checkable"),
-            {str(one["item"]): str(ids[0]) for one in results if isinstance(ids := one.get("pictures"), list)},
-        )
-        self._last[name] = last
-        kept: dict[str, Json] = {"digest": last.digest, "unseen": sorted(last.unseen), "pictures": dict(last.pictures)}
-        yield Remember(_LAST + name, kept)
+        last = self._last[name] = self._last.get(name, _Last()).after(str(data["digest"]), results)
+        yield Remember(_LAST + name, last.memory())
         yield Forget(_RUN + name)
         yield from (Forget(f"{_ITEM}{name}/{item}") for item in run.results)
         yield from self._deadlines.drop(ROUND_DUE + name)
@@ -472,7 +497,7 @@ class Rounds:
                 why = "unreachable" if done.code == "silent" else "refused"
                 found = unseen(why, text=done.message or None)
             case _:
-                found = items.picture(answer)
+                found = items.picture(answer, self._last.get(run.round.id, _Last()).changed.get(item.id, 0))
         yield from self._ended(run, item, found, now)
 
     # ---- what people answer -----------------------------------------------------------------------
@@ -577,6 +602,10 @@ def _no(done: Performed, message: str) -> Performed:
 
 def _text(value: Json) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _counts(value: Mapping[str, Json]) -> dict[str, int]:
+    return {item: runs for item, runs in value.items() if isinstance(runs, int)}
 
 
 def _sample(value: Json) -> Iterator[Sample]:

@@ -198,6 +198,39 @@ def test_the_look_is_told_the_picture_of_the_run_before() -> None:
     assert night.asked_outside[-1].args["last"] == "pic-1"
 
 
+def test_a_place_that_looks_another_way_in_three_runs_asks_for_a_person_over_restarts() -> None:
+    night = Night(plan=site_of(YARD))
+    changed = Look("not-checkable", "changed", "54% of the reference looks another way", picture="now")
+
+    def words(found: Look) -> str:
+        night.outside["yard"] = found
+        night.run()
+        return str(night.item("camera:yard").get("evidence", {}).get("text"))
+
+    assert "person" not in words(changed)
+    night.restart()
+    assert "person" not in words(changed)
+    night.restart()
+    assert "person" not in words(Look("not-checkable", "glare", "3% of it is burnt out"))
+    assert words(changed) == f"{changed.detail}; so for 3 runs: a person has to look, and to take a new reference"
+    assert "so for 4 runs" in words(changed)
+    words(Look("normal"))
+    assert "person" not in words(changed)
+
+
+def test_a_count_that_an_older_version_did_not_keep_begins_anew() -> None:
+    night = Night(plan=site_of(YARD))
+    night.outside["yard"] = Look("not-checkable", "changed")
+    night.run()
+    night.run()
+    known = night.memory["round/last/nightly"]
+    assert isinstance(known, dict)
+    del known["changed"]
+    night.restart()
+    night.run()
+    assert "evidence" not in night.item("camera:yard")
+
+
 def test_service_clocks_are_told_once_each_over_restarts() -> None:
     night = Night(plan=site_of(MODE, cron=None))
     night.outside["pump"] = {"mode": answered(2)}

@@ -26,7 +26,7 @@ _WINDOWS = (14, 28, 56)
 _Z = 3.3
 _Z_OF_INTERVAL = 1.6449
 """Of the normal distribution, for 90 % in the middle."""
-_BORNE_OUT = 2.0
+_BORNE_OUT_FACTOR = 2.0
 """The next longer window gets there within so many times the time."""
 
 Sample = tuple[float, float]
@@ -69,7 +69,7 @@ def trend(samples: Sequence[Sample], way: Way, limit: float, ahead_s: float) -> 
         for at, one in enumerate(told)
         if one is not None
         and is_within(one, ahead_s)
-        and (at + 1 == len(told) or is_within(told[at + 1], _BORNE_OUT * ahead_s))
+        and (at + 1 == len(told) or is_within(told[at + 1], _BORNE_OUT_FACTOR * ahead_s))
     ]
     return min(found, key=lambda one: one.last, default=None)
 

@@ -209,3 +209,61 @@ def test_no_other_program_takes_an_adapter() -> None:
 def test_a_broken_udev_rule_would_be_noticed(line: str) -> None:
     with pytest.raises(AssertionError):
         rules(line)
+
+
+# ---- the way back ------------------------------------------------------------------------------------
+
+SAME = {
+    "Type": "notify",
+    "NotifyAccess": "main",
+    "ExecStart": "/usr/bin/site-gateway run /etc/site-gateway/site.yaml",
+    "Restart": "always",
+    "RestartPreventExitStatus": "1 64",
+    "User": "site-gateway",
+    "Group": "site-gateway",
+    "StateDirectory": "site-gateway",
+    "RuntimeDirectory": "site-gateway",
+    "RuntimeDirectoryPreserve": "restart",
+}
+"""What a version goes by; since 0.2.0."""
+AT_LEAST = {
+    "WatchdogSec": "30s", "TimeoutStartSec": "60s", "TimeoutStopSec": "10s", "LimitNOFILE": "4096", "MemoryMax": "384M",
+    "TasksMax": "64",
+}  # fmt: skip
+AMONG_OTHERS = {
+    "DeviceAllow": {f"char-tty{kind} rw" for kind in ("USB", "ACM", "S", "AMA")},
+    "RestrictAddressFamilies": {"AF_UNIX AF_INET AF_INET6"},
+    "SystemCallFilter": {"@system-service"},
+}
+TAKES_AWAY = {
+    "AmbientCapabilities", "CapabilityBoundingSet", "DevicePolicy", "KeyringMode", "LimitCORE", "LockPersonality",
+    "MemoryDenyWriteExecute", "NoNewPrivileges", "PrivateIPC", "PrivateMounts", "PrivateTmp", "ProtectClock",
+    "ProtectControlGroups", "ProtectHome", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules",
+    "ProtectKernelTunables", "ProtectProc", "ProtectSystem", "RemoveIPC", "RestrictNamespaces", "RestrictRealtime",
+    "RestrictSUIDSGID", "SystemCallArchitectures", "UMask",
+}  # fmt: skip
+"""Every version since 0.2.0 does without."""
+NEUTRAL = {
+    "After", "ConditionPathExists", "Description", "Documentation", "OOMScoreAdjust", "RestartSec",
+    "RuntimeDirectoryMode",
+    "StartLimitIntervalSec", "StateDirectoryMode", "SystemCallErrorNumber", "WantedBy",
+}  # fmt: skip
+
+
+def number(value: str) -> int:
+    return int(value.rstrip("sM"))
+
+
+def test_a_version_that_is_gone_back_to_runs_under_this_unit() -> None:
+    """The unit is always the installed version's: it takes away only what no version before has needed.
+
+    Who adds to it: install the version before, then this one, and have it rolled back; then add here.
+    """
+    told = settings(UNIT)
+    assert told.keys() <= SAME.keys() | AT_LEAST.keys() | AMONG_OTHERS.keys() | TAKES_AWAY | NEUTRAL
+    assert {key: told[key] for key in SAME} == {key: [value] for key, value in SAME.items()}
+    for key, least in AT_LEAST.items():
+        assert number(told[key][0]) >= number(least), key
+    for key, needed in AMONG_OTHERS.items():
+        assert needed <= set(told[key]), key
+    assert [one for one in told["SystemCallFilter"] if one.startswith("~")] == ["~@privileged @resources"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ENTER = """
 set -e
-mount -t tmpfs none "$1"
+mount -t tmpfs -o "size=$3" none "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" overlay "$1/root"
 cd "$1/root"
@@ -55,8 +55,13 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
 '''
 
 
-def run(script: str, folder: Path, mount: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run a script as root in a fresh layer; `folder` is /srv/it there; `mount`: an empty folder for the layer."""
+def run(
+    script: str, folder: Path, mount: Path, timeout: float = 120, size: str = "50%"
+) -> subprocess.CompletedProcess[str]:
+    """Run a script as root in a fresh layer; `folder` is /srv/it there; `mount`: an empty folder for the layer.
+
+    `size`: how much the layer holds.
+    """
     programs = folder / "bin"
     programs.mkdir()
     for name, text in (("sudo", SUDO), ("systemctl", SYSTEMCTL)):
@@ -65,6 +70,6 @@ def run(script: str, folder: Path, mount: Path, timeout: float = 120) -> subproc
     (folder / "script").write_text(script)
     namespaces = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
     return subprocess.run(
-        [*namespaces, "sh", "-c", ENTER, "sh", mount, folder],
+        [*namespaces, "sh", "-c", ENTER, "sh", mount, folder, size],
         capture_output=True, text=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL,
     )  # fmt: skip

@@ -63,6 +63,22 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
+def test_what_it_agrees_on_with_every_version(machine: Machine) -> None:
+    """The launcher is always the installed version's, and runs the one before: it asks `main` of a tree, no more.
+
+    What either reads of the other's files stays (`gateway/package.py`); more may come.
+    """
+    machine.keep()
+    says = "import sys\ndef main():\n    print(sys.argv)\n"
+    for tree in (machine.root / "usr/lib/site-gateway", machine.previous / "1"):
+        (tree / "gateway/cli.py").write_text(says)
+    (machine.previous / "1/VERSION").unlink()
+    words = [str(machine.launcher), "run", "site.yaml"]
+    assert [machine.start().stdout for _ in range(4)] == [f"{words}\n"] * 4
+    assert machine.told().keys() >= {"version", "upgrade", "phase", "starts", "id", "reason"}
+    assert machine.told()["phase"] == "back"
+
+
 def test_a_first_installation_is_no_trial(machine: Machine) -> None:
     assert machine.runs() == "2"
     assert not machine.state.exists()

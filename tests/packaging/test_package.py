@@ -66,6 +66,32 @@ def test_it_says_what_it_is_and_needs(package: Path) -> None:
     assert 50_000 < int(field(package, "Installed-Size")) < 100_000
 
 
+def test_apt_refuses_a_python_that_is_not_inside(package: Path, tmp_path: Path) -> None:
+    """Not found out at the next start."""
+    base = "Status: install ok installed\nMaintainer: x\nDescription: x\n"
+    names = ("libc6", "tzdata", "init-system-helpers", "systemd", "debconf")
+    others = "".join(f"Package: {name}\nArchitecture: amd64\nVersion: 999\n{base}\n" for name in names)
+
+    def install(python: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "status").write_text(f"{others}Package: python3\nArchitecture: amd64\nVersion: {python}\n{base}\n")
+        (tmp_path / "lists/partial").mkdir(parents=True, exist_ok=True)
+        options = [f"Dir::State::status={tmp_path}/status", f"Dir::State::lists={tmp_path}/lists",
+                   f"Dir::Cache={tmp_path}", "APT::Architecture=amd64"]  # fmt: skip
+        command = ["apt-get", "--simulate", *(f"--option={one}" for one in options), "install", str(package)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    for version in ("3.11.2-1", "3.13.5-1"):
+        told = install(version)
+        assert (told.returncode, "Inst site-gateway" in told.stdout) == (0, True), told.stdout + told.stderr
+    for version in ("3.14.0-1", "3.9.2-3"):
+        told = install(version)
+        assert told.returncode == 100
+        assert "site-gateway : Depends: python3 (" in told.stdout
+        assert f"but {version} is to be installed" in told.stdout or f"but {version} is installed" in told.stdout, (
+            told.stdout
+        )
+
+
 def test_an_upgrade_can_never_ask(control: Path, root: Path) -> None:
     assert not (control / "conffiles").exists()
     assert not (control / "templates").exists()

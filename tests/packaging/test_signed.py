@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,6 +100,34 @@ def test_what_the_release_key_did_not_sign(
     spoil(file)
     with pytest.raises(GatewayError, match=why):
         list(upgrade(place, file, tmp_path / "site.yaml"))
+
+
+UPGRADE = """
+import sys, time
+from pathlib import Path
+from gateway.errors import GatewayError
+from gateway.package import package
+from gateway.technician.upgrade import upgrade
+assert time.gmtime().tm_year == 1970
+try:
+    for step in upgrade(package(Path(sys.argv[1])), Path(sys.argv[2]), Path("/nowhere")):
+        print(step, flush=True)
+except GatewayError as error:
+    print(error)
+"""
+
+
+def test_the_clock_has_no_say_in_a_signature(place: Package, tmp_path: Path) -> None:
+    """A box that was never told the time, and a key and a package that are dated later."""
+    command = ["faketime", "1970-01-02 00:00:00", sys.executable, "-c", UPGRADE, str(place.running)]
+    good = deb(tmp_path, schema=3)
+    told = subprocess.run([*command, str(good)], capture_output=True, text=True, check=False, timeout=60)
+    signed, refused = told.stdout.splitlines()
+    assert signed == "the signature is that of the release key", told.stderr
+    assert "it is too old" in refused
+    altered(good)
+    told = subprocess.run([*command, str(good)], capture_output=True, text=True, check=False, timeout=60)
+    assert "the signature is not that of the release key" in told.stdout, told.stderr
 
 
 def test_without_a_release_key_nothing_can_be_proved(place: Package, tmp_path: Path) -> None:

@@ -1,3 +1,3 @@
 """site-gateway: the edge gateway of a residential compound."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

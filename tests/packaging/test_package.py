@@ -92,6 +92,15 @@ def test_apt_refuses_a_python_that_is_not_inside(package: Path, tmp_path: Path) 
         )
 
 
+def test_each_version_says_what_to_do_before_an_upgrade_to_it() -> None:
+    """From the first one on that another is upgraded to."""
+    *later, first = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## [")[1:]
+    assert first.startswith("0.1.0]")
+    assert later[0].startswith(f"{__version__}]")
+    for section in later:
+        assert "\n\nBefore you upgrade: " in section, section.partition("\n")[0]
+
+
 def test_an_upgrade_can_never_ask(control: Path, root: Path) -> None:
     assert not (control / "conffiles").exists()
     assert not (control / "templates").exists()

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from gateway.config.checked_parts import Facts
 from gateway.config.device import DETECTORS, Device
+from gateway.config.lines import ModbusLine, PanelLine
 from gateway.config.problems import Finding, Path
 from gateway.config.rounds import (
     MOST_ITEMS,
@@ -55,9 +56,10 @@ def _item(facts: Facts, item: Item, path: Path) -> Iterator[Finding]:
         case QuietItem():
             yield from _zone(facts, item.no_alarm, (*path, "no_alarm"))
         case PanelItem():
-            yield from _panel(facts, item.panel, (*path, "panel"))
+            yield from _panel(facts, item.panel, (*path, "panel"), asks_guard=False)
+            yield from _told(facts, item, path)
         case DutyItem():
-            yield from _panel(facts, item.duty_check, (*path, "duty_check"))
+            yield from _panel(facts, item.duty_check, (*path, "duty_check"), asks_guard=True)
         case TestedItem():
             yield from _tested(facts, item.tested, (*path, "tested"))
         case CameraItem():
@@ -72,11 +74,28 @@ def _zone(facts: Facts, zone: str, path: Path) -> Iterator[Finding]:
         yield from facts.named("zones", zone, path)
 
 
-def _panel(facts: Facts, name: str, path: Path) -> Iterator[Finding]:
+def _panel(facts: Facts, name: str, path: Path, *, asks_guard: bool) -> Iterator[Finding]:
     yield from facts.named("devices", name, path)
     device = facts.devices.get(name)
-    if device is not None and device.kind != "panel":
+    if device is None:
+        return
+    if device.kind != "panel":
         yield Finding(path, f"found '{name}', a {device.kind}; a panel")
+    elif asks_guard or isinstance(facts.lines.get(device.line), PanelLine):
+        text = "this version has no driver for panels and their duty check: the item ends not-checkable in every run"
+        yield Finding(path, text, "warning")
+
+
+def _told(facts: Facts, item: PanelItem, path: Path) -> Iterator[Finding]:
+    """What a panel on a Modbus line never tells would always be found well."""
+    device = facts.devices.get(item.panel)
+    if device is None or device.kind != "panel" or not isinstance(facts.lines.get(device.line), ModbusLine):
+        return
+    kinds = {alarm.kind for point in device.points.values() for alarm in point.alarms.values()}
+    for key, kind, most in (("faults", "fault", item.faults), ("disabled", "disabled", item.disabled)):
+        if most is not None and kind not in kinds:
+            text = f"found {most}, and '{item.panel}' has no alarm of kind {kind}, so none would ever be seen"
+            yield Finding((*path, key), text)
 
 
 def _tested(facts: Facts, zone: str, path: Path) -> Iterator[Finding]:

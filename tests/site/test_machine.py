@@ -7,19 +7,21 @@ whatever comes: see `Judge`.
 from collections import Counter
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
 from gateway.model import Command, Emit, Input, Instant, Json, Operate, Passage, Person, Refused, Remember, Value
 from gateway.site.lists import ListEntry
+from gateway.site.round_settings import RoundSettings
 from gateway.site.settings import Ref
 from gateway.site.site import Site
-from tests.site.compound import ALL, CAMERAS, DEFAULT_ALLOW, Compound
+from tests.site.compound import ALL, CAMERAS, DEFAULT_ALLOW, Compound, yard
+from tests.site.round_rules import PLANNED, RoundRules
 
 HOURS = 10_000
 LIVES = 300
@@ -113,6 +115,7 @@ class Judge:
 
 
 TOLD = ("access.passage", "access.denied")
+ROUND_EVENTS = ("inspection.started", "inspection.finished", "finding.opened", "finding.cured", "inspection.missed")
 
 
 class Recorder(Compound):
@@ -143,15 +146,16 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else repr(value)
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(RoundRules):
     """What may happen to a compound."""
 
     hours = 0.0
     lives = 0
+    longest_night_h = 240.0
 
     def __init__(self) -> None:
         super().__init__()
-        self.site = Recorder()
+        self.site: Recorder = Recorder(plan=replace(yard(), inspection=RoundSettings("Asia/Shanghai", self.rounds)))
         self.judge = Judge(self.site)
         self.commands: list[Command] = []
         self.pushes: list[Passage] = []
@@ -346,7 +350,7 @@ class Machine(RuleBasedStateMachine):
     def night(self, hours: float) -> None:
         """As long as nothing is held; else it would be a night of reading outputs, which a minute shows as well."""
         busy = any(key.startswith(("gate/", "release/", "linkage/")) for key in self.site.memory)
-        seconds = 20.0 if busy or self.site.uncommitted else hours * 3600.0
+        seconds = 20.0 if busy or self.site.uncommitted else min(hours, self.longest_night_h) * 3600.0
         self.site.wait(seconds)
 
     @rule()
@@ -391,7 +395,10 @@ class Machine(RuleBasedStateMachine):
             self.judge.lives_of_alarms()
 
     def finish_life(self) -> None:
+        """What is asked outside dies with the process."""
         self.site.replay()
+        self.judge_rounds()
+        self.site.performs.clear()
 
     def heal(self) -> None:
         site = self.site
@@ -450,6 +457,17 @@ class Machine(RuleBasedStateMachine):
         self.finish_life()
         Machine.hours += site.now / 3600
         Machine.lives += 1
+        type(self).told.update(
+            event.type for event in site.events if event.type.startswith(("inspection.", "finding."))
+        )
+
+
+class PlannedMachine(Machine):
+    """The same with rounds by the calendar, which is looked at every half a minute: the nights are shorter."""
+
+    rounds = PLANNED
+    told: ClassVar[Counter[str]] = Counter()
+    longest_night_h = 3.0
 
 
 @pytest.mark.timeout(170)
@@ -471,12 +489,27 @@ def test_ten_thousand_hours() -> None:
                 database=None,
             ),
         )
+    for type_ in ROUND_EVENTS[:3]:
+        assert Machine.told[type_] > 2, Machine.told
+
+
+def test_planned_rounds_between_all_the_rest() -> None:
+    run_state_machine_as_test(
+        seed(20261201)(PlannedMachine),
+        settings=settings(
+            max_examples=25, stateful_step_count=50, deadline=None, database=None, phases=(Phase.generate,),
+            suppress_health_check=list(HealthCheck),
+        ),
+    )  # fmt: skip
+    for type_ in ROUND_EVENTS:
+        assert PlannedMachine.told[type_] > 2, PlannedMachine.told
 
 
 @pytest.mark.soak
-def test_many_more_hours() -> None:
+@pytest.mark.parametrize("machine", [Machine, PlannedMachine])
+def test_many_more_hours(machine: type[Machine]) -> None:
     run_state_machine_as_test(
-        Machine,
+        machine,
         settings=settings(
             max_examples=3000, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
         ),

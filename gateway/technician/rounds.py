@@ -40,6 +40,9 @@ _REASONS = {
     "poor-sight": "能见度低", "changed": "场景改变", "weak-reference": "参考图不足", "no-reference": "无参考图",
     "unreachable": "连接不上", "unsynced": "时钟未同步", "no longer in the site file": "已从配置中移除",
 }  # fmt: skip
+_CLASSES = {"ordinary": "一般 ordinary", "complex": "较复杂 complex", "major": "重大 major"}
+_COUNTS = {"no_alarm": "条报警 alarms", "tested": "个已验证 proven"}
+"""What the value of these kinds counts."""
 _PLACE_TAGS = {None: "无 none", "printed": "印刷码 printed code", "ntag424": "NTAG 424 芯片"}
 
 
@@ -129,8 +132,9 @@ def sheet(week: Week, heading: Heading, picture: Picture, trends: Mapping[str, A
         f" · 生成 made {_e(heading.made)}</p><p class=notice>{_e(NOTICE[0])}<br>{_e(NOTICE[1])}</p>"
     )
     parts = [begin, *(_round(week, name, title, zone) for name, title in heading.names.items())]
-    parts += [_missed(week, heading.names, zone), _findings(week, picture, zone), _trends(trends), _unproven(week)]
-    return page(f"巡检周报 {heading.site} {days[0]}", "".join([*parts, _digests(week), _SIGN]))
+    parts += [_missed(week, heading.names, zone), _findings(week, heading.names, picture, zone)]
+    parts += [_trends(trends, heading.names), _unproven(week), _digests(week), _SIGN]
+    return page(f"巡检周报 {heading.site} {days[0]}", "".join(parts))
 
 
 def page(title: str, body: str, style: str = "") -> str:
@@ -151,7 +155,7 @@ def _round(week: Week, name: str, title: str, zone: tzinfo | None) -> str:
         day = _local(run.get("planned_at") or run["started_at"], zone).date()
         for item in run["items"]:
             by_day.setdefault((str(item["item"]), day), []).append(item)
-    heads = "".join(f"<th>{day:%m-%d}<br>{'一二三四五六日'[day.weekday()]}</th>" for day in week.days)
+    heads = "".join(f"<th class=day>{day:%m-%d}<br>{'一二三四五六日'[day.weekday()]}</th>" for day in week.days)
     lost = {_local(one["planned_at"], zone).date() for one in week.missed if one["round"] == name}
     rows = []
     for item in order:
@@ -179,18 +183,28 @@ def _cell(items: Sequence[Data], *, missed: bool) -> str:
 
 
 def _what(item: Data) -> str:
-    kind, _, target = str(item["item"]).partition(":")
+    _, _, target = str(item["item"]).partition(":")
     rule = f"<br><small>{_e(item['rule'])}</small>" if item.get("rule") and item["rule"] != target else ""
-    return f"{_e(_KINDS.get(kind, kind))} {_e(target)}{rule}"
+    return _named(item["item"]) + rule
+
+
+def _named(id_: object) -> str:
+    """An item by its kind and target."""
+    kind, _, target = str(id_).partition(":")
+    return f"{_e(_KINDS.get(kind, kind))} {_e(target)}"
 
 
 def _how(item: Data) -> str:
     words = [_MARKS[str(item["outcome"])][1]]
-    if item.get("value") is not None:
-        words.append(f"{item['value']} {item.get('unit') or ''}".strip())
+    value = item.get("value")
+    if value is not None and not isinstance(value, bool):  # what a person said is the outcome
+        words.append(f"{value} {item.get('unit') or _COUNTS.get(str(item.get('kind')), '')}".strip())
     if item.get("reason"):
         words.append(_reason(item["reason"]))
     evidence = item.get("evidence") or {}
+    figures = evidence.get("figures") or {}
+    if figures.get("reaches_from"):
+        words.append(f"预计到限 reaches the limit {figures['reaches_from'][:10]} – {figures['reaches_until'][:10]}")
     if evidence.get("text"):
         words.append(str(evidence["text"]))
     if evidence.get("by"):
@@ -224,12 +238,14 @@ def _missed(week: Week, names: Mapping[str, str], zone: tzinfo | None) -> str:
     )
 
 
-def _findings(week: Week, picture: Picture, zone: tzinfo | None) -> str:
+def _findings(week: Week, names: Mapping[str, str], picture: Picture, zone: tzinfo | None) -> str:
     if not week.findings:
         return "<h2>问题 <small>findings</small></h2><p>无 none</p>"
     rows = [
-        f"<tr><td>{_e(one['round'])}<br>{_e(one['item'])}</td><td>{_e(_reason(one.get('reason')))}</td>"
-        f"<td>{_clocks(one, zone)}</td><td>{_state(one)}</td><td>{_pictures(one, picture) or '–'}</td></tr>"
+        f"<tr><td>{_e(names.get(str(one['round']), one['round']))}<br>{_named(one['item'])}</td>"
+        f"<td>{_e(_reason(one.get('reason')))}<br>{_e(_CLASSES.get(str(one.get('class')), one.get('class')))}</td>"
+        f"<td class=clocks>{_clocks(one, zone)}</td><td>{_state(one)}</td>"
+        f"<td>{_pictures(one, picture) or '–'}</td></tr>"
         for one in week.findings.values()
     ]
     return (
@@ -261,14 +277,20 @@ def _image(picture: Picture, id_: str) -> str:
     return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'
 
 
-def _trends(trends: Mapping[str, Any]) -> str:
+def _trends(trends: Mapping[str, Any], names: Mapping[str, str]) -> str:
     lines = [(key, [float(one[1]) for one in values]) for key, values in trends.items() if len(values) > 1]
     if not lines:
         return ""
     figures = "".join(
-        f"<figure>{_line(values)}<figcaption>{_e(key)} {values[-1]:g}</figcaption></figure>" for key, values in lines
+        f"<figure>{_line(values)}<figcaption>{_trend_of(key, names)} {values[-1]:g}</figcaption></figure>"
+        for key, values in lines
     )
     return f"<h2>趋势 <small>trends</small></h2>{figures}"
+
+
+def _trend_of(key: str, names: Mapping[str, str]) -> str:
+    round_, _, item = key.partition("/")
+    return f"{_e(names.get(round_, round_))} · {_named(item)}"
 
 
 def _line(values: Sequence[float]) -> str:
@@ -334,13 +356,13 @@ _STYLE = (
     "text-align:left;overflow-wrap:anywhere}tr{break-inside:avoid}td.normal{color:#060;text-align:center}"
     "td.abnormal{background:#fdd;text-align:center;font-weight:bold}td.not-checkable{background:#ffd;text-align:center}"
     "td.none,td.missed{text-align:center;color:#888}.notice{border:1px solid #888;padding:4px}"
-    "figure{display:inline-block;margin:4px}"
-    "img{max-width:60mm;max-height:40mm}svg{width:60mm;height:14mm}svg text{font-size:9px}code{font-size:9px}"
-    ".sign{margin-top:8mm}.sign td{height:16mm;width:50%}"
+    "td.clocks,th.day{white-space:nowrap}figure{display:inline-block;margin:4px}"
+    "img{max-width:44mm;max-height:33mm}svg{width:60mm;height:14mm}svg text{font-size:9px}code{font-size:9px}"
+    ".sign{margin-top:8mm}.sign td{height:16mm;width:34%}.sign td:nth-child(even){width:16%}"
 )
 _SIGN = (
-    "<table class=sign><tr><td>巡查人员 <small>patrolled by</small></td>"
-    "<td>主管人员 <small>responsible</small></td></tr></table>"
+    "<table class=sign><tr><td>巡查人员 <small>patrolled by</small></td><td>日期 <small>date</small></td>"
+    "<td>主管人员 <small>responsible</small></td><td>日期 <small>date</small></td></tr></table>"
 )
 
 

@@ -126,13 +126,32 @@ def test_all_that_belongs_on_it_stands_on_it() -> None:
     told = "\n".join(page.text)
     for words in (
         "巡查内容", "巡查情况", "处置情况", "巡查人员", "主管人员", *NOTICE, "漏检", "网关停机 off", "遮挡 covered",
-        "已处置 cured", "当时 then", "现在 now", "不再保存 not kept any more", "smoke-1, smoke-2", "0.3", "✗", "✓",
+        "已处置 cured", "当时 then", "现在 now", "一般 ordinary", "日期",
+        "不再保存 not kept any more", "smoke-1, smoke-2", "0.3", "✗", "✓",
     ):  # fmt: skip
         assert words in told, words
     # 18:00 UTC is 02:00 of the next day here.
     row = text[text.index("<td>人工") : text.index("</tr>", text.index("<td>人工"))]
     assert re.findall(r'<td class="?([a-z-]+)', row) == ["normal", "abnormal", "missed", *["none"] * 4]
     assert "svg" in page.tags
+
+
+def test_what_an_item_found_is_said_in_words() -> None:
+    figures = {"reaches_from": "2026-12-10T00:00:00.000000Z", "reaches_until": "2026-12-20T00:00:00.000000Z"}
+    items = [
+        {"item": "point:hydrant.pressure", "kind": "point", "outcome": "abnormal", "reason": "sinking", "value": 0.2,
+         "unit": "MPa", "evidence": {"figures": figures}},
+        {"item": "no_alarm:b3", "kind": "no_alarm", "outcome": "abnormal", "reason": "alarms stand", "value": 2},
+        {"item": "person:look", "kind": "person", "outcome": "normal", "value": True},
+    ]  # fmt: skip
+    found = sort_events([event("inspection.finished", run(22, "normal", None) | {"items": items})], FIRST, LAST)
+    text = shown(found)
+    for words in (
+        "测点 hydrant.pressure", "0.2 MPa", "持续下降 sinking", "reaches the limit 2026-12-10 – 2026-12-20",
+        "2 条报警 alarms",
+    ):  # fmt: skip
+        assert words in text, words
+    assert "True" not in text
 
 
 def test_a_good_run_hides_neither_a_bad_one_nor_a_missed_one() -> None:

@@ -14,7 +14,9 @@ from tests.benchmarks.measure import quantile
 from tests.benchmarks.registers import listen
 from tests.end_to_end.process import running
 
-FLIPS = 400
+POINTS = 50
+FLIPS = 8
+"""Of each point: one that changes more than ten times a minute would be summed."""
 SITE = """\
 version: 1
 site: {{id: s}}
@@ -24,53 +26,57 @@ lines: {{l: {{driver: modbus, tcp: "127.0.0.1:{modbus}"}}}}
 devices:
   d:
     line: l
-    points: {{p: {{at: holding 0, every: 20ms, alarms: {{a: {{kind: {kind}, equals: 1, latch: false}}}}}}}}
+    points:
+{points}
 store: {{path: {store}}}
 """
+POINT = "      p{n}: {{at: holding {n}, every: 20ms, alarms: {{a: {{kind: {kind}, equals: 1, latch: false}}}}}}"
 
 
-class Register:
-    """One register, and when it was first shown to the gateway after a flip."""
+class Registers:
+    """One register a point; when the gateway was first shown them after a flip."""
 
     def __init__(self) -> None:
-        self.value = 0
+        self.values = [0] * POINTS
         self.shown: float | None = None
 
-    def words(self, _address: int, count: int) -> bytes:
+    def words(self, address: int, count: int) -> bytes:
         if self.shown is None:
             self.shown = time.monotonic()
-        return self.value.to_bytes(2, "big") * count
+        return b"".join(value.to_bytes(2, "big") for value in self.values[address : address + count])
 
-    def flip(self) -> None:
-        self.value ^= 1
+    def flip(self, point: int) -> None:
+        self.values[point] ^= 1
         self.shown = None
 
 
 async def latencies(folder: Path, kind: str) -> list[float]:
     """Seconds from the first answer that shows a flip to the PUBACK of its event."""
-    register, times, told = Register(), [], asyncio.Event()
+    registers, times, told, flipped = Registers(), [], asyncio.Event(), ""
 
     def judge(message: PublishPacket) -> int:
-        if message.topic.endswith("/alarm") and register.shown is not None:
-            times.append(time.monotonic() - register.shown)
-            assert orjson.loads(message.payload)["subject"] == "d/p/a"
+        if message.topic.endswith("/alarm") and registers.shown is not None:
+            times.append(time.monotonic() - registers.shown)
+            assert orjson.loads(message.payload)["subject"] == flipped
             told.set()
         return 0
 
     chance = random.Random(1)  # noqa: S311 - a repeatable pattern
-    server = await listen(register.words)
+    server = await listen(registers.words)
     async with server, LocalBroker() as broker:
         broker.faults.verdict = judge
         path = folder / f"{kind}.yaml"
         port = server.sockets[0].getsockname()[1]
-        path.write_text(SITE.format(broker=broker.port, modbus=port, kind=kind, store=folder / kind))
+        points = "\n".join(POINT.format(n=n, kind=kind) for n in range(POINTS))
+        path.write_text(SITE.format(broker=broker.port, modbus=port, points=points, store=folder / kind))
         async with running(path) as gateway:
             while not any(message.topic.endswith("/telemetry") for message in broker.received):
                 await asyncio.sleep(0.01)
-            for _ in range(FLIPS):
+            for number in range(POINTS * FLIPS):
                 await asyncio.sleep(chance.uniform(0.02, 0.06))
                 told.clear()
-                register.flip()
+                flipped = f"d/p{number % POINTS}/a"
+                registers.flip(number % POINTS)
                 async with asyncio.timeout(5):
                     await told.wait()
             await gateway.stop()
@@ -80,7 +86,7 @@ async def latencies(folder: Path, kind: str) -> list[float]:
 async def floor(folder: Path) -> list[float]:
     """Seconds of one durable commit and one acknowledged message to the same broker, with the libraries alone."""
     async with LocalBroker() as broker:
-        return await asyncio.to_thread(store_and_publish, folder, broker.port, FLIPS)
+        return await asyncio.to_thread(store_and_publish, folder, broker.port, POINTS * FLIPS)
 
 
 async def test_answer_to_puback(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from gateway.cloud.journal.outbox_window import Delivery
 from gateway.cloud.journal.schema import VERSION
 from gateway.cloud.journal.stats import Stats, snapshot
 from gateway.cloud.journal.store import Store
-from gateway.cloud.journal.tables import Opened
+from gateway.cloud.journal.tables import QUARANTINED, ROLLED_BACK, UNTOLD, Opened
 from gateway.cloud.journal.witness import Loss, SentAhead
 from gateway.cloud.mqtt import recall
 from gateway.cloud.mqtt.recall import Numbers
@@ -258,6 +258,8 @@ class Journal:
                         self._watch(at)
                         draft = Draft(stream, type_, subject, data, id_, at, test)
                         entries.append(numbering.entry(draft, final=self._delivery.window(stream).hungry))
+                        if type_ in (QUARANTINED, ROLLED_BACK):
+                            memory.append((f"{UNTOLD}{type_}", None))
                     case Remember(key, value):
                         memory.append((key, events.encode(value)))
                     case Forget(key):

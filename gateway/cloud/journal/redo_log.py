@@ -118,8 +118,7 @@ class RedoLog:
             if sync:
                 os.fdatasync(handle)
         except OSError as error:
-            kind = StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else StoreError
-            raise kind(f"{self._path}: {error.strerror}") from error
+            raise disk_error(self._path, error) from error
         if written < len(whole):
             raise StoreFull(f"{self._path}: a record was written in part only")
         self._broken = False
@@ -135,7 +134,13 @@ class RedoLog:
                 os.pwrite(self._handle, bytes(_BLOCK), offset)
             os.fdatasync(self._handle)
         except OSError as error:
-            raise StoreError(f"{self._path}: {error.strerror}") from error
+            raise disk_error(self._path, error) from error
+
+
+def disk_error(path: Path, error: OSError) -> StoreError:
+    """What the disk's refusal means for the store: it is full, or it cannot be used."""
+    kind = StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else StoreError
+    return kind(f"{path}: {error.strerror}")
 
 
 def new_round() -> int:

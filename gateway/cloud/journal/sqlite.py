@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.cloud.journal import redo_log
-from gateway.cloud.journal.redo_log import RedoLog
+from gateway.cloud.journal.redo_log import RedoLog, disk_error
 from gateway.cloud.journal.schema import OLDEST_IN_USE, STEPS, VERSION
 from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, StoreGone, StoreNewer
 from gateway.log import logger
@@ -29,10 +29,13 @@ PAGE = 4096
 CHECK_SECONDS = 2.0
 _NAME = "journal.db"
 _LOG = "-log"
+_SALVAGE = ".salvage"
 _TAILS = ("", "-wal", "-shm", _LOG)
 _LOG_SHARE = 32
 _LOG_BYTES = 64 << 10, 512 << 10
 """The redo log has a part of `max_size`, within these."""
+_SALVAGES = 3
+"""How often a salvage is begun that is cut each time, perhaps by what is in the copy."""
 _COPIES = 2
 _COPIES_SHARE = 0.25
 """Damaged copies that are kept: how many, and how much of `max_size` together."""
@@ -85,6 +88,11 @@ class Database:
     def log_path(self) -> Path:
         """Of the redo log that goes with the database."""
         return Path(f"{self.path}{_LOG}")
+
+    @property
+    def _salvage_path(self) -> Path:
+        """Names the copy that is to be salvaged, while there is one."""
+        return self.path.with_name(f"{self.path.name}{_SALVAGE}")
 
     # ---- opening and closing ----------------------------------------------------------------------
 
@@ -210,23 +218,65 @@ class Database:
                     with suppress(OSError):
                         path.unlink()
 
-    def set_aside(self, wall: float) -> Path:
-        """Rename the file, its -wal and -shm; nothing is deleted. `wall` names the copy. Raises StoreError.
+    def set_aside(self, wall: float, *, salvage: bool = True) -> Path:
+        """Rename the file, its -wal and -shm; nothing is deleted. `wall` names the copy. Raises StoreFull, StoreError.
 
-        The connection is closed after that: SQLite deletes the -wal of a file that it closes.
+        `salvage`: it is noted first that the copy is to be salvaged, so that a life after this one does it if this one
+        is cut. The connection is closed after that: SQLite deletes the -wal of a file that it closes.
         """
         aside = self._damaged(wall)
         try:
+            if salvage:
+                self._note_salvage(aside, 1)
             # The database goes first: without it a -wal left behind by a crash is seen as headless.
-            for tail in _TAILS:
-                with suppress(FileNotFoundError):
-                    Path(f"{self.path}{tail}").rename(f"{aside}{tail}")
-            sync_folder(self.folder)
+            self._rename(_TAILS, aside)
         except OSError as error:
-            raise StoreError(f"{self.path}: {error.strerror}") from error
+            raise disk_error(self.path, error) from error
         finally:
             self.close()
         return aside
+
+    def unsalvaged(self) -> Path | None:
+        """The damaged copy whose salvage was begun and cut, wholly set aside now; None: none, or cut too often.
+
+        Raises StoreFull, StoreError.
+        """
+        name, _, begun = redo_log.content(self._salvage_path)[0].decode("ascii", "replace").partition(" ")
+        if not (name.startswith(f"{_NAME}.damaged-") and begun.isdecimal()):
+            return None
+        aside = self.folder / Path(name).name
+        try:
+            self._lock_folder()
+            if not aside.is_file():  # cut before anything was renamed: the database is still in its place
+                self.salvaged()
+                return None
+            if not self.path.exists():
+                self._rename(_TAILS[1:], aside)
+            if int(begun) >= _SALVAGES:
+                _log.error("a salvage was cut too often and is given up", copy=str(aside))
+                self.salvaged()
+                return None
+            self._note_salvage(aside, int(begun) + 1)
+        except OSError as error:
+            raise disk_error(self._salvage_path, error) from error
+        return aside
+
+    def salvaged(self) -> None:
+        """Nothing is to be salvaged any more. Never raises."""
+        with suppress(OSError):
+            self._salvage_path.unlink()
+            sync_folder(self.folder)
+
+    def _rename(self, tails: Sequence[str], aside: Path) -> None:
+        """Set these files aside, durably. Raises OSError."""
+        for tail in tails:
+            with suppress(FileNotFoundError):
+                Path(f"{self.path}{tail}").rename(f"{aside}{tail}")
+        sync_folder(self.folder)
+
+    def _note_salvage(self, aside: Path, begun: int) -> None:
+        """The copy is to be salvaged, which was begun so many times. Raises OSError."""
+        replace_file(self._salvage_path, f"{aside.name} {begun}".encode())
 
     def _damaged(self, wall: float) -> Path:
         """A name for a damaged copy that no other has."""

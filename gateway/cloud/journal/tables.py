@@ -16,7 +16,7 @@ from gateway.cloud.journal.sqlite import Database
 from gateway.cloud.journal.witness import REASON, Loss, Mark, SentAhead, behind
 from gateway.cloud.outbox import Row
 from gateway.errors import StoreDamaged, StoreError, StoreGone
-from gateway.model import Instant, Stream
+from gateway.model import Instant, Json, Stream
 
 BLOCK = 1024
 """How many numbers of telemetry are reserved beyond the last one committed."""
@@ -24,6 +24,10 @@ NUMBER = {stream: number for number, stream in enumerate(Stream)}
 """How streams are written in the tables. Never reorder `Stream`."""
 BROKER = 0
 """The outbox's only destination."""
+UNTOLD = "journal/untold/"
+"""Begins the keys of what befell the store and no event tells yet; after it the type of that event."""
+QUARANTINED, ROLLED_BACK = "store.quarantined", "store.rolled-back"
+"""Types of those events."""
 
 _CHECK_SECONDS = 5.0
 _CHUNK_ROWS = 256
@@ -133,8 +137,9 @@ class Tables:
         """
         database = self._database
         self._other = None
-        aside = replaced = None
+        replaced = None
         try:
+            aside = self._cut_salvage(wall)
             if database.writable and isinstance(trouble, StoreDamaged):
                 aside = database.set_aside(wall)
             elif database.writable and isinstance(trouble, StoreGone):
@@ -153,11 +158,29 @@ class Tables:
             if aside is not None:
                 database.open(check=False)
                 opened = self._found(fresh, wall, water, None, aside, tail)
+                database.salvaged()
         except StoreError:
             database.close()
             raise
         database.drop_copies()
-        return replace(opened, quarantined=aside or replaced)
+        opened = replace(opened, quarantined=aside or replaced)
+        return opened if ours is not None else _with_untold(opened, database.folder)
+
+    def _cut_salvage(self, wall: float) -> Path | None:
+        """The damaged copy whose salvage was cut, unless that was after its commit. Raises StoreError."""
+        database = self._database
+        aside = None if database.writable else database.unsalvaged()
+        if aside is None:
+            return None
+        try:
+            database.open(check=False)
+            if database.number("SELECT count(*) FROM journal"):
+                database.salvaged()
+                aside = None
+        except StoreDamaged:
+            database.set_aside(wall, salvage=False)  # it was hardly made, and says nothing
+        database.close()
+        return aside
 
     def _rescue(self, wall: float) -> Path | None:
         """Save what the files that are gone hold; what stands in their place is set aside as the file returned."""
@@ -225,6 +248,7 @@ class Tables:
                 database.execute("INSERT INTO journal (id, born) VALUES (?, ?)", (fresh, wall))
                 database.execute("DELETE FROM stream")
                 database.execute("DELETE FROM shed")  # of numbers that are named with all that is missing
+                self._note_untold(aside, loss)
             if begun or present[0][0] != ours:
                 self._settle_gap()
                 database.execute("UPDATE event SET mono = NULL, boot = NULL WHERE mono IS NOT NULL AND boot IS NOT ?",
@@ -234,6 +258,12 @@ class Tables:
             raise StoreDamaged(f"{database.path}: what is remembered is garbled")
         self._gone, self._saved = False, None
         return found
+
+    def _note_untold(self, aside: Path | None, loss: Loss | None) -> None:
+        """Until an event says it: this life may end before that."""
+        untold: dict[str, Mapping[str, Json]] = {} if aside is None else {QUARANTINED: {"file": aside.name}}
+        untold |= {} if loss is None else {ROLLED_BACK: loss.data()}
+        self._database.many(_MEMORY, ((f"{UNTOLD}{type_}", events.encode(data)) for type_, data in untold.items()))
 
     def _lost(self, water: Mark | None, aside: Path | None, tail: Batch | None) -> Loss | None:
         """What the file that was opened has lost; what was saved of others is written into it."""
@@ -379,7 +409,7 @@ class Tables:
             self._epochs.clear()
             database.execute("DELETE FROM stream")
             database.execute(_STREAM, (NUMBER[Stream.TELEMETRY], 0, BLOCK))
-            database.execute("DELETE FROM memory")
+            database.execute("DELETE FROM memory WHERE key NOT IN (?, ?)", (UNTOLD + QUARANTINED, UNTOLD + ROLLED_BACK))
             database.many(_MEMORY, memory.items())
             self._insert((_entry(row, state) for row, state in found), "OR IGNORE ")
         self.mark = self._standing()
@@ -549,6 +579,18 @@ def round_of(database: Database) -> int:
     if database.number("PRAGMA user_version") < LOGGED:
         return 0
     return database.number("SELECT round FROM round")
+
+
+def _with_untold(opened: Opened, folder: Path) -> Opened:
+    """With what an earlier life found of its store and could not tell."""
+    aside, loss = (opened.memory.get(f"{UNTOLD}{type_}") for type_ in (QUARANTINED, ROLLED_BACK))
+    with suppress(LookupError, TypeError, ValueError):
+        if opened.quarantined is None and aside is not None:
+            opened = replace(opened, quarantined=folder / str(orjson.loads(aside)["file"]))
+    with suppress(LookupError, TypeError, ValueError):
+        if opened.loss is None and loss is not None:
+            opened = replace(opened, loss=Loss.of(orjson.loads(loss)))
+    return opened
 
 
 def _with_tail(opened: Opened, tail: Batch) -> Opened:

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -84,6 +84,16 @@ class Loss:
                 for gap in self.missing
             ],
         }
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> "Loss":
+        """What `data` gave. Raises LookupError, TypeError, ValueError."""
+        stood, stands = ({Stream(name): int(last) for name, last in data[key].items()} for key in ("from", "to"))
+        gaps = (
+            (Stream(gap["stream"]), int(gap["first"]), int(gap["last"]), int(gap["count"])) for gap in data["missing"]
+        )
+        missing = tuple(Shed(*gap, REASON) for gap in gaps)
+        return cls(str(data["journal"]), stood, stands, missing, str(data["witness"]))
 
 
 def behind(mark: Mark, found: Mark | None) -> Loss:

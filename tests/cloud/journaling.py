@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from gateway.cloud.journal.journal import Journal
-from gateway.cloud.journal.sqlite import Database
+from gateway.cloud.journal.schema import OLDEST_IN_USE
+from gateway.cloud.journal.sqlite import Database, unpacked
 from gateway.cloud.journal.tables import Tables
 from gateway.cloud.outbox import Row
 from gateway.model import Emit, Forget, Instant, Json, Remember, Stream
@@ -96,7 +97,7 @@ def look(folder: Path, sql: str, values: Sequence[object] = ()) -> list[tuple[An
     """Look into the store beside the journal: a copy of its files, with what is in the redo log taken in."""
     with tempfile.TemporaryDirectory() as copy:
         copied(folder, Path(copy))
-        database = Database(Path(copy), 64 << 20)
+        database = Database(Path(copy), 64 << 20, schema=OLDEST_IN_USE)
         try:
             database.open(check=False)
             Tables(database, "no boot", frozenset()).replay()
@@ -104,6 +105,7 @@ def look(folder: Path, sql: str, values: Sequence[object] = ()) -> list[tuple[An
             database.close()
             database.release()
         with closing(sqlite3.connect(Path(copy) / "journal.db")) as connection:
+            connection.create_function("unpacked", 1, unpacked)
             return connection.execute(sql, tuple(values)).fetchall()
 
 

@@ -13,7 +13,7 @@ NUMBER = {stream: number for number, stream in enumerate(Stream)}
 
 def events(store: Path, stream: Stream) -> list[dict[str, Any]]:
     """All events of the stream that are kept, in their order."""
-    rows = look(store, "SELECT payload FROM event WHERE stream = ? ORDER BY n", (NUMBER[stream],))
+    rows = look(store, "SELECT unpacked(payload) FROM event WHERE stream = ? ORDER BY n", (NUMBER[stream],))
     return [orjson.loads(row[0]) for row in rows]
 
 

@@ -53,7 +53,7 @@ def lives(tmp_path_factory: pytest.TempPathFactory) -> Lives:
 
 def events(store: Path) -> dict[Key, str]:
     """All committed events; read in a copy, so that the store itself stays as the kill left it."""
-    rows = [orjson.loads(row[0]) for row in look(store, "SELECT payload FROM event")]
+    rows = [orjson.loads(row[0]) for row in look(store, "SELECT unpacked(payload) FROM event")]
     return {(one["journal"], one["stream"], int(one["sequence"])): one["id"] for one in rows}
 
 
@@ -162,7 +162,7 @@ async def test_what_was_committed_is_delivered_or_named(
         assert set(unknown) <= named
         assert not store.lost
     numbers = dict(lives.committed)
-    for (payload,) in look(folder, "SELECT payload FROM event"):
+    for (payload,) in look(folder, "SELECT unpacked(payload) FROM event"):
         one = orjson.loads(payload)
         key = one["journal"], one["stream"], int(one["sequence"])
         assert numbers.setdefault(key, one["id"]) == one["id"], "a number with two ids"

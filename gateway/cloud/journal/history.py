@@ -31,7 +31,7 @@ _DELIVERED = """FROM event AS e WHERE e.stream = ? AND e.epoch = ? AND e.sequenc
     ORDER BY e.sequence"""
 _FIRST = f"SELECT e.sequence {_DELIVERED} LIMIT 1"
 _LAST = f"SELECT e.sequence {_DELIVERED} DESC LIMIT 1"
-_PIECE = f"SELECT e.n, e.sequence, e.payload {_DELIVERED} LIMIT ?"
+_PIECE = f"SELECT e.n, e.sequence, unpacked(e.payload) {_DELIVERED} LIMIT ?"
 _WAITING = """SELECT e.epoch, e.sequence FROM outbox AS o JOIN event AS e ON e.n = o.n
     WHERE o.destination = ? AND o.state = ? AND o.stream = ? ORDER BY o.n LIMIT 1"""
 
@@ -39,9 +39,9 @@ _NAMING_ROWS = 500
 _NAMING = """SELECT n, CASE WHEN instr(payload, ?) THEN payload END FROM event
     WHERE n > ? AND stream = ? ORDER BY n LIMIT ?"""
 
-_LATEST = "SELECT n, payload FROM event WHERE stream = ? ORDER BY epoch DESC, sequence DESC LIMIT ?"
-_SINCE = "SELECT n, payload FROM event WHERE n > ? AND stream = ? ORDER BY n LIMIT ?"
-_BACK = """SELECT epoch, sequence, n, CASE WHEN instr(payload, ?) THEN payload END FROM event
+_LATEST = "SELECT n, unpacked(payload) FROM event WHERE stream = ? ORDER BY epoch DESC, sequence DESC LIMIT ?"
+_SINCE = "SELECT n, unpacked(payload) FROM event WHERE n > ? AND stream = ? ORDER BY n LIMIT ?"
+_BACK = """SELECT epoch, sequence, n, CASE WHEN instr(unpacked(payload), ?) THEN unpacked(payload) END FROM event
     WHERE stream = ? AND (epoch, sequence) < (?, ?) ORDER BY epoch DESC, sequence DESC LIMIT ?"""
 _END = (2**62, 2**62)
 """Behind the last of all."""

@@ -194,7 +194,7 @@ class Journal:
         self._numbering.live_on(opened.lived, opened.newest, self._now().mono)
         self.newest, self.told = opened.newest, opened.told
         self.born = opened.born
-        self.memory = {key: orjson.loads(value) for key, value in opened.memory.items()}
+        self.memory = {key: orjson.loads(value) for key, value in opened.memory.items() if not key.startswith(UNTOLD)}
         self._delivery.opened(opened.counts)
         reborn = self.memory.get(REBORN)
         if isinstance(reborn, int | float):

@@ -18,7 +18,7 @@ from gateway.cloud.journal.sqlite import Database
 from gateway.cloud.journal.tables import NUMBER, jpeg, round_of
 from gateway.model import Json, Stream
 
-_EVENTS = """SELECT n, payload FROM event WHERE stream = ? AND at BETWEEN ? AND ? ORDER BY epoch, sequence"""
+_EVENTS = """SELECT n, unpacked(payload) FROM event WHERE stream = ? AND at BETWEEN ? AND ? ORDER BY epoch, sequence"""
 _PICTURE = "SELECT n FROM event WHERE stream = ? AND instr(payload, ?) LIMIT 1"
 _MEMORY = "SELECT key, value FROM memory WHERE key >= ? AND key < ?"
 _ID_LENGTH = 36

@@ -250,7 +250,7 @@ def _events(copy: Database) -> Iterator[tuple[Any, ...]]:
             continue
         try:
             yield from copy.execute(
-                "SELECT n, stream, sequence, at, payload FROM event WHERE n BETWEEN ? AND ?", (low, high)
+                "SELECT n, stream, sequence, at, unpacked(payload) FROM event WHERE n BETWEEN ? AND ?", (low, high)
             )
         except StoreError:
             if low < high:

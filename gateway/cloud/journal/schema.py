@@ -44,12 +44,16 @@ STEPS: tuple[tuple[str, ...], ...] = (
         # The round of the redo log whose records follow what is in this file.
         "CREATE TABLE round (id INTEGER PRIMARY KEY CHECK (id = 0), round INTEGER NOT NULL)",
     ),
+    # From here on the payload of telemetry may be compressed (`sqlite.packed`); read it by the function `unpacked`.
+    (),
 )
 
 AGED = 4
 """The first version that knows the age of events."""
 LOGGED = 5
 """The first version with a redo log."""
+PACKED = 6
+"""The first version whose telemetry is compressed."""
 VERSION = len(STEPS)
 OLDEST_IN_USE = 5  # never VERSION: the version before has made it, and must be able to go on with it
 """The oldest schema that this program works on as it is. While a new version is on trial a store keeps its schema, so

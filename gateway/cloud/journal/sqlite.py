@@ -9,6 +9,7 @@ import fcntl
 import os
 import sqlite3
 import time
+import zlib
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from typing import Any
 
 from gateway.cloud.journal import redo_log
 from gateway.cloud.journal.redo_log import RedoLog, disk_error
-from gateway.cloud.journal.schema import OLDEST_IN_USE, STEPS, VERSION
+from gateway.cloud.journal.schema import OLDEST_IN_USE, PACKED, STEPS, VERSION
 from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, StoreGone, StoreNewer
 from gateway.log import logger
 from gateway.safe_write import replace_file, sync_folder
@@ -40,6 +41,7 @@ _COPIES = 2
 _COPIES_SHARE = 0.25
 """Damaged copies that are kept: how many, and how much of `max_size` together."""
 _HEADROOM_PAGES = 1024
+_UNPACKED_BYTES = 16 << 20
 _BORN = (("page_size", PAGE), ("auto_vacuum", 2))
 """Set when the file is made; `auto_vacuum` 2 is INCREMENTAL."""
 _SETTINGS: tuple[tuple[str, int | str], ...] = (
@@ -55,6 +57,8 @@ _SETTINGS: tuple[tuple[str, int | str], ...] = (
 )
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_NO_TEXT = ("Could not decode to UTF-8", "user-defined function raised")
+"""Words of the errors, which have no code, for bytes that count as text: one bit that flips makes them so."""
 
 Parameters = Sequence[Any]
 
@@ -74,6 +78,8 @@ class Database:
         self.max_pages = self._most
         """Pages that the file may have now."""
         self.writable = False
+        self.packs = False
+        """The file may hold payloads that are `packed`."""
         self._connection: sqlite3.Connection | None = None
         self._lock: int | None = None
         self._files: dict[Path, tuple[int, int]] = {}
@@ -120,6 +126,7 @@ class Database:
             if check and version:
                 self.check("quick_check(1)", CHECK_SECONDS)
             self._migrate(version)
+            self.packs = self.number("PRAGMA user_version") >= PACKED
             if version == 0:
                 self.fold()  # the tables themselves are not lost with a -wal
             # After it: a file that is at its limit, or over one that was lowered, must be brought up to date too.
@@ -415,6 +422,7 @@ class Database:
         try:
             address = f"{self.path.absolute().as_uri()}?mode={mode}"
             self._connection = sqlite3.connect(address, uri=True, isolation_level=None)
+            self._connection.create_function("unpacked", 1, unpacked, deterministic=True)
         except sqlite3.Error as error:
             raise _translated(error) from error
 
@@ -495,6 +503,21 @@ class Database:
             raise StoreDamaged(f"{self.path}: empty beside its -wal or -log")
 
 
+def packed(payload: bytes) -> bytes:
+    """A payload of JSON as the file keeps it where room counts more than looking into it by SQL."""
+    return zlib.compress(payload, 1)
+
+
+def unpacked(payload: Any) -> Any:
+    """What was `packed`; anything else as it is, so that what is garbled is seen by who reads it."""
+    if isinstance(payload, bytes) and not payload.startswith(b"{"):
+        inflating = zlib.decompressobj()
+        with suppress(zlib.error):
+            whole = inflating.decompress(payload, _UNPACKED_BYTES)
+            return whole if inflating.eof else payload
+    return payload
+
+
 def _make_file(path: Path) -> bool:
     """Make an empty file that only its owner may read; False if it is there already."""
     try:
@@ -517,6 +540,6 @@ def _translated(error: sqlite3.Error) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) or 0
     if code in _FULL:
         return StoreFull(str(error))
-    if code & 0xFF in _DAMAGED:
+    if code & 0xFF in _DAMAGED or str(error).startswith(_NO_TEXT):
         return StoreDamaged(str(error))
     return StoreError(str(error))

@@ -12,7 +12,7 @@ from gateway.cloud import events
 from gateway.cloud.journal import redo_log, salvage
 from gateway.cloud.journal.batch import Batch, Entry, Marks, Shed, State
 from gateway.cloud.journal.schema import AGED, LOGGED
-from gateway.cloud.journal.sqlite import Database
+from gateway.cloud.journal.sqlite import Database, packed
 from gateway.cloud.journal.witness import REASON, Loss, Mark, SentAhead, behind
 from gateway.cloud.outbox import Row
 from gateway.errors import StoreDamaged, StoreError, StoreGone
@@ -42,9 +42,9 @@ _STREAM = """INSERT INTO stream (stream, last, reserved) VALUES (?, ?, ?)
     ON CONFLICT (stream) DO UPDATE SET last = excluded.last, reserved = excluded.reserved"""
 _MEMORY = "INSERT INTO memory (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 _PICTURE = "INTO picture (n, jpeg) VALUES (?, ?)"
-_PAGE = """SELECT o.n, e.sequence, e.payload, e.mono IS NOT NULL FROM outbox AS o JOIN event AS e ON e.n = o.n
+_PAGE = """SELECT o.n, e.sequence, unpacked(e.payload), e.mono IS NOT NULL FROM outbox AS o JOIN event AS e ON e.n = o.n
     WHERE o.destination = ? AND o.state = ? AND o.stream = ? AND o.n > ? ORDER BY o.n LIMIT ?"""
-_MOVING = "SELECT n, stream, sequence, payload FROM event WHERE n > ? AND epoch = ? ORDER BY n LIMIT ?"
+_MOVING = "SELECT n, stream, sequence, unpacked(payload) FROM event WHERE n > ? AND epoch = ? ORDER BY n LIMIT ?"
 
 
 class Chunk(NamedTuple):
@@ -478,6 +478,8 @@ class Tables:
             n, stream, sequence, payload, jpeg = entry.row
             number = NUMBER[stream]
             boot = None if entry.mono is None else self._boot
+            if stream is Stream.TELEMETRY and self._database.packs:
+                payload = packed(payload)
             rows.append((n, number, self._epoch(entry.journal), sequence, entry.at, entry.mono, boot, payload))
             if not entry.acked:
                 waiting.append((BROKER, entry.state, number, n, entry.reason))
@@ -560,7 +562,9 @@ class Tables:
     def correct(self, sync: Instant) -> bool:
         """Give some events of this boot that were never sent their true time; False when all have it."""
         database = self._database
-        rows = database.execute("SELECT n, mono, payload FROM event WHERE mono IS NOT NULL LIMIT ?", (_SLICE,))
+        rows = database.execute(
+            "SELECT n, mono, unpacked(payload) FROM event WHERE mono IS NOT NULL LIMIT ?", (_SLICE,)
+        )
         if not rows:
             return False
         changed = []

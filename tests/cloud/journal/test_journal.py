@@ -127,7 +127,7 @@ async def test_telemetry_leaves_before_its_commit_and_is_kept_as_history(tmp_pat
         )
         store.acknowledge(row)
         assert store.stats().commits == 0
-    assert look(tmp_path, "SELECT sequence, payload FROM event") == [(1, row.payload)]
+    assert look(tmp_path, "SELECT sequence, unpacked(payload) FROM event") == [(1, row.payload)]
     assert look(tmp_path, "SELECT count(*) FROM outbox") == [(0,)]
     assert look(tmp_path, "SELECT last, reserved FROM stream WHERE stream = 4") == [(1, 1)]
 

@@ -110,7 +110,7 @@ async def backlog(folder: Path, count: int) -> list[bytes]:
         for first in range(0, count, 100):
             await accepted(store, [emit(n=n, text="x" * 900) for n in range(first, first + 100)])
         await accepted(store, [Remember(f"key-{n}", "y" * 200) for n in range(50)])
-    return [row[0] for row in look(folder, "SELECT payload FROM event ORDER BY n")]
+    return [row[0] for row in look(folder, "SELECT unpacked(payload) FROM event ORDER BY n")]
 
 
 def garble(path: Path, pages: list[int]) -> None:

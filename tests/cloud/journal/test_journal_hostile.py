@@ -50,6 +50,43 @@ async def test_a_flipped_bit_in_an_event_never_reaches_the_broker(tmp_path: Path
         assert set(range(500, 600)) - set(told) <= {549}
 
 
+async def test_a_flipped_bit_in_compressed_telemetry_never_reaches_the_broker(tmp_path: Path) -> None:
+    async with journal(tmp_path) as store:
+        for n in range(20):
+            store.telemetry("d", {"n": n}, Hands().now())
+    garble(
+        tmp_path,
+        "UPDATE event SET payload = CAST(substr(payload, 1, 30) || 'U' || substr(payload, 32) AS BLOB) WHERE n = 10",
+    )
+    async with journal(tmp_path) as store:
+        waiting = store.waiting(Stream.TELEMETRY)
+        await until(lambda: store.take(Stream.TELEMETRY) is None and store.quarantined_file is not None)
+        store.rewind()
+        rest = await taken(store, Stream.TELEMETRY, store.waiting(Stream.TELEMETRY))
+        assert [event(row)["data"]["n"] for row in rest] == [n for n in range(20) if n != 9]
+        assert waiting == 20
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE event SET payload = CAST(x'ff7b' AS TEXT) WHERE sequence = 590",
+        "UPDATE memory SET value = CAST(x'ff7b' AS TEXT) WHERE key = 'key'",
+    ],
+)
+async def test_a_flipped_bit_that_makes_text_of_bytes_is_damage(tmp_path: Path, sql: str) -> None:
+    async with journal(tmp_path) as store:
+        await accepted(store, [emit(n=n) for n in range(600)])
+        await accepted(store, [Remember("key", 1)])
+    garble(tmp_path, sql)
+    async with journal(tmp_path) as store:
+        rows = await taken(store, Stream.ALARM, 500)
+        await until(lambda: store.take(Stream.ALARM) is None or store.quarantined_file is not None)
+        await until(lambda: store.quarantined_file is not None)
+        assert [event(row)["data"]["n"] for row in rows] == list(range(500))
+        await accepted(store, [emit(n="live")])
+
+
 async def test_a_flipped_bit_in_an_event_born_unsynced(tmp_path: Path) -> None:
     hands = Hands(synced=False)
     async with journal(tmp_path, hands) as store:

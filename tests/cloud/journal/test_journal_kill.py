@@ -57,7 +57,7 @@ async def test_killed_at_random_instants(tmp_path: Path, seed: int) -> None:
         assert isinstance(step, int)
         assert step >= accepted
         waiting = {stream: await all_of(store, stream) for stream in Stream}
-    events = look(tmp_path, "SELECT stream, sequence, payload FROM event ORDER BY n")
+    events = look(tmp_path, "SELECT stream, sequence, unpacked(payload) FROM event ORDER BY n")
     by_stream = {stream: [row[1:] for row in events if row[0] == number] for number, stream in enumerate(Stream)}
     for stream, number in ((Stream.ALARM, 2 * step), (Stream.AUDIT, step)):
         mine = [row for row in by_stream[stream] if "step" in orjson.loads(row[1])["data"]]

@@ -125,7 +125,7 @@ async def test_telemetry_that_waits_is_corrected_with_its_readings(tmp_path: Pat
         await until(lambda: store.stats().commits)
         store.rewind()
         assert await taken(store, Stream.TELEMETRY, 1) == [row]
-    assert look(tmp_path, "SELECT payload FROM event") == [(row.payload,)]
+    assert look(tmp_path, "SELECT unpacked(payload) FROM event") == [(row.payload,)]
 
 
 async def test_telemetry_that_left_at_once_is_final(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ async def test_telemetry_that_left_at_once_is_final(tmp_path: Path) -> None:
         await accepted(store, [emit(at=hands.now())])
         store.rewind()
         assert await taken(store, Stream.TELEMETRY, 1) == [sent]
-    assert look(tmp_path, "SELECT payload FROM event WHERE stream = 4") == [(sent.payload,)]
+    assert look(tmp_path, "SELECT unpacked(payload) FROM event WHERE stream = 4") == [(sent.payload,)]
 
 
 async def test_a_backlog_on_disk_is_corrected_too(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from gateway.cloud.journal import schema
+from gateway.cloud.journal.reading import JournalReader
 from gateway.errors import StoreNewer
 from gateway.model import Stream
 from tests.cloud.journal.test_pictures import JPEG, keep
-from tests.cloud.journaling import WALL, accepted, all_of, emit, event, journal, look, sequences, taken, until
+from tests.cloud.journaling import WALL, Hands, accepted, all_of, emit, event, journal, look, sequences, taken, until
 
 JOURNAL = "8c1f" * 8
 
@@ -132,11 +133,32 @@ async def test_the_schema_of_the_version_before_can_be_worked_on(tmp_path: Path)
     assert look(tmp_path, "PRAGMA user_version") == [(5,)]
 
 
+@pytest.mark.parametrize("version", [schema.PACKED - 1, schema.VERSION])
+async def test_telemetry_is_compressed_once_the_former_version_need_not_read_it(tmp_path: Path, version: int) -> None:
+    former(tmp_path, version=schema.PACKED - 1)
+    async with journal(tmp_path, schema=version) as store:
+        for number in range(20):
+            store.telemetry("d", {"number": number, "text": "x" * 400}, Hands().now())
+        sent = await taken(store, Stream.TELEMETRY, 20)
+        await accepted(store, [])
+        await store.history.edges(Stream.TELEMETRY, 1, 1)  # now the database has it
+        assert [payload for _, payload in await store.history.latest(Stream.TELEMETRY, None, 20)] == [
+            row.payload for row in sent
+        ]
+    sizes = [size for (size,) in look(tmp_path, "SELECT length(payload) FROM event WHERE stream = 4 AND n > 3")]
+    assert len(sizes) == 20
+    assert all((size < 400) is (version >= schema.PACKED) for size in sizes)
+    async with journal(tmp_path, schema=version) as store:
+        assert await taken(store, Stream.TELEMETRY, 20) == sent
+    with JournalReader(tmp_path) as reader:
+        assert [one["data"]["number"] for one in reader.events(Stream.TELEMETRY, 0.0, 9e9)] == list(range(20))
+
+
 async def test_a_store_that_is_made_while_a_version_is_on_trial_is_one_that_the_version_before_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There was none, or it was damaged and is set aside."""
-    for name, value in (("STEPS", (*schema.STEPS, ("CREATE TABLE later (x)",))), ("VERSION", 6)):
+    for name, value in (("STEPS", (*schema.STEPS, ("CREATE TABLE later (x)",))), ("VERSION", schema.VERSION + 1)):
         monkeypatch.setattr(f"gateway.cloud.journal.sqlite.{name}", value)
     async with journal(tmp_path, schema=5) as store:
         await accepted(store, [emit()])

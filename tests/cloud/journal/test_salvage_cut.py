@@ -63,7 +63,7 @@ async def saved(folder: Path) -> tuple[list[tuple[str, bytes]], dict[str, Json]]
         assert store.quarantined_file is not None
         assert store.quarantined_file.exists()
         rows = [(row.stream.value, row.payload) for row in await all_of(store, Stream.ALARM)]
-        memory = {key: value for key, value in store.memory.items() if not key.startswith("journal/")}
+        memory = dict(store.memory)
         await accepted(store, [Emit(Stream.AUDIT, QUARANTINED, None, {}, "told", Hands().now())])
     return rows, memory
 

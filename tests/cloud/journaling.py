@@ -1,7 +1,9 @@
 """What the tests of the journal share: a clock that is set by hand, steps, and a broker's appetite."""
 
 import asyncio
+import base64
 import itertools
+import random
 import shutil
 import sqlite3
 import tempfile
@@ -15,7 +17,7 @@ import orjson
 from gateway.cloud.journal.journal import Journal
 from gateway.cloud.journal.schema import OLDEST_IN_USE
 from gateway.cloud.journal.sqlite import Database, unpacked
-from gateway.cloud.journal.tables import Tables
+from gateway.cloud.journal.tables import QUARANTINED, ROLLED_BACK, Tables
 from gateway.cloud.outbox import Row
 from gateway.model import Emit, Forget, Instant, Json, Remember, Stream
 
@@ -61,6 +63,17 @@ async def accepted(journal: Journal, effects: Sequence[Emit | Remember | Forget]
     journal.append(effects, then=done.set)
     async with asyncio.timeout(seconds):
         await done.wait()
+
+
+def noise(size: int) -> str:
+    """Text that takes up so many bytes however it is compressed; each time another."""
+    return base64.b64encode(random.Random(next(_ids)).randbytes(size)).decode()  # noqa: S311 - repeatable
+
+
+async def told(journal: Journal) -> None:
+    """Events say what befell the store, as at the start of the gateway; the next life need not."""
+    now = Hands().now()
+    await accepted(journal, [Emit(Stream.AUDIT, type_, None, {}, type_, now) for type_ in (QUARANTINED, ROLLED_BACK)])
 
 
 async def taken(journal: Journal, stream: Stream, count: int, seconds: float = 20.0) -> list[Row]:

@@ -16,7 +16,7 @@ from gateway.cloud.journal.witness import HighWater, Mark
 from gateway.model import Remember, Stream
 from simulators.cloud import Cloud
 from tests.cloud.journal.test_journal_kill import run_and_kill
-from tests.cloud.journaling import Hands, accepted, all_of, emit, event, journal, look
+from tests.cloud.journaling import Hands, accepted, all_of, emit, event, journal, look, told
 from tests.reliability.compound import BATTERY, World, world
 
 TRIALS = 50
@@ -158,6 +158,7 @@ async def test_what_was_committed_is_delivered_or_named(
             assert store.journal_id != store.loss.journal
             for gap in store.loss.missing:
                 named |= {(store.loss.journal, gap.stream.value, one) for one in range(gap.first, gap.last + 1)}
+            await told(store)
         unknown = {key: id_ for key, id_ in lives.committed.items() if id_ not in lives.delivered | left}
         assert set(unknown) <= named
         assert not store.lost

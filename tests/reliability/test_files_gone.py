@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.model import Remember, Stream
-from tests.cloud.journaling import accepted, all_of, emit, event, journal, look, until
+from tests.cloud.journaling import accepted, all_of, emit, event, journal, look, told, until
 from tests.reliability import stored
 from tests.reliability.compound import World, world
 
@@ -79,8 +79,8 @@ async def test_the_journal_begins_anew_with_all_that_waits(tmp_path: Path, harm:
         assert (store.loss.journal, store.loss.witness, store.loss.missing) == (name, "files", ())
         assert store.journal_id != name
         await accepted(store, [emit(n=901)])
-        told = [event(row)["data"]["n"] for row in await all_of(store, Stream.ALARM)]
-        assert told == list(range(902))
+        assert [event(row)["data"]["n"] for row in await all_of(store, Stream.ALARM)] == list(range(902))
+        await told(store)
     async with journal(folder) as store:
         assert store.loss is None
         assert store.memory == {"k": 1, "l": 2}

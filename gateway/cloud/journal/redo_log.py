@@ -89,7 +89,8 @@ class RedoLog:
         """Let go of the file."""
         handle, self._handle = self._handle, None
         if handle is not None:
-            os.close(handle)
+            with suppress(OSError):
+                os.close(handle)
 
     def end(self) -> None:
         """The database is about to leave this round: nothing may follow in it, though that should fail."""

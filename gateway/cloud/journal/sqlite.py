@@ -111,11 +111,10 @@ class Database:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock_folder()
             self._refuse_headless()
-            made = _make_file(self.path)
-            if made:
-                sync_folder(self.folder)
+            _make_file(self.path)
+            sync_folder(self.folder)
         except OSError as error:
-            raise StoreError(f"{self.path}: {error.strerror}") from error
+            raise disk_error(self.path, error) from error
         try:
             self.connect("rwc")
             self.log.open()
@@ -133,13 +132,15 @@ class Database:
             self.execute(f"PRAGMA max_page_count={self.max_pages}")
             with self.transaction():
                 pass  # SQLite opens a write-protected file without a word; this finds out
+            sync_folder(self.folder)  # for the names of the other files; also of one that an attempt before has made
         except StoreDamaged:
             raise
         except StoreError:
             self.close()
             raise
-        if made:
-            sync_folder(self.folder)
+        except OSError as error:
+            self.close()
+            raise disk_error(self.path, error) from error
         paths = (Path(f"{self.path}{tail}") for tail in _TAILS)
         self._files = {path: found for path in paths if (found := _identity(path)) is not None}
         self.writable = True
@@ -518,13 +519,10 @@ def unpacked(payload: Any) -> Any:
     return payload
 
 
-def _make_file(path: Path) -> bool:
-    """Make an empty file that only its owner may read; False if it is there already."""
-    try:
+def _make_file(path: Path) -> None:
+    """Make an empty file that only its owner may read, if it is not there."""
+    with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        return False
-    return True
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

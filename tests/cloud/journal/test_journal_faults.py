@@ -15,7 +15,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.model import Remember, Stream
-from tests.cloud.journaling import Hands, accepted, all_of, emit, event, journal, look, sequences, taken, until
+from tests.cloud.journaling import (
+    Hands,
+    accepted,
+    all_of,
+    emit,
+    event,
+    journal,
+    look,
+    noise,
+    sequences,
+    taken,
+    told,
+    until,
+)
 from tests.slow_disk import stalled
 
 STEPS = 40
@@ -139,6 +152,7 @@ async def test_a_damaged_file_is_set_aside_and_what_waits_is_saved(tmp_path: Pat
         fresh = await taken(store, Stream.ALARM, 1)
         assert (fresh[0].sequence, event(fresh[0])["journal"]) == (1, store.journal_id)
         name = store.journal_id
+        await told(store)
     async with journal(tmp_path) as store:
         assert store.quarantined_file is None
         assert store.journal_id == name
@@ -230,7 +244,7 @@ async def test_a_full_store_sheds_telemetry_and_names_it_but_no_alarm(tmp_path: 
     async with journal(tmp_path, hands, max_size=1 << 20) as store:
         for n in range(40):
             for _ in range(20):
-                store.telemetry("d", orjson.dumps({"text": "x" * 2000}), hands.run(0.1))
+                store.telemetry("d", orjson.dumps({"text": noise(2000)}), hands.run(0.1))
             await accepted(store, [emit(n=n)])
         await until(lambda: not store.lost and store.stats().shed)
         assert sequences(await all_of(store, Stream.ALARM)) == list(range(1, 41))
@@ -251,7 +265,7 @@ async def test_delivered_telemetry_goes_before_what_waits(tmp_path: Path) -> Non
     async with journal(tmp_path, hands, max_size=1 << 20) as store:
         for n in range(30):
             for _ in range(20):
-                store.telemetry("d", orjson.dumps({"text": "x" * 2000}), hands.run(0.1))
+                store.telemetry("d", orjson.dumps({"text": noise(2000)}), hands.run(0.1))
             await accepted(store, [emit(n=n)])
             for row in await all_of(store, Stream.TELEMETRY):
                 store.acknowledge(row)
@@ -400,7 +414,7 @@ async def test_on_a_small_disk_telemetry_gives_way_and_the_store_goes_on(tmp_pat
             await until((folder / "reserve").exists)
             for n in range(120):
                 for _ in range(40):
-                    store.telemetry("d", orjson.dumps({"text": "x" * 3000}), hands.run(0.1))
+                    store.telemetry("d", orjson.dumps({"text": noise(3000)}), hands.run(0.1))
                 await accepted(store, [emit(n=n)])
             assert not (folder / "reserve").exists()
             await until(lambda: not store.lost)

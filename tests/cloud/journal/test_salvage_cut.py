@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cloud.journal.tables import QUARANTINED
-from gateway.model import Emit, Json, Remember, Stream
-from tests.cloud.journaling import Hands, accepted, all_of, emit, journal
+from gateway.model import Json, Remember, Stream
+from tests.cloud.journaling import accepted, all_of, emit, journal, told
 
 ROOT = Path(__file__).parents[3]
 ROWS = 100
@@ -64,7 +63,7 @@ async def saved(folder: Path) -> tuple[list[tuple[str, bytes]], dict[str, Json]]
         assert store.quarantined_file.exists()
         rows = [(row.stream.value, row.payload) for row in await all_of(store, Stream.ALARM)]
         memory = dict(store.memory)
-        await accepted(store, [Emit(Stream.AUDIT, QUARANTINED, None, {}, "told", Hands().now())])
+        await told(store)
     return rows, memory
 
 

@@ -100,5 +100,6 @@ def test_set_aside_keeps_every_copy(tmp_path: Path) -> None:
     for _ in range(3):
         store.open(check=True)
         store.set_aside(0.0)
+        store.salvaged()
     names = {f"journal.db.damaged-19700101T000000Z{count}{tail}" for count in ("", "-2", "-3") for tail in TAILS}
     assert {path.name for path in tmp_path.iterdir()} == names

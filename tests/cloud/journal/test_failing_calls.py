@@ -69,6 +69,8 @@ def filled(folder: Path, call: str, error: str, number: int) -> bool:
 
 
 async def must_be_whole(folder: Path) -> None:
+    async with journal(folder, max_size=MAX_SIZE):
+        pass  # what had to give way is named by its end
     async with journal(folder, max_size=MAX_SIZE) as store:
         assert store.quarantined_file is None
         assert store.loss is None
@@ -79,8 +81,11 @@ async def must_be_whole(folder: Path) -> None:
         alarms = [event(row)["data"]["step"] for row in await all_of(store, Stream.ALARM)]
         assert alarms == sorted(set(alarms))
         assert set(alarms) >= set(range(STEPS // LEAVES_EACH + 1, STEPS + 1))
-        pictures = [row.jpeg for row in await all_of(store, Stream.PICTURE)]
-        assert pictures == [bytes([step]) * 20_000 for step in range(PICTURE_EACH, STEPS + 1, PICTURE_EACH)]
+        pictures = {row.sequence: row.jpeg for row in await all_of(store, Stream.PICTURE)}
+        shed = [data for data in audits if data.get("stream") == "picture"]  # they give way if the disk is full
+        given_up = {number for gap in shed for number in range(gap["first"], gap["last"] + 1)}
+        expected = {n: bytes([n * PICTURE_EACH]) * 20_000 for n in range(1, STEPS // PICTURE_EACH + 1)}
+        assert pictures == {n: jpeg for n, jpeg in expected.items() if n not in given_up}
         await accepted(store, [emit()])
     assert look(folder, "PRAGMA integrity_check") == [("ok",)]
 
@@ -100,13 +105,13 @@ async def fail_each(folder: Path, call: str, error: str, first: int, every: int)
 
 
 @pytest.mark.parametrize(("call", "error"), FAULTS)
-async def test_here_and_there(tmp_path: Path, call: str, error: str) -> None:
+async def test_some_of_them(tmp_path: Path, call: str, error: str) -> None:
     assert await fail_each(tmp_path, call, error, 1 + FAULTS.index((call, error)), HERE_AND_THERE) >= 0
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("call", "error"), FAULTS)
-async def test_each_one(tmp_path: Path, call: str, error: str) -> None:
+async def test_each_call(tmp_path: Path, call: str, error: str) -> None:
     assert await fail_each(tmp_path, call, error, 1, 1) > 0
 
 

@@ -149,8 +149,12 @@ async def test_who_is_not_logged_in_looks_and_presses_nothing(site: PageSite, br
         clean(look)
 
 
-async def test_the_link_is_cut_in_mid_press_and_nothing_moves_when_it_returns(site: PageSite, browser: Browser) -> None:
-    async with context(browser) as made:
+@SIZES
+async def test_the_link_is_cut_in_mid_press_and_nothing_moves_when_it_returns(
+    site: PageSite, browser: Browser, size: tuple[int, int], language: str
+) -> None:
+    chinese = language == "zh-CN"
+    async with context(browser, size, language) as made:
         look = await tab(made, site.cuttable)
         await look.ready()
         await look.log_in("zhang")
@@ -158,19 +162,21 @@ async def test_the_link_is_cut_in_mid_press_and_nothing_moves_when_it_returns(si
         gate = look.page.locator("[data-gate='north-in']")
         before = site.opened()
         site.way.stall()
-        await press(gate, "gate.open", "访客").click()
+        await press(gate, "gate.open", "访客" if chinese else "Visitor").click()
         await expect(press(gate, "gate.open").first).to_be_disabled()
         await look.lost()
         assert await look.page.locator("main button:enabled").count() == 0, "every button is dead"
-        await expect(look.page.locator(".band")).to_contain_text("失去连接，以下是")
+        await expect(look.page.locator(".band")).to_contain_text(
+            "失去连接，以下是" if chinese else "Connection lost: this is the state of"
+        )
         site.way.refuse()
         site.way.cut()
-        await expect(gate.locator(".problem")).to_contain_text("没有收到结果")
+        await expect(gate.locator(".problem")).to_contain_text("没有收到结果" if chinese else "No answer came")
         site.way.restore()
         await look.ready()
         await look.page.wait_for_timeout(1500)
         assert site.opened() == before
-        await press(gate, "gate.open", "快递").click()
+        await press(gate, "gate.open", "快递" if chinese else "Delivery").click()
         await until(lambda: site.opened() == before + 1)
 
 

@@ -4,6 +4,7 @@ import {live, ask} from './live.js';
 import {gateName, has, html, nothing, placeOf, repeat, stamp, t, word} from './show.js';
 
 const STREAMS = ['audit', 'alarm', 'access', 'inspection'];
+const LOOKING = 'access.viewed';       // what a look at a plate or picture is asked by: person.viewed says the same
 let show = () => {};
 let stream = 'audit', by = '', cmd = '', events = null, next = null, turn = 0;
 
@@ -23,7 +24,7 @@ async function read(more) {
   show();
   const told = await ask(path(more ? next : null));
   if (mine !== turn) return;
-  events = [...(more ? events : []), ...(told.events ?? [])];
+  events = [...(more ? events : []), ...(told.events ?? []).filter(event => event.data.cmd !== LOOKING)];
   next = told.next ?? null;
   show();
 }
@@ -35,13 +36,13 @@ function filter(event) {
   read(false);
 }
 
-function details({data, subject}) {
+function details({data}) {
   if (data.cmd) return [data.cmd, data.by ?? data.sub, data.ok === false ? `✕ ${data.error?.code && has(`error.${data.error.code}`) ? t(`error.${data.error.code}`) : ''}` : '', args(data.args)];
   if (data.alarm && data.kind) return [data.place ?? (data.device ? placeOf(data.device) : ''), word('kind', data.kind), data.verified_as ? t(`alarm.verified.${data.verified_as}`) : '', data.acknowledged_by ?? ''];
   if (data.passage && data.decision) return [data.plate ?? t('passages.no-plate'), gateName(data.gate), word('decision', data.decision), word('why', data.reason)];
   if (data.round) return [data.item ?? '', data.reason ?? '', data.acknowledged_by ?? ''];
   if (data.gate) return [gateName(data.gate), data.cause ?? '', data.by ?? ''];
-  return [data.by ?? '', data.what ?? data.reason ?? data.version ?? '', subject === undefined ? '' : ''];
+  return [data.by ?? '', data.what ? word('viewed', data.what) : data.reason ?? data.version ?? ''];
 }
 
 const args = given => given && typeof given === 'object' ? Object.entries(given).map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`).join(' ') : '';

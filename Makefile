@@ -3,7 +3,7 @@
 # make cover   the same once, with coverage: slower
 # make check   formatting, lint, types, import rules
 # make bench   measurements; they print, and fail when a promise is broken
-# make soak    the long runs
+# make soak    the long runs, boxes with a Debian of their own among them (as root)
 # make deb     the Debian packages, amd64 and arm64, in dist/
 # make repository  an apt repository of them, in dist/repository (REPOSITORY_KEY=FINGERPRINT)
 # make lock    renew the lock files (needs uv)
@@ -42,7 +42,7 @@ bench:
 	@$(BIN)/pytest -o addopts= -p no:xdist -s --timeout=0 tests/benchmarks
 
 soak:
-	@.ci/setup dev
+	@.ci/setup soak
 	@$(BIN)/pytest -o addopts= -p no:xdist -s --timeout=0 -m soak
 
 deb:

@@ -20,6 +20,7 @@ from gateway.config.load import load
 from gateway.config.profiles import shipped
 from gateway.errors import GatewayError
 from gateway.local.control import NAME, ask
+from gateway.runtime.reconfigure import own_command
 from simulators import scenario as scenarios
 from simulators.broker import LocalBroker
 from simulators.cloud import Cloud
@@ -167,7 +168,7 @@ def _show(teller: Teller, event: dict[str, Any]) -> None:
 @contextlib.asynccontextmanager
 async def _gateway(site: Path, log: Path) -> AsyncIterator[None]:
     with log.open("wb") as stream:
-        command = (sys.executable, "-m", "gateway", "run", str(site))
+        command = own_command("gateway", "run", str(site))
         process = await asyncio.create_subprocess_exec(*command, stdout=stream, stderr=stream, start_new_session=True)
     try:
         yield

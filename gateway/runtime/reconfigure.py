@@ -44,13 +44,13 @@ _LOOK_RESTART_S = 0.25
 _REPLIES_LEAVE_S = 1.0
 """That a reply may take to the broker before the process begins anew."""
 _MAX_STATE_BYTES = 64 << 10
-_LOOK_APART = """
+_RUN_MODULE = """
 import json, sys
 sys.path[:] = json.loads(sys.argv.pop(1))
 from runpy import run_module
-run_module("gateway.runtime.candidate", run_name="__main__")
+run_module(sys.argv.pop(1), run_name="__main__")
 """
-"""Runs `gateway.runtime.candidate` where this process found it: the launcher of the package puts the program's tree on
+"""Runs a module where this process found it: the launcher of the package puts the program's tree on
 `sys.path` by hand, so an interpreter of the same name does not know it."""
 
 
@@ -334,12 +334,18 @@ def _as_isolated() -> list[str]:
     return ["-I" if sys.flags.isolated else "-P", *(["-S"] if sys.flags.no_site else [])]
 
 
+def own_command(module: str, *words: str) -> list[str]:
+    """A command line that runs a module of this very program in a process of its own."""
+    return [sys.executable, *_as_isolated(), "-c", _RUN_MODULE, json.dumps(sys.path), module, *words]
+
+
 async def check_apart(site: Path, candidate: Path, running: bytes) -> None:
     """Have a candidate looked at in a process of its own: reading takes more room than running. Raises NotDone."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *_as_isolated(), "-c", _LOOK_APART, json.dumps(sys.path), str(site), str(candidate),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+        *own_command("gateway.runtime.candidate", str(site), str(candidate)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
     try:
         async with asyncio.timeout(_CHECK_S):
             output, _ = await process.communicate(running)

@@ -1,7 +1,7 @@
-"""This machine's own Debian under a layer that is thrown away: a package is really installed, and nothing is changed.
+"""A Debian, as a rule this machine's own, under a layer that is thrown away: a package is really installed in it.
 
-Own mounts, own processes, no network. There is no systemd in it, so a small `systemctl` stands in: it starts what the
-installed unit says, as the unit's user, and waits for READY as systemd does.
+Own mounts, own processes, no network but loopback. There is no systemd in it, so a small `systemctl` stands in: it
+starts what the installed unit says, as the unit's user, and waits for READY as systemd does.
 """
 
 import subprocess
@@ -9,9 +9,10 @@ from pathlib import Path
 
 ENTER = """
 set -e
-mount -t tmpfs -o "size=$3" none "$1"
+ip link set lo up
+mount -t tmpfs -o "size=$4" none "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
-mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" overlay "$1/root"
+mount -t overlay -o "lowerdir=$3,upperdir=$1/upper,workdir=$1/work" overlay "$1/root"
 cd "$1/root"
 mount -t proc proc proc
 mount --rbind /dev dev
@@ -56,9 +57,9 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
 
 
 def run(
-    script: str, folder: Path, mount: Path, timeout: float = 120, size: str = "50%"
+    script: str, folder: Path, mount: Path, *, root: Path = Path("/"), timeout: float = 120, size: str = "50%"
 ) -> subprocess.CompletedProcess[str]:
-    """Run a script as root in a fresh layer; `folder` is /srv/it there; `mount`: an empty folder for the layer.
+    """Run a script as root in a fresh layer over `root`; `folder` is /srv/it there; `mount`: an empty folder.
 
     `size`: how much the layer holds.
     """
@@ -70,6 +71,6 @@ def run(
     (folder / "script").write_text(script)
     namespaces = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
     return subprocess.run(
-        [*namespaces, "sh", "-c", ENTER, "sh", mount, folder, size],
+        [*namespaces, "sh", "-c", ENTER, "sh", mount, folder, root, size],
         capture_output=True, text=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL,
     )  # fmt: skip

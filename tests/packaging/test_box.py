@@ -1,12 +1,11 @@
 """The package on a Debian of its own, booted, without a network."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.packaging.box import Box, needs_box, until
+from tests.packaging.box import Box, mirror, needs_box, root_archive, until
 from tests.packaging.building import built_once, repacked
 
 pytestmark = [pytest.mark.soak, needs_box, pytest.mark.timeout(900)]
@@ -55,10 +54,22 @@ LINTIAN_FAST = "uses-no-compression-for-control-tarball,uses-no-compression-for-
 
 
 def test_lintian_has_nothing_to_say(package: Path) -> None:
-    if shutil.which("lintian") is None:
-        pytest.skip("lintian is not on this machine")
     told = subprocess.run(
         ["lintian", "--allow-root", "--fail-on", "error,warning", "--suppress-tags", LINTIAN_FAST, package],
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert (told.returncode, told.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("suite", ["bookworm", "trixie"])
+def test_piuparts_finds_nothing_left_behind(package: Path, tmp_path: Path, suite: str) -> None:
+    """Installed, removed and purged, what is on the disk is what was there before."""
+    base = tmp_path / "base.tgz"
+    with base.open("wb") as packed:
+        subprocess.run(["gzip", "-1", "--stdout", root_archive(suite)], stdout=packed, check=True, timeout=120)
+    words = ["--no-upgrade-test", "--tmpdir", tmp_path, "--mirror", f"{mirror()} main", "--distribution", suite]
+    told = subprocess.run(
+        ["piuparts", "--basetgz", base, *words, package], capture_output=True, text=True, check=False, timeout=850
+    )
+    assert told.returncode == 0, told.stdout[-5000:]
+    assert "PASS: Installation and purging test." in told.stdout

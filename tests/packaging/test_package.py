@@ -53,7 +53,8 @@ def launch(root: Path, version: str, *words: str | Path) -> subprocess.Completed
         pytest.skip(f"Python {version} is not on this machine")
     return subprocess.run(
         [interpreter, "-IS", root / "usr/bin/site-gateway", *words],
-        capture_output=True, text=True, check=False, timeout=60, env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
+        capture_output=True, text=True, check=False, timeout=60, cwd=root,
+        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
     )  # fmt: skip
 
 
@@ -189,6 +190,15 @@ def test_the_program_runs_from_its_tree_first_and_only(root: Path, version: str)
     example = root / "usr/share/doc/site-gateway/examples/example.yaml"
     checked = launch(root, version, "check", example)
     assert checked.stdout.splitlines()[-1].startswith("0 errors"), checked.stdout + checked.stderr
+
+
+def test_the_demo_runs_from_its_tree(root: Path) -> None:
+    """It starts the gateway as a process of its own, with an interpreter that knows no `gateway`."""
+    told = launch(root, "3.11", "demo", "--for", "10s")
+    assert told.returncode == 0, told.stderr
+    assert re.search(r"^[1-9]\d* events arrived, 0 repeats", told.stdout, re.MULTILINE), told.stdout
+    assert "Traceback" not in told.stdout
+    assert "No module" not in told.stdout
 
 
 ALL = """

@@ -47,7 +47,7 @@ def test_the_package_for_a_pi_checks_plans_and_demonstrates(tmp_path: Path) -> N
     for path in (folder, mount, root):
         path.mkdir()
     build(folder, "--machine", "arm64")
-    archive = root_archive("bookworm", "arm64", "python3,tzdata")
+    archive = root_archive("bookworm", "arm64", "python3,tzdata,systemd-standalone-sysusers")
     subprocess.run(["tar", "-C", root, "-xf", archive], check=True, timeout=120)
     done = layer.run(SCRIPT.format(seconds=SECONDS), folder, mount, root=root, timeout=3000)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]

@@ -67,7 +67,7 @@ def test_piuparts_finds_nothing_left_behind(package: Path, tmp_path: Path, suite
     base = tmp_path / "base.tgz"
     with base.open("wb") as packed:
         subprocess.run(["gzip", "-1", "--stdout", root_archive(suite)], stdout=packed, check=True, timeout=120)
-    words = ["--no-upgrade-test", "--tmpdir", tmp_path, "--mirror", f"{mirror()} main", "--distribution", suite]
+    words = ["--no-upgrade-test", "--tmpdir", str(tmp_path), "--mirror", f"{mirror()} main", "--distribution", suite]
     told = subprocess.run(
         ["piuparts", "--basetgz", base, *words, package], capture_output=True, text=True, check=False, timeout=850
     )

@@ -15,11 +15,15 @@ from tests.technician.terminal import terminal
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line.partition("#")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-]
+
+
+def commands(text: str) -> list[str]:
+    """Those that a page prints, without what it says of them."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [line.partition("#")[0].strip() for block in blocks for line in block.splitlines()]
+
+
+COMMANDS = commands(README)
 BIN = Path(sys.executable).parent
 
 
@@ -101,6 +105,14 @@ async def test_make_demo_runs_until_ctrl_c() -> None:
         it.process.send_signal(signal.SIGINT)
         assert await it.end() == 0
     assert "What to try next" in it.screen.text
+
+
+def test_the_chinese_readme_says_as_much() -> None:
+    chinese = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
+    assert commands(chinese) == COMMANDS
+    assert re.findall(r"```yaml\n.*?```", chinese, re.DOTALL) == re.findall(r"```yaml\n.*?```", README, re.DOTALL)
+    for mark in (r"^## ", r"^\| `[a-z/]+`", r"\[[^]]*\]\(docs/safety\.md\)", r"!\[[^]]*\]\(docs/page\.png\)"):
+        assert len(re.findall(mark, chinese, re.MULTILINE)) == len(re.findall(mark, README, re.MULTILINE)), mark
 
 
 def test_make_has_the_targets_that_the_readme_names() -> None:

@@ -15,12 +15,13 @@ ROOT = Path(__file__).parents[2]
 PACKAGING = ROOT / "packaging"
 
 
-def build(out: Path, *options: str, **environment: str) -> Path:
-    """Build one package, without compression; gives its path."""
-    command = [sys.executable, str(PACKAGING / "build.py"), "--fast", "--out", str(out), *options]
+def build(out: Path, *options: str, fast: bool = True, **environment: str) -> Path:
+    """Build one package, without compression unless it may take its time; gives its path."""
+    command = [sys.executable, str(PACKAGING / "build.py"), *(["--fast"] if fast else []), "--out", str(out), *options]
     done = subprocess.run(
-        command, cwd=out, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=170
-    )
+        command, cwd=out, env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+        timeout=170 if fast else 900,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return Path(done.stdout.split()[-1])
 

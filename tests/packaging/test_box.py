@@ -1,11 +1,12 @@
 """The package on a Debian of its own, booted, without a network."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.packaging.box import Box, mirror, needs_box, root_archive, until
+from tests.packaging.box import SITE, Box, mirror, needs_box, root_archive, until
 from tests.packaging.building import built_once, repacked
 
 pytestmark = [pytest.mark.soak, needs_box, pytest.mark.timeout(900)]
@@ -15,6 +16,11 @@ steps:
   - {at: 20s, set: {smoke-3-2f.smoke: alarm}}
   - {at: 24s, set: {smoke-3-3f.smoke: alarm}}
 """
+FIRST = "/etc/site-gateway/first.yaml"
+ANSWERS = (
+    "--site", "xima-xincun", "--name", "西马新村", "--timezone", "Asia/Shanghai", "--gateway", "xmxc-01",
+    "--broker", "mqtt://127.0.0.1:1883",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +37,11 @@ def test_a_fire_opens_the_gates_on_a_fresh_machine(package: Path, tmp_path: Path
         assert box.run("systemctl", "is-enabled", "site-gateway").strip() == "enabled"
         assert box.run("systemctl", "show", "-P", "ConditionResult", "site-gateway").strip() == "no"
         box.simulate(FIRE)
+        (serial,) = re.findall(r'fire-loop: .*serial: "([^"]+)"', box.inside(SITE).read_text())
+        box.run("site-gateway", "init", FIRST, *ANSWERS, "--serial", serial, "--units", "12-13", "--page")
+        assert "profile: jdrk-rs-yg-n01, line: bus, unit: 13" in box.inside(FIRST).read_text()
+        assert box.run("site-gateway", "check", FIRST).splitlines()[-1].startswith("0 errors, ")
+        assert box.run("stat", "--format=%U:%G %a", FIRST).strip() == "root:site-gateway 640"
         box.start()
         until(box.is_watching, 30, "all lines answer")
         until(lambda: box.status()["gates"]["north-in"]["commanded"] == "held", 60, "the gate is held")

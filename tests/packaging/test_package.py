@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 from gateway import __version__
 from tests.packaging.building import PACKAGING, ROOT, build, built_once, python, unpacked
+from tests.test_systemd_unit import exposure
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +139,11 @@ def test_nothing_lies_outside_of_usr_and_all_is_roots(package: Path) -> None:
             assert entry.name in {".", "./usr"} or entry.name.startswith("./usr/"), entry.name
             assert (entry.uid, entry.gid) == (0, 0), entry.name
             assert not entry.mode & 0o7022, entry.name
+
+
+def test_the_unit_that_is_laid_down_is_exposed_to_little(root: Path) -> None:
+    overall, _ = exposure(root / "usr/lib/systemd/system/site-gateway.service")
+    assert overall <= 1.5
 
 
 def test_the_manual_has_every_command(root: Path) -> None:

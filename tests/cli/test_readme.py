@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway import __version__
 from tests.technician.terminal import terminal
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +112,8 @@ def test_the_chinese_readme_says_as_much() -> None:
     chinese = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
     assert commands(chinese) == COMMANDS
     assert re.findall(r"```yaml\n.*?```", chinese, re.DOTALL) == re.findall(r"```yaml\n.*?```", README, re.DOTALL)
+    assert f"This version ({__version__})" in README
+    assert f"本版本（{__version__}）" in chinese
     for mark in (r"^## ", r"^\| `[a-z/]+`", r"\[[^]]*\]\(docs/safety\.md\)", r"!\[[^]]*\]\(docs/page\.png\)"):
         assert len(re.findall(mark, chinese, re.MULTILINE)) == len(re.findall(mark, README, re.MULTILINE)), mark
 

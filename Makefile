@@ -38,7 +38,7 @@ check:
 	@$(BIN)/lint-imports --no-logo
 
 bench:
-	@.ci/setup dev
+	@.ci/setup soak
 	@$(BIN)/pytest -o addopts= -p no:xdist -s --timeout=0 tests/benchmarks
 
 soak:

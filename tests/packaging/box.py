@@ -138,7 +138,7 @@ class Box:
         shutil.copy(package, self.inside("/srv") / package.name)
         return f"/srv/{package.name}"
 
-    def install(self, package: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def install(self, package: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """By apt, from the file alone."""
         return self.try_run("apt-get", "install", "-y", "--allow-downgrades", self.take(package), timeout=timeout)
 

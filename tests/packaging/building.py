@@ -7,7 +7,7 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,11 +48,19 @@ def built_once(folder: Path, *options: str) -> Path:
         return there[0] if there else build(folder, *options)
 
 
-def repacked(package: Path, out: Path, version: str, *, then: str = "", trial_s: int | None = None) -> Path:
+def repacked(
+    package: Path,
+    out: Path,
+    version: str,
+    *,
+    then: str = "",
+    trial_s: int | None = None,
+    edit: Callable[[Path], None] | None = None,
+) -> Path:
     """The same package as another version, without compression.
 
     `then`: Python that the program runs before anything else when it is started as the daemon; `trial_s`: how long an
-    upgrade to it is tried.
+    upgrade to it is tried; `edit`: changes its files, with those of control in `DEBIAN`.
     """
     work = out / f"work-{version}"
     subprocess.run(["dpkg-deb", "--raw-extract", package, work], check=True, timeout=60)
@@ -69,6 +77,8 @@ def repacked(package: Path, out: Path, version: str, *, then: str = "", trial_s:
     if trial_s is not None:
         preinst = work / "DEBIAN" / "preinst"
         preinst.write_text(preinst.read_text().replace("TRIAL_S = 300", f"TRIAL_S = {trial_s}"))
+    if edit is not None:
+        edit(work)
     made = out / f"site-gateway_{version}_amd64.deb"
     build = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(work), str(made)]
     subprocess.run(build, check=True, capture_output=True, timeout=60)

@@ -1,6 +1,5 @@
 """How a round of the running gateway ended, as the cloud has it."""
 
-import asyncio
 from typing import Any
 
 from simulators.cloud import Event
@@ -19,8 +18,7 @@ async def ended(it: Compound, run: str, within: float = 60.0) -> dict[str, Any]:
         ]  # fmt: skip
         return bool(found)
 
-    async with asyncio.timeout(within):
-        await it.cloud.until(there)
+    await it.cloud.until(there, within)
     assert faults(found[0]) == []
     return dict(found[0]["data"])
 

@@ -78,8 +78,9 @@ def test_an_event_of_another_kind_is_no_trouble(kind: str) -> None:
 
 
 async def test_the_demo_itself() -> None:
-    async with terminal("demo", "--for", "34s", rows=200, columns=200) as it:
-        await it.shows("沪A0119应急")  # 16 s behind the round, which takes two pictures 5 s apart
+    async with terminal("demo", "--for", "42s", rows=200, columns=200) as it:
+        await it.shows("finding: nightly/camera:yard")
+        await it.shows("沪A0119应急")  # 16 s behind the round, which looks three times 5 s apart
         assert await it.end() == 0
     assert not it.screen.unknown
     lines = [line for line in it.screen.lines if re.match(r"\d\d:\d\d:\d\d  ", line)]
@@ -87,6 +88,7 @@ async def test_the_demo_itself() -> None:
     text = it.screen.text
     assert re.search(r"hydrant-1: pressure 0\.(12|35) MPa", text)
     assert re.search(r"巡检发现问题 finding: nightly/point:hydrant-1.pressure \(below\)", text)
+    assert re.search(r"巡检发现问题 finding: nightly/camera:yard \(covered\)", text)
     assert re.search(r"巡检结束 round: nightly: 正常 normal \d, 异常 abnormal \d", text)
     assert "temperature-1 24 °C" in text
     fire, held, car = (

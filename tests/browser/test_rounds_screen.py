@@ -3,6 +3,7 @@
 import base64
 import json
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from playwright.async_api import Browser, FilePayload, Locator, Request, expect
 
 from tests.browser.chromium import PHONE, SIZES, Look, clean, context, press, tab
 from tests.browser.site import CODE, PageSite
+from tests.end_to_end.test_page import page_site
 from tests.end_to_end.test_page_rounds import SVG, huge_jpeg
 from tests.end_to_end.test_rounds import jpeg
 
@@ -180,4 +182,19 @@ async def test_who_is_not_logged_in_sees_how_far_a_round_is_and_nothing_of_peopl
         await look.go("rounds")
         await expect(look.page.locator("[data-round='nightly']")).to_contain_text("夜间巡检")
         assert await look.page.locator("[data-cmd], details.run, img").count() == 0
+        clean(look)
+
+
+async def test_a_site_without_rounds_has_no_such_screen(tmp_path: Path, browser: Browser) -> None:
+    async with page_site(tmp_path) as (_, base, _), context(browser) as made:
+        look = await tab(made, base)
+        await look.ready()
+        await look.log_in("wang")
+        await expect(look.page.locator("a[href='#walk']").first).to_be_attached()
+        await expect(look.page.locator("a[href='#rounds']")).to_have_count(0)
+        await look.page.goto(f"{base}/#rounds")
+        await look.ready()
+        await expect(look.page.locator("main.overview")).to_be_visible()
+        await look.go("log")
+        await expect(look.page.locator("option[value=inspection]")).to_have_count(0)
         clean(look)

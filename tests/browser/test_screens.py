@@ -189,6 +189,39 @@ async def test_a_bad_reading_has_its_reason_and_no_value(site: PageSite, browser
         clean(look)
 
 
+async def test_what_comes_in_the_place_of_a_held_button_is_not_pressed_by_letting_go(
+    site: PageSite, browser: Browser
+) -> None:
+    async with context(browser, PHONE) as made:
+        look = await person(made, site, "wang", "devices")
+        smoke = look.page.locator("[data-device='smoke-3-2f']")
+        await smoke.locator("summary").first.click()
+        await smoke.locator("details.table").wait_for()
+        disable, enable = press(smoke, "device.disable"), press(smoke, "device.enable")
+        await disable.scroll_into_view_if_needed()
+        await disable.evaluate("one => { one.pressed = true; }")
+        await disable.hover(position={"x": 24, "y": 10})
+        await look.page.mouse.down()
+        await expect(enable).to_be_visible()
+        assert not await enable.evaluate("one => one.pressed"), "an element of its own"
+        await look.page.mouse.up()
+        await expect(look.page.locator("[data-count=disabled] b")).to_have_text("1")
+        await enable.click()
+        await expect(disable).to_be_visible()
+        await look.go("rounds")
+        card_ = look.page.locator("[data-round='pump-run']")
+        run, cancel = press(card_, "inspection.run"), press(card_, "inspection.cancel")
+        await run.click()
+        await cancel.hover(position={"x": 24, "y": 10})
+        await look.page.mouse.down()
+        await expect(run).to_be_visible()
+        await look.page.mouse.up()
+        await look.go("gates")
+        asked = [url for url in look.requests if url.endswith("/do")]
+        assert len(asked) == 4, "disable, enable, run, cancel"
+        clean(look)
+
+
 async def test_a_zone_is_tested_and_the_test_ended(site: PageSite, browser: Browser) -> None:
     async with context(browser) as made:
         look = await person(made, site, "wang", "devices")

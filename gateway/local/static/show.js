@@ -144,7 +144,8 @@ export function button(label, cmd, args, {hold = false, kind = '', off = false, 
   const run = () => start(key, cmd, args, after);
   const is = held?.key === key ? 'holding' : phase;
   const text = phase === 'waiting' ? t('press.waiting') : phase === 'done' ? `✓ ${t('press.done')}` : label;
-  return html`<span class="press"><button class="${kind} ${is} ${hold ? 'hold' : ''}" ?disabled=${dead}
+  // Another button is another element: who still holds the one before lets go of nothing that has come in its place.
+  return repeat([key], one => one, () => html`<span class="press"><button class="${kind} ${is} ${hold ? 'hold' : ''}" ?disabled=${dead}
     data-cmd=${cmd}
     @click=${hold ? null : run}
     @pointerdown=${hold ? event => beginHold(event, key, run) : null}
@@ -152,7 +153,7 @@ export function button(label, cmd, args, {hold = false, kind = '', off = false, 
     @pointerup=${endHold} @pointerleave=${endHold} @pointercancel=${endHold} @keyup=${endHold} @blur=${endHold}
     @contextmenu=${event => hold && event.preventDefault()}
     >${text}${hold ? html`<small>${t('press.hold')}</small>` : nothing}</button>${
-    phase === 'failed' ? html`<span class="problem" role="alert">⚠ ${press.text}</span>` : nothing}</span>`;
+    phase === 'failed' ? html`<span class="problem" role="alert">⚠ ${press.text}</span>` : nothing}</span>`);
 }
 
 // What is dead while the link is lost: every button, choice and field in it, in every dialog.

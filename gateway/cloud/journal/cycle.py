@@ -68,7 +68,7 @@ class Writer:
                 loop.call_soon_threadsafe(done, result)
 
 
-STALL_SECONDS = 2.0
+STALL_S = 2.0
 TELEMETRY_S = 1.0
 """Telemetry waits so long for company, and is written if the broker does not have it then."""
 _AT_ONCE_S = 0.05
@@ -80,9 +80,9 @@ _PATIENT_BYTES = 256 << 10
 """What may wait for that in memory."""
 _PASSED_OVER_S = 15.0
 """A disk that answers later than this is passed over: what is new does not wait for the backlog on it any more."""
-_RETRY_SECONDS = (1.0, 30.0)
-_UPKEEP_SECONDS = 60.0
-_EXPIRE_EVERY = 60
+_RETRY_S = (1.0, 30.0)
+_UPKEEP_EVERY_S = 60.0
+_EXPIRE_EVERY_MINUTES = 60
 
 
 @dataclass(slots=True)
@@ -130,7 +130,7 @@ class Cycle:
         self._upkeep: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._retry = False
-        self._retry_delay = _RETRY_SECONDS[0]
+        self._retry_delay = _RETRY_S[0]
         self._minutes = 0
         self.chores = Chores()
         self._memory: dict[str, bytes] = {}
@@ -166,7 +166,7 @@ class Cycle:
                 self._queue.add((entry,), then=None, named=())
             self._begun_anew(opened.quarantined, opened.loss)
         self._idle.set()
-        self._upkeep = self._loop.call_later(_UPKEEP_SECONDS, self._minute)
+        self._upkeep = self._loop.call_later(_UPKEEP_EVERY_S, self._minute)
         if trouble is not None:
             self._fail(trouble)
         self.kick()
@@ -288,7 +288,7 @@ class Cycle:
     def _submit(self, work: Work, done: Done) -> None:
         self._busy = True
         self._idle.clear()
-        self._stall = self._loop.call_later(STALL_SECONDS, self._stalled)
+        self._stall = self._loop.call_later(STALL_S, self._stalled)
         self._writer.submit(work, partial(self._finished, done))
 
     def _start_commit(self) -> bool:
@@ -436,7 +436,7 @@ class Cycle:
             return
         self._trouble = self._move = None
         self._queue.answered(lost=False)
-        self._retry_delay = _RETRY_SECONDS[0]
+        self._retry_delay = _RETRY_S[0]
         if result.journal != self._numbering.journal:
             self._numbering.begin(result.journal, {}, result.reserved)
         self._settle(batch, committed)
@@ -521,7 +521,7 @@ class Cycle:
         first = self._trouble is None
         self._trouble = error
         delay = 0.0 if first and isinstance(error, StoreDamaged | StoreGone) else self._retry_delay
-        self._retry_delay = min(2 * self._retry_delay, _RETRY_SECONDS[1])
+        self._retry_delay = min(2 * self._retry_delay, _RETRY_S[1])
         self._loop.call_later(delay, self._try_again)
         if first:
             self.counters.losses += 1
@@ -537,7 +537,7 @@ class Cycle:
 
         Behind a backlog on disk it waits still: a disk that is slow for a while must not turn a stream's order round.
         """
-        self._stall = self._loop.call_later(_PASSED_OVER_S - STALL_SECONDS, self._pass_over)
+        self._stall = self._loop.call_later(_PASSED_OVER_S - STALL_S, self._pass_over)
         self._slow = True
         if self._trouble is None:
             self.counters.losses += 1
@@ -564,10 +564,10 @@ class Cycle:
             self.soon(min(until, self._ahead[0][0] + TELEMETRY_S if self._ahead else until) - now)
 
     def _minute(self) -> None:
-        self._upkeep = self._loop.call_later(_UPKEEP_SECONDS, self._minute)
+        self._upkeep = self._loop.call_later(_UPKEEP_EVERY_S, self._minute)
         self._minutes += 1
         self.chores.vacuum = True
-        self.chores.expire = self.chores.expire or self._minutes % _EXPIRE_EVERY == 1
+        self.chores.expire = self.chores.expire or self._minutes % _EXPIRE_EVERY_MINUTES == 1
         if self._trouble is None:
             self._store.restore_reserve()
         self.kick()

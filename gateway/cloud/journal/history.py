@@ -23,7 +23,7 @@ from gateway.model import Stream
 
 _PIECE_ROWS = 64
 _PIECE_BYTES = 256 << 10
-_SECONDS = 5.0
+_READ_S = 5.0
 
 _DELIVERED = """FROM event AS e WHERE e.stream = ? AND e.epoch = ? AND e.sequence BETWEEN ? AND ? AND e.mono IS NULL
     AND NOT EXISTS (SELECT 1 FROM outbox AS o
@@ -198,14 +198,14 @@ class History:
 
     async def _read(self, work: Callable[[], object]) -> object:
         try:
-            return await self._ask(work, _SECONDS)
+            return await self._ask(work, _READ_S)
         except TimeoutError as error:
             raise StoreError("the store does not answer") from error
 
 
 STREAMS = (Stream.ACCESS, Stream.AUDIT)
-_SLICE = 500
-_ERASE_SECONDS = 10.0
+_SLICE_ROWS = 500
+_ERASE_S = 10.0
 
 _NAMED = """SELECT n, payload, instr(payload, ?) FROM event WHERE n > ? AND stream IN (?, ?) ORDER BY n LIMIT ?"""
 _PICTURES = "SELECT n, sequence, payload FROM event WHERE n > ? AND stream = ? ORDER BY n LIMIT ?"
@@ -239,8 +239,8 @@ class Eraser:
         """Some access and audit events after `n`. Raises StoreError."""
         database = self._database
         numbers = (NUMBER[stream] for stream in STREAMS)
-        rows = database.execute(_NAMED, (redaction.needle, after, *numbers, _SLICE))
-        done = Slice(rows[-1][0] if len(rows) == _SLICE else None)
+        rows = database.execute(_NAMED, (redaction.needle, after, *numbers, _SLICE_ROWS))
+        done = Slice(rows[-1][0] if len(rows) == _SLICE_ROWS else None)
         changed = []
         for n, payload, found in rows:
             redacted = redaction.of(payload) if found else None
@@ -256,8 +256,8 @@ class Eraser:
     def pictures(self, passages: Collection[str], after: int) -> Slice:
         """Some pictures after `n`. Raises StoreError."""
         database, number = self._database, NUMBER[Stream.PICTURE]
-        rows = database.execute(_PICTURES, (after, number, _SLICE))
-        done = Slice(rows[-1][0] if len(rows) == _SLICE else None)
+        rows = database.execute(_PICTURES, (after, number, _SLICE_ROWS))
+        done = Slice(rows[-1][0] if len(rows) == _SLICE_ROWS else None)
         gone = []
         for n, sequence, payload in rows:
             if passage_of(payload) not in passages:
@@ -339,7 +339,7 @@ class Erasure:
 
     async def _work(self, work: Callable[[Eraser], object]) -> object:
         try:
-            return await self._ask(partial(self._store.erase, work), _ERASE_SECONDS)
+            return await self._ask(partial(self._store.erase, work), _ERASE_S)
         except TimeoutError as error:
             raise StoreError("the store does not answer") from error
 

@@ -36,14 +36,14 @@ from gateway.cloud.outbox import Row
 from gateway.errors import StoreBusy, StoreError, StoreNewer
 from gateway.model import Emit, Forget, Instant, Json, Remember, Stream
 
-_DAY = 86400.0
+_DAY_S = 86400.0
 KEEP: Mapping[Stream, float] = {
-    Stream.ALARM: 400 * _DAY,
-    Stream.AUDIT: 400 * _DAY,
-    Stream.INSPECTION: 400 * _DAY,
-    Stream.ACCESS: 30 * _DAY,
-    Stream.PICTURE: 30 * _DAY,
-    Stream.TELEMETRY: 7 * _DAY,
+    Stream.ALARM: 400 * _DAY_S,
+    Stream.AUDIT: 400 * _DAY_S,
+    Stream.INSPECTION: 400 * _DAY_S,
+    Stream.ACCESS: 30 * _DAY_S,
+    Stream.PICTURE: 30 * _DAY_S,
+    Stream.TELEMETRY: 7 * _DAY_S,
 }
 """Seconds that delivered events are kept, unless the site file says otherwise."""
 
@@ -52,10 +52,10 @@ PICTURE_BYTES = 96 << 10
 REBORN = "journal/reborn"
 """Key of the memory: when the rest of it was set aside, wall seconds."""
 
-_ASIDE_SECONDS = 2.0
-_ACKS = 200
-_OPEN_SECONDS = 15.0
-_CLOSE_SECONDS = 1.0
+_ASIDE_S = 2.0
+_MOST_ACKS = 200
+_OPEN_S = 15.0
+_CLOSE_S = 1.0
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _MEMORY_BASE = 1 << 62
 """Where `n` begins when the store could not even be read, so that it meets no number of the file."""
@@ -168,7 +168,7 @@ class Journal:
         """Write what waits and close, within 1 s."""
         self._gaps.close()
         try:
-            await self._cycle.stop(_CLOSE_SECONDS)
+            await self._cycle.stop(_CLOSE_S)
         finally:
             self._ahead.close()
 
@@ -177,7 +177,7 @@ class Journal:
         trouble: StoreError | None = None
         for begin in (lambda: self._store.begin(fresh, wall), lambda: self._store.begin_readonly(fresh)):
             try:
-                opened = await self._cycle.ask(begin, _OPEN_SECONDS)
+                opened = await self._cycle.ask(begin, _OPEN_S)
                 return cast("Opened", opened), trouble
             except (StoreNewer, StoreBusy):
                 self._cycle.abandon()
@@ -360,7 +360,7 @@ class Journal:
             return
         if row.stream is Stream.TELEMETRY:
             self._note_delivered()
-        if len(waiting.acks) >= _ACKS:
+        if len(waiting.acks) >= _MOST_ACKS:
             self._cycle.due()
         elif waiting.acks:
             self._cycle.soon(ACKS_S)
@@ -377,7 +377,7 @@ class Journal:
     def quarantine(self, row: Row, reason: str) -> None:
         """Set the row aside: it is given again after the next `rewind()` of all streams, when no other row waits."""
         self._delivery.quarantine(row, reason, self._queue.waiting)
-        self._cycle.soon(_ASIDE_SECONDS)
+        self._cycle.soon(_ASIDE_S)
 
     def waiting(self, stream: Stream) -> int:
         """Rows of the stream that are not acknowledged; those set aside are not counted."""

@@ -14,8 +14,8 @@ from gateway.cloud.journal.tables import Chunk
 from gateway.cloud.outbox import Row
 from gateway.model import Stream
 
-_ROWS = 512
-_BYTES = 4 << 20
+_MOST_ROWS = 512
+_MOST_BYTES = 4 << 20
 
 
 class Window:
@@ -27,7 +27,7 @@ class Window:
         "youngest",
     )  # fmt: skip
 
-    def __init__(self, rows: int = _ROWS, sizes: int = _BYTES) -> None:
+    def __init__(self, rows: int = _MOST_ROWS, sizes: int = _MOST_BYTES) -> None:
         self._rows = rows
         self._sizes = sizes
         self._ahead: OrderedDict[int, Row] = OrderedDict()
@@ -242,7 +242,7 @@ class Window:
 
 
 _STATES = tuple(State)
-_PICTURES = 4, 512 << 10
+_MOST_PICTURES = 4, 512 << 10
 """Rows and bytes of pictures that are at hand: one at a time is sent."""
 
 Harden = Callable[[Row], bool]
@@ -254,7 +254,7 @@ class Delivery:
 
     def __init__(self) -> None:
         self._windows = {
-            (stream, state): Window(*_PICTURES) if stream is Stream.PICTURE else Window()
+            (stream, state): Window(*_MOST_PICTURES) if stream is Stream.PICTURE else Window()
             for stream in Stream
             for state in State
         }

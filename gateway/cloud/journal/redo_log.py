@@ -33,7 +33,7 @@ from gateway.model import Stream
 MOST_BYTES = 128 << 10
 """Of a batch that goes into the log; what is larger goes straight to the database."""
 
-_BLOCK = 4096
+_BLOCK_BYTES = 4096
 _READ_BYTES = 4 << 20
 _INFLATED_BYTES = 4 * MOST_BYTES
 _HEAD = struct.Struct("<IIIQ")
@@ -74,8 +74,8 @@ class RedoLog:
             handle = os.open(self._path, _FLAGS, 0o600)
             try:
                 size = os.fstat(handle).st_size
-                for offset in range(size, self._size, _BLOCK):
-                    os.pwrite(handle, bytes(_BLOCK), offset)  # raises for what is no file
+                for offset in range(size, self._size, _BLOCK_BYTES):
+                    os.pwrite(handle, bytes(_BLOCK_BYTES), offset)  # raises for what is no file
                 os.fsync(handle)
                 # Read whole it may lie in large pieces in the kernel's memory, each of which is written whole.
                 os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -131,8 +131,8 @@ class RedoLog:
         if self._handle is None:
             return
         try:
-            for offset in range(0, self._size, _BLOCK):
-                os.pwrite(self._handle, bytes(_BLOCK), offset)
+            for offset in range(0, self._size, _BLOCK_BYTES):
+                os.pwrite(self._handle, bytes(_BLOCK_BYTES), offset)
             os.fdatasync(self._handle)
         except OSError as error:
             raise disk_error(self._path, error) from error
@@ -171,7 +171,7 @@ def content(path: Path) -> tuple[bytes, str | None]:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if stat.S_ISREG(os.fstat(handle).st_mode):
-                while len(whole) < _READ_BYTES and (block := os.pread(handle, _BLOCK, len(whole))):
+                while len(whole) < _READ_BYTES and (block := os.pread(handle, _BLOCK_BYTES, len(whole))):
                     whole += block
         finally:
             os.close(handle)

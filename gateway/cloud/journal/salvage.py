@@ -21,7 +21,7 @@ from gateway.cloud.journal.witness import REASON, Loss, Mark
 from gateway.errors import StoreError
 from gateway.model import Stream
 
-_SECONDS = 5.0
+_READ_S = 5.0
 _STREAMS = tuple(Stream)
 _SHED = (Stream.TELEMETRY, Stream.PICTURE)
 
@@ -238,7 +238,7 @@ def _jpeg(copy: Database, n: int) -> bytes | None:
 
 def _events(copy: Database) -> Iterator[tuple[Any, ...]]:
     """Every readable row of the event table: ranges that fail are halved down to the rows at fault."""
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + _READ_S
     bounds = _bounds(copy)
     ranges = [bounds] if bounds else []
     while ranges and time.monotonic() < deadline:

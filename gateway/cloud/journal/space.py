@@ -20,15 +20,15 @@ from gateway.cloud.journal.sqlite import Database
 from gateway.cloud.journal.tables import BROKER, NUMBER
 from gateway.model import Stream
 
-_SLICE = 200
-_PICTURES = 16
+_SLICE_ROWS = 200
+_SLICE_PICTURES = 16
 """Of a slice: as many bytes as some hundred other events."""
-_HIGH = 0.90
-_LOW = 0.85
+_CROWDED_SHARE = 0.90
+_ROOMY_SHARE = 0.85
 _VACUUM_PAGES = 256
 _SHEDDABLE = (Stream.PICTURE, Stream.TELEMETRY)
 _RECORDS = (Stream.ACCESS, Stream.AUDIT, Stream.INSPECTION)
-_ALARMS = 1000
+_LAST_ALARMS = 1000
 """The last ones, which stay while anything else can go."""
 _ALL = (1 << 63) - 1
 
@@ -62,14 +62,14 @@ class Space:
 
     def crowded(self) -> bool:
         """Over 90 % of `max_size` is used."""
-        return self._share() > _HIGH
+        return self._share() > _CROWDED_SHARE
 
     def make_room(self, lived: float) -> Tidied:
         """Remove up to 200 rows of those that go first, until 85 % of `max_size` is used.
 
         `lived`: seconds that the box has lived through.
         """
-        if self._share() <= _LOW:
+        if self._share() <= _ROOMY_SHARE:
             return Tidied()
         for done in self._stages(lived):
             if done.removed:
@@ -117,7 +117,7 @@ class Space:
             yield self._history(stream, _ALL)
         floor = self._database.number(
             "SELECT n FROM event WHERE stream = ? ORDER BY epoch DESC, sequence DESC LIMIT 1 OFFSET ?",
-            (NUMBER[Stream.ALARM], _ALARMS),
+            (NUMBER[Stream.ALARM], _LAST_ALARMS),
         )
         yield self._history(Stream.ALARM, floor)
         for stream in _SHEDDABLE:
@@ -169,10 +169,10 @@ class Space:
 
 
 def _most(stream: Stream) -> int:
-    return _PICTURES if stream is Stream.PICTURE else _SLICE
+    return _SLICE_PICTURES if stream is Stream.PICTURE else _SLICE_ROWS
 
 
-_MARGIN = 1.25
+_MARGIN_FACTOR = 1.25
 
 
 class Ballast:
@@ -223,7 +223,7 @@ class Ballast:
             if self.present:
                 return
             room = os.statvfs(self._path.parent)
-            if room.f_bavail * room.f_frsize < self._size * _MARGIN:
+            if room.f_bavail * room.f_frsize < self._size * _MARGIN_FACTOR:
                 return
             handle = os.open(part, os.O_CREAT | os.O_RDWR, 0o600)
             try:

@@ -26,8 +26,8 @@ from gateway.safe_write import replace_file, sync_folder
 
 _log = logger(__name__)
 
-PAGE = 4096
-CHECK_SECONDS = 2.0
+PAGE_BYTES = 4096
+CHECK_S = 2.0
 _NAME = "journal.db"
 _LOG = "-log"
 _SALVAGE = ".salvage"
@@ -42,7 +42,7 @@ _COPIES_SHARE = 0.25
 """Damaged copies that are kept: how many, and how much of `max_size` together."""
 _HEADROOM_PAGES = 1024
 _UNPACKED_BYTES = 16 << 20
-_BORN = (("page_size", PAGE), ("auto_vacuum", 2))
+_BORN = (("page_size", PAGE_BYTES), ("auto_vacuum", 2))
 """Set when the file is made; `auto_vacuum` 2 is INCREMENTAL."""
 _SETTINGS: tuple[tuple[str, int | str], ...] = (
     ("journal_mode", "wal"),
@@ -72,9 +72,9 @@ class Database:
         self._schema = schema
         self.path = folder / name
         least, most = _LOG_BYTES
-        self.log = RedoLog(self.log_path, max(least, min(most, max_size // _LOG_SHARE)) // PAGE * PAGE)
+        self.log = RedoLog(self.log_path, max(least, min(most, max_size // _LOG_SHARE)) // PAGE_BYTES * PAGE_BYTES)
         """Commits that are not in the database yet."""
-        self._most = max(max_size // PAGE, 64)
+        self._most = max(max_size // PAGE_BYTES, 64)
         self.max_pages = self._most
         """Pages that the file may have now."""
         self.writable = False
@@ -123,7 +123,7 @@ class Database:
                 self.set(_BORN)
             self.set(_SETTINGS)
             if check and version:
-                self.check("quick_check(1)", CHECK_SECONDS)
+                self.check("quick_check(1)", CHECK_S)
             self._migrate(version)
             self.packs = self.number("PRAGMA user_version") >= PACKED
             if version == 0:
@@ -218,7 +218,7 @@ class Database:
                 copies.setdefault(stem, []).append(path.lstat())
                 paths.setdefault(stem, []).append(path)
         order = sorted(copies, key=lambda stem: max(one.st_ctime_ns for one in copies[stem]), reverse=True)
-        room = self._most * PAGE * _COPIES_SHARE
+        room = self._most * PAGE_BYTES * _COPIES_SHARE
         for place, stem in enumerate(order):
             room -= sum(one.st_size for one in copies[stem])
             if place >= _COPIES or room < 0:

@@ -9,7 +9,7 @@ from gateway.cloud.journal.commit_queue import CommitQueue
 from gateway.cloud.journal.outbox_window import Delivery
 from gateway.model import Instant, Stream
 
-_RECENT = 512
+_RECENT_COMMITS = 512
 SLOW_S = 0.5
 """A commit that takes longer is a slow one."""
 _SLOW_MANY = 3
@@ -26,7 +26,7 @@ class Counters:
     commit_seconds: float = 0.0
     """Of the last commit, fsync included."""
     commit_seconds_max: float = 0.0
-    recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT_COMMITS))
     """Seconds of the last commits."""
     slow: bool = False
     """Commits take long, on and on."""

@@ -13,7 +13,7 @@ from gateway.cloud.journal.history import Eraser, Shelf
 from gateway.cloud.journal.numbering import Move
 from gateway.cloud.journal.schema import VERSION
 from gateway.cloud.journal.space import Ballast, Space, Tidied
-from gateway.cloud.journal.sqlite import PAGE, Database
+from gateway.cloud.journal.sqlite import PAGE_BYTES, Database
 from gateway.cloud.journal.tables import Chunk, Opened, Tables
 from gateway.cloud.journal.witness import HighWater, Loss, SentAhead
 from gateway.cloud.outbox import Row
@@ -154,7 +154,7 @@ class Store:
         done.settle = self._database.log.used > _SETTLE_SHARE or self._pending.size > self._settle_bytes
         done.checkpoint = self._written >= _CHECKPOINT_PAGES
         done.crowded = self._space.crowded()
-        done.file_bytes = self._database.used()[0] * PAGE
+        done.file_bytes = self._database.used()[0] * PAGE_BYTES
         done.reserve = self._ballast.present
         if done.reserve and self._database.limited:
             self._database.limit(None)
@@ -334,7 +334,7 @@ class Store:
             whole.follow(part, self._forgotten)
         self._write(whole, done, again=again)
         self._database.check_files()
-        self._written += _PAGES_PER_COMMIT + whole.size * 3 // (2 * PAGE)
+        self._written += _PAGES_PER_COMMIT + whole.size * 3 // (2 * PAGE_BYTES)
         self._pending = Batch()
         done.durable = batch.marks.after(self._loose) if batch.marks else self._loose
         self._loose = None

@@ -29,11 +29,11 @@ UNTOLD = "journal/untold/"
 QUARANTINED, ROLLED_BACK = "store.quarantined", "store.rolled-back"
 """Types of those events."""
 
-_CHECK_SECONDS = 5.0
+_CHECK_S = 5.0
 _CHUNK_ROWS = 256
 _CHUNK_BYTES = 1 << 20
-_CHUNK_PICTURES = 256 << 10
-_SLICE = 200
+_CHUNK_PICTURE_BYTES = 256 << 10
+_SLICE_ROWS = 200
 _STREAMS = tuple(Stream)
 
 _EVENT = "INTO event (n, stream, epoch, sequence, at, mono, boot, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -288,7 +288,7 @@ class Tables:
             if not water.beyond(found):
                 return None
             # A garbled -wal shows old pages beside newer ones of the file.
-            database.check("integrity_check(1)", _CHECK_SECONDS)
+            database.check("integrity_check(1)", _CHECK_S)
             loss = behind(water, found)
         elif database.number("SELECT count(*) FROM journal WHERE id = ?", (water.journal,)):
             return None  # a journal was begun after it, and the mark of that was never written
@@ -379,7 +379,7 @@ class Tables:
             )
             following = self._epoch(fresh)
             n = after
-            while rows := database.execute(_MOVING, (n, epoch, _SLICE)):
+            while rows := database.execute(_MOVING, (n, epoch, _SLICE_ROWS)):
                 if not all(_is_json(one[3]) for one in rows):
                     raise StoreDamaged(f"an event after {n} is garbled")
                 changed = [change(Row(one[0], _STREAMS[one[1]], *one[2:])) for one in rows]
@@ -544,7 +544,7 @@ class Tables:
         rows: list[tuple[Row, bool]] = []
         size = 0
         pictures = stream is Stream.PICTURE
-        most = _CHUNK_PICTURES if pictures else _CHUNK_BYTES
+        most = _CHUNK_PICTURE_BYTES if pictures else _CHUNK_BYTES
         with closing(self._database.each(_PAGE, (BROKER, state, NUMBER[stream], after, _CHUNK_ROWS))) as page:
             for n, sequence, payload, soft in page:
                 # SQLite does not notice a bit that is flipped within a row: it must not come further than this.
@@ -563,7 +563,7 @@ class Tables:
         """Give some events of this boot that were never sent their true time; False when all have it."""
         database = self._database
         rows = database.execute(
-            "SELECT n, mono, unpacked(payload) FROM event WHERE mono IS NOT NULL LIMIT ?", (_SLICE,)
+            "SELECT n, mono, unpacked(payload) FROM event WHERE mono IS NOT NULL LIMIT ?", (_SLICE_ROWS,)
         )
         if not rows:
             return False

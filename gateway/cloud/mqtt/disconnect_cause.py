@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 _SOON_S = 10.0
-_TIMES = 3
+_HANG_UPS = 3
 
 
 class Suspect(NamedTuple):
@@ -33,7 +33,7 @@ class Blame:
     @property
     def careful(self) -> bool:
         """Connections end so often that one message at a time should be under way."""
-        return self._breaks >= _TIMES
+        return self._breaks >= _HANG_UPS
 
     def calm(self, now: float) -> bool:
         """This connection has lasted: all is well again."""
@@ -63,7 +63,7 @@ class Blame:
             return None
         message = refused or next(iter(messages))
         self._blamed[message] += 1
-        if self._blamed[message] < _TIMES:
+        if self._blamed[message] < _HANG_UPS:
             return None
         del self._blamed[message]
         self._breaks = 0

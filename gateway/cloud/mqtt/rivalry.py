@@ -9,14 +9,14 @@ from collections import deque
 
 _WITHIN_S = 20.0
 _SOON_S = 10.0
-_TIMES = 3
+_SHORT_CONNECTIONS = 3
 
 
 class Rivalry:
     """Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._ends: deque[float] = deque(maxlen=_TIMES)
+        self._ends: deque[float] = deque(maxlen=_SHORT_CONNECTIONS)
 
     def ended(self, now: float, lived: float, *, without_reason: bool) -> bool:
         """A connection that was accepted is over after `lived` seconds; True: another client took it over."""
@@ -24,4 +24,4 @@ class Rivalry:
             self._ends.clear()
             return False
         self._ends.append(now)
-        return len(self._ends) == _TIMES and now - self._ends[0] <= _WITHIN_S
+        return len(self._ends) == _SHORT_CONNECTIONS and now - self._ends[0] <= _WITHIN_S

@@ -25,13 +25,13 @@ REPLIES = 256
 REPLY_BYTES = 1 << 20
 """Bytes of them."""
 
-_AGAIN = 4
+_MOST_REPLAYED = 4
 """Replayed events in flight; of pictures one is as much."""
-_AGAIN_BYTES = 64 << 10
+_MOST_REPLAYED_BYTES = 64 << 10
 _EXTRA_BYTES = 16
 """Bytes that the user property of a replay takes, or correlation data beside itself."""
 
-_NO_LIMIT = 268435455
+_NO_LIMIT_BYTES = 268435455
 _LATENCIES = 512
 _ACTIVE_S = 5.0
 """`alarm.active` is cut to what the link carries in so long …"""
@@ -44,7 +44,7 @@ _HEALTH_LEAST_BYTES = 4 << 10
 _PICTURE_S = 25.0
 """A picture that takes longer waits for a faster link: a broker ends a connection on which no packet is completed for
 one and a half times the keep-alive."""
-_PICTURE_AGAIN_S = 10.0
+_PICTURE_RETRY_S = 10.0
 _ALARMS_FIRST = 16
 """With more alarm events waiting than this, a fire goes in `alarm.active` before them."""
 _RATE_TOO_HIGH = 0x96
@@ -52,7 +52,8 @@ _LEAST_LIMIT_BYTES = 1 << 10
 """A broker that hangs up at less than so many bytes has another reason."""
 _HELD_S = 60.0
 """Seconds that a retained message is held back on which the broker hangs up."""
-_TIMES = 3
+_MOST_TRIES = 3
+"""Refusals of a row, or ends of the connection at it, after which it is set aside if others are taken."""
 _SUSPECTS = 8
 _HANGS_UP = "the broker hung up at it 3 times, others were taken"
 
@@ -168,7 +169,7 @@ class OutStream:
         """It was shown that the broker hangs up at this row, and another one can be tried."""
         return (
             self._state is _State.PROBING
-            and self._hung.get(row.n, 0) >= _TIMES
+            and self._hung.get(row.n, 0) >= _MOST_TRIES
             and self._suspects < min(_SUSPECTS, self._outbox.waiting(self.stream) - 1)
         )
 
@@ -195,7 +196,7 @@ class OutStream:
         """
         self.in_flight = 0
         if row is not None:
-            self._hung[row.n] = _TIMES if surely else self._hung.get(row.n, 0) + 1
+            self._hung[row.n] = _MOST_TRIES if surely else self._hung.get(row.n, 0) + 1
             if self._state is _State.JUDGING:
                 self._never.add(row.n)
                 self._outbox.quarantine(row, _HANGS_UP)
@@ -247,7 +248,7 @@ class OutStream:
         times = self._refused[row.n] = self._refused.get(row.n, 0) + 1
         if row.n in self._aside or self._state is _State.JUDGING:
             self._set_aside(row, times, code)
-        elif self._state is _State.PROBING and times >= _TIMES and self._suspects < _SUSPECTS:
+        elif self._state is _State.PROBING and times >= _MOST_TRIES and self._suspects < _SUSPECTS:
             self._suspects += 1
             self._suspected_upto = row.sequence
         elif self._state is not _State.HELD:
@@ -362,7 +363,7 @@ class Sending:
         """`alarm.active` was sent on this connection."""
         self._picture_not_before = float("-inf")
         self._blame = Blame()
-        self._limit = _NO_LIMIT
+        self._limit = _NO_LIMIT_BYTES
         self.found_limit: int | None = None
         """The largest packet that the broker takes, as far as it was found out by its hanging up; bytes."""
         self._largest = 0
@@ -385,7 +386,7 @@ class Sending:
         """A new connection: everything that was not acknowledged goes again. `speed`: of its greeting, bytes/s."""
         self._window = min(self._limits.window, receive_maximum)
         self._most = self._window - min(16, self._window // 4)
-        self._limit = min(packet_limit or _NO_LIMIT, self._limits.packet, self.found_limit or _NO_LIMIT)
+        self._limit = min(packet_limit or _NO_LIMIT_BYTES, self._limits.packet, self.found_limit or _NO_LIMIT_BYTES)
         self.pace.connected(self._most, now, speed)
         self._greeted = False
         self._draining = False
@@ -437,7 +438,7 @@ class Sending:
     def _find_limit(self, size: int) -> None:
         """The broker hung up at a packet of this size: if it never took a larger one, that is why."""
         if size > max(self._largest, _LEAST_LIMIT_BYTES):
-            self.found_limit = min(size - 1, self.found_limit or _NO_LIMIT)
+            self.found_limit = min(size - 1, self.found_limit or _NO_LIMIT_BYTES)
 
     def drain(self) -> None:
         """Send nothing new on this connection."""
@@ -586,7 +587,7 @@ class Sending:
             if out.overhead + len(payload) > self._limit:
                 out.too_large(row, self._limit)
             elif out is self._picture and self.pace.cost(len(payload)) > _PICTURE_S:
-                self._picture_not_before = now + _PICTURE_AGAIN_S
+                self._picture_not_before = now + _PICTURE_RETRY_S
                 self._outbox.rewind(out.stream)
                 return None
             else:
@@ -600,7 +601,7 @@ class Sending:
         """What is replayed waits for all else, and is little at a time: a live alarm finds the way free."""
         if not self._may_share(now) or self._outbox.waiting(Stream.ALARM):
             return None
-        while self._replaying < _AGAIN and self._replaying_bytes < _AGAIN_BYTES:
+        while self._replaying < _MOST_REPLAYED and self._replaying_bytes < _MOST_REPLAYED_BYTES:
             if self._unheard:
                 return self._unheard.popleft()
             event = None if self._replayed is None else self._replayed.take()

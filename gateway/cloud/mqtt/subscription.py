@@ -7,11 +7,11 @@ are given up for ten minutes, so that events flow. Times are monotonic seconds.
 
 from gateway.cloud.mqtt.codec import FAILURE, reason
 
-_AGAIN_S = 600.0
+_RETRY_S = 600.0
 _CALM_S = 5.0
 """After the first suspicion a connection must have lasted so long before it is asked for again."""
 _ANSWER_S = 10.0
-_SURE = 2
+_SUSPICIONS = 2
 
 
 class Subscription:
@@ -42,7 +42,7 @@ class Subscription:
         self._granted, self._asked_at = False, None
         if not self._ends:
             self._not_before = float("-inf")
-        elif self._ends < _SURE:
+        elif self._ends < _SUSPICIONS:
             self._not_before = now + _CALM_S
 
     def due(self, now: float) -> bool:
@@ -60,7 +60,7 @@ class Subscription:
         self._granted = code < FAILURE
         self.trouble = "" if self._granted else f"the broker refuses the subscription to commands: {reason(code)}"
         if not self._granted:
-            self._not_before = now + _AGAIN_S
+            self._not_before = now + _RETRY_S
 
     def ended(self, now: float, *, hung_up: bool) -> None:
         """The connection is over; `hung_up`: not by us."""
@@ -72,12 +72,12 @@ class Subscription:
     def look(self, now: float) -> None:
         """To be called about once a second: a broker that does not answer at all is not waited for."""
         if self._asked_at is not None and now - self._asked_at >= _ANSWER_S:
-            self._ends = _SURE
+            self._ends = _SUSPICIONS
             self._suspect(now, "the broker does not answer the subscription to commands")
             self._asked_at = None
 
     def _suspect(self, now: float, text: str) -> None:
-        self._ends = min(self._ends + 1, _SURE)
-        if self._ends >= _SURE:
+        self._ends = min(self._ends + 1, _SUSPICIONS)
+        if self._ends >= _SUSPICIONS:
             self.trouble = text
-            self._not_before = now + _AGAIN_S
+            self._not_before = now + _RETRY_S

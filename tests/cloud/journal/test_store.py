@@ -78,7 +78,7 @@ def test_the_check_of_a_file_too_large_to_check_in_time_is_no_fault(
     with store.transaction():
         store.many("INSERT INTO memory (key, value) VALUES (?, zeroblob(200))", ((f"key-{n}",) for n in range(3000)))
     store.close()
-    monkeypatch.setattr("gateway.cloud.journal.sqlite.CHECK_SECONDS", -1.0)
+    monkeypatch.setattr("gateway.cloud.journal.sqlite.CHECK_S", -1.0)
     store.open(check=True)
     assert store.writable
     store.close()

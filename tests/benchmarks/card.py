@@ -20,6 +20,7 @@ import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.benchmarks.backlog import TEXT
 from tests.benchmarks.registers import listen, still
@@ -178,9 +179,8 @@ def bare(folder: Path, stat: Path | None, count: int) -> dict[str, int]:
 
 def main() -> None:
     folder, what, pace, count, broker = Path(sys.argv[1]), *sys.argv[2:6]
-    with card(folder / "store") as stat:
-        os.environ["RUNTIME_DIRECTORY"] = str(folder / "run")
-        (folder / "run").mkdir()
+    with card(folder / "store") as stat, TemporaryDirectory(dir="/dev/shm") as run:
+        os.environ["RUNTIME_DIRECTORY"] = run
         if what == "bare":
             said = bare(folder / "store", stat, int(count))
         elif what == "rest":

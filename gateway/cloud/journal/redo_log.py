@@ -30,8 +30,9 @@ from gateway.cloud.outbox import Row
 from gateway.errors import StoreError, StoreFull
 from gateway.model import Stream
 
-MOST_BYTES = 128 << 10
-"""Of a batch that goes into the log; what is larger goes straight to the database."""
+MOST_BYTES = 384 << 10
+"""Of memory for a batch that goes into the log: more than what waits patiently for company (`cycle`). What is larger
+goes straight to the database, where each transaction costs some ten pages beside its rows."""
 
 _BLOCK_BYTES = 4096
 _READ_BYTES = 4 << 20

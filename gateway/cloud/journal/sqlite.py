@@ -36,7 +36,7 @@ _LOG_SHARE = 32
 _LOG_BYTES = 64 << 10, 512 << 10
 """The redo log has a part of `max_size`, within these."""
 _SALVAGES = 3
-"""How often a salvage is begun that is cut each time, perhaps by what is in the copy."""
+"""How often a salvage is begun that is cut each time, perhaps by what is in the copy; less than ten."""
 _COPIES = 2
 _COPIES_SHARE = 0.25
 """Damaged copies that are kept: how many, and how much of `max_size` together."""
@@ -235,7 +235,7 @@ class Database:
         aside = self._damaged(wall)
         try:
             if salvage:
-                self._note_salvage(aside, 1)
+                replace_file(self._salvage_path, f"0 {aside.name}".encode())
             # The database goes first: without it a -wal left behind by a crash is seen as headless.
             self._rename(_TAILS, aside)
         except OSError as error:
@@ -249,7 +249,7 @@ class Database:
 
         Raises StoreFull, StoreError.
         """
-        name, _, begun = redo_log.content(self._salvage_path)[0].decode("ascii", "replace").partition(" ")
+        begun, _, name = redo_log.content(self._salvage_path)[0].decode("ascii", "replace").partition(" ")
         if not (name.startswith(f"{_NAME}.damaged-") and begun.isdecimal()):
             return None
         aside = self.folder / Path(name).name
@@ -264,10 +264,25 @@ class Database:
                 _log.error("a salvage was cut too often and is given up", copy=str(aside))
                 self.salvaged()
                 return None
-            self._note_salvage(aside, int(begun) + 1)
         except OSError as error:
             raise disk_error(self._salvage_path, error) from error
         return aside
+
+    @contextmanager
+    def salvaging(self) -> Generator[None]:
+        """While a copy is salvaged: it counts if the process ends in it, an error does not. Raises StoreError."""
+        begun = redo_log.content(self._salvage_path)[0][:1]
+        try:
+            self._count_salvage(int(begun) + 1)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self._salvage_path}: {error}") from error
+        try:
+            yield
+        except StoreError:
+            with suppress(OSError):
+                self._count_salvage(int(begun))
+            raise
+        self.salvaged()
 
     def salvaged(self) -> None:
         """Nothing is to be salvaged any more. Never raises."""
@@ -282,9 +297,14 @@ class Database:
                 Path(f"{self.path}{tail}").rename(f"{aside}{tail}")
         sync_folder(self.folder)
 
-    def _note_salvage(self, aside: Path, begun: int) -> None:
-        """The copy is to be salvaged, which was begun so many times. Raises OSError."""
-        replace_file(self._salvage_path, f"{aside.name} {begun}".encode())
+    def _count_salvage(self, begun: int) -> None:
+        """So many times it was begun; written in place, which takes no room. Raises OSError."""
+        handle = os.open(self._salvage_path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.write(handle, b"%d" % begun)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
     def _damaged(self, wall: float) -> Path:
         """A name for a damaged copy that no other has."""

@@ -156,9 +156,9 @@ class Tables:
                 except StoreDamaged:
                     aside = database.set_aside(wall)
             if aside is not None:
-                database.open(check=False)
-                opened = self._found(fresh, wall, water, None, aside, tail)
-                database.salvaged()
+                with database.salvaging():
+                    database.open(check=False)
+                    opened = self._found(fresh, wall, water, None, aside, tail)
         except StoreError:
             database.close()
             raise

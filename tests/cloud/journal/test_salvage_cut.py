@@ -50,7 +50,12 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def started_and_killed(folder: Path, call: str, number: int) -> int:
     """The status of a start that is killed at this call, when a thread makes it for that time."""
-    how = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}", "-o", "/dev/null"]
+    return started(folder, call, f"signal=KILL:when={number}")
+
+
+def started(folder: Path, call: str, fault: str) -> int:
+    """The status of a start with a fault at some calls."""
+    how = ["-e", f"trace={call}", "-e", f"inject={call}:{fault}", "-o", "/dev/null"]
     start = [sys.executable, "-m", "tests.cloud.journal.test_salvage_cut", str(folder)]
     return subprocess.run(["strace", "-f", *how, *start], cwd=ROOT, check=False).returncode
 
@@ -89,13 +94,36 @@ async def test_it_is_done_again(damaged: Path, tmp_path: Path) -> None:
         assert cut > 1, call
 
 
-async def test_a_salvage_that_is_cut_each_time_is_given_up(damaged: Path, tmp_path: Path) -> None:
-    """Perhaps it is what is in the copy that ends the process: then the gateway starts without it, and says so."""
+async def test_it_is_done_when_there_is_room(damaged: Path, tmp_path: Path) -> None:
+    """A life, and another, without room for a new store are no reason to give it up."""
+    shutil.copytree(damaged, tmp_path / "uncut")
+    expected = await saved(tmp_path / "uncut")
     folder = tmp_path / "store"
     shutil.copytree(damaged, folder)
-    for _ in range(3):
-        assert await asyncio.to_thread(started_and_killed, folder, "pwrite64", 9)
+    for number in (12, 6, 6, 6, 6):
+        fault = f"error=ENOSPC:when={number}+"
+        assert await asyncio.to_thread(started, folder, "pwrite64", fault) == 0
         assert (folder / "journal.db.salvage").exists()
+    assert await saved(folder) == expected
+
+
+async def cut_in_salvage(before: Path, place: Path, times: int) -> Path:
+    """A copy of the store after a start that was killed in its salvage, for so many times by now."""
+    for number in range(1, 20):
+        folder = place / str(number)
+        shutil.copytree(before, folder)
+        assert await asyncio.to_thread(started_and_killed, folder, "fsync", number)
+        noted = folder / "journal.db.salvage"
+        if noted.exists() and noted.read_bytes().startswith(b"%d " % times):
+            return folder
+    raise AssertionError("it was never cut in its salvage")
+
+
+async def test_a_salvage_that_is_cut_each_time_is_given_up(damaged: Path, tmp_path: Path) -> None:
+    """Perhaps it is what is in the copy that ends the process: then the gateway starts without it, and says so."""
+    folder = damaged
+    for times in range(1, 4):
+        folder = await cut_in_salvage(folder, tmp_path / str(times), times)
     async with journal(folder, max_size=MAX_SIZE) as store:
         assert not store.lost
         assert store.loss is not None

@@ -1,20 +1,33 @@
 """Waits between attempts: doubling, with a part of chance, so that many who lost a link do not return at once. Pure."""
 
-from collections.abc import Callable
+from typing import Protocol
+
+
+class Chance(Protocol):
+    """Such as `random.Random`."""
+
+    def random(self) -> float:
+        """A number in [0, 1)."""
+        ...
+
+
+def doubled(first_s: float, times: int, last_s: float) -> float:
+    """The wait of `first_s` after it was doubled so often; `last_s` at most."""
+    return min(first_s * 2.0 ** min(times, 64), last_s)
 
 
 class BackOff:
     """Waits in seconds below a ceiling that doubles from `first_s` to `last_s`.
 
-    `chance` gives numbers in [0, 1); without it each wait is as long as its ceiling. Else none is shorter than
-    `least_s`, nor than the part `sure` of the ceiling.
+    Without `chance` each wait is as long as its ceiling. Else none is shorter than `least_s`, nor than the part `sure`
+    of the ceiling.
     """
 
     def __init__(
         self,
         first_s: float,
         last_s: float,
-        chance: Callable[[], float] | None = None,
+        chance: Chance | None = None,
         *,
         least_s: float = 0.0,
         sure: float = 0.0,
@@ -32,7 +45,7 @@ class BackOff:
         if self._chance is None:
             return ceiling
         least = max(min(self._least_s, ceiling), self._sure * ceiling)
-        return least + self._chance() * (ceiling - least)
+        return least + self._chance.random() * (ceiling - least)
 
     def step(self) -> float:
         """The ceiling of the next wait; the one after has twice as much."""

@@ -48,6 +48,7 @@ OURS = {
     "gateway/site/": (
         "gateway.site",
         "gateway.arguments",
+        "gateway.backoff",
         "gateway.commands",
         "gateway.kinds",
         "gateway.masks",

@@ -110,7 +110,7 @@ class Puller:
         self._account = account
         self._take = take
         self._clock = clock
-        self._back_off = BackOff(FIRST_RETRY_S, LONGEST_RETRY_S, rng.random, least_s=_SHORTEST_RETRY_S)
+        self._back_off = BackOff(FIRST_RETRY_S, LONGEST_RETRY_S, rng, least_s=_SHORTEST_RETRY_S)
         self._tell = tell
         self.alarm: Tell = _untold
         """Told `CAMERA/camera-unreadable`."""

@@ -83,7 +83,7 @@ class Line:
         self._may_hang = may_hang
         self._put = put
         self._clock = clock
-        self._back_off = BackOff(2 * _LEAST_REST_S, back_off, rng.random, least_s=_LEAST_REST_S)
+        self._back_off = BackOff(2 * _LEAST_REST_S, back_off, rng, least_s=_LEAST_REST_S)
         self._turn = asyncio.Lock()
         self._waker: asyncio.Future[None] | None = None
         self._up: bool | None = None

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 
+from gateway.backoff import doubled
 from gateway.clock import Clock
 from gateway.driver import Decoded
 from gateway.errors import ConfigError, DeviceError, DeviceRefused, DeviceSilent, GaveWay, LineDown
@@ -151,7 +152,7 @@ class Writes:
 
     def _retry(self, order: WriteOrder, error: DeviceSilent, began: float, now: float) -> None:
         """No answer: repeat at once if a late answer of another device may have been in the way, else after a pause."""
-        due = now + max(now - began, min(_RETRY_FIRST_S * (1 << min(order.tries, 8)), _RETRY_LAST_S))
+        due = now + max(now - began, doubled(_RETRY_FIRST_S, order.tries, _RETRY_LAST_S))
         if began < self._cut_until and not order.tries:
             due = now
         order.tries += 1

@@ -3,8 +3,7 @@
 import asyncio
 import base64
 import hashlib
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from drivers.pictures.jpeg import Unusable
@@ -12,7 +11,8 @@ from drivers.pictures.photo import Photo, photo_of, repeats
 from gateway.clock import Clock
 from gateway.errors import NotDone
 from gateway.intake.arrivals import StorePicture
-from gateway.model import Errand, Instant, Json, Perform, uuid7
+from gateway.model import Errand, Instant, Json, Perform
+from gateway.new_id import new_id
 from gateway.settings.types import PlaceProof
 from gateway.site.round_run import ANSWER
 
@@ -25,22 +25,19 @@ PHONE = "phone"
 
 
 class Answers:
-    """`store`: the journal's `picture`. `random`: bytes for the ids of pictures."""
+    """`store`: the journal's `picture`."""
 
     def __init__(
         self,
         tags: Mapping[str, PlaceProof],
         store: StorePicture,
         clock: Clock,
-        *,
-        random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._tags = tags
         if self._tags:
             import gateway.intake.presence  # noqa: F401 - before READY: later its file may be gone
         self._store = store
         self._clock = clock
-        self._random = random
         self._worker = ThreadPoolExecutor(1, "photos")
 
     def errands(self) -> Mapping[str, Errand]:
@@ -87,7 +84,7 @@ class Answers:
         return {"picture": self._keep(made, now), "sha256": sha256, "mark": f"{sha256[:_NAMED_BY]}:{made.mark}"}
 
     def _keep(self, photo: Photo, now: Instant) -> str:
-        id_ = uuid7(now.wall, int.from_bytes(self._random(10), "big"))
+        id_ = new_id(now)
         self._store(PHONE, None, "photo", now, photo.jpeg, id_)
         return id_
 

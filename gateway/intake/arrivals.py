@@ -10,7 +10,6 @@ is counted. So a camera that floods costs its own cars, and no other's.
 """
 
 import asyncio
-import os
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,8 @@ from gateway.clock import Clock
 from gateway.driver import CapturedPicture, Push
 from gateway.errors import ConfigError, GatewayError, NotDone
 from gateway.log import logger
-from gateway.model import Instant, Json, KeepPictures, Passage, Perform, PictureRef, uuid7
+from gateway.model import Instant, Json, KeepPictures, Passage, Perform, PictureRef
+from gateway.new_id import new_id
 
 _log = logger(__name__)
 
@@ -72,14 +72,12 @@ class Entrance:
         clock: Clock,
         *,
         photograph: Photograph | None = None,
-        random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._hand_in = hand_in
         self._store = store_picture
         self._shrink = shrink
         self._clock = clock
         self._photograph = photograph
-        self._random = random
         self._group: asyncio.TaskGroup | None = None
         self._under_way: Counter[str] = Counter()
         """Passages that are handed in, by camera."""
@@ -168,7 +166,7 @@ class Entrance:
         passage, shots = push
         if not shots:
             return passage
-        named = {self._id(passage.at): shot for shot in shots}
+        named = {new_id(passage.at): shot for shot in shots}
         first = next(iter(named))
         self._held[first] = named
         self._owner[first] = passage.camera
@@ -267,7 +265,7 @@ class Entrance:
         async with self._looks:
             data = await self._photograph(camera)
             at = self._clock.now()
-            one = _Kept(camera, None, at, self._id(at), CapturedPicture("scene", data))
+            one = _Kept(camera, None, at, new_id(at), CapturedPicture("scene", data))
             try:
                 await self._stored(one)
             except GatewayError as error:
@@ -303,9 +301,6 @@ class Entrance:
             _log.warning("camera down", camera=who, why=why)
         elif since is not None:
             _log.info("camera back", camera=who, after_s=round(now - since, 1))
-
-    def _id(self, at: Instant) -> str:
-        return uuid7(at.wall, int.from_bytes(self._random(10), "big"))
 
 
 def _greediest(sizes: Counter[str]) -> str:

@@ -9,7 +9,6 @@ if two pictures at least 5 s apart, or this one and the one of the look before, 
 
 import asyncio
 import hashlib
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -29,7 +28,8 @@ from gateway.clock import Clock
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, GatewayError
 from gateway.intake.arrivals import Shrink, StorePicture
 from gateway.intake.references import OWN, Reference, References
-from gateway.model import Errand, Instant, Json, Perform, uuid7
+from gateway.model import Errand, Instant, Json, Perform
+from gateway.new_id import new_id
 from gateway.site.looks import LOOK, Look, rule_of
 from gateway.site.round_settings import PictureRule
 
@@ -67,7 +67,7 @@ class _Seen:
 
 
 class Looks:
-    """`random`: bytes for the ids of pictures."""
+    """Looks at cameras, one request at a time."""
 
     def __init__(
         self,
@@ -77,8 +77,6 @@ class Looks:
         store: StorePicture,
         shrink: Shrink,
         clock: Clock,
-        *,
-        random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._eye = eye
         self._references = references
@@ -86,7 +84,6 @@ class Looks:
         self._store = store
         self._shrink = shrink
         self._clock = clock
-        self._random = random
 
     def errands(self) -> Mapping[str, Errand]:
         """By the command of the `Perform`."""
@@ -210,7 +207,7 @@ class Looks:
             kept: bytes = await self._think(lambda: self._shrink(seen.jpeg))
         except GatewayError:
             return look
-        id_ = uuid7(seen.at.wall, int.from_bytes(self._random(10), "big"))
+        id_ = new_id(seen.at)
         self._store(camera, None, "scene", seen.at, kept, id_)
         return replace(look, picture=id_, kept_sha256=hashlib.sha256(kept).hexdigest())
 

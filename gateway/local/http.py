@@ -27,6 +27,7 @@ from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import Response, StreamResponse
 from aiohttp.web_server import Server
 
+from gateway.backoff import BackOff
 from gateway.errors import GatewayError
 from gateway.local.places import Budget, ConnectionPlace, Places, caller
 from gateway.log import logger
@@ -491,7 +492,11 @@ async def _taken(transport: asyncio.Transport) -> None:
     Looked at again and again: the library's own wait does not survive a time-out.
     """
     loop = asyncio.get_running_loop()
-    left, until, pause = transport.get_write_buffer_size(), loop.time() + _TAKES_NOTHING_S, _LOOK_S
+    left, until, pause = (
+        transport.get_write_buffer_size(),
+        loop.time() + _TAKES_NOTHING_S,
+        BackOff(_LOOK_S, _LOOK_MOST_S),
+    )
     while (size := transport.get_write_buffer_size()) > 0:
         if transport.is_closing():
             raise Gone("the reader has left")
@@ -499,8 +504,7 @@ async def _taken(transport: asyncio.Transport) -> None:
             left, until = size, loop.time() + _TAKES_NOTHING_S
         elif loop.time() >= until:
             raise Gone("the reader takes nothing")
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, _LOOK_MOST_S)
+        await asyncio.sleep(pause.next())
 
 
 def _host_of(text: str) -> str:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
+from gateway.backoff import doubled
 from gateway.errors import ConfigError, GatewayError
 from gateway.local.places import Budget
 from gateway.log import logger
@@ -113,7 +114,7 @@ class Delays:
         """Seconds that are left to wait."""
         if not (count := self.count(key, now)):
             return 0.0
-        return max(0.0, self._failures[key][1] + min(_LONGEST_WAIT_S, 2.0 ** min(count - 1, 10)) - now)
+        return max(0.0, self._failures[key][1] + doubled(1.0, count - 1, _LONGEST_WAIT_S) - now)
 
     def count(self, key: Hashable, now: float) -> int:
         """Failures in a row, as far as they are not forgotten."""

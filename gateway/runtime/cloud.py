@@ -4,7 +4,6 @@ journal ─▶ uplink ─▶ broker        broker ─▶ exchange ─▶ inbox
 """
 
 import asyncio
-import os
 
 from gateway import __version__
 from gateway.clock import Clock
@@ -43,10 +42,10 @@ class CloudSide:
         self._journal = journal
         self._clock = clock
         ours = _uplink_settings(settings, journal)
-        nonces = Nonces(os.urandom)
+        nonces = Nonces()
         self._time = _command_time(journal, clock)
         judge = _judge(settings, clock, nonces, self._time) if takes_commands else NoKeys(clock)
-        self.exchange = Exchange(ours, judge, clock, os.urandom, inbox)
+        self.exchange = Exchange(ours, judge, clock, inbox)
         self._closed = None if takes_commands else Closed()
         self.replay = Replay(journal.history)
         self._recall = Recall(settings.source, journal, supervision, clock)
@@ -54,7 +53,6 @@ class CloudSide:
             ours,
             journal,
             clock,
-            os.urandom,
             nonces=nonces,
             observer=supervision,
             desk=self._closed or self.exchange,
@@ -150,4 +148,4 @@ def _command_time(journal: Journal, clock: Clock) -> CommandTime:
             newest = max(newest, aside.stat().st_mtime)
         except OSError as error:
             _log.warning("the damaged store does not say when it was written", why=str(error))
-    return CommandTime(lambda: journal.born, newest, journal.memory.get(COMMAND_TIME), clock.now())
+    return CommandTime(journal, newest, journal.memory.get(COMMAND_TIME), clock.now())

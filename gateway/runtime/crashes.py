@@ -12,9 +12,11 @@ from typing import Any
 
 import orjson
 
+from gateway.backoff import doubled
 from gateway.errors import GatewayError
 from gateway.log import logger
 from gateway.model import Instant
+from gateway.safe_write import replace_file
 
 _log = logger(__name__)
 
@@ -57,7 +59,7 @@ class Crashes:
     @property
     def reduced_for_s(self) -> float:
         """How long a reduced life has to last."""
-        return min(LONGEST_S, REDUCED_FOR_S * 2.0 ** min(64, max(0, self._relapses - 1)))
+        return doubled(REDUCED_FOR_S, max(0, self._relapses - 1), LONGEST_S)
 
     def look(self, now: Instant) -> None:
         """To be called once a second: a life of 60 s is no link of a chain, one of a day forgets all reductions."""
@@ -118,10 +120,8 @@ class Crashes:
             "reduced": self.reduced,
             "relapses": self._relapses,
         }
-        part = self._path.with_name(self._path.name + ".part")
         try:
-            part.write_bytes(orjson.dumps(note))
-            part.replace(self._path)
+            replace_file(self._path, orjson.dumps(note))
         except OSError as error:
             _log.warning("crashes are not counted", why=str(error))
 

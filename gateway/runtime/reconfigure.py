@@ -27,7 +27,8 @@ from gateway.arguments import MAX_SITE_FILE_BYTES
 from gateway.clock import Clock
 from gateway.errors import NotDone
 from gateway.log import logger
-from gateway.model import Emit, Instant, Json, Remember, Stream, uuid7
+from gateway.model import Emit, Instant, Json, Remember, Stream
+from gateway.new_id import new_id
 from gateway.runtime.trial import STARTS, Pending, Phase, Step, Trial, Verdict, step
 from gateway.safe_write import replace_file, sync_folder
 
@@ -176,7 +177,6 @@ class Reconfiguration:
         clock: Clock,
         around: Surroundings,
         *,
-        random: Callable[[int], bytes] = os.urandom,
         every: float = _LOOK_EVERY_S,
     ) -> None:
         """See a trial to its end; returns at once if there is none. Then look at `restart_due`.
@@ -196,7 +196,7 @@ class Reconfiguration:
                     else:
                         return
             await asyncio.sleep(every)
-        effects = self.outcome(clock.now(), random)
+        effects = self.outcome(clock.now())
         if effects:
             await around.commit(effects)
             await asyncio.to_thread(self.settled)
@@ -206,7 +206,7 @@ class Reconfiguration:
         pending = self.pending
         return Trial(pending, now.mono, lines) if pending is not None and pending.phase is Phase.TRIAL else None
 
-    def outcome(self, now: Instant, random: Callable[[int], bytes]) -> list[Emit | Remember]:
+    def outcome(self, now: Instant) -> list[Emit | Remember]:
         """What is to be told, in one commit, of a trial that is over: kept, or rolled back before this start.
 
         To be followed by `settled` when it is committed.
@@ -222,7 +222,7 @@ class Reconfiguration:
             "reason": pending.reason,
         }
         name = "config.applied" if kept else "config.rolled-back"
-        id_ = uuid7(now.wall, int.from_bytes(random(10), "big"))
+        id_ = new_id(now)
         return [Emit(Stream.AUDIT, name, None, data, id_, now), Remember(TOLD, pending.id)]
 
     def settled(self) -> None:

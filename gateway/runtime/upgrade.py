@@ -5,8 +5,7 @@ Here a trial is watched to its end, and what came of it is told.
 """
 
 import asyncio
-import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -14,7 +13,8 @@ import orjson
 from gateway import __version__
 from gateway.clock import Clock
 from gateway.log import logger
-from gateway.model import Emit, Instant, Json, Remember, Stream, uuid7
+from gateway.model import Emit, Instant, Json, Remember, Stream
+from gateway.new_id import new_id
 from gateway.package import BACK, KEPT, ON_TRIAL, Package, package, schema_of
 from gateway.runtime.reconfigure import Surroundings
 from gateway.runtime.trial import Pending, Phase, Trial, Verdict
@@ -100,9 +100,7 @@ class Upgrade:
             await asyncio.sleep(every)
         return None
 
-    def told(
-        self, memory: Mapping[str, Json], now: Instant, random: Callable[[int], bytes] = os.urandom
-    ) -> list[Emit | Remember]:
+    def told(self, memory: Mapping[str, Json], now: Instant) -> list[Emit | Remember]:
         """What is to be told, in one commit, of a roll-back before this start; nothing that the journal has."""
         place, state = self._place, self._state
         if place is None or not place.is_previous or state.get("phase") != BACK or memory.get(TOLD) == state.get("id"):
@@ -113,7 +111,7 @@ class Upgrade:
             "version": __version__,
             "rolled_back": str(state.get("version")),
         }
-        id_ = uuid7(now.wall, int.from_bytes(random(10), "big"))
+        id_ = new_id(now)
         return [Emit(Stream.AUDIT, "config.rolled-back", None, data, id_, now), Remember(TOLD, str(state.get("id")))]
 
     def _save(self, **changed: Json) -> bool:

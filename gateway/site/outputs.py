@@ -8,6 +8,7 @@ in the same step, so that its release is known after a crash.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from gateway.backoff import doubled
 from gateway.model import Effect, Forget, Instant, Json, Operate, Outcome, Quality, Reading, ReadNow, Remember
 from gateway.site.ids import Ids
 from gateway.site.settings import Ref
@@ -191,7 +192,7 @@ class Outputs:
             elif item.ok:
                 yield from self._look(output, now)
             else:
-                self._wait(output, min(_HELD_READ_EVERY_S * 2 ** (output.tries - 1), _SLOWEST_S), now)
+                self._wait(output, doubled(_HELD_READ_EVERY_S, output.tries - 1, _SLOWEST_S), now)
 
     def read(self, ref: Ref, reading: Reading, now: Instant) -> Iterator[Effect]:
         """A reading of the output."""
@@ -212,7 +213,7 @@ class Outputs:
             if output.is_on:
                 if output.written is not None:
                     output.tries += 1
-                    self._wait(output, min(_HELD_READ_EVERY_S * 2 ** (output.tries - 1), _SLOWEST_S), now)
+                    self._wait(output, doubled(_HELD_READ_EVERY_S, output.tries - 1, _SLOWEST_S), now)
             else:
                 yield from self._released(output)
 

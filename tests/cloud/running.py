@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -76,8 +75,8 @@ def an_uplink(
     **more: Any,
 ) -> Uplink:
     """An uplink with a clock and nonces of its own, where a test has none."""
-    nonces = nonces or Nonces(os.urandom)
-    return Uplink(of, outbox, clock or Clock(), os.urandom, nonces=nonces, observer=observer or Unobserved(), **more)
+    nonces = nonces or Nonces()
+    return Uplink(of, outbox, clock or Clock(), nonces=nonces, observer=observer or Unobserved(), **more)
 
 
 def settings(port: int, limits: Limits | None = None, **broker: Any) -> Settings:
@@ -101,7 +100,7 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Run an uplink until the block ends; then it is cancelled, and has to be gone within a second."""
     outbox, told = outbox or MemoryOutbox(), told or Told()
-    nonces = Nonces(os.urandom)
+    nonces = Nonces()
     uplink = an_uplink(settings(port, limits, **broker), outbox, clock, told, nonces=nonces, desk=told)
     uplink.set_standing({}, 0)
     async with asyncio.TaskGroup() as group:

@@ -10,7 +10,8 @@ On a store begun anew nothing is known of what was carried out before. If its bi
 had set, it is corrected: by steps of that clock, and for good once the clock is synced.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
 from gateway.model import Instant, Json, Remember
 
@@ -23,16 +24,25 @@ JUMP_S = 24 * 3600.0
 SAVE_EVERY_S = 600.0
 
 
+class BirthRecord(Protocol):
+    """What a store knows of itself."""
+
+    @property
+    def born(self) -> float:
+        """Its beginning, seconds since 1970; 0: not known."""
+        ...
+
+
 class CommandTime:
-    """`born`: the beginning of the store by its own record, 0: not known. `now`: when this process began.
+    """`record`: the store's own. `now`: when this process began.
 
     `newest`: the newest wall time that is known from before; `kept`: what `changed` gave, from the memory.
     """
 
-    def __init__(self, born: Callable[[], float], newest: float, kept: Json, now: Instant) -> None:
-        self._record = born
+    def __init__(self, record: BirthRecord, newest: float, kept: Json, now: Instant) -> None:
+        self._record = record
         self._begun = now
-        self._recorded = self._born = born()
+        self._recorded = self._born = record.born
         self._certain = True
         self._saved = 0.0
         self._dirty = True
@@ -63,7 +73,7 @@ class CommandTime:
 
     def born(self, now: Instant) -> float:
         """Wall time before which nothing is known of what was carried out."""
-        recorded = self._record()
+        recorded = self._record.born
         if recorded != self._recorded:  # what was remembered has been set aside
             self._recorded = self._born = recorded
             self._certain, self._dirty = now.synced, True

@@ -8,7 +8,6 @@ below; the correlation data of MQTT 5 (4.10) goes back as it came.
 import asyncio
 import re
 from collections import OrderedDict, deque
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from gateway.clock import Clock
@@ -16,7 +15,8 @@ from gateway.cloud.events import SYNCED, UNSYNCED, envelope, timestamp, type_nam
 from gateway.cloud.mqtt.types import Delivery, Settings
 from gateway.driver import SiteInbox
 from gateway.log import logger
-from gateway.model import Command, Refused, Reply, uuid7
+from gateway.model import Command, Refused, Reply
+from gateway.new_id import new_id
 
 _log = logger(__name__)
 
@@ -82,13 +82,10 @@ class _Arrival(NamedTuple):
 class Exchange:
     """The way in and the way back. Handing on to the inbox waits while there is no room."""
 
-    def __init__(
-        self, settings: Settings, judge: Judge, clock: Clock, random: Callable[[int], bytes], inbox: SiteInbox
-    ) -> None:
+    def __init__(self, settings: Settings, judge: Judge, clock: Clock, inbox: SiteInbox) -> None:
         self._settings = settings
         self._judge = judge
         self._clock = clock
-        self._random = random
         self._inbox = inbox
         self._arrivals: deque[_Arrival] = deque()
         self._filled = asyncio.Event()
@@ -129,7 +126,7 @@ class Exchange:
         """What is to be sent for an answer of the site's to a command; after the commit of its step."""
         root, at = self._settings.root, self._clock.now()
         payload = envelope(
-            id_=uuid7(at.wall, int.from_bytes(self._random(10), "big")),
+            id_=new_id(at),
             source=self._settings.source,
             type_=type_name("command.reply"),
             subject=None,

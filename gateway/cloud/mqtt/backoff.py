@@ -5,7 +5,7 @@ The ceiling stays low for the first minutes of an outage (a broker that restarts
 doubles. It is forgotten only after the link has been up for a while.
 """
 
-from collections.abc import Callable
+from gateway.backoff import Chance
 
 LONGEST_S = 60.0
 _FIRST_S = 0.5
@@ -17,9 +17,9 @@ _STEADY_S = 30.0
 
 
 class Reconnection:
-    """Waits between attempts. Times are monotonic seconds; `chance` gives numbers in [0, 1)."""
+    """Waits between attempts. Times are monotonic seconds."""
 
-    def __init__(self, chance: Callable[[], float]) -> None:
+    def __init__(self, chance: Chance) -> None:
         self._chance = chance
         self._since: float | None = None
         self._up_at: float | None = None
@@ -45,7 +45,7 @@ class Reconnection:
             self._ceiling = max(self._ceiling, _REFUSED_S)
         self._up_at = None
         self._refused = refused
-        self._draw = self._chance()
+        self._draw = self._chance.random()
 
     def wait(self, *, urgent: bool) -> float:
         """Seconds from the failure to the next attempt; `urgent`: an alarm, access or audit row waits."""

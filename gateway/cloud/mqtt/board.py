@@ -1,13 +1,15 @@
 """What stands on the retained topics: the alarms that stand, the status with its nonce, the health."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Mapping
 
 from gateway.clock import Clock
 from gateway.cloud.events import CONTENT_TYPE, SYNCED, UNSYNCED, encode, envelope, timestamp, type_name
 from gateway.cloud.mqtt.recall import Numbered, Numbers
 from gateway.cloud.mqtt.retained import Slot, active_data
 from gateway.cloud.mqtt.types import Broker, Settings, Will
-from gateway.model import Instant, Json, uuid7
+from gateway.model import Instant, Json
+from gateway.new_id import new_id
 
 _NONCE_EVERY_S = 60.0
 _NONCE_BYTES = 16
@@ -24,8 +26,7 @@ _ALARM_MEMORY = "alarm/"
 class Nonces:
     """The texts by which a command shows that it is fresh: the present one and the one before."""
 
-    def __init__(self, random: Callable[[int], bytes]) -> None:
-        self._random = random
+    def __init__(self) -> None:
         self._renewed_at = float("-inf")
         self.good: tuple[str, ...] = ()
 
@@ -34,7 +35,7 @@ class Nonces:
         if now - self._renewed_at < _NONCE_EVERY_S:
             return False
         self._renewed_at = now
-        self.good = (self._random(_NONCE_BYTES).hex(), *self.good[:1])
+        self.good = (os.urandom(_NONCE_BYTES).hex(), *self.good[:1])
         return True
 
 
@@ -45,7 +46,6 @@ class Board:
         self,
         settings: Settings,
         clock: Clock,
-        random: Callable[[int], bytes],
         journal: Numbered,
         nonces: Nonces,
     ) -> None:
@@ -58,7 +58,6 @@ class Board:
         self._tell_again = 0.0
         """From then on newer numbers are worth a message of their own (monotonic seconds)."""
         self._clock = clock
-        self._random = random
         root = settings.root
         self.active = Slot(f"{root}/alarm/active", "alarm/active", every=_ACTIVE_EVERY_S)
         self.status = Slot(f"{root}/status", "status")
@@ -148,7 +147,7 @@ class Board:
     def _event(self, name: str, data: Mapping[str, Json] | bytes, at: Instant | None) -> bytes:
         now = self._clock.now() if at is None else at
         return envelope(
-            id_=uuid7(now.wall, int.from_bytes(self._random(10), "big")),
+            id_=new_id(now),
             source=self._settings.source,
             type_=type_name(name),
             subject=None,

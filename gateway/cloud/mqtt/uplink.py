@@ -6,8 +6,9 @@ What goes next is decided in `sending`, when to try again in `reconnection`, MQT
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from random import SystemRandom
 
 from gateway.clock import Clock
 from gateway.cloud.mqtt.arrivals import Intake
@@ -54,12 +55,11 @@ _JUDGED_WITHIN_S = 5.0
 class Uplink:
     """The way to the broker. Every method belongs on the loop's thread."""
 
-    def __init__(  # noqa: PLR0913 - all whom it talks to
+    def __init__(
         self,
         settings: Settings,
         outbox: Outbox,
         clock: Clock,
-        random: Callable[[int], bytes],
         *,
         nonces: Nonces,
         observer: Observer,
@@ -72,23 +72,23 @@ class Uplink:
         self._settings = settings
         self._outbox = outbox
         self._clock = clock
-        self._random = random
+        chance = SystemRandom()
         self._observer = observer
         self._replayed = replayed
         self._recall = recall
         root = settings.root
-        self._board = Board(settings, clock, random, outbox, nonces)
+        self._board = Board(settings, clock, outbox, nonces)
         self._sending = Sending(
             outbox,
             root,
             self._board.slots,
             limits=settings.limits._replace(packet=settings.broker.max_packet, rate=settings.broker.rate),
             overhead=overhead,
-            chance=self._chance,
+            chance=chance,
             observer=observer,
             replayed=replayed,
         )
-        self._reconnection = Reconnection(self._chance)
+        self._reconnection = Reconnection(chance)
         self._subscription = Subscription(wanted=settings.commands)
         self._read_back = ReadBack(wanted=recall is not None)
         self._intake = Intake(f"{root}/command", desk)
@@ -483,6 +483,3 @@ class Uplink:
     def _tell_online(self) -> None:
         if self._live and self._subscription.settled and not self._leaving:
             self._board.tell_online()
-
-    def _chance(self) -> float:
-        return int.from_bytes(self._random(4), "big") / (1 << 32)

@@ -1,5 +1,7 @@
 """By which time commands are judged: whatever the clock shows, never earlier than before; and the birth of a store."""
 
+from dataclasses import dataclass
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,8 +10,15 @@ from gateway.model import Json, Remember
 from tests.cloud.journaling import WALL, Hands
 
 
+@dataclass
+class Record:
+    """Of a store."""
+
+    born: float
+
+
 def begun(hands: Hands, born: float = WALL - 1e6, newest: float = 0.0, kept: Json = None) -> CommandTime:
-    return CommandTime(lambda: born, newest, kept, hands.now())
+    return CommandTime(Record(born), newest, kept, hands.now())
 
 
 def kept(time: CommandTime, hands: Hands) -> Json:
@@ -101,11 +110,11 @@ def test_a_birth_that_was_trusted_is_never_changed() -> None:
 
 def test_a_memory_that_is_set_aside_is_a_new_birth() -> None:
     hands = Hands()
-    record = [WALL - 1e6]
-    time = CommandTime(lambda: record[0], WALL, None, hands.now())
+    record = Record(WALL - 1e6)
+    time = CommandTime(record, WALL, None, hands.now())
     kept(time, hands)
     assert time.born(hands.now()) == WALL - 1e6
-    record[0] = hands.run(5.0).wall
+    record.born = hands.run(5.0).wall
     assert time.born(hands.now()) == WALL + 5.0
     memory = kept(time, hands)
-    assert CommandTime(lambda: record[0], WALL, memory, hands.run(60.0)).born(hands.now()) == WALL + 5.0
+    assert CommandTime(record, WALL, memory, hands.run(60.0)).born(hands.now()) == WALL + 5.0

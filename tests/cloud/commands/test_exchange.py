@@ -1,7 +1,6 @@
 """Commands in and replies out, against a real broker."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -76,9 +75,9 @@ async def wired(port: int, *, synced: bool = True, keys: bool = True) -> AsyncIt
     ours = settings(port)
 
     key = Key("cloud", CLOUD.public_key(), DEFAULT_ALLOW)
-    nonces, desk = BoardNonces(os.urandom), Desk()
+    nonces, desk = BoardNonces(), Desk()
     judge = Verifier([key], SOURCE, clock, nonces, Known()) if keys else NoKeys(clock)
-    exchange = Exchange(ours, judge, clock, os.urandom, desk)
+    exchange = Exchange(ours, judge, clock, desk)
     uplink = an_uplink(ours, MemoryOutbox(), clock, nonces=nonces, desk=exchange)
     it = desk.it = Wired(uplink, exchange)
     it.free.set()
@@ -184,7 +183,7 @@ async def test_while_there_is_no_room_the_broker_keeps_it(tmp_path: Path) -> Non
 def test_a_flood_is_not_taken_in() -> None:
     clock = Clock(synced=lambda: True)
     acknowledged: list[int] = []
-    one = Exchange(settings(1), NoKeys(clock), clock, os.urandom, ShutInbox())
+    one = Exchange(settings(1), NoKeys(clock), clock, ShutInbox())
     taken = [
         one.arrived("t", b"x" * 1000, Delivery(1000, False, None, partial(acknowledged.append, number)))
         for number in range(10_000)
@@ -217,7 +216,7 @@ def test_where_a_reply_may_go(topic: str | None, *, good: bool) -> None:
 
 def test_a_reply_is_a_cloud_event() -> None:
     clock = Clock(mono=lambda: 1.0, wall=lambda: 1_795_000_000.0, synced=lambda: False)
-    one = Exchange(settings(1), NoKeys(clock), clock, os.urandom, ShutInbox())
+    one = Exchange(settings(1), NoKeys(clock), clock, ShutInbox())
     data: dict[str, Json] = {"jti": "j", "cmd": "read", "ok": False, "error": {"code": "silent", "message": "m"}}
     sent = [*one.answers(Reply("j", f"{ROOT}/reply/me", data)), *one.answers(Reply("k", None, data))]
     assert [(topic, correlation) for topic, _, correlation in sent] == [

@@ -17,6 +17,7 @@ from gateway.cloud.mqtt.types import Again, Limits, Unobserved
 from gateway.errors import NotDone, StoreError
 from gateway.model import Stream
 from simulators.cloud import Cloud, Event
+from tests.chance import Drawn
 from tests.cloud.journaling import Hands, accepted, emit, journal, look, taken, until
 from tests.cloud.memory_outbox import MemoryOutbox
 from tests.cloud.running import an_uplink, settings
@@ -186,7 +187,7 @@ class World:
             (Slot("active", "alarm/active"), Slot("status", "status"), Slot("health", "health")),
             limits=Limits(window=window),
             overhead=lambda topic: 20 + len(topic),
-            chance=lambda: 0.5,
+            chance=Drawn(0.5),
             observer=Unobserved(),
             replayed=self,
         )

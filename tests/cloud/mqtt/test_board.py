@@ -1,6 +1,5 @@
 """What the retained messages say when: by the numbers in `alarm/active` a store that is put back is found out."""
 
-import os
 from typing import Any
 
 import orjson
@@ -20,7 +19,7 @@ class At:
         self.now = 1000.0
         self.numbers = Numbers("j", dict.fromkeys(Stream, 0), stored=True)
         clock = Clock(mono=lambda: self.now, wall=lambda: 1.8e9 + self.now, synced=lambda: True)
-        self.board = Board(settings(1), clock, os.urandom, self, Nonces(os.urandom))
+        self.board = Board(settings(1), clock, self, Nonces())
         self.board.set_standing(
             {f"alarm/d{n}/p/low": {"severity": "low", "place": "x" * 600} for n in range(alarms)}, 0
         )

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from gateway.backoff import BackOff
 from gateway.cloud.mqtt.retained import ACTIVE_BYTES, Slot, active_data
 from gateway.model import Json
+from tests.chance import Drawn
 
 SEVERITIES = ["critical", "high", "medium", "low"]
 
@@ -83,7 +84,7 @@ def test_a_refused_message_goes_again_later_and_a_new_connection_at_once() -> No
     slot = Slot("t", "x")
     slot.put(lambda _: b"a")
     assert slot.take(0.0, 100) == b"a"
-    slot.answered(0x97, 0.0, BackOff(4.0, 60.0, lambda: 1.0, sure=0.5))
+    slot.answered(0x97, 0.0, BackOff(4.0, 60.0, Drawn(1.0), sure=0.5))
     assert slot.take(3.9, 100) is None
     slot.connected()
     assert slot.take(3.9, 100) == b"a"

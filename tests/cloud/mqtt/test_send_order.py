@@ -6,6 +6,7 @@ from gateway.cloud.mqtt.retained import Slot
 from gateway.cloud.mqtt.send_order import REPLIES, Message, Sending
 from gateway.cloud.mqtt.types import Limits, Unobserved
 from gateway.model import Stream
+from tests.chance import Drawn
 from tests.cloud.memory_outbox import MemoryOutbox
 
 
@@ -23,7 +24,7 @@ class World:
             self.slots,
             limits=Limits(window=window, answer=10.0),
             overhead=lambda topic: 20 + len(topic),
-            chance=lambda: 0.5,
+            chance=Drawn(0.5),
             observer=Unobserved(),
         )
         self.receive_maximum, self.limit = receive_maximum, limit

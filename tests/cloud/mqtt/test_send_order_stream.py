@@ -10,6 +10,7 @@ from gateway.cloud.mqtt.send_order import OutStream
 from gateway.cloud.mqtt.types import Unobserved
 from gateway.cloud.outbox import Row
 from gateway.model import Stream
+from tests.chance import Drawn
 from tests.cloud.memory_outbox import MemoryOutbox
 
 CODES = st.sampled_from([0, 0, 0, 0x10, 0x80, 0x83, 0x87, 0x90, 0x97, 0x99])
@@ -26,7 +27,7 @@ class World(Unobserved):
             Stream.ALARM,
             "t",
             0,
-            BackOff(0.5, 60.0, lambda: 0.5, sure=0.5),
+            BackOff(0.5, 60.0, Drawn(0.5), sure=0.5),
             quick=10.0,
             observer=self,
         )

@@ -1,7 +1,6 @@
 """Sentences about the way of a command that no other test holds."""
 
 import asyncio
-import os
 import time
 from pathlib import Path
 
@@ -24,7 +23,7 @@ async def test_a_nonce_is_replaced_every_60_seconds_of_monotonic_time_and_the_on
     ahead, back = 0.0, 0.0
     clock = Clock(mono=lambda: time.monotonic() + ahead, wall=lambda: time.time() - back, synced=lambda: False)
     async with LocalBroker() as broker, asyncio.TaskGroup() as group:
-        nonces = Nonces(os.urandom)
+        nonces = Nonces()
         uplink = an_uplink(settings(broker.port), MemoryOutbox(), clock, nonces=nonces)
         uplink.set_standing({}, 0)
         task = group.create_task(uplink.run(), name="uplink")

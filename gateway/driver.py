@@ -165,20 +165,32 @@ class Push(NamedTuple):
     snapshots: tuple[CapturedPicture, ...] = ()
 
 
-class SiteInbox(Protocol):
-    """The way into the site."""
+class InputInbox(Protocol):
+    """The way into the site for what may have to wait there."""
 
     async def put(self, item: Input) -> None:
         """Hand in; waits while there is no room for what may wait."""
         ...
 
-    def remind(self, item: Input) -> None:
-        """Hand in what waits for nothing: an outcome, a tick, the gateway's own health."""
-        ...
+
+class PassageInbox(Protocol):
+    """The way into the site for passages."""
 
     async def hand_in(self, passage: Passage) -> None:
         """Hand in a passage; returns once its step is committed and what it wants done was begun."""
         ...
+
+
+class ReminderInbox(Protocol):
+    """The way into the site for what waits for nothing."""
+
+    def remind(self, item: Input) -> None:
+        """Hand in what waits for nothing: an outcome, a tick, the gateway's own health."""
+        ...
+
+
+class SiteInbox(InputInbox, PassageInbox, ReminderInbox, Protocol):
+    """The way into the site."""
 
 
 Take = Callable[[Push], Awaitable[None]]

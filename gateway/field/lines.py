@@ -4,11 +4,11 @@ import asyncio
 import random
 import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from gateway.backoff import BackOff
 from gateway.clock import Clock
-from gateway.driver import Poller
+from gateway.driver import InputInbox, Poller
 from gateway.errors import LineDown
 from gateway.field.driver_guard import DriverBug, GuardedPoller
 from gateway.field.polling import Polling, Reopen
@@ -17,7 +17,7 @@ from gateway.field.schedule import Job
 from gateway.field.status import LineStatus
 from gateway.field.telemetry import TelemetrySender
 from gateway.log import logger
-from gateway.model import Input, Instant, LineHealth, OwnHealth, Reading, Value
+from gateway.model import Instant, LineHealth, OwnHealth, Reading, Value
 
 _log = logger(__name__)
 
@@ -48,9 +48,9 @@ _UNANSWERED = "it is open, and nothing on it has answered"
 class Line:
     """A line that the gateway asks.
 
-    `watched`: per device the points that the site wants to see. `put`: the site's inbox; the line waits while it
-    is full. `back_off`: longest wait before a lost line is opened again, in seconds. `may_hang`: True for a
-    connection that can die without saying so (TCP): it is opened anew when none of its devices answers.
+    `watched`: per device the points that the site wants to see. The line waits while the site's `inbox` is full.
+    `back_off`: longest wait before a lost line is opened again, in seconds. `may_hang`: True for a connection that can
+    die without saying so (TCP): it is opened anew when none of its devices answers.
     """
 
     def __init__(  # noqa: PLR0913 - the wiring place names each of them
@@ -59,7 +59,7 @@ class Line:
         poller: Poller,
         *,
         watched: Mapping[str, frozenset[str]],
-        put: Callable[[Input], Awaitable[None]],
+        inbox: InputInbox,
         telemetry: TelemetrySender,
         clock: Clock,
         rng: random.Random,
@@ -74,14 +74,14 @@ class Line:
             name,
             self._poller,
             watched=watched,
-            put=put,
-            came_up=self._came_up,
+            inbox=inbox,
+            owner=self,
             telemetry=telemetry,
             clock=clock,
             may_hang=may_hang,
         )
         self._may_hang = may_hang
-        self._put = put
+        self._inbox = inbox
         self._clock = clock
         self._back_off = BackOff(2 * _LEAST_REST_S, back_off, rng, least_s=_LEAST_REST_S)
         self._turn = asyncio.Lock()
@@ -221,7 +221,7 @@ class Line:
         self._busy_from = at.mono
         self._busy = 0.0
         if not self._polling.devices:
-            await self._came_up(at)  # without devices there is no answer to wait for
+            await self.came_up(at)  # without devices there is no answer to wait for
         if self._poller.in_flight == 1:
             await self._ask()
             return
@@ -251,7 +251,7 @@ class Line:
             failed.append(error)
             _ring(one)
 
-    async def _came_up(self, at: Instant) -> None:
+    async def came_up(self, at: Instant) -> None:
         """The first answer since the line was opened; an open connection alone does not count as up."""
         self._is_lost = False
         if self._up is not True:
@@ -259,7 +259,7 @@ class Line:
             _log.info("line up", line=self.name, down_for=down_for)
             self._up = True
             self._count_losses(at.mono)
-            await self._put(LineHealth(self.name, up=True, detail=self._flapping, at=at))
+            await self._inbox.put(LineHealth(self.name, up=True, detail=self._flapping, at=at))
 
     def _count_losses(self, now: float) -> None:
         """Put into words how often the line was lost lately, once a minute at most."""
@@ -277,13 +277,13 @@ class Line:
         self._confused = bool(confused)
         if confused:
             _log.warning("bus confused", line=self.name, unpaired=odd.get("unpaired"), detail=confused)
-        await self._put(OwnHealth(f"{self.name}/bus-confused", not confused, confused, at))
+        await self._inbox.put(OwnHealth(f"{self.name}/bus-confused", not confused, confused, at))
 
     async def _settle(self, at: Instant) -> None:
         """End the alarm of a flapping line once it has been steady for a minute."""
         if self._flapping and self._up and at.mono - self._lost_at[-1] >= _FLAP_STEADY_S:
             self._flapping = ""
-            await self._put(LineHealth(self.name, up=True, detail="", at=at))
+            await self._inbox.put(LineHealth(self.name, up=True, detail="", at=at))
 
     async def _went_down(self, error: LineDown) -> None:
         at = self._clock.now()
@@ -305,7 +305,7 @@ class Line:
         if was is not False:
             self._since = at.mono
             _log.warning("line down", line=self.name, detail=self._detail)
-            await self._put(LineHealth(self.name, up=False, detail=self._detail, at=at))
+            await self._inbox.put(LineHealth(self.name, up=False, detail=self._detail, at=at))
         await self._polling.lose(at)
 
     def _count_bug(self, error: DriverBug) -> None:

@@ -4,11 +4,12 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway.clock import Clock
-from gateway.driver import Block
+from gateway.driver import Block, InputInbox
 from gateway.errors import DeviceError, DeviceRefused, GaveWay, LineDown
 from gateway.field import timeouts
 from gateway.field.device import NARROW, PolledDevice
@@ -22,7 +23,6 @@ from gateway.model import (
     Answer,
     DeviceBlind,
     DeviceHealth,
-    Input,
     Instant,
     Lane,
     Quality,
@@ -64,12 +64,18 @@ class Reopen(Exception):
     """No device of this line answers any more: the connection itself may be dead."""
 
 
+class LineOwner(Protocol):
+    """Who opened the line."""
+
+    async def came_up(self, at: Instant) -> None:
+        """Something answers, for the first time since the line was opened; nothing else of that answer is told yet."""
+        ...
+
+
 class Polling:
     """Does the jobs of one line and keeps the state of its devices.
 
-    `watched`: per device the points that the site wants to see. `put`: the site's inbox; waits while it is full.
-    `came_up`: is called when something on the line answers for the first time since it was opened, before anything else
-    of that answer is told. `may_hang`: see `Line`.
+    `watched`: per device the points that the site wants to see. `may_hang`: see `Line`.
     """
 
     def __init__(
@@ -78,8 +84,8 @@ class Polling:
         poller: GuardedPoller,
         *,
         watched: Mapping[str, frozenset[str]],
-        put: Callable[[Input], Awaitable[None]],
-        came_up: Callable[[Instant], Awaitable[None]],
+        inbox: InputInbox,
+        owner: LineOwner,
         telemetry: TelemetrySender,
         clock: Clock,
         may_hang: bool,
@@ -96,8 +102,8 @@ class Polling:
         self.shortest = timeouts.DEVICE_PERIOD_S
         """The shortest period on this line, in seconds."""
         self._watched = watched
-        self._put = put
-        self._came_up = came_up
+        self._inbox = inbox
+        self._owner = owner
         self._telemetry = telemetry
         self._clock = clock
         self._may_hang = may_hang
@@ -314,7 +320,7 @@ class Polling:
         """Something on the line answers: the line is up; that is told before anything else."""
         if not self.answered:
             self.answered = True
-            await self._came_up(at)
+            await self._owner.came_up(at)
 
     def _shows_life(self, device: PolledDevice, at: Instant) -> None:
         device.returned = at.mono
@@ -496,7 +502,7 @@ class Polling:
     def _add_device(self, name: str, blocks: Sequence[Block], at: Instant) -> PolledDevice:
         watched = self._watched.get(name, frozenset())
         device = self.devices[name] = PolledDevice(name, blocks, self.poller.timing(name), watched, at)
-        self._telemetry.add(device.name, device.table.picture)
+        self._telemetry.add(device.name, device.table)
         return device
 
     # ---- what the rest of the gateway is told ----------------------------------------------------------
@@ -518,7 +524,7 @@ class Polling:
                 if asked:
                     seen.update(asked)
                 if seen:
-                    await self._put(Answer(device.name, seen, at))
+                    await self._inbox.put(Answer(device.name, seen, at))
                 if changed:
                     self._telemetry.changed(device.name, changed)
         if not device.settled and not device.table.untried:
@@ -534,7 +540,7 @@ class Polling:
         detail = device.sight.detail(readings, device.code) if blind else ""
         if blind:
             _log.warning("device blind", line=self.line, device=device.name, detail=detail)
-        await self._put(DeviceBlind(device.name, blind, detail, at))
+        await self._inbox.put(DeviceBlind(device.name, blind, detail, at))
 
     async def _tell_silent(self, device: PolledDevice, at: Instant) -> None:
         """The device stopped answering; told once."""
@@ -544,7 +550,7 @@ class Polling:
         device.since = at.mono
         detail = f"{device.misses} reads in a row without an answer"
         _log.warning("device silent", line=self.line, device=device.name, detail=detail)
-        await self._put(DeviceHealth(device.name, answering=False, detail=detail, at=at))
+        await self._inbox.put(DeviceHealth(device.name, answering=False, detail=detail, at=at))
 
     async def _tell_answering(self, device: PolledDevice, at: Instant) -> None:
         """The device answers (again); told once."""
@@ -554,7 +560,7 @@ class Polling:
             silent_for = round(at.mono - device.since, 1)
             _log.info("device answering", line=self.line, device=device.name, silent_for=silent_for)
         device.answering = True
-        await self._put(DeviceHealth(device.name, answering=True, detail="", at=at))
+        await self._inbox.put(DeviceHealth(device.name, answering=True, detail="", at=at))
 
 
 def drop(future: Waiting) -> None:

@@ -6,7 +6,7 @@ An error costs the message and nothing else: telemetry never ends the process or
 import asyncio
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from gateway.clock import Clock
 from gateway.field.telemetry_changes import TelemetryChanges
@@ -22,16 +22,22 @@ _GOLDEN = 0.6180339887498949
 """Multiples of it, without their whole part, lie spread over [0, 1) however many there are."""
 
 
+class Table(Protocol):
+    """The readings of a device."""
+
+    def picture(self) -> Mapping[str, Reading]:
+        """All of them."""
+        ...
+
+
 class _DeviceChanges:
     """One device and its two timers."""
 
-    __slots__ = ("changes", "device", "flush", "full", "picture", "share")
+    __slots__ = ("changes", "device", "flush", "full", "share", "table")
 
-    def __init__(
-        self, device: str, picture: Callable[[], Mapping[str, Reading]], changes: TelemetryChanges, share: float
-    ) -> None:
+    def __init__(self, device: str, table: Table, changes: TelemetryChanges, share: float) -> None:
         self.device = device
-        self.picture = picture
+        self.table = table
         self.changes = changes
         self.share = share
         self.flush: asyncio.TimerHandle | None = None
@@ -78,12 +84,10 @@ class TelemetrySender:
                 self._send(outlet)
         self._outlets.clear()
 
-    def add(self, device: str, picture: Callable[[], Mapping[str, Reading]]) -> None:
-        """A device whose changes will come; `picture` gives all its readings."""
+    def add(self, device: str, table: Table) -> None:
+        """A device whose changes will come; `table` has all its readings."""
         share = len(self._outlets) * _GOLDEN % 1.0
-        self._outlets[device] = _DeviceChanges(
-            device, picture, TelemetryChanges(self._deadbands.get(device, {})), share
-        )
+        self._outlets[device] = _DeviceChanges(device, table, TelemetryChanges(self._deadbands.get(device, {})), share)
 
     def ready(self, device: str) -> None:
         """Every block of the device was answered or failed once: its first message leaves, a full one."""
@@ -114,7 +118,7 @@ class TelemetrySender:
             outlet.flush.cancel()
             outlet.flush = None
         at = self._clock.now()
-        self._tell(outlet.device, True, outlet.changes.full(outlet.picture(), at.mono), at)
+        self._tell(outlet.device, True, outlet.changes.full(outlet.table.picture(), at.mono), at)
 
     def _tell(self, device: str, full: bool, readings: Mapping[str, Reading], at: Instant) -> None:
         try:

@@ -10,7 +10,7 @@ from drivers.pictures.jpeg import Unusable
 from drivers.pictures.photo import Photo, photo_of, repeats
 from gateway.clock import Clock
 from gateway.errors import NotDone
-from gateway.intake.arrivals import StorePicture
+from gateway.intake.arrivals import PictureStore
 from gateway.model import Errand, Instant, Json, Perform
 from gateway.new_id import new_id
 from gateway.settings.types import PlaceProof
@@ -25,12 +25,12 @@ PHONE = "phone"
 
 
 class Answers:
-    """`store`: the journal's `picture`."""
+    """`store`: the journal."""
 
     def __init__(
         self,
         tags: Mapping[str, PlaceProof],
-        store: StorePicture,
+        store: PictureStore,
         clock: Clock,
     ) -> None:
         self._tags = tags
@@ -85,7 +85,7 @@ class Answers:
 
     def _keep(self, photo: Photo, now: Instant) -> str:
         id_ = new_id(now)
-        self._store(PHONE, None, "photo", now, photo.jpeg, id_)
+        self._store.picture(PHONE, None, "photo", now, photo.jpeg, id_)
         return id_
 
 

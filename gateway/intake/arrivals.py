@@ -1,6 +1,6 @@
 """The entrance for cameras: a push is handed in, its pictures get ids and wait until the site has said what to keep.
 
-entrance = Entrance(hand_in, journal.picture, shrink, clock, photograph=…)
+entrance = Entrance(inbox, journal, shrink, clock, cameras=…)
 Listener(…, entrance.take, clock, tell=entrance.tell)
 entrance.keep(act)              # KeepPictures of a step, after its commit
 await entrance.run()            # in a task group
@@ -11,14 +11,14 @@ is counted. So a camera that floods costs its own cars, and no other's.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from gateway.clock import Clock
-from gateway.driver import CapturedPicture, Push
+from gateway.driver import CapturedPicture, PassageInbox, Push
 from gateway.errors import ConfigError, GatewayError, NotDone
 from gateway.log import logger
 from gateway.model import Instant, Json, KeepPictures, Passage, Perform, PictureRef
@@ -40,14 +40,24 @@ _LOOKS = 2
 _PATIENCE_S = 10.0
 _T = TypeVar("_T")
 
-HandIn = Callable[[Passage], Awaitable[None]]
-"""Into the inbox; returns once the step is committed and what it wants done has been begun."""
-StorePicture = Callable[[str, str | None, str, Instant, bytes, str], None]
-"""camera, passage, kind, when it was taken, the JPEG, the event's id."""
 Shrink = Callable[[bytes], bytes]
 """Any picture -> a small clean JPEG; takes its time. Raises GatewayError: it is none."""
-Photograph = Callable[[str], Awaitable[bytes]]
-"""The camera's picture of this moment. Raises DeviceSilent, DeviceRefused, ConfigError."""
+
+
+class PictureStore(Protocol):
+    """The journal, for who has pictures."""
+
+    def picture(self, camera: str, passage: str | None, kind: str, taken_at: Instant, jpeg: bytes, id_: str) -> None:
+        """The JPEG becomes an event under this id."""
+        ...
+
+
+class Photographer(Protocol):
+    """The cameras that give pictures."""
+
+    async def photograph(self, camera: str) -> bytes:
+        """The camera's picture of this moment. Raises DeviceSilent, DeviceRefused, ConfigError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +76,18 @@ class Entrance:
 
     def __init__(
         self,
-        hand_in: HandIn,
-        store_picture: StorePicture,
+        inbox: PassageInbox,
+        store: PictureStore,
         shrink: Shrink,
         clock: Clock,
         *,
-        photograph: Photograph | None = None,
+        cameras: Photographer | None = None,
     ) -> None:
-        self._hand_in = hand_in
-        self._store = store_picture
+        self._inbox = inbox
+        self._store = store
         self._shrink = shrink
         self._clock = clock
-        self._photograph = photograph
+        self._cameras = cameras
         self._group: asyncio.TaskGroup | None = None
         self._under_way: Counter[str] = Counter()
         """Passages that are handed in, by camera."""
@@ -150,7 +160,7 @@ class Entrance:
 
     async def _handed_in(self, passage: Passage, accepted: asyncio.Event) -> None:
         try:
-            await self._hand_in(passage)
+            await self._inbox.hand_in(passage)
         finally:
             self._under_way[passage.camera] -= 1
             accepted.set()
@@ -212,7 +222,7 @@ class Entrance:
     async def _stored(self, one: _Kept) -> None:
         """Raises GatewayError: it is no picture."""
         jpeg = await asyncio.get_running_loop().run_in_executor(self._worker, self._shrink, one.shot.data)
-        self._store(one.camera, one.passage, one.shot.role, one.at, jpeg, one.id)
+        self._store.picture(one.camera, one.passage, one.shot.role, one.at, jpeg, one.id)
         self.counts["pictures_kept"] += 1
 
     def _make_room(self) -> None:
@@ -260,10 +270,10 @@ class Entrance:
 
     async def fetch(self, camera: str) -> str:
         """Have the camera photograph; the id of the event. Raises DeviceSilent, DeviceRefused, ConfigError, NotDone."""
-        if self._photograph is None:
+        if self._cameras is None:
             raise ConfigError(f"camera {camera} gives no pictures")
         async with self._looks:
-            data = await self._photograph(camera)
+            data = await self._cameras.photograph(camera)
             at = self._clock.now()
             one = _Kept(camera, None, at, new_id(at), CapturedPicture("scene", data))
             try:
@@ -285,10 +295,10 @@ class Entrance:
 
     async def look(self, camera: str) -> bytes:
         """The camera's picture of this moment as it came, two cameras at a time. Raises as `fetch`, but not NotDone."""
-        if self._photograph is None:
+        if self._cameras is None:
             raise ConfigError(f"camera {camera} gives no pictures")
         async with self._looks:
-            return await self._photograph(camera)
+            return await self._cameras.photograph(camera)
 
     # ---- cameras that come and go -------------------------------------------------------------------
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from drivers.pictures.jpeg import shrink
 from gateway.clock import Clock
 from gateway.intake.cameras import Gatehouse
 from gateway.intake.looks import Looks, limits_of
 from gateway.intake.references import References
+from gateway.model import Input, Passage
 from gateway.settings.types import CameraUse
 from gateway.site.looks import Look
 from gateway.site.round_settings import PictureRule
@@ -24,10 +24,7 @@ class ByHand:
         self._folder = folder
         self._references = References(folder)
         self._seen: list[bytes] = []
-        self._house = Gatehouse(
-            [replace(use, mode=None, relay=None)], hand_in=_nothing, store_picture=_no_picture, tell=_not_told,
-            clock=clock,
-        )  # fmt: skip
+        self._house = Gatehouse([replace(use, mode=None, relay=None)], inbox=_Nowhere(), store=_Nowhere(), clock=clock)
 
     async def look(self, camera: str) -> bytes:
         """As a round asks for it."""
@@ -45,9 +42,7 @@ class ByHand:
 
     async def check(self, rule: PictureRule) -> tuple[Look, bytes | None]:
         """How a round would judge it now, and the last picture that it went by."""
-        looks = Looks(
-            self, References(self._folder, looks_on=True), asyncio.to_thread, _no_picture, shrink, self._clock
-        )
+        looks = Looks(self, References(self._folder, looks_on=True), asyncio.to_thread, _Nowhere(), self._clock)
         found = replace(await looks.look(rule), picture=None)
         return found, self._seen[-1] if self._seen else None
 
@@ -61,13 +56,14 @@ def rule_for(camera: str, rules: Sequence[PictureRule]) -> PictureRule:
     return next((rule for rule in rules if rule.camera == camera), PictureRule(camera))
 
 
-async def _nothing(_passage: object) -> None:
-    """Nothing passes before a camera that only looks on."""
+class _Nowhere:
+    """There is no site to tell, and no journal: a picture is kept where the person says."""
 
+    async def hand_in(self, passage: Passage) -> None:
+        """Nothing passes before a camera that only looks on."""
 
-def _no_picture(*_of: object) -> None:
-    """Kept where the person says, and nowhere else."""
+    def remind(self, item: Input) -> None:
+        """Nobody is told."""
 
-
-def _not_told(_input: object) -> None:
-    """There is no site to tell."""
+    def picture(self, *_of: object) -> None:
+        """Not kept."""

@@ -5,22 +5,21 @@ missed the answer to its own car ends: the next car at the camera is another one
 """
 
 import asyncio
-from collections.abc import Callable
 
 from gateway.clock import Clock
-from gateway.driver import Push
-from gateway.model import Input, Operate, Outcome
+from gateway.driver import Push, ReminderInbox
+from gateway.model import Operate, Outcome
 
 LONGEST_S = 0.15
 """Seconds that an order waits for the answer that it leaves with."""
 
 
 class Relays:
-    """One order waits for each camera. `tell` hands an outcome to the site and never waits."""
+    """One order waits for each camera. What became of it goes into the `inbox`."""
 
-    def __init__(self, clock: Clock, tell: Callable[[Input], None]) -> None:
+    def __init__(self, clock: Clock, inbox: ReminderInbox) -> None:
         self._clock = clock
-        self._tell = tell
+        self._inbox = inbox
         self._waiting: dict[str, tuple[Operate, asyncio.TimerHandle]] = {}
 
     def operate(self, order: Operate) -> None:
@@ -47,4 +46,4 @@ class Relays:
         return True
 
     def _told(self, order: Operate, detail: str) -> None:
-        self._tell(Outcome(order.order, not detail, detail, None, self._clock.now()))
+        self._inbox.remind(Outcome(order.order, not detail, detail, None, self._clock.now()))

@@ -1,18 +1,18 @@
 """All that speaks with cameras, out of the settings: the port, the streams, the pictures, the relays.
 
-gatehouse = Gatehouse(uses, hand_in=…, store_picture=journal.picture, tell=inbox.remind, clock=clock, listen=…)
+gatehouse = Gatehouse(uses, inbox=inbox, store=journal, clock=clock, listen=…)
 await gatehouse.run()                # in a task group
 gatehouse.entrance.keep(act)         # KeepPictures
 gatehouse.relays.operate(act)        # Operate whose device is in gatehouse.cameras
-gatehouse.errands(journal.erase, journal.history.naming)    # picture, access.update, access.forget, access.export
+gatehouse.errands(journal)           # picture, access.update, access.forget, access.export
 """
 
 import asyncio
 import base64
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from drivers.anpr.camera_lookup import Camera
 from drivers.anpr.capture import CameraSettings
@@ -24,17 +24,21 @@ from drivers.pictures.asking import CameraQuestions
 from drivers.pictures.jpeg import shrink
 from drivers.pictures.snapshot import Snapshots
 from gateway.clock import Clock
-from gateway.cloud.journal.history import Erased
 from gateway.driver import Listener as Driver
+from gateway.driver import PassageInbox, ReminderInbox
 from gateway.errors import ConfigError
-from gateway.intake.arrivals import Entrance, HandIn, StorePicture
+from gateway.intake.arrivals import Entrance, PictureStore
 from gateway.intake.camera_relay import Relays
-from gateway.intake.lists import Erase, Naming, PlateLists
-from gateway.model import Errand, Input, Json, OwnHealth, rfc3339
+from gateway.intake.lists import PlateEvents, PlateLists
+from gateway.model import Errand, Json, OwnHealth, Perform, rfc3339
 from gateway.settings.types import CameraUse
 
 _NEVER_BASIC = frozenset({"hikvision", "dahua"})
 """Makers whose cameras know a digest."""
+
+
+class CameraInbox(PassageInbox, ReminderInbox, Protocol):
+    """The way into the site for cameras."""
 
 
 class Gatehouse:
@@ -44,9 +48,8 @@ class Gatehouse:
         self,
         uses: Sequence[CameraUse],
         *,
-        hand_in: HandIn,
-        store_picture: StorePicture,
-        tell: Callable[[Input], None],
+        inbox: CameraInbox,
+        store: PictureStore,
         clock: Clock,
         lists: PlateLists | None = None,
         listen: tuple[str, int] | None = None,
@@ -54,9 +57,8 @@ class Gatehouse:
     ) -> None:
         self.cameras = frozenset(one.id for one in uses)
         self.lists = lists
-        hand_in = hand_in if lists is None else lists.admit(hand_in)
-        self.entrance = Entrance(hand_in, store_picture, shrink, clock, photograph=self.photograph)
-        self.relays = Relays(clock, tell)
+        self.entrance = Entrance(lists or inbox, store, shrink, clock, cameras=self)
+        self.relays = Relays(clock, inbox)
         accounts = {one.id: CameraSession(_login(one)) for one in uses}
         self._clock = clock
         self._questions = {
@@ -89,7 +91,7 @@ class Gatehouse:
             self._drivers["cameras"] = self.listener
         for driver in self._drivers.values():
             if isinstance(driver, PushListener | Puller):
-                driver.alarm = lambda alarm, well, why: tell(OwnHealth(alarm, well, why, clock.now()))
+                driver.alarm = lambda alarm, well, why: inbox.remind(OwnHealth(alarm, well, why, clock.now()))
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -100,23 +102,21 @@ class Gatehouse:
             for name, driver in self._drivers.items():
                 group.create_task(driver.run(), name=name)
 
-    def errands(self, erase: Erase, naming: Naming) -> Mapping[str, Errand]:
+    def errands(self, events: PlateEvents) -> Mapping[str, Errand]:
         """What the site may ask for; see `PlateLists.errands`."""
         table: dict[str, Errand] = {"picture": self.entrance.picture}
-        if self.lists is not None:
-            table |= self.lists.errands(self._erasing(erase), naming)
-        return table
+        if self.lists is None:
+            return table
+        of_lists = self.lists.errands(events)
 
-    def _erasing(self, erase: Erase) -> Erase:
-        """Erase what is kept of a plate, and all pushes that are kept because nobody can read them."""
-
-        async def erased(plate: str) -> Erased:
+        async def forget(act: Perform) -> Json:
+            """Also all pushes that are kept because nobody can read them: they may name anybody."""
             for driver in self._drivers.values():
                 if isinstance(driver, PushListener | Puller):
                     driver.forget()
-            return await erase(plate)
+            return await of_lists["access.forget"](act)
 
-        return erased
+        return {**table, **of_lists, "access.forget": forget}
 
     async def photograph(self, camera: str) -> bytes:
         """The camera's picture of this moment as it came. Raises DeviceSilent, DeviceRefused, ConfigError."""
@@ -134,12 +134,12 @@ class Gatehouse:
         found = self._questions.get(camera)
         return None if found is None else await found.clock_off()
 
-    def looks(self, folder: Path, store: StorePicture) -> Mapping[str, Errand]:
+    def looks(self, folder: Path, store: PictureStore) -> Mapping[str, Errand]:
         """What a round asks to have looked at. `folder`: of the references."""
         from gateway.intake.looks import Looks
         from gateway.intake.references import References
 
-        return Looks(self, References(folder), self.entrance.think, store, shrink, self._clock).errands()
+        return Looks(self, References(folder), self.entrance.think, store, self._clock).errands()
 
     async def last(self, request: Mapping[str, Any]) -> Json:
         """`{camera}`: the last push of it that could not be read; null: there is none. Raises ConfigError."""

@@ -1,9 +1,9 @@
 """The lists of plates: loaded, changed and saved by a worker, put into force in one step of the site.
 
-    lists = PlateLists(settings, put, clock)
+    lists = PlateLists(settings, inbox, clock)
     await lists.load()                  # in a task, once: what the site file names, and what is stored
-    table |= lists.errands(journal.erase, journal.history.naming)
-    await lists.admit(inbox.put)(item)  # a passage waits until the lists are in force
+    table |= lists.errands(journal)
+    await lists.hand_in(passage)        # waits until the lists are in force
 
 The work is done on a thread, one piece after the other; neither the loop nor a step ever handles a list. A passage
 that arrives before the lists are in force waits at the door: its camera is answered in time all the same, its order
@@ -11,19 +11,20 @@ dies by the time of its arrival, and a fire waits for nothing.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
 from gateway.clock import Clock
 from gateway.cloud.journal.history import Erased
+from gateway.driver import InputInbox, PassageInbox
 from gateway.errors import ConfigError, NotDone, StoreError
 from gateway.intake.list_folder import ListFolder
 from gateway.log import logger
 from gateway.masks import without_plates
-from gateway.model import Errand, Input, Json, ListReady, OwnHealth, Passage, Perform
+from gateway.model import Errand, Json, ListReady, OwnHealth, Passage, Perform
 from gateway.settings.types import ListSettings
 from gateway.site.list_csv import RowProblem, entry_reader, fingerprint, read
 from gateway.site.list_update import ListChange, Refusal, Updates, Waiting
@@ -47,11 +48,21 @@ _ABOUT_WHO = frozenset({"ask", "by", "role", "account", "store"})
 """What a question of the control socket says beside the arguments."""
 """Mistakes of a file that an alarm names; the log has them all."""
 
-Put = Callable[[Input], Awaitable[None]]
-Erase = Callable[[str], Awaitable[Erased]]
-"""Takes a plate out of every event. Raises StoreError."""
-Naming = Callable[[str], Awaitable[Sequence[bytes]]]
-"""The access events that contain a text. Raises StoreError."""
+
+class PlateEvents(Protocol):
+    """What the journal knows of a plate."""
+
+    async def erase(self, plate: str) -> Erased:
+        """Take it out of every event. Raises StoreError."""
+        ...
+
+    async def naming(self, plate: str) -> Sequence[bytes]:
+        """The access events that name it. Raises StoreError."""
+        ...
+
+
+class ListInbox(InputInbox, PassageInbox, Protocol):
+    """The way into the site for lists and the passages that wait for them."""
 
 
 class LoadedList(NamedTuple):
@@ -63,11 +74,11 @@ class LoadedList(NamedTuple):
 
 
 class PlateLists:
-    """The lists in force, and the worker that makes others. `put` hands inputs to the site."""
+    """The lists in force, and the worker that makes others. Passages are handed in through them, and wait for them."""
 
-    def __init__(self, settings: ListSettings, put: Put, clock: Clock) -> None:
+    def __init__(self, settings: ListSettings, inbox: ListInbox, clock: Clock) -> None:
         self._settings = settings
-        self._put = put
+        self._inbox = inbox
         self._clock = clock
         self._desk = Desk(settings)
         self._turn = asyncio.Lock()
@@ -91,40 +102,36 @@ class PlateLists:
                     _log.error("a list of plates", list=name, why=detail, stands=found is not None)
                 else:
                     _log.info("list of plates", list=name, lines=0 if found is None else len(found), by=by)
-                await self._put(ListReady(name, found, by, "", detail, self._clock.now()))
+                await self._inbox.put(ListReady(name, found, by, "", detail, self._clock.now()))
         detail = without_plates("; ".join(wrong))
-        await self._put(OwnHealth(LISTS, not wrong, detail, self._clock.now()))
+        await self._inbox.put(OwnHealth(LISTS, not wrong, detail, self._clock.now()))
         self._ready.set()
 
-    def admit(self, put: Callable[[Passage], Awaitable[None]]) -> Callable[[Passage], Awaitable[None]]:
-        """A `put` for passages that waits until the lists are in force."""
+    async def hand_in(self, passage: Passage) -> None:
+        """As the inbox does, once the lists are in force."""
+        await self._ready.wait()
+        await self._inbox.hand_in(passage)
 
-        async def admitted(item: Passage) -> None:
-            await self._ready.wait()
-            await put(item)
-
-        return admitted
-
-    def errands(self, erase: Erase, naming: Naming) -> Mapping[str, Errand]:
+    def errands(self, events: PlateEvents) -> Mapping[str, Errand]:
         """`access.update`, `access.forget`, `access.export`."""
 
         async def forget(act: Perform) -> Json:
             plate = str(act.args["plate"])
             done = await self._forget(plate, act)
             try:
-                erased = await erase(plate)
+                erased = await events.erase(plate)
             except StoreError as error:
                 raise NotDone("interlocked", f"out of the lists, not yet out of the events: {error}") from error
             return {**done, "events": erased.events, "pictures": erased.pictures}
 
         async def export(act: Perform) -> Json:
             try:
-                events = await naming(str(act.args["plate"]))
+                found = await events.naming(str(act.args["plate"]))
             except StoreError as error:
                 raise NotDone("interlocked", f"the store cannot be read: {error}") from error
             kept = act.args["kept"]
-            told: list[Json] = [_told(orjson.loads(event)) for event in events[-EXPORTED:]]
-            return {**(kept if isinstance(kept, Mapping) else {}), "events": told, "more": len(events) - len(told)}
+            told: list[Json] = [_told(orjson.loads(event)) for event in found[-EXPORTED:]]
+            return {**(kept if isinstance(kept, Mapping) else {}), "events": told, "more": len(found) - len(told)}
 
         return {"access.update": self._update, "access.forget": forget, "access.export": export}
 
@@ -133,7 +140,7 @@ class PlateLists:
         async with self._turn:
             new, still = await self._work(self._desk.forget, plate)
             for one in new:
-                await self._put(ListReady(one.name, one, act.by, act.order, "", self._clock.now()))
+                await self._inbox.put(ListReady(one.name, one, act.by, act.order, "", self._clock.now()))
         return {"lists": [one.name for one in new], "csv": still}
 
     async def imported(self, request: Mapping[str, Any]) -> Json:
@@ -153,7 +160,7 @@ class PlateLists:
             found = await self._work(self._desk.update, args, None, self._clock.now().mono)
             if isinstance(found, int):
                 return {"list": args["list"], "version": args["version"], "missing": found}
-            await self._put(ListReady(found.name, found, by, order, "", self._clock.now()))
+            await self._inbox.put(ListReady(found.name, found, by, order, "", self._clock.now()))
         return {"list": found.name, "version": found.version, "lines": len(found)}
 
     async def _work(self, what: Callable[..., Any], *args: object) -> Any:

@@ -1,6 +1,6 @@
 """A look at a camera for a round: pictures taken, judged in a thread, kept as evidence; answers `LOOK`.
 
-looks = Looks(eye, References(store / "references"), entrance.think, journal.picture, shrink, clock)
+looks = Looks(eye, References(store / "references"), entrance.think, journal, clock)
 table |= looks.errands()
 
 A lorry drives away: what is covered, blurred or dazzled is looked at again after 5 s, twice at most. A camera is frozen
@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from drivers.pictures.jpeg import Unusable
+from drivers.pictures.jpeg import Unusable, shrink
 from drivers.pictures.judge import (
     AGAIN,
     PictureLimits,
@@ -26,7 +26,7 @@ from drivers.pictures.measure import Sight, alike, compare
 from drivers.pictures.snapshot import NoPicture
 from gateway.clock import Clock
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, GatewayError
-from gateway.intake.arrivals import Shrink, StorePicture
+from gateway.intake.arrivals import PictureStore
 from gateway.intake.references import OWN, Reference, References
 from gateway.model import Errand, Instant, Json, Perform
 from gateway.new_id import new_id
@@ -74,15 +74,13 @@ class Looks:
         eye: Eye,
         references: References,
         think: Think,
-        store: StorePicture,
-        shrink: Shrink,
+        store: PictureStore,
         clock: Clock,
     ) -> None:
         self._eye = eye
         self._references = references
         self._think = think
         self._store = store
-        self._shrink = shrink
         self._clock = clock
 
     def errands(self) -> Mapping[str, Errand]:
@@ -204,11 +202,11 @@ class Looks:
         if not seen.is_picture:
             return look
         try:
-            kept: bytes = await self._think(lambda: self._shrink(seen.jpeg))
+            kept: bytes = await self._think(lambda: shrink(seen.jpeg))
         except GatewayError:
             return look
         id_ = new_id(seen.at)
-        self._store(camera, None, "scene", seen.at, kept, id_)
+        self._store.picture(camera, None, "scene", seen.at, kept, id_)
         return replace(look, picture=id_, kept_sha256=hashlib.sha256(kept).hexdigest())
 
     def _when(self, at: Instant | None = None) -> dict[str, Any]:

@@ -242,7 +242,7 @@ class Gateway:
         settings, journal = self._settings, self._journal
         table = {**of_lines(self._line_of), **of_history(self._cloud.replay)}
         if self._gatehouse is not None:
-            table |= self._gatehouse.errands(journal.erase, journal.history.naming)
+            table |= self._gatehouse.errands(journal)
         if self._file is not None:
             table |= of_configuration(self._file, self._around)
         if settings.site.inspection is None:
@@ -251,11 +251,11 @@ class Gateway:
 
         table |= RoundReads(self._line_of, self._clock).errands()
         if self._gatehouse is not None and settings.site.inspection.looks_at_cameras:
-            table |= self._gatehouse.looks(settings.store.path / "references", journal.picture)
+            table |= self._gatehouse.looks(settings.store.path / "references", journal)
         if settings.site.inspection.asks_people:
             from gateway.intake.answers import Answers
 
-            table |= Answers(settings.place_tags, journal.picture, self._clock).errands()
+            table |= Answers(settings.place_tags, journal, self._clock).errands()
         return table
 
     def _asked_lines(self) -> dict[str, Line]:
@@ -265,7 +265,7 @@ class Gateway:
                 line.name,
                 self._pollers[line.name],
                 watched=watched,
-                put=self._inbox.put,
+                inbox=self._inbox,
                 telemetry=self._telemetry,
                 clock=self._clock,
                 rng=random.Random(),  # noqa: S311 - spreads reconnections, hides nothing
@@ -285,11 +285,10 @@ class Gateway:
 
         return Gatehouse(
             settings.cameras,
-            hand_in=self._inbox.hand_in,
-            store_picture=self._journal.picture,
-            tell=self._inbox.remind,
+            inbox=self._inbox,
+            store=self._journal,
             clock=self._clock,
-            lists=None if settings.lists is None else PlateLists(settings.lists, self._inbox.put, self._clock),
+            lists=None if settings.lists is None else PlateLists(settings.lists, self._inbox, self._clock),
             listen=None if at is None else (at.host, at.port),
             max_body=settings.camera_max_body,
         )

@@ -29,6 +29,7 @@ from gateway.field.telemetry import TelemetrySender
 from gateway.model import Input, Instant, Reading
 from simulators.frames import rtu
 from tests.benchmarks.measure import resident_mib
+from tests.inboxes import Inbox
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ async def ask(spec: Spec) -> Cost:
             driver = (Timed if spec.intervals else ModbusPoller)(spec.settings(number))
             if isinstance(driver, Timed):
                 driver.answered = answered
-            line = Line(f"l{number}", driver, watched={}, put=put, telemetry=telemetry, clock=clock, rng=rng)
+            line = Line(f"l{number}", driver, watched={}, inbox=Inbox(put), telemetry=telemetry, clock=clock, rng=rng)
             lines.append(line)
             tasks.append(group.create_task(line.run(), name=line.name))
         await asyncio.sleep(spec.warm)

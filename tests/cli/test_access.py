@@ -142,8 +142,8 @@ class Daemon(ShutInbox):
         )
         self.clock = Clock()
         self.people = People(self, self.clock)
-        self.lists = PlateLists(list_settings(file), self.put, self.clock)
-        self.table = self.lists.errands(self.erase, self.naming)
+        self.lists = PlateLists(list_settings(file), self, self.clock)
+        self.table = self.lists.errands(self)
         self.inputs: list[Input] = []
 
     async def erase(self, _plate: str) -> Erased:

@@ -12,6 +12,7 @@ from gateway.field.lines import Line
 from gateway.field.telemetry import TelemetrySender
 from gateway.model import Answer, DeviceHealth, Input, Instant, LineHealth, Reading
 from tests.field.wire import Wire
+from tests.inboxes import Inbox
 
 _I = TypeVar("_I", bound=Input)
 
@@ -101,7 +102,7 @@ async def running(
         name,
         wire,
         watched={d: frozenset(t.values) for d, t in wire.things.items()} if watched is None else watched,
-        put=put,
+        inbox=Inbox(put),
         telemetry=telemetry,
         clock=clock,
         rng=random.Random(7),  # noqa: S311 - jitter

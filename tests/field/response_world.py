@@ -142,8 +142,8 @@ class World:
             load.line,
             GuardedPoller(self.bus),
             watched=watched,
-            put=self._put,
-            came_up=self._came_up,
+            inbox=self,
+            owner=self,
             telemetry=TelemetrySender(lambda *_: None, clock, every=300.0),
             clock=clock,
             may_hang=False,
@@ -193,10 +193,10 @@ class World:
             self.turn(until)
         return contact.told - contact.closed
 
-    async def _came_up(self, at: Instant) -> None:
+    async def came_up(self, at: Instant) -> None:
         """Of no interest here."""
 
-    async def _put(self, item: Input) -> None:
+    async def put(self, item: Input) -> None:
         if isinstance(item, DeviceHealth) and not item.answering:
             self.silent[item.device] = item.at.mono
         if not isinstance(item, Answer):

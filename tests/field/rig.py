@@ -22,6 +22,7 @@ from simulators.bus import Bus, Unit
 from simulators.device import VirtualDevice
 from simulators.frames import Framing, rtu
 from simulators.timer import Agenda
+from tests.inboxes import Inbox
 
 BAUDRATE = 115200
 CEILING = 0.08
@@ -159,7 +160,7 @@ async def at_work(rig: Rig) -> AsyncIterator[Line]:
     rig.open()
     try:
         async with TelemetrySender(publish, clock, every=300.0) as telemetry, asyncio.TaskGroup() as group:
-            line = Line("rig", poller, watched=watched, put=put, telemetry=telemetry, clock=clock, rng=rig.rng)
+            line = Line("rig", poller, watched=watched, inbox=Inbox(put), telemetry=telemetry, clock=clock, rng=rig.rng)
             task = group.create_task(line.run(), name="line rig")
             try:
                 async with asyncio.timeout(10):

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 
 import orjson
@@ -7,6 +8,16 @@ import orjson
 from gateway.field.telemetry import TelemetrySender
 from gateway.model import Instant, Quality, Reading
 from tests import virtual_time
+
+
+@dataclass
+class Table:
+    """Of a device."""
+
+    values: dict[str, Reading]
+
+    def picture(self) -> dict[str, Reading]:
+        return self.values
 
 
 class Cloud:
@@ -27,7 +38,7 @@ def test_the_first_change_leaves_at_once_and_later_ones_every_200_ms() -> None:
     async def main() -> None:
         cloud, values = Cloud(), {"p": reading(0)}
         async with TelemetrySender(cloud.publish, virtual_time.clock(), every=300.0) as telemetry:
-            telemetry.add("d", lambda: values)
+            telemetry.add("d", Table(values))
             telemetry.changed("d", {"p": reading(0)})
             assert cloud.got == []
             telemetry.ready("d")
@@ -53,7 +64,7 @@ def test_devices_do_not_wait_for_one_another_and_full_pictures_are_spread() -> N
         cloud = Cloud()
         async with TelemetrySender(cloud.publish, virtual_time.clock(), every=100.0) as telemetry:
             for number in range(20):
-                telemetry.add(f"d{number}", lambda: {"p": reading(1)})
+                telemetry.add(f"d{number}", Table({"p": reading(1)}))
                 telemetry.ready(f"d{number}")
             assert len(cloud.got) == 20
             start = cloud.got[0][0]
@@ -72,7 +83,7 @@ def test_a_full_picture_takes_along_what_waits() -> None:
     async def main() -> None:
         cloud, values = Cloud(), {"p": reading(0)}
         async with TelemetrySender(cloud.publish, virtual_time.clock(), every=1.0) as telemetry:
-            telemetry.add("d", lambda: values)
+            telemetry.add("d", Table(values))
             telemetry.ready("d")
             await asyncio.sleep(0.85)
             for value in (1, 2):
@@ -88,7 +99,7 @@ def test_leaving_sends_what_waits_and_stops_every_timer() -> None:
     async def main() -> None:
         cloud, values = Cloud(), {"p": reading(0)}
         async with TelemetrySender(cloud.publish, virtual_time.clock(), every=1.0) as telemetry:
-            telemetry.add("d", lambda: values)
+            telemetry.add("d", Table(values))
             telemetry.ready("d")
             telemetry.changed("d", {"p": reading(1)})
             assert len(cloud.got) == 1
@@ -110,7 +121,7 @@ def test_a_message_that_cannot_be_told_costs_neither_the_line_nor_other_messages
 
         async with TelemetrySender(publish, virtual_time.clock(), every=100.0) as telemetry:
             for device, values in (("mad", {"p": reading(2**70)}), ("well", {"p": reading(1)})):
-                telemetry.add(device, lambda values=values: values)  # type: ignore[misc]
+                telemetry.add(device, Table(values))
                 telemetry.ready(device)
             await asyncio.sleep(1)
             telemetry.changed("mad", {"p": reading(2**71)})

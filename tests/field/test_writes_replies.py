@@ -16,6 +16,7 @@ from gateway.field.telemetry import TelemetrySender
 from gateway.model import Input
 from tests.drivers.modbus.lines import COIL, REGISTER, holding, rtu_over_tcp, serial, tcp, unit, until
 from tests.drivers.modbus.responder import Knob, Responder, pty_port, tcp_port
+from tests.inboxes import Inbox
 
 PULSE = 0.5
 CEILING = 1.0
@@ -109,7 +110,7 @@ async def _line(poller: ModbusPoller) -> AsyncIterator[Line]:
         return
 
     async with TelemetrySender(lambda *_: None, clock, every=300.0) as telemetry, asyncio.TaskGroup() as group:
-        line = Line("l", poller, watched={}, put=put, telemetry=telemetry, clock=clock, rng=random.Random(1))  # noqa: S311
+        line = Line("l", poller, watched={}, inbox=Inbox(put), telemetry=telemetry, clock=clock, rng=random.Random(1))  # noqa: S311
         task = group.create_task(line.run(), name="line")
         await until(lambda: bool(line.readings()) and all(r.value is not None for r in line.readings()["d1"].values()))
         yield line

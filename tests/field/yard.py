@@ -14,6 +14,7 @@ from gateway.field.telemetry import TelemetrySender
 from gateway.model import Answer, DeviceHealth, Input, Instant, LineHealth, Quality, Reading
 from gateway.settings import build
 from simulators.site import VirtualSite
+from tests.inboxes import Inbox
 
 _STEP = 0.005
 
@@ -124,7 +125,7 @@ async def at_work(virtual: VirtualSite, *, tcp_back_off: float = TCP_BACK_OFF_S)
                 name,
                 driver,
                 watched=watched,
-                put=put,
+                inbox=Inbox(put),
                 telemetry=telemetry,
                 clock=clock,
                 rng=random.Random(7),  # noqa: S311 - jitter

@@ -48,9 +48,9 @@ def jpeg(image: Image.Image, quality: int = 75, **more: Any) -> bytes:
 class Kept:
     def __init__(self, **tags: PlaceProof) -> None:
         self.pictures: list[tuple[str, bytes]] = []
-        self.answers = Answers(tags, self._store, Clock())
+        self.answers = Answers(tags, self, Clock())
 
-    def _store(self, camera: str, _passage: str | None, kind: str, _at: object, data: bytes, _id: str) -> None:
+    def picture(self, camera: str, _passage: str | None, kind: str, _at: object, data: bytes, _id: str) -> None:
         self.pictures.append((f"{camera}/{kind}", data))
 
     async def look(self, **args: Json) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class Rooms:
         self.passages.append(passage)
         await self.gate.wait()
 
-    def store(self, *picture: Any) -> None:
+    def picture(self, *picture: Any) -> None:
         self.stored.append(picture)
 
     def shrink(self, data: bytes) -> bytes:
@@ -72,7 +72,7 @@ async def open_entrance(*, accepting: bool = True) -> AsyncIterator[tuple[Entran
     rooms = Rooms()
     if accepting:
         rooms.gate.set()
-    entrance = Entrance(rooms.hand_in, rooms.store, rooms.shrink, Clock(), photograph=rooms.photograph)
+    entrance = Entrance(rooms, rooms, rooms.shrink, Clock(), cameras=rooms)
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         task = group.create_task(entrance.run(), name="cameras")
         await asyncio.sleep(0)
@@ -106,7 +106,7 @@ async def test_who_cannot_wait_longer_is_taken_all_the_same() -> None:
 async def test_what_comes_before_it_runs_is_not_lost() -> None:
     rooms = Rooms()
     rooms.gate.set()
-    entrance = Entrance(rooms.hand_in, rooms.store, rooms.shrink, Clock())
+    entrance = Entrance(rooms, rooms, rooms.shrink, Clock())
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         waiting = group.create_task(entrance.take(push()), name="take")
         await asyncio.sleep(0)
@@ -237,15 +237,16 @@ async def test_a_picture_that_is_asked_for() -> None:
 async def test_where_no_camera_photographs() -> None:
     rooms = Rooms()
     with pytest.raises(ConfigError):
-        await Entrance(rooms.hand_in, rooms.store, rooms.shrink, Clock()).fetch("c1")
+        await Entrance(rooms, rooms, rooms.shrink, Clock()).fetch("c1")
 
 
 async def test_a_bug_behind_it_passes_through() -> None:
-    async def broken(_: Passage) -> None:
-        raise KeyError("a bug")
+    class Broken(Rooms):
+        async def hand_in(self, passage: Passage) -> None:
+            raise KeyError(f"a bug at {passage.camera}")
 
-    rooms = Rooms()
-    entrance = Entrance(broken, rooms.store, rooms.shrink, Clock())
+    rooms = Broken()
+    entrance = Entrance(rooms, rooms, rooms.shrink, Clock())
 
     async def life() -> None:
         async with asyncio.timeout(5), asyncio.TaskGroup() as group:
@@ -272,7 +273,7 @@ def written() -> Iterator[io.StringIO]:
 
 def test_a_camera_is_told_once_down_and_once_back(written: io.StringIO) -> None:
     rooms = Rooms()
-    entrance = Entrance(rooms.hand_in, rooms.store, rooms.shrink, Clock())
+    entrance = Entrance(rooms, rooms, rooms.shrink, Clock())
     entrance.tell("c1", True, "")
     entrance.tell("c1", False, "no answer")
     entrance.tell("c1", True, "")
@@ -302,7 +303,7 @@ async def test_a_camera_that_flaps_does_not_fill_the_log(written: io.StringIO) -
         writer.close()
 
     rooms = Rooms()
-    entrance = Entrance(rooms.hand_in, rooms.store, rooms.shrink, Clock())
+    entrance = Entrance(rooms, rooms, rooms.shrink, Clock())
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         puller = Puller(

@@ -7,13 +7,14 @@ from gateway.driver import Push
 from gateway.intake import camera_relay as relays
 from gateway.intake.camera_relay import Relays
 from gateway.model import Input, Instant, Operate, Outcome, Passage
+from tests.inboxes import Kept
 
 PUSH = Push(Passage("c1", "鄂A12345", Instant(1.0, 1.0, True), ""))
 
 
 def told() -> tuple[Relays, list[Input]]:
-    inputs: list[Input] = []
-    return Relays(Clock(), inputs.append), inputs
+    inbox = Kept()
+    return Relays(Clock(), inbox), inbox.inputs
 
 
 def outcomes(inputs: list[Input]) -> list[tuple[str, bool, str]]:

@@ -37,7 +37,10 @@ class Site:
         if passage.plate_raw == "鄂A12345":
             self.house.relays.operate(Operate("o1", passage.camera, "io0", 0.5, passage.at.mono + 5))
 
-    def store(self, *picture: Any) -> None:
+    def remind(self, item: Input) -> None:
+        self.told.append(item)
+
+    def picture(self, *picture: Any) -> None:
         self.pictures.append(picture)
 
 
@@ -45,7 +48,7 @@ class Site:
 async def running(*uses: CameraUse) -> AsyncIterator[tuple[Site, Gatehouse]]:
     site = Site()
     house = site.house = Gatehouse(
-        uses, hand_in=site.hand_in, store_picture=site.store, tell=site.told.append, clock=Clock(),
+        uses, inbox=site, store=site, clock=Clock(),
         listen=("127.0.0.1", 0),
     )  # fmt: skip
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
@@ -113,6 +116,6 @@ def test_a_camera_that_cannot_be_used_so_is_refused() -> None:
     ):
         with pytest.raises(ConfigError):
             Gatehouse(
-                [use], hand_in=site.hand_in, store_picture=site.store, tell=site.told.append, clock=Clock(),
+                [use], inbox=site, store=site, clock=Clock(),
                 listen=("127.0.0.1", 0),
             )  # fmt: skip

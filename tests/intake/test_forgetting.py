@@ -54,10 +54,13 @@ class Gateway:
         csv = folder / "residents.csv"
         csv.write_text(f"plate,kind\n{GONE},resident\n{STAYS},resident\n", encoding="utf-8")
         settings = ListSettings(folder / "lists", (csv,), ZoneInfo("UTC"), frozenset({"north"}))
-        self.lists = PlateLists(settings, self.put, self.clock)
-        self.errands = self.lists.errands(journal.erase, journal.history.naming)
+        self.lists = PlateLists(settings, self, self.clock)
+        self.errands = self.lists.errands(journal)
         self.replies: list[Reply] = []
         self.number = 0
+
+    async def hand_in(self, passage: Passage) -> None:
+        await self.put(passage)
 
     async def put(self, item: Input) -> None:
         effects = self.site.step(item, self.clock.now())

@@ -48,10 +48,13 @@ class House:
     def start(self) -> None:
         self.inputs: list[Input] = []
         settings = ListSettings(self.folder, self.named, ZoneInfo("Asia/Shanghai"), GATES)
-        self.lists = PlateLists(settings, self.put, Clock())
+        self.lists = PlateLists(settings, self, Clock())
 
     async def put(self, item: Input) -> None:
         self.inputs.append(item)
+
+    async def hand_in(self, passage: Passage) -> None:
+        self.inputs.append(passage)
 
     async def boot(self) -> list[ListReady]:
         self.start()
@@ -68,18 +71,20 @@ class House:
 
     async def update(self, order: str = "o1", **args: Any) -> Any:
         act = Perform(order, "access.update", args, "li")
-        return await self.lists.errands(erased, nothing)["access.update"](act)
+        return await self.lists.errands(Events())["access.update"](act)
 
     def files(self) -> list[str]:
         return sorted(path.name for path in self.folder.iterdir())
 
 
-async def erased(_plate: str) -> Erased:
-    return Erased(5, 2)
+class Events:
+    """Of a journal that knows nothing of any plate."""
 
+    async def erase(self, _plate: str) -> Erased:
+        return Erased(5, 2)
 
-async def nothing(_plate: str) -> Sequence[bytes]:
-    return ()
+    async def naming(self, _plate: str) -> Sequence[bytes]:
+        return ()
 
 
 @pytest.fixture
@@ -320,7 +325,7 @@ async def test_forget_reaches_every_version_on_disk(house: House) -> None:
     await house.boot()
     held = house.lists._desk.held("residents")  # noqa: SLF001
     await house.update(list="residents", base=held, version=2, put=[entry("鄂A99999")])
-    forget = house.lists.errands(erased, nothing)["access.forget"]
+    forget = house.lists.errands(Events())["access.forget"]
     said = await forget(Perform("o9", "access.forget", {"plate": "鄂A12345"}, "li"))
     assert said == {"lists": ["residents"], "csv": ["residents.csv"], "events": 5, "pictures": 2}
     ready = house.ready()[-1]
@@ -333,10 +338,11 @@ async def test_forget_reaches_every_version_on_disk(house: House) -> None:
 async def test_forget_says_what_it_could_not_do(house: House) -> None:
     await house.boot()
 
-    async def broken(_plate: str) -> Erased:
-        raise StoreError("no disk")
+    class Broken(Events):
+        async def erase(self, _plate: str) -> Erased:
+            raise StoreError("no disk")
 
-    forget = house.lists.errands(broken, nothing)["access.forget"]
+    forget = house.lists.errands(Broken())["access.forget"]
     with pytest.raises(NotDone, match="not yet out of the events: no disk"):
         await forget(Perform("o9", "access.forget", {"plate": "鄂A12345"}, "li"))
 
@@ -344,11 +350,12 @@ async def test_forget_says_what_it_could_not_do(house: House) -> None:
 async def test_an_export_adds_the_events(house: House) -> None:
     events = [orjson.dumps({"id": str(n), "type": "t", "time": "then", "data": {"n": n}}) for n in range(600)]
 
-    async def naming(plate: str) -> Sequence[bytes]:
-        assert plate == "鄂A12345"
-        return events
+    class Known(Events):
+        async def naming(self, plate: str) -> Sequence[bytes]:
+            assert plate == "鄂A12345"
+            return events
 
-    export = house.lists.errands(erased, naming)["access.export"]
+    export = house.lists.errands(Known())["access.export"]
     said: Any = await export(Perform("o", "access.export", {"plate": "鄂A12345", "kept": {"lists": []}}, "li"))
     assert (said["lists"], said["more"], len(said["events"])) == ([], 100, 500)
     assert said["events"][-1] == {"type": "t", "time": "then", "data": {"n": 599}}
@@ -384,11 +391,10 @@ async def test_what_was_imported_while_nobody_ran_is_told_once(house: House) -> 
 
 async def test_a_passage_waits_at_the_door_until_the_lists_are_in_force(house: House) -> None:
     house.start()
-    put = house.lists.admit(house.put)
     passage = Passage("lpr", "鄂A12345", Instant(0.0, 0.0, synced=True), "k")
 
     async def camera() -> None:
-        await put(passage)
+        await house.lists.hand_in(passage)
 
     async with asyncio.TaskGroup() as group:
         group.create_task(camera(), name="camera")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from drivers.pictures.jpeg import shrink
 from drivers.pictures.judge import PictureLimits
 from drivers.pictures.snapshot import NoPicture
 from gateway.clock import Clock
@@ -70,15 +69,15 @@ class Site:
     def reference(self, view: SceneView = DAY, by: str = "wang", wall: float = NOON.wall) -> str:
         return self.references.take("yard", YARD.picture(view), by, wall, PictureLimits()).name
 
+    def picture(self, camera: str, passage: str | None, kind: str, at: Instant, jpeg: bytes, id_: str) -> None:
+        assert (camera, passage, kind, at) == ("yard", None, "scene", self.clock.at)
+        self.kept[id_] = jpeg
+
     async def look(self, *gives: bytes | Exception, rule: PictureRule = RULE, off: float | None = None) -> Look:
         """As a round asks for it, through the arguments and the result of its errand."""
         self.camera = Camera(list(gives), off)
 
-        def store(camera: str, passage: str | None, kind: str, at: Instant, jpeg: bytes, id_: str) -> None:
-            assert (camera, passage, kind, at) == ("yard", None, "scene", self.clock.at)
-            self.kept[id_] = jpeg
-
-        looks = Looks(self.camera, self.references, asyncio.to_thread, store, shrink, self.clock)
+        looks = Looks(self.camera, self.references, asyncio.to_thread, self, self.clock)
         act = Perform("order", LOOK, asked(rule, "nightly", "camera:yard", None), "cron")
         return verdict(await looks.errands()[LOOK](act))
 

@@ -302,6 +302,10 @@ class Journal:
         )  # fmt: skip
         self._cycle.add((self._numbering.entry(draft, final=self._delivery.window(Stream.PICTURE).hungry),))
 
+    async def naming(self, plate: str) -> list[bytes]:
+        """The access events that name this whole plate, in the order of arrival. Raises StoreError."""
+        return await self.history.naming(plate)
+
     async def erase(self, plate: str) -> Erased:
         """Take a plate out of all access and audit events that are kept, and drop the pictures of its passages.
 

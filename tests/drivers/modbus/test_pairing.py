@@ -23,6 +23,7 @@ from gateway.field.telemetry import TelemetrySender
 from gateway.model import Input, Lane, OwnHealth
 from tests.drivers.modbus.converter import MUTE, PLAIN, PLANNED, STRICT, Client, Converter, named, on_terminal, sealed
 from tests.drivers.modbus.lines import until
+from tests.inboxes import Inbox
 
 CEILING = 0.02
 UNITS = (PLAIN, STRICT, MUTE)
@@ -270,7 +271,7 @@ async def test_what_was_not_paired_is_an_alarm_of_the_line() -> None:
         asyncio.TaskGroup() as group,
     ):
         chance = random.Random(1)  # noqa: S311 - repeatable
-        line = Line("bus", poller, watched={}, put=put, telemetry=telemetry, clock=clock, rng=chance)
+        line = Line("bus", poller, watched={}, inbox=Inbox(put), telemetry=telemetry, clock=clock, rng=chance)
         task = group.create_task(line.run(), name="line")
         await until(lambda: line.up)
         converter.send(converter.foreign(3, 900))

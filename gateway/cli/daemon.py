@@ -140,7 +140,7 @@ def read(site: Path, what: str, *, as_json: bool) -> int:
     Example: site-gateway read site.yaml smoke-3-2f.smoke
     """
     from gateway.errors import GatewayError
-    from gateway.technician.read import read_once
+    from gateway.technician.points import read_once
 
     _, file = load_good(site)
     try:

@@ -89,7 +89,8 @@ def write(site: Path, what: str, value: str) -> int:
     Example: site-gateway write site.yaml boiler.setpoint -- -5
     """
     from gateway.errors import GatewayError
-    from gateway.technician.write import agrees, write_once
+    from gateway.technician.points import write_once
+    from gateway.technician.write_guard import agrees
 
     _, file = load_good(site)
     try:

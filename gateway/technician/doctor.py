@@ -20,9 +20,10 @@ from gateway.local.control import Daemon
 from gateway.local.trace import TracedExchange, exchanges
 from gateway.safe_write import as_owner
 from gateway.settings import build
-from gateway.technician import ports, taken
+from gateway.technician import ports
 from gateway.technician.broker import reach
 from gateway.technician.on_loss import outputs
+from gateway.technician.points import free_line
 from gateway.technician.runs_as import UnixUser, name_of, refusal, service_user
 from gateway.technician.watch import heard, state
 from gateway.technician.wiring_faults import LOADS, Sign, diagnose, oddities
@@ -93,8 +94,7 @@ def _line(
         yield Sign(about, "wrong", *trouble, of_all=True)
         return
     try:
-        taken.must_be_free(file, name)
-        poller = build.poller(file, name)
+        poller = free_line(file, name)
         talk = asyncio.run(_talk(poller, bus=line.is_bus))
     except LineTaken as error:
         yield Sign(about, "doubt", f"is not asked: {error}")

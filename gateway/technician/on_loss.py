@@ -1,18 +1,14 @@
 """What the outputs of gates would do if the gateway fell silent: read from their modules. Writes nothing."""
 
-import asyncio
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, cast
 
 from gateway.config.site import SiteFile
 from gateway.errors import GatewayError
-from gateway.local.control import Daemon
-from gateway.model import Lane, Value
+from gateway.model import Value
 from gateway.runtime.on_loss import wanted
-from gateway.settings import build
 from gateway.settings.loss_uses import losses
 from gateway.settings.types import OnLoss, safe_name, watchdog_name
-from gateway.technician.taken import must_be_free
+from gateway.technician.points import read_points
 from gateway.technician.wiring_faults import Sign
 
 _TRY = "stop the gateway and look at each output"
@@ -66,24 +62,11 @@ def _keeps(one: OnLoss, read: Mapping[str, Value | None] | str) -> Sign:
 
 def _read(file: SiteFile, one: OnLoss) -> Mapping[str, Value | None] | str:
     """What both settings hold, or why that is not known."""
-    device, names = one.output.device, [*wanted(one)]
     try:
-        told = Daemon(file.store.path).ask({"ask": "read", "device": device, "points": names})
-    except ConnectionError:
-        try:
-            must_be_free(file, file.devices[device].line)
-            return asyncio.run(_directly(file, device, names))
-        except GatewayError as error:
-            return str(error)
+        told = read_points(file, one.output.device, [*wanted(one)])
     except GatewayError as error:
         return str(error)
-    return {name: reading["value"] for name, reading in cast("dict[str, dict[str, Any]]", told).items()}
-
-
-async def _directly(file: SiteFile, device: str, names: list[str]) -> Mapping[str, Value | None]:
-    found: dict[str, Value | None] = {}
-    async with build.poller(file, file.devices[device].line) as line:
-        for block in line.block_for(device, names, Lane.NORMAL):
-            raw = await line.read(block, line.timing(device).ceiling)
-            found |= {name: decoded.value for name, decoded in line.decode(block, raw).items()}
-    return found
+    refused = [name for name, reading in told.items() if reading["reason"] == "refused"]
+    if refused:
+        return f"it refused {', '.join(refused)}"
+    return {name: reading["value"] for name, reading in told.items()}

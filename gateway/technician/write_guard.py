@@ -1,6 +1,8 @@
 """What a person may write: points that no gate, linkage or annunciator uses, and values that fit. Pure."""
 
+from collections.abc import Mapping
 from math import isfinite
+from typing import Any
 
 from gateway.config.point_owners import uses
 from gateway.config.points import Point
@@ -62,3 +64,32 @@ def must_fit(point: Point, value: Value) -> None:
     raw = (value - point.offset) / point.scale
     if not low <= (raw if point.type.startswith("float") else round(raw)) <= high:
         raise ConfigError(f"found {value}; it does not fit {point.type}")
+
+
+def parse(point: Point, text: str) -> Value:
+    """The value that `text` means for this point. Raises ConfigError."""
+    if point.type.startswith("text:"):
+        return text
+    for number, word in (point.values or {}).items():
+        if word == text:
+            return number
+    if point.type == "bool":
+        if text in ("true", "false"):
+            return text == "true"
+        raise ConfigError(f"found {text!r}; true or false")
+    try:
+        value = int(text, 16) if text.lower().startswith("0x") else float(text)
+    except ValueError as error:
+        words = "".join(f" | {word}" for word in (point.values or {}).values())
+        raise ConfigError(f"found {text!r}; a number{words}") from error
+    if not isfinite(value):
+        raise ConfigError(f"found {text!r}; a finite number")
+    return int(value) if value == int(value) else value
+
+
+def agrees(point: Point, value: Value, reading: Mapping[str, Any]) -> bool:
+    """True if what was read back is what was written, as exactly as the register can hold it."""
+    read = reading["value"]
+    if isinstance(read, bool) or isinstance(value, str) or not isinstance(read, int | float):
+        return bool(read == value)
+    return abs(read - value) <= max(abs(point.scale) / 2, abs(value) * 1e-6) + 1e-9

@@ -9,8 +9,8 @@ from gateway.config.point_owners import uses
 from gateway.config.points import Point
 from gateway.errors import ConfigError, GatewayError
 from gateway.local.control import NAME, ask
-from gateway.technician.write import agrees, parse, write_once
-from gateway.technician.write_guard import Interlocked, must_fit, writable_point
+from gateway.technician.points import write_once
+from gateway.technician.write_guard import Interlocked, agrees, must_fit, parse, writable_point
 from tests.technician.command import site_gateway
 from tests.technician.yard import BUS, GATES, HEAD, site_file, virtual, watched
 

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 
-class Chance(Protocol):
+class Draw(Protocol):
     """Such as `random.Random`."""
 
     def random(self) -> float:
@@ -27,7 +27,7 @@ class BackOff:
         self,
         first_s: float,
         last_s: float,
-        chance: Chance | None = None,
+        chance: Draw | None = None,
         *,
         least_s: float = 0.0,
         sure: float = 0.0,

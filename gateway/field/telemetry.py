@@ -22,7 +22,7 @@ _GOLDEN = 0.6180339887498949
 """Multiples of it, without their whole part, lie spread over [0, 1) however many there are."""
 
 
-class Table(Protocol):
+class LatestReadings(Protocol):
     """The readings of a device."""
 
     def picture(self) -> Mapping[str, Reading]:
@@ -35,7 +35,7 @@ class _DeviceChanges:
 
     __slots__ = ("changes", "device", "flush", "full", "share", "table")
 
-    def __init__(self, device: str, table: Table, changes: TelemetryChanges, share: float) -> None:
+    def __init__(self, device: str, table: LatestReadings, changes: TelemetryChanges, share: float) -> None:
         self.device = device
         self.table = table
         self.changes = changes
@@ -84,7 +84,7 @@ class TelemetrySender:
                 self._send(outlet)
         self._outlets.clear()
 
-    def add(self, device: str, table: Table) -> None:
+    def add(self, device: str, table: LatestReadings) -> None:
         """A device whose changes will come; `table` has all its readings."""
         share = len(self._outlets) * _GOLDEN % 1.0
         self._outlets[device] = _DeviceChanges(device, table, TelemetryChanges(self._deadbands.get(device, {})), share)

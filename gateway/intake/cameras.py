@@ -10,7 +10,7 @@ gatehouse.errands(journal)           # picture, access.update, access.forget, ac
 import asyncio
 import base64
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,13 +24,14 @@ from drivers.pictures.asking import CameraQuestions
 from drivers.pictures.jpeg import shrink
 from drivers.pictures.snapshot import Snapshots
 from gateway.clock import Clock
+from gateway.cloud.journal.history import Erased
 from gateway.driver import Listener as Driver
 from gateway.driver import PassageInbox, ReminderInbox
 from gateway.errors import ConfigError
 from gateway.intake.arrivals import Entrance, PictureStore
 from gateway.intake.camera_relay import Relays
 from gateway.intake.lists import PlateEvents, PlateLists
-from gateway.model import Errand, Json, OwnHealth, Perform, rfc3339
+from gateway.model import Errand, Json, OwnHealth, rfc3339
 from gateway.settings.types import CameraUse
 
 _NEVER_BASIC = frozenset({"hikvision", "dahua"})
@@ -105,18 +106,9 @@ class Gatehouse:
     def errands(self, events: PlateEvents) -> Mapping[str, Errand]:
         """What the site may ask for; see `PlateLists.errands`."""
         table: dict[str, Errand] = {"picture": self.entrance.picture}
-        if self.lists is None:
-            return table
-        of_lists = self.lists.errands(events)
-
-        async def forget(act: Perform) -> Json:
-            """Also all pushes that are kept because nobody can read them: they may name anybody."""
-            for driver in self._drivers.values():
-                if isinstance(driver, PushListener | Puller):
-                    driver.forget()
-            return await of_lists["access.forget"](act)
-
-        return {**table, **of_lists, "access.forget": forget}
+        if self.lists is not None:
+            table |= self.lists.errands(_Forgetting(events, self._drivers.values()))
+        return table
 
     async def photograph(self, camera: str) -> bytes:
         """The camera's picture of this moment as it came. Raises DeviceSilent, DeviceRefused, ConfigError."""
@@ -162,6 +154,25 @@ class Gatehouse:
             cameras |= {id_: {**told, **scales.get(id_, {})} for id_, told in driver.snapshot().items()}
         strangers = dict(self.listener.strangers) if self.listener is not None else {}
         return {"cameras": cameras, "entrance": dict(self.entrance.snapshot()), "strangers": strangers}
+
+
+class _Forgetting:
+    """The journal's events, and with them all pushes that are kept because nobody can read them."""
+
+    def __init__(self, events: PlateEvents, drivers: Iterable[Driver]) -> None:
+        self._events = events
+        self._drivers = drivers
+
+    async def erase(self, plate: str) -> Erased:
+        """As the journal does; what nobody can read may name anybody."""
+        for driver in self._drivers:
+            if isinstance(driver, PushListener | Puller):
+                driver.forget()
+        return await self._events.erase(plate)
+
+    async def naming(self, plate: str) -> Sequence[bytes]:
+        """As the journal does."""
+        return await self._events.naming(plate)
 
 
 def _login(use: CameraUse) -> Login:

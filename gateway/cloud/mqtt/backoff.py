@@ -5,7 +5,7 @@ The ceiling stays low for the first minutes of an outage (a broker that restarts
 doubles. It is forgotten only after the link has been up for a while.
 """
 
-from gateway.backoff import Chance
+from gateway.backoff import Draw
 
 LONGEST_S = 60.0
 _FIRST_S = 0.5
@@ -19,7 +19,7 @@ _STEADY_S = 30.0
 class Reconnection:
     """Waits between attempts. Times are monotonic seconds."""
 
-    def __init__(self, chance: Chance) -> None:
+    def __init__(self, chance: Draw) -> None:
         self._chance = chance
         self._since: float | None = None
         self._up_at: float | None = None

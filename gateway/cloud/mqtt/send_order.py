@@ -11,7 +11,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import NamedTuple
 
-from gateway.backoff import BackOff, Chance
+from gateway.backoff import BackOff, Draw
 from gateway.cloud.mqtt.codec import FAILURE, NO_LISTENER, PACKET_TOO_LARGE, STOPPING
 from gateway.cloud.mqtt.disconnect_cause import Blame, Suspect
 from gateway.cloud.mqtt.pace import Pace, Stamp
@@ -322,7 +322,7 @@ class Sending:
         *,
         limits: Limits,
         overhead: Callable[[str], int],
-        chance: Chance,
+        chance: Draw,
         observer: Observer,
         replayed: Replayed | None = None,
     ) -> None:
@@ -633,5 +633,5 @@ def _suspect(message: Message) -> Suspect:
     return Suspect(message.topic, None if message.row is None else message.row.n)
 
 
-def _retry(chance: Chance, limits: Limits) -> BackOff:
+def _retry(chance: Draw, limits: Limits) -> BackOff:
     return BackOff(limits.retry_first, limits.retry_last, chance, sure=0.5)

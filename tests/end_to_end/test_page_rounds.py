@@ -76,15 +76,14 @@ async def test_a_round_is_begun_answered_acknowledged_and_kept(tmp_path: Path) -
         assert (kept["type"], kept["data"]["run"]) == ("inspection.finished", run)
         items = {one["item"]: one for one in kept["data"]["items"]}
         assert items[TRY]["reason"] == "cancelled"
-        assert (
-            items[LOOK]["evidence"] | {"sha256": ""} >= {"by": "zhang", "presence": "printed", "text": "干净"}.items()
-        )
+        evidence = items[LOOK]["evidence"]
+        assert (evidence["by"], evidence["presence"], evidence["text"]) == ("zhang", "printed", "干净")
         assert "zhang" in [one["acknowledged_by"] for one in told["now"]["findings"]]
         status, picture = await guard.get(f"/pictures/{items[LOOK]['pictures'][0]}")
         assert (status, picture[:3]) == (200, b"\xff\xd8\xff")
         assert b"GPS" not in picture
-        _, audit = await guard.get("/audit?by=zhang&limit=1")
-        assert (audit["events"][0]["type"], audit["events"][0]["data"]["what"]) == ("person.viewed", "picture")
+        _, audit = await guard.get("/audit?by=zhang&limit=5")
+        assert "picture" in [one["data"]["what"] for one in audit["events"] if one["type"] == "person.viewed"]
         for query in ("limit=0", "limit=21", "before=x"):
             assert (await guard.get(f"/rounds?{query}"))[0] == 400
 

@@ -545,6 +545,13 @@ COMMANDS: Final[Mapping[str, CommandType]] = {
     "access.who": CommandType(
         zh="在场车辆", does="who is inside, those who came last first", from_afar=False, role="steward"
     ),
+    "page.code": CommandType(
+        zh="凭码登录本地页面",
+        does="logs somebody in on the page by a code of the box",
+        from_afar=False,
+        offered=False,
+        role="technician",
+    ),
     "access.viewed": CommandType(
         zh="查看通行记录",
         does="somebody looks at a plate or a picture on the page",

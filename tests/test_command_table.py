@@ -128,6 +128,7 @@ BEHAVIOURS = {
     "gateway/runtime/page.py": "asks for it",
     "gateway/technician/access.py": "asks for it",
     "gateway/cli/camera.py": "asks for it",
+    "gateway/cli/page.py": "the question of the control socket of that name",
     "gateway/cli/walk.py": "asks for it",
     "gateway/contract/events.py": "an event of that name",
     "gateway/site/alarms.py": "an event of that name",

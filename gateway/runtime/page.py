@@ -39,6 +39,8 @@ _TEXT = "text/plain; charset=utf-8"
 _CODE_NAME = 200
 _METRICS_S = 1.0
 """The numbers are made anew at most so often, whoever asks."""
+_BY_THE_PAGE_ITSELF = ("access.viewed", "page.code")
+"""Commands that tell the audit what somebody did there."""
 _PASSWORDS_S = 10.0
 """Seconds between two looks at the secrets of users."""
 
@@ -227,7 +229,7 @@ def _commands(role: str) -> Mapping[str, Json]:
     return {
         name: fields(one.arguments(on_site=True))
         for name, one in COMMANDS.items()
-        if one.may_on_site(role) and name != "access.viewed"
+        if one.may_on_site(role) and name not in _BY_THE_PAGE_ITSELF
     }
 
 

@@ -66,6 +66,7 @@ class Acts:
             "silence": self._silence,
             "alarm.silence": self._silence,
             "access.viewed": self._looked_at,
+            "page.code": self._logged_in,
             **({} if self.access is None else self.access.table()),
             **({} if self.rounds is None else self.rounds.table()),
         }
@@ -140,6 +141,11 @@ class Acts:
         what, passage, picture = str(args["what"]), args.get("passage"), args.get("picture")
         yield viewed(self.ids.new(now), what, asker, now, passage, picture)
         return Done({})
+
+    def _logged_in(self, _args: Args, _asker: Asker, _now: Instant) -> Act:
+        """Nothing is done: it stands in the audit like every command."""
+        yield from ()
+        return Done()
 
     def _silence(self, _args: Args, _asker: Asker, _now: Instant) -> Act:
         yield from self.annunciator.silence()

@@ -175,7 +175,10 @@ async def test_no_code_is_made_for_a_user_and_the_audit_tells_who_made_one(tmp_p
         async with asyncio.timeout(10):
             while not (events := (await browser.get("/audit?cmd=gate.open"))[1]["events"]):
                 await asyncio.sleep(0.05)
-        assert (events[0]["data"]["sub"], events[0]["data"]["account"]) == ("wang", f"code:{account}")
+        (login,) = (await browser.get("/audit?cmd=page.code"))[1]["events"]
+        for event in (events[0], login):
+            assert (event["data"]["sub"], event["data"]["account"]) == ("wang", f"code:{account}")
+        assert login["data"]["ok"]
 
 
 async def test_a_changed_password_logs_out_and_a_session_is_nothing_where_the_page_is_read_only(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import ipaddress
 import logging
 import socket
 import ssl
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,6 +68,9 @@ _HEADERS_OF_ALL = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+SSLProtocol.max_size = (
+    16 << 10
+)  # a record of TLS; asyncio's 256 KiB stand ready for each connection, also a half-open one
 setattr(web_response, "SERVER_SOFTWARE", _NAME)  # noqa: B010 - also in the library's own answer to what is no HTTP
 
 
@@ -342,7 +346,8 @@ class Listener:
             await loop.connect_accepted_socket(
                 lambda: protocol, connection.client, ssl=context, ssl_handshake_timeout=_LIFETIME_S if context else None
             )
-        except OSError:  # it left, or is no TLS
+        except OSError as error:  # it left, or is no TLS
+            error.__traceback__ = None  # asyncio's frames and the error hold each other, with all of the connection
             connection.client.close()
             self._lost(protocol)
 

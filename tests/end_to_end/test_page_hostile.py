@@ -1,8 +1,10 @@
 """The local page under attack: the right refusal, memory bounded, nothing in the log, a fire as fast as ever."""
 
 import asyncio
+import itertools
 import re
 import socket
+import ssl
 import struct
 import time
 from collections.abc import AsyncIterator
@@ -11,10 +13,11 @@ from pathlib import Path
 
 import orjson
 
-from tests.end_to_end.browsing import Browser, Stream
-from tests.end_to_end.compound import Compound
-from tests.end_to_end.process import GatewayProcess
-from tests.end_to_end.test_page import SITE, page_site
+from gateway.technician.certificate import make
+from tests.end_to_end.browsing import Browser, Stream, listening
+from tests.end_to_end.compound import Compound, compound
+from tests.end_to_end.process import GatewayProcess, running
+from tests.end_to_end.test_page import SITE, page_of, page_site, with_page
 
 GROWTH = 16 << 20
 """Bytes of resident memory that any of this may cost."""
@@ -54,12 +57,12 @@ def head(line: str, *headers: str, host: str = "localhost") -> bytes:
 
 
 @asynccontextmanager
-async def quiet(gateway: GatewayProcess, lines: int = 1) -> AsyncIterator[None]:
+async def quiet(gateway: GatewayProcess, lines: int = 1, growth: int = GROWTH) -> AsyncIterator[None]:
     """While it lasts the memory stays bounded and the log all but silent."""
     before, told = resident(gateway), len(gateway.log.read_text().splitlines())
     yield
     after = resident(gateway)
-    assert after - before < GROWTH, f"{(after - before) >> 10} KiB more"
+    assert after - before < growth, f"{(after - before) >> 10} KiB more"
     new = [line for line in gateway.log.read_text().splitlines()[told:] if '"gateway.runtime.self_alarms"' not in line]
     assert len(new) <= lines, new
 
@@ -359,3 +362,109 @@ async def _fire(it: Compound, seen: Stream, device: str) -> float:
     it.virtual.set(f"{device}.smoke", 1)
     await seen.until(lambda state: state["alarms"][f"{device}/smoke/fire"]["active"])
     return time.monotonic() - began
+
+
+QUICK = SITE.replace("every: 1s", "every: 100ms").replace("hold: [north],", "trigger: any, hold: [north],")
+FIRES = 5
+HALF_OPEN = 1000
+
+
+async def test_while_all_of_this_goes_on_a_guard_logs_in_and_a_fire_is_as_fast_as_ever(tmp_path: Path) -> None:
+    """Over TLS: a thousand half-open handshakes, a hundred slow readers of streams, guesses, nonsense."""
+    made = make(["127.0.0.1", "localhost"])
+    (tmp_path / "page.crt").write_bytes(made.certificate)
+    (tmp_path / "page.key").write_bytes(made.key)
+    text = with_page(QUICK, tmp_path, ", tls: {cert: page.crt, key: page.key}")
+    async with compound(tmp_path, text) as it, running(it.site) as gateway, AsyncExitStack() as stack:
+        base = page_of(it.site)
+        await listening(base)
+        here = await stack.enter_async_context(Browser(base, ssl=False))
+        await here.log_in("zhang", "password of zhang")
+        seen = await stack.enter_async_context(here.looking())
+        await seen.until(lambda state: state["devices"]["smoke-1"]["points"]["smoke"]["quality"] == "GOOD")
+        alone = sorted([await fire_and_release(it, here, seen) for _ in range(FIRES)])
+        async with quiet(gateway, growth=2 * GROWTH), AsyncExitStack() as attack:  # 80 connections of TLS
+            group = await attack.enter_async_context(asyncio.TaskGroup())
+            trust = ssl.create_default_context()
+            trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+            half: list[asyncio.StreamWriter] = []
+            attack.callback(close_all, half)
+            floods = [
+                group.create_task(half_opened(base, half), name="half-open"),
+                *(group.create_task(nonsense(base, trust, number), name="nonsense") for number in range(4)),
+                *(group.create_task(slow_stream(base, trust, number), name="slow stream") for number in range(100)),
+            ]
+            attack.callback(lambda: [one.cancel() for one in floods])
+            async with asyncio.timeout(60):
+                while len(half) < HALF_OPEN:
+                    await asyncio.sleep(0.05)
+            new = await stack.enter_async_context(Browser(base, ssl=False))
+            async with asyncio.timeout(10):
+                assert (await new.log_in("li", "password of li"))["role"] == "steward"
+                looking = await stack.enter_async_context(new.looking())
+            beside = sorted([await fire_and_release(it, new, looking) for _ in range(FIRES)])
+        assert beside[FIRES // 2] <= 2 * alone[FIRES // 2] + 0.1, (alone, beside)
+
+
+def close_all(writers: list[asyncio.StreamWriter]) -> None:
+    for one in writers:
+        one.close()
+
+
+async def half_opened(base: str, half: list[asyncio.StreamWriter]) -> None:
+    """Handshakes that are begun and never ended, from two hundred addresses, on and on."""
+    for number in itertools.count():
+        with suppress(OSError):
+            _, writer = await connected(base, f"127.0.11.{number % 200 + 1}")
+            writer.write(b"\x16\x03\x01\x02\x00\x01"[: number % 7])
+            half.append(writer)
+        await asyncio.sleep(0.005 if len(half) >= HALF_OPEN else 0)
+
+
+async def nonsense(base: str, trust: ssl.SSLContext, number: int) -> None:
+    """Requests that are none, guesses, and headers that trickle."""
+    body = b'{"name":"zhang","password":"wrong"}'
+    marks = ("X-Site-Gateway: 1", "Content-Type: application/json", f"Origin: {base}", f"Content-Length: {len(body)}")
+    guess = head("POST /login", *marks, host=base.removeprefix("https://")) + body
+    for turn in itertools.count():
+        for request in (*(one for one, _ in REQUESTS), guess):
+            with suppress(OSError, asyncio.IncompleteReadError):
+                source = f"127.0.12.{(turn * 4 + number) % 250 + 1}"
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", port_of(base), ssl=trust, local_addr=(source, 0)
+                )
+                writer.write(request)
+                await reader.read(65536)
+                writer.transport.abort()
+            await asyncio.sleep(0.02)
+
+
+async def slow_stream(base: str, trust: ssl.SSLContext, number: int) -> None:
+    """A reader of a stream that takes a byte a second."""
+    while True:
+        with suppress(OSError):
+            source = f"127.0.13.{number // 4 + 1}"
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", port_of(base), ssl=trust, local_addr=(source, 0), limit=1
+            )
+            writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            while await reader.read(1):
+                await asyncio.sleep(1)
+            writer.transport.abort()
+        await asyncio.sleep(1)
+
+
+async def fire_and_release(it: Compound, guard: Browser, seen: Stream) -> float:
+    """Seconds from the register to the hold on the wire; then all is reset and the gate released, by the guard."""
+    began = time.monotonic()
+    it.virtual.set("smoke-1.smoke", 1)
+    await it.until(lambda: bool(it.written("relay-tcp", "do2", since=began)))
+    took = it.written("relay-tcp", "do2", since=began)[0].mono - began
+    await seen.until(lambda state: state["alarms"]["smoke-1/smoke/fire"]["active"])
+    it.virtual.set("smoke-1.smoke", 0)
+    await seen.until(lambda state: not state["alarms"]["smoke-1/smoke/fire"]["active"])
+    assert (await guard.do(seen, "alarm.reset", alarm="smoke-1/smoke/fire"))[1]["ok"]
+    await seen.until(lambda state: state["gates"]["north"]["causes"] == ["after"])
+    assert (await guard.do(seen, "gate.release", gate="north"))[1]["ok"]
+    await seen.until(lambda state: state["gates"]["north"]["commanded"] == "idle")
+    return took

@@ -434,9 +434,10 @@ class Listener:
         """The host that it names is the address that it came to, or a name of this box."""
         name = _host_of(request.headers.get("Host", ""))
         transport = request.transport
-        if transport is None:
-            return False
-        own = ipaddress.ip_address(str(transport.get_extra_info("sockname")[0]).partition("%")[0])
+        place = None if transport is None else transport.get_extra_info("sockname")
+        if place is None:
+            return False  # whoever asked has left already
+        own = ipaddress.ip_address(str(place[0]).partition("%")[0])
         with contextlib.suppress(ValueError):
             if ipaddress.ip_address(name) == own:
                 return True

@@ -278,7 +278,7 @@ function body() {
   return loaded[screen].draw();
 }
 
-let due_ = false;
+let due_ = true;    // there is nothing to draw with before the words are there
 function show() {
   if (due_) return;
   due_ = true;
@@ -313,13 +313,15 @@ async function main() {
   if (code) history.replaceState(null, '', '/');
   const kept = localStorage.getItem('theme');
   if (kept && kept !== 'auto') document.documentElement.dataset.theme = kept;
-  await speak(localStorage.getItem('language') ?? (navigator.language.startsWith('zh') ? 'zh' : 'en'));
+  const words = speak(localStorage.getItem('language') ?? (navigator.language.startsWith('zh') ? 'zh' : 'en'));
   onPress(show);
   begin(() => {
     const wanted = location.hash.slice(1), missing = screen !== 'overview' && loaded[screen] === null && !live.lost;
     if (missing || (live.me.name && wanted !== screen && SCREENS.includes(wanted))) go();
     show();
   }, armed);
+  await words;    // the state comes meanwhile
+  due_ = false;
   addEventListener('hashchange', go);
   addEventListener('pointerdown', arm);
   addEventListener('keydown', arm);

@@ -56,6 +56,8 @@ _PIECE_BYTES = 32 << 10
 _SEND_BUFFER_BYTES = 64 << 10
 """Bytes that the kernel keeps for a reader of a stream."""
 _BACKLOG = 64
+_TLS_RECORD_BYTES = 16 << 10
+"""RFC 8446, 5.1."""
 _NAME = "site-gateway"
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -68,9 +70,7 @@ _HEADERS_OF_ALL = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-SSLProtocol.max_size = (
-    16 << 10
-)  # a record of TLS; asyncio's 256 KiB stand ready for each connection, also a half-open one
+SSLProtocol.max_size = _TLS_RECORD_BYTES  # for each connection, also a half-open one; asyncio takes 256 KiB
 setattr(web_response, "SERVER_SOFTWARE", _NAME)  # noqa: B010 - also in the library's own answer to what is no HTTP
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
-from simulators.cameras.scene import KINDS, Scene, SceneView, Weather, usual
+from simulators.cameras.scene import KINDS, SIZE, Scene, SceneView, Weather, usual
 
 _FAULTS: Final[Mapping[str, str]] = {
     "covered": "covered 0.7", "leaf": "leaf 0.5", "sprayed": "spray 0.8", "blurred": "blurred 6", "moved": "moved 12",
@@ -27,6 +27,8 @@ _WEATHERS: Final[Mapping[str, Weather]] = {
     "rain": "rain", "snowfall": "snowfall", "snow": "snow", "haze": "haze", "fog": "fog",
     "headlights": "headlights", "glare": "glare",
 }  # fmt: skip
+_THUMBNAIL: Final = (160, 90)
+_WRONG_CLOCK_S: Final = 3600.0
 _CHUNK: Final = bytes(64 << 10)
 _BUSY_TIMES: Final = 2
 """Requests that a busy camera refuses before it answers one."""
@@ -55,8 +57,14 @@ class Shows:
             seed=self._shown, clock=strftime("%Y-%m-%d %H:%M:%S"), name=self._name[:12],
             fault=next((_FAULTS[word] for word in words if word in _FAULTS), ""),
             weather=next((_WEATHERS[word] for word in words if word in _WEATHERS), ""),
+            size=_THUMBNAIL if "small" in words else SIZE,
         )  # fmt: skip
         return self._scene.picture(view)
+
+    @property
+    def clock_off(self) -> float:
+        """Seconds that its clock is ahead, besides what it always is."""
+        return _WRONG_CLOCK_S if "wrong-clock" in self.look.split() else 0.0
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer to a request for the picture."""
@@ -155,7 +163,7 @@ _LIES: Final[Mapping[str, Answer]] = {
     "busy": Shows._busy_answer, "says-busy": Shows._says_busy, "html": Shows._html, "half": Shows._half,  # noqa: SLF001
     "half-ended": Shows._half_ended, "bomb": Shows._bomb, "exif": Shows._exif, "empty": Shows._empty,  # noqa: SLF001
 }  # fmt: skip
-WORDS: Final = ("normal", "night", "repeat", *_FAULTS, *_WEATHERS, *_LIES)
+WORDS: Final = ("normal", "night", "repeat", "small", "wrong-clock", *_FAULTS, *_WEATHERS, *_LIES)
 """All that `look` may say."""
 
 

@@ -167,9 +167,8 @@ class CameraWeb:
 
     def _clock(self, request: web.BaseRequest) -> web.Response | None:
         """Its own clock, by the maker's own way."""
-        there = datetime.fromtimestamp(
-            time.time() + self._setup.clock_off, timezone(timedelta(seconds=self._setup.utc_offset))
-        )
+        off = self._setup.clock_off + (self.shows.clock_off if self.shows is not None else 0.0)
+        there = datetime.fromtimestamp(time.time() + off, timezone(timedelta(seconds=self._setup.utc_offset)))
         if self._setup.driver == "hikvision" and request.path == "/ISAPI/System/time":
             text = f"<Time><localTime>{there.isoformat(timespec='seconds')}</localTime></Time>"
             return web.Response(text=text, content_type="application/xml")

@@ -11,7 +11,6 @@ from gateway.cli.group import CANNOT, SITE, asking, commands, load_good, say, sa
 if TYPE_CHECKING:
     from gateway.config.site import SiteFile
     from gateway.intake.by_hand import ByHand
-    from gateway.site.round_settings import PictureRule
 
 
 @commands.command()
@@ -28,41 +27,30 @@ def picture(site: Path, camera: str, out: Path | None, *, check: bool, reference
     """
     import asyncio
 
+    from gateway.clock import Clock
+    from gateway.intake.by_hand import ByHand
+
     if check and reference:
         raise click.UsageError("--check or --reference")
     _, file = load_good(site)
     if camera not in file.cameras:
         say(f"there is no camera {camera}; {', '.join(sorted(file.cameras)) or 'none is defined'}", err=True)
         return CANNOT
-    by_hand, rule = _of(file, camera)
     with asking():
+        by_hand = ByHand(file, camera, Clock())
         if check:
-            return asyncio.run(_checked(by_hand, rule, out))
+            return asyncio.run(_checked(by_hand, camera, out))
         if reference:
-            return _reference(file, by_hand, rule, out, asyncio.run(by_hand.picture()))
+            return _reference(file, by_hand, out, asyncio.run(by_hand.picture()))
         jpeg = asyncio.run(by_hand.picture())
     say(f"{camera}: {len(jpeg)} bytes")
     _write(out, jpeg)
     return 0
 
 
-def _of(file: "SiteFile", camera: str) -> "tuple[ByHand, PictureRule]":
-    from gateway.clock import Clock
-    from gateway.intake.by_hand import ByHand, rule_for
-    from gateway.settings.camera_uses import camera_uses
-    from gateway.settings.round_uses import round_settings
-    from gateway.site.round_settings import PictureRule
-
-    use = next(one for one in camera_uses(file) if one.id == camera)
-    known = round_settings(file)
-    rounds = () if known is None else known.rounds.values()
-    rules = [item.rule for one in rounds for item in one.items if isinstance(item.rule, PictureRule)]
-    return ByHand(use, Path(file.store.path) / "references", Clock()), rule_for(camera, rules)
-
-
-async def _checked(by_hand: "ByHand", rule: "PictureRule", out: Path | None) -> int:
-    found, jpeg = await by_hand.check(rule)
-    say(f"{rule.camera}: {found.outcome}" + (f", {found.reason}" if found.reason else ""))
+async def _checked(by_hand: "ByHand", camera: str, out: Path | None) -> int:
+    found, jpeg = await by_hand.check()
+    say(f"{camera}: {found.outcome}" + (f", {found.reason}" if found.reason else ""))
     lines = [found.detail or "", f"compared with {found.compared_with}" if found.compared_with else ""]
     lines += [f"{name} {value}" for name, value in (found.figures or {}).items()]
     say_lines("\n".join(line for line in lines if line))
@@ -71,12 +59,13 @@ async def _checked(by_hand: "ByHand", rule: "PictureRule", out: Path | None) -> 
     return 0 if found.outcome == "normal" else CANNOT
 
 
-def _reference(file: "SiteFile", by_hand: "ByHand", rule: "PictureRule", out: Path | None, jpeg: bytes) -> int:
+def _reference(file: "SiteFile", by_hand: "ByHand", out: Path | None, jpeg: bytes) -> int:
+    from gateway.intake.by_hand import folder_of
     from gateway.safe_write import as_owner
     from gateway.technician.access import who
 
-    with as_owner(Path(file.store.path) / "references" / "new"):
-        name = by_hand.keep(jpeg, rule, who())
+    with as_owner(folder_of(file) / "new"):
+        name = by_hand.keep(jpeg, who())
     say(f"{name}: from now on pictures of this light are compared with it")
     _write(out, jpeg)
     return 0

@@ -220,7 +220,7 @@ def watch(site: Path, socket: Path | None, frames: str | None, *, once: bool, du
 @SITE
 @click.option("--json", "as_json", is_flag=True, help="Print a list of {about, level, what, todo}.")
 def doctor(site: Path, *, as_json: bool) -> int:
-    r"""Look for what is wrong: ports, wiring, clock, disk, broker. Asks the running daemon where it runs.
+    r"""Look for what is wrong: ports, wiring, clock, disk, broker, cameras. Asks the running daemon where it runs.
 
     \b
     Example: site-gateway doctor site.yaml

@@ -1,28 +1,31 @@
 """A person looks through one camera, whether the daemon runs or not: its picture, its verdict, its reference."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from gateway.clock import Clock
+from gateway.config.site import SiteFile
 from gateway.intake.cameras import Gatehouse
 from gateway.intake.looks import Looks, limits_of
 from gateway.intake.references import References
 from gateway.model import Input, Passage
-from gateway.settings.types import CameraUse
+from gateway.settings.camera_uses import camera_uses
+from gateway.settings.round_uses import round_settings
 from gateway.site.looks import Look
 from gateway.site.round_settings import PictureRule
 
 
 class ByHand:
-    """`folder`: of the references. Raises ConfigError: the camera cannot be asked so."""
+    """One camera of a site file. Raises ConfigError: it cannot be asked so."""
 
-    def __init__(self, use: CameraUse, folder: Path, clock: Clock) -> None:
+    def __init__(self, file: SiteFile, camera: str, clock: Clock) -> None:
+        use = next(one for one in camera_uses(file) if one.id == camera)
+        self.rule = _rule_for(file, camera)
+        """By which a round looks at it; None: none does."""
         self._camera = use.id
         self._clock = clock
-        self._folder = folder
-        self._references = References(folder)
+        self._folder = folder_of(file)
         self._seen: list[bytes] = []
         self._house = Gatehouse([replace(use, mode=None, relay=None)], inbox=_Nowhere(), store=_Nowhere(), clock=clock)
 
@@ -40,20 +43,32 @@ class ByHand:
         """As it came. Raises DeviceSilent, DeviceRefused, ConfigError."""
         return await self.look(self._camera)
 
-    async def check(self, rule: PictureRule) -> tuple[Look, bytes | None]:
+    async def check(self) -> tuple[Look, bytes | None]:
         """How a round would judge it now, and the last picture that it went by."""
         looks = Looks(self, References(self._folder, looks_on=True), asyncio.to_thread, _Nowhere(), self._clock)
-        found = replace(await looks.look(rule), picture=None)
+        found = replace(await looks.look(self._rule), picture=None)
         return found, self._seen[-1] if self._seen else None
 
-    def keep(self, jpeg: bytes, rule: PictureRule, by: str) -> str:
+    def keep(self, jpeg: bytes, by: str) -> str:
         """The picture is a reference; its name. Raises NotDone, with figures: it cannot be one; OSError."""
-        return self._references.take(self._camera, jpeg, by, self._clock.now().wall, limits_of(rule)).name
+        kept = References(self._folder).take(self._camera, jpeg, by, self._clock.now().wall, limits_of(self._rule))
+        return kept.name
+
+    @property
+    def _rule(self) -> PictureRule:
+        return self.rule or PictureRule(self._camera)
 
 
-def rule_for(camera: str, rules: Sequence[PictureRule]) -> PictureRule:
-    """The rule by which a round looks at it; the usual limits if none does."""
-    return next((rule for rule in rules if rule.camera == camera), PictureRule(camera))
+def folder_of(file: SiteFile) -> Path:
+    """Where the references of a site lie."""
+    return Path(file.store.path) / "references"
+
+
+def _rule_for(file: SiteFile, camera: str) -> PictureRule | None:
+    known = round_settings(file)
+    rounds = () if known is None else known.rounds.values()
+    rules = [item.rule for one in rounds for item in one.items if isinstance(item.rule, PictureRule)]
+    return next((rule for rule in rules if rule.camera == camera), None)
 
 
 class _Nowhere:

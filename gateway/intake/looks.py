@@ -153,7 +153,10 @@ class Looks:
         approved = next((one for one in known if one.is_approved and one.light != mine.light), None)
         if approved is not None:
             return self._by_the_other_light(camera, jpeg, at, mine, approved, figures)
-        return _Seen(jpeg, at, judge(mine.figures, limits), figures)
+        verdict = judge(mine.figures, limits)
+        if verdict.outcome == "normal":
+            verdict = replace(verdict, detail=f"no reference in {mine.light}: only what needs none was judged")
+        return _Seen(jpeg, at, verdict, figures)
 
     def _by_the_other_light(
         self,

@@ -1,4 +1,4 @@
-"""Looks for what is wrong with a site, from the ports to the broker. Moves nothing, writes nothing to a device."""
+"""Looks for what is wrong with a site, from the ports to the cameras. Moves nothing, writes nothing to a device."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from gateway.clock import kernel_synced
+from gateway.clock import Clock, kernel_synced
 from gateway.config.site import ModbusLine, SiteFile
 from gateway.driver import Poller, Tolerant, Traced
 from gateway.errors import DeviceError, GatewayError, LineDown, LineTaken, NotAnswering
@@ -22,6 +22,7 @@ from gateway.safe_write import as_owner
 from gateway.settings import build
 from gateway.technician import ports
 from gateway.technician.broker import reach
+from gateway.technician.cameras import cameras
 from gateway.technician.on_loss import outputs
 from gateway.technician.points import free_line
 from gateway.technician.runs_as import UnixUser, name_of, refusal, service_user
@@ -66,7 +67,7 @@ def _apart(file: SiteFile, daemon: Mapping[str, Any] | None, user: UnixUser | No
     yield from _store(file, daemon, user)
     yield from _clock(file, daemon)
     yield from _broker(file, daemon)
-    yield from _not_looked_at(file)
+    yield from cameras(file, Clock())
 
 
 def _line(
@@ -243,9 +244,3 @@ def _broker(file: SiteFile, daemon: Mapping[str, Any] | None) -> Iterator[Sign]:
         if daemon is not None and not daemon["uplink"]["connected"]:
             what = "the running gateway is not connected"
             yield Sign("broker", "wrong", what, "see its log: journalctl -u site-gateway")
-
-
-def _not_looked_at(file: SiteFile) -> Iterator[Sign]:
-    """What this version cannot judge; said only where it matters."""
-    if file.cameras:
-        yield Sign("cameras", "doubt", "are not looked at by this version", "open each one's page in a browser")

@@ -183,6 +183,7 @@ async def test_without_a_reference_only_what_needs_none_is_judged(site: Site) ->
     blurred = shots(SceneView(fault="blurred 8"), SceneView(seed=2, fault="blurred 8"))
     found = await site.look(*blurred)
     assert (found.outcome, found.compared_with) == ("normal", None)
+    assert found.detail == "no reference in colour: only what needs none was judged"
     written = replace(RULE, written=frozenset({"blur_below"}))
     assert (await site.look(*shots(SceneView(seed=20), SceneView(seed=21)), rule=written)).reason == "no-reference"
 

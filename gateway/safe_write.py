@@ -4,6 +4,7 @@ A service that was taken over can plant links in its folders. So nothing is writ
 the owner of a folder before it writes there: what is planted leads no further than that account could go itself.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -69,6 +70,8 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
 
     Never through a link: neither one in the place of the file, nor one in the place of what is written first.
     """
+    if not path.name or path.name == "..":
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -61,7 +61,7 @@ def passwd(file: Path, *, from_stdin: bool) -> int:
     \b
     Example: site-gateway passwd /etc/site-gateway/zhang.pass
     """
-    from gateway.local.passwords import LONGEST, hashed
+    from gateway.local.passwords import LONGEST, hashed, is_text
 
     if from_stdin:
         password = sys.stdin.readline().rstrip("\r\n")
@@ -69,6 +69,9 @@ def passwd(file: Path, *, from_stdin: bool) -> int:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     if not _SHORTEST <= len(password) <= LONGEST:
         say(f"the password: {_SHORTEST}-{LONGEST} characters", err=True)
+        return CANNOT
+    if not is_text(password):
+        say("the password: it is no UTF-8; write it in a terminal of UTF-8", err=True)
         return CANNOT
     return _write(file, f"{hashed(password)}\n".encode(), 0o640)
 
@@ -87,8 +90,14 @@ def certificate(cert: Path, key: Path, names: tuple[str, ...], *, renew: bool) -
     \b
     Example: site-gateway certificate page.crt page.key --name gateway.example.lan
     """
-    from gateway.technician.certificate import make, own_names
+    from gateway.technician.certificate import is_name, make, own_names
 
+    if wrong := [name for name in names if not is_name(name)]:
+        raise click.UsageError(
+            f"--name: an address, or a name of letters, digits, - and dots; found {', '.join(map(repr, wrong))}"
+        )
+    if cert.absolute() == key.absolute():
+        raise click.UsageError("CERT and KEY: two files")
     there = [str(path) for path in (cert, key) if path.exists()]
     if there and not renew:
         say(f"{', '.join(there)}: is there already; --renew replaces it", err=True)

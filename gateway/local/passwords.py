@@ -68,6 +68,15 @@ def hashed(password: str, salt: bytes | None = None) -> str:
     return f"{PREFIX}ln={_LN},r={_R},p={_P}${_text(salt)}${_text(found)}"
 
 
+def is_text(password: str) -> bool:
+    """It can be written as UTF-8: bytes that are none, and halves of characters in JSON, cannot."""
+    try:
+        password.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_hashed(secret: str) -> bool:
     """Written by `hashed`, or at least in its form."""
     return secret.startswith(PREFIX)

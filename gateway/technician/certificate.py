@@ -2,7 +2,9 @@
 
 import ipaddress
 import itertools
+import re
 import socket
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +20,8 @@ _BEGINS = datetime(2026, 1, 1, tzinfo=UTC)
 """Fixed: the clock of the box, or of the phone, may be wrong."""
 _FIB = Path("/proc/net/fib_trie")
 _IPV6 = Path("/proc/net/if_inet6")
+_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_LONGEST_NAME = 253
 _LINK_LOCAL = "20"
 """Scope in if_inet6: such an address is no use without its interface."""
 
@@ -54,6 +58,13 @@ def make(names: list[str]) -> Made:
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         certificate.fingerprint(hashes.SHA256()).hex(":").upper(),
     )
+
+
+def is_name(text: str) -> bool:
+    """An address, or a name of the DNS (RFC 1123, 2.1); one in another script is written in its `xn--` form."""
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(text))
+    return len(text) <= _LONGEST_NAME and all(map(_LABEL.fullmatch, text.split(".")))
 
 
 def own_names() -> list[str]:

@@ -59,6 +59,35 @@ def test_a_password_that_is_none(tmp_path: Path, password: str) -> None:
     assert not (tmp_path / "x").exists()
 
 
+def test_bytes_that_are_no_text_are_no_password(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gateway", "passwd", str(tmp_path / "x"), "--stdin"]
+    done = subprocess.run(command, check=False, capture_output=True, input=b"\xff\xfe" * 5 + b"\n", timeout=60)
+
+    assert (done.returncode, done.stderr) == (2, b"the password: it is no UTF-8; write it in a terminal of UTF-8\n")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("file", [".", "/", ".."])
+def test_a_folder_is_no_file_to_write(file: str) -> None:
+    done = program("passwd", file, "--stdin", input="correct horse\n")
+
+    assert (done.returncode, done.stderr) == (2, f"{file}: Is a directory\n")
+
+
+@pytest.mark.parametrize("name", ["bad name!", "门卫.lan", "", "x" * 64, ".", "a..b", "-x", f"{'x' * 60}." * 5])
+def test_a_certificate_is_for_names_that_a_browser_knows(tmp_path: Path, name: str) -> None:
+    done = program("certificate", tmp_path / "x.crt", tmp_path / "x.key", "--name", name)
+
+    assert done.returncode == 64
+    assert "--name: an address, or a name" in done.stderr
+    assert not [*tmp_path.iterdir()]
+
+
+def test_certificate_and_key_are_two_files(tmp_path: Path) -> None:
+    assert program("certificate", tmp_path / "x", tmp_path / "x", "--renew").returncode == 64
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_password_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     done = program("passwd", tmp_path / "no" / "x", "--stdin", input="correct horse\n")
 

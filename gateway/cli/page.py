@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ def page(site: Path, *, code: bool, sticker: Path | None, host: str | None) -> i
     from gateway.technician import page_link as work
     from gateway.technician.certificate import own_names
 
+    _check_names("--host", () if host is None else (host,))
     file, settings = _page_of(site)
     link = work.address(settings, own_names(), host)
     if sticker is not None:
@@ -90,12 +92,9 @@ def certificate(cert: Path, key: Path, names: tuple[str, ...], *, renew: bool) -
     \b
     Example: site-gateway certificate page.crt page.key --name gateway.example.lan
     """
-    from gateway.technician.certificate import is_name, make, own_names
+    from gateway.technician.certificate import make, own_names
 
-    if wrong := [name for name in names if not is_name(name)]:
-        raise click.UsageError(
-            f"--name: an address, or a name of letters, digits, - and dots; found {', '.join(map(repr, wrong))}"
-        )
+    _check_names("--name", names)
     if cert.absolute() == key.absolute():
         raise click.UsageError("CERT and KEY: two files")
     there = [str(path) for path in (cert, key) if path.exists()]
@@ -107,6 +106,14 @@ def certificate(cert: Path, key: Path, names: tuple[str, ...], *, renew: bool) -
     if status == 0:
         say(f"SHA-256 {made.fingerprint}")
     return status
+
+
+def _check_names(option: str, names: Iterable[str]) -> None:
+    """What people call this box has to be a name that a browser knows. Raises UsageError."""
+    from gateway.technician.certificate import is_name
+
+    if wrong := ", ".join(repr(name) for name in names if not is_name(name)):
+        raise click.UsageError(f"{option}: an address, or a name of letters, digits, - and dots; found {wrong}")
 
 
 def _page_of(site: Path) -> "tuple[SiteFile, StatusPage]":

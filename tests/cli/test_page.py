@@ -81,6 +81,10 @@ def test_a_certificate_is_for_names_that_a_browser_knows(tmp_path: Path, name: s
     assert done.returncode == 64
     assert "--name: an address, or a name" in done.stderr
     assert not [*tmp_path.iterdir()]
+    done = program("page", site_file(tmp_path), "--sticker", tmp_path / "x.svg", "--host", name)
+    assert done.returncode == 64
+    assert "--host: an address, or a name" in done.stderr
+    assert not (tmp_path / "x.svg").exists()
 
 
 def test_certificate_and_key_are_two_files(tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ async def test_the_first_load_of_a_thousand_points(tmp_path: Path) -> None:
     )
     slow = median([one[0] for one in slowed])
     print(  # noqa: T201
-        f"\nfirst load of 1,000 points: {requests} requests and the icon, {size / 1000:.1f} kB; ready in {ready:.0f} ms, "
-        f"with Chromium slowed 6x in {slow:.0f} ms"
+        f"\nfirst load of 1,000 points: {requests} requests and the icon, {size / 1000:.1f} kB; "
+        f"ready in {ready:.0f} ms, with Chromium slowed 6x in {slow:.0f} ms"
     )
     assert requests <= 12
     assert size <= 60_000
@@ -50,7 +50,7 @@ async def test_the_first_load_of_a_thousand_points(tmp_path: Path) -> None:
 
 
 async def load(browser: Browser, base: str, slowed: int) -> tuple[float, int, float]:
-    """Milliseconds until it shows what is, requests beside the icon, and bytes that were transferred, heads included."""
+    """Milliseconds until it shows what is, requests beside the icon, and bytes transferred, heads included."""
     async with context(browser) as made:
         page = await made.new_page()
         session: CDPSession = await made.new_cdp_session(page)

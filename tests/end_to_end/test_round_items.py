@@ -57,7 +57,8 @@ async def run(it: Compound, round_: str, **said: bool) -> dict[str, tuple[str, s
 async def walked(it: Compound) -> None:
     """A technician makes every detector of the zone report."""
     async with asyncio.TaskGroup() as group:
-        walking = group.create_task(site_gateway("walk", it.site, "--zone", "b3", "--by", "zhang"), name="walk")
+        words = ("walk", it.site, "--zone", "b3", "--by", "zhang", "--out", it.folder / "walked")
+        walking = group.create_task(site_gateway(*words), name="walk")
         await it.cloud.until(lambda seen: any(e["data"]["cmd"] == "zone.test" for e in seen.of("command.done")), 20)
         for device in ("smoke-1", "smoke-2"):
             it.virtual.set(f"{device}.smoke", 1)

@@ -93,9 +93,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def megabytes(folder: Path) -> float:
-    """What it takes on the disk; hard links once."""
-    told = subprocess.run(["du", "-s", "--block-size=1000", folder], check=True, capture_output=True, text=True).stdout
-    return int(told.split()[0]) / 1000
+    """The bytes of its files; hard links once. In blocks of 4 KiB it is 6 % more."""
+    command = ["du", "--summarize", "--apparent-size", "--block-size=1000", folder]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0]) / 1000
 
 
 def test_size(package: Path, tree: Path, environment: Path) -> None:

@@ -20,7 +20,7 @@ def build(out: Path, *options: str, fast: bool = True, **environment: str) -> Pa
     command = [sys.executable, str(PACKAGING / "build.py"), *(["--fast"] if fast else []), "--out", str(out), *options]
     done = subprocess.run(
         command, cwd=out, env={**os.environ, **environment}, capture_output=True, text=True, check=False,
-        timeout=170 if fast else 900,
+        timeout=170 if fast else 3000,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return Path(done.stdout.split()[-1])

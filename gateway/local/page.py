@@ -217,6 +217,7 @@ class Page:
         by_code = code is not None
         token, session = self._people.sessions.open(name, role, by_code=by_code, account=account, mark=mark)
         session.address = request.address
+        await self._people.sessions.kept()
         return self._told_me(session, {"Set-Cookie": _cookie(request, token, LIFE_S)})
 
     async def _by_password(self, asked: Mapping[str, Any], address: str) -> tuple[str, str]:
@@ -254,6 +255,7 @@ class Page:
     async def _log_out(self, request: HttpRequest) -> Answer:
         _asked(request)
         self._people.sessions.close(_token(request))
+        await self._people.sessions.kept()
         return self._told_me(None, {"Set-Cookie": _cookie(request, "", 0)})
 
     # ---- something is done --------------------------------------------------------------------------

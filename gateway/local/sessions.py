@@ -9,6 +9,8 @@ import base64
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ MOST_OF_ONE = 8
 _TOKEN_BYTES = 32
 _KEPT_EVERY_S = 600.0
 """How exactly the last request is known after a restart: the card is spared."""
+_PATIENCE_S = 1.0
 _MAX_FILE_BYTES = 64 << 10
 
 
@@ -66,6 +69,7 @@ class Sessions:
         self._sessions: dict[str, PageSession] = {}
         """By the SHA-256 of the token."""
         self._changed = asyncio.Event()
+        self._wait_for_it: list[asyncio.Future[None]] = []
         self.ended: Callable[[PageSession], None] = lambda _: None
         """Is told of each session that has ended."""
 
@@ -118,8 +122,18 @@ class Sessions:
                 self._end(key)
                 self._changed.set()
 
+    async def kept(self) -> None:
+        """Returns once what was changed is on the disk. A disk that does not answer keeps nobody out: 1 s at most."""
+        done = asyncio.get_running_loop().create_future()
+        self._wait_for_it.append(done)
+        self._changed.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                await done
+
     async def run(self) -> None:
         """Keep what changes, and end what is over, until cancelled."""
+        loop, writer = asyncio.get_running_loop(), ThreadPoolExecutor(1, "page sessions")
         try:
             while True:
                 try:
@@ -129,9 +143,14 @@ class Sessions:
                     pass
                 self._changed.clear()
                 self._expire()
-                await asyncio.to_thread(self._keep, self._told())
+                waiting, self._wait_for_it = self._wait_for_it, []
+                await loop.run_in_executor(writer, self._keep, self._told())
+                for one in waiting:
+                    if not one.done():
+                        one.set_result(None)
         finally:
-            self._keep(self._told())
+            writer.submit(self._keep, self._told())  # behind what is being written
+            writer.shutdown()
 
     def load(self) -> None:
         """Take up those of the process before. What cannot be read is nobody's session."""

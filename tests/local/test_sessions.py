@@ -84,6 +84,31 @@ async def test_a_restart_logs_nobody_out_and_keeps_no_token(tmp_path: Path) -> N
     assert (found.role, found.account) == ("technician", "pi")
 
 
+async def test_who_hears_that_he_is_logged_in_or_out_stays_so_after_a_kill(tmp_path: Path) -> None:
+    watch, path = Watch(), tmp_path / "sessions"
+    sessions = Sessions(path, ROLES, watch)
+
+    def after_a_kill(token: str) -> bool:
+        later = Sessions(path, ROLES, watch)
+        later.load()
+        return later.find(token) is not None
+
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(sessions.run(), name="sessions")
+        token, _ = sessions.open("zhang", "guard")
+        await sessions.kept()
+        assert after_a_kill(token)
+        sessions.close(token)
+        await sessions.kept()
+        assert not after_a_kill(token)
+        running.cancel()
+
+
+async def test_a_disk_that_does_not_answer_keeps_nobody_out(tmp_path: Path) -> None:
+    async with asyncio.timeout(5):
+        await Sessions(tmp_path / "sessions", ROLES, Watch()).kept()
+
+
 async def test_time_that_passed_while_it_was_off_counts_only_where_the_clock_is_trusted(tmp_path: Path) -> None:
     watch, path = Watch(), tmp_path / "sessions"
     sessions = Sessions(path, ROLES, watch)

@@ -12,9 +12,9 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gateway.config.load import load
 from gateway.config.profiles import shipped
@@ -94,9 +94,7 @@ async def _play(virtual: VirtualSite, scenario: scenarios.Scenario, way: Proxy, 
 
 async def _take_reference(site: Path) -> None:
     """How the camera has to look; a round sees by it that something hangs before the lens."""
-    command = (sys.executable, "-m", "gateway", "picture", str(site), _COVERED, "--reference")
-    quiet = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=quiet, start_new_session=True)
+    process = await _begun(own_command("gateway", "picture", str(site), _COVERED, "--reference"))
     await process.wait()
 
 
@@ -177,11 +175,19 @@ def _show(teller: Teller, event: dict[str, Any]) -> None:
         print(line, flush=True)  # noqa: T201 - the teller has made it harmless, its colours stay
 
 
+async def _begun(
+    command: Sequence[str], out: int | IO[bytes] = asyncio.subprocess.DEVNULL
+) -> asyncio.subprocess.Process:
+    """A process that ends with this one, though this one be killed (by `setpriv` of util-linux)."""
+    guard = shutil.which("setpriv")
+    command = command if guard is None else (guard, "--pdeathsig", "TERM", *command)
+    return await asyncio.create_subprocess_exec(*command, stdout=out, stderr=out, start_new_session=True)
+
+
 @contextlib.asynccontextmanager
 async def _gateway(site: Path, log: Path) -> AsyncIterator[None]:
     with log.open("wb") as stream:
-        command = own_command("gateway", "run", str(site))
-        process = await asyncio.create_subprocess_exec(*command, stdout=stream, stderr=stream, start_new_session=True)
+        process = await _begun(own_command("gateway", "run", str(site)), stream)
     try:
         yield
     finally:
@@ -203,11 +209,9 @@ async def _broker(folder: Path) -> AsyncIterator[int]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     settings = folder / "mosquitto.conf"
-    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    quiet = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(
-        mosquitto, "-c", str(settings), stdout=quiet, stderr=quiet, start_new_session=True
-    )
+    same_user = "user root\n" if os.geteuid() == 0 else ""  # one that changes its user no longer ends with us
+    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n{same_user}")
+    process = await _begun((mosquitto, "-c", str(settings)))
     try:
         await _listening(port)
         yield port

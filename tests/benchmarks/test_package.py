@@ -94,7 +94,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def megabytes(folder: Path) -> float:
     """The bytes of its files; hard links once. In blocks of 4 KiB it is 6 % more."""
-    command = ["du", "--summarize", "--apparent-size", "--block-size=1000", folder]
+    command = ["du", "--summarize", "--apparent-size", "--block-size=1000", str(folder)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0]) / 1000
 
 

@@ -1,7 +1,9 @@
 """The demo as people see it: one line an event, in local time, in two languages, in colours for any ground."""
 
+import asyncio
 import contextlib
 import re
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -127,6 +129,22 @@ async def test_a_demo_whose_terminal_is_closed_leaves_nothing_behind() -> None:
         await it.end()
     assert running_on(folder) == []
     assert not Path(folder).exists()
+
+
+async def test_a_demo_that_is_killed_leaves_no_process_behind() -> None:
+    """A gateway that went on would speak on the terminal of whoever gets the number of its pty next."""
+    async with terminal("demo", rows=200, columns=200) as it:
+        await it.shows("gateway has started")
+        (folder,) = re.findall(r"Site file: (\S+)/site.yaml", it.screen.text)
+        assert len(running_on(folder)) == 2, "the gateway and the broker"
+        it.process.kill()
+        await it.end()
+    try:
+        async with asyncio.timeout(10):
+            while running_on(folder):
+                await asyncio.sleep(0.05)
+    finally:
+        shutil.rmtree(folder)
 
 
 def _luminance(number: int) -> float:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -218,11 +219,12 @@ def events(site: Path, stream: str, last: int, *, follow: bool, as_json: bool) -
     Example: site-gateway events site.yaml --last 50
     Example: site-gateway events site.yaml --stream access --follow
     """
-    from gateway.technician.events import show_events
+    from gateway.technician.events import event_lines
 
     _, file = load_good(site)
-    with asking():
-        show_events(file, stream, last, follow=follow, as_json=as_json, say=say)
+    with asking(), suppress(KeyboardInterrupt):
+        for line in event_lines(file, stream, last, follow=follow, as_json=as_json):
+            say(line)
     return 0
 
 

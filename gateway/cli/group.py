@@ -134,6 +134,17 @@ def say(text: str, *, err: bool = False) -> None:
     click.echo(harmless(text), err=err)
 
 
+class OnStderr:
+    """Lines on standard error; how far something is, is not shown."""
+
+    def tell(self, done: int, of: int, doing: str) -> None:
+        """Nothing: there is no bar."""
+
+    def say(self, line: str) -> None:
+        """A line."""
+        say(line, err=True)
+
+
 def say_lines(text: str, *, err: bool = False) -> None:
     """Print text that was put together of lines."""
     click.echo(harmless_lines(text), err=err)

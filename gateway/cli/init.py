@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.group import CANNOT, commands, say, say_lines
+from gateway.cli.group import CANNOT, OnStderr, commands, say, say_lines
 
 if TYPE_CHECKING:
     from gateway.technician.first_file import BoxAnswers
@@ -82,7 +82,7 @@ def _write(out: Path, answers: "BoxAnswers", units: str, *, scan: bool) -> int:
     from gateway.technician import first_file as work
 
     try:
-        found = work.look(answers, units, lambda text: say(text, err=True)) if scan else ""
+        found = work.look(answers, units, OnStderr()) if scan else ""
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     text = work.text(answers, found)

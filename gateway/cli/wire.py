@@ -14,6 +14,7 @@ from gateway.cli.group import (
     NOT_RUNNING,
     SITE,
     WRONG_FILE,
+    OnStderr,
     commands,
     load_good,
     print_json,
@@ -22,7 +23,7 @@ from gateway.cli.group import (
 )
 
 if TYPE_CHECKING:
-    from gateway.technician.terminal import Say, Tell
+    from gateway.technician.scan import Shown
 
 INTERRUPTED = 130
 _SITE = Path("/etc/site-gateway/site.yaml")
@@ -149,8 +150,8 @@ def scan(
         target, settings, numbers = wanted(serial, tcp, units, baud, parity, framing, DialsIn(**dials_in))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    with _progress() as (tell, above):
-        search = Search(target, settings, numbers, everything=everything, tell=tell, say=above)
+    with _progress() as shown:
+        search = Search(target, settings, numbers, everything=everything, shown=shown)
         failure, interrupted = search.run()
     for line in failure:
         say(line, err=True)
@@ -160,20 +161,16 @@ def scan(
     return INTERRUPTED if interrupted else CANNOT if failure else 0
 
 
-def _say(text: str) -> None:
-    say(text, err=True)
-
-
 @contextmanager
-def _progress() -> Iterator["tuple[Tell, Say]"]:
-    """A bar on a terminal, and what prints a line above it; where there is none, what was found is enough."""
+def _progress() -> Iterator["Shown"]:
+    """A bar on a terminal; where there is none, what was found is enough."""
     if not sys.stderr.isatty():
-        yield lambda _done, _of, _doing: None, _say
+        yield OnStderr()
         return
     from gateway.technician.terminal import progress
 
-    with progress() as both:
-        yield both
+    with progress() as bar:
+        yield bar
 
 
 @commands.command()
@@ -200,7 +197,8 @@ def watch(site: Path, socket: Path | None, frames: str | None, *, once: bool, du
     path = Daemon("", socket) if socket is not None else Daemon(load_good(site)[1].store.path)
     try:
         if frames is not None:
-            watching.frames(path, frames, dump=dump, say=say_lines)
+            for shown in watching.frames(path, frames, dump=dump):
+                say_lines(shown)
         elif once or not sys.stdout.isatty():
             watching.picture(path)
         else:

@@ -2,7 +2,7 @@
 
 import select
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import orjson
@@ -23,29 +23,24 @@ _LEFT_OUT = frozenset({
 _LONGEST = 200
 
 
-def show_events(
-    file: SiteFile, stream: str, last: int, *, follow: bool, as_json: bool, say: Callable[[str], None]
-) -> None:
-    """Raises ConnectionError, GatewayError; ended by Ctrl-C when it follows."""
+def event_lines(file: SiteFile, stream: str, last: int, *, follow: bool, as_json: bool) -> Iterator[str]:
+    """Each event as a line. Raises ConnectionError, GatewayError. Does not end when it follows."""
     daemon = Daemon(file.store.path)
     answer = cast("dict[str, Any]", daemon.ask({"ask": "events", "stream": stream, "last": last}))
     seen = time.monotonic()
-    try:
-        while True:
-            for event in answer["events"]:
-                say(orjson.dumps(event).decode() if as_json else line(event, file.site.timezone))
-            if not follow:
-                return
-            select.select([], [], [], _LOOK_S)
-            try:
-                answer = cast("dict[str, Any]", daemon.ask({"ask": "events", "stream": stream, "after": answer["n"]}))
-                seen = time.monotonic()
-            except ConnectionError:
-                if time.monotonic() - seen > _AWAY_S:
-                    raise
-                answer = {**answer, "events": []}
-    except KeyboardInterrupt:
-        return
+    while True:
+        for event in answer["events"]:
+            yield orjson.dumps(event).decode() if as_json else line(event, file.site.timezone)
+        if not follow:
+            return
+        select.select([], [], [], _LOOK_S)
+        try:
+            answer = cast("dict[str, Any]", daemon.ask({"ask": "events", "stream": stream, "after": answer["n"]}))
+            seen = time.monotonic()
+        except ConnectionError:
+            if time.monotonic() - seen > _AWAY_S:
+                raise
+            answer = {**answer, "events": []}
 
 
 def line(event: Mapping[str, Any], timezone: str) -> str:

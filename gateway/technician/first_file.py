@@ -1,12 +1,12 @@
 """The first site file of a box, out of a few answers and of who is on the line."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from gateway.config.load import load
 from gateway.technician import ports
+from gateway.technician.scan import Shown
 from gateway.technician.search import Search, wanted
 
 _HEAD = """\
@@ -56,13 +56,13 @@ def serial_ports() -> list[str]:
     return ports.ports()
 
 
-def look(answers: BoxAnswers, units: str, say: Callable[[str], None]) -> str:
+def look(answers: BoxAnswers, units: str, shown: Shown) -> str:
     """Who is on the line, as a piece of a site file; empty if nobody answers. Raises ValueError in words for people."""
     target, settings, numbers = wanted(answers.serial, answers.tcp, units, None, None, None)
-    search = Search(target, settings, numbers, everything=False, tell=lambda _done, _of, _what: None, say=say)
+    search = Search(target, settings, numbers, everything=False, shown=shown)
     failed, _ = search.run()
     for line in failed:
-        say(line)
+        shown.say(line)
     return search.fragment() if search.found else ""
 
 

@@ -1,6 +1,6 @@
 """Which profile fits a unit: every shipped one is tried on it, reading only, and ranked by what fits."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import isfinite
 from typing import NamedTuple
 
@@ -105,15 +105,3 @@ async def _values(
 
 
 Guesses = dict[tuple[int, Setting], list[Guess]]
-
-
-async def guess_all(
-    target: Target,
-    units: list[tuple[int, Setting, float]],
-    into: Guesses,
-    tell: Callable[[int, Setting], None],
-) -> None:
-    """The guesses for several units, one after the other. Raises LineDown; `into` keeps what is known by then."""
-    for unit, setting, seconds in units:
-        tell(unit, setting)
-        into[unit, setting] = await guesses(target, setting, unit, seconds)

@@ -7,9 +7,9 @@ whoever answers later than that is heard while others are asked, and asked again
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Protocol
 
 from gateway.driver import Block, Poller, Traced
 from gateway.errors import DeviceRefused, DeviceSilent, LineDown
@@ -46,13 +46,16 @@ class Found:
     """Tables whose address 0 gave a value."""
 
 
-class Progress(NamedTuple):
-    """How far it is."""
+class Shown(Protocol):
+    """Where a person sees how far it is."""
 
-    done: int
-    total: int
-    """Requests, as far as they can be foreseen."""
-    doing: str
+    def tell(self, done: int, of: int, doing: str) -> None:
+        """So many requests, as far as they can be foreseen, and what is being done."""
+        ...
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        ...
 
 
 class Scan:
@@ -66,8 +69,7 @@ class Scan:
         *,
         everything: bool = False,
         timeout: float | None = None,
-        tell: Callable[[Progress], None],
-        say: Callable[[str], None],
+        shown: Shown,
     ) -> None:
         self.found: dict[tuple[int, Setting], Found] = {}
         self._target = target
@@ -75,8 +77,7 @@ class Scan:
         self._units = list(units)
         self._everything = everything
         self._first = timeout
-        self._tell = tell
-        self._say = say
+        self._shown = shown
         self._slowest: float | None = None
         self._asked: set[tuple[Setting, str, int]] = set()
         self._useless: dict[Setting, str] = {}
@@ -95,7 +96,7 @@ class Scan:
                 raise LineDown("; ".join(dict.fromkeys(self._useless.values())))
         for unit, setting in sorted(self._noise, key=lambda one: one[0]):
             if (unit, setting) not in self.found:
-                self._say(
+                self._shown.say(
                     f"unit {unit}: something answers at {setting}, but damaged: two devices with that id, or another "
                     "baud rate, or a wiring fault"
                 )
@@ -118,9 +119,9 @@ class Scan:
             except LineDown as error:
                 if len(self._asked) == asked:
                     self._useless[setting] = str(error)
-                    self._say(f"not at {setting}: {error}")
+                    self._shown.say(f"not at {setting}: {error}")
                     return
-                self._say(f"line lost: {error}; going on")
+                self._shown.say(f"line lost: {error}; going on")
                 continue
             return
 
@@ -173,7 +174,7 @@ class Scan:
         one = self.found.get((unit, setting))
         if one is None:
             one = self.found[unit, setting] = Found(unit, setting, seconds)
-            self._say(f"unit {unit} answers at {setting} after {seconds * 1000:.0f} ms")
+            self._shown.say(f"unit {unit} answers at {setting} after {seconds * 1000:.0f} ms")
         if word is not None:
             one.words[table] = word
 
@@ -193,7 +194,7 @@ class Scan:
         done = sum(asked[0] in self._settings for asked in self._asked)
         once = len(self._units) * len(self._settings)
         again = bool(self.found) or done > once
-        self._tell(Progress(done, once * (len(TABLES) if again else 1), f"{setting}, unit {unit}"))
+        self._shown.tell(done, once * (len(TABLES) if again else 1), f"{setting}, unit {unit}")
 
 
 def units_of(text: str) -> Iterator[int]:

@@ -1,7 +1,7 @@
 """`scan` from its options to its fragment: checks the port, searches, tries the profiles."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, cast, get_args
 
 from gateway.config.device import BAUDRATES
@@ -9,8 +9,8 @@ from gateway.config.units import endpoint
 from gateway.errors import LineDown
 from gateway.technician import ports, taken
 from gateway.technician.fragment import fragment
-from gateway.technician.profile_match import Guesses, guess_all
-from gateway.technician.scan import FIRST_BUS_S, FIRST_TCP_S, FRAMINGS, SETTINGS, Found, Progress, Scan, units_of
+from gateway.technician.profile_match import Guesses, guesses
+from gateway.technician.scan import FIRST_BUS_S, FIRST_TCP_S, FRAMINGS, SETTINGS, Found, Scan, Shown, units_of
 from gateway.technician.scan_line import NOBODY_DIALS_IN, DialsIn, Setting, Target
 
 _Parity = Literal["none", "even", "odd"]
@@ -67,13 +67,11 @@ class Search:
         units: Sequence[int],
         *,
         everything: bool,
-        tell: Callable[[int, int, str], None],
-        say: Callable[[str], None],
+        shown: Shown,
     ) -> None:
         self._target = target
-        self._say = say
-        self._tell = tell
-        self._scan = Scan(target, settings, units, everything=everything, tell=self._progress, say=say)
+        self._shown = shown
+        self._scan = Scan(target, settings, units, everything=everything, shown=shown)
         self._guesses: Guesses = {}
         self._first = _first_look(target, settings, units)
 
@@ -92,7 +90,7 @@ class Search:
             trouble = None
         if trouble is not None:
             return [trouble.what, trouble.todo], False
-        self._say(self._first)
+        self._shown.say(self._first)
         try:
             asyncio.run(self._look())
         except LineDown as error:
@@ -104,19 +102,14 @@ class Search:
     async def _look(self) -> None:
         async with self._target.reachable():
             await self._scan.run()
-            units = [(one.unit, one.setting, one.seconds) for one in self.found]
-            await guess_all(self._target, units, self._guesses, self._trying)
+            for at, one in enumerate(self.found):
+                self._shown.tell(at, len(self.found), f"unit {one.unit}: which profile?")
+                known = await guesses(self._target, one.setting, one.unit, one.seconds)
+                self._guesses[one.unit, one.setting] = known
 
     def fragment(self) -> str:
         """A piece of a site file."""
         return fragment(self._target, self.found, self._guesses)
-
-    def _progress(self, how: Progress) -> None:
-        self._tell(*how)
-
-    def _trying(self, unit: int, setting: Setting) -> None:
-        done = list(self._scan.found).index((unit, setting))
-        self._tell(done, len(self._scan.found), f"unit {unit}: which profile?")
 
 
 def _first_look(target: Target, settings: Sequence[Setting], units: Sequence[int]) -> str:

@@ -1,7 +1,7 @@
 """Tables and progress bars of a terminal. The only importer of rich; loaded by who draws."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -11,11 +11,6 @@ from rich.text import Text
 
 from gateway.printable import harmless
 from gateway.technician.layout import PrintedTable
-
-Tell = Callable[[int, int, str], None]
-"""(done, of, what is being done)."""
-Say = Callable[[str], None]
-"""Prints a line."""
 
 _WIDE = 160
 
@@ -29,22 +24,30 @@ def show(sheets: Sequence[PrintedTable]) -> None:
             console.print(_table(sheet))
 
 
+class Bar:
+    """A bar with the time left, on standard error, and lines above it."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("", total=None, visible=False)
+
+    def tell(self, done: int, of: int, doing: str) -> None:
+        """How far it is."""
+        self._bar.update(self._task, completed=done, total=of, description=harmless(doing), visible=True)
+
+    def say(self, line: str) -> None:
+        """A line above it."""
+        self._bar.console.print(Text(harmless(line)), soft_wrap=True)
+
+
 @contextmanager
-def progress() -> Iterator[tuple[Tell, Say]]:
-    """A bar with the time left, on standard error, and what prints a line above it."""
+def progress() -> Iterator[Bar]:
+    """A bar while it lasts."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(
         *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
     ) as bar:
-        task = bar.add_task("", total=None, visible=False)
-
-        def tell(done: int, of: int, doing: str) -> None:
-            bar.update(task, completed=done, total=of, description=harmless(doing), visible=True)
-
-        def say(line: str) -> None:
-            bar.console.print(Text(harmless(line)), soft_wrap=True)
-
-        yield tell, say
+        yield Bar(bar)
 
 
 def _table(sheet: PrintedTable) -> Table:

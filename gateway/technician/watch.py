@@ -2,7 +2,7 @@
 
 import select
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -56,12 +56,12 @@ def _ask(where: Where, request: Mapping[str, Json]) -> Json:
     return ask(where, request) if isinstance(where, Path) else where.ask(request)
 
 
-def frames(where: Where, line: str, *, dump: bool, say: Callable[[str], None]) -> None:
-    """Print the conversation on a line: all that is remembered (`dump`), or what follows, until interrupted."""
+def frames(where: Where, line: str, *, dump: bool) -> Iterator[str]:
+    """The conversation on a line: all that is remembered (`dump`), or what follows, until interrupted."""
     remembered = heard(where, line)
     if dump:
         for exchange in remembered.exchanges:
-            say(describe(exchange, remembered.offset))
+            yield describe(exchange, remembered.offset)
         return
     shown = max((exchange.sent for exchange in remembered.exchanges), default=0.0)
     while True:
@@ -70,7 +70,7 @@ def frames(where: Where, line: str, *, dump: bool, say: Callable[[str], None]) -
         for exchange in now.exchanges:
             if exchange.answer is None and now.mono - exchange.sent < _SETTLED_S:
                 break  # its answer may be under way
-            say(describe(exchange, now.offset))
+            yield describe(exchange, now.offset)
             shown = exchange.sent
 
 

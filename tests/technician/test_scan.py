@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.site import ModbusLine
 from gateway.errors import LineDown
-from gateway.technician.scan import Progress, Scan, units_of
+from gateway.technician.scan import Scan, units_of
 from gateway.technician.scan_line import Setting, Target
 from gateway.technician.search import wanted
 from simulators.site import VirtualSite
@@ -27,8 +27,17 @@ devices:
 Options = tuple[str | None, str | None, str, str | None, str | None, str | None]
 
 
-def quiet(_progress: Progress) -> None:
-    """Nobody looks."""
+class Heard:
+    """Keeps the lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def tell(self, done: int, of: int, doing: str) -> None:
+        assert 0 <= done <= of, doing
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
 
 
 @pytest.fixture
@@ -76,7 +85,7 @@ async def test_an_exception_is_an_answer_and_broadcast_is_never_used() -> None:
         {"bus": {"serial": "/dev/x"}}, {"odd": {"line": "bus", "unit": 5, "points": {"v": {"at": "input 9"}}}}
     )
     async with VirtualSite(file) as site:
-        scan = Scan(Target(serial=site.addresses["bus"]), [Setting()], range(1, 8), tell=quiet, say=lambda _text: None)
+        scan = Scan(Target(serial=site.addresses["bus"]), [Setting()], range(1, 8), shown=Heard())
         await scan.run()
 
         assert [one.unit for one in scan.found.values()] == [5]
@@ -87,21 +96,21 @@ async def test_an_exception_is_an_answer_and_broadcast_is_never_used() -> None:
 async def test_a_slow_unit_is_heard_while_others_are_asked_and_found() -> None:
     async with VirtualSite(bus_site()) as site:
         site.unit("two").latency = 0.28
-        scan = Scan(Target(serial=site.addresses["bus"]), [Setting()], range(1, 6), tell=quiet, say=lambda _text: None)
+        scan = Scan(Target(serial=site.addresses["bus"]), [Setting()], range(1, 6), shown=Heard())
         await scan.run()
 
     assert sorted(one.unit for one in scan.found.values()) == [1, 2, 3]
 
 
 async def test_damaged_answers_are_told() -> None:
-    said: list[str] = []
+    heard = Heard()
     async with VirtualSite(bus_site()) as site:
         site.garble("two", "flip")
-        scan = Scan(Target(serial=site.addresses["bus"]), [Setting()], (1, 2, 3), tell=quiet, say=said.append)
+        scan = Scan(Target(serial=site.addresses["bus"]), [Setting()], (1, 2, 3), shown=heard)
         await scan.run()
 
     assert sorted(one.unit for one in scan.found.values()) == [1, 3]
-    assert any(text.startswith("unit 2: something answers at 9600 8N1, but damaged") for text in said)
+    assert any(text.startswith("unit 2: something answers at 9600 8N1, but damaged") for text in heard.lines)
 
 
 async def test_a_line_of_the_running_gateway_is_refused(tmp_path: Path) -> None:
@@ -187,7 +196,7 @@ async def test_a_port_that_can_do_no_setting_ends_the_scan() -> None:
     """A terminal of the kernel knows no parity."""
     async with VirtualSite(bus_site()) as site:
         even = Setting(9600, "even")
-        scan = Scan(Target(serial=site.addresses["bus"]), [even], (1, 2), tell=quiet, say=lambda _text: None)
+        scan = Scan(Target(serial=site.addresses["bus"]), [even], (1, 2), shown=Heard())
         with pytest.raises(LineDown, match="refuses 9600 baud, parity even"):
             await scan.run()
         assert scan.found == {}

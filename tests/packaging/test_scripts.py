@@ -58,6 +58,7 @@ class Machine:
             except TimeoutError:
                 return
             with closing(client):
+                client.recv(4096)  # who is gone before the question comes has not answered it
                 for part in parts:
                     try:
                         client.sendall(part)

@@ -86,13 +86,14 @@ def test_the_check_of_a_file_too_large_to_check_in_time_is_no_fault(
 
 def test_an_older_file_is_brought_up_to_date(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     store.close()
+    store.release()
     steps = (*schema.STEPS, ("ALTER TABLE shed ADD COLUMN place TEXT",))
     monkeypatch.setattr("gateway.cloud.journal.sqlite.STEPS", steps)
-    monkeypatch.setattr("gateway.cloud.journal.sqlite.VERSION", len(steps))
-    store.open(check=True)
-    assert store.number("PRAGMA user_version") == len(steps)
-    assert store.execute("SELECT place FROM shed") == []
-    store.close()
+    later = Database(store.path.parent, SIZE, schema=len(steps))
+    later.open(check=True)
+    assert later.number("PRAGMA user_version") == len(steps)
+    assert later.execute("SELECT place FROM shed") == []
+    later.close()
 
 
 def test_set_aside_keeps_every_copy(tmp_path: Path) -> None:

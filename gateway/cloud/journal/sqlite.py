@@ -42,6 +42,14 @@ _COPIES_SHARE = 0.25
 """Damaged copies that are kept: how many, and how much of `max_size` together."""
 _HEADROOM_PAGES = 1024
 _UNPACKED_BYTES = 16 << 20
+_PACKED_WITH = (
+    b'"value":true,"value":false,"value":null,"unit":"V","quality":"BAD","reason":"'
+    b'{"specversion":"1.0","id":"01","source":"/sites/","/gateways/","type":"sitegateway.telemetry.readings.v1",'
+    b'"subject":"","time":"2026-12-01T12:00:00.000000Z","datacontenttype":"application/json","stream":"telemetry",'
+    b'"sequence":"00000000000000000001","journal":"","data":{"device":"","full":true,"readings":{"":'
+    b'{"value":0,"text":null,"unit":null,"quality":"GOOD","reason":null,"at":"2026-12-01T12:00:00.000000Z"},"'
+)
+"""What most payloads of telemetry have in common. Never to be changed: what is in a file can be read with this only."""
 _BORN = (("page_size", PAGE_BYTES), ("auto_vacuum", 2))
 """Set when the file is made; `auto_vacuum` 2 is INCREMENTAL."""
 _SETTINGS: tuple[tuple[str, int | str], ...] = (
@@ -526,13 +534,14 @@ class Database:
 
 def packed(payload: bytes) -> bytes:
     """A payload of JSON as the file keeps it where room counts more than looking into it by SQL."""
-    return zlib.compress(payload, 1)
+    deflating = zlib.compressobj(1, zdict=_PACKED_WITH)
+    return deflating.compress(payload) + deflating.flush()
 
 
 def unpacked(payload: Any) -> Any:
     """What was `packed`; anything else as it is, so that what is garbled is seen by who reads it."""
     if isinstance(payload, bytes) and not payload.startswith(b"{"):
-        inflating = zlib.decompressobj()
+        inflating = zlib.decompressobj(zdict=_PACKED_WITH)
         with suppress(zlib.error):
             whole = inflating.decompress(payload, _UNPACKED_BYTES)
             return whole if inflating.eof else payload

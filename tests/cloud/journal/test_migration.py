@@ -10,12 +10,15 @@ import pytest
 
 from gateway.cloud.journal import schema
 from gateway.cloud.journal.reading import JournalReader
+from gateway.cloud.journal.sqlite import packed, unpacked
 from gateway.errors import StoreNewer
 from gateway.model import Stream
 from tests.cloud.journal.test_pictures import JPEG, keep
 from tests.cloud.journaling import WALL, Hands, accepted, all_of, emit, event, journal, look, sequences, taken, until
 
 JOURNAL = "8c1f" * 8
+WRITTEN = "783f179d94eec31e3524043886af5250bc555b0b008481219a"
+"""As the first version that compresses has written it."""
 
 
 def former(folder: Path, alarms: int = 3, padding: int = 0, version: int = 1) -> None:
@@ -152,6 +155,14 @@ async def test_telemetry_is_compressed_once_the_former_version_need_not_read_it(
         assert await taken(store, Stream.TELEMETRY, 20) == sent
     with JournalReader(tmp_path) as reader:
         assert [one["data"]["number"] for one in reader.events(Stream.TELEMETRY, 0.0, 9e9)] == list(range(20))
+
+
+def test_what_was_compressed_can_be_read_by_every_later_version() -> None:
+    payload = b'{"specversion":"1.0","type":"sitegateway.telemetry.readings.v1","data":{"device":"d","full":true}}'
+    assert unpacked(bytes.fromhex(WRITTEN)) == payload
+    assert unpacked(packed(payload)) == payload
+    assert unpacked(payload) == payload
+    assert unpacked(packed(payload)[:-1]) == packed(payload)[:-1]
 
 
 async def test_a_store_that_is_made_while_a_version_is_on_trial_is_one_that_the_version_before_reads(

@@ -172,6 +172,7 @@ def content(path: Path) -> tuple[bytes, str | None]:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if stat.S_ISREG(os.fstat(handle).st_mode):
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_RANDOM)  # else it lies in large pieces again, see `open`
                 while len(whole) < _READ_BYTES and (block := os.pread(handle, _BLOCK_BYTES, len(whole))):
                     whole += block
         finally:

@@ -80,29 +80,23 @@ class _Builder:
         self.root = Node("")
         self.open = [self.root]
         self.count = 0
-        self.pieces: list[str] = []
+        self.texts: list[list[str]] = [[]]
+        """The pieces of the text of each open element."""
 
     def start(self, name: str, _attributes: list[str]) -> None:
         self.count += 1
         if self.count > ELEMENTS or len(self.open) > DEPTH:
             raise Unreadable("XML too large or too deep")
-        self._flush()
         node = Node(name.rpartition(":")[2])
         self.open[-1].children.append(node)
         self.open.append(node)
+        self.texts.append([])
 
     def end(self, _name: str) -> None:
-        self._flush()
-        node = self.open.pop()
-        node.text = node.text.strip()
+        self.open.pop().text = "".join(self.texts.pop()).strip()
 
     def data(self, text: str) -> None:
-        self.pieces.append(text)
-
-    def _flush(self) -> None:
-        if self.pieces:
-            self.open[-1].text += "".join(self.pieces)
-            self.pieces.clear()
+        self.texts[-1].append(text)
 
 
 def _refuse(*_: object) -> None:

@@ -25,8 +25,8 @@ def is_mixed(content_type: str) -> bytes | None:
     return (found[1] or found[2]).lstrip("-").encode("utf-8", "replace") if found else b""
 
 
-def first_part(buffer: bytes | bytearray, boundary: bytes) -> bytes | None:
-    """The body of the first part, once all of it is there."""
+def first_part(buffer: bytes | bytearray, boundary: bytes, searched: int = 0) -> bytes | None:
+    """The body of the first part, once all of it is there. `searched`: bytes of the buffer in which it had no end."""
     blank = _BLANK.search(buffer, 0, _HEADERS_BYTES)
     if blank is None:
         return None
@@ -34,5 +34,6 @@ def first_part(buffer: bytes | bytearray, boundary: bytes) -> bytes | None:
     if told is not None and int(told[1]) > 0:
         end = blank.end() + int(told[1])
         return bytes(buffer[blank.end() : end]) if len(buffer) >= end else None
-    end = buffer.find(b"--" + boundary, blank.end()) if boundary else -1
+    start = max(blank.end(), searched - len(boundary) - 2)
+    end = buffer.find(b"--" + boundary, start) if boundary else -1
     return bytes(buffer[blank.end() : end]).rstrip(b"\r\n-") if end >= 0 else None

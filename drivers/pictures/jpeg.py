@@ -17,7 +17,8 @@ WHOLE = 8_000_000
 """Pixels of a picture that is held whole while it is decoded: a JPEG in several scans, PNG, BMP."""
 _LONG_SIDE = 1280
 _QUALITIES = (80, 65, 50, 35)
-_SMALLEST = 64
+SMALLEST = 64
+"""Pixels of a side: what is smaller shows nothing."""
 _FORMATS = ("JPEG", "PNG", "BMP")
 
 Image.preinit()  # the formats would be loaded by the first picture: an upgrade may have taken their files by then
@@ -38,7 +39,7 @@ def shrink(data: bytes, limit: int = MAX_JPEG_BYTES) -> bytes:
 
 def encoded(image: Image.Image, limit: int = MAX_JPEG_BYTES) -> bytes:
     """As a JPEG of at most `limit` bytes, coarser and smaller until it fits. Raises Unusable."""
-    while max(image.size) >= _SMALLEST:
+    while max(image.size) >= SMALLEST:
         for quality in _QUALITIES:
             found = _at_quality(image, quality)
             if len(found) <= limit:

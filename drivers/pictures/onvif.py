@@ -17,6 +17,7 @@ DEVICE = "/onvif/device_service"
 CONTENT_TYPE = "application/soap+xml; charset=utf-8"
 MAX_ANSWER_BYTES = 256 << 10
 _ELEMENTS = 5_000
+_DEPTH = 32
 _TDS = "http://www.onvif.org/ver10/device/wsdl"
 MEDIA = "http://www.onvif.org/ver10/media/wsdl"
 MEDIA2 = "http://www.onvif.org/ver20/media/wsdl"
@@ -143,20 +144,34 @@ def _envelope(body: str, header: str = "") -> bytes:
 
 
 def _parsed(answer: bytes) -> ET.Element:
-    """Raises NotOnvif: no XML, too large, or with a document type."""
+    """Raises NotOnvif: no XML, too large, too deep, or with a document type."""
     if len(answer) > MAX_ANSWER_BYTES or answer.count(b"<") > 2 * _ELEMENTS:
         raise NotOnvif("an answer that is too large")
     text = answer.decode("utf-8", "replace")  # whatever it says of its encoding: none may hide a document type
     if "<!" in text.replace("<!--", "").replace("<![CDATA[", "") or "\x00" in text:
         raise NotOnvif("an answer with a document type")
     try:
-        return ET.fromstring(text)  # noqa: S314 - without a document type there are no entities
+        root = ET.fromstring(text)  # noqa: S314 - without a document type there are no entities
     except (ET.ParseError, ValueError, LookupError) as error:
         raise NotOnvif("no XML") from error
+    level = [root]
+    for _ in range(_DEPTH):
+        level = [child for one in level for child in one]
+    if level:
+        raise NotOnvif("an answer that is too deep")
+    return root
 
 
 def _all(root: ET.Element, name: str) -> list[ET.Element]:
-    return [one for one in root.iter() if one.tag.rpartition("}")[2] == name]
+    """In document order; what lies in one of them is its own and is not looked at again."""
+    found, waiting = [], [root]
+    while waiting:
+        one = waiting.pop()
+        if one.tag.rpartition("}")[2] == name:
+            found.append(one)
+        else:
+            waiting += reversed(one)
+    return found
 
 
 def _first(root: ET.Element, *names: str) -> ET.Element | None:

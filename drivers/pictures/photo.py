@@ -17,7 +17,7 @@ from PIL import (  # noqa: F401 - the last two are loaded by the first photo: an
     TiffImagePlugin,
 )
 
-from drivers.pictures.jpeg import MAX_JPEG_BYTES, Unusable, decoded, encoded
+from drivers.pictures.jpeg import MAX_JPEG_BYTES, SMALLEST, Unusable, decoded, encoded
 
 _SIDE = 24
 _QUARTERS = ("000", "001", "011", "111")
@@ -27,7 +27,7 @@ _ALIKE = 0.11
 """Two photos are one whose marks differ in less than this share of their bits. Copies that were cut by 1.5 %, toned and
 turned: 0.10 at most; photos of one place from two standpoints, 3 % of the view and a degree apart: 0.12 and more."""
 _FLAT = 1.0
-"""Grey values from end to end: where there is less, a grid tells nothing."""
+"""Grey values from end to end: where there is less, a grid tells nothing, so no repeat would be known."""
 _EDGE = 4
 
 
@@ -40,10 +40,12 @@ class Photo(NamedTuple):
 
 
 def photo_of(data: bytes, stamp: str, limit: int = MAX_JPEG_BYTES) -> Photo:
-    """The photo as it is kept, with `stamp` (ASCII) written into it. Raises Unusable."""
+    """The photo as it is kept, with `stamp` (ASCII) written into it. Raises Unusable: also where it shows nothing."""
     if not data.startswith(b"\xff\xd8\xff"):
         raise Unusable("no JPEG")
     image = decoded(data)
+    if min(image.size) < SMALLEST:
+        raise Unusable(f"too small: {image.width} x {image.height}")
     mark = _mark(image)
     image = image.convert("RGB")
     image.thumbnail((1280, 1280), Image.Resampling.BILINEAR)
@@ -63,11 +65,12 @@ def repeats(mark: str, known: Iterable[str]) -> bool:
 
 
 def _mark(image: Image.Image) -> str:
+    """Raises Unusable: there is nothing to tell it by."""
     grid = image.convert("F").resize((_SIDE, _SIDE), Image.Resampling.BOX)
     values = [float(one) for one in grid.get_flattened_data()]  # type: ignore[arg-type]
     ordered = sorted(values)
     if ordered[-1] - ordered[0] < _FLAT:
-        return ""
+        raise Unusable("it shows nothing: one grey from end to end")
     cuts = [ordered[len(ordered) * part // len(_QUARTERS)] for part in range(1, len(_QUARTERS))]
     bits = "".join(_QUARTERS[sum(value >= cut for cut in cuts)] for value in values)
     return base64.b64encode(int(bits, 2).to_bytes(_MARK_BYTES)).decode()

@@ -129,9 +129,10 @@ class Snapshots:
         boundary = is_mixed(answer.content_type)
         buffer = bytearray()
         while piece := await answer.read():
+            searched = len(buffer)
             buffer += piece
             if len(buffer) > MAX_PICTURE_BYTES:
                 raise NoPicture("no-picture", f"camera {self._id}: a picture over {MAX_PICTURE_BYTES} bytes", code=413)
-            if boundary is not None and (part := first_part(buffer, boundary)) is not None:
+            if boundary is not None and (part := first_part(buffer, boundary, searched)) is not None:
                 return part
         return bytes(buffer)

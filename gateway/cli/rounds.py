@@ -37,22 +37,28 @@ def rounds(site: Path, run_id: str | None, week: str | None, html: Path | None, 
 
     from gateway.cloud.journal.reading import JournalReader
     from gateway.errors import StoreError
-    from gateway.technician.rounds import week_of
+    from gateway.technician.rounds import of_run, week_of
 
     _, file = load_good(site)
+    zone = ZoneInfo(file.site.timezone)
     try:
-        first, last = week_of(week, ZoneInfo(file.site.timezone), datetime.now(UTC))
+        first, last = week_of(week, zone, datetime.now(UTC))
     except ValueError:
         say(f"--week: found {week}; an ISO week, such as 2026-W48", err=True)
         return CANNOT
     try:
         with JournalReader(Path(file.store.path)) as reader:
-            found = _found(reader, first, last, run_id)
-            if run_id is not None and not found.runs:
+            run = None if run_id is None else _run(reader, run_id)
+            if run_id is not None and run is None:
                 say(f"there is no finished run {run_id}", err=True)
                 return CANNOT
+            if run is None:
+                found = _found(reader, first, last)
+            else:
+                due = datetime.fromisoformat(run.get("planned_at") or run["started_at"])
+                found = of_run(_found(reader, *week_of(None, zone, due)), run)
             if html is not None:
-                _write(reader, file, found, html)
+                _write(reader, file, found, html, None if run is None else run["round"])
     except (StoreError, OSError) as error:
         say(str(error), err=True)
         return CANNOT
@@ -64,28 +70,37 @@ def rounds(site: Path, run_id: str | None, week: str | None, html: Path | None, 
     return 0
 
 
-def _found(reader: Any, first: datetime, last: datetime, run_id: str | None) -> "Week":
+def _run(reader: Any, run_id: str) -> Any:
+    """A finished run; None: there is none."""
+    from gateway.model import Stream
+
+    events = reader.events(Stream.INSPECTION, 0.0, _FOREVER_S)
+    finished = (event["data"] for event in events if event["type"].endswith(".inspection.finished.v1"))
+    return next((data for data in finished if data["run"] == run_id), None)
+
+
+def _found(reader: Any, first: datetime, last: datetime) -> "Week":
+    """What is kept is read from its beginning: a finding may have stood long before the week."""
     from gateway.model import Stream
     from gateway.technician.rounds import of_week, sort_events
 
-    since, until = (0.0, _FOREVER_S) if run_id is not None else (first.timestamp(), last.timestamp() + _TOLD_WITHIN_S)
     standing = [value for value in reader.memory("finding/").values() if isinstance(value, dict)]
-    events = reader.events(Stream.INSPECTION, since, until)
-    found = sort_events(events if run_id is not None else of_week(events, first, last), first, last, standing)
-    if run_id is not None:
-        found.runs = [run for run in found.runs if run["run"] == run_id]
-        found.missed = []
-    return found
+    events = reader.events(Stream.INSPECTION, 0.0, last.timestamp() + _TOLD_WITHIN_S)
+    return sort_events(of_week(events, first, last), first, last, standing)
 
 
-def _write(reader: Any, file: "SiteFile", found: "Week", html: Path) -> None:
+def _write(reader: Any, file: "SiteFile", found: "Week", html: Path, only: str | None) -> None:
+    """`only`: of this round."""
     from gateway.safe_write import as_owner, replace_file
     from gateway.technician.rounds import Heading, sheet
 
-    names = {name: one.title or name for name, one in file.inspection.items()}
+    titles = {name: one.title or name for name, one in file.inspection.items()}
+    names = titles if only is None else {only: titles.get(only, only)}
+    trends = reader.memory("round/trend/")
+    shown = {key: values for key, values in trends.items() if only in (None, key.partition("/")[0])}
     made = f"{datetime.now(found.first.tzinfo):%Y-%m-%d %H:%M}"
     site = file.site.name or file.site.id
-    text = sheet(found, Heading(site, made, names), reader.picture, reader.memory("round/trend/"))
+    text = sheet(found, Heading(site, made, names), reader.picture, shown)
     with as_owner(html):
         replace_file(html, text.encode(), 0o644)
 

@@ -27,7 +27,13 @@ _GIVE_PICTURES = frozenset({"hikvision", "dahua", "uniview", "onvif"})
 
 def check_rounds(facts: Facts) -> Iterator[Finding]:
     """What is wrong between rounds, places and the rest of the file."""
+    held: dict[str, str] = {}
     for name, place in facts.places.items():
+        if (tag := place.tag) is not None:
+            other = held.setdefault(repr(tag.printed or tag.ntag424), name)
+            if other != name:
+                text = f"found the secret of places.{other}, whose tag would prove this place too; one of its own"
+                yield Finding(("places", name, "tag"), text)
         if place.zone is not None and place.zone != SITE:
             yield from facts.named("zones", place.zone, ("places", name, "zone"))
     for name, one in facts.inspection.items():

@@ -18,8 +18,6 @@ from gateway.site.round_run import ANSWER
 
 MAX_PHOTO_BYTES = 96 << 10
 """Bytes of a photo."""
-_NAMED_BY = 32
-"""Hex digits of its SHA-256 by which a photo is known again."""
 PHONE = "phone"
 """`subject` of a photo's `picture.taken`; its `picturekind` is `photo`."""
 
@@ -78,10 +76,10 @@ class Answers:
         sha256 = hashlib.sha256(data).hexdigest()
         stamp = f"received {now.rfc3339()[:19]}Z" + ("" if now.synced else " (clock not synced)")
         try:
-            made = await asyncio.get_running_loop().run_in_executor(self._worker, _made, data, sha256, stamp, known)
+            made = await asyncio.get_running_loop().run_in_executor(self._worker, _made, data, stamp, known)
         except Unusable as error:
             raise NotDone("bad-args", f"photo: {error}") from error
-        return {"picture": self._keep(made, now), "sha256": sha256, "mark": f"{sha256[:_NAMED_BY]}:{made.mark}"}
+        return {"picture": self._keep(made, now), "sha256": sha256, "mark": made.mark}
 
     def _keep(self, photo: Photo, now: Instant) -> str:
         id_ = new_id(now)
@@ -89,10 +87,9 @@ class Answers:
         return id_
 
 
-def _made(data: bytes, sha256: str, stamp: str, known: Sequence[str]) -> Photo:
+def _made(data: bytes, stamp: str, known: Sequence[str]) -> Photo:
     """In the worker's thread. `known`: marks of what was given before. Raises Unusable, NotDone."""
     made = photo_of(data, stamp)
-    marks = [mark.partition(":") for mark in known]
-    if any(sha256.startswith(digest) for digest, _, _ in marks) or repeats(made.mark, (mark for _, _, mark in marks)):
+    if repeats(made.mark, (mark.rpartition(":")[2] for mark in known)):  # an older version kept a digest before it
         raise NotDone("bad-args", "photo: it was given for this item before; a new one")
     return made

@@ -71,12 +71,18 @@ def week_of(name: str | None, zone: tzinfo, now: datetime) -> tuple[datetime, da
         monday = day - timedelta(day.weekday())
     else:
         monday = datetime.strptime(f"{name}-1", "%G-W%V-%u").date()  # noqa: DTZ007 - a day of the site's own calendar
-    begin = datetime.combine(monday, datetime.min.time(), zone)
-    return begin, datetime.combine(monday + timedelta(7), datetime.min.time(), zone)
+    try:
+        end = monday + timedelta(7)
+    except OverflowError as error:
+        raise ValueError("the calendar ends within that week") from error
+    return datetime.combine(monday, datetime.min.time(), zone), datetime.combine(end, datetime.min.time(), zone)
 
 
 def sort_events(events: Iterable[Data], first: datetime, last: datetime, standing: Iterable[Data] = ()) -> Week:
-    """Sort the events of the inspection stream. `standing`: findings that are open, perhaps from before."""
+    """Sort the events of the inspection stream; findings that did not stand within the week are left out.
+
+    `standing`: findings that are open now, perhaps so long that no event of them is kept.
+    """
     week = Week(first, last)
     for finding in standing:
         week.findings[str(finding["finding"])] = dict(finding)
@@ -88,28 +94,51 @@ def sort_events(events: Iterable[Data], first: datetime, last: datetime, standin
             week.missed.append(data)
         elif kind.startswith("finding."):
             week.findings[str(data["finding"])] = {**week.findings.get(str(data["finding"]), {}), **data}
+    week.findings = {id_: one for id_, one in week.findings.items() if stood(one, first, last)}
     return week
 
 
 def of_week(events: Iterable[Data], first: datetime, last: datetime) -> Iterator[Data]:
-    """Those of a week: runs by when they were due, however late they ended or were told; the rest by their time."""
+    """Those that a week's sheet is made of.
+
+    Runs by when they were due, however late they ended or were told; of findings all that was told before its end.
+    """
     for event in events:
         data = event["data"]
-        at = data.get("planned_at") or data.get("started_at") or event["time"]
-        if first <= datetime.fromisoformat(str(at)) < last:
+        is_finding = "finding" in data
+        at = event["time"] if is_finding else data.get("planned_at") or data.get("started_at") or event["time"]
+        if (is_finding or first <= _moment(at)) and _moment(at) < last:
             yield event
 
 
-def broken_links(runs: Sequence[Data]) -> list[str]:
-    """Runs whose digest is not that of their data, or whose `previous` is not the digest of the one before."""
-    broken: list[str] = []
-    before: dict[str, str] = {}
+def stood(finding: Data, first: datetime, last: datetime) -> bool:
+    """True if it was open at some time between the two."""
+    cured = finding.get("cured_at")
+    return _moment(finding["opened_at"]) < last and (cured is None or _moment(cured) >= first)
+
+
+def of_run(week: Week, run: Data) -> Week:
+    """Of the week of a run only itself, and the findings of its round that stood while it ran."""
+    begun, ended = _moment(run["started_at"]), _moment(run["finished_at"]) + timedelta.resolution
+    findings = week.findings.items()
+    mine = {id_: one for id_, one in findings if one["round"] == run["round"] and stood(one, begun, ended)}
+    return Week(week.first, week.last, [run], [], mine)
+
+
+def links(runs: Sequence[Data]) -> list[bool | None]:
+    """Of each run whether its digest is that of its data, and its `previous` that of the run before.
+
+    None: the run before is not among these, so there is nothing to hold `previous` against.
+    """
+    found: list[bool | None] = []
+    before: dict[str, object] = {}
     for run in runs:
-        known = before.get(str(run["round"]))
-        if digest(run) != run.get("digest") or (known is not None and run.get("previous") != known):
-            broken.append(str(run["run"]))
-        before[str(run["round"])] = str(run.get("digest"))
-    return broken
+        name = str(run["round"])
+        known = before.get(name)
+        is_own = digest(run) == run.get("digest")
+        found.append(None if is_own and known is None else is_own and run.get("previous") == known)
+        before[name] = run.get("digest")
+    return found
 
 
 # ---- the sheet --------------------------------------------------------------------------------------
@@ -133,7 +162,7 @@ def sheet(week: Week, heading: Heading, picture: Picture, trends: Mapping[str, A
     )
     parts = [begin, *(_round(week, name, title, zone) for name, title in heading.names.items())]
     parts += [_missed(week, heading.names, zone), _findings(week, heading.names, picture, zone)]
-    parts += [_trends(trends, heading.names), _unproven(week), _digests(week), _SIGN]
+    parts += [_trends(trends, heading.names, week.last), _unproven(week), _digests(week), _SIGN]
     return page(f"巡检周报 {heading.site} {days[0]}", "".join(parts))
 
 
@@ -277,14 +306,16 @@ def _image(picture: Picture, id_: str) -> str:
     return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'
 
 
-def _trends(trends: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    lines = [(key, [float(one[1]) for one in values]) for key, values in trends.items() if len(values) > 1]
-    if not lines:
-        return ""
+def _trends(trends: Mapping[str, Any], names: Mapping[str, str], last: datetime) -> str:
+    until = last.timestamp()
+    lines = [(key, [float(value) for at, value in values if at < until]) for key, values in trends.items()]
     figures = "".join(
         f"<figure>{_line(values)}<figcaption>{_trend_of(key, names)} {values[-1]:g}</figcaption></figure>"
         for key, values in lines
+        if len(values) > 1
     )
+    if not figures:
+        return ""
     return f"<h2>趋势 <small>trends</small></h2>{figures}"
 
 
@@ -319,15 +350,16 @@ def _unproven(week: Week) -> str:
 
 
 def _digests(week: Week) -> str:
-    broken = broken_links(week.runs)
+    marks = {True: "✓", False: "断开 broken", None: "–"}
     rows = "".join(
         f"<tr><td>{_e(run['round'])}</td><td>{_e(run['run'])}</td><td><code>{_e(run.get('digest'))}</code></td>"
-        f"<td>{'断开 broken' if run['run'] in broken else '✓'}</td></tr>"
-        for run in week.runs
+        f"<td>{marks[link]}</td></tr>"
+        for run, link in zip(week.runs, links(week.runs), strict=True)
     )
     return (
         "<h2>校验 <small>digests</small></h2><table><tr><th>巡检</th><th>编号 run</th>"
-        f"<th>SHA-256</th><th>链 chain</th></tr>{rows}</table>"
+        f"<th>SHA-256</th><th>链 chain</th></tr>{rows}</table><p><small>–：上一次巡检不在本表中，无法核对 "
+        "the run before is not on this sheet, so it was not compared</small></p>"
     )
 
 
@@ -335,6 +367,10 @@ def _reason(reason: object) -> str:
     text = str(reason or "–")
     head = text.partition(":")[0]
     return f"{_REASONS[head]} {text}" if head in _REASONS else text
+
+
+def _moment(text: object) -> datetime:
+    return datetime.fromisoformat(str(text))
 
 
 def _local(text: str, zone: tzinfo | None) -> datetime:

@@ -16,6 +16,7 @@ import pytest
 
 from drivers.anpr.event_stream import SOURCES, Puller
 from drivers.pictures.account import CameraSession, Login
+from drivers.pictures.asking import CameraQuestions
 from drivers.pictures.snapshot import MAX_PICTURE_BYTES, Snapshots
 from gateway.clock import Clock
 from gateway.errors import GatewayError
@@ -218,9 +219,40 @@ CHALLENGES: Mapping[str, Row] = {
         lambda _: b"HTTP/1.1 302 x\r\nLocation: /" + b"a/../" * 700 + b"\r\nContent-Length: 0\r\n\r\n", 20
     ),
     "pictures over the limit": asking(lambda _: ok("image/jpeg") + b"\xff\xd8\xff" + bytes(MAX_PICTURE_BYTES), 2),
+    "a part of dashes without an end": asking(
+        lambda _: ok("multipart/x-mixed-replace; boundary=b") + b"--b\r\n\r\n" + b"-" * (MAX_PICTURE_BYTES - 100), 2
+    ),
     "pictures in tiny chunks": asking(
         lambda _: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 300_000, 2
     ),
+}
+
+_CLOCK = "".join(f"<{name}>1</{name}>" for name in ("Year", "Month", "Day", "Hour", "Minute", "Second"))
+
+
+def where(inner: str) -> Row:
+    """Cameras are asked by ONVIF where their picture is; each answer has a time and then this."""
+    said = ok("application/soap+xml") + f"<E><UTCDateTime>{_CLOCK}</UTCDateTime>{inner}</E>".encode()
+
+    @asynccontextmanager
+    async def row() -> AsyncIterator[Work]:
+        async with answering(lambda _: said) as (address, _):
+
+            async def work() -> None:
+                for _ in range(20):
+                    account = CameraSession(Login("c1", address))
+                    with suppress(GatewayError):
+                        await CameraQuestions("onvif", account, lambda: 0.0).snapshot_target()
+
+            yield work
+
+    return row
+
+
+ONVIF: Mapping[str, Row] = {
+    "nested services": where("<Service>" * 4800 + "</Service>" * 4800),
+    "services in 30 others": where("<Service>" * 30 + "<Service/>" * 9000 + "</Service>" * 30),
+    "services": where("<Service/>" * 9000),
 }
 
 # ---- the control socket
@@ -313,6 +345,7 @@ ROWS: Mapping[str, Row] = {
     **{f"stream: {driver}: {name}": stream(driver, flood) for driver in SOURCES for name, flood in FLOODS.items()},
     **{f"records: {name}": records(body) for name, body in RECORDS.items()},
     **{f"challenge: {name}": row for name, row in CHALLENGES.items()},
+    **{f"ONVIF: {name}": row for name, row in ONVIF.items()},
     **{f"question: {name}": row for name, row in QUESTIONS.items()},
     **{f"registration: {name}": row for name, row in REGISTRATIONS.items()},
 }

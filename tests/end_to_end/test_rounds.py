@@ -157,7 +157,13 @@ async def told_on_paper(it: Compound, run: str) -> None:
     assert NOTICE[0] in text
     one = await site_gateway("rounds", it.site, "--run", run)
     assert "point:hydrant.pressure  below" in one.out
-    assert (await site_gateway("rounds", it.site, "--week", "2026-W77")).status == 2
+    assert (await site_gateway("rounds", it.site, "--run", run, "--html", sheet)).status == 0
+    text = sheet.read_text(encoding="utf-8")
+    assert "夜间巡检" in text
+    assert "machines" not in text
+    for week in ("2026-W77", "9999-W52"):
+        wrong = await site_gateway("rounds", it.site, "--week", week)
+        assert (wrong.status, wrong.err.strip()) == (2, f"--week: found {week}; an ISO week, such as 2026-W48")
     cards = await site_gateway("places", it.site, "--html", it.folder / "places.html")
     assert cards.status == 0, cards.err
     assert "pump-room-42" in (it.folder / "places.html").read_text(encoding="utf-8")

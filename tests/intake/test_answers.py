@@ -84,10 +84,29 @@ def test_another_photo_of_the_same_thing_is_another_photo() -> None:
     assert repeats(first, ["", "zz", first])
 
 
-def test_what_shows_nothing_has_no_mark() -> None:
-    mark = photo_of(jpeg(Image.new("RGB", (640, 480), (90, 90, 90))), "t").mark
-    assert mark == ""
-    assert not repeats(mark, [mark])
+@pytest.mark.parametrize("grey", [0, 90, 255])
+@pytest.mark.parametrize("size", [(640, 480), (64, 64)])
+async def test_what_shows_nothing_is_refused(grey: int, size: tuple[int, int]) -> None:
+    """No mark would tell it again, however often it came."""
+    kept = Kept()
+    with pytest.raises(NotDone, match="shows nothing"):
+        await kept.look(photo=base64.b64encode(jpeg(Image.new("RGB", size, (grey,) * 3))).decode(), known=[])
+    assert kept.pictures == []
+
+
+@pytest.mark.parametrize("size", [(640, 1), (1, 640), (63, 480), (8, 8)])
+def test_a_photo_that_is_too_small_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(Unusable, match="too small"):
+        photo_of(jpeg(scene(1).resize(size)), "t")
+
+
+async def test_a_comment_makes_no_other_photo_of_it() -> None:
+    kept = Kept()
+    told = await kept.look(photo=base64.b64encode(jpeg(scene(1))).decode(), known=[])
+    again = base64.b64encode(jpeg(scene(1), comment=b"another")).decode()
+    for mark in (told["mark"], f"{told['sha256'][:32]}:{told['mark']}"):  # as an older version kept it
+        with pytest.raises(NotDone, match="before"):
+            await kept.look(photo=again, known=[mark])
 
 
 def by_hand(place: Scene, rng: random.Random) -> Image.Image:
@@ -135,7 +154,9 @@ def test_a_year_of_photos_is_compared_in_no_time() -> None:
 
 
 def test_the_time_of_arrival_stands_in_the_photo() -> None:
-    with Image.open(BytesIO(photo_of(jpeg(Image.new("RGB", (640, 480), (90, 90, 90))), "received 2026").jpeg)) as made:
+    flat = Image.new("RGB", (640, 480), (90, 90, 90))
+    ImageDraw.Draw(flat).rectangle((300, 0, 400, 100), fill=(120, 120, 120))
+    with Image.open(BytesIO(photo_of(jpeg(flat), "received 2026").jpeg)) as made:
         corner = made.convert("L").crop((0, made.height - 24, 200, made.height))
         grey = corner.tobytes()
         assert min(grey) < 40

@@ -1,7 +1,9 @@
 """What is kept, read back from a real journal."""
 
+import asyncio
 import csv
 import io
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
 from gateway.local.records import Records, Wrong, as_csv
+from gateway.masks import shown
 from gateway.model import Emit, Instant, Json, Stream
 
 
@@ -53,6 +56,28 @@ async def test_pieces_follow_without_gap_and_end(journal: Journal) -> None:
     assert [one["subject"] for one in (await records.events(Stream.ALARM, alarm="a1")).events] == [
         f"s{n}" for n in reversed(range(25)) if n % 3 == 1
     ]
+
+
+async def test_a_page_of_large_runs_does_not_hold_the_loop(journal: Journal) -> None:
+    item = {"item": "point:hydrant-1.pressure", "outcome": "normal", "rule": "between 0.1 and 0.6", "text": "0x015e"}
+    figures = {f"f{number}": "between 0.1 and 0.6 MPa, 2026-12-01 02:00" for number in range(12)}
+    data: dict[str, Json] = {"run": "r", "items": [{**item, "figures": figures}] * 200}
+    now = Clock().now()
+    records = await kept(journal, [event(Stream.INSPECTION, "inspection.finished", n, data, now) for n in range(20)])
+    begun = time.perf_counter()
+    for _ in range(20):
+        shown(data)
+    whole = time.perf_counter() - begun
+
+    longest = 0.0
+    async with asyncio.TaskGroup() as group:
+        asked = group.create_task(records.runs(None, 20), name="runs")
+        while not asked.done():
+            begun = time.perf_counter()
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.perf_counter() - begun)
+    assert len(asked.result().events) == 20
+    assert longest < whole / 3
 
 
 @pytest.mark.parametrize("place", ["", "x", "1", "1-x", "-1-2", "1-2-3", "٣-1", "9" * 50 + "-1"])

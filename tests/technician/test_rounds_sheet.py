@@ -20,7 +20,8 @@ from gateway.technician.rounds import (
     Card,
     Heading,
     Week,
-    broken_links,
+    links,
+    of_run,
     of_week,
     places_sheet,
     sheet,
@@ -118,6 +119,8 @@ def test_the_week_of_the_site() -> None:
     assert week_of(None, ZONE, datetime(2026, 11, 29, 17, tzinfo=UTC))[0].date().isoformat() == "2026-11-30"
     with pytest.raises(ValueError, match="2026-W60"):
         week_of("2026-W60", ZONE, datetime.now(UTC))
+    with pytest.raises(ValueError, match="calendar"):
+        week_of("9999-W52", ZONE, datetime.now(UTC))
 
 
 def test_all_that_belongs_on_it_stands_on_it() -> None:
@@ -173,6 +176,54 @@ def test_a_run_stands_in_the_week_in_which_it_was_due() -> None:
     assert [*of_week(events, LAST, LAST + timedelta(7))] == []
 
 
+def finding(name: str, opened: str, cured: str | None = None, round_: str = "nightly") -> dict[str, Any]:
+    """By the days of November or December 2026."""
+    return {
+        "finding": name, "round": round_, "item": f"point:{name}.p", "reason": "below", "class": "ordinary",
+        "opened_at": f"2026-{opened}T18:00:30.000000Z", "cured_at": cured and f"2026-{cured}T18:00:30.000000Z",
+        "acknowledged_at": None,
+    }  # fmt: skip
+
+
+def told(kind: str, at: str, data: dict[str, Any]) -> dict[str, Any]:
+    return event(kind, data) | {"time": f"2026-{at}T18:00:30.000000Z"}
+
+
+LONG, GONE, LATER = finding("long", "10-28"), finding("gone", "11-01", "11-10"), finding("later", "12-01")
+KEPT = [
+    told("finding.opened", "10-28", LONG), told("finding.opened", "11-01", GONE | {"cured_at": None}),
+    told("finding.cured", "11-10", GONE), told("finding.opened", "11-23", finding("new", "11-23")),
+    told("finding.opened", "11-25", finding("other", "11-25", round_="pump")),
+    told("finding.opened", "12-01", LATER), told("finding.cured", "12-02", finding("long", "10-28", "12-02")),
+]  # fmt: skip
+
+
+def test_the_sheet_of_a_week_shows_what_stood_in_it() -> None:
+    standing = [
+        LATER,
+        finding("old", "09-01"),
+        finding("new", "11-23") | {"acknowledged_at": "2026-12-02T00:00:00.000000Z"},
+    ]
+    found = sort_events(of_week(KEPT, FIRST, LAST), FIRST, LAST, standing)
+    assert sorted(found.findings) == ["long", "new", "old", "other"]
+    assert found.findings["long"]["cured_at"] is None, "it was cured later"
+    assert shown(found).count("未确认 open") == 4
+
+
+def test_the_sheet_of_a_run_shows_what_stood_while_it_ran() -> None:
+    night = run(23, "abnormal", None)
+    found = of_run(sort_events(of_week(KEPT, FIRST, LAST), FIRST, LAST), night)
+    assert (found.runs, sorted(found.findings)) == ([night], ["long", "new"])
+    before = of_run(sort_events(of_week(KEPT, FIRST, LAST), FIRST, LAST), run(22, "normal", None))
+    assert sorted(before.findings) == ["long"]
+
+
+def test_a_trend_ends_with_the_week() -> None:
+    values = [[FIRST.timestamp() + day * 86400, 0.5 - day / 100] for day in range(10)]
+    text = sheet(week(), Heading("s", "now", {"nightly": "N"}), lambda _: None, {"nightly/point:h.p": values})
+    assert "测点 h.p 0.44<" in text
+
+
 def test_no_name_is_markup_and_nothing_is_loaded() -> None:
     page = Page(shown(week()))
     assert "script" not in page.tags
@@ -203,10 +254,11 @@ async def test_a_browser_prints_it_on_a4(tmp_path: Path) -> None:
 
 def test_a_chain_that_was_broken_is_shown() -> None:
     found = week()
-    assert broken_links(found.runs) == []
+    assert links(found.runs) == [None, True], "the run before the first one is not on the sheet"
+    assert len(re.findall(r"<td>–</td></tr>", shown(found).partition("SHA-256")[2])) == 1
     changed = Week(FIRST, LAST, [{**found.runs[0], "started_at": "2026-11-22T19:00:00.000000Z"}, found.runs[1]])
-    assert broken_links(changed.runs) == ["run-22"]
+    assert links(changed.runs) == [False, True]
     first = run(21, "normal", None)
     left_out = Week(FIRST, LAST, [first, found.runs[1]])
-    assert broken_links(left_out.runs) == ["run-23"]
+    assert links(left_out.runs) == [None, False]
     assert "断开 broken" in shown(left_out)

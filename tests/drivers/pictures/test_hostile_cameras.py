@@ -1,6 +1,7 @@
 """Cameras that do not behave, over real HTTP: what is taken, what is tried again, what is refused."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -142,6 +143,18 @@ async def test_a_refusal_is_not_tried_again() -> None:
 )
 def test_the_first_part(buffer: bytes, boundary: bytes, found: bytes | None) -> None:
     assert first_part(buffer, boundary) == found
+    for size in range(len(buffer)):  # in two pieces, wherever they were cut
+        if first_part(buffer[:size], boundary) is None:
+            assert first_part(buffer, boundary, size) == found
+
+
+def test_a_part_without_an_end_is_searched_once() -> None:
+    buffer = bytearray(b"--b\r\n\r\n" + b"-" * (8 << 20))
+    began = time.process_time()
+    for size in range(len(buffer), len(buffer) + 1000):
+        buffer += b"-"
+        assert first_part(buffer, b"b", size) is None
+    assert time.process_time() - began < 1.0
 
 
 def test_a_boundary_as_cameras_write_it() -> None:

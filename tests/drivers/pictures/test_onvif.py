@@ -1,6 +1,7 @@
 """ONVIF against a camera with a wrong clock, a wrong host, and worse; real HTTP."""
 
 import base64
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -168,6 +169,23 @@ def test_hostile_answers_are_no_onvif(answer: bytes) -> None:
     for read in (onvif.time_of, onvif.media_of, onvif.profile_of, onvif.snapshot_of):
         with pytest.raises(NotOnvif):
             read(answer)
+
+
+@pytest.mark.parametrize("name", ["Profiles", "Service", "Media", "Uri", "UTCDateTime"])
+def test_nested_elements_cost_no_more_than_others(name: str) -> None:
+    opening, closing, leaf = f"<{name}>", f"</{name}>", f"<{name}/>"
+    for answer in (f"<E>{opening * 4900}{closing * 4900}</E>", f"<E>{opening * 30}{leaf * 9800}{closing * 30}</E>"):
+        for read in (onvif.time_of, onvif.media_of, onvif.profile_of, onvif.snapshot_of):
+            began = time.process_time()
+            with pytest.raises(NotOnvif):
+                read(answer.encode())
+            assert time.process_time() - began < 0.1
+
+
+def test_an_answer_that_is_too_deep() -> None:
+    for depth, words in ((31, "no media service"), (32, "too deep")):
+        with pytest.raises(NotOnvif, match=words):
+            onvif.media_of(b"<E>" + b"<a>" * depth + b"</a>" * depth + b"</E>")
 
 
 @given(st.binary(max_size=300))

@@ -187,6 +187,7 @@ class _Sources:
         self._file = file
         self._digest = "" if file is None else file.digest
         self.rounds = site.rounds
+        self.under_test = site.under_test
         self._tests: dict[str, tuple[Mapping[str, Json], Mapping[str, Json]]] = {}
 
     def standing(self) -> Mapping[str, Mapping[str, Json]]:

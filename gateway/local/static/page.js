@@ -2,8 +2,8 @@
 
 import {live, begin, now, logIn, logOut, command} from './live.js';
 import {
-  button, causes, clock, dead, dueIn, errorText, gateName, has, html, language, mark, moment, nothing, onPress, placeOf, render, repeat,
-  speak, t, word, zoneName,
+  COUNTS, FAULTS, button, causes, countOf, clock, dead, dueIn, errorText, gateName, has, html, language, mark, moment, nothing, onPress, placeOf, render, repeat,
+  speak, t, word, zoneName, zonesInTest,
 } from './show.js';
 
 const SCREENS = ['overview', 'gates', 'devices', 'lines', 'rounds', 'walk', 'box', 'log'];
@@ -19,7 +19,6 @@ let login = {busy: false, problem: ''};
 
 const alarms = () => Object.entries(live.state.alarms).map(([subject, alarm]) => ({subject, ...alarm}));
 const isFire = alarm => alarm.kind === 'fire';
-const FAULTS = new Set(['fault', 'wire', 'battery', 'dirty', 'gateway', 'power', 'tamper']);
 const byTime = (a, b) => Date.parse(b.raised_at) - Date.parse(a.raised_at);
 const fires = () => alarms().filter(isFire)
   .sort((a, b) => Number(b.first_out) - Number(a.first_out) || byTime(a, b));
@@ -27,12 +26,10 @@ const others = () => alarms().filter(alarm => !isFire(alarm))
   .sort((a, b) => RANK.indexOf(a.severity) - RANK.indexOf(b.severity) || byTime(a, b));
 
 function counts() {
-  const all = alarms(), of = test => all.filter(test).length;
-  return {
-    fire: of(alarm => isFire(alarm) && !alarm.test), fault: of(alarm => FAULTS.has(alarm.kind)),
-    disabled: of(alarm => alarm.kind === 'disabled' || alarm.disabled),
-    supervisory: of(alarm => alarm.kind === 'supervisory'), test: of(alarm => alarm.test),
-  };
+  const sums = Object.fromEntries(COUNTS.map(name => [name, 0]));
+  for (const alarm of alarms()) sums[countOf(alarm)]++;
+  sums.test += zonesInTest().length;
+  return sums;
 }
 
 function worst(count) {
@@ -253,6 +250,13 @@ function heldGates() {
     : html`<p class="none">${t('overview.none-held')}</p>`}</section>`;
 }
 
+function inTest() {
+  const tested = zonesInTest();
+  return tested.length ? html`<section aria-labelledby="tested"><h2 id="tested">${t('overview.tested')}</h2>${repeat(tested, ([id]) => id, ([id, until]) =>
+    html`<article class="tested" data-tested=${id}><h3>${zoneName(id)} <small>${t('overview.tested-what')}</small></h3><p class="facts">${mark('T', t('alarm.test'))}${dueIn(until, 'overview.tested-left')}</p>
+      <div class="actions">${button(t('zone.test-end'), 'zone.test', {zone: id, for: '0s'})}</div></article>`)}</section>` : nothing;
+}
+
 function confirming() {
   const zones = Object.keys(live.state.zones);
   if (!live.me.commands?.['fire.confirm'] || !zones.length) return nothing;
@@ -265,7 +269,7 @@ function overview() {
   return html`<section class="fires" aria-labelledby="fires"><h2 id="fires">${t('overview.fires')}</h2>
       ${burning.length ? repeat(burning, alarm => alarm.alarm, card) : html`<p class="none">${t('overview.no-fire')}</p>`}
       ${confirming()}</section>
-    <div class="aside">${heldGates()}<section aria-labelledby="others"><h2 id="others">${t('overview.alarms')}</h2>
+    <div class="aside">${inTest()}${heldGates()}<section aria-labelledby="others"><h2 id="others">${t('overview.alarms')}</h2>
       ${rest.length ? repeat(rest, alarm => alarm.alarm, card) : html`<p class="none">${t('overview.no-alarms')}</p>`}</section></div>`;
 }
 

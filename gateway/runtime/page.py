@@ -18,7 +18,7 @@ from gateway.field.status import DeviceStatus
 from gateway.local.files import Files
 from gateway.local.frames import Frames
 from gateway.local.http import Answer, HttpRequest, Listener, Route
-from gateway.local.page import Page, PagePeople, SiteAsks
+from gateway.local.page import BY_THE_PAGE_ITSELF, Page, PagePeople, SiteAsks
 from gateway.local.passwords import Passwords
 from gateway.local.records import Records
 from gateway.local.sessions import Codes, Sessions
@@ -39,8 +39,6 @@ _TEXT = "text/plain; charset=utf-8"
 _CODE_NAME = 200
 _METRICS_S = 1.0
 """The numbers are made anew at most so often, whoever asks."""
-_BY_THE_PAGE_ITSELF = ("access.viewed", "page.code")
-"""Commands that tell the audit what somebody did there."""
 _PASSWORDS_S = 10.0
 """Seconds between two looks at the secrets of users."""
 
@@ -230,7 +228,7 @@ def _commands(role: str) -> Mapping[str, Json]:
     return {
         name: fields(one.arguments(on_site=True))
         for name, one in COMMANDS.items()
-        if one.may_on_site(role) and name not in _BY_THE_PAGE_ITSELF
+        if one.may_on_site(role) and name not in BY_THE_PAGE_ITSELF
     }
 
 

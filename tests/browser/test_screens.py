@@ -104,6 +104,7 @@ async def test_a_fire_is_confirmed_by_hand_and_the_held_gates_say_why_and_what_e
         await expect(held.first).to_contain_text("火警联动")
         await expect(held.first).to_contain_text("全部火警复位后")
         confirmed = look.page.locator("article.fire", has_text="水泵房")
+        await expect(confirmed).to_contain_text("火警 人工确认")
         await look.hold(press(confirmed, "alarm.reset"))
         await expect(confirmed).to_have_count(0)
         await expect(held.first).to_contain_text("火警已复位")
@@ -294,6 +295,20 @@ async def test_each_alarm_is_counted_once(site: PageSite, browser: Browser) -> N
         counts = await look.page.locator("[data-count] b").all_inner_texts()
         assert sum(map(int, counts)) == await look.page.locator("[data-alarm]").count()
         await expect(look.page.locator("[data-count=other] b")).to_have_text("1")
+        clean(look)
+
+
+async def test_a_call_point_at_rest_is_normal(site: PageSite, browser: Browser) -> None:
+    async with context(browser) as made:
+        look = await tab(made, site.base)
+        await look.ready()
+        await look.go("devices")
+        button = look.page.locator("[data-device='button-3'] summary")
+        await expect(button).to_contain_text("● 正常")
+        site.virtual.set("button-3.pressed", True)
+        await expect(button).to_contain_text("● 报警")
+        site.virtual.set("button-3.pressed", False)
+        await expect(button).to_contain_text("● 正常")
         clean(look)
 
 

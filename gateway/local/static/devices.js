@@ -20,8 +20,10 @@ const bad = (id, device) => device.answering === false ? 0 : isGood(device) ? 2 
 // ---- one point ----
 
 const plain = value => typeof value === 'number' && !Number.isInteger(value) ? String(Number(value.toPrecision(6))) : String(value);
-const valueText = one => one.quality === 'BAD' || one.value === undefined ? '—'
-  : one.text !== undefined ? word('text', one.text) : typeof one.value === 'boolean' ? t(`text.${one.value}`)
+// A call point is pressed or at rest, which is normal: yes and no are no answer to that.
+const truth = (kind, value) => kind !== 'call-point' ? t(`text.${value}`) : t(value ? 'text.alarm' : 'text.normal');
+const valueText = (one, kind) => one.quality === 'BAD' || one.value === undefined ? '—'
+  : one.text !== undefined ? word('text', one.text) : typeof one.value === 'boolean' ? truth(kind, one.value)
     : `${plain(one.value)}${one.unit ? ` ${one.unit}` : ''}`;
 
 function remember(key, one) {
@@ -51,7 +53,7 @@ function row(id, name, one) {
   const key = `${id}.${name}`;
   return html`<tr data-point=${key}><td>${live.me.name ? html`<button class="plain" @click=${() => draws(key)}
       aria-expanded=${plot?.point === key}>${name}</button>` : name}</td>
-    <td class="number">${valueText(one)}</td>
+    <td class="number">${valueText(one, live.state.devices[id].kind)}</td>
     <td class=${one.quality}>${one.quality === 'GOOD' ? '●' : one.quality === 'BAD' ? '✕' : '?'} ${t(`quality.${one.quality}`)}${
       one.reason ? ` · ${word('bad', one.reason)}` : ''}</td>
     <td title=${stamp(one.since)}>${span(now() - Date.parse(one.since))}</td><td>${spark(remember(key, one))}</td></tr>
@@ -127,7 +129,7 @@ function brief(device) {
   const wrong = points.filter(one => one.quality !== 'GOOD').length;
   if (device.answering === false) return html`<b class="bad">✕ ${t('device.silent')}</b>`;
   if (wrong) return html`<b class="bad">✕ ${t('quality.BAD')} ${wrong}/${points.length}</b>`;
-  return points.length === 1 ? html`<span>● ${valueText(first)}</span>` : html`<span>● ${t('device.all-good')}</span>`;
+  return points.length === 1 ? html`<span>● ${valueText(first, device.kind)}</span>` : html`<span>● ${t('device.all-good')}</span>`;
 }
 
 function card([id, device]) {

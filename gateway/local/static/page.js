@@ -196,7 +196,7 @@ function due(alarm) {
 }
 
 const nameOf = alarm => has(`name.${alarm.name}`) && !isFire(alarm) ? t(`name.${alarm.name}`)
-  : [word('kind', alarm.kind), alarm.name === alarm.kind ? '' : alarm.name].filter(Boolean).join(' ');
+  : [word('kind', alarm.kind), alarm.name === alarm.kind ? '' : word('name', alarm.name)].filter(Boolean).join(' ');
 const siteOf = alarm => alarm.place || (alarm.device ? placeOf(alarm.device) : '') || (alarm.zone ? zoneName(alarm.zone) : '')
   || gateName(alarm.subject.split('/')[0]);
 

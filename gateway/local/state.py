@@ -85,7 +85,8 @@ class _Device:
 class SiteView:
     """The parts of the tree, each as of what it is given.
 
-    `lines`: where each leads; `every`: seconds between two reads, by device and point.
+    `lines`: where each leads; `every`: seconds between two reads, by device and point; `page`: the hash of the
+    page's own files, by which one that was loaded before an upgrade knows that it is old.
     """
 
     def __init__(
@@ -93,7 +94,9 @@ class SiteView:
         facts: PageFacts,
         lines: Mapping[str, Mapping[str, Json]],
         every: Mapping[str, Mapping[str, float]],
+        page: str = "",
     ) -> None:
+        self._page = page
         self._facts = facts
         self._lines = lines
         self._devices = {name: _Device(device, every.get(name, {})) for name, device in facts.devices.items()}
@@ -104,7 +107,8 @@ class SiteView:
 
     def fixed(self) -> Tree:
         """What changes only with the site file."""
-        return {"places": dict(self._facts.places)} if self._facts.rounds else {}
+        places: Tree = {"places": dict(self._facts.places)} if self._facts.rounds else {}
+        return {"page": self._page, **places}
 
     def zones(self, under_test: Mapping[str, str]) -> Tree:
         """The site and its zones, each with the end of its test while it is tested. `under_test`: by zone."""

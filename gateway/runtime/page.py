@@ -76,7 +76,8 @@ class LocalPage:
             line.name: {"serial": line.serial} if line.serial else {"tcp": f"{line.host}:{line.port}"}
             for line in settings.lines
         }
-        state = SiteView(page.facts, leads, every)
+        files = Files.load()
+        state = SiteView(page.facts, leads, every, files.hash)
         self._streams = Streams(state, _Sources(lines, site, vitals, clock, file), clock.now)
         roles = {name: user.role for name, user in page.users.items()}
         self._sessions = Sessions(settings.store.path / "sessions", roles, clock.now)
@@ -86,7 +87,7 @@ class LocalPage:
         rounds = site.rounds if page.facts.rounds else None
         asks = SiteAsks(ask, self._frames, _commands, clock.now, rounds, page.facts.tables)
         records = Records(journal.history, lambda: clock.now().mono)
-        pages = Page(self._streams, people, records, Files.load(), asks)
+        pages = Page(self._streams, people, records, files, asks)
         at = page.listen
         machines = _for_machines(vitals, site, clock)
         self._listener = Listener(

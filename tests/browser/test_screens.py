@@ -283,8 +283,8 @@ async def test_each_alarm_is_counted_once(site: PageSite, browser: Browser) -> N
         await look.ready()
         shows = next(url for url in look.requests if url.endswith("/show.js"))
         told = await look.page.evaluate(
-            "async ([url, kinds]) => { const {countOf} = await import(url);"
-            " return kinds.map(kind => [kind, countOf({kind}), countOf({kind, disabled: true}), countOf({kind, test: true})]); }",
+            "async ([url, kinds]) => { const {countOf} = await import(url), of = kind => [kind, countOf({kind}),"
+            " countOf({kind, disabled: true}), countOf({kind, test: true})]; return kinds.map(of); }",
             [shows, list(kinds)],
         )
         assert told == [

@@ -2,8 +2,8 @@
 
 import {live, begin, now, logIn, logOut, command} from './live.js';
 import {
-  COUNTS, FAULTS, button, causes, countOf, clock, dead, dueIn, errorText, gateName, has, html, language, mark, moment, nothing, onPress, placeOf, render, repeat,
-  speak, t, word, zoneName, zonesInTest,
+  COUNTS, FAULTS, button, causes, clock, countOf, dead, dueIn, errorText, failure, gateName, has, html, language, mark, moment, nothing,
+  onPress, placeOf, pressing, render, repeat, speak, t, unread, word, zoneName, zonesInTest,
 } from './show.js';
 
 const SCREENS = ['overview', 'gates', 'devices', 'lines', 'rounds', 'walk', 'box', 'log'];
@@ -120,7 +120,7 @@ function ways() {
 function person() {
   const {name, role, read_only: readOnly} = live.me;
   return dead(html`<span class="person">
-    ${name ? html`<span>${name} (${word('role', role)})</span><button class="plain" @click=${leave}>${t('login.out')}</button>`
+    ${name ? html`<span>${name} (${word('role', role)})</span><button class="plain" @click=${logOut}>${t('login.out')}</button>`
       : readOnly ? html`<span>${t('login.read-only')}</span>`
         : html`<button class="plain login" @click=${() => open('login')}>${t('login.title')}</button>`}
     <button class="plain" @click=${() => say(language === 'zh' ? 'en' : 'zh')}
@@ -150,11 +150,33 @@ function open(what) {
   if (opened === 'login') document.querySelector('input[name=name]')?.focus();
 }
 
-async function leave() {
-  await logOut();
-  if (!may(screen)) location.hash = '#overview';
-  show();
+// Whoever comes next is shown and given nothing of the one before.
+let person_;
+function personChanged() {
+  person_ = live.me.name;
+  for (const one of Object.values(loaded)) {
+    one?.leave?.();
+    one?.forget?.();
+  }
+  if (may(screen)) loaded[screen]?.enter?.(show);
+  else history.replaceState(null, '', '#overview');
 }
+
+// ---- a page that is older than its gateway ----
+
+const HASH = new URL('.', import.meta.url).pathname.split('/').at(-2);
+const outdated = () => Boolean(live.state?.page) && live.state.page !== HASH;
+const written = () => [...document.querySelectorAll('input')].some(one => one.value) || document.querySelector('label.photo + canvas') !== null;
+
+// Once for each version, and not in the middle of anything: a page that was loaded again is silent until it is touched.
+function renew() {
+  if (!outdated() || live.lost || pressing() || written() || ringing().length || sessionStorage.getItem('renewed') === live.state.page) return;
+  sessionStorage.setItem('renewed', live.state.page);
+  location.reload();
+}
+
+const upgraded = () => outdated()
+  ? html`<div class="band upgraded" role="status">${t('upgraded')} <button class="plain" ?disabled=${live.lost} @click=${() => location.reload()}>${t('upgraded.reload')}</button></div>` : nothing;
 
 // ---- login ----
 
@@ -278,6 +300,7 @@ function overview() {
 function body() {
   if (!live.state) return nothing;
   if (screen === 'overview') return overview();
+  if (loaded[screen] === null) return failure(unread(), go);
   if (!loaded[screen]) return html`<p class="none">${t('loading')}</p>`;
   return loaded[screen].draw();
 }
@@ -292,16 +315,20 @@ function show() {
 
 function paint() {
   document.body.classList.toggle('lost', live.lost);
-  render(html`${band()}${strip()}${ways()}${opened === 'login' ? loginForm() : nothing}
+  render(html`${band()}${upgraded()}${strip()}${ways()}${opened === 'login' ? loginForm() : nothing}
     <main class=${screen}>${dead(body())}</main>
     <footer><p>${t('footer')}</p><p>${live.state ? `site-gateway ${live.state.site.version} · ${live.state.site.gateway}` : ''}${
       live.me.name || live.me.read_only ? '' : ` · ${t('login.hint')}`}</p></footer>`, document.body);
 }
 
+const wanted = () => {
+  const name = location.hash.slice(1);
+  return SCREENS.includes(name) && may(name) ? name : 'overview';
+};
+
 async function go() {
-  const wanted = location.hash.slice(1);
   loaded[screen]?.leave?.();
-  screen = SCREENS.includes(wanted) && may(wanted) ? wanted : 'overview';
+  screen = wanted();
   opened = null;
   show();
   scrollTo(0, 0);
@@ -319,9 +346,13 @@ async function main() {
   if (kept && kept !== 'auto') document.documentElement.dataset.theme = kept;
   const words = speak(localStorage.getItem('language') ?? (navigator.language.startsWith('zh') ? 'zh' : 'en'));
   onPress(show);
+  let wasLost = true;
   begin(() => {
-    const wanted = location.hash.slice(1), missing = screen !== 'overview' && loaded[screen] === null && !live.lost;
-    if (missing || (live.me.name && wanted !== screen && SCREENS.includes(wanted))) go();
+    const back = wasLost && !live.lost;
+    wasLost = live.lost;
+    if (live.me.name !== person_) personChanged();
+    if (wanted() !== screen || (back && loaded[screen] === null)) go();
+    renew();
     show();
   }, armed);
   await words;    // the state comes meanwhile

@@ -103,6 +103,9 @@ let tell = () => {};
 const presses = new Map();       // key -> {phase: 'waiting' | 'done' | 'failed', code, until}
 let held = null;                 // {key, timer}
 
+// Somebody waits for the end of a press, or holds a button.
+export const pressing = () => held !== null || [...presses.values()].some(press => press.phase === 'waiting');
+
 export function onPress(change) {
   tell = change;
   setInterval(() => {
@@ -117,6 +120,10 @@ export const errorText = told => {
   if (code === 'bad-args' && has(argument)) return t(argument);
   return more && ['interlocked', 'bad-args', 'unknown', 'refused-by-device'].includes(code) ? `${known} (${more})` : known;
 };
+
+// What could not be read is no fact: it is said why, and a press reads it again.
+export const unread = told => told?.error && told.error.code !== 'no-answer' ? errorText(told) : t('error.unread');
+export const failure = (text, again) => html`<p class="problem" role="alert">⚠ ${text} <button class="plain again" @click=${again}>${t('again')}</button></p>`;
 
 async function start(key, cmd, args, after) {
   if (presses.get(key)?.phase === 'waiting' || !may(cmd)) return;

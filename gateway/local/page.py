@@ -36,6 +36,8 @@ _PRESSES = 256
 """So many of the last are known again."""
 _MOST_HOURS = 168
 _MOST_SECONDS = 60
+BY_THE_PAGE_ITSELF = ("access.viewed", "page.code")
+"""Commands that tell the audit what somebody did here: nobody asks for them by `/do`."""
 _STREAMS = {one.value: one for one in (Stream.ALARM, Stream.ACCESS, Stream.INSPECTION, Stream.AUDIT)}
 
 Ask = Callable[[Mapping[str, Json]], Awaitable[Json]]
@@ -266,6 +268,9 @@ class Page:
         cmd, args = asked.get("cmd"), asked.get("args", {})
         if not isinstance(cmd, str) or not isinstance(args, dict):
             raise PageRefusal(400, "bad-request", "cmd: the name of a command; args: an object")
+        if cmd in BY_THE_PAGE_ITSELF:
+            message = "the page itself says what was looked at and who logged in"
+            return _json({"ok": False, "cmd": cmd, "error": {"code": "not-allowed", "message": message}})
         if self._streams.is_stale(asked.get("seen")):
             raise PageRefusal(409, "stale", "what was seen is older than 15 s; nothing was done")
         self._pressed(asked.get("press"))
@@ -343,12 +348,14 @@ class Page:
 
     async def _audit(self, request: HttpRequest) -> Answer:
         self._logged_in(request)
-        limit = _limit(request, records.MOST_EVENTS)
         by, cmd = _text(request, "by"), _text(request, "cmd")
-        page = await self._records.audit(_before(request), limit, by=by, cmd=cmd)
         if request.query.get("format") == "csv":
+            rows = _limit(request, records.MOST_ROWS)
+            table = await self._records.audit_table(_before(request), rows, by=by, cmd=cmd)
             headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
-            return Answer(200, "text/csv; charset=utf-8", records.as_csv(page.events), headers)
+            return Answer(200, "text/csv; charset=utf-8", table, headers)
+        limit = _limit(request, records.MOST_EVENTS)
+        page = await self._records.audit(_before(request), limit, by=by, cmd=cmd)
         return await _packed(request, {"events": page.events} | _next(page.next))
 
     async def _rounds(self, request: HttpRequest) -> Answer:

@@ -7,7 +7,7 @@ has an end: so many events are looked through and no more.
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -22,6 +22,9 @@ MOST_EVENTS = 200
 MOST_PASSAGES = 50
 MOST_RUNS = 20
 MOST_VALUES = 2000
+MOST_ROWS = 20_000
+"""Of a table."""
+_TABLE_PIECES = MOST_ROWS // MOST_EVENTS
 _PIECE = 250
 _LOOKED_AT = 2000
 """Events that are looked through for one occurrence, passage or question to the audit."""
@@ -30,6 +33,7 @@ _TELEMETRY_LOOKED_AT = 20_000
 _SEARCH_S = 1.0
 _KEPT = ("id", "subject", "time", "clock", "simulated", "test")
 _COLUMNS = ("time", "type", "by", "account", "cmd", "ok", "code", "message", "args")
+_MORE = "older records are kept but not in this table / 更早的记录未列入本表"
 _CALCULATED = ("=", "+", "-", "@", "\t", "\r")
 """A cell that begins so is a formula to a spreadsheet."""
 
@@ -91,6 +95,23 @@ class Records:
         needle = b"" if by is None and cmd is None else orjson.dumps(by if by is not None else cmd)
         page = await self._page(Stream.AUDIT, before, limit, needle, fits)
         return await _masked(page)
+
+    async def audit_table(
+        self, before: str | None = None, rows: int = MOST_ROWS, *, by: str | None = None, cmd: str | None = None
+    ) -> bytes:
+        """The audit as CSV, narrowed, to its end; its last line says it if there is more. Raises Wrong, StoreError."""
+        table, left = CsvTable(), rows
+        for _ in range(_TABLE_PIECES):
+            page = await self.audit(before, min(left, MOST_EVENTS), by=by, cmd=cmd)
+            for event in page.events:
+                table.add(event)
+            left -= len(page.events)
+            before = page.next
+            if before is None or left == 0:
+                break
+        if before is not None:
+            table.cut()
+        return table.encoded()
 
     async def picture(self, id_: str) -> tuple[bytes, str | None] | None:
         """The bytes of a picture, and the passage that it belongs to; None: it is not there. Raises StoreError."""
@@ -171,12 +192,17 @@ async def _masked(page: Results) -> Results:
     return Results(told, page.next)
 
 
-def as_csv(events: Iterable[Mapping[str, Any]]) -> bytes:
-    """The audit as a table for people's spreadsheets: UTF-8 with a byte order mark, nothing in it is calculated."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(_COLUMNS)
-    for event in events:
+class CsvTable:
+    """The audit for people's spreadsheets: UTF-8 with a byte order mark, nothing in it is calculated."""
+
+    def __init__(self) -> None:
+        self._text = io.StringIO("\ufeff")
+        self._text.seek(0, io.SEEK_END)
+        self._writer = csv.writer(self._text, lineterminator="\r\n")
+        self._writer.writerow(_COLUMNS)
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """One row."""
         data = event["data"]
         error = data.get("error") or {}
         args = data.get("args")
@@ -184,8 +210,15 @@ def as_csv(events: Iterable[Mapping[str, Any]]) -> bytes:
         end = (data.get("ok"), error.get("code"), error.get("message"))
         shown_args = None if args is None else orjson.dumps(args).decode()
         row = (event.get("time"), event["type"], *who, data.get("cmd"), *end, shown_args)
-        writer.writerow([_cell(value) for value in row])
-    return b"\xef\xbb\xbf" + text.getvalue().encode()
+        self._writer.writerow([_cell(value) for value in row])
+
+    def cut(self) -> None:
+        """The last line: there is more than stands here."""
+        self._writer.writerow([_MORE])
+
+    def encoded(self) -> bytes:
+        """All of it."""
+        return self._text.getvalue().encode()
 
 
 def _cell(value: object) -> str:

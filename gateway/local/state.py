@@ -85,7 +85,8 @@ class _Device:
 class SiteView:
     """The parts of the tree, each as of what it is given.
 
-    `lines`: where each leads; `every`: seconds between two reads, by device and point.
+    `lines`: where each leads; `every`: seconds between two reads, by device and point; `page`: the hash of the
+    page's own files, by which one that was loaded before an upgrade knows that it is old.
     """
 
     def __init__(
@@ -93,18 +94,34 @@ class SiteView:
         facts: PageFacts,
         lines: Mapping[str, Mapping[str, Json]],
         every: Mapping[str, Mapping[str, float]],
+        page: str = "",
     ) -> None:
+        self._page = page
         self._facts = facts
         self._lines = lines
         self._devices = {name: _Device(device, every.get(name, {})) for name, device in facts.devices.items()}
         self._alarms: dict[str, tuple[Mapping[str, Json], Tree]] = {}
         self._passages: dict[str, Tree] = {}
+        self._under_test: Mapping[str, str] = {}
+        self._zones: Tree = {}
 
     def fixed(self) -> Tree:
         """What changes only with the site file."""
-        facts = self._facts
-        places: Tree = {"places": dict(facts.places)} if facts.rounds else {}
-        return {"site": dict(facts.site), "zones": dict(facts.zones), **places}
+        places: Tree = {"places": dict(self._facts.places)} if self._facts.rounds else {}
+        return {"page": self._page, **places}
+
+    def zones(self, under_test: Mapping[str, str]) -> Tree:
+        """The site and its zones, each with the end of its test while it is tested. `under_test`: by zone."""
+        if self._under_test != under_test or not self._zones:
+            self._under_test = dict(under_test)
+            self._zones = {
+                "site": {**self._facts.site, **_there(test_until=under_test.get("site"))},
+                "zones": {
+                    name: {**facts, **_there(test_until=under_test.get(name))}
+                    for name, facts in self._facts.zones.items()
+                },
+            }
+        return self._zones
 
     def alarms(self, standing: Mapping[str, Mapping[str, Json]]) -> Tree:
         """`standing`: by subject, each replaced when it changes."""

@@ -50,6 +50,10 @@ class Sources(Protocol):
         """The data of `gateway.health`; whether all is well, and the site file in force."""
         ...
 
+    def under_test(self) -> Mapping[str, str]:
+        """By zone that is tested (`site`: what is in none) when its test ends."""
+        ...
+
     def rounds(self) -> Mapping[str, Json]:
         """The runs under way and the open findings."""
         ...
@@ -213,6 +217,7 @@ class Streams:
             "alarms": state.alarms(sources.standing()),
             "gates": state.gates(sources.gates()),
             "passages": state.passages(),
+            **state.zones(sources.under_test()),
         }
         if now - self._readings_at >= _READINGS_S:
             self._readings_at = now

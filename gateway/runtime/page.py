@@ -18,7 +18,7 @@ from gateway.field.status import DeviceStatus
 from gateway.local.files import Files
 from gateway.local.frames import Frames
 from gateway.local.http import Answer, HttpRequest, Listener, Route
-from gateway.local.page import Page, PagePeople, SiteAsks
+from gateway.local.page import BY_THE_PAGE_ITSELF, Page, PagePeople, SiteAsks
 from gateway.local.passwords import Passwords
 from gateway.local.records import Records
 from gateway.local.sessions import Codes, Sessions
@@ -39,8 +39,6 @@ _TEXT = "text/plain; charset=utf-8"
 _CODE_NAME = 200
 _METRICS_S = 1.0
 """The numbers are made anew at most so often, whoever asks."""
-_BY_THE_PAGE_ITSELF = ("access.viewed", "page.code")
-"""Commands that tell the audit what somebody did there."""
 _PASSWORDS_S = 10.0
 """Seconds between two looks at the secrets of users."""
 
@@ -78,7 +76,8 @@ class LocalPage:
             line.name: {"serial": line.serial} if line.serial else {"tcp": f"{line.host}:{line.port}"}
             for line in settings.lines
         }
-        state = SiteView(page.facts, leads, every)
+        files = Files.load()
+        state = SiteView(page.facts, leads, every, files.hash)
         self._streams = Streams(state, _Sources(lines, site, vitals, clock, file), clock.now)
         roles = {name: user.role for name, user in page.users.items()}
         self._sessions = Sessions(settings.store.path / "sessions", roles, clock.now)
@@ -88,7 +87,7 @@ class LocalPage:
         rounds = site.rounds if page.facts.rounds else None
         asks = SiteAsks(ask, self._frames, _commands, clock.now, rounds, page.facts.tables)
         records = Records(journal.history, lambda: clock.now().mono)
-        pages = Page(self._streams, people, records, Files.load(), asks)
+        pages = Page(self._streams, people, records, files, asks)
         at = page.listen
         machines = _for_machines(vitals, site, clock)
         self._listener = Listener(
@@ -187,6 +186,7 @@ class _Sources:
         self._file = file
         self._digest = "" if file is None else file.digest
         self.rounds = site.rounds
+        self.under_test = site.under_test
         self._tests: dict[str, tuple[Mapping[str, Json], Mapping[str, Json]]] = {}
 
     def standing(self) -> Mapping[str, Mapping[str, Json]]:
@@ -229,7 +229,7 @@ def _commands(role: str) -> Mapping[str, Json]:
     return {
         name: fields(one.arguments(on_site=True))
         for name, one in COMMANDS.items()
-        if one.may_on_site(role) and name not in _BY_THE_PAGE_ITSELF
+        if one.may_on_site(role) and name not in BY_THE_PAGE_ITSELF
     }
 
 

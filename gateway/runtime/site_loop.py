@@ -142,6 +142,10 @@ class CurrentSite:
         """Subjects of the alarms that stand as a test."""
         return self.site.tested()
 
+    def under_test(self) -> dict[str, str]:
+        """By zone that is tested when its test ends, for who looks on."""
+        return self.site.under_test()
+
     def gates(self, now: Instant) -> dict[str, Json]:
         """How each gate stands, for who looks on."""
         return self.site.gates(now)

@@ -139,6 +139,10 @@ class Site:
         """Subjects of the alarms that stand as a test."""
         return frozenset(watch.rule.subject for watch in self._parts.alarms.all_standing() if watch.test)
 
+    def under_test(self) -> dict[str, str]:
+        """By zone that is tested when its test ends, for who looks on."""
+        return self._parts.out.under_test()
+
     def gates(self, now: Instant) -> dict[str, Json]:
         """By gate `commanded`, `actual`, `verified` and `causes`, for who looks on."""
         gates = self._parts.gates

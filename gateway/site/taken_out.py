@@ -38,6 +38,10 @@ class TakenOut:
         """True while the zone is tested (None: the zone `site`)."""
         return TEST + (zone or "site") in self._deadlines
 
+    def under_test(self) -> dict[str, str]:
+        """By zone that is tested (`site`: what is in none), when its test ends by itself."""
+        return {zone: until for zone in self._deadlines.keys(TEST) if (until := self.until(TEST + zone)) is not None}
+
     def tests(self, rule: AlarmRule, device: DeviceSettings | None) -> bool:
         """True if an alarm of this rule would be part of a test. A call point ends a test, it is no part of it."""
         zone = rule.zone or (device.zone if device else None)

@@ -70,10 +70,10 @@ def text(answers: BoxAnswers, found: str) -> str:
     """The file. Without `found` it has a line and one device that has to be replaced."""
     head = _HEAD.format(
         file="site.yaml",
-        site=answers.site,
+        site=_quoted(answers.site),
         name=_quoted(answers.name or answers.site),
         timezone=_quoted(answers.timezone),
-        gateway=answers.gateway,
+        gateway=_quoted(answers.gateway),
         broker=_quoted(answers.broker),
     )
     return head + (found or _nobody(answers)) + _MORE + _STORE + (_PAGE if answers.page else "")

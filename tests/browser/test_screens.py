@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from gateway.commands import COMMANDS
+from gateway.kinds import ALARM_KINDS
 from tests.browser.chromium import DESKTOP, FIRST, PHONE, SCREENS, SECOND, Look, card, clean, context, press, tab
 from tests.browser.site import PageSite
 from tests.end_to_end.test_page import USERS
@@ -103,6 +104,7 @@ async def test_a_fire_is_confirmed_by_hand_and_the_held_gates_say_why_and_what_e
         await expect(held.first).to_contain_text("火警联动")
         await expect(held.first).to_contain_text("全部火警复位后")
         confirmed = look.page.locator("article.fire", has_text="水泵房")
+        await expect(confirmed).to_contain_text("火警 人工确认")
         await look.hold(press(confirmed, "alarm.reset"))
         await expect(confirmed).to_have_count(0)
         await expect(held.first).to_contain_text("火警已复位")
@@ -229,13 +231,84 @@ async def test_a_zone_is_tested_and_the_test_ended(site: PageSite, browser: Brow
         await press(garage, "zone.test", "测试 30 分钟").click()
         await expect(press(garage, "zone.test").first).to_contain_text("已完成")
         site.virtual.set("heat-garage.heat", 1)
-        await expect(look.page.locator("[data-count=test] b")).to_have_text("1")
+        await expect(look.page.locator("[data-count=test] b")).to_have_text("2")  # the zone, and its alarm
         await expect(look.page.locator("[data-count=fire] b")).to_have_text("0")
         site.virtual.set("heat-garage.heat", 0)
         assert (await site.it.person("alarm.reset", alarm="heat-garage/heat/fire"))["ok"]
         await press(garage, "zone.test", "结束测试").click()
         await expect(press(garage, "zone.test").last).to_contain_text("已完成")
         await expect(look.page.locator("[data-count=test] b")).to_have_text("0")
+        clean(look)
+
+
+async def test_a_zone_under_test_stands_on_the_overview_until_somebody_ends_it(
+    site: PageSite, browser: Browser
+) -> None:
+    async with context(browser) as made:
+        look = await person(made, site, "wang")
+        tested = look.page.locator("[data-tested='garage']")
+        await expect(tested).to_have_count(0)
+        assert (await site.it.person("zone.test", role="technician", zone="garage", **{"for": "30m"}))["ok"]
+        await expect(tested).to_contain_text("地下车库")
+        await expect(tested).to_contain_text("测试还剩 29:")
+        await expect(look.page.locator("[data-count=test] b")).to_have_text("1")
+        await press(tested, "zone.test", "结束测试").click()
+        await expect(tested).to_have_count(0)
+        await expect(look.page.locator("[data-count=test] b")).to_have_text("0")
+        clean(look)
+
+
+async def test_a_walk_says_that_its_test_was_ended_elsewhere(site: PageSite, browser: Browser) -> None:
+    async with context(browser) as made:
+        look = await person(made, site, "wang", "walk")
+        await look.page.locator("select").select_option("garage")
+        await press(look.page, "zone.test").click()
+        await expect(press(look.page, "zone.test", "结束走查")).to_be_visible()
+        await expect(look.page.locator("[data-count=test] b")).to_have_text("1")
+        assert (await site.it.person("zone.test", role="technician", zone="garage", **{"for": "0s"}))["ok"]
+        await expect(look.page.locator("main.walk .problem")).to_contain_text("地下车库的测试已在别处结束或到时")
+        await expect(press(look.page, "zone.test", "开始走查")).to_be_visible()
+        await expect(look.page.locator("main.walk .record")).to_contain_text("wang")
+        clean(look)
+
+
+async def test_each_alarm_is_counted_once(site: PageSite, browser: Browser) -> None:
+    kinds: dict[str, str] = {
+        **dict.fromkeys(ALARM_KINDS, "other"),
+        **dict.fromkeys(("fault", "wire", "battery", "dirty", "gateway", "power", "tamper"), "fault"),
+        **{kind: kind for kind in ("fire", "disabled", "supervisory")},
+    }
+    async with context(browser) as made:
+        look = await tab(made, site.base)
+        await look.ready()
+        shows = next(url for url in look.requests if url.endswith("/show.js"))
+        told = await look.page.evaluate(
+            "async ([url, kinds]) => { const {countOf} = await import(url), of = kind => [kind, countOf({kind}),"
+            " countOf({kind, disabled: true}), countOf({kind, test: true})]; return kinds.map(of); }",
+            [shows, list(kinds)],
+        )
+        assert told == [
+            [kind, count, "fire" if kind == "fire" else "disabled", "test"] for kind, count in kinds.items()
+        ]
+        site.virtual.set("leakage-garage.leakage", 500)
+        await card(look, "leakage-garage/leakage/leakage").wait_for(timeout=40_000)
+        counts = await look.page.locator("[data-count] b").all_inner_texts()
+        assert sum(map(int, counts)) == await look.page.locator("[data-alarm]").count()
+        await expect(look.page.locator("[data-count=other] b")).to_have_text("1")
+        clean(look)
+
+
+async def test_a_call_point_at_rest_is_normal(site: PageSite, browser: Browser) -> None:
+    async with context(browser) as made:
+        look = await tab(made, site.base)
+        await look.ready()
+        await look.go("devices")
+        button = look.page.locator("[data-device='button-3'] summary")
+        await expect(button).to_contain_text("● 正常")
+        site.virtual.set("button-3.pressed", True)
+        await expect(button).to_contain_text("● 报警")
+        site.virtual.set("button-3.pressed", False)
+        await expect(button).to_contain_text("● 正常")
         clean(look)
 
 

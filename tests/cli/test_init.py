@@ -35,6 +35,20 @@ def test_with_every_option_nothing_is_asked(tmp_path: Path, line: tuple[str, str
     assert path.stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.parametrize("id_", ["007", "yes", "null", "1e5", "true", "0x1f"])
+def test_an_id_that_yaml_takes_for_something_else_stays_what_it_is(tmp_path: Path, id_: str) -> None:
+    path = tmp_path / "site.yaml"
+    done = program(
+        "init", path, *OPTIONS, "--site", id_, "--gateway", id_, "--tcp", "192.0.2.1:502", "--page", "--no-scan"
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = load(path)
+
+    assert [str(problem) for problem in loaded.problems if problem.level == "error"] == []
+    assert loaded.site is not None
+    assert (loaded.site.site.id, loaded.site.gateway) == (id_, id_)
+
+
 def test_what_is_not_given_is_asked(tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
     said = '192.0.2.1:502\nxima-xincun\n西马: "新" 村\n\nxmxc-01\n\ny\n'

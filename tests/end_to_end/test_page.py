@@ -133,6 +133,18 @@ async def test_each_role_does_what_do_gives_it_and_nobody_does_anything(tmp_path
         assert len(it.written("relay-tcp")) == moved
 
 
+async def test_nobody_says_by_a_command_what_only_the_page_says(tmp_path: Path) -> None:
+    async with page_site(tmp_path) as (_, base, _), Browser(base) as browser:
+        await browser.log_in("wang", "password of wang")
+        async with browser.looking() as seen:
+            for cmd, args in (("access.viewed", {"what": "plate", "passage": "p-none"}), ("page.code", {})):
+                status, reply = await browser.do(seen, cmd, **args)
+                assert (status, reply["ok"], reply["error"]["code"]) == (200, False, "not-allowed")
+        told = (await browser.get("/audit"))[1]["events"]
+        assert "person.viewed" not in {event["type"] for event in told}
+        assert "page.code" not in {event["data"].get("cmd") for event in told}
+
+
 async def test_what_was_seen_too_long_ago_moves_nothing(tmp_path: Path) -> None:
     async with page_site(tmp_path) as (it, base, gateway), Browser(base) as guard:
         await guard.log_in("zhang", "password of zhang")

@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import yaml
 
+from gateway.model import Stream
 from tests.end_to_end.browsing import listening
 from tests.end_to_end.process import running
 from tests.local.test_http_wired import SITE
@@ -47,6 +48,14 @@ def test_rules_and_dashboard_name_what_there_is(tmp_path: Path) -> None:
     assert len(named(rules)) >= 12
     assert len(named(shown)) >= 14
     assert named(rules + shown) - there - WITH_CAMERAS == set()
+
+
+def test_whichever_events_wait_somebody_is_told() -> None:
+    rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    (waits,) = [rule["expr"] for rule in rules if rule["alert"] == "EventsWait"]
+    (streams,) = re.findall(r'stream=~"([^"]+)"', waits)
+
+    assert {*streams.split("|")} == {*Stream} - {Stream.TELEMETRY, Stream.PICTURE}
 
 
 def test_promtool_takes_the_rules() -> None:

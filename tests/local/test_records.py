@@ -11,7 +11,7 @@ import pytest
 
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
-from gateway.local.records import Records, Wrong, as_csv
+from gateway.local.records import MOST_ROWS, CsvTable, Records, Wrong
 from gateway.masks import shown
 from gateway.model import Emit, Instant, Json, Stream
 
@@ -120,10 +120,34 @@ async def test_the_audit_is_narrowed_by_who_and_what(journal: Journal) -> None:
     assert (await records.audit(by="wang")).events == []
 
 
+def rows_of(table: bytes) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(table.decode("utf-8-sig"), newline="")))
+
+
+async def test_the_table_of_the_audit_goes_to_its_end_or_says_that_it_does_not(journal: Journal) -> None:
+    now = Clock().now()
+    args: Json = {}
+    count = MOST_ROWS + 1
+    events = [
+        event(Stream.AUDIT, "command.done", n, {"sub": "li" if n < 450 else "wang", "cmd": f"c{n}", "args": args}, now)
+        for n in range(count)
+    ]
+    records = await kept(journal, events)
+
+    whole = rows_of(await records.audit_table(by="li"))
+    assert [row[4] for row in whole[1:]] == [f"c{n}" for n in reversed(range(450))]
+    cut = rows_of(await records.audit_table())
+    assert [row[4] for row in cut[1:-1]] == [f"c{n}" for n in reversed(range(1, count))]
+    assert cut[-1][0].startswith("older records are kept")
+    few = rows_of(await records.audit_table(rows=3))
+    assert (len(few), few[-1][0]) == (5, cut[-1][0])
+
+
 def test_no_cell_is_calculated() -> None:
     data = {"sub": "=1+1", "account": "@x", "cmd": "+x", "ok": False, "error": {"code": "-x", "message": '\t=x\n\r,"'}}
-    table = as_csv([{"time": "2026", "type": "command.refused", "data": {**data, "args": {"note": "=HYPERLINK(1)"}}}])
-    rows = list(csv.reader(io.StringIO(table.decode("utf-8-sig"), newline="")))
+    table = CsvTable()
+    table.add({"time": "2026", "type": "command.refused", "data": {**data, "args": {"note": "=HYPERLINK(1)"}}})
+    rows = rows_of(table.encoded())
 
     assert rows[0][:3] == ["time", "type", "by"]
     assert rows[1][2:8] == ["'=1+1", "'@x", "'+x", "false", "'-x", "'\t=x\n\r,\""]

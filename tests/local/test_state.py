@@ -26,6 +26,27 @@ def test_who_confirmed_a_fire_or_took_a_device_out_is_told_to_nobody() -> None:
     assert "wang" not in told(kept)
 
 
+def test_a_zone_says_when_its_test_ends() -> None:
+    site = Compound()
+    view = SiteView(PageFacts({"id": "s"}, {"b3": {"name": "Building 3"}}, {}, {}, {}, {}, {}, {}), {}, {})
+    at_rest: Json = {"site": {"id": "s"}, "zones": {"b3": {"name": "Building 3"}}}
+    assert view.zones(site.site.under_test()) == at_rest
+    site.person("zone.test", role="technician", zone="b3", **{"for": "30m"})
+    site.person("zone.test", role="technician", zone="site", **{"for": "10m"})
+    until = site.site.under_test()
+    assert until.keys() == {"b3", "site"}
+
+    assert view.zones(until) == {
+        "site": {"id": "s", "test_until": until["site"]},
+        "zones": {"b3": {"name": "Building 3", "test_until": until["b3"]}},
+    }
+    assert view.zones(until) is view.zones(dict(until)), "what has not changed is the same object"
+    site.wait(11 * 60)
+    assert site.site.under_test().keys() == {"b3"}
+    site.person("zone.test", role="technician", zone="b3", **{"for": "0s"})
+    assert view.zones(site.site.under_test()) == at_rest
+
+
 def test_a_key_that_is_new_is_not_told_by_itself() -> None:
     alarm: dict[str, Json] = {"kind": "fire", "point": "smoke", "text": "ALARM", "seen_by": "wang"}
 

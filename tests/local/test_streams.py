@@ -32,6 +32,9 @@ class Site:
         self.looks["readings"] += 1
         return {}
 
+    def under_test(self) -> Mapping[str, str]:
+        return {}
+
     def rounds(self) -> Mapping[str, Json]:
         return {}
 

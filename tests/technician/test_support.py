@@ -1,5 +1,6 @@
 """What leaves the site for somebody who helps: what is on the list and nothing else, whatever a gateway tells."""
 
+import asyncio
 import hashlib
 import io
 import json
@@ -10,11 +11,14 @@ from typing import Any
 import pytest
 
 from gateway.config.load import load
+from gateway.local.control import Daemon
 from gateway.technician.support import allow, bundle
 from tests.cli.test_command_line import command
+from tests.cli.test_page import site_file
 from tests.end_to_end.camera_site import LISTED, UNLISTED, camera_site, site_text
 from tests.end_to_end.process import running
 from tests.end_to_end.test_page import with_page
+from tests.mosquitto import free_port
 
 SECRETS = ("a secret of the real camera", "password of", "scrypt", "zhang", "PRIVATE", "192.0.2.1", LISTED, UNLISTED)
 
@@ -76,6 +80,21 @@ async def test_a_bundle_of_a_running_gateway_has_no_secret(tmp_path: Path) -> No
     assert health["cameras"]["cam"]["passages"] == 1
     everything = b"".join(files.values()).decode() + shown.stdout
     assert [secret for secret in SECRETS if secret in everything] == []
+
+
+async def test_why_a_line_is_down_stays_out_with_its_address(tmp_path: Path) -> None:
+    site = site_file(tmp_path, f"127.0.0.1:{free_port()}")
+    async with running(site):
+        daemon = Daemon(tmp_path / "store")
+        health: Any = {}
+        async with asyncio.timeout(20):
+            while not (detail := health.get("lines", {}).get("loop", {}).get("detail")):
+                health = await asyncio.to_thread(daemon.ask, {"ask": "status"})
+        made = bundle(load(site), lambda what: health if what == "status" else [])
+    assert "127.0.0.1:1" in detail, detail
+
+    assert json.loads(made.files["health.json"])["lines"]["loop"]["up"] is False
+    assert b"127.0.0.1" not in b"".join(made.files.values())
 
 
 def test_without_a_gateway_and_with_a_wrong_file_there_is_still_one(tmp_path: Path) -> None:

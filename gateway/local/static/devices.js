@@ -1,7 +1,7 @@
 // 设备: by zone, what is not good first; a press on a point plots what is kept of it.
 
 import {live, ask, now} from './live.js';
-import {button, html, nothing, repeat, span, stamp, t, word, zoneName} from './show.js';
+import {button, failure, html, nothing, repeat, span, stamp, t, unread, word, zoneName} from './show.js';
 
 const SPARK = 60;                  // values of a sparkline, as this page has seen them
 let show = () => {};
@@ -13,6 +13,7 @@ let plot = null;                   // {point, chart, text}
 
 export function enter(change) { show = change; }
 export function leave() { closePlot(); }
+export function forget() { tables.clear(); }
 
 const isGood = device => device.answering !== false && Object.values(device.points).every(one => one.quality === 'GOOD');
 const bad = (id, device) => device.answering === false ? 0 : isGood(device) ? 2 : 1;
@@ -20,8 +21,10 @@ const bad = (id, device) => device.answering === false ? 0 : isGood(device) ? 2 
 // ---- one point ----
 
 const plain = value => typeof value === 'number' && !Number.isInteger(value) ? String(Number(value.toPrecision(6))) : String(value);
-const valueText = one => one.quality === 'BAD' || one.value === undefined ? '—'
-  : one.text !== undefined ? word('text', one.text) : typeof one.value === 'boolean' ? t(`text.${one.value}`)
+// A call point is pressed or at rest, which is normal: yes and no are no answer to that.
+const truth = (kind, value) => kind !== 'call-point' ? t(`text.${value}`) : t(value ? 'text.alarm' : 'text.normal');
+const valueText = (one, kind) => one.quality === 'BAD' || one.value === undefined ? '—'
+  : one.text !== undefined ? word('text', one.text) : typeof one.value === 'boolean' ? truth(kind, one.value)
     : `${plain(one.value)}${one.unit ? ` ${one.unit}` : ''}`;
 
 function remember(key, one) {
@@ -51,11 +54,11 @@ function row(id, name, one) {
   const key = `${id}.${name}`;
   return html`<tr data-point=${key}><td>${live.me.name ? html`<button class="plain" @click=${() => draws(key)}
       aria-expanded=${plot?.point === key}>${name}</button>` : name}</td>
-    <td class="number">${valueText(one)}</td>
+    <td class="number">${valueText(one, live.state.devices[id].kind)}</td>
     <td class=${one.quality}>${one.quality === 'GOOD' ? '●' : one.quality === 'BAD' ? '✕' : '?'} ${t(`quality.${one.quality}`)}${
       one.reason ? ` · ${word('bad', one.reason)}` : ''}</td>
     <td title=${stamp(one.since)}>${span(now() - Date.parse(one.since))}</td><td>${spark(remember(key, one))}</td></tr>
-    ${plot?.point === key ? html`<tr><td colspan="5"><p>${plot.text}</p>${host}</td></tr>` : nothing}`;
+    ${plot?.point === key ? html`<tr><td colspan="5"><div>${plot.text}</div>${host}</td></tr>` : nothing}`;
 }
 
 // ---- the plot ----
@@ -73,11 +76,12 @@ async function draws(point) {
   const mine = plot = {point, text: t('loading')};
   show();
   const [told, {default: UPlot}] = await Promise.all([
-    ask(`/history?point=${encodeURIComponent(point)}&hours=24`), import('./vendor/uplot/uPlot.esm.js'), style()]);
+    ask(`/history?point=${encodeURIComponent(point)}&hours=24`), import('./vendor/uplot/uPlot.esm.js').catch(() => ({})), style()]);
   if (plot !== mine) return;
-  mine.text = told.times?.length ? t('device.plot') : t('device.no-values');
+  const problem = !told.times ? unread(told) : UPlot ? '' : unread();
+  mine.text = problem ? failure(problem, () => { closePlot(); draws(point); }) : told.times.length ? t('device.plot') : t('device.no-values');
   show();
-  if (!told.times?.length) return;
+  if (problem || !told.times.length) return;
   const ink = getComputedStyle(document.body).color;
   const axis = {stroke: ink, grid: {stroke: ink, width: 0.2}, ticks: {stroke: ink, width: 0.5}};
   const zone = live.state.site.timezone;
@@ -127,7 +131,7 @@ function brief(device) {
   const wrong = points.filter(one => one.quality !== 'GOOD').length;
   if (device.answering === false) return html`<b class="bad">✕ ${t('device.silent')}</b>`;
   if (wrong) return html`<b class="bad">✕ ${t('quality.BAD')} ${wrong}/${points.length}</b>`;
-  return points.length === 1 ? html`<span>● ${valueText(first)}</span>` : html`<span>● ${t('device.all-good')}</span>`;
+  return points.length === 1 ? html`<span>● ${valueText(first, device.kind)}</span>` : html`<span>● ${t('device.all-good')}</span>`;
 }
 
 function card([id, device]) {

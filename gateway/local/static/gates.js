@@ -1,8 +1,8 @@
 // 门: what each gate is told, what it does, why; the last passages; a denied car that is let in by one press.
 
 import {live, ask} from './live.js';
-import {button, causes, gateName, html, left, moment, nothing, repeat, t, word} from './show.js';
-import {forget, look as fetchPicture, picture} from './pictures.js';
+import {button, causes, failure, gateName, html, left, moment, nothing, repeat, t, unread, word} from './show.js';
+import {forget as forgetPictures, look as fetchPicture, picture} from './pictures.js';
 
 const REASONS = ['visitor', 'delivery', 'misread', 'other'];
 const DENIED_MS = 5 * 60_000;      // how long a denied car stays large
@@ -15,10 +15,12 @@ let who = null;
 export function enter(change) { show = change; }
 
 export function leave() {
-  forget();
+  forgetPictures();
   seen.clear();
   who = null;
 }
+
+export function forget() { presence.plate = ''; }
 
 // ---- a gate ----
 
@@ -50,13 +52,15 @@ function gateCard([id, gate]) {
 // ---- passages ----
 
 async function look(id, passage) {
-  seen.set(id, {state: 'waiting'});
+  const waiting = {state: 'waiting'};
+  seen.set(id, waiting);
   show();
   const told = await ask(`/passages?id=${encodeURIComponent(id)}`);
+  if (seen.get(id) !== waiting) return;     // who asked has left
   const one = told.passages?.[0];
-  seen.set(id, one ? {plate: one.plate, raw: one.plate_raw, state: 'there'} : {state: 'none'});
+  seen.set(id, one ? {plate: one.plate, raw: one.plate_raw, state: 'there'} : {state: 'failed', problem: unread(told)});
   show();
-  for (const id_ of one?.pictures ?? passage.pictures) {
+  for (const id_ of one?.pictures ?? []) {
     if (!seen.has(id)) return;
     seen.set(id, {...seen.get(id), picture: id_});
     if (await fetchPicture(id_, show)) return;
@@ -68,6 +72,7 @@ function plate(id, passage) {
   if (!live.me.name) return nothing;
   if (!one) return html`<button class="plain" @click=${() => look(id, passage)} >${t('passages.show')}</button>`;
   if (one.state === 'waiting') return html`<span>${t('loading')}</span>`;
+  if (one.state === 'failed') return failure(one.problem, () => look(id, passage));
   const raw = one.raw && one.raw !== one.plate ? html`<small>${t('passages.raw')}: ${one.raw}</small>` : nothing;
   return html`<b class="plate">${one.plate || t('passages.no-plate')}</b>${raw}${one.picture
     ? picture(one.picture, '', show) : nothing}`;
@@ -94,7 +99,7 @@ function presence() {
   const of = event => event.target.closest('form').elements.plate.value.trim();
   const plateNow = presence.plate ?? '';
   return html`<details class="choices presence"><summary>${t('presence.title')}</summary><form @submit=${event => event.preventDefault()}>
-    <label>${t('presence.plate')} <input name="plate" maxlength="32" @input=${event => { presence.plate = of(event); show(); }}></label>
+    <label>${t('presence.plate')} <input name="plate" maxlength="32" .value=${plateNow} @input=${event => { presence.plate = of(event); show(); }}></label>
     ${plateNow ? html`${button(t('presence.in'), 'access.presence', {plate: plateNow, inside: true})}
       ${button(t('presence.out'), 'access.presence', {plate: plateNow, inside: false})}` : nothing}
     ${button(t('presence.who'), 'access.who', {}, {after: told => { who = told.ok ? told.result : null; show(); }})}

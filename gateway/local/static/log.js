@@ -1,16 +1,22 @@
 // 记录: who asked for what, and what happened. Of the audit a CSV.
 
 import {live, ask} from './live.js';
-import {gateName, has, html, nothing, placeOf, repeat, stamp, t, word} from './show.js';
+import {failure, gateName, has, html, nothing, placeOf, repeat, stamp, t, unread, word} from './show.js';
 
 const STREAMS = ['audit', 'alarm', 'access', 'inspection'];
 const LOOKING = 'access.viewed';       // what a look at a plate or picture is asked by: person.viewed says the same
 let show = () => {};
-let stream = 'audit', by = '', cmd = '', events = null, next = null, turn = 0;
+let stream = 'audit', by = '', cmd = '', events = null, next = null, turn = 0, problem = '';
 
 export function enter(change) {
   show = change;
   read(false);
+}
+
+// Nobody who comes next is shown what this one has read.
+export function leave() {
+  turn++;
+  [events, next, problem] = [null, null, ''];
 }
 
 const narrowed = () => Object.entries({by, cmd}).filter(([, value]) => value && stream === 'audit')
@@ -21,11 +27,14 @@ const path = before => `${stream === 'audit' ? '/audit?limit=50' : `/history?str
 async function read(more) {
   const mine = ++turn;
   if (!more) events = null;
+  problem = '';
   show();
   const told = await ask(path(more ? next : null));
   if (mine !== turn) return;
-  events = [...(more ? events : []), ...(told.events ?? []).filter(event => event.data.cmd !== LOOKING)];
-  next = told.next ?? null;
+  if (told.events) {
+    events = [...(more ? events : []), ...told.events.filter(event => event.data.cmd !== LOOKING)];
+    next = told.next ?? null;
+  } else problem = unread(told);
   show();
 }
 
@@ -56,7 +65,7 @@ export function draw() {
       html`<option value=${name} ?selected=${name === stream}>${t(`log.${name}`)}</option>`)}</select></label>
     ${stream === 'audit' ? html`<label>${t('log.by')} <input name="by" maxlength="63" .value=${by}></label><label>${t('log.cmd')} <input name="cmd" maxlength="63" .value=${cmd} placeholder="gate.open"></label>
       <button class="strong">${t('log.filter')}</button><a class="button" href="/audit?format=csv${narrowed()}" download="audit.csv">${t('log.csv')}</a>` : nothing}</form>
-    ${events === null ? html`<p class="none">${t('loading')}</p>` : events.length ? html`<div class="wide" tabindex="0"><table class="stack"><thead><tr><th>${t('log.time')}</th><th>${t('log.what')}</th><th>${t('log.subject')}</th><th>${t('log.details')}</th></tr></thead>
+    ${events === null ? problem ? nothing : html`<p class="none">${t('loading')}</p>` : events.length ? html`<div class="wide" tabindex="0"><table class="stack"><thead><tr><th>${t('log.time')}</th><th>${t('log.what')}</th><th>${t('log.subject')}</th><th>${t('log.details')}</th></tr></thead>
       <tbody>${repeat(events, event => event.id, row)}</tbody></table></div>` : html`<p class="none">${t('log.none')}</p>`}
-    ${next ? html`<div class="bar"><button @click=${() => read(true)}>${t('log.more')}</button></div>` : nothing}`;
+    ${problem ? failure(problem, () => read(events !== null)) : next ? html`<div class="bar"><button @click=${() => read(true)}>${t('log.more')}</button></div>` : nothing}`;
 }

@@ -2,8 +2,8 @@
 
 import {live, begin, now, logIn, logOut, command} from './live.js';
 import {
-  button, causes, clock, dead, dueIn, errorText, gateName, has, html, language, mark, moment, nothing, onPress, placeOf, render, repeat,
-  speak, t, word, zoneName,
+  COUNTS, FAULTS, button, causes, clock, countOf, dead, dueIn, errorText, failure, gateName, has, html, language, mark, moment, nothing,
+  onPress, placeOf, pressing, render, repeat, speak, t, unread, word, zoneName, zonesInTest,
 } from './show.js';
 
 const SCREENS = ['overview', 'gates', 'devices', 'lines', 'rounds', 'walk', 'box', 'log'];
@@ -19,7 +19,6 @@ let login = {busy: false, problem: ''};
 
 const alarms = () => Object.entries(live.state.alarms).map(([subject, alarm]) => ({subject, ...alarm}));
 const isFire = alarm => alarm.kind === 'fire';
-const FAULTS = new Set(['fault', 'wire', 'battery', 'dirty', 'gateway', 'power', 'tamper']);
 const byTime = (a, b) => Date.parse(b.raised_at) - Date.parse(a.raised_at);
 const fires = () => alarms().filter(isFire)
   .sort((a, b) => Number(b.first_out) - Number(a.first_out) || byTime(a, b));
@@ -27,12 +26,10 @@ const others = () => alarms().filter(alarm => !isFire(alarm))
   .sort((a, b) => RANK.indexOf(a.severity) - RANK.indexOf(b.severity) || byTime(a, b));
 
 function counts() {
-  const all = alarms(), of = test => all.filter(test).length;
-  return {
-    fire: of(alarm => isFire(alarm) && !alarm.test), fault: of(alarm => FAULTS.has(alarm.kind)),
-    disabled: of(alarm => alarm.kind === 'disabled' || alarm.disabled),
-    supervisory: of(alarm => alarm.kind === 'supervisory'), test: of(alarm => alarm.test),
-  };
+  const sums = Object.fromEntries(COUNTS.map(name => [name, 0]));
+  for (const alarm of alarms()) sums[countOf(alarm)]++;
+  sums.test += zonesInTest().length;
+  return sums;
 }
 
 function worst(count) {
@@ -123,7 +120,7 @@ function ways() {
 function person() {
   const {name, role, read_only: readOnly} = live.me;
   return dead(html`<span class="person">
-    ${name ? html`<span>${name} (${word('role', role)})</span><button class="plain" @click=${leave}>${t('login.out')}</button>`
+    ${name ? html`<span>${name} (${word('role', role)})</span><button class="plain" @click=${logOut}>${t('login.out')}</button>`
       : readOnly ? html`<span>${t('login.read-only')}</span>`
         : html`<button class="plain login" @click=${() => open('login')}>${t('login.title')}</button>`}
     <button class="plain" @click=${() => say(language === 'zh' ? 'en' : 'zh')}
@@ -153,11 +150,33 @@ function open(what) {
   if (opened === 'login') document.querySelector('input[name=name]')?.focus();
 }
 
-async function leave() {
-  await logOut();
-  if (!may(screen)) location.hash = '#overview';
-  show();
+// Whoever comes next is shown and given nothing of the one before.
+let person_;
+function personChanged() {
+  person_ = live.me.name;
+  for (const one of Object.values(loaded)) {
+    one?.leave?.();
+    one?.forget?.();
+  }
+  if (may(screen)) loaded[screen]?.enter?.(show);
+  else history.replaceState(null, '', '#overview');
 }
+
+// ---- a page that is older than its gateway ----
+
+const HASH = new URL('.', import.meta.url).pathname.split('/').at(-2);
+const outdated = () => Boolean(live.state?.page) && live.state.page !== HASH;
+const written = () => [...document.querySelectorAll('input')].some(one => one.value) || document.querySelector('label.photo + canvas') !== null;
+
+// Once for each version, and not in the middle of anything: a page that was loaded again is silent until it is touched.
+function renew() {
+  if (!outdated() || live.lost || pressing() || written() || ringing().length || sessionStorage.getItem('renewed') === live.state.page) return;
+  sessionStorage.setItem('renewed', live.state.page);
+  location.reload();
+}
+
+const upgraded = () => outdated()
+  ? html`<div class="band upgraded" role="status">${t('upgraded')} <button class="plain" ?disabled=${live.lost} @click=${() => location.reload()}>${t('upgraded.reload')}</button></div>` : nothing;
 
 // ---- login ----
 
@@ -199,7 +218,7 @@ function due(alarm) {
 }
 
 const nameOf = alarm => has(`name.${alarm.name}`) && !isFire(alarm) ? t(`name.${alarm.name}`)
-  : [word('kind', alarm.kind), alarm.name === alarm.kind ? '' : alarm.name].filter(Boolean).join(' ');
+  : [word('kind', alarm.kind), alarm.name === alarm.kind ? '' : word('name', alarm.name)].filter(Boolean).join(' ');
 const siteOf = alarm => alarm.place || (alarm.device ? placeOf(alarm.device) : '') || (alarm.zone ? zoneName(alarm.zone) : '')
   || gateName(alarm.subject.split('/')[0]);
 
@@ -253,6 +272,13 @@ function heldGates() {
     : html`<p class="none">${t('overview.none-held')}</p>`}</section>`;
 }
 
+function inTest() {
+  const tested = zonesInTest();
+  return tested.length ? html`<section aria-labelledby="tested"><h2 id="tested">${t('overview.tested')}</h2>${repeat(tested, ([id]) => id, ([id, until]) =>
+    html`<article class="tested" data-tested=${id}><h3>${zoneName(id)} <small>${t('overview.tested-what')}</small></h3><p class="facts">${mark('T', t('alarm.test'))}${dueIn(until, 'overview.tested-left')}</p>
+      <div class="actions">${button(t('zone.test-end'), 'zone.test', {zone: id, for: '0s'})}</div></article>`)}</section>` : nothing;
+}
+
 function confirming() {
   const zones = Object.keys(live.state.zones);
   if (!live.me.commands?.['fire.confirm'] || !zones.length) return nothing;
@@ -265,7 +291,7 @@ function overview() {
   return html`<section class="fires" aria-labelledby="fires"><h2 id="fires">${t('overview.fires')}</h2>
       ${burning.length ? repeat(burning, alarm => alarm.alarm, card) : html`<p class="none">${t('overview.no-fire')}</p>`}
       ${confirming()}</section>
-    <div class="aside">${heldGates()}<section aria-labelledby="others"><h2 id="others">${t('overview.alarms')}</h2>
+    <div class="aside">${inTest()}${heldGates()}<section aria-labelledby="others"><h2 id="others">${t('overview.alarms')}</h2>
       ${rest.length ? repeat(rest, alarm => alarm.alarm, card) : html`<p class="none">${t('overview.no-alarms')}</p>`}</section></div>`;
 }
 
@@ -274,6 +300,7 @@ function overview() {
 function body() {
   if (!live.state) return nothing;
   if (screen === 'overview') return overview();
+  if (loaded[screen] === null) return failure(unread(), go);
   if (!loaded[screen]) return html`<p class="none">${t('loading')}</p>`;
   return loaded[screen].draw();
 }
@@ -288,16 +315,20 @@ function show() {
 
 function paint() {
   document.body.classList.toggle('lost', live.lost);
-  render(html`${band()}${strip()}${ways()}${opened === 'login' ? loginForm() : nothing}
+  render(html`${band()}${upgraded()}${strip()}${ways()}${opened === 'login' ? loginForm() : nothing}
     <main class=${screen}>${dead(body())}</main>
     <footer><p>${t('footer')}</p><p>${live.state ? `site-gateway ${live.state.site.version} · ${live.state.site.gateway}` : ''}${
       live.me.name || live.me.read_only ? '' : ` · ${t('login.hint')}`}</p></footer>`, document.body);
 }
 
+const wanted = () => {
+  const name = location.hash.slice(1);
+  return SCREENS.includes(name) && may(name) ? name : 'overview';
+};
+
 async function go() {
-  const wanted = location.hash.slice(1);
   loaded[screen]?.leave?.();
-  screen = SCREENS.includes(wanted) && may(wanted) ? wanted : 'overview';
+  screen = wanted();
   opened = null;
   show();
   scrollTo(0, 0);
@@ -315,9 +346,13 @@ async function main() {
   if (kept && kept !== 'auto') document.documentElement.dataset.theme = kept;
   const words = speak(localStorage.getItem('language') ?? (navigator.language.startsWith('zh') ? 'zh' : 'en'));
   onPress(show);
+  let wasLost = true;
   begin(() => {
-    const wanted = location.hash.slice(1), missing = screen !== 'overview' && loaded[screen] === null && !live.lost;
-    if (missing || (live.me.name && wanted !== screen && SCREENS.includes(wanted))) go();
+    const back = wasLost && !live.lost;
+    wasLost = live.lost;
+    if (live.me.name !== person_) personChanged();
+    if (wanted() !== screen || (back && loaded[screen] === null)) go();
+    renew();
     show();
   }, armed);
   await words;    // the state comes meanwhile

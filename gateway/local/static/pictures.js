@@ -1,24 +1,36 @@
 // Pictures, each fetched when somebody looks at it: the gateway writes down who did.
 
-import {html, t} from './show.js';
+import {failure, html, t, unread} from './show.js';
 
-const known = new Map();      // id -> 'waiting' | 'gone' | {url}
+const known = new Map();      // id -> 'waiting' | 'gone' | {url} | {problem}
+let turn = 0;                 // what was asked before the last `forget` is not kept
+
+async function fetched(id) {
+  try {
+    const response = await fetch(`/pictures/${encodeURIComponent(id)}`);
+    if (response.ok) return {url: URL.createObjectURL(await response.blob())};
+    return response.status === 404 ? 'gone' : {problem: unread(await response.json())};
+  } catch {
+    return {problem: unread()};
+  }
+}
 
 // True if it is there.
 export async function look(id, show) {
-  if (!known.has(id) || known.get(id) === 'gone') {
+  if (!known.has(id) || known.get(id) === 'gone' || known.get(id).problem) {
+    const mine = turn;
     known.set(id, 'waiting');
     show();
-    const response = await fetch(`/pictures/${encodeURIComponent(id)}`).catch(() => null);
-    const url = response?.ok ? URL.createObjectURL(await response.blob()) : null;
-    if (known.has(id)) known.set(id, url ? {url} : 'gone');
-    else if (url) URL.revokeObjectURL(url);
+    const told = await fetched(id);
+    if (mine === turn) known.set(id, told);
+    else if (told.url) URL.revokeObjectURL(told.url);
     show();
   }
   return Boolean(known.get(id)?.url);
 }
 
 export function forget() {
+  turn++;
   for (const one of known.values()) if (one.url) URL.revokeObjectURL(one.url);
   known.clear();
 }
@@ -27,6 +39,7 @@ export function forget() {
 export function picture(id, label, show) {
   const one = known.get(id);
   if (one?.url) return html`<img src=${one.url} alt=${t('passages.picture')}>`;
+  if (one?.problem) return failure(one.problem, () => look(id, show));
   if (one === 'waiting') return html`<span>${t('loading')}</span>`;
   if (one === 'gone') return html`<span>${t('passages.no-picture')}</span>`;
   return html`<button class="plain" @click=${() => look(id, show)}>${label}</button>`;

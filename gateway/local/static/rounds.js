@@ -1,8 +1,8 @@
 // 巡检: what people are asked now, the rounds and how far they are, what they have found, and the runs that are kept.
 
 import {live, ask} from './live.js';
-import {button, dueIn, has, html, moment, nothing, placeOf, repeat, stamp, t, word, zoneName} from './show.js';
-import {forget, picture} from './pictures.js';
+import {button, dueIn, failure, has, html, moment, nothing, placeOf, repeat, stamp, t, unread, word, zoneName} from './show.js';
+import {forget as forgetPictures, picture} from './pictures.js';
 import {shrunk} from './photo.js';
 
 const CLASSES = ['ordinary', 'complex', 'major'];
@@ -10,7 +10,7 @@ const SHAPES = {normal: '✓', abnormal: '✕', 'not-checkable': '?'};
 const PIECE = 10;                  // runs at a time
 
 let show = () => {};
-let kept = null, next = null, turn = 0;    // runs of the journal, newest first
+let kept = null, next = null, turn = 0, problem = '';    // runs of the journal, newest first
 let seenRuns = '';
 const said = new Map();            // RUN/ITEM -> {note, tag, photo, problem}: what a person is about to answer
 const open = new Set();            // runs whose items are shown
@@ -22,9 +22,13 @@ export function enter(change) {
 }
 
 export function leave() {
-  forget();
+  forgetPictures();
+  turn++;
   kept = null;
 }
+
+// What one person was about to answer is not the next one's.
+export function forget() { said.clear(); }
 
 const running = () => Object.values(live.state.rounds).map(round => round.run?.run ?? '').join();
 
@@ -32,9 +36,12 @@ async function read(more) {
   if (!live.me.name) return;
   const mine = ++turn;
   const told = await ask(`/rounds?limit=${PIECE}${more && next ? `&before=${encodeURIComponent(next)}` : ''}`);
-  if (mine !== turn || !told.runs) return;
-  kept = [...(more ? kept ?? [] : []), ...told.runs];
-  next = told.next ?? null;
+  if (mine !== turn) return;
+  problem = told.runs ? '' : unread(told);
+  if (told.runs) {
+    kept = [...(more ? kept ?? [] : []), ...told.runs];
+    next = told.next ?? null;
+  }
   show();
 }
 
@@ -169,9 +176,9 @@ function past(event) {
 
 function pastRuns() {
   if (!live.me.name) return nothing;
-  return html`<section aria-labelledby="kept"><h2 id="kept">${t('rounds.kept')}</h2>${kept === null ? html`<p class="none">${t('loading')}</p>`
+  return html`<section aria-labelledby="kept"><h2 id="kept">${t('rounds.kept')}</h2>${kept === null ? problem ? nothing : html`<p class="none">${t('loading')}</p>`
     : kept.length ? repeat(kept, event => event.id, past) : html`<p class="none">${t('log.none')}</p>`}
-    ${next ? html`<div class="bar"><button @click=${() => read(true)}>${t('log.more')}</button></div>` : nothing}</section>`;
+    ${problem ? failure(problem, () => read(kept !== null)) : next ? html`<div class="bar"><button @click=${() => read(true)}>${t('log.more')}</button></div>` : nothing}</section>`;
 }
 
 export function draw() {

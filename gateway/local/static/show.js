@@ -62,9 +62,25 @@ export const left = time => asMs(time) - now();
 
 // ---- names ----
 
-export const zoneName = zone => live.state.zones[zone]?.name ?? zone;
+export const zoneName = zone => live.state.zones[zone]?.name ?? (zone === 'site' ? t('device.no-zone') : zone);
 export const gateName = gate => live.state.gates[gate]?.name ?? gate;
 export const placeOf = device => live.state.devices[device]?.place ?? device;
+
+// What is under test: [[ZONE, when its test ends]]. `site`: what is in no zone.
+export const zonesInTest = () => Object.entries({site: live.state.site, ...live.state.zones})
+  .filter(([, zone]) => zone.test_until).map(([id, zone]) => [id, zone.test_until]);
+
+// Each alarm is counted once, under the first of these that it is.
+export const COUNTS = ['fire', 'fault', 'disabled', 'supervisory', 'other', 'test'];
+export const FAULTS = new Set(['fault', 'wire', 'battery', 'dirty', 'gateway', 'power', 'tamper']);
+
+export function countOf(alarm) {
+  if (alarm.test) return 'test';
+  if (alarm.kind === 'fire') return 'fire';
+  if (alarm.disabled || alarm.kind === 'disabled') return 'disabled';
+  if (alarm.kind === 'supervisory') return 'supervisory';
+  return FAULTS.has(alarm.kind) ? 'fault' : 'other';
+}
 
 // Why a gate is held, and what will end each of it.
 export function causes(gate) {
@@ -87,6 +103,9 @@ let tell = () => {};
 const presses = new Map();       // key -> {phase: 'waiting' | 'done' | 'failed', code, until}
 let held = null;                 // {key, timer}
 
+// Somebody waits for the end of a press, or holds a button.
+export const pressing = () => held !== null || [...presses.values()].some(press => press.phase === 'waiting');
+
 export function onPress(change) {
   tell = change;
   setInterval(() => {
@@ -101,6 +120,10 @@ export const errorText = told => {
   if (code === 'bad-args' && has(argument)) return t(argument);
   return more && ['interlocked', 'bad-args', 'unknown', 'refused-by-device'].includes(code) ? `${known} (${more})` : known;
 };
+
+// What could not be read is no fact: it is said why, and a press reads it again.
+export const unread = told => told?.error && told.error.code !== 'no-answer' ? errorText(told) : t('error.unread');
+export const failure = (text, again) => html`<p class="problem" role="alert">⚠ ${text} <button class="plain again" @click=${again}>${t('again')}</button></p>`;
 
 async function start(key, cmd, args, after) {
   if (presses.get(key)?.phase === 'waiting' || !may(cmd)) return;

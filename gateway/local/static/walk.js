@@ -8,7 +8,7 @@ const KINDS = new Set(['smoke-detector', 'heat-detector', 'flame-detector', 'gas
 const KEPT = 'walk';
 let show = () => {};
 let zone = null;
-let walk = JSON.parse(sessionStorage.getItem(KEPT) ?? 'null');    // {zone, began, ended, tested: {DEVICE: time}}
+let walk = JSON.parse(sessionStorage.getItem(KEPT) ?? 'null');    // {zone, began, ended, seen, elsewhere, tested: {DEVICE: time}}
 
 export function enter(change) {
   show = change;
@@ -27,7 +27,7 @@ function began(told) {
 
 function ended(told) {
   if (!told.ok || !walk) return;
-  walk.ended = now();
+  Object.assign(walk, {ended: now(), elsewhere: false});
   keep();
   show();
 }
@@ -41,6 +41,16 @@ function tick() {
     keep();
     confirmBySound();
   }
+}
+
+// The gateway says whether the zone is under test. `seen`: it has said so since the walk began.
+function follow() {
+  if (!walk || walk.ended || live.lost) return;
+  const tested = Boolean(live.state.zones[walk.zone]?.test_until);
+  if (tested === Boolean(walk.seen)) return;
+  if (tested) walk.seen = true;
+  else Object.assign(walk, {ended: now(), elsewhere: true});
+  keep();
 }
 
 function confirmBySound() {
@@ -63,6 +73,7 @@ function record(all) {
 
 export function draw() {
   tick();
+  follow();
   const running = walk && !walk.ended, all = zone ? detectors() : [];
   const done = all.filter(([id]) => walk?.zone === zone && walk.tested[id]).length;
   return html`<div class="bar no-print"><label>${t('walk.zone')} <select ?disabled=${running} @change=${event => { zone = event.target.value || null; show(); }}>
@@ -71,6 +82,7 @@ export function draw() {
       ${running ? button(t('walk.end'), 'zone.test', {zone: walk.zone, for: '0s'}, {key: 'walk/end', after: ended}) : nothing}
       ${walk?.zone === zone && zone ? html`<button @click=${() => print()}>${t('walk.print')}</button>` : nothing}</div>
     <p class="no-print">${t('walk.intro')}</p>
+    ${walk?.elsewhere && walk.zone === zone ? html`<p class="problem no-print" role="alert">⚠ ${t('walk.elsewhere', {zone: zoneName(walk.zone)})}</p>` : nothing}
     ${zone ? html`<p class="no-print" role="status"><b>${t('walk.progress', {done, all: all.length})}</b></p>
     <ul class="walk no-print">${all.length ? repeat(all, ([id]) => id, ([id, one]) => {
       const at = walk?.zone === zone ? walk.tested[id] : undefined;

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    async_playwright,
+    expect,
+)
 
 PROGRAM = "/usr/bin/chromium"
 _ARGUMENTS = (

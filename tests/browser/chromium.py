@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    async_playwright,
+    expect,
+)
 
 PROGRAM = "/usr/bin/chromium"
 _ARGUMENTS = (
@@ -106,6 +115,7 @@ class Look:
 
     async def hold(self, button: Locator) -> None:
         """Hold it as long as it wants."""
+        await expect(button).to_be_enabled()  # not so soon after it has moved, or after another press
         await button.scroll_into_view_if_needed()
         await button.hover()
         await self.page.mouse.down()

@@ -130,7 +130,7 @@ async def test_a_gate_is_held_and_released_by_people(site: PageSite, browser: Br
         await look.log_in("zhang")
         await look.go("gates")
         gate = look.page.locator("[data-gate='north-out']")
-        await press(gate, "gate.hold").click()
+        await look.hold(press(gate, "gate.hold"))
         await expect(gate).to_contain_text("值班人员")
         await until(lambda: site.it.on("relay-north.do4"))
         await look.hold(press(gate, "gate.release"))
@@ -279,7 +279,7 @@ async def test_a_walk_ticks_each_detector_and_triggers_nothing(site: PageSite, b
         await look.go("walk")
         await look.page.locator("select").select_option("building-3")
         before = site.opened("relay-north.do2")
-        await press(look.page, "zone.test").click()
+        await look.hold(press(look.page, "zone.test"))
         await expect(look.page.locator("main.walk button[data-cmd='zone.test']")).to_contain_text("结束")
         for device in ("smoke-3-2f", "smoke-3-3f"):
             site.virtual.set(f"{device}.smoke", 1)
@@ -292,7 +292,7 @@ async def test_a_walk_ticks_each_detector_and_triggers_nothing(site: PageSite, b
         async with asyncio.timeout(15):
             while not all([(await site.it.person("alarm.reset", alarm=one))["ok"] for one in (FIRST, SECOND)]):
                 await asyncio.sleep(0.2)
-        await press(look.page, "zone.test").click()
+        await look.hold(press(look.page, "zone.test"))
         await expect(look.page.locator(".record")).to_have_count(1)
         assert site.opened("relay-north.do2") == before
         clean(look)

@@ -202,6 +202,7 @@ async def test_what_comes_in_the_place_of_a_held_button_is_not_pressed_by_lettin
         disable, enable = press(smoke, "device.disable"), press(smoke, "device.enable")
         await disable.scroll_into_view_if_needed()
         await disable.evaluate("one => { one.pressed = true; }")
+        await expect(disable).to_be_enabled()
         await disable.hover(position={"x": 24, "y": 10})
         await look.page.mouse.down()
         await expect(enable).to_be_visible()
@@ -214,6 +215,7 @@ async def test_what_comes_in_the_place_of_a_held_button_is_not_pressed_by_lettin
         card_ = look.page.locator("[data-round='pump-run']")
         run, cancel = press(card_, "inspection.run"), press(card_, "inspection.cancel")
         await run.click()
+        await expect(cancel).to_be_enabled()
         await cancel.hover(position={"x": 24, "y": 10})
         await look.page.mouse.down()
         await expect(run).to_be_visible()
@@ -345,13 +347,13 @@ async def test_a_walk_sounds_shakes_and_is_printed(site: PageSite, browser: Brow
         await made.add_init_script(_COUNTED)
         look = await person(made, site, "wang", "walk")
         await look.page.locator("select").select_option("garage")
-        await press(look.page, "zone.test").click()
+        await look.hold(press(look.page, "zone.test"))
         site.virtual.set("heat-garage.heat", 1)
         await look.page.locator("li.tested[data-device='heat-garage']").wait_for()
         assert await look.page.evaluate("() => window.shaken") >= 1
         site.virtual.set("heat-garage.heat", 0)
         assert (await site.it.person("alarm.reset", alarm="heat-garage/heat/fire"))["ok"]
-        await press(look.page, "zone.test", "结束走查").click()
+        await look.hold(press(look.page, "zone.test", "结束走查"))
         await look.page.locator("button", has_text="打印验收记录").click()
         assert await look.page.evaluate("() => window.printed") == 1
         await look.page.emulate_media(media="print")

@@ -83,6 +83,7 @@ async def test_a_held_button_that_goes_dead_under_the_thumb_does_nothing(site: P
         await smoke.locator("summary").first.click()
         disable = press(smoke, "device.disable")
         await disable.scroll_into_view_if_needed()
+        await expect(disable).to_be_enabled()
         await disable.hover()
         await look.page.mouse.down()
         await look.page.evaluate("() => dispatchEvent(new Event('offline'))")

@@ -42,7 +42,7 @@ function gateCard([id, gate]) {
     ${gate.causes.length ? html`<h4>${t('gate.causes')}</h4><ul class="causes">${causes(gate)}</ul>` : nothing}
     ${opening(id)}
     <div class="actions">
-      ${people ? nothing : button(t('gate.hold'), 'gate.hold', {gate: id}, {key: `hold/${id}`})}
+      ${people ? nothing : button(t('gate.hold'), 'gate.hold', {gate: id}, {hold: true, key: `hold/${id}`})}
       ${people ? button(t('gate.release'), 'gate.release', {gate: id, cause: 'page'}, {hold: true, key: `release/${id}`}) : nothing}
       ${cloud ? button(t('gate.release-cloud'), 'gate.release', {gate: id, cause: 'command'}, {hold: true, key: `cloud/${id}`}) : nothing}
       ${after ? button(t('gate.release-fire'), 'gate.release', {gate: id}, {hold: true, key: `after/${id}`}) : nothing}

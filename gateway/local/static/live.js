@@ -14,12 +14,12 @@ export const live = {
   n: '', seen: '',
   lost: true,       // what is shown may be old: nothing may be pressed
   at: null,         // gateway time of the last sign of life, ms
-  ahead: 0,         // gateway time minus this machine's, ms
+  ahead: 0,         // gateway time minus performance.now(), ms: this machine's clock may be set meanwhile
   me: {users: true, read_only: false},
 };
 
-let heard = -Infinity;           // machine time of the last sign of life
-let tick = -Infinity;
+let heard = marked();            // the last sign of life
+let tick = performance.now();
 let tell = () => {};
 let keeps = () => false;         // whether this tab listens while it is hidden
 let stream = null, retry = null, tries = 0;
@@ -35,7 +35,7 @@ export function merge(to, patch) {            // RFC 7396; the tree has no nulls
     else to[key] = value;
 }
 
-export const now = () => Date.now() + live.ahead;    // the gateway's time, ms
+export const now = () => performance.now() + live.ahead;    // the gateway's time, ms
 
 export function begin(onChange, keepsListening) {
   [tell, keeps] = [onChange, keepsListening];
@@ -62,7 +62,7 @@ function join() {
 }
 
 function queue(options) {
-  tick = Date.now();
+  tick = performance.now();
   const mine = asking = new AbortController();
   const more = options.steal ? {steal: true} : {signal: mine.signal};
   navigator.locks.request(CHANNEL, more, () => {
@@ -148,7 +148,7 @@ function hear(told) {
 const beatNow = () => ({n: live.n, seen: live.seen, time: new Date(now()).toISOString()});
 
 function take({kind, data, beat}) {
-  tick = Date.now();
+  tick = performance.now();
   if (kind === 'lost') return lose();
   if (kind === 'patch') {
     if (!live.state || !follows(live.n, data.n)) return missed();
@@ -157,7 +157,7 @@ function take({kind, data, beat}) {
   if (kind === 'beat') onBeat(data);
   else live.n = data.n;
   if (beat) onBeat(beat);
-  heard = Date.now();
+  heard = marked();
   if (kind === 'beat' && live.lost && data.n !== live.n) return;    // what was missed comes next
   live.at = now();
   const wasLost = live.lost;
@@ -168,7 +168,7 @@ function take({kind, data, beat}) {
 
 function onBeat({time, seen}) {
   live.seen = seen;
-  live.ahead = Date.parse(time) - Date.now();
+  live.ahead = Date.parse(time) - performance.now();
 }
 
 function follows(before, after) {
@@ -190,15 +190,20 @@ function lose() {
   tell();
 }
 
+function marked() { return {runs: performance.now(), wall: Date.now()}; }
+
+// By the clock that nobody sets, and by the one that goes on while the machine sleeps; set in either direction, that one says too much.
+const since = mark => Math.max(performance.now() - mark.runs, Math.abs(Date.now() - mark.wall));
+
 function look() {
-  const silent = Date.now() - heard > SILENT_MS;
+  const silent = since(heard) > SILENT_MS;
   if (silent && !live.lost) {
     lose();
     if (leading) { pass({kind: 'lost'}); connect(); }
   }
   // The tab that reads for all says nothing any more, not even that it is lost: take its place.
-  if (channel && asking && !leading && (!document.hidden || keeps()) && Date.now() - tick > SILENT_MS) {
-    tick = Date.now();
+  if (channel && asking && !leading && (!document.hidden || keeps()) && performance.now() - tick > SILENT_MS) {
+    tick = performance.now();
     asking.abort();
     queue({steal: true});
   }

@@ -2,8 +2,8 @@
 
 import {live, begin, now, logIn, logOut, command} from './live.js';
 import {
-  COUNTS, FAULTS, button, causes, clock, countOf, dead, dueIn, errorText, failure, gateName, has, html, language, mark, moment, nothing,
-  onPress, placeOf, pressing, render, repeat, speak, t, unread, word, zoneName, zonesInTest,
+  COUNTS, FAULTS, button, causes, clock, countOf, dead, dueIn, errorText, failure, gateName, has, hint, html, language, mark, moment,
+  nothing, onPress, placeOf, pressed, pressing, render, repeat, settle, speak, t, unread, word, zoneName, zonesInTest,
 } from './show.js';
 
 const SCREENS = ['overview', 'gates', 'devices', 'lines', 'rounds', 'walk', 'box', 'log'];
@@ -11,6 +11,7 @@ const AT_THE_THUMB = ['overview', 'gates', 'devices'];
 const WITH_LOGIN = new Set(['lines', 'walk', 'log']);
 const RANK = ['critical', 'high', 'medium', 'low'];
 const RING_S = 1.0;
+const LOSS_MS = 1500;     // a login changes the stream: that is no loss
 
 let screen = 'overview', loaded = {}, opened = null;    // opened: 'login' | 'more' | null
 let login = {busy: false, problem: ''};
@@ -41,7 +42,7 @@ function worst(count) {
 
 // ---- sound: a new fire, until it is silenced ----
 
-const sound = {context: null, quiet: new Set(), timer: null};
+const sound = {context: null, quiet: new Set(), until: 0, lost: null};    // until: of the context's time, what is begun sounds
 const armed = () => sound.context?.state === 'running';
 
 function arm() {
@@ -56,20 +57,35 @@ const ringing = () => live.state ? fires().filter(alarm => !alarm.test && !alarm
 function ring() {
   document.body.dataset.ringing = ringing().length && armed() ? 'yes' : 'no';
   if (!armed() || !ringing().length) return;
-  const {context} = sound, at = context.currentTime;
-  for (const [pitch, begins] of [[880, 0], [660, RING_S / 2]]) {
-    const tone = new OscillatorNode(context, {type: 'square', frequency: pitch});
-    const level = new GainNode(context, {gain: 0.15});
-    tone.connect(level).connect(context.destination);
-    tone.start(at + begins);
-    tone.stop(at + begins + RING_S / 2 - 0.02);
-  }
+  if (sound.context.currentTime < sound.until) return;
+  sound.until = sound.context.currentTime + RING_S - 0.1;
+  play('square', [880, 660], RING_S / 2);
   navigator.vibrate?.(200);
+}
+
+function play(type, pitches, each) {
+  const {context} = sound, at = context.currentTime;
+  for (const [turn, frequency] of pitches.entries()) {
+    const tone = new OscillatorNode(context, {type, frequency}), level = new GainNode(context, {gain: 0.15});
+    tone.connect(level).connect(context.destination);
+    tone.start(at + turn * each);
+    tone.stop(at + (turn + 1) * each - 0.02);
+  }
+}
+
+// Once, when the link has been lost for a moment: who looks away would wait for an alarm that cannot come.
+function tellLoss() {
+  if (live.lost && live.state) sound.lost ??= setTimeout(() => { if (armed()) play('sine', [520, 390, 260], 0.2); }, LOSS_MS);
+  else {
+    clearTimeout(sound.lost);
+    sound.lost = null;
+  }
 }
 
 // Of this page, also while the link is lost; and of the site's sounder.
 function silence() {
   for (const alarm of fires()) sound.quiet.add(alarm.alarm);
+  pressed();
   show();
   if (live.me.commands?.['alarm.silence'] && !live.lost) command('alarm.silence', {});
 }
@@ -81,7 +97,7 @@ function strip() {
   const {site, box} = live.state, count = counts(), [state, shape] = live.lost ? ['unknown', '?'] : worst(count);
   return html`<header class="strip ${state}">
     <h1 class="worst"><span aria-hidden="true">${shape}</span> ${t(`worst.${state}`)}</h1>
-    ${ringing().length ? html`<button class="silence" @click=${silence}>♪ ${t('overview.silence')}</button>` : nothing}
+    <button class="silence ${ringing().length ? '' : 'idle'}" @click=${silence}>♪ ${t('overview.silence')}</button>
     <ul class="counts" aria-label=${t('overview.alarms')}>${Object.entries(count).map(([name, n]) =>
       html`<li class="${n ? `some ${name}` : ''}" data-count=${name}>${t(`count.${name}`)} <b>${n}</b></li>`)}</ul>
     <span class="site">${site.name ?? site.id}${site.simulated ? html` <i>${t('simulated')}</i>` : nothing}</span>
@@ -204,7 +220,7 @@ async function identify(told) {
   show();
   const answer = await logIn(told);
   login = {busy: false, problem: answer.ok ? '' : told.code ? t('error.wrong-code') : errorText(answer)};
-  if (answer.ok) opened = null;
+  opened = answer.ok ? null : 'login';    // who came by a link has no form yet that could say why not
   show();
 }
 
@@ -315,10 +331,12 @@ function show() {
 
 function paint() {
   document.body.classList.toggle('lost', live.lost);
+  const scrolled = scrollY;
   render(html`${band()}${upgraded()}${strip()}${ways()}${opened === 'login' ? loginForm() : nothing}
     <main class=${screen}>${dead(body())}</main>
     <footer><p>${t('footer')}</p><p>${live.state ? `site-gateway ${live.state.site.version} · ${live.state.site.gateway}` : ''}${
-      live.me.name || live.me.read_only ? '' : ` · ${t('login.hint')}`}</p></footer>`, document.body);
+      live.me.name || live.me.read_only ? '' : ` · ${t('login.hint')}`}</p></footer>${hint()}`, document.body);
+  settle(scrolled);
 }
 
 const wanted = () => {
@@ -353,6 +371,8 @@ async function main() {
     if (live.me.name !== person_) personChanged();
     if (wanted() !== screen || (back && loaded[screen] === null)) go();
     renew();
+    ring();
+    tellLoss();
     show();
   }, armed);
   await words;    // the state comes meanwhile

@@ -8,6 +8,10 @@ export {html, nothing, render, repeat};
 
 const HOLD_MS = 1500;
 const DONE_MS = 4000, FAILED_MS = 12_000;    // how long the end of a press is shown
+const AFTER_MS = 700;            // after a press so long no other is taken: the second tap of two is meant for the first button
+const MOVED_MS = 500;            // a button takes no press so soon after it has come or moved: the finger was on its way already
+const SHIFT = 4;                 // pixels that are no move
+const HINT_MS = 2500;
 
 // ---- words ----
 
@@ -102,6 +106,9 @@ export function dueIn(time, key, late) {
 let tell = () => {};
 const presses = new Map();       // key -> {phase: 'waiting' | 'done' | 'failed', code, until}
 let held = null;                 // {key, timer}
+let closedUntil = 0;             // no press is taken before
+const places = new WeakMap();    // button -> {left, top: on the document, readyAt}
+let settling = null, hinting = null;
 
 // Somebody waits for the end of a press, or holds a button.
 export const pressing = () => held !== null || [...presses.values()].some(press => press.phase === 'waiting');
@@ -109,9 +116,42 @@ export const pressing = () => held !== null || [...presses.values()].some(press 
 export function onPress(change) {
   tell = change;
   setInterval(() => {
-    for (const [key, press] of presses) if (press.until < Date.now()) { presses.delete(key); tell(); }
+    for (const [key, press] of presses) if (press.until < performance.now()) { presses.delete(key); tell(); }
   }, 500);
+  for (const kind of ['load', 'toggle', 'resize']) addEventListener(kind, () => settle(), true);    // what moves buttons without a drawing
 }
+
+// Look where every button is; `scrolled`: how far the document was scrolled before it was drawn anew.
+export function settle(scrolled = scrollY) {
+  const at = performance.now();
+  let last = closedUntil;
+  for (const one of document.querySelectorAll('[data-cmd]')) {
+    const {left, top} = one.getBoundingClientRect(), before = places.get(one);
+    const moved = !before || Math.abs(left - before.left) > SHIFT || Math.abs(top + scrolled - before.top) > SHIFT;
+    const readyAt = moved ? at + MOVED_MS : before.readyAt;
+    places.set(one, {left, top: top + scrollY, readyAt});
+    one.setAttribute('aria-disabled', at < Math.max(readyAt, closedUntil));
+    last = Math.max(last, readyAt);
+  }
+  clearTimeout(settling);
+  if (last > at) settling = setTimeout(() => settle(), last - at + 1);
+}
+
+// A press was sent: the next one is taken a little later.
+export function pressed() { closedUntil = performance.now() + AFTER_MS; }
+
+// Whether who pressed it can have meant it.
+function meant(one) {
+  const at = performance.now();
+  if (at < closedUntil) return false;
+  if (at >= (places.get(one)?.readyAt ?? 0)) return true;
+  clearTimeout(hinting);
+  hinting = setTimeout(() => { hinting = null; tell(); }, HINT_MS);
+  tell();
+  return false;
+}
+
+export const hint = () => hinting === null ? nothing : html`<p class="hint" role="status">${t('press.moved')}</p>`;
 
 export const errorText = told => {
   const code = told.error?.code ?? 'other';
@@ -126,12 +166,13 @@ export const unread = told => told?.error && told.error.code !== 'no-answer' ? e
 export const failure = (text, again) => html`<p class="problem" role="alert">⚠ ${text} <button class="plain again" @click=${again}>${t('again')}</button></p>`;
 
 async function start(key, cmd, args, after) {
-  if (presses.get(key)?.phase === 'waiting' || !may(cmd)) return;
+  if (['waiting', 'done'].includes(presses.get(key)?.phase) || !may(cmd)) return;
+  pressed();
   presses.set(key, {phase: 'waiting', until: Infinity});
   tell();
   const told = await command(cmd, args);
-  presses.set(key, told.ok ? {phase: 'done', until: Date.now() + DONE_MS}
-    : {phase: 'failed', text: errorText(told), until: Date.now() + FAILED_MS});
+  presses.set(key, told.ok ? {phase: 'done', until: performance.now() + DONE_MS}
+    : {phase: 'failed', text: errorText(told), until: performance.now() + FAILED_MS});
   tell();
   after?.(told);
 }
@@ -143,6 +184,7 @@ function beginHold(event, key, run) {
   }
   const element = event.currentTarget;
   endHold();
+  if (!meant(element)) return;
   held = {key, timer: setTimeout(() => {
     held = null;
     if (element.isConnected && !element.matches(':disabled')) run();
@@ -163,14 +205,14 @@ function endHold() {
 export function button(label, cmd, args, {hold = false, kind = '', off = false, after, key = cmd + JSON.stringify(args)} = {}) {
   if (!live.me.commands?.[cmd]) return nothing;
   const press = presses.get(key), phase = press?.phase ?? '';
-  const dead = live.lost || off || phase === 'waiting';
+  const dead = live.lost || off || phase === 'waiting' || phase === 'done';
   const run = () => start(key, cmd, args, after);
   const is = held?.key === key ? 'holding' : phase;
   const text = phase === 'waiting' ? t('press.waiting') : phase === 'done' ? `✓ ${t('press.done')}` : label;
   // Another button is another element: who still holds the one before lets go of nothing that has come in its place.
   return repeat([key], one => one, () => html`<span class="press"><button class="${kind} ${is} ${hold ? 'hold' : ''}" ?disabled=${dead}
     data-cmd=${cmd}
-    @click=${hold ? null : run}
+    @click=${hold ? null : event => meant(event.currentTarget) && run()}
     @pointerdown=${hold ? event => beginHold(event, key, run) : null}
     @keydown=${hold ? event => beginHold(event, key, run) : null}
     @pointerup=${endHold} @pointerleave=${endHold} @pointercancel=${endHold} @keyup=${endHold} @blur=${endHold}

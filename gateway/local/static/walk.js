@@ -7,8 +7,8 @@ const LONG = '2h';
 const KINDS = new Set(['smoke-detector', 'heat-detector', 'flame-detector', 'gas-detector', 'call-point']);
 const KEPT = 'walk';
 let show = () => {};
-let zone = null;
-let walk = JSON.parse(sessionStorage.getItem(KEPT) ?? 'null');    // {zone, began, ended, seen, elsewhere, tested: {DEVICE: time}}
+let zone = null, over = false;     // over: whoever begins has been asked whether the last results may go
+let walk = JSON.parse(sessionStorage.getItem(KEPT) ?? 'null');    // {zone, by, began, ended, seen, elsewhere, tested: {DEVICE: time}}
 
 export function enter(change) {
   show = change;
@@ -20,7 +20,8 @@ const detectors = () => Object.entries(live.state.devices).filter(([, one]) => o
 
 function began(told) {
   if (!told.ok) return;
-  walk = {zone, began: now(), ended: null, tested: {}};
+  walk = {zone, by: live.me.name, began: now(), ended: null, tested: {}};
+  over = false;
   keep();
   show();
 }
@@ -66,9 +67,19 @@ function confirmBySound() {
 function record(all) {
   if (!walk) return nothing;
   return html`<section class="record"><h2>${t('walk.record')}</h2><p>${live.state.site.name ?? live.state.site.id} · ${zoneName(walk.zone)}</p>
-    <p>${stamp(walk.began)} – ${walk.ended ? stamp(walk.ended) : ''} · ${t('walk.by')}: ${live.me.name ?? ''}</p>
+    <p>${stamp(walk.began)} – ${walk.ended ? stamp(walk.ended) : t('walk.not-ended')} · ${t('walk.by')}: ${walk.by ?? ''}</p>
     <table><tbody>${all.map(([id, one]) => html`<tr><td>${one.place ?? id}</td><td>${word('devices.kind', one.kind)}</td><td>${id}</td>
       <td>${walk.tested[id] ? `✓ ${stamp(walk.tested[id])}` : `✕ ${t('walk.not-yet')}`}</td></tr>`)}</tbody></table></section>`;
+}
+
+// What has been tested is not lost by one press: it may not be printed yet.
+function starting() {
+  const asks = Object.keys(walk?.tested ?? {}).length && !over, ask = asked => () => { over = asked; show(); };
+  if (!live.me.commands?.['zone.test']) return nothing;
+  if (asks) return html`<button @click=${ask(true)}>${t('walk.again')}</button>`;
+  return html`${over ? html`<p class="problem" role="alert">⚠ ${t('walk.over', {zone: zoneName(walk.zone), time: stamp(walk.began)})}</p>
+      <button @click=${ask(false)}>${t('walk.keep')}</button>` : nothing}
+    ${button(t('walk.start'), 'zone.test', {zone, for: LONG}, {hold: true, kind: 'strong', key: `walk/${zone}`, after: began})}`;
 }
 
 export function draw() {
@@ -78,8 +89,8 @@ export function draw() {
   const done = all.filter(([id]) => walk?.zone === zone && walk.tested[id]).length;
   return html`<div class="bar no-print"><label>${t('walk.zone')} <select ?disabled=${running} @change=${event => { zone = event.target.value || null; show(); }}>
       <option value="">${t('walk.pick')}</option>${Object.keys(live.state.zones).map(id => html`<option value=${id} ?selected=${id === zone}>${zoneName(id)}</option>`)}</select></label>
-      ${zone && !running ? button(t('walk.start'), 'zone.test', {zone, for: LONG}, {kind: 'strong', key: `walk/${zone}`, after: began}) : nothing}
-      ${running ? button(t('walk.end'), 'zone.test', {zone: walk.zone, for: '0s'}, {key: 'walk/end', after: ended}) : nothing}
+      ${zone && !running ? starting() : nothing}
+      ${running ? button(t('walk.end'), 'zone.test', {zone: walk.zone, for: '0s'}, {hold: true, key: 'walk/end', after: ended}) : nothing}
       ${walk?.zone === zone && zone ? html`<button @click=${() => print()}>${t('walk.print')}</button>` : nothing}</div>
     <p class="no-print">${t('walk.intro')}</p>
     ${walk?.elsewhere && walk.zone === zone ? html`<p class="problem no-print" role="alert">⚠ ${t('walk.elsewhere', {zone: zoneName(walk.zone)})}</p>` : nothing}

@@ -147,6 +147,15 @@ class Alarms:
             if any(watch.standing[key] != value for key, value in said.items()):
                 yield from self.tell(watch, "alarm.updated", said, now)
 
+    def unseen(self, zone: str | None) -> set[str]:
+        """Devices with an alarm of this zone of which nobody knows now whether it stands: never read, or BAD."""
+        return {
+            watch.rule.device
+            for watches in self._by_point.values()
+            for watch in watches
+            if not watch.good and occurrence.zone_of(watch.rule, self._device(watch)) == zone
+        }
+
     def known(self, target: str) -> bool:
         """True if `device`, `device.point` or `device.point.alarm` names an alarm or what has one."""
         names = (subject.replace("/", ".") for subject in self._watches)

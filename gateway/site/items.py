@@ -134,16 +134,19 @@ def device(answer: Mapping[str, Json], now: Instant) -> Judged:
     return Judged("normal", None, value, None if value is None else "ms", at=now.rfc3339(), evidence=evidence)
 
 
-def zone(standing: Mapping[str, bool], lost: Sequence[str], now: Instant) -> Judged:
-    """What stands in it, shelved or not, and whether in a test. `lost`: devices of it that cannot be seen."""
+def zone(standing: Mapping[str, bool], lost: Sequence[str] | None, now: Instant) -> Judged:
+    """What stands in it, shelved or not, and whether in a test.
+
+    `lost`: devices of it that cannot be seen; None: it has none that could be.
+    """
     real = sorted(subject for subject, test in standing.items() if not test)
     if real:
         evidence = {"text": _listed(real), **_when(now)}
         return Judged("abnormal", "alarms stand", len(real), at=now.rfc3339(), evidence=evidence)
     if standing:
         return unseen("under test", text=_listed(sorted(standing)), **_when(now))
-    if lost:
-        return unseen("not seen", text=_listed(lost), **_when(now))
+    if lost is None or lost:
+        return unseen("not seen", text=_listed(lost or ["no device"]), **_when(now))
     return Judged("normal", None, 0, at=now.rfc3339(), evidence=_when(now))
 
 

@@ -324,13 +324,7 @@ class Rounds:
                     for watch in self._alarms.all_standing()
                     if watch.standing is not None and (watch.standing["zone"] or SITE) == zone
                 }
-                lost = [
-                    name
-                    for name, device in self._devices.items()
-                    if (device.zone or SITE) == zone
-                    and (self._linkage.silent(name) or device.line not in self._lines_up)
-                ]
-                return items.zone(stands, lost, now)
+                return items.zone(stands, self._unseen_of(zone), now)
             case PanelRule(device) as rule:
                 return items.panel(
                     rule, self._of_panel(device, "fault"), self._of_panel(device, "disabled"), self._lost(device), now
@@ -338,6 +332,13 @@ class Rounds:
             case TestedRule() as rule:
                 return items.tested(rule, self._proven, now)
         return None
+
+    def _unseen_of(self, zone: str) -> list[str] | None:
+        """Devices of a zone that do not show now whether anything stands; None: it has no device."""
+        here = {name for name, device in self._devices.items() if _in(zone, device)}
+        blind = self._alarms.unseen(None if zone == SITE else zone)
+        lost = blind | {name for name in here if self._lost(name) is not None}
+        return sorted(lost) if here else None
 
     def _of_panel(self, device: str, kind: str) -> list[str]:
         return sorted(
@@ -347,7 +348,7 @@ class Rounds:
         )
 
     def _lost(self, device: str) -> str | None:
-        """Why nothing is known of a panel now."""
+        """Why nothing is known of a device now."""
         if self._linkage.silent(device):
             return "silent"
         return None if self._devices[device].line in self._lines_up else "never-read"
@@ -594,6 +595,11 @@ def digest(data: Mapping[str, Json]) -> str:
     plain = {name: value for name, value in data.items() if name != "digest"}
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _in(zone: str, device: DeviceSettings) -> bool:
+    """The device is of the zone, or has an alarm of it, as a panel has."""
+    return (device.zone or SITE) == zone or any(rule.zone == zone for rule in device.rules)
 
 
 def _no(done: Performed, message: str) -> Performed:

@@ -10,7 +10,8 @@ import pytest
 
 from gateway.model import LineHealth, Operate, StoodStill
 from gateway.site.looks import Look
-from gateway.site.round_settings import Item, PictureRule, Place
+from gateway.site.round_settings import Item, PictureRule, Place, ZoneRule
+from gateway.site.settings import Condition
 from tests.site.round_world import (
     ALIVE,
     DUTY_ITEM,
@@ -28,6 +29,7 @@ from tests.site.round_world import (
     answered,
     site_of,
 )
+from tests.site.world import rule
 
 DAY = 86400.0
 BAD = {"quality": "BAD", "reason": "out-of-range"}
@@ -78,7 +80,15 @@ def test_a_zone() -> None:
     assert night.item(QUIET.id)["outcome"] == "not-checkable", "its line has not answered yet"
     night.line("loop", up=True)
     night.run()
+    assert night.item(QUIET.id)["evidence"]["text"] == "smoke-1, smoke-2", "nothing of the detectors was read yet"
+    night.read("smoke-1", "smoke", 0)
+    night.read("smoke-2", "smoke", 0)
+    night.run()
     assert night.item(QUIET.id)["outcome"] == "normal"
+    night.read("smoke-2", "smoke", None)
+    night.run()
+    found = night.item(QUIET.id)
+    assert (found["outcome"], found["reason"], found["evidence"]["text"]) == ("not-checkable", "not seen", "smoke-2")
     night.health("smoke-2", answering=False)
     night.run()
     found = night.item(QUIET.id)
@@ -87,9 +97,41 @@ def test_a_zone() -> None:
     night.run()
     assert night.item(QUIET.id)["outcome"] == "abnormal"
     night.health("smoke-2", answering=True)
+    night.read("smoke-2", "smoke", 0)
     night.line("loop", up=False)  # nothing stands in the zone, and nothing of it can be seen
     night.run()
     assert (night.item(QUIET.id)["outcome"], night.item(QUIET.id)["reason"]) == ("not-checkable", "not seen")
+
+
+def test_what_was_read_before_a_restart_says_nothing_of_a_zone_now() -> None:
+    night = Night(plan=site_of(QUIET, cron=None))
+    night.line("loop", up=True)
+    for name in ("smoke-1", "smoke-2"):
+        night.read(name, "smoke", 0)
+    night.restart()
+    night.line("loop", up=True)
+    night.run()
+    assert (night.item(QUIET.id)["outcome"], night.item(QUIET.id)["reason"]) == ("not-checkable", "not seen")
+
+
+def test_a_zone_without_a_device_is_not_seen() -> None:
+    empty = Item("no_alarm:cellar", "no_alarm", ZoneRule("cellar"))
+    night = Night(plan=replace(site_of(empty, cron=None), zones=("b3", "lobby", "cellar")))
+    night.run()
+    assert (night.item(empty.id)["outcome"], night.item(empty.id)["reason"]) == ("not-checkable", "not seen")
+
+
+def test_a_zone_is_seen_by_the_components_of_a_panel_that_stands_elsewhere() -> None:
+    plan = site_of(QUIET, cron=None)
+    there = rule("panel", "c-7", "fire", "fire", Condition(equals=1), zone="b3")
+    panel = replace(plan.devices["panel"], rules=(there,), points=frozenset({"c-7"}))
+    night = Night(plan=replace(plan, devices={"panel": panel}))
+    night.line("panel-line", up=True)
+    night.run()
+    assert night.item(QUIET.id)["evidence"]["text"] == "panel"
+    night.read("panel", "c-7", 0)
+    night.run()
+    assert night.item(QUIET.id)["outcome"] == "normal"
 
 
 def test_what_stands_in_a_test_leaves_the_zone_unjudged() -> None:

@@ -243,8 +243,11 @@ def answered_of(said: Mapping[str, Json]) -> Answered:
     return Answered(said.get("ok") is True, str(said.get("by")), note, photo, sha256, presence)
 
 
-def person(answer: Answered, missing: Sequence[str], unread: Sequence[str], now: Instant) -> Judged:
-    """`missing`: watched points that did not take their value in time; `unread`: those that could not be read."""
+def person(answer: Answered, missing: Sequence[str], unread: Sequence[str], now: Instant, *, unwatched: bool) -> Judged:
+    """`missing`: watched points that did not take their value in time; `unread`: those that could not be read.
+
+    `unwatched`: for a part of that time nobody watched, so that what is missing may have been there.
+    """
     evidence: dict[str, Json] = {
         "text": answer.note, "by": answer.by, "presence": answer.presence or "none", "sha256": answer.sha256,
         **_when(now),
@@ -252,6 +255,8 @@ def person(answer: Answered, missing: Sequence[str], unread: Sequence[str], now:
     pictures = () if answer.photo is None else (answer.photo,)
     if not answer.ok:
         return Judged("abnormal", "answered no", False, pictures=pictures, at=now.rfc3339(), evidence=evidence)
+    if missing and unwatched:
+        return Judged("not-checkable", INTERRUPTED, True, pictures=pictures, at=now.rfc3339(), evidence=evidence)
     if missing:
         reason = f"not seen: {_listed(missing)}"
         return Judged("abnormal", reason, True, pictures=pictures, at=now.rfc3339(), evidence=evidence)

@@ -141,7 +141,7 @@ class Rounds:
         self._proven: dict[str, float] = {}
         self._memory: Mapping[str, Json] = {}
         self._answers: dict[str, tuple[str, str, Answered]] = {}
-        """By the token of who answers: round, item and what was said, while photo and tag are looked at."""
+        """By the token of who answers: run, item and what was said, while photo and tag are looked at."""
         self._proofs = Proofs()
 
     # ---- over a restart ---------------------------------------------------------------------------
@@ -175,6 +175,7 @@ class Rounds:
 
     def start(self, blind_from: float | None, now: Instant) -> Iterator[Effect]:
         """The process begins: runs of the life before go on, or are closed; what left the file is forgotten."""
+        self.watching.since = now.mono
         known = {name: frozenset(item.id for item in one.items) for name, one in self.settings.rounds.items()}
         yield from self.findings.leave(known, now)
         memory, self._memory = self._memory, {}
@@ -207,10 +208,13 @@ class Rounds:
             yield from self.stop(name, FIRE, now)
         else:
             yield from self._go(run, now)
+            if self._is_due(run):  # what was still looked at went with the process
+                yield from self.due(name, now, INTERRUPTED)
 
-    def stood_still(self) -> None:
+    def stood_still(self, now: Instant) -> None:
         """The process did not watch for a while."""
         self._was_off = True
+        self.watching.since = now.mono
 
     # ---- when -------------------------------------------------------------------------------------
 
@@ -446,16 +450,17 @@ class Rounds:
             yield from self._judge_answer(run, item, now, last=True)
             yield from self._finish_if_done(run, now)
 
-    def due(self, name: str, now: Instant) -> Iterator[Effect]:
-        """The time of people is over."""
+    def due(self, name: str, now: Instant, why: str = NOBODY) -> Iterator[Effect]:
+        """The time of people is over; an answer that is being looked at is waited for."""
         run = self.runs.get(name)
         if run is None:
             return
+        looked_at = self._looked_at(run)
         for item in people_in_order(run.waiting()):
             if item.id in run.answers:
                 yield from self._judge_answer(run, item, now, last=True)
-            else:
-                yield from self._ended(run, item, unseen(NOBODY), now)
+            elif item.id not in looked_at:
+                yield from self._ended(run, item, unseen(why), now)
         yield from self._finish_if_done(run, now)
 
     def performed(self, item: Performed, now: Instant) -> Generator[Effect, None, Performed | None]:
@@ -466,7 +471,7 @@ class Rounds:
         question = self._asking.done(item.order)
         if question is None:
             return item
-        run = next((one for one in self.runs.values() if one.id == question.run), None)
+        run = self._run(question.run)
         if run is not None:
             waiting = {one.id: one for one in run.waiting()}
             for name in question.items:
@@ -505,29 +510,49 @@ class Rounds:
 
     def asked_of(self, run_id: str, item_id: str) -> tuple[Run, Item] | None:
         """A person's item that still waits for its answer."""
-        run = next((one for one in self.runs.values() if one.id == run_id), None)
+        run = self._run(run_id)
         if run is None:
             return None
-        taken = {item for round_, item, _ in self._answers.values() if round_ == run.round.id} | run.answers.keys()
+        taken = self._looked_at(run) | run.answers.keys()
         mine = [item for item in people_in_order(run.waiting()) if item.id == item_id and item.id not in taken]
         return (run, mine[0]) if mine else None
 
     def look_through(self, run: Run, item: Item, said: Answered, args: Mapping[str, Json], token: str) -> Perform:
         """Photo and tag of an answer are looked at outside."""
         key = f"{run.round.id}/{item.id}"
-        self._answers[token] = run.round.id, item.id, said
+        self._answers[token] = run.id, item.id, said
         more: dict[str, Json] = {"item": item.id, "round": run.round.id, "known": self._proofs.photos(key)}
         return Perform(token, ANSWER, {**args, **more}, said.by)
 
+    def _run(self, id_: str) -> Run | None:
+        return next((one for one in self.runs.values() if one.id == id_), None)
+
+    def _is_due(self, run: Run) -> bool:
+        """The time of people is over."""
+        return ROUND_DUE + run.round.id not in self._deadlines
+
+    def _looked_at(self, run: Run) -> set[str]:
+        """Items whose answer has come, and its photo or tag is looked at."""
+        return {item for id_, item, _ in self._answers.values() if id_ == run.id}
+
     def _looked_through(
-        self, done: Performed, round_: str, item_id: str, said: Answered, now: Instant
+        self, done: Performed, run_id: str, item_id: str, said: Answered, now: Instant
     ) -> Generator[Effect, None, Performed]:
-        run = self.runs.get(round_)
+        run = self._run(run_id)
         item = None if run is None else next((one for one in run.waiting() if one.id == item_id), None)
+        if run is None or item is None:
+            return _no(done, "the run is over") if done.ok else done
+        told = yield from self._weighed(done, run, item, said, now)
+        if self._is_due(run):
+            yield from self.due(run.round.id, now)
+        return told
+
+    def _weighed(
+        self, done: Performed, run: Run, item: Item, said: Answered, now: Instant
+    ) -> Generator[Effect, None, Performed]:
+        """What photo and tag have shown is taken with the answer, or refuses it."""
         if not done.ok or not isinstance(done.result, Mapping):
             return done
-        if run is None or item is None:
-            return _no(done, "the run is over")
         result = done.result
         tag, counter, mark = result.get("uid"), result.get("counter"), result.get("mark")
         if isinstance(tag, str) and isinstance(counter, int):
@@ -535,7 +560,7 @@ class Rounds:
                 return _no(done, "tag: its counter did not go forward")
             yield from self._proofs.add_tag(tag, counter)
         if isinstance(mark, str):
-            yield from self._proofs.add_photo(f"{round_}/{item_id}", mark)
+            yield from self._proofs.add_photo(f"{run.round.id}/{item.id}", mark)
         photo, sha256, presence = (result.get(name) for name in ("picture", "sha256", "presence"))
         full = Answered(said.ok, said.by, said.note, *map(_text, (photo, sha256, presence)))
         told = yield from self.answered(run, item, full, now)
@@ -544,7 +569,7 @@ class Rounds:
     def answered(self, run: Run, item: Item, said: Answered, now: Instant) -> Generator[Effect, None, Json]:
         """A person has answered; what is told to that person."""
         run.answers[item.id] = said, now.mono
-        yield from self._judge_answer(run, item, now, last=False)
+        yield from self._judge_answer(run, item, now, last=self._is_due(run))
         result = run.results.get(item.id)
         yield from self._finish_if_done(run, now)
         return {"outcome": None if result is None else result["outcome"]}
@@ -555,11 +580,12 @@ class Rounds:
         if not isinstance(item.rule, PersonRule):
             return
         missing, unread = self.watching.missing(item.rule, at)
+        unwatched = self.watching.since > at - item.rule.within
         if said.ok and (missing or unread) and not last:
             self._timers.set((ROUND, f"{run.round.id}/{item.id}"), at + item.rule.within)
             yield Remember(f"{_ANSWER}{run.round.id}/{item.id}", said.memory())
             return
-        yield from self._ended(run, item, items.person(said, missing, unread, now), now)
+        yield from self._ended(run, item, items.person(said, missing, unread, now, unwatched=unwatched), now)
 
     # ---- for who looks on -------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.model import LineHealth, Operate, StoodStill
+from gateway.model import LineHealth, Operate, Perform, Person, StoodStill
 from gateway.site.looks import Look
 from gateway.site.round_settings import Item, PictureRule, Place, ZoneRule
 from gateway.site.settings import Condition
@@ -645,6 +645,84 @@ def test_a_watched_point_must_take_its_value() -> None:
     night.restart()
     night.wait(700.0)
     assert night.item(RUN_PUMP.id)["outcome"] == "not-checkable"
+
+
+def test_what_was_shown_while_nobody_watched_is_not_called_missing() -> None:
+    night = Night(plan=site_of(RUN_PUMP, due=7200.0))
+    night.read("pump", "running", 0)
+    night.run()
+    run = night.inspection("inspection.started")[-1].data["run"]
+    night.read("pump", "running", 1)
+    night.read("pump", "running", 0, after=60.0)
+    night.restart(off=20.0)  # who answers now saw it run; this process did not
+    night.read("pump", "running", 0)
+    night.do("inspection.answer", run=run, item=RUN_PUMP.id, ok=True)
+    night.wait(601.0)
+    assert (night.item(RUN_PUMP.id)["outcome"], night.item(RUN_PUMP.id)["reason"]) == ("not-checkable", "interrupted")
+    assert night.told_of("finding.opened") == []
+
+    night.feed(StoodStill(night.instant(), "test", night.instant().wall - 60.0))
+    for watched, outcome in ((300.0, "not-checkable"), (601.0, "abnormal")):
+        night.run()
+        run = night.inspection("inspection.started")[-1].data["run"]
+        night.wait(watched)
+        night.read("pump", "running", 0)
+        night.do("inspection.answer", run=run, item=RUN_PUMP.id, ok=True)
+        night.wait(601.0)
+        assert night.item(RUN_PUMP.id)["outcome"] == outcome
+
+
+def answering(night: Night, run: str) -> Perform:
+    """Somebody answers with a photo, which is being looked at."""
+    args: dict[str, Any] = {"run": run, "item": PHOTO.id, "ok": True, "photo": "AA=="}
+    night.feed(Person(f"token-{night.now}", "li", "guard", "inspection.answer", args, night.instant(), "li"))
+    return night.asked_outside.pop()
+
+
+def test_an_answer_to_one_run_is_none_to_the_next() -> None:
+    night = Night(plan=site_of(PHOTO, cron=None), hold=True)
+    night.run()
+    before = answering(night, str(night.inspection("inspection.started")[-1].data["run"]))
+    night.do("inspection.cancel", round="nightly")
+    night.run()
+    after = answering(night, str(night.inspection("inspection.started")[-1].data["run"]))
+    night.come_one(before)
+    assert "over" in str(night.replies[-1]["error"])
+    assert len(night.inspection("inspection.finished")) == 1
+    night.come_one(after)
+    assert night.item(PHOTO.id)["outcome"] == "normal"
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome", "reason"),
+    [
+        ({"picture": "p", "presence": "none"}, "normal", None),
+        (("bad-args", "this photo was given before"), "not-checkable", "nobody answered"),
+        ("nonsense", "not-checkable", "nobody answered"),
+    ],
+)
+def test_an_answer_in_time_counts_though_it_is_looked_at_for_longer(
+    found: Any, outcome: str, reason: str | None
+) -> None:
+    night = Night(plan=site_of(PHOTO, PERSON, cron=None, due=60.0), hold=True)
+    night.outside["answer"] = found
+    night.run()
+    night.wait(59.0)
+    looked_at = answering(night, str(night.inspection("inspection.started")[-1].data["run"]))
+    night.wait(60.0)
+    assert night.inspection("inspection.finished") == []
+    night.come_one(looked_at)
+    assert (night.item(PHOTO.id)["outcome"], night.item(PHOTO.id).get("reason")) == (outcome, reason)
+    assert night.item(PERSON.id)["reason"] == "nobody answered"
+
+
+def test_an_answer_that_was_looked_at_when_the_process_ended_is_not_waited_for() -> None:
+    night = Night(plan=site_of(PHOTO, cron=None, due=60.0), hold=True)
+    night.run()
+    answering(night, str(night.inspection("inspection.started")[-1].data["run"]))
+    night.wait(60.0)
+    night.restart()
+    assert (night.item(PHOTO.id)["outcome"], night.item(PHOTO.id)["reason"]) == ("not-checkable", "interrupted")
 
 
 def test_people_are_asked_place_by_place_with_the_next_one_named() -> None:

@@ -74,6 +74,8 @@ class Change(NamedTuple):
     type: str
     watch: Watch
     data: Mapping[str, Json]
+    anew: bool
+    """The condition began to hold with it."""
 
 
 @dataclass(slots=True)
@@ -357,10 +359,11 @@ class Alarms:
         yield from self._tell(watch, type_, {**data, "chattering": True, "count": chatter.take()}, now)
 
     def _tell(self, watch: Watch, type_: str, data: dict[str, Json], now: Instant) -> Iterator[Effect]:
-        if data["active"] is not watch.active:
+        turned = data["active"] is not watch.active
+        if turned:
             watch.since, watch.seen, watch.gone = None, 0, None
         yield from self._keep_told(watch, type_, data, now)
-        self.changes.append(Change(type_, watch, data))
+        self.changes.append(Change(type_, watch, data, turned and bool(data["active"])))
 
     def _keep_told(self, watch: Watch, type_: str, data: dict[str, Json], now: Instant) -> Iterator[Effect]:
         """Told and kept; of no consequence for anybody else."""

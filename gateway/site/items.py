@@ -4,7 +4,7 @@
 this run. Each result is as the contract has an item, with what it rests on as `evidence`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from gateway.model import DAY_S, Instant, Json, Quality, Value, rfc3339
@@ -178,15 +178,16 @@ def duty(answer: Mapping[str, Json], now: Instant) -> Judged:
     return Judged("normal", at=now.rfc3339(), evidence=evidence)
 
 
-def tested(rule: TestedRule, proven: Mapping[str, float], now: Instant) -> Judged:
+def tested(rule: TestedRule, proven: Mapping[str, float], undated: Collection[str], now: Instant) -> Judged:
     """Each initiating device of the zone whose fire was not seen within the time is named.
 
-    How long ago that was nobody knows while the clock is not synced.
+    How long ago that was nobody knows while the clock is not synced. `undated`: those that showed one since then.
     """
     late = [
         name
         for name in rule.devices
-        if name not in proven or (now.synced and not 0.0 <= now.wall - proven[name] <= rule.within)
+        if name not in undated
+        and (name not in proven or (now.synced and not 0.0 <= now.wall - proven[name] <= rule.within))
     ]
     figures: dict[str, Json] = {
         name: rfc3339(proven[name]) if name in proven else None for name in rule.devices[:_NAMED]

@@ -59,6 +59,8 @@ from gateway.site.trends import KEPT, Sample
 _RUN, _ITEM, _LAST, _PLAN = "round/run/", "round/item/", "round/last/", "round/plan/"
 _ANSWER = "round/answer/"
 _TREND, _PROVEN = "round/trend/", "round/proven/"
+_UNDATED = "round/undated/"
+"""`round/undated/DEVICE` -> monotonic seconds of a fire that was seen while nobody vouched for the clock."""
 _LOOK_S = 30.0
 """The clock is looked at as often: a step of it neither skips nor doubles a run."""
 _RESUMES_WITHIN_S = 3600.0
@@ -139,6 +141,7 @@ class Rounds:
         self._last: dict[str, _Last] = {}
         self._samples: dict[str, list[Sample]] = {}
         self._proven: dict[str, float] = {}
+        self._undated: dict[str, float] = {}
         self._memory: Mapping[str, Json] = {}
         self._answers: dict[str, tuple[str, str, Answered]] = {}
         """By the token of who answers: run, item and what was said, while photo and tag are looked at."""
@@ -172,6 +175,8 @@ class Rounds:
                     self._samples[key.removeprefix(_TREND)] = [sample for one in samples for sample in _sample(one)]
                 case int() | float() if key.startswith(_PROVEN):
                     self._proven[key.removeprefix(_PROVEN)] = float(value)
+                case int() | float() if key.startswith(_UNDATED):
+                    self._undated[key.removeprefix(_UNDATED)] = float(value)
 
     def start(self, blind_from: float | None, now: Instant) -> Iterator[Effect]:
         """The process begins: runs of the life before go on, or are closed; what left the file is forgotten."""
@@ -185,6 +190,11 @@ class Rounds:
                 yield from self._resume(key.removeprefix(_RUN), value, memory, off, now)
         yield from self._proofs.leave(memory, known)
         yield from (Forget(key) for key in memory if _left(key, known, self._devices))
+        self._undated = {device: at for device, at in self._undated.items() if device in self._devices}
+        for device, at in self._undated.items():
+            if at > now.mono:  # of a boot before: this one began later
+                self._undated[device] = 0.0
+                yield Remember(_UNDATED + device, 0.0)
         yield from self._plan(now)
 
     def _resume(self, name: str, value: Json, memory: Mapping[str, Json], off: float, now: Instant) -> Iterator[Effect]:
@@ -220,6 +230,7 @@ class Rounds:
 
     def _plan(self, now: Instant) -> Iterator[Effect]:
         """Begin what is due, tell what was missed, look again in 30 s at most."""
+        yield from self._date(now)
         soonest = _LOOK_S
         for name, plan in self._plans.items():
             due, missed, leapt = plan.look(now)
@@ -238,7 +249,7 @@ class Rounds:
                 soonest = min(soonest, planned - now.wall)
                 self._next[name] = rfc3339(planned)
         self._was_off = False
-        if self._plans:
+        if self._plans or self._undated:
             self._timers.set((ROUND, ""), now.mono + max(0.001, soonest))
 
     def _due(self, name: str, planned: float, leapt: bool, now: Instant) -> Iterator[Effect]:
@@ -309,6 +320,7 @@ class Rounds:
 
     def _go(self, run: Run, now: Instant) -> Iterator[Effect]:
         """Look at what the site itself knows, ask for the rest."""
+        yield from self._date(now)
         for item in run.waiting():
             found = self._own(item, now)
             if found is not None:
@@ -334,7 +346,7 @@ class Rounds:
                     rule, self._of_panel(device, "fault"), self._of_panel(device, "disabled"), self._lost(device), now
                 )
             case TestedRule() as rule:
-                return items.tested(rule, self._proven, now)
+                return items.tested(rule, self._proven, self._undated, now)
         return None
 
     def _unseen_of(self, zone: str) -> list[str] | None:
@@ -413,12 +425,26 @@ class Rounds:
         rule = change.watch.rule
         if rule.kind != "fire" or not change.data["active"]:
             return
-        if rule.device in self._devices and rule.point and now.synced:
-            self._proven[rule.device] = now.wall
-            yield Remember(_PROVEN + rule.device, now.wall)
+        if change.anew and rule.device in self._devices and rule.point:
+            self._undated[rule.device] = now.mono
+            if not now.synced:
+                yield Remember(_UNDATED + rule.device, now.mono)
+                if not self._plans:
+                    self._timers.set((ROUND, ""), now.mono + _LOOK_S)
+            yield from self._date(now)
         if self._linkage.any_fire:
             for name in list(self.runs):
                 yield from self.stop(name, FIRE, now)
+
+    def _date(self, now: Instant) -> Iterator[Effect]:
+        """Fires get their time once the clock is vouched for."""
+        if not now.synced:
+            return
+        for device, at in self._undated.items():
+            self._proven[device] = now.wall - (now.mono - at)
+            yield Remember(_PROVEN + device, self._proven[device])
+            yield Forget(_UNDATED + device)
+        self._undated.clear()
 
     def line(self, line: str, *, up: bool) -> None:
         """A line answers, or cannot be used."""
@@ -652,7 +678,7 @@ def _lost(reading: Reading) -> Reading:
 
 def _left(key: str, known: Mapping[str, frozenset[str]], devices: Mapping[str, object]) -> bool:
     """True for what is remembered of a round, an item or a device that left the file."""
-    for prefix, names in ((_LAST, known), (_PLAN, known), (_PROVEN, devices)):
+    for prefix, names in ((_LAST, known), (_PLAN, known), (_PROVEN, devices), (_UNDATED, devices)):
         if key.startswith(prefix):
             return key.removeprefix(prefix) not in names
     round_, _, item = key.removeprefix(_TREND).partition("/")

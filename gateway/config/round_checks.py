@@ -60,7 +60,7 @@ def _item(facts: Facts, item: Item, path: Path) -> Iterator[Finding]:
         case DeviceItem():
             yield from facts.named("devices", item.device, (*path, "device"))
         case QuietItem():
-            yield from _zone(facts, item.no_alarm, (*path, "no_alarm"))
+            yield from _quiet(facts, item.no_alarm, (*path, "no_alarm"))
         case PanelItem():
             yield from _panel(facts, item.panel, (*path, "panel"), asks_guard=False)
             yield from _told(facts, item, path)
@@ -78,6 +78,17 @@ def _item(facts: Facts, item: Item, path: Path) -> Iterator[Finding]:
 def _zone(facts: Facts, zone: str, path: Path) -> Iterator[Finding]:
     if zone != SITE:
         yield from facts.named("zones", zone, path)
+
+
+def _quiet(facts: Facts, zone: str, path: Path) -> Iterator[Finding]:
+    unknown = list(_zone(facts, zone, path))
+    yield from unknown
+    if len(facts.devices) < len(facts.written.get("devices", ())):
+        return  # one that is wrong itself may be of the zone
+    devices = facts.devices.values()
+    if not unknown and not any((one.zone or SITE) == zone or one.components is not None for one in devices):
+        text = f"found '{zone}', in which there is no device: the item ends not-checkable in every run"
+        yield Finding(path, text, "warning")
 
 
 def _panel(facts: Facts, name: str, path: Path, *, asks_guard: bool) -> Iterator[Finding]:

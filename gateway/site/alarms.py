@@ -74,6 +74,8 @@ class Change(NamedTuple):
     type: str
     watch: Watch
     data: Mapping[str, Json]
+    anew: bool
+    """The condition began to hold with it."""
 
 
 @dataclass(slots=True)
@@ -146,6 +148,15 @@ class Alarms:
             said: dict[str, Json] = {"severity": watch.rule.severity, "place": device.place}
             if any(watch.standing[key] != value for key, value in said.items()):
                 yield from self.tell(watch, "alarm.updated", said, now)
+
+    def unseen(self, zone: str | None) -> set[str]:
+        """Devices with an alarm of this zone of which nobody knows now whether it stands: never read, or BAD."""
+        return {
+            watch.rule.device
+            for watches in self._by_point.values()
+            for watch in watches
+            if not watch.good and occurrence.zone_of(watch.rule, self._device(watch)) == zone
+        }
 
     def known(self, target: str) -> bool:
         """True if `device`, `device.point` or `device.point.alarm` names an alarm or what has one."""
@@ -348,10 +359,11 @@ class Alarms:
         yield from self._tell(watch, type_, {**data, "chattering": True, "count": chatter.take()}, now)
 
     def _tell(self, watch: Watch, type_: str, data: dict[str, Json], now: Instant) -> Iterator[Effect]:
-        if data["active"] is not watch.active:
+        turned = data["active"] is not watch.active
+        if turned:
             watch.since, watch.seen, watch.gone = None, 0, None
         yield from self._keep_told(watch, type_, data, now)
-        self.changes.append(Change(type_, watch, data))
+        self.changes.append(Change(type_, watch, data, turned and bool(data["active"])))
 
     def _keep_told(self, watch: Watch, type_: str, data: dict[str, Json], now: Instant) -> Iterator[Effect]:
         """Told and kept; of no consequence for anybody else."""

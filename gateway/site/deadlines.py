@@ -102,6 +102,11 @@ class Deadlines:
             self._timers.set((PART, ""), now.mono + _SAVE_EVERY_S)
             yield Remember(_AGE, [self._saved, now.mono])
 
+    def left(self, key: str, now: Instant) -> float | None:
+        """Seconds until `key` comes, whatever became of the wall clock; None: it is not waited for."""
+        due = self._timers.get((PART, key))
+        return None if due is None else due - now.mono
+
     def until(self, key: str) -> str | None:
         """The deadline as RFC 3339 text, as it was when it was set; None: there is none."""
         due = self._due.get(key)

@@ -72,7 +72,7 @@ class Findings:
             return
         data = self._open[key]
         if service_class is not None and service_class != data["class"]:
-            left = self._opened[key] + self._service.resolve(service_class) - now.wall
+            left = self._service.resolve(service_class) - self._age(key, now)
             data["resolve_by"] = rfc3339(now.wall + left)
             data["class"] = service_class
             yield from self._deadlines.set(self._clock("resolve", data), max(0.0, left), now)
@@ -100,6 +100,13 @@ class Findings:
             yield self._keep(key)
 
     # ---- one finding ------------------------------------------------------------------------------
+
+    def _age(self, key: Key, now: Instant) -> float:
+        """Seconds since it was opened. The wall clock may have been set since then: the running clock tells."""
+        data = self._open[key]
+        whole = self._service.resolve(str(data["class"]))
+        left = self._deadlines.left(self._clock("resolve", data), now)
+        return max(whole, now.wall - self._opened[key]) if left is None else whole - left
 
     def _begin(self, key: Key, item: Item, found: Judged, now: Instant) -> Iterator[Effect]:
         clocks = {"respond": self._service.respond, "resolve": self._service.resolve(item.service_class)}

@@ -4,7 +4,7 @@
 this run. Each result is as the contract has an item, with what it rests on as `evidence`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from gateway.model import DAY_S, Instant, Json, Quality, Value, rfc3339
@@ -134,16 +134,19 @@ def device(answer: Mapping[str, Json], now: Instant) -> Judged:
     return Judged("normal", None, value, None if value is None else "ms", at=now.rfc3339(), evidence=evidence)
 
 
-def zone(standing: Mapping[str, bool], lost: Sequence[str], now: Instant) -> Judged:
-    """What stands in it, shelved or not, and whether in a test. `lost`: devices of it that cannot be seen."""
+def zone(standing: Mapping[str, bool], lost: Sequence[str] | None, now: Instant) -> Judged:
+    """What stands in it, shelved or not, and whether in a test.
+
+    `lost`: devices of it that cannot be seen; None: it has none that could be.
+    """
     real = sorted(subject for subject, test in standing.items() if not test)
     if real:
         evidence = {"text": _listed(real), **_when(now)}
         return Judged("abnormal", "alarms stand", len(real), at=now.rfc3339(), evidence=evidence)
     if standing:
         return unseen("under test", text=_listed(sorted(standing)), **_when(now))
-    if lost:
-        return unseen("not seen", text=_listed(lost), **_when(now))
+    if lost is None or lost:
+        return unseen("not seen", text=_listed(lost or ["no device"]), **_when(now))
     return Judged("normal", None, 0, at=now.rfc3339(), evidence=_when(now))
 
 
@@ -175,15 +178,16 @@ def duty(answer: Mapping[str, Json], now: Instant) -> Judged:
     return Judged("normal", at=now.rfc3339(), evidence=evidence)
 
 
-def tested(rule: TestedRule, proven: Mapping[str, float], now: Instant) -> Judged:
+def tested(rule: TestedRule, proven: Mapping[str, float], undated: Collection[str], now: Instant) -> Judged:
     """Each initiating device of the zone whose fire was not seen within the time is named.
 
-    How long ago that was nobody knows while the clock is not synced.
+    How long ago that was nobody knows while the clock is not synced. `undated`: those that showed one since then.
     """
     late = [
         name
         for name in rule.devices
-        if name not in proven or (now.synced and not 0.0 <= now.wall - proven[name] <= rule.within)
+        if name not in undated
+        and (name not in proven or (now.synced and not 0.0 <= now.wall - proven[name] <= rule.within))
     ]
     figures: dict[str, Json] = {
         name: rfc3339(proven[name]) if name in proven else None for name in rule.devices[:_NAMED]
@@ -240,8 +244,11 @@ def answered_of(said: Mapping[str, Json]) -> Answered:
     return Answered(said.get("ok") is True, str(said.get("by")), note, photo, sha256, presence)
 
 
-def person(answer: Answered, missing: Sequence[str], unread: Sequence[str], now: Instant) -> Judged:
-    """`missing`: watched points that did not take their value in time; `unread`: those that could not be read."""
+def person(answer: Answered, missing: Sequence[str], unread: Sequence[str], now: Instant, *, unwatched: bool) -> Judged:
+    """`missing`: watched points that did not take their value in time; `unread`: those that could not be read.
+
+    `unwatched`: for a part of that time nobody watched, so that what is missing may have been there.
+    """
     evidence: dict[str, Json] = {
         "text": answer.note, "by": answer.by, "presence": answer.presence or "none", "sha256": answer.sha256,
         **_when(now),
@@ -249,6 +256,8 @@ def person(answer: Answered, missing: Sequence[str], unread: Sequence[str], now:
     pictures = () if answer.photo is None else (answer.photo,)
     if not answer.ok:
         return Judged("abnormal", "answered no", False, pictures=pictures, at=now.rfc3339(), evidence=evidence)
+    if missing and unwatched:
+        return Judged("not-checkable", INTERRUPTED, True, pictures=pictures, at=now.rfc3339(), evidence=evidence)
     if missing:
         reason = f"not seen: {_listed(missing)}"
         return Judged("abnormal", reason, True, pictures=pictures, at=now.rfc3339(), evidence=evidence)

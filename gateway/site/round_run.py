@@ -184,6 +184,8 @@ class Watching:
         self._wanted = {watched for rule in rules for watched in rule.watch}
         self._readings: dict[Ref, Reading] = {}
         self._took: dict[tuple[Ref, Value | tuple[float, float]], float] = {}
+        self.since = float("-inf")
+        """Monotonic seconds: before it nobody watched."""
 
     def read(self, ref: Ref, reading: Reading, now: Instant) -> None:
         """A watched point was read anew, or is lost."""

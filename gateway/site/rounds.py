@@ -59,6 +59,8 @@ from gateway.site.trends import KEPT, Sample
 _RUN, _ITEM, _LAST, _PLAN = "round/run/", "round/item/", "round/last/", "round/plan/"
 _ANSWER = "round/answer/"
 _TREND, _PROVEN = "round/trend/", "round/proven/"
+_UNDATED = "round/undated/"
+"""`round/undated/DEVICE` -> monotonic seconds of a fire that was seen while nobody vouched for the clock."""
 _LOOK_S = 30.0
 """The clock is looked at as often: a step of it neither skips nor doubles a run."""
 _RESUMES_WITHIN_S = 3600.0
@@ -139,9 +141,10 @@ class Rounds:
         self._last: dict[str, _Last] = {}
         self._samples: dict[str, list[Sample]] = {}
         self._proven: dict[str, float] = {}
+        self._undated: dict[str, float] = {}
         self._memory: Mapping[str, Json] = {}
         self._answers: dict[str, tuple[str, str, Answered]] = {}
-        """By the token of who answers: round, item and what was said, while photo and tag are looked at."""
+        """By the token of who answers: run, item and what was said, while photo and tag are looked at."""
         self._proofs = Proofs()
 
     # ---- over a restart ---------------------------------------------------------------------------
@@ -172,9 +175,12 @@ class Rounds:
                     self._samples[key.removeprefix(_TREND)] = [sample for one in samples for sample in _sample(one)]
                 case int() | float() if key.startswith(_PROVEN):
                     self._proven[key.removeprefix(_PROVEN)] = float(value)
+                case int() | float() if key.startswith(_UNDATED):
+                    self._undated[key.removeprefix(_UNDATED)] = float(value)
 
     def start(self, blind_from: float | None, now: Instant) -> Iterator[Effect]:
         """The process begins: runs of the life before go on, or are closed; what left the file is forgotten."""
+        self.watching.since = now.mono
         known = {name: frozenset(item.id for item in one.items) for name, one in self.settings.rounds.items()}
         yield from self.findings.leave(known, now)
         memory, self._memory = self._memory, {}
@@ -184,6 +190,11 @@ class Rounds:
                 yield from self._resume(key.removeprefix(_RUN), value, memory, off, now)
         yield from self._proofs.leave(memory, known)
         yield from (Forget(key) for key in memory if _left(key, known, self._devices))
+        self._undated = {device: at for device, at in self._undated.items() if device in self._devices}
+        for device, at in self._undated.items():
+            if at > now.mono:  # of a boot before: this one began later
+                self._undated[device] = 0.0
+                yield Remember(_UNDATED + device, 0.0)
         yield from self._plan(now)
 
     def _resume(self, name: str, value: Json, memory: Mapping[str, Json], off: float, now: Instant) -> Iterator[Effect]:
@@ -207,15 +218,19 @@ class Rounds:
             yield from self.stop(name, FIRE, now)
         else:
             yield from self._go(run, now)
+            if self._is_due(run):  # what was still looked at went with the process
+                yield from self.due(name, now, INTERRUPTED)
 
-    def stood_still(self) -> None:
+    def stood_still(self, now: Instant) -> None:
         """The process did not watch for a while."""
         self._was_off = True
+        self.watching.since = now.mono
 
     # ---- when -------------------------------------------------------------------------------------
 
     def _plan(self, now: Instant) -> Iterator[Effect]:
         """Begin what is due, tell what was missed, look again in 30 s at most."""
+        yield from self._date(now)
         soonest = _LOOK_S
         for name, plan in self._plans.items():
             due, missed, leapt = plan.look(now)
@@ -234,7 +249,7 @@ class Rounds:
                 soonest = min(soonest, planned - now.wall)
                 self._next[name] = rfc3339(planned)
         self._was_off = False
-        if self._plans:
+        if self._plans or self._undated:
             self._timers.set((ROUND, ""), now.mono + max(0.001, soonest))
 
     def _due(self, name: str, planned: float, leapt: bool, now: Instant) -> Iterator[Effect]:
@@ -305,6 +320,7 @@ class Rounds:
 
     def _go(self, run: Run, now: Instant) -> Iterator[Effect]:
         """Look at what the site itself knows, ask for the rest."""
+        yield from self._date(now)
         for item in run.waiting():
             found = self._own(item, now)
             if found is not None:
@@ -324,20 +340,21 @@ class Rounds:
                     for watch in self._alarms.all_standing()
                     if watch.standing is not None and (watch.standing["zone"] or SITE) == zone
                 }
-                lost = [
-                    name
-                    for name, device in self._devices.items()
-                    if (device.zone or SITE) == zone
-                    and (self._linkage.silent(name) or device.line not in self._lines_up)
-                ]
-                return items.zone(stands, lost, now)
+                return items.zone(stands, self._unseen_of(zone), now)
             case PanelRule(device) as rule:
                 return items.panel(
                     rule, self._of_panel(device, "fault"), self._of_panel(device, "disabled"), self._lost(device), now
                 )
             case TestedRule() as rule:
-                return items.tested(rule, self._proven, now)
+                return items.tested(rule, self._proven, self._undated, now)
         return None
+
+    def _unseen_of(self, zone: str) -> list[str] | None:
+        """Devices of a zone that do not show now whether anything stands; None: it has no device."""
+        here = {name for name, device in self._devices.items() if _in(zone, device)}
+        blind = self._alarms.unseen(None if zone == SITE else zone)
+        lost = blind | {name for name in here if self._lost(name) is not None}
+        return sorted(lost) if here else None
 
     def _of_panel(self, device: str, kind: str) -> list[str]:
         return sorted(
@@ -347,7 +364,7 @@ class Rounds:
         )
 
     def _lost(self, device: str) -> str | None:
-        """Why nothing is known of a panel now."""
+        """Why nothing is known of a device now."""
         if self._linkage.silent(device):
             return "silent"
         return None if self._devices[device].line in self._lines_up else "never-read"
@@ -408,12 +425,26 @@ class Rounds:
         rule = change.watch.rule
         if rule.kind != "fire" or not change.data["active"]:
             return
-        if rule.device in self._devices and rule.point and now.synced:
-            self._proven[rule.device] = now.wall
-            yield Remember(_PROVEN + rule.device, now.wall)
+        if change.anew and rule.device in self._devices and rule.point:
+            self._undated[rule.device] = now.mono
+            if not now.synced:
+                yield Remember(_UNDATED + rule.device, now.mono)
+                if not self._plans:
+                    self._timers.set((ROUND, ""), now.mono + _LOOK_S)
+            yield from self._date(now)
         if self._linkage.any_fire:
             for name in list(self.runs):
                 yield from self.stop(name, FIRE, now)
+
+    def _date(self, now: Instant) -> Iterator[Effect]:
+        """Fires get their time once the clock is vouched for."""
+        if not now.synced:
+            return
+        for device, at in self._undated.items():
+            self._proven[device] = now.wall - (now.mono - at)
+            yield Remember(_PROVEN + device, self._proven[device])
+            yield Forget(_UNDATED + device)
+        self._undated.clear()
 
     def line(self, line: str, *, up: bool) -> None:
         """A line answers, or cannot be used."""
@@ -445,16 +476,17 @@ class Rounds:
             yield from self._judge_answer(run, item, now, last=True)
             yield from self._finish_if_done(run, now)
 
-    def due(self, name: str, now: Instant) -> Iterator[Effect]:
-        """The time of people is over."""
+    def due(self, name: str, now: Instant, why: str = NOBODY) -> Iterator[Effect]:
+        """The time of people is over; an answer that is being looked at is waited for."""
         run = self.runs.get(name)
         if run is None:
             return
+        looked_at = self._looked_at(run)
         for item in people_in_order(run.waiting()):
             if item.id in run.answers:
                 yield from self._judge_answer(run, item, now, last=True)
-            else:
-                yield from self._ended(run, item, unseen(NOBODY), now)
+            elif item.id not in looked_at:
+                yield from self._ended(run, item, unseen(why), now)
         yield from self._finish_if_done(run, now)
 
     def performed(self, item: Performed, now: Instant) -> Generator[Effect, None, Performed | None]:
@@ -465,7 +497,7 @@ class Rounds:
         question = self._asking.done(item.order)
         if question is None:
             return item
-        run = next((one for one in self.runs.values() if one.id == question.run), None)
+        run = self._run(question.run)
         if run is not None:
             waiting = {one.id: one for one in run.waiting()}
             for name in question.items:
@@ -504,29 +536,49 @@ class Rounds:
 
     def asked_of(self, run_id: str, item_id: str) -> tuple[Run, Item] | None:
         """A person's item that still waits for its answer."""
-        run = next((one for one in self.runs.values() if one.id == run_id), None)
+        run = self._run(run_id)
         if run is None:
             return None
-        taken = {item for round_, item, _ in self._answers.values() if round_ == run.round.id} | run.answers.keys()
+        taken = self._looked_at(run) | run.answers.keys()
         mine = [item for item in people_in_order(run.waiting()) if item.id == item_id and item.id not in taken]
         return (run, mine[0]) if mine else None
 
     def look_through(self, run: Run, item: Item, said: Answered, args: Mapping[str, Json], token: str) -> Perform:
         """Photo and tag of an answer are looked at outside."""
         key = f"{run.round.id}/{item.id}"
-        self._answers[token] = run.round.id, item.id, said
+        self._answers[token] = run.id, item.id, said
         more: dict[str, Json] = {"item": item.id, "round": run.round.id, "known": self._proofs.photos(key)}
         return Perform(token, ANSWER, {**args, **more}, said.by)
 
+    def _run(self, id_: str) -> Run | None:
+        return next((one for one in self.runs.values() if one.id == id_), None)
+
+    def _is_due(self, run: Run) -> bool:
+        """The time of people is over."""
+        return ROUND_DUE + run.round.id not in self._deadlines
+
+    def _looked_at(self, run: Run) -> set[str]:
+        """Items whose answer has come, and its photo or tag is looked at."""
+        return {item for id_, item, _ in self._answers.values() if id_ == run.id}
+
     def _looked_through(
-        self, done: Performed, round_: str, item_id: str, said: Answered, now: Instant
+        self, done: Performed, run_id: str, item_id: str, said: Answered, now: Instant
     ) -> Generator[Effect, None, Performed]:
-        run = self.runs.get(round_)
+        run = self._run(run_id)
         item = None if run is None else next((one for one in run.waiting() if one.id == item_id), None)
+        if run is None or item is None:
+            return _no(done, "the run is over") if done.ok else done
+        told = yield from self._weighed(done, run, item, said, now)
+        if self._is_due(run):
+            yield from self.due(run.round.id, now)
+        return told
+
+    def _weighed(
+        self, done: Performed, run: Run, item: Item, said: Answered, now: Instant
+    ) -> Generator[Effect, None, Performed]:
+        """What photo and tag have shown is taken with the answer, or refuses it."""
         if not done.ok or not isinstance(done.result, Mapping):
             return done
-        if run is None or item is None:
-            return _no(done, "the run is over")
         result = done.result
         tag, counter, mark = result.get("uid"), result.get("counter"), result.get("mark")
         if isinstance(tag, str) and isinstance(counter, int):
@@ -534,7 +586,7 @@ class Rounds:
                 return _no(done, "tag: its counter did not go forward")
             yield from self._proofs.add_tag(tag, counter)
         if isinstance(mark, str):
-            yield from self._proofs.add_photo(f"{round_}/{item_id}", mark)
+            yield from self._proofs.add_photo(f"{run.round.id}/{item.id}", mark)
         photo, sha256, presence = (result.get(name) for name in ("picture", "sha256", "presence"))
         full = Answered(said.ok, said.by, said.note, *map(_text, (photo, sha256, presence)))
         told = yield from self.answered(run, item, full, now)
@@ -543,7 +595,7 @@ class Rounds:
     def answered(self, run: Run, item: Item, said: Answered, now: Instant) -> Generator[Effect, None, Json]:
         """A person has answered; what is told to that person."""
         run.answers[item.id] = said, now.mono
-        yield from self._judge_answer(run, item, now, last=False)
+        yield from self._judge_answer(run, item, now, last=self._is_due(run))
         result = run.results.get(item.id)
         yield from self._finish_if_done(run, now)
         return {"outcome": None if result is None else result["outcome"]}
@@ -554,11 +606,12 @@ class Rounds:
         if not isinstance(item.rule, PersonRule):
             return
         missing, unread = self.watching.missing(item.rule, at)
+        unwatched = self.watching.since > at - item.rule.within
         if said.ok and (missing or unread) and not last:
             self._timers.set((ROUND, f"{run.round.id}/{item.id}"), at + item.rule.within)
             yield Remember(f"{_ANSWER}{run.round.id}/{item.id}", said.memory())
             return
-        yield from self._ended(run, item, items.person(said, missing, unread, now), now)
+        yield from self._ended(run, item, items.person(said, missing, unread, now, unwatched=unwatched), now)
 
     # ---- for who looks on -------------------------------------------------------------------------
 
@@ -596,6 +649,11 @@ def digest(data: Mapping[str, Json]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _in(zone: str, device: DeviceSettings) -> bool:
+    """The device is of the zone, or has an alarm of it, as a panel has."""
+    return (device.zone or SITE) == zone or any(rule.zone == zone for rule in device.rules)
+
+
 def _no(done: Performed, message: str) -> Performed:
     return Performed(done.order, False, None, "bad-args", message, done.at)
 
@@ -620,7 +678,7 @@ def _lost(reading: Reading) -> Reading:
 
 def _left(key: str, known: Mapping[str, frozenset[str]], devices: Mapping[str, object]) -> bool:
     """True for what is remembered of a round, an item or a device that left the file."""
-    for prefix, names in ((_LAST, known), (_PLAN, known), (_PROVEN, devices)):
+    for prefix, names in ((_LAST, known), (_PLAN, known), (_PROVEN, devices), (_UNDATED, devices)):
         if key.startswith(prefix):
             return key.removeprefix(prefix) not in names
     round_, _, item = key.removeprefix(_TREND).partition("/")

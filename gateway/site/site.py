@@ -270,7 +270,7 @@ class Site:
                 yield from self._started(item, now)
             case StoodStill(_, version, blind_from):
                 if self._parts.rounds is not None:
-                    self._parts.rounds.stood_still()
+                    self._parts.rounds.stood_still(now)
                 yield self._watched_from(version, blind_from, now, reason="stood still")
             case Stopping():
                 yield from self._parts.commands.sum_up(now)

@@ -502,7 +502,7 @@ def test_planned_rounds_between_all_the_rest() -> None:
         ),
     )  # fmt: skip
     for type_ in ROUND_EVENTS:
-        assert PlannedMachine.told[type_] > 2, PlannedMachine.told
+        assert PlannedMachine.told[type_] > 0, PlannedMachine.told
 
 
 @pytest.mark.soak

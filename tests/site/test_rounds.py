@@ -1,16 +1,16 @@
-"""Rounds: each kind of item normal, abnormal and not checkable; findings; restarts; fire; people; the calendar."""
+"""Rounds: each kind of item normal, abnormal and not checkable; findings; restarts; fire; the calendar."""
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from gateway.model import LineHealth, Operate, StoodStill
+from gateway.model import LineHealth, Operate, StoodStill, rfc3339
 from gateway.site.looks import Look
-from gateway.site.round_settings import Item, PictureRule, Place
+from gateway.site.round_settings import Item, PictureRule, ZoneRule
+from gateway.site.settings import Condition
 from tests.site.round_world import (
     ALIVE,
     DUTY_ITEM,
@@ -19,15 +19,14 @@ from tests.site.round_world import (
     MODE,
     PANEL,
     PERSON,
-    PHOTO,
     QUIET,
-    RUN_PUMP,
     TESTED,
     YARD,
     Night,
     answered,
     site_of,
 )
+from tests.site.world import EPOCH, rule
 
 DAY = 86400.0
 BAD = {"quality": "BAD", "reason": "out-of-range"}
@@ -78,7 +77,15 @@ def test_a_zone() -> None:
     assert night.item(QUIET.id)["outcome"] == "not-checkable", "its line has not answered yet"
     night.line("loop", up=True)
     night.run()
+    assert night.item(QUIET.id)["evidence"]["text"] == "smoke-1, smoke-2", "nothing of the detectors was read yet"
+    night.read("smoke-1", "smoke", 0)
+    night.read("smoke-2", "smoke", 0)
+    night.run()
     assert night.item(QUIET.id)["outcome"] == "normal"
+    night.read("smoke-2", "smoke", None)
+    night.run()
+    found = night.item(QUIET.id)
+    assert (found["outcome"], found["reason"], found["evidence"]["text"]) == ("not-checkable", "not seen", "smoke-2")
     night.health("smoke-2", answering=False)
     night.run()
     found = night.item(QUIET.id)
@@ -87,9 +94,41 @@ def test_a_zone() -> None:
     night.run()
     assert night.item(QUIET.id)["outcome"] == "abnormal"
     night.health("smoke-2", answering=True)
+    night.read("smoke-2", "smoke", 0)
     night.line("loop", up=False)  # nothing stands in the zone, and nothing of it can be seen
     night.run()
     assert (night.item(QUIET.id)["outcome"], night.item(QUIET.id)["reason"]) == ("not-checkable", "not seen")
+
+
+def test_what_was_read_before_a_restart_says_nothing_of_a_zone_now() -> None:
+    night = Night(plan=site_of(QUIET, cron=None))
+    night.line("loop", up=True)
+    for name in ("smoke-1", "smoke-2"):
+        night.read(name, "smoke", 0)
+    night.restart()
+    night.line("loop", up=True)
+    night.run()
+    assert (night.item(QUIET.id)["outcome"], night.item(QUIET.id)["reason"]) == ("not-checkable", "not seen")
+
+
+def test_a_zone_without_a_device_is_not_seen() -> None:
+    empty = Item("no_alarm:cellar", "no_alarm", ZoneRule("cellar"))
+    night = Night(plan=replace(site_of(empty, cron=None), zones=("b3", "lobby", "cellar")))
+    night.run()
+    assert (night.item(empty.id)["outcome"], night.item(empty.id)["reason"]) == ("not-checkable", "not seen")
+
+
+def test_a_zone_is_seen_by_the_components_of_a_panel_that_stands_elsewhere() -> None:
+    plan = site_of(QUIET, cron=None)
+    there = rule("panel", "c-7", "fire", "fire", Condition(equals=1), zone="b3")
+    panel = replace(plan.devices["panel"], rules=(there,), points=frozenset({"c-7"}))
+    night = Night(plan=replace(plan, devices={"panel": panel}))
+    night.line("panel-line", up=True)
+    night.run()
+    assert night.item(QUIET.id)["evidence"]["text"] == "panel"
+    night.read("panel", "c-7", 0)
+    night.run()
+    assert night.item(QUIET.id)["outcome"] == "normal"
 
 
 def test_what_stands_in_a_test_leaves_the_zone_unjudged() -> None:
@@ -254,7 +293,10 @@ def test_a_finding_is_acknowledged_and_graded() -> None:
     night.outside["pump"] = {"mode": answered(2)}
     night.run()
     finding = night.inspection("finding.opened")[0].data["finding"]
-    assert night.do("finding.acknowledge", "guard", finding=finding, **{"class": "ordinary"})["ok"]
+    args: dict[str, Any] = {"finding": finding, "class": "ordinary", "note": "its handle is broken"}
+    assert night.do("finding.acknowledge", "guard", **args)["ok"]
+    audited: Any = night.events[-1].data["args"]
+    assert audited["note"] == args["note"], "the audit alone has it"
     told = night.inspection("finding.acknowledged")[0].data
     assert (told["acknowledged_by"], told["class"]) == ("li", "ordinary")
     night.wait(29 * 60.0)
@@ -262,6 +304,35 @@ def test_a_finding_is_acknowledged_and_graded() -> None:
     night.wait(2 * 60.0)
     assert len(night.told_of("finding.overdue")) == 1  # ordinary: solved within 30 min
     assert not night.do("finding.acknowledge", finding="nobody")["ok"]
+
+
+def test_a_clock_that_was_set_meanwhile_makes_no_graded_finding_overdue() -> None:
+    night = Night(plan=site_of(MODE, cron=None), synced=False, step_of_clock=-40 * DAY)
+    night.outside["pump"] = {"mode": answered(2)}
+    night.run()
+    opened = night.now
+    night.step_of_clock, night.synced = 0.0, True
+    night.wait(5.0)
+    for service_class, hours in (("ordinary", 0.5), ("complex", 4.0)):
+        finding = night.inspection("finding.opened")[0].data["finding"]
+        assert night.do("finding.acknowledge", "guard", finding=finding, **{"class": service_class})["ok"]
+        assert night.inspection()[-1].data["resolve_by"] == rfc3339(EPOCH + opened + hours * 3600.0)
+    night.wait(3.9 * 3600.0)
+    assert night.told_of("finding.overdue") == []
+    night.wait(0.2 * 3600.0)
+    assert len(night.told_of("finding.overdue")) == 1
+
+
+def test_a_finding_that_is_late_may_be_given_more_time() -> None:
+    night = Night(plan=site_of(MODE, cron=None))
+    night.outside["pump"] = {"mode": answered(2)}
+    night.run()
+    opened = night.now
+    finding = night.inspection("finding.opened")[0].data["finding"]
+    night.do("finding.acknowledge", "guard", finding=finding, **{"class": "ordinary"})
+    night.wait(3600.0)
+    night.do("finding.acknowledge", "guard", finding=finding, **{"class": "complex"})
+    assert night.inspection()[-1].data["resolve_by"] == rfc3339(EPOCH + opened + 4 * 3600.0)
 
 
 def test_an_item_that_left_the_file_cures_its_finding_and_a_new_order_nothing() -> None:
@@ -327,15 +398,55 @@ def test_a_sinking_hydrant_is_told_before_it_is_empty() -> None:
     assert night.told_of("finding.cured") == []
 
 
-def test_a_fire_seen_by_a_clock_that_nobody_vouches_for_proves_no_detector() -> None:
-    night = Night(plan=site_of(TESTED, cron=None), synced=False)
+@pytest.mark.parametrize("cron", [None, "0 2 * * *"])
+def test_a_fire_seen_before_the_clock_was_right_gets_its_time_with_it(cron: str | None) -> None:
+    night = Night(plan=site_of(TESTED, cron=cron), synced=False, step_of_clock=-4000 * DAY)
     night.do("zone.test", zone="b3", **{"for": "1h"})
     for name in ("smoke-1", "smoke-2"):
         night.read(name, "smoke", 1)
         night.read(name, "smoke", 0)
-    night.synced = True
+    shown_at = EPOCH + night.now
+    night.run()
+    assert (night.item(TESTED.id)["outcome"], night.item(TESTED.id)["reason"]) == ("not-checkable", "unsynced")
+    night.restart(off=100.0)
+    night.wait(DAY / 24)
+    night.synced, night.step_of_clock = True, 0.0
+    night.wait(31.0)
+    assert night.memory["round/proven/smoke-2"] == pytest.approx(shown_at, abs=2.0)
+    assert not [key for key in night.memory if key.startswith("round/undated/")]
+    night.run()
+    assert night.item(TESTED.id)["outcome"] == "normal"
+    night.step_of_clock = 366 * DAY
     night.run()
     assert (night.item(TESTED.id)["outcome"], night.item(TESTED.id)["reason"]) == ("abnormal", "not proven")
+
+
+def test_of_a_boot_before_a_fire_without_a_time_counts_from_this_boot() -> None:
+    night = Night(plan=site_of(TESTED, cron=None), synced=False)
+    night.wait(DAY)
+    night.read("smoke-1", "smoke", 1)
+    night.read("smoke-1", "smoke", 0)
+    night.now = 50.0  # another boot: its monotonic clock begins anew
+    night.restart()
+    night.synced = True
+    night.wait(31.0)
+    assert night.memory["round/proven/smoke-1"] == EPOCH
+
+
+def test_a_detector_that_hangs_is_not_shown_anew_by_what_is_done_with_its_alarm() -> None:
+    night = Night(plan=site_of(TESTED, cron=None))
+    night.do("zone.test", zone="b3", **{"for": "1h"})
+    night.read("smoke-1", "smoke", 1)
+    shown_at = night.memory["round/proven/smoke-1"]
+    night.wait(1000.0)
+    alarm = next(one.data["alarm"] for one in night.events if one.subject == "smoke-1/smoke/fire")
+    assert night.do("alarm.acknowledge", alarm=alarm)["ok"]
+    night.wait(DAY)  # the test is over, and it still shows one
+    night.read("smoke-1", "smoke", 1)
+    assert night.memory["round/proven/smoke-1"] == shown_at
+    night.read("smoke-1", "smoke", 0)
+    night.read("smoke-1", "smoke", 1)
+    assert night.memory["round/proven/smoke-1"] == night.instant().wall
 
 
 # ---- when -------------------------------------------------------------------------------------------
@@ -470,150 +581,6 @@ def test_one_read_per_line_and_two_cameras_at_a_time() -> None:
         night.come_one(night.asked_outside.pop(0))
     assert most["cameraNone"] == 2
     assert len(night.inspection("inspection.finished")) == 1
-
-
-# ---- people -----------------------------------------------------------------------------------------
-
-
-def test_a_person_answers() -> None:
-    night = Night(plan=site_of(PERSON, HYDRANT))
-    data = night.run()
-    assert data["round"] == "nightly"
-    run = night.inspection("inspection.started")[0].data["run"]
-    shown: Any = night.site.rounds()["running"]
-    assert shown["nightly"]["asked"][0]["item"] == PERSON.id
-    assert night.do("inspection.answer", "guard", run=run, item=PERSON.id, ok=True, note="fine")["ok"]
-    found = night.item(PERSON.id)
-    assert (found["outcome"], found["evidence"]["by"], found["evidence"]["presence"]) == ("normal", "li", "none")
-    again = night.do("inspection.answer", run=run, item=PERSON.id, ok=True)
-    assert again["error"]["code"] == "bad-args"
-
-
-def test_an_answer_to_a_run_that_is_over_or_to_nobody_is_refused() -> None:
-    night = Night(plan=site_of(PERSON))
-    night.run()
-    run = night.inspection("inspection.started")[0].data["run"]
-    night.do("inspection.cancel", round="nightly")
-    for args in ({"run": run, "item": PERSON.id}, {"run": "x", "item": PERSON.id}, {"run": run, "item": "person:x"}):
-        assert night.do("inspection.answer", ok=True, **args)["error"]["code"] == "bad-args"
-    assert len(night.inspection("inspection.finished")) == 1
-
-
-def test_a_person_says_no_and_nobody_says_anything() -> None:
-    night = Night(plan=site_of(PERSON, due=3600.0))
-    night.run()
-    run = night.inspection("inspection.started")[0].data["run"]
-    night.do("inspection.answer", run=run, item=PERSON.id, ok=False, note="leaks")
-    assert (night.item(PERSON.id)["outcome"], night.item(PERSON.id)["reason"]) == ("abnormal", "answered no")
-    night.run()
-    night.wait(1800.0)
-    night.restart()
-    night.wait(1900.0)
-    assert (night.item(PERSON.id)["outcome"], night.item(PERSON.id)["reason"]) == ("not-checkable", "nobody answered")
-
-
-def test_a_photo_is_wanted_and_looked_at_outside() -> None:
-    night = Night(plan=site_of(PHOTO))
-    night.run()
-    run = night.inspection("inspection.started")[0].data["run"]
-    args: dict[str, Any] = {"run": run, "item": PHOTO.id, "ok": True}
-    assert "photo" in str(night.do("inspection.answer", **args)["error"])
-    assert "place" in str(night.do("inspection.answer", **args, photo="AA==", place="roof")["error"])
-    night.outside["answer"] = ("bad-args", "this photo was given before")
-    assert "before" in str(night.do("inspection.answer", **args, photo="AA==")["error"])
-    night.outside["answer"] = {
-        "picture": "p", "sha256": "cd", "mark": "m1", "presence": "ntag424", "uid": "04a1", "counter": 5,
-    }  # fmt: skip
-    assert night.do("inspection.answer", **args, photo="AA==", place="pump-room", tag="x")["ok"]
-    found = night.item(PHOTO.id)
-    assert (found["outcome"], found["pictures"], found["evidence"]["presence"]) == ("normal", ["p"], "ntag424")
-    night.restart()
-    night.run()
-    run = night.inspection("inspection.started")[-1].data["run"]
-    refused = night.do("inspection.answer", **args | {"run": run}, photo="AA==", tag="x")
-    assert "counter" in str(refused["error"])
-    sent = night.effects[-20:]
-    assert any(getattr(effect, "args", {}).get("known") == ("m1",) for effect in sent)
-
-
-def shown(night: Night, item: Item, uid: str, counter: int) -> Mapping[str, Any]:
-    """Somebody answers with a reading of a tag; the reply."""
-    night.run()
-    run = night.inspection("inspection.started")[-1].data["run"]
-    night.outside["answer"] = {"presence": "ntag424", "uid": uid, "counter": counter}
-    reply = night.do("inspection.answer", run=run, item=item.id, ok=True, tag="x")
-    if not reply["ok"]:
-        night.do("inspection.cancel", round="nightly")
-    return reply
-
-
-def test_the_counter_of_a_tag_only_goes_forward_whatever_is_renamed() -> None:
-    look = Item("person:look", "person", PERSON.rule, place="pump-room")
-    night = Night(plan=site_of(look))
-    assert shown(night, look, "04a1", 5)["ok"]
-    for _ in range(2):
-        assert "counter" in str(shown(night, look, "04a1", 5)["error"])
-        assert "counter" in str(shown(night, look, "04a1", 4)["error"])
-        night.restart()
-    renamed = Item("person:another name", "person", PERSON.rule, place="cellar")
-    plan = site_of(renamed)
-    assert plan.inspection is not None
-    cellar = Place("cellar", "地下室", tag="ntag424")
-    night.plan = replace(plan, inspection=None)
-    night.restart()
-    night.plan = replace(plan, inspection=replace(plan.inspection, places={"cellar": cellar}))
-    night.restart()
-    assert "counter" in str(shown(night, renamed, "04a1", 5)["error"])
-    assert shown(night, renamed, "04a1", 6)["ok"]
-    assert shown(night, renamed, "04b2", 1)["ok"], "a new tag counts from its own beginning"
-    assert "counter" in str(shown(night, renamed, "04a1", 6)["error"])
-
-
-def test_a_watched_point_must_take_its_value() -> None:
-    night = Night(plan=site_of(RUN_PUMP, due=7200.0))
-    night.read("pump", "running", 0)
-    night.run()
-    run = night.inspection("inspection.started")[-1].data["run"]
-    night.read("pump", "running", 1)
-    night.read("pump", "running", 0, after=60.0)
-    night.wait(300.0)  # it ran within ten minutes before the answer
-    night.do("inspection.answer", run=run, item=RUN_PUMP.id, ok=True)
-    assert night.item(RUN_PUMP.id)["outcome"] == "normal"
-
-    night.wait(3600.0)
-    night.run()
-    run = night.inspection("inspection.started")[-1].data["run"]
-    reply = night.do("inspection.answer", run=run, item=RUN_PUMP.id, ok=True)
-    assert reply["result"] == {"outcome": None}
-    night.read("pump", "running", 1, after=120.0)  # … or after it
-    assert night.item(RUN_PUMP.id)["outcome"] == "normal"
-    night.read("pump", "running", 0)
-
-    night.wait(3600.0)
-    night.run()
-    run = night.inspection("inspection.started")[-1].data["run"]
-    night.do("inspection.answer", run=run, item=RUN_PUMP.id, ok=True)
-    night.wait(601.0)
-    assert night.item(RUN_PUMP.id)["reason"] == "not seen: pump.running = 1"
-
-    night.read("pump", "running", None)
-    night.run()
-    run = night.inspection("inspection.started")[-1].data["run"]
-    night.do("inspection.answer", run=run, item=RUN_PUMP.id, ok=True)
-    night.restart()
-    night.wait(700.0)
-    assert night.item(RUN_PUMP.id)["outcome"] == "not-checkable"
-
-
-def test_people_are_asked_place_by_place_with_the_next_one_named() -> None:
-    first = Item("person:1", "person", PERSON.rule, place="roof")
-    second = Item("person:2", "person", PERSON.rule, place="pump-room")
-    third = Item("person:3", "person", PERSON.rule, place="roof")
-    night = Night(plan=site_of(first, second, third))
-    night.run()
-    shown: Any = night.site.rounds()["running"]
-    assert [one["item"] for one in shown["nightly"]["asked"]] == ["person:1", "person:3", "person:2"]
-    assert (shown["nightly"]["place"], shown["nightly"]["next_place"]) == ("屋顶", "泵房")
 
 
 # ---- evidence ---------------------------------------------------------------------------------------

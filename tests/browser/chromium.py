@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -17,6 +17,7 @@ from playwright.async_api import (
     async_playwright,
     expect,
 )
+from playwright.async_api import TimeoutError as NotSeen
 
 PROGRAM = "/usr/bin/chromium"
 _ARGUMENTS = (
@@ -78,8 +79,12 @@ class Look:
     async def log_in(self, name: str) -> None:
         """As one of the site's users."""
         await self._person()
-        await self.page.locator("button.login:visible").click()
-        await self.page.locator("input[name=name]").fill(name)
+        name_field = self.page.locator("input[name=name]")
+        while not await name_field.count():  # a press while the page is still being drawn may meet no button
+            await self.page.locator("button.login:visible").click()
+            with suppress(NotSeen):
+                await name_field.wait_for(timeout=3000)
+        await name_field.fill(name)
         await self.page.locator("input[name=password]").fill(f"password of {name}")
         await self.page.locator(".loginform button.strong").click()
         await self.page.locator(".person", has_text=name).first.wait_for(state="attached")

@@ -264,7 +264,7 @@ async def test_a_walk_says_that_its_test_was_ended_elsewhere(site: PageSite, bro
     async with context(browser) as made:
         look = await person(made, site, "wang", "walk")
         await look.page.locator("select").select_option("garage")
-        await press(look.page, "zone.test").click()
+        await look.hold(press(look.page, "zone.test"))
         await expect(press(look.page, "zone.test", "结束走查")).to_be_visible()
         await expect(look.page.locator("[data-count=test] b")).to_have_text("1")
         assert (await site.it.person("zone.test", role="technician", zone="garage", **{"for": "0s"}))["ok"]

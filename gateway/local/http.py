@@ -252,6 +252,8 @@ class Listener:
         self._new = Budget(_NEW_AT_ONCE, _NEW_PER_S)
         self._costs = Budget(_COST_AT_ONCE, _COST_PER_S)
         self._by_protocol: dict[RequestHandler, _HttpConnection] = {}
+        self._seen: list[tuple[int, int] | None] = []
+        """The stamps of the certificate's files before they were read: no change is missed."""
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -277,7 +279,10 @@ class Listener:
         told = False
         while True:
             try:
-                context = None if self._tls is None else await asyncio.to_thread(_context, *self._tls)
+                context = None
+                if self._tls is not None:
+                    self._seen = await asyncio.to_thread(_stamp, *self._tls)
+                    context = await asyncio.to_thread(_context, *self._tls)
                 return await self._bound(), context
             except OSError as error:
                 if not told:
@@ -297,13 +302,12 @@ class Listener:
         """A certificate that was renewed is taken for new connections; one that is gone or broken is not."""
         if self._tls is None:
             return
-        seen = await asyncio.to_thread(_stamp, *self._tls)
         while True:
             await asyncio.sleep(_RENEW_S)
             now = await asyncio.to_thread(_stamp, *self._tls)
-            if now == seen:
+            if now == self._seen:
                 continue
-            seen = now
+            self._seen = now
             try:
                 await asyncio.to_thread(_context, *self._tls)  # first whether it can be used at all
                 context.load_cert_chain(*self._tls)

@@ -1,4 +1,4 @@
-"""Tests that act as another account of this machine."""
+"""Tests that act as another account of this machine, or boot one: only root can, and CI is root."""
 
 import os
 
@@ -6,5 +6,5 @@ import pytest
 
 as_root = pytest.mark.skipif(
     os.getuid() != 0 and not os.environ.get("CI"),
-    reason="the kernel lets only root become another account; CI runs as root and leaves none of them out",
+    reason="only root becomes another account or boots a machine; CI runs as root and leaves none of them out",
 )

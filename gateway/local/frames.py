@@ -73,12 +73,12 @@ def _told(pieces: list[Piece], units: Mapping[int, str], bus: bool) -> list[dict
 
 
 def _paced(items: Iterable[T]) -> Iterator[T]:
-    """The same, with rests in between."""
+    """The same, with rests in between. The rests are the point: nothing is waited for."""
     began = time.perf_counter()
     for item in items:
         yield item
         if (took := time.perf_counter() - began) > _TURN_S:
-            time.sleep(_REST_FACTOR * took)  # noqa: TID251 - in a thread
+            time.sleep(_REST_FACTOR * took)  # noqa: TID251 - the rest itself, in a worker's thread
             began = time.perf_counter()
 
 

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.accounts import as_root
 from tests.benchmarks.measure import median, resident_mib
-from tests.packaging.box import SITE, Box, needs_box
+from tests.packaging.box import SITE, Box
 from tests.packaging.building import PACKAGING, build, unpacked
 
 STARTS = int(os.environ.get("BENCH_STARTS", "10"))
@@ -161,7 +162,7 @@ async def test_start_and_memory(tree: Path, environment: Path, tmp_path: Path) -
     assert resident["package"] <= LIKE_A_VENV * resident["venv"]
 
 
-@needs_box
+@as_root
 @pytest.mark.parametrize("suite", ["bookworm", "trixie"])
 def test_installation_without_a_network(package: Path, tree: Path, tmp_path: Path, suite: str) -> None:
     """From the file to the first value at the broker, on a fresh Debian."""

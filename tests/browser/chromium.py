@@ -170,6 +170,16 @@ async def tab(made: BrowserContext, base: str) -> Look:
     return look
 
 
+async def logged_in(made: BrowserContext, base: str, name: str, screen: str = "") -> Look:
+    """A tab in which this user is logged in, at a screen."""
+    look = await tab(made, base)
+    await look.ready()
+    await look.log_in(name)
+    if screen:
+        await look.go(screen)
+    return look
+
+
 def card(look: Look, subject: str) -> Locator:
     """Of an alarm."""
     return look.page.locator(f"[data-alarm='{subject}']")

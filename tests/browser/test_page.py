@@ -18,6 +18,7 @@ from tests.browser.chromium import (
     card,
     clean,
     context,
+    logged_in,
     press,
     tab,
     until,
@@ -106,10 +107,7 @@ async def test_a_denied_car_is_let_in_by_one_press(
 ) -> None:
     plate = f"皖K543{size[0] % 10}{len(language)}"
     async with context(browser, size, language) as made:
-        look = await tab(made, site.base)
-        await look.ready()
-        await look.log_in("zhang")
-        await look.go("gates")
+        look = await logged_in(made, site.base, "zhang", "gates")
         before = site.opened()
         await site.virtual.camera("lpr-north-in").sees(plate, confidence=95, direction="forward")
         large = look.page.locator("article.denied")
@@ -125,10 +123,7 @@ async def test_a_denied_car_is_let_in_by_one_press(
 
 async def test_a_gate_is_held_and_released_by_people(site: PageSite, browser: Browser) -> None:
     async with context(browser) as made:
-        look = await tab(made, site.base)
-        await look.ready()
-        await look.log_in("zhang")
-        await look.go("gates")
+        look = await logged_in(made, site.base, "zhang", "gates")
         gate = look.page.locator("[data-gate='north-out']")
         await look.hold(press(gate, "gate.hold"))
         await expect(gate).to_contain_text("值班人员")
@@ -182,10 +177,7 @@ async def test_the_link_is_cut_in_mid_press_and_nothing_moves_when_it_returns(
 
 async def test_a_gateway_that_is_killed_leaves_the_page_honest_and_logged_in(site: PageSite, browser: Browser) -> None:
     async with context(browser) as made:
-        look = await tab(made, site.base)
-        await look.ready()
-        await look.log_in("zhang")
-        await look.go("gates")
+        look = await logged_in(made, site.base, "zhang", "gates")
         await site.gateway.kill()
         await look.lost()
         assert await look.page.locator("main button:enabled").count() == 0
@@ -243,10 +235,7 @@ _SHOW = """() => { delete document.hidden; document.dispatchEvent(new Event('vis
 
 async def test_devices_show_what_is_not_good_first_and_plot_what_is_kept(site: PageSite, browser: Browser) -> None:
     async with context(browser) as made:
-        look = await tab(made, site.base)
-        await look.ready()
-        await look.log_in("wang")
-        await look.go("devices")
+        look = await logged_in(made, site.base, "wang", "devices")
         site.virtual.silence("climate-garage")
         try:
             silent = look.page.locator("[data-device='climate-garage']")
@@ -273,10 +262,7 @@ async def test_devices_show_what_is_not_good_first_and_plot_what_is_kept(site: P
 
 async def test_a_walk_ticks_each_detector_and_triggers_nothing(site: PageSite, browser: Browser) -> None:
     async with context(browser, PHONE) as made:
-        look = await tab(made, site.base)
-        await look.ready()
-        await look.log_in("wang")
-        await look.go("walk")
+        look = await logged_in(made, site.base, "wang", "walk")
         await look.page.locator("select").select_option("building-3")
         before = site.opened("relay-north.do2")
         await look.hold(press(look.page, "zone.test"))
@@ -300,10 +286,7 @@ async def test_a_walk_ticks_each_detector_and_triggers_nothing(site: PageSite, b
 
 async def test_lines_box_and_log_show_what_there_is(site: PageSite, browser: Browser) -> None:
     async with context(browser) as made:
-        look = await tab(made, site.base)
-        await look.ready()
-        await look.log_in("wang")
-        await look.go("lines")
+        look = await logged_in(made, site.base, "wang", "lines")
         await look.page.locator(".bus rect.answered").first.wait_for()
         await expect(look.page.locator("main.lines")).to_contain_text("read holding")
         await look.go("box")

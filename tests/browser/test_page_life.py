@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, BrowserContext, Route, expect
 
-from tests.browser.chromium import Look, clean, context, tab, until
+from tests.browser.chromium import Look, clean, context, logged_in, tab, until
 from tests.browser.site import PageSite
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -15,14 +15,6 @@ STATIC = Path(__file__).parent.parent.parent / "gateway" / "local" / "static"
 OLD = "0123456789abcdef"
 _KNOWN = "Failed to load resource"
 """What the browser itself says of an answer that is an error."""
-
-
-async def person(made: BrowserContext, site: PageSite, name: str, screen: str) -> Look:
-    look = await tab(made, site.base)
-    await look.ready()
-    await look.log_in(name)
-    await look.go(screen)
-    return look
 
 
 def busy(code: int = 503) -> Callable[[Route], Awaitable[None]]:
@@ -43,7 +35,7 @@ _A_NOTE = """document.addEventListener('DOMContentLoaded', () =>
 
 async def test_a_session_that_ends_takes_what_it_has_read_along(site: PageSite, browser: Browser) -> None:
     async with context(browser) as made:
-        look = await person(made, site, "zhang", "log")
+        look = await logged_in(made, site.base, "zhang", "log")
         rows = look.page.locator("main.log tbody tr")
         await rows.first.wait_for()
         await made.clear_cookies()
@@ -57,7 +49,7 @@ async def test_a_session_that_ends_takes_what_it_has_read_along(site: PageSite, 
 
 async def test_the_plates_that_one_has_looked_at_are_hidden_from_the_next(site: PageSite, browser: Browser) -> None:
     async with context(browser) as made:
-        look = await person(made, site, "li", "gates")
+        look = await logged_in(made, site.base, "li", "gates")
         await site.virtual.camera("lpr-north-in").sees("沪A12345", confidence=97, direction="forward")
         row = look.page.locator(".passages tbody tr").first
         await row.locator("button").click()
@@ -80,7 +72,7 @@ async def test_the_plates_that_one_has_looked_at_are_hidden_from_the_next(site: 
 async def test_a_log_that_cannot_be_read_is_not_empty(site: PageSite, browser: Browser) -> None:
     async with context(browser) as made:
         await made.route("**/audit?**", busy())
-        look = await person(made, site, "zhang", "log")
+        look = await logged_in(made, site.base, "zhang", "log")
         await expect(look.page.locator("main.log .problem")).to_contain_text("网关忙")
         await expect(look.page.locator("main.log")).not_to_contain_text("没有记录")
         await made.unroute("**/audit?**")
@@ -94,7 +86,7 @@ async def test_a_passage_and_a_picture_that_cannot_be_read_are_not_absent(site: 
     async with context(browser) as made:
         await made.route("**/passages?**", busy())
         await made.route("**/pictures/**", busy())
-        look = await person(made, site, "zhang", "gates")
+        look = await logged_in(made, site.base, "zhang", "gates")
         await site.virtual.camera("lpr-north-in").sees("沪A12345", confidence=97, direction="forward")
         row = look.page.locator(".passages tbody tr").first
         await row.locator("button").click()
@@ -115,7 +107,7 @@ async def test_values_and_runs_that_cannot_be_read_are_not_absent(site: PageSite
     async with context(browser) as made:
         await made.route("**/history?**", busy())
         await made.route("**/rounds?**", busy())
-        look = await person(made, site, "zhang", "devices")
+        look = await logged_in(made, site.base, "zhang", "devices")
         tank = look.page.locator("[data-device='tank']")
         await tank.locator("summary").first.click()
         await tank.locator("[data-point] button").first.click()

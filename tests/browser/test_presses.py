@@ -3,9 +3,8 @@
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.browser.chromium import FIRST, PHONE, SECOND, Look, card, clean, context, press, tab
+from tests.browser.chromium import FIRST, PHONE, SECOND, Look, card, clean, context, logged_in, press, tab
 from tests.browser.site import PageSite
-from tests.browser.test_screens import person
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _TWO_TAPS = "(one, other) => { one.click(); other.click(); }"
@@ -31,7 +30,7 @@ def sent(look: Look) -> int:
 
 async def test_the_second_tap_of_two_presses_nothing(site: PageSite, browser: Browser) -> None:
     async with context(browser, PHONE) as made:
-        look = await person(made, site, "zhang")
+        look = await logged_in(made, site.base, "zhang")
         site.virtual.set("smoke-3-2f.smoke", 1)
         fire = card(look, FIRST)
         known, real = press(fire, "alarm.acknowledge"), press(fire, "alarm.verify", "真")
@@ -59,7 +58,7 @@ async def test_the_second_tap_of_two_presses_nothing(site: PageSite, browser: Br
 
 async def test_a_button_that_has_just_moved_or_come_takes_no_press(site: PageSite, browser: Browser) -> None:
     async with context(browser, PHONE) as made:
-        look = await person(made, site, "zhang")
+        look = await logged_in(made, site.base, "zhang")
         begins = await look.page.locator("main").evaluate(_TOP)
         for subject in (FIRST, SECOND):
             site.virtual.set(f"{subject.partition('/')[0]}.smoke", 1)
@@ -105,7 +104,7 @@ async def test_the_record_of_a_walk_names_who_began_it_and_is_not_lost_by_one_pr
     site: PageSite, browser: Browser
 ) -> None:
     async with context(browser) as made:
-        look = await person(made, site, "wang", "walk")
+        look = await logged_in(made, site.base, "wang", "walk")
         await look.page.locator("select").select_option("garage")
         walk = press(look.page, "zone.test")
         await walk.click()

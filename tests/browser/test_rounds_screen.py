@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.async_api import Browser, FilePayload, Locator, Request, expect
+from playwright.async_api import Browser, BrowserContext, FilePayload, Locator, Request, expect
 
-from tests.browser.chromium import PHONE, SIZES, Look, clean, context, press, tab
+from tests.browser.chromium import PHONE, SIZES, Look, clean, context, logged_in, press, tab
 from tests.browser.site import CODE, PageSite
 from tests.end_to_end.test_page import page_site
 from tests.end_to_end.test_page_rounds import SVG, huge_jpeg
@@ -45,12 +45,10 @@ async def asked_now(site: PageSite) -> str:
     return f"details.run[data-run='{(await site.it.asked('rounds'))['running']['pump-run']['run']}']"
 
 
-async def ready(look: Look, name: str) -> Locator:
-    """The card of the pump's round."""
-    await look.ready()
-    await look.log_in(name)
-    await look.go("rounds")
-    return look.page.locator("[data-round='pump-run']")
+async def at_the_pump(made: BrowserContext, site: PageSite, name: str) -> tuple[Look, Locator]:
+    """A tab in which this user is logged in, and the card of the pump's round."""
+    look = await logged_in(made, site.base, name, "rounds")
+    return look, look.page.locator("[data-round='pump-run']")
 
 
 @SIZES
@@ -59,8 +57,7 @@ async def test_a_person_answers_with_a_photo_of_the_phone(
 ) -> None:
     chinese = language == "zh-CN"
     async with context(browser, size, language) as made:
-        look = await tab(made, site.base)
-        card = await ready(look, "li")
+        look, card = await at_the_pump(made, site, "li")
         await press(card, "inspection.run").click()
         await expect(card).to_contain_text("已完成 0 / 共 1" if chinese else "0 of 1 done")
         kept = await asked_now(site)
@@ -102,8 +99,7 @@ async def test_a_person_answers_with_a_photo_of_the_phone(
 
 async def test_what_is_no_photo_is_not_taken_by_the_page(site: PageSite, browser: Browser) -> None:
     async with context(browser, PHONE) as made:
-        look = await tab(made, site.base)
-        card = await ready(look, "li")
+        look, card = await at_the_pump(made, site, "li")
         await press(card, "inspection.run").click()
         asked = look.page.locator(f"article.asked{ASKED}")
         await asked.wait_for()
@@ -134,8 +130,7 @@ async def test_a_night_round_goes_on_before_ones_eyes_and_its_finding_is_acknowl
 ) -> None:
     site.virtual.set("hydrant-1.pressure", 0.12)
     async with context(browser) as made:
-        look = await tab(made, site.base)
-        await ready(look, "li")
+        look, _ = await at_the_pump(made, site, "li")
         night = look.page.locator("[data-round='nightly']")
         await expect(night).to_contain_text("下次")
         await press(night, "inspection.run").click()
@@ -164,8 +159,7 @@ async def test_a_night_round_goes_on_before_ones_eyes_and_its_finding_is_acknowl
 
 async def test_a_run_is_cancelled_by_holding_and_a_guard_may_neither(site: PageSite, browser: Browser) -> None:
     async with context(browser, PHONE) as made:
-        look = await tab(made, site.base)
-        card = await ready(look, "li")
+        look, card = await at_the_pump(made, site, "li")
         await press(card, "inspection.run").click()
         await press(card, "inspection.cancel").click()
         await expect(card.locator("progress")).to_be_visible()
@@ -177,8 +171,7 @@ async def test_a_run_is_cancelled_by_holding_and_a_guard_may_neither(site: PageS
         await expect(run.locator(ASKED)).to_contain_text("已取消")
         clean(look)
     async with context(browser, PHONE) as made:
-        guard = await tab(made, site.base)
-        card = await ready(guard, "zhang")
+        _, card = await at_the_pump(made, site, "zhang")
         assert await card.locator("[data-cmd]").count() == 0
 
 

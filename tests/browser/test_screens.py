@@ -9,7 +9,20 @@ from playwright.async_api import Browser, expect
 
 from gateway.commands import COMMANDS
 from gateway.kinds import ALARM_KINDS
-from tests.browser.chromium import DESKTOP, FIRST, PHONE, SCREENS, SECOND, Look, card, clean, context, press, tab
+from tests.browser.chromium import (
+    DESKTOP,
+    FIRST,
+    PHONE,
+    SCREENS,
+    SECOND,
+    Look,
+    card,
+    clean,
+    context,
+    logged_in,
+    press,
+    tab,
+)
 from tests.browser.site import PageSite
 from tests.end_to_end.test_page import USERS
 
@@ -20,15 +33,6 @@ navigator.vibrate = () => { window.shaken = (window.shaken ?? 0) + 1; return tru
 SEVERITIES = ["紧急", "重要", "一般", "提示"]
 
 
-async def person(made: Any, site: PageSite, name: str, screen: str = "overview") -> Look:
-    """Who is logged in, at a screen."""
-    look = await tab(made, site.base)
-    await look.ready()
-    await look.log_in(name)
-    await look.go(screen)
-    return look
-
-
 # ---- overview ---------------------------------------------------------------------------------------
 
 
@@ -36,7 +40,7 @@ async def test_fires_stand_first_out_first_then_newest_with_place_time_and_the_t
     site: PageSite, browser: Browser
 ) -> None:
     async with context(browser) as made:
-        look = await person(made, site, "zhang")
+        look = await logged_in(made, site.base, "zhang")
         for device in ("smoke-3-2f", "smoke-3-3f"):
             site.virtual.set(f"{device}.smoke", 1)
             await card(look, f"{device}/smoke/fire").wait_for()
@@ -77,7 +81,7 @@ async def test_other_alarms_stand_by_severity_and_one_is_shelved_for_a_while(sit
     site.virtual.set("leakage-garage.leakage", 500)
     low = "hydrant-1/pressure/low"
     async with context(browser) as made:
-        look = await person(made, site, "li")
+        look = await logged_in(made, site.base, "li")
         await card(look, low).wait_for(timeout=40_000)
         await card(look, "leakage-garage/leakage/leakage").wait_for(timeout=40_000)
         words = await look.page.locator(".aside article.alarm h3 small").all_inner_texts()
@@ -96,7 +100,7 @@ async def test_a_fire_is_confirmed_by_hand_and_the_held_gates_say_why_and_what_e
     site: PageSite, browser: Browser
 ) -> None:
     async with context(browser, PHONE) as made:
-        look = await person(made, site, "zhang")
+        look = await logged_in(made, site.base, "zhang")
         await look.page.locator("details.byhand summary").click()
         await look.hold(press(look.page.locator("details.byhand"), "fire.confirm", "水泵房"))
         held = look.page.locator(".aside article.gate")
@@ -119,7 +123,7 @@ async def test_a_fire_is_confirmed_by_hand_and_the_held_gates_say_why_and_what_e
 async def test_what_the_cloud_holds_is_named_and_released_on_site(site: PageSite, browser: Browser) -> None:
     assert (await site.it.command("gate.hold", gate="north-in", reason="move"))["ok"]
     async with context(browser) as made:
-        look = await person(made, site, "zhang", "gates")
+        look = await logged_in(made, site.base, "zhang", "gates")
         gate = look.page.locator("[data-gate='north-in']")
         await expect(gate).to_contain_text("平台指令（cloud）")
         await expect(gate).to_contain_text("常开")
@@ -130,7 +134,7 @@ async def test_what_the_cloud_holds_is_named_and_released_on_site(site: PageSite
 
 async def test_the_last_passages_and_who_is_inside(site: PageSite, browser: Browser) -> None:
     async with context(browser) as made:
-        look = await person(made, site, "li", "gates")
+        look = await logged_in(made, site.base, "li", "gates")
         await site.virtual.camera("lpr-north-in").sees("沪A12345", confidence=97, direction="forward")
         row = look.page.locator(".passages tbody tr").first
         await expect(row).to_contain_text("北门入口")
@@ -155,7 +159,7 @@ async def test_the_last_passages_and_who_is_inside(site: PageSite, browser: Brow
 
 async def test_a_device_shows_its_points_and_what_nobody_has_compared(site: PageSite, browser: Browser) -> None:
     async with context(browser) as made:
-        look = await person(made, site, "wang", "devices")
+        look = await logged_in(made, site.base, "wang", "devices")
         names = await look.page.locator("main.devices section").evaluate_all("all => all.map(one => one.ariaLabel)")
         assert {"3号楼", "地下车库", "水泵房"} <= set(names)
         hydrant = look.page.locator("[data-device='hydrant-1']")
@@ -177,7 +181,7 @@ async def test_a_device_shows_its_points_and_what_nobody_has_compared(site: Page
 
 async def test_a_bad_reading_has_its_reason_and_no_value(site: PageSite, browser: Browser) -> None:
     async with context(browser, PHONE) as made:
-        look = await person(made, site, "zhang", "devices")
+        look = await logged_in(made, site.base, "zhang", "devices")
         site.virtual.silence("tank")
         try:
             tank = look.page.locator("[data-device='tank']")
@@ -195,7 +199,7 @@ async def test_what_comes_in_the_place_of_a_held_button_is_not_pressed_by_lettin
     site: PageSite, browser: Browser
 ) -> None:
     async with context(browser, PHONE) as made:
-        look = await person(made, site, "wang", "devices")
+        look = await logged_in(made, site.base, "wang", "devices")
         smoke = look.page.locator("[data-device='smoke-3-2f']")
         await smoke.locator("summary").first.click()
         await smoke.locator("details.table").wait_for()
@@ -228,7 +232,7 @@ async def test_what_comes_in_the_place_of_a_held_button_is_not_pressed_by_lettin
 
 async def test_a_zone_is_tested_and_the_test_ended(site: PageSite, browser: Browser) -> None:
     async with context(browser) as made:
-        look = await person(made, site, "wang", "devices")
+        look = await logged_in(made, site.base, "wang", "devices")
         garage = look.page.locator("section[aria-label='地下车库']")
         await press(garage, "zone.test", "测试 30 分钟").click()
         await expect(press(garage, "zone.test").first).to_contain_text("已完成")
@@ -247,7 +251,7 @@ async def test_a_zone_under_test_stands_on_the_overview_until_somebody_ends_it(
     site: PageSite, browser: Browser
 ) -> None:
     async with context(browser) as made:
-        look = await person(made, site, "wang")
+        look = await logged_in(made, site.base, "wang")
         tested = look.page.locator("[data-tested='garage']")
         await expect(tested).to_have_count(0)
         assert (await site.it.person("zone.test", role="technician", zone="garage", **{"for": "30m"}))["ok"]
@@ -262,7 +266,7 @@ async def test_a_zone_under_test_stands_on_the_overview_until_somebody_ends_it(
 
 async def test_a_walk_says_that_its_test_was_ended_elsewhere(site: PageSite, browser: Browser) -> None:
     async with context(browser) as made:
-        look = await person(made, site, "wang", "walk")
+        look = await logged_in(made, site.base, "wang", "walk")
         await look.page.locator("select").select_option("garage")
         await look.hold(press(look.page, "zone.test"))
         await expect(press(look.page, "zone.test", "结束走查")).to_be_visible()
@@ -319,7 +323,7 @@ async def test_a_call_point_at_rest_is_normal(site: PageSite, browser: Browser) 
 
 async def test_the_bus_is_drawn_with_its_gaps_and_time_outs(site: PageSite, browser: Browser) -> None:
     async with context(browser) as made:
-        look = await person(made, site, "wang", "lines")
+        look = await logged_in(made, site.base, "wang", "lines")
         site.virtual.silence("climate-garage")
         try:
             await look.page.locator("rect.nothing").first.wait_for(timeout=40_000)
@@ -345,7 +349,7 @@ async def test_the_bus_is_drawn_with_its_gaps_and_time_outs(site: PageSite, brow
 async def test_a_walk_sounds_shakes_and_is_printed(site: PageSite, browser: Browser) -> None:
     async with context(browser, PHONE) as made:
         await made.add_init_script(_COUNTED)
-        look = await person(made, site, "wang", "walk")
+        look = await logged_in(made, site.base, "wang", "walk")
         await look.page.locator("select").select_option("garage")
         await look.hold(press(look.page, "zone.test"))
         site.virtual.set("heat-garage.heat", 1)
@@ -399,7 +403,7 @@ async def test_the_box_tells_depth_age_puback_store_clock_version_and_file(site:
 
 async def test_the_log_is_narrowed_by_who_and_what(site: PageSite, browser: Browser) -> None:
     async with context(browser, PHONE) as made:
-        look = await person(made, site, "li", "log")
+        look = await logged_in(made, site.base, "li", "log")
         assert (await site.it.person("gate.open", gate="north-in", reason="log")).get("ok")
         await look.page.locator("input[name=cmd]").fill("gate.open")
         await look.page.locator("form.bar button").click()
@@ -434,7 +438,7 @@ async def test_each_role_is_offered_what_it_may_and_gets_nothing_more(
     may = {cmd for cmd, one in COMMANDS.items() if one.may_on_site(USERS[name])}
     site.virtual.set("smoke-3-2f.smoke", 1)
     async with context(browser, DESKTOP) as made:
-        look = await person(made, site, name)
+        look = await logged_in(made, site.base, name)
         await card(look, FIRST).wait_for()
         shown: set[str] = set()
         for screen in SCREENS:

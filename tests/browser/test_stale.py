@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.browser.chromium import DESKTOP, HELD_MS, PHONE, SCREENS, Look, card, context, press, tab
+from tests.browser.chromium import DESKTOP, HELD_MS, PHONE, SCREENS, Look, card, context, logged_in, press, tab
 from tests.browser.site import PageSite
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -75,10 +75,7 @@ async def test_the_login_is_dead_too_and_what_was_written_in_it_stays(site: Page
 async def test_a_held_button_that_goes_dead_under_the_thumb_does_nothing(site: PageSite, browser: Browser) -> None:
     """The link is lost between the beginning and the end of the 1.5 s."""
     async with context(browser, PHONE) as made:
-        look = await tab(made, site.base)
-        await look.ready()
-        await look.log_in("wang")
-        await look.go("devices")
+        look = await logged_in(made, site.base, "wang", "devices")
         smoke = look.page.locator("[data-device='smoke-3-2f']")
         await smoke.locator("summary").first.click()
         disable = press(smoke, "device.disable")

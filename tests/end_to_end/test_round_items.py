@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.end_to_end.compound import HEAD, SMOKE, Compound, compound
 from tests.end_to_end.rounds import ended, outcomes
+from tests.end_to_end.walking import walked
 from tests.hands import Hands, gateway
-from tests.technician.command import site_gateway
 
 DAY = 86400.0
 DOWN = {"loop/down", "water/down"}
@@ -54,20 +54,6 @@ async def run(it: Compound, round_: str, **said: bool) -> dict[str, tuple[str, s
     return outcomes(await ended(it, name))
 
 
-async def walked(it: Compound) -> None:
-    """A technician makes every detector of the zone report."""
-    async with asyncio.TaskGroup() as group:
-        words = ("walk", it.site, "--zone", "b3", "--by", "zhang", "--out", it.folder / "walked")
-        walking = group.create_task(site_gateway(*words), name="walk")
-        await it.cloud.until(lambda seen: any(e["data"]["cmd"] == "zone.test" for e in seen.of("command.done")), 20)
-        for device in ("smoke-1", "smoke-2"):
-            it.virtual.set(f"{device}.smoke", 1)
-        await it.cloud.until(lambda seen: len(seen.of("alarm.raised")) >= 2)
-        for device in ("smoke-1", "smoke-2"):
-            it.virtual.set(f"{device}.smoke", 0)
-        assert (await walking).status == 0
-
-
 async def until_clear(it: Compound) -> None:
     async with asyncio.timeout(30):
         while await it.asked("alarms"):
@@ -81,7 +67,7 @@ async def test_every_kind_of_item_in_each_of_its_three_ways(tmp_path: Path) -> N
         it.virtual.set("pump.running", 1)
         for device in ("smoke-1", "smoke-2", "hydrant", "pump"):
             await it.until_well(device)
-        await walked(it)
+        assert (await walked(it, it.folder / "walked")).status == 0
         await until_clear(it)
         assert set((await run(it, "all", look=True, run=True)).values()) == {("normal", None)}
 

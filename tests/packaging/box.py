@@ -18,16 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import pytest
-
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "site-gateway" / "roots"
 INSIDE = "systemd,systemd-sysv,dbus,python3,udev,mosquitto,openssl,tzdata,sudo"
 TOOLS = "/srv/tools"
 SECRETS = "/etc/site-gateway"
 SITE = f"{SECRETS}/site.yaml"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-needs_box = pytest.mark.skipif(os.getuid() != 0, reason="only root boots a machine; `.ci/nightly` runs as root")
 
 
 def mirror() -> str:

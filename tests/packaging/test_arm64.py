@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.accounts import as_root
 from tests.packaging import layer
-from tests.packaging.box import needs_box, root_archive
+from tests.packaging.box import root_archive
 from tests.packaging.building import build
 
-pytestmark = [pytest.mark.soak, needs_box, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.soak, as_root, pytest.mark.timeout(3600)]
 
 KNOWN = Path("/proc/sys/fs/binfmt_misc")
 QEMU = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.box import SITE, Box, mirror, needs_box, root_archive, until
+from tests.accounts import as_root
+from tests.packaging.box import SITE, Box, mirror, root_archive, until
 from tests.packaging.building import built_once, repacked
 
-pytestmark = [pytest.mark.soak, needs_box, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.soak, as_root, pytest.mark.timeout(900)]
 
 FIRE = """title: A fire in building 3
 steps:

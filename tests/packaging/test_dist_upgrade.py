@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.box import Box, mirror, needs_box, until
+from tests.accounts import as_root
+from tests.packaging.box import Box, mirror, until
 from tests.packaging.building import built_once
 
-pytestmark = [pytest.mark.soak, needs_box, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.soak, as_root, pytest.mark.timeout(3600)]
 
 APT = ("-y", "--no-download", "-o", "Dpkg::Options::=--force-confold", "-o", "Acquire::Check-Valid-Until=false")
 

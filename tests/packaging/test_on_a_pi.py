@@ -10,7 +10,7 @@ import pytest
 
 from tests.accounts import as_root
 from tests.packaging import layer
-from tests.packaging.box import Box, needs_box
+from tests.packaging.box import Box
 from tests.packaging.building import ROOT, built_once, unpacked
 
 USER = "pi"
@@ -74,7 +74,7 @@ def test_the_section_is_a_script_and_ends_with_a_running_service(package: Path, 
 
 
 @pytest.mark.soak
-@needs_box
+@as_root
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("suite", ["bookworm", "trixie"])
 def test_on_a_fresh_debian(package: Path, tmp_path: Path, suite: str) -> None:

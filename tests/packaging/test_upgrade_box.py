@@ -16,10 +16,11 @@ import pytest
 
 from gateway import __version__
 from gateway.cloud.journal.schema import VERSION
-from tests.packaging.box import SITE, Box, needs_box, until
+from tests.accounts import as_root
+from tests.packaging.box import SITE, Box, until
 from tests.packaging.building import build, built_once, repacked
 
-pytestmark = [pytest.mark.soak, needs_box, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.soak, as_root, pytest.mark.timeout(900)]
 
 TRIAL_S = 20
 NEXT = "99.0"

@@ -64,8 +64,7 @@ def test_a_photo_is_wanted_and_looked_at_outside() -> None:
     found = night.item(PHOTO.id)
     assert (found["outcome"], found["pictures"], found["evidence"]["presence"]) == ("normal", ["p"], "ntag424")
     night.restart()
-    night.run()
-    run = night.inspection("inspection.started")[-1].data["run"]
+    run = night.run()["run"]
     refused = night.do("inspection.answer", **args | {"run": run}, photo="AA==", tag="x")
     assert "counter" in str(refused["error"])
     sent = night.effects[-20:]
@@ -74,8 +73,7 @@ def test_a_photo_is_wanted_and_looked_at_outside() -> None:
 
 def shown(night: Night, item: Item, uid: str, counter: int) -> Mapping[str, Any]:
     """Somebody answers with a reading of a tag; the reply."""
-    night.run()
-    run = night.inspection("inspection.started")[-1].data["run"]
+    run = night.run()["run"]
     night.outside["answer"] = {"presence": "ntag424", "uid": uid, "counter": counter}
     reply = night.do("inspection.answer", run=run, item=item.id, ok=True, tag="x")
     if not reply["ok"]:
@@ -108,8 +106,7 @@ def test_the_counter_of_a_tag_only_goes_forward_whatever_is_renamed() -> None:
 def test_a_watched_point_must_take_its_value() -> None:
     night = Night(plan=site_of(RUN_PUMP, due=7200.0))
     night.read("pump", "running", 0)
-    night.run()
-    run = night.inspection("inspection.started")[-1].data["run"]
+    run = night.run()["run"]
     night.read("pump", "running", 1)
     night.read("pump", "running", 0, after=60.0)
     night.wait(300.0)  # it ran within ten minutes before the answer
@@ -117,8 +114,7 @@ def test_a_watched_point_must_take_its_value() -> None:
     assert night.item(RUN_PUMP.id)["outcome"] == "normal"
 
     night.wait(3600.0)
-    night.run()
-    run = night.inspection("inspection.started")[-1].data["run"]
+    run = night.run()["run"]
     reply = night.do("inspection.answer", run=run, item=RUN_PUMP.id, ok=True)
     assert reply["result"] == {"outcome": None}
     night.read("pump", "running", 1, after=120.0)  # … or after it
@@ -126,15 +122,13 @@ def test_a_watched_point_must_take_its_value() -> None:
     night.read("pump", "running", 0)
 
     night.wait(3600.0)
-    night.run()
-    run = night.inspection("inspection.started")[-1].data["run"]
+    run = night.run()["run"]
     night.do("inspection.answer", run=run, item=RUN_PUMP.id, ok=True)
     night.wait(601.0)
     assert night.item(RUN_PUMP.id)["reason"] == "not seen: pump.running = 1"
 
     night.read("pump", "running", None)
-    night.run()
-    run = night.inspection("inspection.started")[-1].data["run"]
+    run = night.run()["run"]
     night.do("inspection.answer", run=run, item=RUN_PUMP.id, ok=True)
     night.restart()
     night.wait(700.0)
@@ -144,8 +138,7 @@ def test_a_watched_point_must_take_its_value() -> None:
 def test_what_was_shown_while_nobody_watched_is_not_called_missing() -> None:
     night = Night(plan=site_of(RUN_PUMP, due=7200.0))
     night.read("pump", "running", 0)
-    night.run()
-    run = night.inspection("inspection.started")[-1].data["run"]
+    run = night.run()["run"]
     night.read("pump", "running", 1)
     night.read("pump", "running", 0, after=60.0)
     night.restart(off=20.0)  # who answers now saw it run; this process did not
@@ -157,8 +150,7 @@ def test_what_was_shown_while_nobody_watched_is_not_called_missing() -> None:
 
     night.feed(StoodStill(night.instant(), "test", night.instant().wall - 60.0))
     for watched, outcome in ((300.0, "not-checkable"), (601.0, "abnormal")):
-        night.run()
-        run = night.inspection("inspection.started")[-1].data["run"]
+        run = night.run()["run"]
         night.wait(watched)
         night.read("pump", "running", 0)
         night.do("inspection.answer", run=run, item=RUN_PUMP.id, ok=True)

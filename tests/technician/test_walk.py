@@ -1,6 +1,5 @@
 """The walk through a zone: what ticks a device off, and the record of it."""
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from gateway.technician.walk import Walk, Walked, as_text, local
 from tests.end_to_end.compound import compound
 from tests.end_to_end.process import running
+from tests.end_to_end.walking import walked
 from tests.technician.command import site_gateway
 
 
@@ -66,17 +66,9 @@ def test_a_time_is_shown_as_it_is_on_site() -> None:
 
 
 async def test_all_are_tested_and_no_gate_moves(tmp_path: Path) -> None:
-    async with compound(tmp_path) as it, running(it.site), asyncio.TaskGroup() as group:
+    async with compound(tmp_path) as it, running(it.site):
         out = tmp_path / "b3"
-        words = ("walk", it.site, "--zone", "b3", "--by", "zhang", "--out", out)
-        walking = group.create_task(site_gateway(*words), name="walk")
-        await it.cloud.until(lambda seen: any(e["data"]["cmd"] == "zone.test" for e in seen.of("command.done")), 20)
-        for device in ("smoke-1", "smoke-2"):
-            it.virtual.set(f"{device}.smoke", 1)
-        await it.cloud.until(lambda seen: len(seen.of("alarm.raised")) >= 2)
-        for device in ("smoke-1", "smoke-2"):
-            it.virtual.set(f"{device}.smoke", 0)
-        ended = await walking
+        ended = await walked(it, out)
 
         assert ended.status == 0, ended
         record = json.loads(out.with_suffix(".json").read_text())

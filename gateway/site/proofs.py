@@ -1,7 +1,7 @@
 """What people have shown before, so that nobody shows it twice: photos of each item, readings of each tag. Pure.
 
-Of a photo a mark of some 300 characters is kept, the last 4096 of each item: more than a year of eleven a day. The counter
-of a tag belongs to the tag and outlives the item, the round and the place that it was shown for.
+Of a photo a mark of some 300 characters is kept, the last 4096 of each item: more than a year of eleven a day. The
+counter of a tag belongs to the tag and outlives the item, the round and the place that it was shown for.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

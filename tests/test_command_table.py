@@ -125,7 +125,6 @@ BEHAVIOURS = {
     "gateway/runtime/app.py": "who looks at a push stands in the audit",
     "gateway/local/queries.py": "questions of the control socket, with the roles of the commands of that name",
     "gateway/local/page.py": "asks for it",
-    "gateway/runtime/page.py": "asks for it",
     "gateway/technician/access.py": "asks for it",
     "gateway/cli/camera.py": "asks for it",
     "gateway/cli/page.py": "the question of the control socket of that name",

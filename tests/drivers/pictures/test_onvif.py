@@ -1,9 +1,9 @@
 """ONVIF against a camera with a wrong clock, a wrong host, and worse; real HTTP."""
 
 import base64
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from gateway.clock import Clock
 from gateway.errors import ConfigError, DeviceRefused
 from simulators.cameras.onvif import DEVICE, MEDIA, PICTURE, OnvifCamera
 from simulators.cameras.shows import Shows
+from tests.cost import least
 from tests.drivers.digest_camera import DigestCamera, serving
 
 
@@ -171,15 +172,17 @@ def test_hostile_answers_are_no_onvif(answer: bytes) -> None:
             read(answer)
 
 
+def is_refused(read: Callable[[bytes], object], answer: str) -> None:
+    with pytest.raises(NotOnvif):
+        read(answer.encode())
+
+
 @pytest.mark.parametrize("name", ["Profiles", "Service", "Media", "Uri", "UTCDateTime"])
 def test_nested_elements_cost_no_more_than_others(name: str) -> None:
     opening, closing, leaf = f"<{name}>", f"</{name}>", f"<{name}/>"
     for answer in (f"<E>{opening * 4900}{closing * 4900}</E>", f"<E>{opening * 30}{leaf * 9800}{closing * 30}</E>"):
         for read in (onvif.time_of, onvif.media_of, onvif.profile_of, onvif.snapshot_of):
-            began = time.process_time()
-            with pytest.raises(NotOnvif):
-                read(answer.encode())
-            assert time.process_time() - began < 0.1
+            assert least(partial(is_refused, read, answer)) < 0.1
 
 
 def test_an_answer_that_is_too_deep() -> None:

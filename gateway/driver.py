@@ -165,6 +165,14 @@ class Push(NamedTuple):
     snapshots: tuple[CapturedPicture, ...] = ()
 
 
+class SecretSource(Protocol):
+    """Where a password or a token lies. It is read each time it is needed and kept nowhere."""
+
+    def read(self) -> str:
+        """The secret as it is now. Raises ConfigError."""
+        ...
+
+
 class InputInbox(Protocol):
     """The way into the site for what may have to wait there."""
 

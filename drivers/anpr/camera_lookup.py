@@ -1,7 +1,7 @@
 """Identifies the camera by path and source address, never by its payload. Pure."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import Literal
@@ -9,7 +9,7 @@ from typing import Literal
 from drivers.anpr.capture import CameraSettings, Capture, passage
 from drivers.anpr.makers import FIXED_PATHS, PARSERS
 from drivers.anpr.vzenith import RelayOpening
-from gateway.driver import CapturedPicture, Push
+from gateway.driver import CapturedPicture, Push, SecretSource
 from gateway.errors import ConfigError
 from gateway.model import Instant
 
@@ -28,8 +28,8 @@ class Camera:
     address: str
     """`HOST` or `HOST:PORT`; pushes come from this host, whatever port."""
     settings: CameraSettings = field(default_factory=CameraSettings)
-    token: Callable[[], str] | None = None
-    """Reads what the push URL must carry (raises ConfigError); None: the address alone is asked for."""
+    token: SecretSource | None = None
+    """What the push URL must carry; None: the address alone is asked for."""
     opening: RelayOpening | None = None
     """Its own relay is a gate's `open`: the answer to a push may open it (VZenith only)."""
     channel: int | None = None

@@ -287,7 +287,7 @@ class PushListener:
         if camera.token is None:
             return True
         try:
-            wanted = camera.token()
+            wanted = camera.token.read()
         except ConfigError as error:
             if camera.id not in self._unread_tokens:
                 self._unread_tokens.add(camera.id)

@@ -7,7 +7,7 @@ and never where a digest was asked for before.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,6 +16,7 @@ from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, D
 from yarl import URL
 
 from drivers.pictures.digest import Challenge, authorization, challenge
+from gateway.driver import SecretSource
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
 
 REFUSALS = 2
@@ -33,8 +34,7 @@ class Login:
     address: str
     """`HOST` or `HOST:PORT`."""
     username: str | None = None
-    password: Callable[[], str] | None = field(default=None, repr=False)
-    """Reads the secret. Raises ConfigError."""
+    password: SecretSource | None = field(default=None, repr=False)
     basic: bool = False
     """The maker's cameras may want the password in clear."""
 
@@ -86,7 +86,7 @@ class CameraSession:
 
     def secret(self) -> str:
         """The password as it is now. Raises ConfigError."""
-        return self._login.password() if self._login.password is not None else ""
+        return self._login.password.read() if self._login.password is not None else ""
 
     def check(self, target: str) -> None:
         """Raises ConfigError if `target` leads elsewhere."""

@@ -161,7 +161,7 @@ def places(site: Path, html: Path) -> int:
     try:
         for name, place in file.places.items():
             proof = tags.get(name)
-            code = proof.secret().strip() if proof is not None and proof.how == "printed" else None
+            code = proof.secret.read().strip() if proof is not None and proof.how == "printed" else None
             asked = [
                 item.id.partition(":")[2]
                 for one in (made.rounds.values() if made else ())

@@ -24,6 +24,7 @@ from pydantic import Strict as StrictMode
 from pydantic_core import PydanticCustomError
 
 from gateway.arguments import duration
+from gateway.secret import SecretPlace
 
 T = TypeVar("T")
 
@@ -316,3 +317,7 @@ class Secret(Strict):
         if sum(getattr(self, form) is not None for form in self.FORMS) != 1:
             raise wrong("none or several of them", SECRET_FORMS)
         return self
+
+    def place(self) -> SecretPlace:
+        """From where it is read when it is needed."""
+        return SecretPlace(None if self.file is None else Path(str(self.file)), self.credential, self.env)

@@ -60,10 +60,10 @@ class Answers:
         from gateway.intake.presence import is_code, read_tag
 
         if known.how == "printed":
-            if not is_code(tag, known.secret()):
+            if not is_code(tag, known.secret.read()):
                 raise NotDone("bad-args", "tag: it is not the code of this place")
             return {"presence": "printed"}
-        reading = read_tag(tag, known.secret())
+        reading = read_tag(tag, known.secret.read())
         return {"presence": "ntag424", "uid": reading.uid.hex(), "counter": reading.counter}
 
     async def _photo(self, text: str, known: Sequence[str], now: Instant) -> Mapping[str, Json]:

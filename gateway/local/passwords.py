@@ -181,7 +181,7 @@ class Passwords:
         """Say once whose password is not hashed, or cannot be read."""
         for name, user in self._users.items():
             try:
-                secret = await asyncio.to_thread(user.secret)
+                secret = await asyncio.to_thread(user.secret.read)
             except ConfigError as error:
                 _log.warning("a user of the page cannot log in", user=name, error=str(error))
                 continue
@@ -234,7 +234,7 @@ class Passwords:
         found = {}
         for name, user in self._users.items():
             with suppress(ConfigError):
-                self._note(name, user.secret())
+                self._note(name, user.secret.read())
                 found[name] = self.mark(name)
         return found
 
@@ -293,7 +293,7 @@ class Passwords:
     def _is_right(self, name: str, user: PageUser | None, password: str) -> bool:
         """In a thread: as long for a name that is not there."""
         try:
-            secret = user.secret() if user is not None else ""
+            secret = user.secret.read() if user is not None else ""
             right = fits(password, secret)
         except ConfigError as error:
             _log.error("a user of the page cannot log in", user=name, error=str(error))

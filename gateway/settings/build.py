@@ -19,7 +19,6 @@ from gateway.config.site import ModbusLine, SiteFile
 from gateway.config.units import endpoint
 from gateway.kinds import ALARM_KINDS
 from gateway.model import Lane, Stream
-from gateway.secret import SecretPlace
 from gateway.settings.camera_uses import access_settings, camera_uses, list_settings
 from gateway.settings.loss_uses import losses, settings_of, settings_used
 from gateway.settings.page import page_settings
@@ -121,7 +120,7 @@ def topics(file: SiteFile) -> str:
 def broker(file: SiteFile) -> Broker:
     """The broker and who we are to it."""
     uplink = file.uplink
-    tls, secret = uplink.tls, uplink.password
+    tls = uplink.tls
     files = TlsFiles(_path(tls.ca), _path(tls.cert), _path(tls.key), tls.strict) if tls else TlsFiles()
     return Broker(
         host=uplink.endpoint.host,
@@ -130,7 +129,7 @@ def broker(file: SiteFile) -> Broker:
         protocol=5 if uplink.protocol == 5 else 4,
         tls=files if uplink.is_secure else None,
         username=uplink.username,
-        password=None if secret is None else SecretPlace(_path(secret.file), secret.credential, secret.env).read,
+        password=None if uplink.password is None else uplink.password.place(),
         keepalive=uplink.keepalive,
         will=uplink.will != "off",
         will_delay=_WILL_DELAY_S if uplink.will == "delayed" else 0,

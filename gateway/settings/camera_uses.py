@@ -1,6 +1,5 @@
 """`cameras` and `access` of the site file as the gatehouse and the site want them."""
 
-from collections.abc import Callable
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -8,8 +7,6 @@ from gateway.config.access import AccessEntry
 from gateway.config.cameras import CameraEntry, Direction
 from gateway.config.gates import CameraRelay
 from gateway.config.site import SiteFile
-from gateway.config.units import Secret
-from gateway.secret import SecretPlace
 from gateway.settings.types import CameraUse, ListSettings
 from gateway.site.confidence import SCALES
 from gateway.site.settings import AccessSettings, Rule
@@ -75,20 +72,12 @@ def _use(name: str, camera: CameraEntry, relay: tuple[int, float] | None) -> Cam
         ways={} if told is None else {"forward": told.forward, "reverse": told.reverse},
         utc_offset=_seconds(camera.utc_offset),
         username=camera.username,
-        password=reader(camera.password),
-        token=reader(camera.token),
+        password=None if camera.password is None else camera.password.place(),
+        token=None if camera.token is None else camera.token.place(),
         snapshot=camera.snapshot,
         relay=relay,
         channel=camera.channel,
     )
-
-
-def reader(secret: Secret | None) -> Callable[[], str] | None:
-    """What reads a secret when it is needed; None: there is none."""
-    if secret is None:
-        return None
-    path = None if secret.file is None else Path(str(secret.file))
-    return SecretPlace(path, secret.credential, secret.env).read
 
 
 def _seconds(offset: str | None) -> float | None:

@@ -9,7 +9,6 @@ from gateway.config.rounds import PlaceTagEntry
 from gateway.config.site import SiteFile
 from gateway.config.units import endpoint
 from gateway.model import Json
-from gateway.secret import SecretPlace
 from gateway.settings.types import Listen, PageFacts, PageSettings, PageUser
 
 
@@ -19,10 +18,7 @@ def page_settings(file: SiteFile) -> PageSettings | None:
     if page is None:
         return None
     at, tls = endpoint(page.listen), page.tls
-    users = {
-        name: PageUser(user.role, SecretPlace(user.password.file, user.password.credential, user.password.env).read)
-        for name, user in page.users.items()
-    }
+    users = {name: PageUser(user.role, user.password.place()) for name, user in page.users.items()}
     return PageSettings(
         listen=Listen(at.host, at.port, (Path(tls.cert), Path(tls.key)) if tls else None),
         read_only=page.read_only,

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from gateway.config import rounds as written
 from gateway.config.round_checks import initiating
 from gateway.config.site import SiteFile
-from gateway.settings.camera_uses import reader
 from gateway.settings.types import PlaceProof
 from gateway.site import round_settings as made
 from gateway.site.settings import Ref
@@ -32,9 +31,9 @@ def place_tags(file: SiteFile) -> Mapping[str, PlaceProof]:
     tags: dict[str, PlaceProof] = {}
     for name, place in file.places.items():
         if place.tag is not None:
-            secret = reader(place.tag.printed or place.tag.ntag424)
+            secret = place.tag.printed or place.tag.ntag424
             if secret is not None:
-                tags[name] = PlaceProof(_how(place.tag), secret)
+                tags[name] = PlaceProof(_how(place.tag), secret.place())
     return tags
 
 

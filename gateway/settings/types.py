@@ -3,7 +3,7 @@
 `build.py` makes it, in a process of its own (`prepare.py`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from drivers.modbus.settings import LineSettings
 from gateway.cloud.mqtt.types import Broker
+from gateway.driver import SecretSource
 from gateway.model import Json, Stream, Value, Way
 from gateway.site.settings import Ref, SiteSettings
 
@@ -39,7 +40,7 @@ class Listen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CameraUse:
-    """A camera of the site file. Secrets are read each time they are needed (raises ConfigError)."""
+    """A camera of the site file."""
 
     id: str
     driver: str
@@ -52,8 +53,8 @@ class CameraUse:
     utc_offset: float | None = None
     """Seconds east of UTC."""
     username: str | None = None
-    password: Callable[[], str] | None = None
-    token: Callable[[], str] | None = None
+    password: SecretSource | None = None
+    token: SecretSource | None = None
     snapshot: str | None = None
     relay: tuple[int, float] | None = None
     """`io` and length of the pulse in seconds, if its own relay is a gate's `open`."""
@@ -74,8 +75,7 @@ class PlaceProof(NamedTuple):
     """How being at a place is proven: the printed code, or the key of its NTAG 424 (32 hex digits)."""
 
     how: Literal["printed", "ntag424"]
-    secret: Callable[[], str]
-    """Read each time it is needed (raises ConfigError)."""
+    secret: SecretSource
 
 
 class OnLoss(NamedTuple):
@@ -105,8 +105,8 @@ class PageUser(NamedTuple):
     """Who may log in on the page."""
 
     role: str
-    secret: Callable[[], str]
-    """Hashed or plain; read each time it is needed. Raises ConfigError."""
+    secret: SecretSource
+    """Hashed or plain."""
 
 
 class PageFacts(NamedTuple):

@@ -30,6 +30,7 @@ from tests.drivers.anpr.test_event_stream import event
 from tests.drivers.digest_camera import PASSWORD, USER
 from tests.drivers.modbus.dtu import connected
 from tests.drivers.modbus.test_dialin import IMEI, free_port, listening, settings
+from tests.secret_texts import SecretText
 
 POURED = 2 << 20
 TEXT = 256 << 10
@@ -189,7 +190,7 @@ def asking(answers: Callable[[bytes], bytes], times: int) -> Row:
 
             async def work() -> None:
                 for _ in range(times):
-                    account = CameraSession(Login("c1", address, USER, lambda: PASSWORD, basic=True))
+                    account = CameraSession(Login("c1", address, USER, SecretText(PASSWORD), basic=True))
                     with suppress(GatewayError):
                         await Snapshots("c1", "hikvision", account).take()
 

@@ -21,6 +21,7 @@ from gateway.intake.presence import is_code, read_tag
 from gateway.model import Json, Perform
 from gateway.settings.types import PlaceProof
 from simulators.cameras.scene import KINDS, Scene, usual
+from tests.secret_texts import SecretText
 
 KEY = "00" * 16
 PICC, MAC = "EF963FF7828658A599F3041510671E88", "94EED9EE65337086"
@@ -204,7 +205,7 @@ def test_a_tag_that_is_not_genuine(tag: str, key: str) -> None:
 
 
 async def test_presence() -> None:
-    kept = Kept(room=PlaceProof("printed", lambda: "code-7\n"), pump=PlaceProof("ntag424", lambda: KEY))
+    kept = Kept(room=PlaceProof("printed", SecretText("code-7\n")), pump=PlaceProof("ntag424", SecretText(KEY)))
     assert (await kept.look(tag="code-7", place="room"))["presence"] == "printed"
     with pytest.raises(NotDone):
         await kept.look(tag="code-8", place="room")

@@ -15,6 +15,7 @@ from gateway.model import Input, KeepPictures, Operate, Outcome, Passage
 from gateway.settings.types import CameraUse
 from simulators.cameras.camera import VirtualCamera
 from simulators.cameras.model import CameraSetup
+from tests.secret_texts import SecretText
 
 NORTH = "127.0.0.31"
 
@@ -65,7 +66,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def test_a_push_goes_all_the_way() -> None:
-    use = CameraUse("c1", "vzenith", NORTH, "push", "in", utc_offset=28800.0, token=lambda: "t", relay=(0, 0.5))
+    use = CameraUse("c1", "vzenith", NORTH, "push", "in", utc_offset=28800.0, token=SecretText("t"), relay=(0, 0.5))
     async with running(use) as (site, house):
         assert house.listener is not None
         setup = CameraSetup("c1", "vzenith", NORTH, token="t", heartbeat=0.05)
@@ -91,7 +92,7 @@ async def test_a_camera_that_is_listened_to_and_one_that_only_looks_on() -> None
     looking = CameraSetup("yard", "onvif", "127.0.0.32", mode=None)
     async with VirtualCamera(pulled, "") as car, VirtualCamera(looking, "") as yard:
         uses = (
-            CameraUse("c1", "hikvision", car.address, "pull", "out", username="admin", password=lambda: "pw"),
+            CameraUse("c1", "hikvision", car.address, "pull", "out", username="admin", password=SecretText("pw")),
             CameraUse("yard", "onvif", yard.address),
         )
         async with running(*uses) as (site, house):

@@ -13,6 +13,7 @@ from gateway.local.http import Answer, HttpRequest, Route
 from gateway.local.passwords import Busy, Delays, Passwords, TooEarly, fits, hashed
 from gateway.settings.types import PageUser
 from tests.local.test_http import serving
+from tests.secret_texts import SecretText
 
 HERE, THERE = "192.168.1.5", "192.168.1.6"
 SECRET = hashed("correct horse", bytes(16))
@@ -29,7 +30,7 @@ class Wrist:
 
 
 def users(watch: Wrist, secret: str = SECRET) -> Passwords:
-    return Passwords({"zhang": PageUser("guard", lambda: secret)}, watch)
+    return Passwords({"zhang": PageUser("guard", SecretText(secret))}, watch)
 
 
 @asynccontextmanager
@@ -143,7 +144,7 @@ async def test_where_a_guard_has_been_only_his_own_name_is_waited_for() -> None:
 async def test_whoever_logs_in_right_clears_no_failures_of_another_name() -> None:
     watch = Wrist()
     secrets = {"zhang": SECRET, "wang": hashed("my own", bytes(16))}
-    them = Passwords({name: PageUser("guard", lambda secret=one: secret) for name, one in secrets.items()}, watch)  # type: ignore[misc]
+    them = Passwords({name: PageUser("guard", SecretText(one)) for name, one in secrets.items()}, watch)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(them.run(), name="logins")
         for wait in (1.0, 2.0, 4.0):

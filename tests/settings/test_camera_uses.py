@@ -39,7 +39,7 @@ def test_the_file_as_the_gatehouse_wants_it(tmp_path: Path) -> None:
     one, two, yard = pickle.loads(pickle.dumps(camera_uses(loaded.site)))  # noqa: S301 - it crosses processes so
     assert (one.id, one.mode, one.way, one.ways, one.relay) == ("one", "push", "in", {}, (1, 0.5))
     assert one.utc_offset == -12_600
-    assert one.token() == "secret"
+    assert one.token.read() == "secret"
     assert (two.mode, two.way, two.ways) == ("pull", None, {"forward": "in", "reverse": "out"})
     assert (two.utc_offset, two.username, two.relay) == (28_800, "admin", None)
     assert two.password is not None

@@ -297,7 +297,7 @@ class Session:
         outcome: tuple[Wire, str | None] | Ending
         wire: Wire | None = None
         try:
-            password = None if broker.password is None else broker.password()
+            password = None if broker.password is None else broker.password.read()
             if password is not None and len(password.encode()) > _MAX_TEXT_BYTES:
                 raise ValueError("longer than MQTT allows")  # noqa: TRY301  # told as one that cannot be read
             silence = 2 * broker.keepalive

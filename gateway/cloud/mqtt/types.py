@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from gateway.cloud.outbox import Row
+from gateway.driver import SecretSource
 from gateway.model import Stream
 
 MAX_COMMAND_BYTES = 256 << 10
@@ -63,8 +64,8 @@ class Broker:
     """5, or 4 for MQTT 3.1.1 (which cannot report a refusal)."""
     tls: TlsFiles | None = None
     username: str | None = None
-    password: Callable[[], str] | None = None
-    """Called for each connection, in a worker thread; raises OSError or GatewayError."""
+    password: SecretSource | None = None
+    """Read for each connection, in a worker thread."""
     keepalive: float = 30.0
     will: bool = True
     """The broker is to say that we are offline when we are gone."""

@@ -11,6 +11,7 @@ from gateway.cloud.mqtt.types import Broker, Delivery, Events
 from simulators import packets
 from tests.cloud.raw_broker import Raw, answer, message, raw_broker
 from tests.cloud.running import eventually
+from tests.secret_texts import SecretText
 
 MIDS = 65535
 
@@ -51,7 +52,7 @@ def at(raw: Raw, protocol: int = 5, **options: object) -> Broker:
     [(5, None, ""), (5, "gw", "gw"), (4, "gw", "gw")],
 )
 async def test_a_password_is_sent_with_and_without_a_user(protocol: int, user: str | None, seen: str) -> None:
-    async with raw_broker() as raw, connected(at(raw, protocol, username=user, password=lambda: "word")):
+    async with raw_broker() as raw, connected(at(raw, protocol, username=user, password=SecretText("word"))):
         connect = raw.connects[0]
         assert (connect.username, connect.password) == (seen, b"word")
 

@@ -15,6 +15,7 @@ from simulators.broker_faults import WITHHELD
 from simulators.packets import PublishPacket
 from tests.cloud.memory_outbox import MemoryOutbox
 from tests.cloud.running import ROOT, Told, eventually, running, sequences, topics
+from tests.secret_texts import SecretText
 
 QUICK = Limits(answer=0.3, retry_first=0.02, retry_quick=0.05, retry_last=0.1)
 
@@ -239,21 +240,16 @@ async def test_a_fault_of_the_program_ends_the_task() -> None:
                 await asyncio.wait((run.task,), timeout=5.0)
 
 
-async def test_the_password_is_asked_for_each_connection() -> None:
-    asked: list[int] = []
-
-    def password() -> str:
-        asked.append(1)
-        if len(asked) == 1:
-            raise FileNotFoundError(2, "no such file", "gw.pass")
-        return f"word{len(asked)}"
-
+async def test_the_password_is_read_for_each_connection() -> None:
+    password = SecretText(None)
     async with LocalBroker() as broker:
         told = Told()
         async with running(broker.port, told=told, username="gw", password=password):
-            await eventually(lambda: broker.retained(f"{ROOT}/status"))
+            await eventually(lambda: told.links)
             assert told.links[0][1].startswith("password: ")
-            assert (broker.connects[0].username, broker.connects[0].password) == ("gw", b"word2")
+            password.text = "word"
+            await eventually(lambda: broker.retained(f"{ROOT}/status"))
+            assert (broker.connects[0].username, broker.connects[0].password) == ("gw", b"word")
 
 
 async def test_mqtt_3_1_1() -> None:

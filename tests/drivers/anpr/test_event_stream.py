@@ -21,6 +21,7 @@ from gateway.errors import ConfigError
 from tests.drivers.anpr.case import CASES
 from tests.drivers.anpr.pushing import Taker, camera, until
 from tests.drivers.digest_camera import PASSWORD, USER, DigestCamera, serving
+from tests.secret_texts import SecretText
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(3000) + b"\xff\xd9"
 TCG = (CASES / "hikvision-anpr-tcg405.xml").read_bytes()
@@ -100,7 +101,7 @@ async def pulling(
         server.pages.setdefault(target.partition("?")[0], stream.page)
     server.pages.setdefault(hikvision.PLATES.format(channel=channel or 1), stream.query)
     async with serving(server):
-        account = CameraSession(Login("c1", server.address, USER, lambda: PASSWORD))
+        account = CameraSession(Login("c1", server.address, USER, SecretText(PASSWORD)))
         puller = Puller(
             camera(driver, address=server.address, channel=channel), account, take, Clock(), rng=CHANCE,
             tell=lambda _, well, why: told.append((well, why)),
@@ -252,7 +253,7 @@ async def test_a_camera_that_comes_later_is_found(monkeypatch: pytest.MonkeyPatc
     async with serving(server):
         port = server.port
     take = Taker()
-    asks = CameraSession(Login("c1", f"127.0.0.1:{port}", USER, lambda: PASSWORD))
+    asks = CameraSession(Login("c1", f"127.0.0.1:{port}", USER, SecretText(PASSWORD)))
     puller = Puller(camera("hikvision"), asks, take, Clock(), rng=CHANCE)
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         task = group.create_task(puller.run(), name="pull")

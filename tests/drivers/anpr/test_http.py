@@ -22,6 +22,7 @@ from drivers.anpr.token_guessing import Guesses
 from tests.drivers.anpr.case import all_cases
 from tests.drivers.anpr.crafted import CRAFTED
 from tests.drivers.anpr.pushing import ELSEWHERE, Taker, camera, connected, listening, push, request, until
+from tests.secret_texts import SecretText
 
 GOOD = b'{"plate": "\xe9\x84\x82A12345", "confidence": 97}'
 names = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12).filter(
@@ -177,7 +178,7 @@ async def test_who_guesses_tokens_waits_and_is_told(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(token_guessing, "FREE", 2)
     take = Taker()
     told: list[tuple[str, bool]] = []
-    async with listening([camera("generic", token=lambda: "right")], take) as listener:
+    async with listening([camera("generic", token=SecretText("right"))], take) as listener:
         listener.alarm = lambda alarm, well, _: told.append((alarm, well))
         loop = asyncio.get_running_loop()
 

@@ -14,6 +14,7 @@ from gateway.driver import Push
 from gateway.errors import ConfigError
 from tests.drivers.anpr.case import CASES, Case, all_cases
 from tests.drivers.anpr.pushing import ELSEWHERE, HERE, Taker, camera, connected, listening, push, request, until
+from tests.secret_texts import SecretText
 
 PUSHED = [case for case in all_cases() if not case.stream]
 PLATE = json.dumps({"plate": "鄂A12345", "confidence": 97, "id": "1"}).encode()
@@ -125,14 +126,8 @@ async def test_a_name_is_resolved_and_its_address_counts() -> None:
 async def test_the_token_is_asked_for() -> None:
     take = Taker()
     told: list[tuple[str, bool]] = []
-    secrets = ["right"]
-
-    def token() -> str:
-        if not secrets:
-            raise ConfigError("the secret cannot be read")
-        return secrets[0]
-
-    cameras = [generic(token=token), camera("generic", "c2", token=lambda: "other")]
+    token = SecretText("right")
+    cameras = [generic(token=token), camera("generic", "c2", token=SecretText("other"))]
     async with listening(cameras, take, tell=lambda who, well, _: told.append((who, well))) as listener:
         port = listener.port
         for path in ("", "?token=", "?token=wrong", "?token=other", "?token=right%20", "?Token=right", "?token=\udcff"):
@@ -141,10 +136,10 @@ async def test_the_token_is_asked_for() -> None:
                 connection.writer.write(line)
                 assert (await connection.answer()).status == 401
         assert (await push(port, "/cameras/c1/x/y?a=b&token=right", PLATE)).status == 200
-        secrets.clear()
+        token.text = None
         assert (await push(port, "/cameras/c1?token=right", PLATE)).status == 401
         assert (await push(port, "/cameras/c1?token=", PLATE)).status == 401
-        secrets.append("right")
+        token.text = "right"
         assert (await push(port, "/cameras/c1?token=right", PLATE)).status == 200
         assert listener.snapshot()["c1"]["refused_token"] == 9
     assert take.plates == ["鄂A12345"] * 2

@@ -19,6 +19,7 @@ from gateway.errors import DeviceRefused
 from simulators.cameras.camera import VirtualCamera
 from simulators.cameras.model import CameraSetup
 from tests.drivers.anpr.pushing import Taker, listening, until
+from tests.secret_texts import SecretText
 
 NORTH = "127.0.0.21"
 EAST = 8 * 3600.0
@@ -93,7 +94,7 @@ async def test_the_answer_moves_the_cameras_relay() -> None:
 async def pulled(car: VirtualCamera, password: str, take: Taker) -> AsyncIterator[Puller]:
     driver = car.setup.driver
     camera = Camera("c1", driver, car.address, CameraSettings(EAST, "in"))
-    account = CameraSession(Login("c1", car.address, "admin", lambda: password))
+    account = CameraSession(Login("c1", car.address, "admin", SecretText(password)))
     puller = Puller(camera, account, take, Clock(), rng=CHANCE)
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         task = group.create_task(puller.run(), name="pull")
@@ -149,9 +150,9 @@ async def test_a_wrong_login_never_locks_the_camera(driver: str) -> None:
 @pytest.mark.parametrize("driver", ["hikvision", "dahua", "uniview", "onvif"])
 async def test_it_shows_its_picture(driver: str) -> None:
     async with VirtualCamera(setup(driver, mode=None, username="admin", password="pw"), "") as car:
-        account = CameraSession(Login("c1", car.address, "admin", lambda: "pw"))
+        account = CameraSession(Login("c1", car.address, "admin", SecretText("pw")))
         assert (await Snapshots("c1", driver, account).take()).startswith(b"\xff\xd8\xff")
         assert car.wrong_logins == []
-        stranger = CameraSession(Login("c1", car.address, "admin", lambda: "wrong"))
+        stranger = CameraSession(Login("c1", car.address, "admin", SecretText("wrong")))
         with pytest.raises(DeviceRefused):
             await Snapshots("c1", driver, stranger).take()

@@ -18,6 +18,7 @@ from drivers.pictures.snapshot import NoPicture, Snapshots
 from gateway.errors import DeviceRefused, DeviceSilent
 from simulators.cameras.shows import Shows
 from tests.drivers.digest_camera import PASSWORD, USER, DigestCamera, serving
+from tests.secret_texts import SecretText
 
 PAUSES = subject.AGAIN_AFTER_S
 HIK = "/ISAPI/Streaming/channels/101/picture"
@@ -29,7 +30,7 @@ async def showing(look: str) -> AsyncIterator[tuple[Snapshots, DigestCamera]]:
     shows.look = look
     camera = DigestCamera({HIK: shows.answer})
     async with serving(camera):
-        account = CameraSession(Login("yard", camera.address, USER, lambda: PASSWORD))
+        account = CameraSession(Login("yard", camera.address, USER, SecretText(PASSWORD)))
         yield Snapshots("yard", "hikvision", account), camera
 
 

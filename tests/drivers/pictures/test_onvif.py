@@ -24,6 +24,7 @@ from simulators.cameras.onvif import DEVICE, MEDIA, PICTURE, OnvifCamera
 from simulators.cameras.shows import Shows
 from tests.cost import least
 from tests.drivers.digest_camera import DigestCamera, serving
+from tests.secret_texts import SecretText
 
 
 @asynccontextmanager
@@ -37,7 +38,7 @@ async def camera_with(
     )
     async with serving(server):
         services.host = services.host or server.address
-        account = CameraSession(Login("yard", server.address, "admin", lambda: password))
+        account = CameraSession(Login("yard", server.address, "admin", SecretText(password)))
         questions = CameraQuestions("onvif", account, lambda: Clock().now().wall)
         yield services, Snapshots("yard", "onvif", account, find=questions.snapshot_target), questions
 

@@ -12,6 +12,7 @@ from drivers.pictures.account import REFUSALS, CameraSession, Login
 from drivers.pictures.snapshot import Snapshots
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
 from tests.drivers.digest_camera import PASSWORD, USER, DigestCamera, serving
+from tests.secret_texts import SecretText
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(5000) + b"\xff\xd9"
 HIK = "/ISAPI/Streaming/channels/101/picture"
@@ -29,7 +30,7 @@ def saying(body: bytes = b"", status: int = 200, **headers: str) -> Callable[[we
 
 
 def account(camera: DigestCamera, password: str = PASSWORD) -> CameraSession:
-    return CameraSession(Login("yard", camera.address, USER, lambda: password, basic=True))
+    return CameraSession(Login("yard", camera.address, USER, SecretText(password), basic=True))
 
 
 def snapshots(camera: DigestCamera, driver: str = "hikvision", url: str | None = None, **more: Any) -> Snapshots:
@@ -100,7 +101,7 @@ async def test_a_wrong_login_is_not_tried_again(scheme: str) -> None:
 async def test_the_password_is_not_given_in_clear_to_who_has_no_need_of_it(before: str) -> None:
     camera = DigestCamera({HIK: picture}, scheme=before or "basic")
     async with serving(camera):
-        asks = CameraSession(Login("yard", camera.address, USER, lambda: PASSWORD, basic=bool(before)))
+        asks = CameraSession(Login("yard", camera.address, USER, SecretText(PASSWORD), basic=bool(before)))
         mine = Snapshots("yard", "hikvision", asks)
         if before:
             assert await mine.take() == JPEG
@@ -113,15 +114,15 @@ async def test_the_password_is_not_given_in_clear_to_who_has_no_need_of_it(befor
 
 async def test_another_password_unlocks() -> None:
     camera = DigestCamera({HIK: picture})
-    passwords = ["wrong"]
+    password = SecretText("wrong")
     async with serving(camera):
-        asks = CameraSession(Login("yard", camera.address, USER, lambda: passwords[-1]))
+        asks = CameraSession(Login("yard", camera.address, USER, password))
         mine = Snapshots("yard", "hikvision", asks)
         for _ in range(REFUSALS + 1):
             with pytest.raises(DeviceRefused):
                 await mine.take()
         is_locked = asks.locked
-        passwords.append(PASSWORD)
+        password.text = PASSWORD
         assert (is_locked, asks.locked) == (True, False)
         assert await mine.take() == JPEG
     assert camera.wrong == REFUSALS
@@ -152,12 +153,9 @@ async def test_without_a_login_none_is_tried() -> None:
 
 
 async def test_a_password_that_cannot_be_read() -> None:
-    def unreadable() -> str:
-        raise ConfigError("the secret cannot be read")
-
     camera = DigestCamera({HIK: picture})
     async with serving(camera):
-        mine = Snapshots("yard", "hikvision", CameraSession(Login("yard", camera.address, USER, unreadable)))
+        mine = Snapshots("yard", "hikvision", CameraSession(Login("yard", camera.address, USER, SecretText(None))))
         with pytest.raises(ConfigError, match="secret"):
             await mine.take()
 

@@ -6,7 +6,7 @@ A driver never sleeps for a schedule, never retries, never logs an expected fail
 of topics, rules or storage. Protocol silences on the wire are its own affair.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
@@ -201,11 +201,27 @@ class SiteInbox(InputInbox, PassageInbox, ReminderInbox, Protocol):
     """The way into the site."""
 
 
-Take = Callable[[Push], Awaitable[None]]
-"""Hands one push to the gateway and returns once it is *accepted* (committed, or taken while the store is lost).
+class PushTaker(Protocol):
+    """Who takes what cameras say."""
 
-May be cancelled when the camera cannot wait any longer: the push is taken all the same.
-"""
+    async def take(self, push: Push) -> None:
+        """Hand one push in; returns once it is *accepted* (committed, or taken while the store is lost).
+
+        May be cancelled when the camera cannot wait any longer: the push is taken all the same.
+        """
+        ...
+
+    async def opens(self, push: Push) -> bool:
+        """The answer to this push opens the camera's own relay. Asked once the push is accepted."""
+        ...
+
+    def tell(self, who: str, well: bool, why: str) -> None:
+        """A camera or the port went down, or is back: a line of the log."""
+        ...
+
+    def alarm(self, name: str, well: bool, why: str) -> None:
+        """`CAMERA/camera-unreadable` or `CAMERA/camera-token` begins, or ends."""
+        ...
 
 
 class Listener(Protocol):

@@ -2,13 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from drivers.anpr.capture import Report
+from gateway.driver import PushTaker
 
-Tell = Callable[[str, bool, str], None]
-"""(who, well, why): something went down, or is back; for a log line and an alarm."""
 SILENT_AFTER_S = 300.0
 """Seconds: a camera that used to send heart-beats and has not for so long is not reachable."""
 UNREADABLE = 3
@@ -89,12 +87,12 @@ class Tally:
         self.told_well = well
         return well
 
-    def say(self, camera: str, alarm: Tell) -> None:
+    def say(self, camera: str, taker: PushTaker) -> None:
         """Raise its alarm, or end it, if that is news."""
         well = self.news()
         if well is not None:
             why = "" if self.unreadable is None else self.unreadable.why
-            alarm(f"{camera}/{UNREAD}", well, "" if well else f"{UNREADABLE} pushes could not be read: {why}")
+            taker.alarm(f"{camera}/{UNREAD}", well, "" if well else f"{UNREADABLE} pushes could not be read: {why}")
 
     def refused(self, why: str) -> None:
         """A request that was not read to its end, or not taken."""

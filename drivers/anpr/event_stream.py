@@ -6,7 +6,7 @@ A wrong login is tried twice and never again until the file changes: cameras loc
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -14,7 +14,7 @@ from typing import Protocol
 
 from drivers.anpr import dahua, hikvision
 from drivers.anpr.camera_lookup import MOST_PASSAGES, Camera, push_of
-from drivers.anpr.camera_stats import Last, Tally, Tell
+from drivers.anpr.camera_stats import Last, Tally
 from drivers.anpr.capture import CameraSettings, Capture, Report, Unreadable
 from drivers.anpr.joining import JOIN_WITHIN_S, Joiner, Read
 from drivers.anpr.multipart import FormPart, boundary_of
@@ -22,7 +22,7 @@ from drivers.anpr.part_sorting import is_picture
 from drivers.anpr.stream import PartStream
 from gateway.backoff import BackOff
 from gateway.clock import Clock
-from gateway.driver import Take
+from gateway.driver import PushTaker
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
 
 _log = logging.getLogger(__name__)
@@ -97,23 +97,19 @@ class Puller:
         self,
         camera: Camera,
         account: StreamAccount,
-        take: Take,
+        taker: PushTaker,
         clock: Clock,
         *,
         rng: random.Random,
-        tell: Tell | None = None,
     ) -> None:
         source = SOURCES.get(camera.driver)
         if source is None:
             raise ConfigError(f"camera {camera.id}: mode pull is for {', '.join(SOURCES)}, not for {camera.driver}")
         self._camera = camera
         self._account = account
-        self._take = take
+        self._taker = taker
         self._clock = clock
         self._back_off = BackOff(FIRST_RETRY_S, LONGEST_RETRY_S, rng, least_s=_SHORTEST_RETRY_S)
-        self._tell = tell
-        self.alarm: Tell = _untold
-        """Told `CAMERA/camera-unreadable`."""
         self._source = source
         self._target = 0
         self._tally = Tally()
@@ -138,7 +134,7 @@ class Puller:
         """Listen until cancelled; a camera that is away is tried again, one that refused the login is not."""
         async with asyncio.TaskGroup() as group:
             while True:
-                why = await self._once(lambda since: group.create_task(self._catch_up(since), name="catch up"))
+                why = await self._once(group)
                 if self._account.locked:
                     self._went_down("refused the login; not tried again with this password")
                     await asyncio.sleep(_PASSWORD_LOOK_EVERY_S)
@@ -148,10 +144,10 @@ class Puller:
                 self._went_down(why)
                 await asyncio.sleep(self._back_off.next())
 
-    async def _once(self, catch_up: Callable[[float], object]) -> str | None:
+    async def _once(self, group: asyncio.TaskGroup) -> str | None:
         """One connection until it ends; why it did, or None: try another target at once."""
         try:
-            await self._listen(catch_up)
+            await self._listen(group)
         except DeviceRefused as no:
             if no.code in _NOT_HERE and self._target + 1 < len(self._source.targets):
                 self._target += 1
@@ -163,16 +159,15 @@ class Puller:
             return "no answer in time"
         return "the camera ended the stream"
 
-    async def _listen(self, catch_up: Callable[[float], object]) -> None:
+    async def _listen(self, group: asyncio.TaskGroup) -> None:
         target = self._of_mine(self._source.targets[self._target])
         async with asyncio.timeout(_ANSWER_WITHIN_S) as patience, self._account.ask(target) as answer:
             patience.reschedule(None)
             if self._is_up is not True:
                 self._is_up = True
-                if self._tell is not None:
-                    self._tell(self._camera.id, True, "")
+                self._taker.tell(self._camera.id, True, "")
             if self._source.keeps and self._newest is not None:
-                catch_up(self._newest)
+                group.create_task(self._catch_up(self._newest), name="catch up")
             stream = PartStream(boundary_of(answer.content_type))
             joiner = Joiner(self._read_mine, self._camera.settings)
             try:
@@ -224,7 +219,7 @@ class Puller:
                 report, done = joiner.take(part)
         except Unreadable as error:
             self._tally.unread(str(error), self._clock.now().wall, part.body, "", part.content_type)
-            self._tally.say(self._camera.id, self.alarm)
+            self._tally.say(self._camera.id, self._taker)
             return ()
         except Exception:  # noqa: BLE001 - one part that we cannot cope with must not cost the next
             self._tally.unread("error of our own", self._clock.now().wall, part.body, "", part.content_type)
@@ -233,7 +228,7 @@ class Puller:
                 _log.exception("error of our own in a part of %s", self._camera.id)
             return ()
         self._tally.heard(replace(report, captures=()), self._clock.now().wall)
-        self._tally.say(self._camera.id, self.alarm)
+        self._tally.say(self._camera.id, self._taker)
         self._tally.counts["cut"] += max(0, len(done) - MOST_PASSAGES)
         return done[:MOST_PASSAGES]
 
@@ -254,7 +249,7 @@ class Puller:
             if seen is not None and seen.firm:
                 self._newest = max(self._newest or 0.0, seen.wall)
             self._tally.counts["passages"] += 1
-            await self._take(push_of(self._camera, capture, self._clock.now()))
+            await self._taker.take(push_of(self._camera, capture, self._clock.now()))
 
     async def _catch_up(self, since: float) -> None:
         """Ask for what the camera saw after `since`; what comes of it is a record, and opens nothing."""
@@ -266,7 +261,7 @@ class Puller:
             return
         for capture in found:
             self._tally.counts["passages"] += 1
-            await self._take(push_of(self._camera, capture, self._clock.now()))
+            await self._taker.take(push_of(self._camera, capture, self._clock.now()))
 
     async def _kept(self, since: float) -> list[Capture]:
         """The camera's records after a time, the oldest first."""
@@ -289,8 +284,8 @@ class Puller:
         return target.format(channel=self._camera.channel or 1)
 
     def _went_down(self, why: str) -> None:
-        if self._is_up is not False and self._tell is not None:
-            self._tell(self._camera.id, False, why)
+        if self._is_up is not False:
+            self._taker.tell(self._camera.id, False, why)
         self._is_up = False
 
 
@@ -298,7 +293,3 @@ def _written(wall: float, utc_offset: float | None) -> str:
     """A time as the camera writes it in its records."""
     zone = UTC if utc_offset is None else timezone(timedelta(seconds=utc_offset))
     return datetime.fromtimestamp(wall, zone).strftime("%Y%m%dT%H%M%S%z")
-
-
-def _untold(_who: str, _well: bool, _why: str) -> None:
-    """Nobody wants to know."""

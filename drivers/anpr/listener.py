@@ -11,7 +11,7 @@ import hmac
 import logging
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -20,15 +20,14 @@ from typing import TypeVar
 from drivers.anpr import vzenith
 from drivers.anpr.body_budget import Room
 from drivers.anpr.camera_lookup import MOST_PASSAGES, Camera, Doors, checked, push_of
-from drivers.anpr.camera_stats import Last, Tally, Tell
+from drivers.anpr.camera_stats import Last, Tally
 from drivers.anpr.capture import Capture, PushReply, Report, Unreadable
 from drivers.anpr.connection_limit import Crowd
 from drivers.anpr.http import Head, PushConnection, PushRefused, inflated
 from drivers.anpr.makers import accepted, parse
-from drivers.anpr.token_guessing import ALARM as GUESSED
 from drivers.anpr.token_guessing import AT_ONCE, Guesses
 from gateway.clock import Clock
-from gateway.driver import Push, Take
+from gateway.driver import PushTaker
 from gateway.errors import ConfigError
 from gateway.model import Instant
 
@@ -53,15 +52,12 @@ _RESOLVE_SOON_S = 5.0
 _BACKLOG = 128
 
 T = TypeVar("T")
-Verdict = Callable[[Push], Awaitable[bool]]
-"""True: the answer to this push opens the camera's own relay. Asked once the push is accepted, within its 150 ms."""
 
 
 class PushListener:
     """Listens at `host:port` (0: any free port, see `port`) until cancelled. Raises ConfigError: no such maker.
 
-    `take` is given every passage; a `verdict`, if there is one, is asked for cameras with an `opening`. `alarm` may be
-    set: it is told `CAMERA/camera-unreadable` and `CAMERA/camera-token`.
+    `taker` is given every passage, and asked about cameras with an `opening` within the 150 ms.
     """
 
     def __init__(
@@ -69,12 +65,10 @@ class PushListener:
         host: str,
         port: int,
         cameras: Sequence[Camera],
-        take: Take,
+        taker: PushTaker,
         clock: Clock,
         *,
         max_body: int = MAX_BODY_BYTES,
-        tell: Tell | None = None,
-        verdict: Verdict | None = None,
     ) -> None:
         self.port = port
         self.listening = asyncio.Event()
@@ -83,24 +77,18 @@ class PushListener:
         self._host = host
         self._cameras = checked(cameras)
         self._doors = Doors(self._cameras)
-        self._take = take
+        self._taker = taker
         self._clock = clock
         self._max_body = max_body
-        self._tell = tell or _untold
-        self._verdict = verdict
         self._room = Room(max(max_body, min(3 * max_body, _ALL_BODIES_BYTES)))
         self._turn = asyncio.Lock()
         self._tallies = {one.id: Tally() for one in self._cameras}
-        self.alarm: Tell = _untold
-        self._guesses = {one.id: Guesses(self._guessed(one.id)) for one in self._cameras}
+        self._guesses = {one.id: Guesses(one.id, taker) for one in self._cameras}
         self._crowd = Crowd()
         self._group: asyncio.TaskGroup | None = None
         self._workers = [ThreadPoolExecutor(1, name) for name in ("camera pushes", "large camera pushes")]
         self._unread_tokens: set[str] = set()
         self._bugs: set[type[BaseException]] = set()
-
-    def _guessed(self, camera: str) -> Callable[[bool, str], None]:
-        return lambda well, why: self.alarm(f"{camera}/{GUESSED}", well, why)
 
     def snapshot(self) -> Mapping[str, Mapping[str, int | float | str | bool | None]]:
         """For health, by camera."""
@@ -154,12 +142,13 @@ class PushListener:
                 port = await asyncio.start_server(self._connected, self._host, self.port, backlog=_BACKLOG)
             except OSError as error:
                 if not told:
-                    self._tell("http.cameras", False, f"cannot listen at {self._host}:{self.port}: {error.strerror}")
+                    why = f"cannot listen at {self._host}:{self.port}: {error.strerror}"
+                    self._taker.tell("http.cameras", False, why)
                 told = True
                 await asyncio.sleep(_RETRY_S)
             else:
                 if told:
-                    self._tell("http.cameras", True, "")
+                    self._taker.tell("http.cameras", True, "")
                 return port
 
     async def _resolve(self) -> None:
@@ -291,11 +280,11 @@ class PushListener:
         except ConfigError as error:
             if camera.id not in self._unread_tokens:
                 self._unread_tokens.add(camera.id)
-                self._tell(camera.id, False, str(error))
+                self._taker.tell(camera.id, False, str(error))
             return False
         if camera.id in self._unread_tokens:
             self._unread_tokens.discard(camera.id)
-            self._tell(camera.id, True, "")
+            self._taker.tell(camera.id, True, "")
         return hmac.compare_digest(token.encode("utf-8", "surrogatepass"), wanted.encode())
 
     async def _beside(self, body: bytes, work: Callable[[], T]) -> T:
@@ -335,7 +324,7 @@ class PushListener:
             report = await self._read(camera, path, payload, content_type)
         except Unreadable as error:
             tally.unread(str(error), at.wall, payload, path, content_type)
-            tally.say(camera.id, self.alarm)
+            tally.say(camera.id, self._taker)
             return accepted(camera.driver, path)
         except Exception as bug:  # noqa: BLE001 - a camera must not learn of it by silence, nor others suffer
             tally.unread("error of our own", at.wall, payload, path, content_type)
@@ -375,7 +364,7 @@ class PushListener:
         tally = self._tallies[camera.id]
         tally.heard(replace(report, captures=()), wall)
         tally.counts["cut"] += len(report.captures) - len(cars) + max(0, len(cars) - MOST_PASSAGES)
-        tally.say(camera.id, self.alarm)
+        tally.say(camera.id, self._taker)
         for owner, _ in cars[:MOST_PASSAGES]:
             self._tallies[owner.id].counts["passages"] += 1
             self._tallies[owner.id].last = wall
@@ -388,15 +377,11 @@ class PushListener:
             push = push_of(camera, capture, at)
             try:
                 async with asyncio.timeout_at(until):
-                    await self._take(push)
-                    if camera.opening is not None and self._verdict is not None and not capture.history:
-                        opens = await self._verdict(push)
+                    await self._taker.take(push)
+                    if camera.opening is not None and not capture.history:
+                        opens = await self._taker.opens(push)
             except TimeoutError:
                 self._tallies[camera.id].counts["late"] += 1
         if opens and len(cars) == 1:
             return vzenith.reply(report.record, cars[0][0].opening)
         return report.reply
-
-
-def _untold(_who: str, _well: bool, _why: str) -> None:
-    """Nobody wants to know."""

@@ -1,7 +1,8 @@
 """Wrong tokens: after some, each answer is delayed and an alarm is raised. Pure but for the clock that it is given."""
 
 from collections import deque
-from collections.abc import Callable
+
+from gateway.driver import PushTaker
 
 ALARM = "camera-token"
 MANY = 20
@@ -17,8 +18,9 @@ AT_ONCE = 4
 class Guesses:
     """Those at one camera's token."""
 
-    def __init__(self, tell: Callable[[bool, str], None]) -> None:
-        self._tell = tell
+    def __init__(self, camera: str, taker: PushTaker) -> None:
+        self._name = f"{camera}/{ALARM}"
+        self._taker = taker
         self._times: deque[float] = deque(maxlen=MANY)
         self._is_told = False
         self.waiting = 0
@@ -29,7 +31,7 @@ class Guesses:
         self._times.append(now)
         if len(self._times) == MANY and not self._is_told:
             self._is_told = True
-            self._tell(False, f"{MANY} wrong tokens within {WITHIN_S:.0f} s")
+            self._taker.alarm(self._name, False, f"{MANY} wrong tokens within {WITHIN_S:.0f} s")
         return min(_LONGEST_S, max(0, len(self._times) - FREE) * _STEP_S)
 
     def look(self, now: float) -> None:
@@ -38,4 +40,4 @@ class Guesses:
             self._times.popleft()
         if self._is_told and not self._times:
             self._is_told = False
-            self._tell(True, "")
+            self._taker.alarm(self._name, True, "")

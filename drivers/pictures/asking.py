@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import Callable
 
 from drivers.pictures import onvif
 from drivers.pictures.account import CameraSession
 from drivers.pictures.camera_time import TARGETS, time_told
 from drivers.pictures.onvif import NotOnvif
+from gateway.clock import Clock
 from gateway.errors import ConfigError, DeviceError, DeviceRefused, DeviceSilent
 
 WITHIN_S = 5.0
@@ -17,14 +17,12 @@ _REFUSES = frozenset({400, 401, 403, 500})
 
 
 class CameraQuestions:
-    """Asks one camera. `wall`: our clock, seconds since 1970; `utc_offset`: of its clock, where it writes no zone."""
+    """Asks one camera. `utc_offset`: of its clock, where it writes no zone."""
 
-    def __init__(
-        self, driver: str, account: CameraSession, wall: Callable[[], float], utc_offset: float | None = None
-    ) -> None:
+    def __init__(self, driver: str, account: CameraSession, clock: Clock, utc_offset: float | None = None) -> None:
         self._driver = driver
         self._account = account
-        self._wall = wall
+        self._clock = clock
         self._utc_offset = utc_offset
         self._offset: float | None = None
         """Of the camera's clock by ONVIF, seconds; None: not asked, or a login by it was refused."""
@@ -40,7 +38,7 @@ class CameraQuestions:
             there = time_told(await self._asked(target), self._utc_offset)
         except (DeviceError, ConfigError, NotOnvif):
             return None
-        return None if there is None else there - self._wall()
+        return None if there is None else there - self._clock.now().wall
 
     async def snapshot_target(self) -> str:
         """By ONVIF path and query of its picture, at the camera's own address.
@@ -84,13 +82,13 @@ class CameraQuestions:
         return onvif.at_its_own(onvif.snapshot_of(told), self._account.origin)
 
     async def _onvif_offset(self) -> float:
-        return onvif.time_of(await self._said(onvif.DEVICE, onvif.ask_time())) - self._wall()
+        return onvif.time_of(await self._said(onvif.DEVICE, onvif.ask_time())) - self._clock.now().wall
 
     def _login(self) -> str:
         username, password = self._account.username, self._account.secret()
         if username is None:
             return ""
-        return onvif.login(username, password, os.urandom(16), self._wall() + (self._offset or 0.0))
+        return onvif.login(username, password, os.urandom(16), self._clock.now().wall + (self._offset or 0.0))
 
     async def _said(self, target: str, body: bytes) -> bytes:
         return await self._asked(target, method="POST", body=body, content_type=onvif.CONTENT_TYPE)

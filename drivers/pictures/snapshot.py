@@ -1,9 +1,10 @@
 """A camera's picture of this moment, over HTTP: one request at a time, tried again while the camera is busy."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from drivers.pictures.account import CameraAnswer, CameraSession
+from drivers.pictures.asking import CameraQuestions
 from drivers.pictures.bodies import first_part, is_jpeg, is_mixed
 from drivers.pictures.onvif import NotOnvif
 from drivers.pictures.paths import RECORDER, targets
@@ -20,10 +21,6 @@ _NOT_HERE = frozenset({400, 404, 405, 501})
 _BUSY = 503
 
 
-Find = Callable[[], Awaitable[str]]
-"""Asks the camera where its picture is. Raises NotOnvif, DeviceSilent, DeviceRefused, ConfigError."""
-
-
 class NoPicture(DeviceRefused):
     """It answered, and this is no picture. `reason`: `no-picture`, or `damaged` for one that begins as one."""
 
@@ -35,8 +32,8 @@ class NoPicture(DeviceRefused):
 class Snapshots:
     """Pictures of one camera. `snapshot`: the site file's URL, if any. Raises ConfigError if it leads elsewhere.
 
-    `channel`: of the recorder at its address; without one the first. `find`: asks the camera where its picture is,
-    where the file does not say.
+    `channel`: of the recorder at its address; without one the first. `questions`: asks the camera where its
+    picture is, where the file does not say.
     """
 
     def __init__(
@@ -47,7 +44,7 @@ class Snapshots:
         snapshot: str | None = None,
         channel: int | None = None,
         *,
-        find: Find | None = None,
+        questions: CameraQuestions | None = None,
     ) -> None:
         if snapshot is not None:
             account.check(snapshot)
@@ -55,7 +52,7 @@ class Snapshots:
         self._driver = driver
         self._account = account
         self._targets: Sequence[str] = targets(driver, snapshot, channel or 1)
-        self._find = find if snapshot is None else None
+        self._questions = questions if snapshot is None else None
         self._lock = asyncio.Lock()
 
     async def take(self) -> bytes:
@@ -85,8 +82,8 @@ class Snapshots:
 
     async def _first(self) -> bytes:
         """From the first target that the camera knows; the others are not asked again."""
-        if self._find is not None:
-            await self._ask_where(self._find)
+        if self._questions is not None:
+            await self._ask_where(self._questions)
         refused: DeviceRefused | None = None
         for target in self._targets:
             try:
@@ -101,16 +98,16 @@ class Snapshots:
         assert refused is not None  # noqa: S101 - there is a target, and it gave a picture or this
         raise refused
 
-    async def _ask_where(self, find: Find) -> None:
+    async def _ask_where(self, questions: CameraQuestions) -> None:
         """What the camera says goes before what is known of its maker; one that knows no ONVIF is asked at those."""
         try:
-            self._targets = (await find(), *self._targets)
+            self._targets = (await questions.snapshot_target(), *self._targets)
         except NotOnvif as error:
             raise ConfigError(f"camera {self._id}: {error}") from error
         except DeviceRefused as no:
             if no.code not in _NOT_HERE:
                 raise
-        self._find = None
+        self._questions = None
 
     async def _from(self, target: str) -> bytes:
         async with self._account.ask(target) as answer:

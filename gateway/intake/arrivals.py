@@ -1,7 +1,7 @@
 """The entrance for cameras: a push is handed in, its pictures get ids and wait until the site has said what to keep.
 
 entrance = Entrance(inbox, journal, shrink, clock, cameras=…)
-Listener(…, entrance.take, clock, tell=entrance.tell)
+PushListener(…, entrance, clock)
 entrance.keep(act)              # KeepPictures of a step, after its commit
 await entrance.run()            # in a task group
 
@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from gateway.clock import Clock
-from gateway.driver import CapturedPicture, PassageInbox, Push
+from gateway.driver import CapturedPicture, PassageInbox, Push, ReminderInbox
 from gateway.errors import ConfigError, GatewayError, NotDone
+from gateway.intake.camera_relay import Relays
 from gateway.log import logger
-from gateway.model import Instant, Json, KeepPictures, Passage, Perform, PictureRef
+from gateway.model import Instant, Json, KeepPictures, OwnHealth, Passage, Perform, PictureRef
 from gateway.new_id import new_id
 
 _log = logger(__name__)
@@ -42,6 +43,10 @@ _T = TypeVar("_T")
 
 Shrink = Callable[[bytes], bytes]
 """Any picture -> a small clean JPEG; takes its time. Raises GatewayError: it is none."""
+
+
+class CameraInbox(PassageInbox, ReminderInbox, Protocol):
+    """The way into the site for cameras."""
 
 
 class PictureStore(Protocol):
@@ -72,18 +77,25 @@ class _Kept:
 
 
 class Entrance:
-    """Takes pushes, and knows their pictures until the site has said which of them are kept."""
+    """Takes pushes, and knows their pictures until the site has said which of them are kept.
+
+    `lists`: passages are handed in through them.
+    """
 
     def __init__(
         self,
-        inbox: PassageInbox,
+        inbox: CameraInbox,
         store: PictureStore,
         shrink: Shrink,
         clock: Clock,
         *,
         cameras: Photographer | None = None,
+        relays: Relays | None = None,
+        lists: PassageInbox | None = None,
     ) -> None:
         self._inbox = inbox
+        self._passages = lists or inbox
+        self._relays = relays
         self._store = store
         self._shrink = shrink
         self._clock = clock
@@ -140,6 +152,10 @@ class Entrance:
             given_up.set()
         await accepted.wait()
 
+    async def opens(self, push: Push) -> bool:
+        """The site has just ordered a pulse of this camera's relay: it leaves with the answer to this push."""
+        return self._relays is not None and self._relays.leaves_with(push)
+
     def _shed(self) -> tuple[Passage, asyncio.Event]:
         """The oldest that waits of the camera that has most waiting."""
         most = _greediest(Counter(passage.camera for passage, _ in self._waiting))
@@ -160,7 +176,7 @@ class Entrance:
 
     async def _handed_in(self, passage: Passage, accepted: asyncio.Event) -> None:
         try:
-            await self._inbox.hand_in(passage)
+            await self._passages.hand_in(passage)
         finally:
             self._under_way[passage.camera] -= 1
             accepted.set()
@@ -311,6 +327,10 @@ class Entrance:
             _log.warning("camera down", camera=who, why=why)
         elif since is not None:
             _log.info("camera back", camera=who, after_s=round(now - since, 1))
+
+    def alarm(self, name: str, well: bool, why: str) -> None:
+        """An alarm of the gateway's own about a camera begins, or ends."""
+        self._inbox.remind(OwnHealth(name, well, why, self._clock.now()))
 
 
 def _greediest(sizes: Counter[str]) -> str:

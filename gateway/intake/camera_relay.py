@@ -32,7 +32,7 @@ class Relays:
         timer = asyncio.get_running_loop().call_later(max(0.0, left), self._end, order.device, "expired")
         self._waiting[order.device] = order, timer
 
-    async def verdict(self, push: Push) -> bool:
+    def leaves_with(self, push: Push) -> bool:
         """True: an order waits for this camera, and leaves with the answer to this push."""
         return self._end(push.passage.camera, "")
 

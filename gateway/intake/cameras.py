@@ -12,7 +12,7 @@ import base64
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from drivers.anpr.camera_lookup import Camera
 from drivers.anpr.capture import CameraSettings
@@ -26,20 +26,15 @@ from drivers.pictures.snapshot import Snapshots
 from gateway.clock import Clock
 from gateway.cloud.journal.history import Erased
 from gateway.driver import Listener as Driver
-from gateway.driver import PassageInbox, ReminderInbox
 from gateway.errors import ConfigError
-from gateway.intake.arrivals import Entrance, PictureStore
+from gateway.intake.arrivals import CameraInbox, Entrance, PictureStore
 from gateway.intake.camera_relay import Relays
 from gateway.intake.lists import PlateEvents, PlateLists
-from gateway.model import Errand, Json, OwnHealth, rfc3339
+from gateway.model import Errand, Json, rfc3339
 from gateway.settings.types import CameraUse
 
 _NEVER_BASIC = frozenset({"hikvision", "dahua"})
 """Makers whose cameras know a digest."""
-
-
-class CameraInbox(PassageInbox, ReminderInbox, Protocol):
-    """The way into the site for cameras."""
 
 
 class Gatehouse:
@@ -58,26 +53,22 @@ class Gatehouse:
     ) -> None:
         self.cameras = frozenset(one.id for one in uses)
         self.lists = lists
-        self.entrance = Entrance(lists or inbox, store, shrink, clock, cameras=self)
         self.relays = Relays(clock, inbox)
+        self.entrance = Entrance(inbox, store, shrink, clock, cameras=self, relays=self.relays, lists=lists)
         accounts = {one.id: CameraSession(_login(one)) for one in uses}
         self._clock = clock
-        self._questions = {
-            one.id: CameraQuestions(one.driver, accounts[one.id], lambda: clock.now().wall, one.utc_offset)
-            for one in uses
-        }
+        self._questions = {one.id: CameraQuestions(one.driver, accounts[one.id], clock, one.utc_offset) for one in uses}
         self._snapshots = {
             one.id: Snapshots(
                 one.id, one.driver, accounts[one.id], one.snapshot, one.channel,
-                find=self._questions[one.id].snapshot_target if one.driver == "onvif" else None,
+                questions=self._questions[one.id] if one.driver == "onvif" else None,
             )
             for one in uses
         }  # fmt: skip
         self._drivers: dict[str, Driver] = {
             f"camera {one.id}": Puller(
-                _camera(one), accounts[one.id], self.entrance.take, clock,
+                _camera(one), accounts[one.id], self.entrance, clock,
                 rng=random.Random(),  # noqa: S311 - spreads reconnections, hides nothing
-                tell=self.entrance.tell,
             )
             for one in uses
             if one.mode == "pull"
@@ -85,14 +76,8 @@ class Gatehouse:
         self.listener: PushListener | None = None
         pushing = [_camera(one) for one in uses if one.mode == "push"]
         if listen is not None and pushing:
-            self.listener = PushListener(
-                *listen, pushing, self.entrance.take, clock,
-                max_body=max_body, tell=self.entrance.tell, verdict=self.relays.verdict,
-            )  # fmt: skip
+            self.listener = PushListener(*listen, pushing, self.entrance, clock, max_body=max_body)
             self._drivers["cameras"] = self.listener
-        for driver in self._drivers.values():
-            if isinstance(driver, PushListener | Puller):
-                driver.alarm = lambda alarm, well, why: inbox.remind(OwnHealth(alarm, well, why, clock.now()))
 
     async def run(self) -> None:
         """Until cancelled."""

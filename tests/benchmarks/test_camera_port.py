@@ -43,7 +43,7 @@ async def theirs(driver: str, take: Taker) -> AsyncIterator[int]:
         payload = await asked.read()
         report = parse(driver, payload, asked.headers.get("Content-Type", ""), asked.path, mine.settings)
         for capture in report.captures:
-            await take(push_of(mine, capture, clock.now()))
+            await take.take(push_of(mine, capture, clock.now()))
         return web.Response(body=report.reply.body)
 
     server = web.Server(handle, access_log=None)

@@ -243,7 +243,7 @@ def where(inner: str) -> Row:
                 for _ in range(20):
                     account = CameraSession(Login("c1", address))
                     with suppress(GatewayError):
-                        await CameraQuestions("onvif", account, lambda: 0.0).snapshot_target()
+                        await CameraQuestions("onvif", account, Clock()).snapshot_target()
 
             yield work
 

@@ -20,7 +20,7 @@ from gateway.errors import ConfigError, DeviceSilent, GatewayError, NotDone
 from gateway.intake import arrivals as cameras
 from gateway.intake.arrivals import PASSAGES, PICTURES_BYTES, Entrance
 from gateway.log import configure
-from gateway.model import Instant, KeepPictures, Passage, Perform
+from gateway.model import Input, Instant, KeepPictures, Passage, Perform
 from tests.drivers.anpr.pushing import camera
 
 AT = Instant(10.0, 1_795_000_000.0, True)
@@ -51,6 +51,9 @@ class Rooms:
     async def hand_in(self, passage: Passage) -> None:
         self.passages.append(passage)
         await self.gate.wait()
+
+    def remind(self, item: Input) -> None:
+        raise AssertionError(item)
 
     def picture(self, *picture: Any) -> None:
         self.stored.append(picture)
@@ -307,8 +310,8 @@ async def test_a_camera_that_flaps_does_not_fill_the_log(written: io.StringIO) -
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         puller = Puller(
-            camera("hikvision", address=address), CameraSession(Login("c1", address)), entrance.take, Clock(),
-            rng=AtOnce(), tell=entrance.tell,
+            camera("hikvision", address=address), CameraSession(Login("c1", address)), entrance, Clock(),
+            rng=AtOnce(),
         )  # fmt: skip
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:
             task = group.create_task(puller.run(), name="pull")

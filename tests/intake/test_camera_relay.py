@@ -24,9 +24,9 @@ def outcomes(inputs: list[Input]) -> list[tuple[str, bool, str]]:
 async def test_an_order_leaves_with_the_next_answer_of_its_camera_and_once() -> None:
     mine, inputs = told()
     mine.operate(Operate("o1", "c1", "io0", 0.5, None))
-    assert not await mine.verdict(Push(Passage("c2", "a", PUSH.passage.at, "")))
-    assert await mine.verdict(PUSH)
-    assert not await mine.verdict(PUSH)
+    assert not mine.leaves_with(Push(Passage("c2", "a", PUSH.passage.at, "")))
+    assert mine.leaves_with(PUSH)
+    assert not mine.leaves_with(PUSH)
     assert outcomes(inputs) == [("o1", True, "")]
 
 
@@ -35,14 +35,14 @@ async def test_a_later_order_withdraws() -> None:
     mine.operate(Operate("o1", "c1", "io0", 0.5, None))
     mine.operate(Operate("o2", "c1", "io0", 0.5, None))
     mine.operate(Operate("o3", "c1", "io0", False, None))
-    assert not await mine.verdict(PUSH)
+    assert not mine.leaves_with(PUSH)
     assert outcomes(inputs) == [("o1", False, "withdrawn"), ("o2", False, "withdrawn"), ("o3", True, "")]
 
 
 async def test_nothing_is_held() -> None:
     mine, inputs = told()
     mine.operate(Operate("o1", "c1", "io0", True, None))
-    assert not await mine.verdict(PUSH)
+    assert not mine.leaves_with(PUSH)
     assert outcomes(inputs) == [("o1", False, "refused")]
 
 
@@ -55,4 +55,4 @@ async def test_an_order_does_not_wait_for_ever(expires: float | None, monkeypatc
         while not inputs:
             await asyncio.sleep(0.005)
     assert outcomes(inputs) == [("o1", False, "expired")]
-    assert not await mine.verdict(PUSH)
+    assert not mine.leaves_with(PUSH)

@@ -1,7 +1,7 @@
 """A camera's side of the wire: raw bytes to a real listener."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,15 +18,27 @@ ELSEWHERE = "127.0.0.9"
 
 @dataclass
 class Taker:
-    """Takes pushes; `wait` is awaited before each is accepted."""
+    """Takes pushes; `wait` is awaited before each is accepted, `verdict` for each that may open."""
 
     pushes: list[Push] = field(default_factory=list)
     wait: Callable[[], Any] | None = None
+    verdict: Callable[[Push], Awaitable[bool]] | None = None
+    told: list[tuple[str, bool, str]] = field(default_factory=list)
+    alarms: list[tuple[str, bool, str]] = field(default_factory=list)
 
-    async def __call__(self, push: Push) -> None:
+    async def take(self, push: Push) -> None:
         self.pushes.append(push)
         if self.wait is not None:
             await self.wait()
+
+    async def opens(self, push: Push) -> bool:
+        return self.verdict is not None and await self.verdict(push)
+
+    def tell(self, who: str, well: bool, why: str) -> None:
+        self.told.append((who, well, why))
+
+    def alarm(self, name: str, well: bool, why: str) -> None:
+        self.alarms.append((name, well, why))
 
     @property
     def plates(self) -> list[str | None]:

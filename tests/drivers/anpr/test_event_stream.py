@@ -83,8 +83,11 @@ class Pulled:
     take: Taker
     camera: DigestCamera
     stream: Stream
-    told: list[tuple[bool, str]]
     task: asyncio.Task[None]
+
+    @property
+    def told(self) -> list[tuple[bool, str]]:
+        return [(well, why) for _, well, why in self.take.told]
 
     @property
     def health(self) -> dict[str, object]:
@@ -95,7 +98,7 @@ class Pulled:
 async def pulling(
     driver: str = "hikvision", camera_: DigestCamera | None = None, channel: int | None = None
 ) -> AsyncIterator[Pulled]:
-    stream, take, told = Stream(), Taker(), list[tuple[bool, str]]()
+    stream, take = Stream(), Taker()
     server = camera_ or DigestCamera({})
     for target in SOURCES[driver].targets:
         server.pages.setdefault(target.partition("?")[0], stream.page)
@@ -103,12 +106,11 @@ async def pulling(
     async with serving(server):
         account = CameraSession(Login("c1", server.address, USER, SecretText(PASSWORD)))
         puller = Puller(
-            camera(driver, address=server.address, channel=channel), account, take, Clock(), rng=CHANCE,
-            tell=lambda _, well, why: told.append((well, why)),
+            camera(driver, address=server.address, channel=channel), account, take, Clock(), rng=CHANCE
         )  # fmt: skip
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             task = group.create_task(puller.run(), name="pull")
-            yield Pulled(puller, take, server, stream, told, task)
+            yield Pulled(puller, take, server, stream, task)
             task.cancel()
             stream.send(*[END] * 20)
 
@@ -156,12 +158,12 @@ async def test_a_part_that_cannot_be_read_costs_no_other() -> None:
 
 async def test_parts_that_cannot_be_read_are_an_alarm_and_another_channel_is_not_taken() -> None:
     async with pulling() as one:
-        told: list[tuple[str, bool]] = []
-        one.puller.alarm = lambda alarm, well, _: told.append((alarm, well))
         other = TCG.replace(b"<channelID>1<", b"<channelID>2<")
         one.stream.send(*[part(b"<not xml %d" % number) for number in range(3)], part(other), HEARTBEAT)
-        await until(lambda: len(told) == 2)
-        assert told == [("c1/camera-unreadable", False), ("c1/camera-unreadable", True)]
+        await until(lambda: len(one.take.alarms) == 2)
+        assert [told[:2] for told in one.take.alarms] == [
+            ("c1/camera-unreadable", False), ("c1/camera-unreadable", True)
+        ]  # fmt: skip
         kept = one.puller.unreadable("c1")
         assert kept is not None
         assert kept.body == b"<not xml 2"

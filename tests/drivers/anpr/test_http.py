@@ -177,9 +177,11 @@ async def test_who_guesses_tokens_waits_and_is_told(monkeypatch: pytest.MonkeyPa
     """Twenty in a minute raise the alarm; the camera with the right token is answered at once meanwhile."""
     monkeypatch.setattr(token_guessing, "FREE", 2)
     take = Taker()
-    told: list[tuple[str, bool]] = []
+
+    def times_told() -> int:
+        return [told[:2] for told in take.alarms].count(("c1/camera-token", False))
+
     async with listening([camera("generic", token=SecretText("right"))], take) as listener:
-        listener.alarm = lambda alarm, well, _: told.append((alarm, well))
         loop = asyncio.get_running_loop()
 
         async def guess() -> None:
@@ -191,30 +193,34 @@ async def test_who_guesses_tokens_waits_and_is_told(monkeypatch: pytest.MonkeyPa
         async with asyncio.TaskGroup() as group:
             for _ in range(8):
                 group.create_task(guess(), name="guess")
-            await until(lambda: ("c1/camera-token", False) in told, 20.0)
+            await until(times_told, 20.0)
             asked = loop.time()
             assert (await push(listener.port, "/cameras/c1?token=right", GOOD)).status == 200
             assert loop.time() - asked < 1.0
-        assert told.count(("c1/camera-token", False)) == 1
+        assert times_told() == 1
         assert loop.time() - begun > 1.0
         assert listener.snapshot()["c1"]["refused_token"] == 24
     assert take.plates == ["鄂A12345"]
 
 
 def test_the_alarm_of_guesses_ends_a_minute_after_the_last() -> None:
-    told: list[bool] = []
-    one = Guesses(lambda well, _: told.append(well))
+    taker = Taker()
+
+    def told() -> list[bool]:
+        return [well for _, well, _ in taker.alarms]
+
+    one = Guesses("c1", taker)
     delays = [one.wrong(float(second)) for second in range(20)]
     assert delays[:10] == [0.0] * 10
     assert sorted(delays) == delays
-    assert told == [False]
+    assert told() == [False]
     one.look(78.9)
-    assert told == [False]
+    assert told() == [False]
     one.look(79.1)
-    assert told == [False, True]
+    assert told() == [False, True]
     assert one.wrong(100.0) == 0.0
     assert [one.wrong(200.0 + 4 * number) for number in range(40)][-1] < 2.0
-    assert told == [False, True], "fifteen a minute are no alarm"
+    assert told() == [False, True], "fifteen a minute are no alarm"
 
 
 async def test_a_camera_may_be_silent_for_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,9 +243,8 @@ async def test_a_camera_may_be_silent_for_an_hour(monkeypatch: pytest.MonkeyPatc
 
 async def test_three_that_cannot_be_read_are_an_alarm_and_the_last_is_kept() -> None:
     take = Taker()
-    told: list[tuple[str, bool, str]] = []
+    told = take.alarms
     async with listening([camera("generic"), camera("generic", "c2", ELSEWHERE)], take) as listener:
-        listener.alarm = lambda *said: told.append(said)
         for number in range(2):
             await push(listener.port, "/cameras/c1", b"spoilt %d" % number)
         await push(listener.port, "/cameras/c1", GOOD)

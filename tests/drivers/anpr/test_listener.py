@@ -125,10 +125,9 @@ async def test_a_name_is_resolved_and_its_address_counts() -> None:
 
 async def test_the_token_is_asked_for() -> None:
     take = Taker()
-    told: list[tuple[str, bool]] = []
     token = SecretText("right")
     cameras = [generic(token=token), camera("generic", "c2", token=SecretText("other"))]
-    async with listening(cameras, take, tell=lambda who, well, _: told.append((who, well))) as listener:
+    async with listening(cameras, take) as listener:
         port = listener.port
         for path in ("", "?token=", "?token=wrong", "?token=other", "?token=right%20", "?Token=right", "?token=\udcff"):
             line = request("/cameras/c1" + path.encode("utf-8", "replace").decode(), PLATE)
@@ -143,7 +142,7 @@ async def test_the_token_is_asked_for() -> None:
         assert (await push(port, "/cameras/c1?token=right", PLATE)).status == 200
         assert listener.snapshot()["c1"]["refused_token"] == 9
     assert take.plates == ["鄂A12345"] * 2
-    assert told == [("c1", False), ("c1", True)]
+    assert [(who, well) for who, well, _ in take.told] == [("c1", False), ("c1", True)]
 
 
 async def test_the_answer_waits_for_the_acceptance_but_not_for_ever() -> None:
@@ -189,7 +188,6 @@ async def test_several_in_one_push_are_all_handed_over_though_the_first_is_late(
 
 
 async def test_only_a_verdict_opens_and_only_in_the_answer_to_a_live_push() -> None:
-    take = Taker()
     asked: list[Push] = []
     opens = [True]
 
@@ -197,9 +195,10 @@ async def test_only_a_verdict_opens_and_only_in_the_answer_to_a_live_push() -> N
         asked.append(one)
         return opens[0]
 
+    take = Taker(verdict=verdict)
     offline = MACAU.replace(b'"license"', b'"isoffline": 1, "license"')
     with_relay = camera("vzenith", opening=RelayOpening(0))
-    async with listening([with_relay, camera("vzenith", "c2")], take, verdict=verdict) as listener:
+    async with listening([with_relay, camera("vzenith", "c2")], take) as listener:
         said = json.loads((await push(listener.port, "/cameras/c1", MACAU)).body)["Response_AlarmInfoPlate"]
         assert said["ivs_ioctrl"] == vzenith.relay(RelayOpening(0))
         opens[0] = False
@@ -216,8 +215,8 @@ async def test_a_late_verdict_opens_nothing() -> None:
         await asyncio.Event().wait()
         return True
 
-    take = Taker()
-    async with listening([camera("vzenith", opening=RelayOpening(0))], take, verdict=verdict) as listener:
+    take = Taker(verdict=verdict)
+    async with listening([camera("vzenith", opening=RelayOpening(0))], take) as listener:
         assert b"ivs_ioctrl" not in (await push(listener.port, "/cameras/c1", MACAU)).body
     assert len(take.pushes) == 1
 
@@ -238,21 +237,15 @@ async def test_what_health_shows() -> None:
 
 
 async def test_a_port_that_is_taken_is_told() -> None:
-    told: list[tuple[str, bool]] = []
-    reason = asyncio.Event()
-
-    def tell(who: str, well: bool, _: str) -> None:
-        told.append((who, well))
-        reason.set()
-
+    taker = Taker()
     server = await asyncio.start_server(lambda *_: None, HERE, 0)
     port = server.sockets[0].getsockname()[1]
-    listener = PushListener(HERE, port, [generic()], Taker(), Clock(), tell=tell)
+    listener = PushListener(HERE, port, [generic()], taker, Clock())
     async with server, asyncio.timeout(5), asyncio.TaskGroup() as group:
         task = group.create_task(listener.run(), name="cameras")
-        await reason.wait()
+        await until(lambda: taker.told)
         task.cancel()
-    assert told == [("http.cameras", False)]
+    assert [(who, well) for who, well, _ in taker.told] == [("http.cameras", False)]
 
 
 async def test_it_ends_at_once_also_with_cameras_connected() -> None:

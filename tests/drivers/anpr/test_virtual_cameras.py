@@ -80,9 +80,9 @@ async def test_the_answer_moves_the_cameras_relay() -> None:
     async def verdict(push: Push) -> bool:
         return push.passage.plate_raw == "鄂A12345"
 
-    take = Taker()
+    take = Taker(verdict=verdict)
     async with (
-        listening([mine("vzenith", opening=RelayOpening(1, 0.5))], take, verdict=verdict) as listener,
+        listening([mine("vzenith", opening=RelayOpening(1, 0.5))], take) as listener,
         VirtualCamera(setup("vzenith"), f"http://127.0.0.1:{listener.port}") as car,
     ):
         await car.sees("鄂A99999")

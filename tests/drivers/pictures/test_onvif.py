@@ -39,8 +39,8 @@ async def camera_with(
     async with serving(server):
         services.host = services.host or server.address
         account = CameraSession(Login("yard", server.address, "admin", SecretText(password)))
-        questions = CameraQuestions("onvif", account, lambda: Clock().now().wall)
-        yield services, Snapshots("yard", "onvif", account, find=questions.snapshot_target), questions
+        questions = CameraQuestions("onvif", account, Clock())
+        yield services, Snapshots("yard", "onvif", account, questions=questions), questions
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ async def test_a_camera_without_onvif_is_asked_where_makers_keep_pictures() -> N
     server = DigestCamera({"/onvif/snapshot": Shows("yard").answer}, scheme="none")
     async with serving(server):
         account = CameraSession(Login("yard", server.address))
-        questions = CameraQuestions("onvif", account, lambda: Clock().now().wall)
-        assert is_jpeg(await Snapshots("yard", "onvif", account, find=questions.snapshot_target).take())
+        questions = CameraQuestions("onvif", account, Clock())
+        assert is_jpeg(await Snapshots("yard", "onvif", account, questions=questions).take())
 
 
 async def test_a_document_type_is_refused() -> None:
@@ -119,7 +119,7 @@ async def test_the_clock_by_the_maker_s_own_way(driver: str, path: str, body: by
     camera = DigestCamera({path: told}, scheme="none")
     async with serving(camera):
         account = CameraSession(Login("yard", camera.address))
-        questions = CameraQuestions(driver, account, lambda: 1_796_090_400.0 - 40, offset)
+        questions = CameraQuestions(driver, account, Clock(wall=lambda: 1_796_090_400.0 - 40), offset)
         assert await questions.clock_off() == 40.0
 
 

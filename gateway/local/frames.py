@@ -9,8 +9,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
+from gateway.clock import Clock
+from gateway.driver import Poller, Traced
+from gateway.errors import ConfigError
+from gateway.field.lines import Line
+from gateway.field.status import DeviceStatus
 from gateway.local.trace import Piece, TracedExchange, exchanges, question, reply
 from gateway.model import Json
+from gateway.settings.types import Settings
 
 MOST_BYTES = 128 << 10
 _TURN_S = 0.003
@@ -57,6 +63,44 @@ class Frames:
         found = DecodedWire(now, seconds, await asyncio.shield(decoding))
         self._kept[line] = found
         return found
+
+
+class LineFrames:
+    """What the lines have carried, and what each device costs there."""
+
+    def __init__(
+        self, settings: Settings, lines: Mapping[str, Line], pollers: Mapping[str, Poller], clock: Clock
+    ) -> None:
+        self._settings = settings.lines
+        self._lines = lines
+        self._pollers = pollers
+        self._clock = clock
+        self._decoded = Frames()
+
+    async def told(self, name: str, seconds: float) -> Json:
+        """What a line's wire has carried of late. Raises ConfigError."""
+        poller, line = self._pollers.get(name), self._lines.get(name)
+        if poller is None or line is None:
+            raise ConfigError("there is no line of that name that is asked")
+        if not isinstance(poller, Traced):
+            raise ConfigError(f"line {name} keeps no frames")
+        settings = next(one for one in self._settings if one.name == name)
+        units = {device.unit: device.id for device in settings.devices}
+        now = self._clock.now().mono
+        told = await self._decoded.of(name, list(poller.frames), units, now, seconds, bus=settings.is_bus)
+        devices = {name: _cost(status, told.exchanges, name) for name, status in line.snapshot().devices.items()}
+        return {"line": name, "bus": settings.is_bus, "now": told.at, "exchanges": told.exchanges, "devices": devices}
+
+
+def _cost(status: DeviceStatus, told: Sequence[Mapping[str, Json]], device: str) -> dict[str, Json]:
+    return {
+        "p50": status.answer_p50,
+        "p95": status.answer_p95,
+        "requests": status.requests,
+        "timeouts": status.timeouts,
+        "misses": status.misses,
+        "share": round(sum(one.get("device") == device for one in told) / max(1, len(told)), 4),
+    }
 
 
 def _newest(pieces: Sequence[Piece]) -> list[Piece]:

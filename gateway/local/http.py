@@ -30,7 +30,7 @@ from aiohttp.web_server import Server
 
 from gateway.backoff import BackOff
 from gateway.errors import GatewayError
-from gateway.local.places import Budget, ConnectionPlace, Places, caller
+from gateway.local.places import Budget, ConnectionPlace, KnownAddresses, Places, caller
 from gateway.log import logger
 
 _log = logger(__name__)
@@ -138,7 +138,10 @@ def framed(data: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """An answer that goes on: `run` sends until it returns, or until its reader is gone."""
+    """An answer that goes on: `run` sends until it returns, or until its reader is gone.
+
+    Functions, as a route's `Respond` is: what is streamed differs from request to request.
+    """
 
     content_type: str
     run: Callable[[StreamOut], Awaitable[None]]
@@ -163,12 +166,8 @@ class Route(NamedTuple):
     """How much it counts of what one caller may ask for."""
 
 
-class Visitors(Protocol):
+class Visitors(KnownAddresses, Protocol):
     """Who is known, of those that come."""
-
-    def is_known(self, address: str) -> bool:
-        """Somebody is logged in from there."""
-        ...
 
     def person(self, request: HttpRequest) -> str | None:
         """Who is logged in; None: nobody."""
@@ -187,14 +186,14 @@ class Strangers:
         return None
 
 
-class _HttpConnection:
+class _HttpConnection(ConnectionPlace):
     def __init__(self, client: socket.socket, address: str) -> None:
+        super().__init__(address, asyncio.get_running_loop().time())
         self.client = client
-        self.place = ConnectionPlace(address, asyncio.get_running_loop().time(), self.abort)
         self.protocol: RequestHandler | None = None
         self.timer: asyncio.TimerHandle | None = None
 
-    def abort(self) -> None:
+    def close(self) -> None:
         """Close it, whatever it has not taken, also in the middle of a handshake."""
         if self.timer is not None:
             self.timer.cancel()
@@ -207,21 +206,50 @@ class _HttpConnection:
                 self.client.shutdown(socket.SHUT_RDWR)  # the handshake ends by that, and closes it
 
 
-class _Server(Server):
-    """The library's, with word of connections that are gone."""
+class _Connections:
+    """Those that are open: by what the library knows of each, and in its place."""
 
-    def __init__(self, respond: Callable[[BaseRequest], Awaitable[StreamResponse]], library: logging.Logger) -> None:
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._by_protocol: dict[RequestHandler, _HttpConnection] = {}
+
+    def opened(self, protocol: RequestHandler, connection: _HttpConnection) -> None:
+        """The library serves it from now on."""
+        self._by_protocol[protocol] = connection
+
+    def of(self, protocol: RequestHandler) -> _HttpConnection | None:
+        """None: it is gone."""
+        return self._by_protocol.get(protocol)
+
+    def lost(self, protocol: RequestHandler) -> None:
+        """It is gone: its place is free."""
+        connection = self._by_protocol.pop(protocol, None)
+        if connection is not None:
+            self._places.leave(connection)
+            if connection.timer is not None:
+                connection.timer.cancel()
+
+
+class _Server(Server):
+    """The library's, which frees the places of connections that are gone."""
+
+    def __init__(
+        self,
+        respond: Callable[[BaseRequest], Awaitable[StreamResponse]],  # as the library takes it
+        connections: _Connections,
+        library: logging.Logger,
+    ) -> None:
         super().__init__(
             respond, handler_cancellation=True, access_log=None, logger=library, lingering_time=0.0,
             keepalive_timeout=_LIFETIME_S, max_line_size=_LINE_BYTES, max_field_size=_LINE_BYTES, max_headers=_HEADERS,
             auto_decompress=False,
         )  # fmt: skip
-        self.lost: Callable[[RequestHandler], None] = lambda _: None
+        self._open = connections
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """It is gone."""
         super().connection_lost(handler, exc)
-        self.lost(handler)
+        self._open.lost(handler)
 
 
 class Listener:
@@ -248,10 +276,10 @@ class Listener:
         self._tls = tls
         self._names = {name.lower() for name in names}
         self._visitors = visitors
-        self._places = Places(visitors.is_known)
+        self._places = Places(visitors)
+        self._connections = _Connections(self._places)
         self._new = Budget(_NEW_AT_ONCE, _NEW_PER_S)
         self._costs = Budget(_COST_AT_ONCE, _COST_PER_S)
-        self._by_protocol: dict[RequestHandler, _HttpConnection] = {}
         self._seen: list[tuple[int, int] | None] = []
         """The stamps of the certificate's files before they were read: no change is missed."""
 
@@ -259,8 +287,7 @@ class Listener:
         """Listen until cancelled."""
         library = logging.getLogger("aiohttp.server")
         library.addFilter(_is_ours)
-        server = _Server(self._respond, library)
-        server.lost = self._lost
+        server = _Server(self._respond, self._connections, library)
         place, context = await self._listen()
         try:
             async with asyncio.TaskGroup() as group:
@@ -337,14 +364,14 @@ class Listener:
 
     def _admit(self, connection: _HttpConnection) -> bool:
         """There is room for it."""
-        address = connection.place.address
+        address = connection.address
         cost = _KNOWN_FACTOR if self._visitors.is_known(address) else 1.0
-        return not self._new.take(address, connection.place.since, cost) and self._places.take(connection.place)
+        return not self._new.take(address, connection.since, cost) and self._places.take(connection)
 
     async def _open(self, connection: _HttpConnection, server: _Server, context: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
         protocol = connection.protocol = server()
-        self._by_protocol[protocol] = connection
+        self._connections.opened(protocol, connection)
         self._waits(connection)
         try:
             await loop.connect_accepted_socket(
@@ -353,36 +380,28 @@ class Listener:
         except OSError as error:  # it left, or is no TLS
             error.__traceback__ = None  # asyncio's frames and the error hold each other, with all of the connection
             connection.client.close()
-            self._lost(protocol)
-
-    def _lost(self, protocol: RequestHandler) -> None:
-        connection = self._by_protocol.pop(protocol, None)
-        if connection is not None:
-            self._places.leave(connection.place)
-            if connection.timer is not None:
-                connection.timer.cancel()
+            self._connections.lost(protocol)
 
     def _waits(self, connection: _HttpConnection) -> None:
         """Its next request has to arrive in time; the library would wait without end."""
-        place = connection.place
-        if place not in self._places:
+        if connection not in self._places:
             return  # it is gone: a timer would keep its buffers
         loop = asyncio.get_running_loop()
-        place.is_served, place.since = False, loop.time()
+        connection.is_served, connection.since = False, loop.time()
         if connection.timer is not None:
             connection.timer.cancel()
-        connection.timer = loop.call_later(_LIFETIME_S, connection.abort)
+        connection.timer = loop.call_later(_LIFETIME_S, connection.close)
 
     # ---- requests -----------------------------------------------------------------------------------
 
     async def _respond(self, request: BaseRequest) -> StreamResponse:
-        connection = self._by_protocol.get(request.protocol)
+        connection = self._connections.of(request.protocol)
         if connection is None:
             raise ConnectionResetError
         if connection.timer is not None:
             connection.timer.cancel()
         try:
-            answer = await self._answer(request, connection.place)
+            answer = await self._answer(request, connection)
             if isinstance(answer, Streaming):
                 return await self._stream(request, connection, answer)
             response = Response(status=answer.status, body=answer.body, headers=_headers(answer))
@@ -466,13 +485,13 @@ class Listener:
         if (plain := transport.get_extra_info("socket")) is not None:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
-        connection.place.streams = True
+        connection.streams = True
         try:
             await answer.run(StreamOut(response, transport))
         except Gone:
             transport.abort()  # what it has not taken is nobody's
         finally:
-            connection.place.streams = False
+            connection.streams = False
         return response
 
 

@@ -3,13 +3,15 @@
 Labels are streams, lines, cameras and severities; never a point or a device, which a site has hundreds of.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
+
+from gateway.local.queries import Watched
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SEVERITIES = ("critical", "high", "medium", "low")
@@ -46,14 +48,11 @@ _LINE_COUNTERS = {
 
 
 class Metrics(Collector):
-    """Numbers of one gateway. `health`: the data of `gateway.health`; `standing`: the severities of what stands."""
+    """Numbers of one gateway."""
 
-    def __init__(
-        self, version: str, health: Callable[[], Mapping[str, Any]], standing: Callable[[], list[str]]
-    ) -> None:
+    def __init__(self, version: str, watched: Watched) -> None:
         self._version = version
-        self._health = health
-        self._standing = standing
+        self._watched = watched
 
     def text(self) -> bytes:
         """All numbers as of now, in Prometheus's text format."""
@@ -67,14 +66,14 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One snapshot."""
-        health = self._health()
+        health: Mapping[str, Any] = self._watched.health()
         yield _gauge("info", "The running version", {self._version: 1}, "version")
         yield from _journal(health["journal"])
         yield from _uplink(health["uplink"])
         yield from _lines(health["lines"])
         yield from _devices(health["devices"])
         yield from _cameras(health)
-        standing = self._standing()
+        standing = [str(one["severity"]) for one in self._watched.alarms()]
         counts = {severity: standing.count(severity) for severity in SEVERITIES}
         yield _gauge("alarms_standing", "Alarms that stand", counts, "severity")
         yield _gauge("clock_synced", "The wall clock is trusted", health["clock"]["synced"])

@@ -6,23 +6,29 @@ It decides nothing: what people ask for goes in by the inbox, under the name of 
 import asyncio
 import gzip
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import orjson
 
+from gateway.clock import Clock
+from gateway.commands import COMMANDS
+from gateway.contract.commands import fields
 from gateway.errors import ConfigError, GatewayError, StoreError
 from gateway.local import records
 from gateway.local.files import Files, takes_gzip
+from gateway.local.frames import LineFrames
 from gateway.local.http import Answer, HttpRequest, Respond, Route, Streaming, StreamOut
 from gateway.local.passwords import LONGEST, Busy, Passwords, TooEarly
 from gateway.local.records import Records
+from gateway.local.requests import People
 from gateway.local.sessions import LIFE_S, Codes, PageSession, Sessions
-from gateway.local.streams import Streams
+from gateway.local.streams import Sources, Streams
 from gateway.log import logger
 from gateway.masks import shown
-from gateway.model import HOUR_S, Instant, Json, Stream, rfc3339
+from gateway.model import HOUR_S, Json, Stream, rfc3339
+from gateway.settings.types import PageFacts
 
 _log = logger(__name__)
 
@@ -39,9 +45,6 @@ _MOST_SECONDS = 60
 BY_THE_PAGE_ITSELF = ("access.viewed", "page.code")
 """Commands that tell the audit what somebody did here: nobody asks for them by `/do`."""
 _STREAMS = {one.value: one for one in (Stream.ALARM, Stream.ACCESS, Stream.INSPECTION, Stream.AUDIT)}
-
-Ask = Callable[[Mapping[str, Json]], Awaitable[Json]]
-"""`{cmd, args, by, role, account}` as data of `command.reply`. Raises ConfigError for what is no request."""
 
 
 class PageRefusal(GatewayError):
@@ -68,18 +71,13 @@ class PagePeople:
 
 @dataclass(frozen=True, slots=True)
 class SiteAsks:
-    """What the page asks of the rest. `do`: as a person on site; `frames`: what goes over a line's wire."""
+    """Whom the page asks about the rest of the gateway. `people`: as a person on site."""
 
-    do: Ask
-    frames: Callable[[str, float], Awaitable[Json]]
-    """Line, seconds back. Raises ConfigError."""
-    commands: Callable[[str], Mapping[str, Json]]
-    """By role: the schemas of the arguments."""
-    now: Callable[[], Instant]
-    rounds: Callable[[], Mapping[str, Json]] | None
-    """The runs under way and the open findings; None: the site file has no round."""
-    tables: Mapping[str, Mapping[str, Json]]
-    """By device where its points are."""
+    people: People
+    frames: LineFrames
+    sources: Sources
+    facts: PageFacts
+    clock: Clock
 
 
 class Page:
@@ -95,11 +93,10 @@ class Page:
         """When it was made, and the body, plain and gzipped."""
         self._making = asyncio.Lock()
         self._presses: deque[str] = deque(maxlen=_PRESSES)
-        people.sessions.ended = streams.end
 
     def routes(self) -> dict[str, Route]:
         """By path."""
-        rounds = {} if self._site.rounds is None else {"/rounds": Route(get=self._answering(self._rounds), cost=10)}
+        rounds = {"/rounds": Route(get=self._answering(self._rounds), cost=10)} if self._site.facts.rounds else {}
         return rounds | {
             "/": Route(get=self._files.index),
             "/static/": Route(get=self._files.file),
@@ -144,7 +141,7 @@ class Page:
 
     async def _tell_state(self, request: HttpRequest) -> Answer:
         async with self._making:  # one makes it, the others get the same
-            now = self._site.now().mono
+            now = self._site.clock.now().mono
             if now - self._state[0] >= _STATE_S:
                 snapshot = self._streams.snapshot()
                 told = {"n": snapshot.n, "seen": snapshot.seen, "time": snapshot.time, "state": snapshot.state}
@@ -188,12 +185,12 @@ class Page:
     def _told_me(self, session: PageSession | None, headers: Mapping[str, str] | None = None) -> Answer:
         told: dict[str, Json] = {"read_only": self._people.read_only, "users": self._people.has_users}
         if session is not None:
-            now = self._site.now()
+            now = self._site.clock.now()
             told |= {
                 "name": session.name,
                 "role": session.role,
                 "until": rfc3339(now.wall + session.ends - now.mono),
-                "commands": dict(self._site.commands(session.role)),
+                "commands": _commands(session.role),
             }
         return _json(told, 200, headers)
 
@@ -241,7 +238,7 @@ class Page:
             "account": f"code:{account}",
         }
         try:
-            await self._site.do(told)
+            await self._site.people.ask(told)
         except ConfigError as error:
             _log.warning("a login by code stands in no audit", by=name, account=account, error=str(error))
 
@@ -292,7 +289,7 @@ class Page:
     async def _person(self, session: PageSession, cmd: str, args: Mapping[str, Json]) -> Mapping[str, Json]:
         account = f"code:{session.account}" if session.by_code else f"page:{session.name}"
         try:
-            reply = await self._site.do(
+            reply = await self._site.people.ask(
                 {"cmd": cmd, "args": args, "by": session.name, "role": session.role, "account": account}
             )
         except ConfigError as error:
@@ -324,7 +321,7 @@ class Page:
         if not (device and dot and point):
             raise records.Wrong("point: DEVICE.POINT")
         hours = _whole(request, "hours", 24, _MOST_HOURS)
-        told = await self._records.values(device, point, self._site.now().wall - hours * HOUR_S)
+        told = await self._records.values(device, point, self._site.clock.now().wall - hours * HOUR_S)
         return await _packed(request, told)
 
     async def _passages(self, request: HttpRequest) -> Answer:
@@ -361,12 +358,12 @@ class Page:
     async def _rounds(self, request: HttpRequest) -> Answer:
         self._logged_in(request)
         page = await self._records.runs(_before(request), _limit(request, records.MOST_RUNS))
-        now = {} if self._site.rounds is None else self._site.rounds()
+        now = self._site.sources.rounds()
         return await _packed(request, {"now": shown(now), "runs": page.events} | _next(page.next))
 
     async def _table(self, request: HttpRequest) -> Answer:
         self._logged_in(request)
-        table = self._site.tables.get(request.path.removeprefix("/devices/"))
+        table = self._site.facts.tables.get(request.path.removeprefix("/devices/"))
         if table is None:
             raise PageRefusal(404, "unknown", "there is no such device")
         return _json(table)
@@ -375,10 +372,19 @@ class Page:
         self._logged_in(request)
         seconds = _whole(request, "seconds", 10, _MOST_SECONDS)
         try:
-            told = await self._site.frames(request.query.get("line", ""), float(seconds))
+            told = await self._site.frames.told(request.query.get("line", ""), float(seconds))
         except ConfigError as error:
             raise PageRefusal(404, "unknown", str(error)) from error
         return await _packed(request, told)
+
+
+def _commands(role: str) -> dict[str, Json]:
+    """By command that this role may ask for the schema of its arguments."""
+    return {
+        name: fields(one.arguments(on_site=True))
+        for name, one in COMMANDS.items()
+        if one.may_on_site(role) and name not in BY_THE_PAGE_ITSELF
+    }
 
 
 def _asked(request: HttpRequest) -> dict[str, Any]:

@@ -15,11 +15,12 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
 from gateway.backoff import doubled
+from gateway.clock import Clock
 from gateway.errors import ConfigError, GatewayError
 from gateway.local.places import Budget
 from gateway.log import logger
@@ -160,11 +161,11 @@ class _Try(NamedTuple):
 
 
 class Passwords:
-    """The users of the site file. `now`: monotonic seconds."""
+    """The users of the site file."""
 
-    def __init__(self, users: Mapping[str, PageUser], now: Callable[[], float]) -> None:
+    def __init__(self, users: Mapping[str, PageUser], clock: Clock) -> None:
         self._users = users
-        self._now = now
+        self._clock = clock
         self._addresses = Delays()
         self._names = Delays()
         """By name and address."""
@@ -210,7 +211,7 @@ class Passwords:
             if self._tries:
                 first = min(self._tries, key=self._rank)
                 early = self._left(first.key, first.address)
-                wait = self._budget.take("", self._now()) if not early and self._rank(first)[0] else 0.0
+                wait = self._budget.take("", self._clock.now().mono) if not early and self._rank(first)[0] else 0.0
                 if not wait:
                     self._tries.remove(first)
                     if not early:
@@ -223,7 +224,7 @@ class Passwords:
 
     def _rank(self, one: "_Try") -> tuple[bool, int]:
         """The least goes first: who is known there, then who has failed least from there."""
-        return (one.key, one.address) not in self._known, self._addresses.count(one.address, self._now())
+        return (one.key, one.address) not in self._known, self._addresses.count(one.address, self._clock.now().mono)
 
     def mark(self, name: str) -> str:
         """Tells one secret of a user from another, and gives nothing away; as of the last time it was read."""
@@ -270,8 +271,8 @@ class Passwords:
         user = self._users.get(name)
         right = await asyncio.to_thread(self._is_right, name, user, asked.password)
         if user is None or not right:
-            self._addresses.failed(address, self._now())
-            self._names.failed(pair, self._now())
+            self._addresses.failed(address, self._clock.now().mono)
+            self._names.failed(pair, self._clock.now().mono)
         else:
             self._addresses.forget(address)
             self._names.forget(pair)
@@ -286,7 +287,7 @@ class Passwords:
 
     def _left(self, key: str, address: str) -> float:
         """Seconds until the next try."""
-        pair, now = (key, address), self._now()
+        pair, now = (key, address), self._clock.now().mono
         of_address = 0.0 if pair in self._known else self._addresses.left(address, now)
         return max(of_address, self._names.left(pair, now))
 

@@ -5,9 +5,10 @@ goes, of the address that holds most, first who has not sent a whole request, th
 """
 
 import ipaddress
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 PLACES = 48
 OF_ONE = 16
@@ -16,13 +17,12 @@ _PREFIX = 64
 
 
 @dataclass(eq=False, slots=True)
-class ConnectionPlace:
-    """One connection's."""
+class ConnectionPlace(ABC):
+    """A connection that takes a place."""
 
     address: str
     since: float
     """Since when its next request is waited for."""
-    close: Callable[[], None]
     has_asked: bool = False
     """A whole request has come over it."""
     is_served: bool = False
@@ -30,12 +30,24 @@ class ConnectionPlace:
     streams: bool = False
     """It is a stream: these are counted elsewhere."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """Its place is another one's now."""
+
+
+class KnownAddresses(Protocol):
+    """From where people are logged in."""
+
+    def is_known(self, address: str) -> bool:
+        """Somebody is logged in from there."""
+        ...
+
 
 class Places:
-    """The places that are taken. `is_known`: somebody is logged in from this address."""
+    """The places that are taken."""
 
-    def __init__(self, is_known: Callable[[str], bool]) -> None:
-        self._is_known = is_known
+    def __init__(self, known: KnownAddresses) -> None:
+        self._known = known
         self._taken: list[ConnectionPlace] = []
 
     def __contains__(self, place: ConnectionPlace) -> bool:
@@ -74,7 +86,7 @@ class Places:
         waiting = [one for one in full if not one.is_served]
         return max(
             waiting,
-            key=lambda one: (not self._is_known(one.address), counts[one.address], not one.has_asked, -one.since),
+            key=lambda one: (not self._known.is_known(one.address), counts[one.address], not one.has_asked, -one.since),
             default=None,
         )
 

@@ -1,13 +1,14 @@
 """What people may look at, or do to a single point, by the control socket of the running daemon."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import orjson
 
 from gateway.clock import Clock
 from gateway.cloud import events
+from gateway.cloud.journal.history import History
 from gateway.commands import COMMANDS
 from gateway.driver import Poller, Traced
 from gateway.errors import ConfigError
@@ -26,16 +27,30 @@ LEAST_ROLES = {
 }
 """The lowest role that may ask; every account may look on."""
 
-
-Latest = Callable[[Stream, int | None, int], Awaitable[list[tuple[int, bytes]]]]
 _MOST_EVENTS = 500
 _LAST_N = 2**63 - 1
 """Of the journal's numbers."""
 _SHOWN = [stream.value for stream in Stream if stream is not Stream.PICTURE]
 
 
+class Watched(Protocol):
+    """What the daemon tells of itself and of its site."""
+
+    def health(self) -> Mapping[str, Json]:
+        """The data of `gateway.health`."""
+        ...
+
+    def alarms(self) -> list[Mapping[str, Json]]:
+        """Those that stand, each with its subject and severity."""
+        ...
+
+    def gates(self) -> Mapping[str, Json]:
+        """How each gate stands."""
+        ...
+
+
 class Asks:
-    """Answers from the lines of a gateway. `health` and `alarms` give what the daemon tells anyhow."""
+    """Answers from the lines of a gateway, its state and what it has kept."""
 
     def __init__(
         self,
@@ -44,19 +59,15 @@ class Asks:
         pollers: Mapping[str, Poller],
         clock: Clock,
         *,
-        health: Callable[[], Mapping[str, Json]],
-        alarms: Callable[[], list[Json]],
-        gates: Callable[[], Mapping[str, Json]] = dict,
-        events: Latest | None = None,
+        watched: Watched,
+        history: History,
     ) -> None:
         self._settings = settings
         self._lines = lines
         self._pollers = pollers
         self._clock = clock
-        self._health = health
-        self._alarms = alarms
-        self._gates = gates
-        self._latest = events
+        self._watched = watched
+        self._history = history
 
     def table(self) -> dict[str, Ask]:
         """The answers by the name of the question."""
@@ -80,10 +91,10 @@ class Asks:
         return events.readings_data(await self._lines[owner.line].fetch(device, tuple(points) if points else None))
 
     async def _status(self, _request: Mapping[str, Any]) -> Json:
-        return {**self._health(), "gates": dict(self._gates()), "timezone": self._settings.timezone}
+        return {**self._watched.health(), "gates": dict(self._watched.gates()), "timezone": self._settings.timezone}
 
     async def _standing(self, _request: Mapping[str, Any]) -> Json:
-        return self._alarms()
+        return self._watched.alarms()
 
     async def _write(self, request: Mapping[str, Any]) -> Json:
         """`{device, point, value}`: written once, then read back; gives the reading."""
@@ -109,12 +120,12 @@ class Asks:
         """
         now = self._clock.now()
         return {
-            **self._health(),
-            "gates": dict(self._gates()),
+            **self._watched.health(),
+            "gates": dict(self._watched.gates()),
             "timezone": self._settings.timezone,
             "site": self._settings.site_id,
             "gateway": self._settings.gateway_id,
-            "alarms": self._alarms(),
+            "alarms": self._watched.alarms(),
             "wire": {device: cost for poller in self._pollers.values() for device, cost in _wire(poller).items()},
             "longest_answers": {
                 device: seconds for line in self._lines.values() for device, seconds in line.longest_answers().items()
@@ -129,11 +140,11 @@ class Asks:
     async def _events(self, request: Mapping[str, Any]) -> Json:
         """`{stream, last}` or `{stream, after}`: kept events in order, without plates; `n`: ask after it to go on."""
         stream = Stream(request["stream"])
-        if stream is Stream.PICTURE or self._latest is None:
+        if stream is Stream.PICTURE:
             raise ConfigError(f"stream: {' | '.join(_SHOWN)}")
         after = None if request.get("after") is None else min(_LAST_N, max(0, int(request["after"])))
         last = min(_MOST_EVENTS, max(1, int(request.get("last") or _MOST_EVENTS)))
-        rows = await self._latest(stream, after, last)
+        rows = await self._history.latest(stream, after, last)
         told = await asyncio.to_thread(lambda: [shown(orjson.loads(payload)) for _, payload in rows])
         return {"n": rows[-1][0] if rows else (after or 0), "events": told}
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from gateway.clock import Clock
 from gateway.cloud.events import wall_of
 from gateway.cloud.journal.history import History, Past
 from gateway.errors import GatewayError
@@ -51,11 +52,11 @@ class Results(NamedTuple):
 
 
 class Records:
-    """`now`: monotonic seconds."""
+    """What the journal has kept, for who is logged in."""
 
-    def __init__(self, kept: History, now: Callable[[], float]) -> None:
+    def __init__(self, kept: History, clock: Clock) -> None:
         self._kept = kept
-        self._now = now
+        self._clock = clock
 
     async def events(
         self, stream: Stream, before: str | None = None, limit: int = MOST_EVENTS, *, alarm: str | None = None
@@ -124,7 +125,7 @@ class Records:
 
     async def values(self, device: str, point: str, since: float) -> dict[str, Json]:
         """The kept telemetry of a point from wall time `since` on, oldest first. Raises StoreError."""
-        until = self._now() + _SEARCH_S
+        until = self._clock.now().mono + _SEARCH_S
         found: list[tuple[float, Json]] = []
         unit, more = None, True
         needle = b'"device":' + orjson.dumps(device)
@@ -141,7 +142,7 @@ class Records:
             if reading is not None:
                 found.append((wall_of(reading["at"]), _number(reading["value"])))
                 unit = unit or reading["unit"]
-            if len(found) >= MOST_VALUES or self._now() >= until:
+            if len(found) >= MOST_VALUES or self._clock.now().mono >= until:
                 break
         else:
             more = looked >= _TELEMETRY_LOOKED_AT

@@ -8,17 +8,17 @@ import asyncio
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
+from gateway.clock import Clock
 from gateway.log import logger
-from gateway.model import Instant
 from gateway.safe_write import replace_file
 
 _log = logger(__name__)
@@ -59,26 +59,33 @@ class PageSession:
         return min(self.ends, self.idle_until) - now
 
 
+class SessionStreams(Protocol):
+    """The streams of those who are logged in."""
+
+    def end(self, session: PageSession) -> None:
+        """It is over: so are its streams."""
+        ...
+
+
 class Sessions:
     """`roles`: the users of the site file. `path`: where they are kept; the folder is there."""
 
-    def __init__(self, path: Path, roles: Mapping[str, str], now: Callable[[], Instant]) -> None:
+    def __init__(self, path: Path, roles: Mapping[str, str], streams: SessionStreams, clock: Clock) -> None:
         self._path = path
         self._roles = roles
-        self._now = now
+        self._streams = streams
+        self._clock = clock
         self._sessions: dict[str, PageSession] = {}
         """By the SHA-256 of the token."""
         self._changed = asyncio.Event()
         self._wait_for_it: list[asyncio.Future[None]] = []
-        self.ended: Callable[[PageSession], None] = lambda _: None
-        """Is told of each session that has ended."""
 
     def open(
         self, name: str, role: str, *, by_code: bool = False, account: str = "", mark: str = ""
     ) -> tuple[str, PageSession]:
         """A new one, and its token. `account`: which one of the machine made its code; `mark`: of the password."""
         self._expire()
-        now = self._now().mono
+        now = self._clock.now().mono
         token = base64.urlsafe_b64encode(os.urandom(_TOKEN_BYTES)).decode().rstrip("=")
         session = PageSession(name, role, now + LIFE_S, now + IDLE_S, by_code, account, mark)
         self._sessions[_digest(token)] = session
@@ -91,7 +98,7 @@ class Sessions:
 
     def has_one_at(self, address: str) -> bool:
         """One was used last from there."""
-        now = self._now().mono
+        now = self._clock.now().mono
         return any(one.address == address and one.left(now) > 0.0 for one in self._sessions.values())
 
     def find(self, token: str | None, address: str = "") -> PageSession | None:
@@ -99,7 +106,7 @@ class Sessions:
         if not token or len(token) > 2 * _TOKEN_BYTES:
             return None
         session = self._sessions.get(_digest(token))
-        now = self._now().mono
+        now = self._clock.now().mono
         if session is None or session.left(now) <= 0.0:
             return None
         session.idle_until, session.address = now + IDLE_S, address
@@ -157,7 +164,7 @@ class Sessions:
         try:
             with self._path.open("rb") as stream:
                 kept: Any = orjson.loads(stream.read(_MAX_FILE_BYTES))
-            now = self._now()
+            now = self._clock.now()
             passed = max(0.0, now.wall - float(kept["at"])) if now.synced and kept["synced"] else 0.0
             for digest, one in list(kept["sessions"].items())[:MOST]:
                 self._take_up(str(digest), one, passed, now.mono)
@@ -175,7 +182,7 @@ class Sessions:
             self._sessions[digest] = PageSession(name, role, now + ends, now + idle, by_code, account, mark)
 
     def _told(self) -> bytes:
-        now = self._now()
+        now = self._clock.now()
         sessions = {
             digest: {
                 "name": one.name,
@@ -197,12 +204,12 @@ class Sessions:
             _log.warning("a restart will log everybody out", error=str(error))
 
     def _expire(self) -> None:
-        now = self._now().mono
+        now = self._clock.now().mono
         for key in [key for key, one in self._sessions.items() if one.left(now) <= 0.0]:
             self._end(key)
 
     def _end(self, key: str) -> None:
-        self.ended(self._sessions.pop(key))
+        self._streams.end(self._sessions.pop(key))
 
 
 def _digest(token: str) -> str:
@@ -210,20 +217,20 @@ def _digest(token: str) -> str:
 
 
 class Codes:
-    """Codes that log a technician in, each once and within five minutes. `now`: monotonic seconds."""
+    """Codes that log a technician in, each once and within five minutes."""
 
     LIFE_S = 300.0
     _MOST = 8
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._codes: dict[str, tuple[str, str, float]] = {}
         """By the SHA-256 of a code: whose it is, which account made it, and when it is over."""
 
     def make(self, name: str, account: str) -> str:
         """A new one of this name, made by this account of the machine; of too many the oldest is over."""
         code = base64.urlsafe_b64encode(os.urandom(_TOKEN_BYTES)).decode().rstrip("=")
-        self._codes[_digest(code)] = (name, account, self._now() + self.LIFE_S)
+        self._codes[_digest(code)] = (name, account, self._clock.now().mono + self.LIFE_S)
         while len(self._codes) > self._MOST:
             del self._codes[next(iter(self._codes))]
         return code
@@ -231,4 +238,4 @@ class Codes:
     def use(self, code: str) -> tuple[str, str] | None:
         """Whose it is and who made it; None: it is none, was used, or is over."""
         name, account, ends = self._codes.pop(_digest(code), ("", "", 0.0))
-        return (name, account) if name and self._now() < ends else None
+        return (name, account) if name and self._clock.now().mono < ends else None

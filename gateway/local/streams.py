@@ -8,16 +8,17 @@ stream of somebody who is not: of this address where it has no more.
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from gateway.clock import Clock
 from gateway.local.feed import Feed, PageEvent, Tree, gzip_head
 from gateway.local.http import framed
 from gateway.local.sessions import PageSession
 from gateway.local.state import SiteView
-from gateway.model import Instant, Json, Reading
+from gateway.model import Json, Reading
 
 MOST = 32
 OF_ONE = 8
@@ -107,13 +108,13 @@ class Snapshot(NamedTuple):
 class Streams:
     """`state` makes the tree out of `sources`."""
 
-    def __init__(self, state: SiteView, sources: Sources, now: Callable[[], Instant]) -> None:
+    def __init__(self, state: SiteView, sources: Sources, clock: Clock) -> None:
         self._state = state
         self._sources = sources
-        self._now = now
+        self._clock = clock
         self._feed = Feed(os.urandom(4).hex())
         self._feed.update(state.fixed())
-        self._born = now().mono
+        self._born = clock.now().mono
         self._readers: list[Viewer] = []
         """The newest last."""
         self._wanted = asyncio.Event()
@@ -142,19 +143,19 @@ class Streams:
     def snapshot(self) -> Snapshot:
         """The state as of now."""
         self._look_again()
-        return Snapshot(self._feed.id, self.seen, self._now().rfc3339(), self._feed.tree)
+        return Snapshot(self._feed.id, self.seen, self._clock.now().rfc3339(), self._feed.tree)
 
     @property
     def seen(self) -> str:
         """Names this moment, for a command that is given because of what is seen now."""
-        return f"{self._feed.life}-{int((self._now().mono - self._born) / BEAT_S)}"
+        return f"{self._feed.life}-{int((self._clock.now().mono - self._born) / BEAT_S)}"
 
     def is_stale(self, seen: object) -> bool:
         """True if somebody who saw that cannot know how it is now."""
         life, _, beat = seen.rpartition("-") if isinstance(seen, str) else ("", "", "")
         if life != self._feed.life or not (beat.isascii() and beat.isdigit() and len(beat) <= 12):
             return True
-        age = self._now().mono - self._born - int(beat) * BEAT_S
+        age = self._clock.now().mono - self._born - int(beat) * BEAT_S
         return not -BEAT_S <= age <= STALE_S
 
     # ---- everybody ----------------------------------------------------------------------------------
@@ -166,12 +167,12 @@ class Streams:
                 self._feed.forget()
                 self._wanted.clear()
                 await self._wanted.wait()
-            beat_due = self._born + (int((self._now().mono - self._born) / BEAT_S) + 1) * BEAT_S
-            wait = min(self._readings_at + _READINGS_S, beat_due) - self._now().mono
+            beat_due = self._born + (int((self._clock.now().mono - self._born) / BEAT_S) + 1) * BEAT_S
+            wait = min(self._readings_at + _READINGS_S, beat_due) - self._clock.now().mono
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, wait)):
                     await self._news.wait()
-            beats = self._now().mono >= beat_due
+            beats = self._clock.now().mono >= beat_due
             if beats:
                 self._beat = self._beat_now()
             if self._look() or beats:
@@ -179,7 +180,7 @@ class Streams:
             await asyncio.sleep(_PACE_S)
 
     def _beat_now(self) -> PageEvent:
-        return PageEvent("beat", {"time": self._now().rfc3339(), "seen": self.seen, "n": self._feed.id})
+        return PageEvent("beat", {"time": self._clock.now().rfc3339(), "seen": self.seen, "n": self._feed.id})
 
     def _tell(self) -> None:
         """What is new to whoever has all before it; who has not is woken."""
@@ -205,14 +206,14 @@ class Streams:
 
     def _look_again(self) -> None:
         """For who comes: however many come, four times a second."""
-        if self._now().mono - self._looked_at >= _READINGS_S and self._look():
+        if self._clock.now().mono - self._looked_at >= _READINGS_S and self._look():
             self._tell()
 
     def _look(self) -> bool:
         """Take what may be new into the feed; True if anything is."""
         self._news.clear()
-        self._looked_at = self._now().mono
-        state, sources, now = self._state, self._sources, self._now().mono
+        self._looked_at = self._clock.now().mono
+        state, sources, now = self._state, self._sources, self._clock.now().mono
         parts: Tree = {
             "alarms": state.alarms(sources.standing()),
             "gates": state.gates(sources.gates()),

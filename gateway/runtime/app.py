@@ -32,6 +32,7 @@ from gateway.field.lines import DIAL_IN_BACK_OFF_S, SERIAL_BACK_OFF_S, TCP_BACK_
 from gateway.field.telemetry import TelemetrySender
 from gateway.local.control import Control, places
 from gateway.local.queries import LEAST_ROLES, Asks
+from gateway.local.requests import People
 from gateway.log import logger
 from gateway.model import Emit, Errand, Instant, Json, Reading, Remember
 from gateway.runtime.cloud import CloudSide
@@ -42,7 +43,6 @@ from gateway.runtime.inbox import Inbox
 from gateway.runtime.on_loss import Losses
 from gateway.runtime.poison import Poison
 from gateway.runtime.reconfigure import Reconfiguration
-from gateway.runtime.requests import People
 from gateway.runtime.self_alarms import CRASHES, NOT_DELIVERED, POISON, Supervision
 from gateway.runtime.site_loop import Brain, Bystander, CurrentSite, Decisions
 from gateway.runtime.systemd import notify
@@ -463,7 +463,7 @@ class Gateway:
             site=self._site,
             vitals=self._vitals,
             pollers=self._pollers,
-            ask=self._people.ask,
+            people=self._people,
             file=self._file,
         )
 
@@ -475,10 +475,8 @@ class Gateway:
             self._lines,
             self._pollers,
             self._clock,
-            health=self._vitals.health,
-            alarms=self._alarms,
-            gates=lambda: self._site.gates(self._clock.now()),
-            events=self._journal.history.latest,
+            watched=self._vitals,
+            history=self._journal.history,
         )
         table = {**asks.table(), "do": self._people.ask, "rounds": self._rounds}
         table |= {"interlock": self._upgradable, "restart": self._replace}
@@ -519,9 +517,6 @@ class Gateway:
             who = {"by": request.get("by") or request["account"], "args": {"camera": request["camera"]}}
             await self._people.ask({**request, **who, "cmd": "camera.last"})
         return found
-
-    def _alarms(self) -> list[Json]:
-        return [{**alarm, "subject": key.removeprefix(MEMORY)} for key, alarm in self._site.standing.items()]
 
 
 def _back_off(line: LineSettings) -> float:

@@ -20,10 +20,10 @@ from gateway.commands import TRIAL_S
 from gateway.driver import SiteInbox
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, GatewayError, LineDown, NotDone
 from gateway.field.lines import Line
+from gateway.local.requests import People
 from gateway.log import logger
 from gateway.model import Errand, Json, KeepPictures, Operate, Outcome, Perform, Performed, ReadNow, Reply
 from gateway.runtime.reconfigure import Reconfiguration, Surroundings
-from gateway.runtime.requests import People
 from gateway.runtime.site_loop import Act
 
 if TYPE_CHECKING:

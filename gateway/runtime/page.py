@@ -1,7 +1,7 @@
 """The local page, wired: what it looks at in the other rooms, and what it asks of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -9,18 +9,16 @@ import orjson
 from gateway import __version__
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
-from gateway.commands import COMMANDS
-from gateway.contract.commands import fields
-from gateway.driver import Poller, Traced
+from gateway.driver import Poller
 from gateway.errors import ConfigError, StoreError
 from gateway.field.lines import Line
-from gateway.field.status import DeviceStatus
 from gateway.local.files import Files
-from gateway.local.frames import Frames
+from gateway.local.frames import LineFrames
 from gateway.local.http import Answer, HttpRequest, Listener, Route
-from gateway.local.page import BY_THE_PAGE_ITSELF, Page, PagePeople, SiteAsks
+from gateway.local.page import Page, PagePeople, SiteAsks
 from gateway.local.passwords import Passwords
 from gateway.local.records import Records
+from gateway.local.requests import People
 from gateway.local.sessions import Codes, Sessions
 from gateway.local.state import PASSAGES, SiteView
 from gateway.local.streams import Streams
@@ -44,7 +42,7 @@ _PASSWORDS_S = 10.0
 
 
 class LocalPage:
-    """Everything below `http.status`. `ask`: as a person on site."""
+    """Everything below `http.status`."""
 
     def __init__(  # noqa: PLR0913 - it looks at everything
         self,
@@ -57,16 +55,11 @@ class LocalPage:
         site: CurrentSite,
         vitals: Vitals,
         pollers: Mapping[str, Poller],
-        ask: Callable[[Mapping[str, Any]], Awaitable[Json]],
+        people: People,
         file: Reconfiguration | None,
     ) -> None:
-        self._settings = settings
         self._journal = journal
-        self._lines = lines
-        self._pollers = pollers
         self._page = page
-        self._clock = clock
-        self._decoded = Frames()
         every = {
             device.id: {point.name: point.every for point in device.points}
             for line in settings.lines
@@ -78,18 +71,17 @@ class LocalPage:
         }
         files = Files.load()
         state = SiteView(page.facts, leads, every, files.hash)
-        self._streams = Streams(state, _Sources(lines, site, vitals, clock, file), clock.now)
+        sources = _Sources(lines, site, vitals, file)
+        self._streams = Streams(state, sources, clock)
         roles = {name: user.role for name, user in page.users.items()}
-        self._sessions = Sessions(settings.store.path / "sessions", roles, clock.now)
-        self._codes = Codes(lambda: clock.now().mono)
-        self._passwords = Passwords(page.users, lambda: clock.now().mono)
-        people = PagePeople(self._passwords, self._sessions, self._codes, bool(page.users), page.read_only)
-        rounds = site.rounds if page.facts.rounds else None
-        asks = SiteAsks(ask, self._frames, _commands, clock.now, rounds, page.facts.tables)
-        records = Records(journal.history, lambda: clock.now().mono)
-        pages = Page(self._streams, people, records, files, asks)
+        self._sessions = Sessions(settings.store.path / "sessions", roles, self._streams, clock)
+        self._codes = Codes(clock)
+        self._passwords = Passwords(page.users, clock)
+        logins = PagePeople(self._passwords, self._sessions, self._codes, bool(page.users), page.read_only)
+        asks = SiteAsks(people, LineFrames(settings, lines, pollers, clock), sources, page.facts, clock)
+        pages = Page(self._streams, logins, Records(journal.history, clock), files, asks)
         at = page.listen
-        machines = _for_machines(vitals, site, clock)
+        machines = _for_machines(vitals, clock)
         self._listener = Listener(
             at.host, at.port, {**pages.routes(), **machines}, at.tls, names=page.names, visitors=pages
         )
@@ -142,20 +134,6 @@ class LocalPage:
             "seconds": Codes.LIFE_S,
         }
 
-    async def _frames(self, name: str, seconds: float) -> Json:
-        """What a line's wire has carried of late. Raises ConfigError."""
-        poller, line = self._pollers.get(name), self._lines.get(name)
-        if poller is None or line is None:
-            raise ConfigError("there is no line of that name that is asked")
-        if not isinstance(poller, Traced):
-            raise ConfigError(f"line {name} keeps no frames")
-        settings = next(one for one in self._settings.lines if one.name == name)
-        units = {device.unit: device.id for device in settings.devices}
-        now = self._clock.now().mono
-        told = await self._decoded.of(name, list(poller.frames), units, now, seconds, bus=settings.is_bus)
-        devices = {name: _cost(status, told.exchanges, name) for name, status in line.snapshot().devices.items()}
-        return {"line": name, "bus": settings.is_bus, "now": told.at, "exchanges": told.exchanges, "devices": devices}
-
     async def _recall_passages(self) -> None:
         """The last cars, also from before the start."""
         try:
@@ -176,13 +154,11 @@ class _Sources:
         lines: Mapping[str, Line],
         site: CurrentSite,
         vitals: Vitals,
-        clock: Clock,
         file: Reconfiguration | None,
     ) -> None:
         self._lines = lines
         self._site = site
         self._vitals = vitals
-        self._clock = clock
         self._file = file
         self._digest = "" if file is None else file.digest
         self.rounds = site.rounds
@@ -201,7 +177,7 @@ class _Sources:
         return known if known is not None and known[0] is alarm else (alarm, {**alarm, "test": True})
 
     def gates(self) -> Mapping[str, Json]:
-        return self._site.gates(self._clock.now())
+        return self._vitals.gates()
 
     def health(self) -> Mapping[str, Json]:
         pending = None if self._file is None else self._file.pending
@@ -213,31 +189,11 @@ class _Sources:
         return {device: readings for line in self._lines.values() for device, readings in line.told().items()}
 
 
-def _cost(status: DeviceStatus, told: Sequence[Mapping[str, Json]], device: str) -> dict[str, Json]:
-    return {
-        "p50": status.answer_p50,
-        "p95": status.answer_p95,
-        "requests": status.requests,
-        "timeouts": status.timeouts,
-        "misses": status.misses,
-        "share": round(sum(one.get("device") == device for one in told) / max(1, len(told)), 4),
-    }
-
-
-def _commands(role: str) -> Mapping[str, Json]:
-    """By command that this role may ask for the schema of its arguments."""
-    return {
-        name: fields(one.arguments(on_site=True))
-        for name, one in COMMANDS.items()
-        if one.may_on_site(role) and name not in BY_THE_PAGE_ITSELF
-    }
-
-
-def _for_machines(vitals: Vitals, site: CurrentSite, clock: Clock) -> dict[str, Route]:
+def _for_machines(vitals: Vitals, clock: Clock) -> dict[str, Route]:
     """`/metrics`, and `/healthz`: 200 while every task moves, which also feeds the watchdog, else 503."""
     from gateway.local.metrics import CONTENT_TYPE, Metrics
 
-    metrics = Metrics(__version__, vitals.health, lambda: [str(one["severity"]) for one in site.standing.values()])
+    metrics = Metrics(__version__, vitals)
 
     made, text = float("-inf"), b""
 

@@ -21,6 +21,7 @@ from gateway.runtime.poison import Poison
 from gateway.runtime.self_alarms import Supervision
 from gateway.runtime.site_loop import CurrentSite
 from gateway.runtime.systemd import notify, watchdog_interval
+from gateway.site.alarms import MEMORY
 
 if TYPE_CHECKING:
     from gateway.intake.cameras import Gatehouse
@@ -91,6 +92,14 @@ class Vitals:
             "ignored": self._cloud.ignored,
         }
         return data
+
+    def alarms(self) -> list[Mapping[str, Json]]:
+        """Those that stand, each with its subject."""
+        return [{**alarm, "subject": key.removeprefix(MEMORY)} for key, alarm in self._site.standing.items()]
+
+    def gates(self) -> Mapping[str, Json]:
+        """How each gate stands."""
+        return self._site.gates(self._clock.now())
 
     def is_alive(self) -> bool:
         """Every task moves."""

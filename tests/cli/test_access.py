@@ -15,8 +15,8 @@ from gateway.cloud.journal.history import Erased
 from gateway.errors import NotDone
 from gateway.intake.lists import PlateLists
 from gateway.local.control import NAME, Control
+from gateway.local.requests import People
 from gateway.model import Input, ListReady, Perform, Performed, Person, Reply
-from gateway.runtime.requests import People
 from gateway.settings.camera_uses import list_settings
 from gateway.site.lists import PlateList
 from gateway.site.settings import AccessSettings, DeviceSettings, GateSettings, Ref, SiteSettings

@@ -1,6 +1,6 @@
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -9,7 +9,7 @@ from gateway.cloud.journal.stats import Stats, StreamStats
 from gateway.cloud.mqtt.uplink import Snapshot
 from gateway.field.status import DeviceStatus, LineStatus
 from gateway.local.metrics import CONTENT_TYPE, Metrics
-from gateway.model import Instant, Stream
+from gateway.model import Instant, Json, Stream
 from gateway.runtime import health
 
 NOW = Instant(1000.0, 1_790_000_000.0, True)
@@ -23,11 +23,26 @@ STATS = Stats(
 UPLINK = Snapshot(True, 900.0, 3, 2, None, 0.002, 0.011, 950.0, 99, 1, 0, {"access": 0x87})
 
 
-def metrics(folder: Path, stats: Stats = STATS, uplink: Snapshot = UPLINK, line: LineStatus = LINE) -> Metrics:
-    def read() -> dict[str, Any]:
-        return health.data({line.line: line}, stats, uplink, NOW, folder)
+class Shown:
+    """A gateway with this health, and alarms of these severities."""
 
-    return Metrics("1.2.3", read, lambda: ["critical", "low", "critical"])
+    def __init__(self, health: dict[str, Json], severities: list[str]) -> None:
+        self._health = health
+        self.severities = severities
+
+    def health(self) -> dict[str, Json]:
+        return self._health
+
+    def alarms(self) -> list[Mapping[str, Json]]:
+        return [{"subject": "a", "severity": severity} for severity in self.severities]
+
+    def gates(self) -> dict[str, Json]:
+        return {}
+
+
+def metrics(folder: Path, stats: Stats = STATS, uplink: Snapshot = UPLINK, line: LineStatus = LINE) -> Metrics:
+    told = health.data({line.line: line}, stats, uplink, NOW, folder)
+    return Metrics("1.2.3", Shown(told, ["critical", "low", "critical"]))
 
 
 def samples(text: bytes) -> dict[tuple[str, ...], float]:
@@ -114,11 +129,11 @@ def test_no_label_grows_with_devices_and_points(tmp_path: Path) -> None:
 
 
 def test_each_reading_is_of_the_moment(tmp_path: Path) -> None:
-    standing: list[str] = []
-    one = Metrics("1", lambda: health.data({}, STATS, UPLINK, NOW, tmp_path), lambda: standing)
+    shown = Shown(health.data({}, STATS, UPLINK, NOW, tmp_path), [])
+    one = Metrics("1", shown)
 
     assert samples(one.text())[("alarms_standing", "high")] == 0
-    standing.append("high")
+    shown.severities.append("high")
     assert samples(one.text())[("alarms_standing", "high")] == 1
 
 

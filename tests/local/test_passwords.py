@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gateway.clock import Clock
 from gateway.errors import ConfigError
 from gateway.local import passwords
 from gateway.local.http import Answer, HttpRequest, Route
@@ -30,7 +31,7 @@ class Wrist:
 
 
 def users(watch: Wrist, secret: str = SECRET) -> Passwords:
-    return Passwords({"zhang": PageUser("guard", SecretText(secret))}, watch)
+    return Passwords({"zhang": PageUser("guard", SecretText(secret))}, Clock(mono=watch))
 
 
 @asynccontextmanager
@@ -144,7 +145,7 @@ async def test_where_a_guard_has_been_only_his_own_name_is_waited_for() -> None:
 async def test_whoever_logs_in_right_clears_no_failures_of_another_name() -> None:
     watch = Wrist()
     secrets = {"zhang": SECRET, "wang": hashed("my own", bytes(16))}
-    them = Passwords({name: PageUser("guard", SecretText(one)) for name, one in secrets.items()}, watch)
+    them = Passwords({name: PageUser("guard", SecretText(one)) for name, one in secrets.items()}, Clock(mono=watch))
     async with asyncio.TaskGroup() as group:
         task = group.create_task(them.run(), name="logins")
         for wait in (1.0, 2.0, 4.0):

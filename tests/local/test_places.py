@@ -7,17 +7,31 @@ from gateway.local.places import OF_ONE, PLACES, Budget, ConnectionPlace, Places
 GUARD = "10.0.0.1"
 
 
+class Held(ConnectionPlace):
+    """Says of its end."""
+
+    def __init__(self, address: str, since: float, gone: list[str]) -> None:
+        super().__init__(address, since)
+        self.gone = gone
+
+    def close(self) -> None:
+        self.gone.append(f"{self.address}@{self.since:.0f}")
+
+
 class Crowd:
     """Those that come, and who of them had to go."""
 
     def __init__(self) -> None:
-        self.places = Places(lambda address: address == GUARD)
+        self.places = Places(self)
         self.gone: list[str] = []
         self.now = 0.0
 
+    def is_known(self, address: str) -> bool:
+        return address == GUARD
+
     def comes(self, address: str, *, asks: bool = False, served: bool = False) -> bool:
         self.now += 1.0
-        place = ConnectionPlace(address, self.now, lambda: self.gone.append(f"{address}@{place.since:.0f}"))
+        place = Held(address, self.now, self.gone)
         place.has_asked, place.is_served = asks, served
         return self.places.take(place)
 
@@ -63,7 +77,9 @@ def test_who_has_most_goes_first() -> None:
 
 def test_streams_take_no_place() -> None:
     crowd = Crowd()
-    streams = [ConnectionPlace("10.0.0.9", 0.0, lambda: None, streams=True) for _ in range(OF_ONE)]
+    streams = [Held("10.0.0.9", 0.0, crowd.gone) for _ in range(OF_ONE)]
+    for one in streams:
+        one.streams = True
     assert all(crowd.places.take(one) for one in streams)
     assert all(crowd.comes("10.0.0.9") for _ in range(OF_ONE))
     assert crowd.gone == []

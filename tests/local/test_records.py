@@ -33,7 +33,7 @@ def event(stream: Stream, kind: str, number: int, data: dict[str, Json], at: Ins
 async def kept(journal: Journal, events: list[Emit]) -> Records:
     done = []
     journal.append(events, then=lambda: done.append(True))
-    records = Records(journal.history, lambda: 0.0)
+    records = Records(journal.history, Clock(mono=lambda: 0.0))
     while not done:
         await records.events(Stream.ALARM, None, 1)
     return records
@@ -83,7 +83,7 @@ async def test_a_page_of_large_runs_does_not_hold_the_loop(journal: Journal) -> 
 @pytest.mark.parametrize("place", ["", "x", "1", "1-x", "-1-2", "1-2-3", "٣-1", "9" * 50 + "-1"])
 async def test_a_place_that_is_none_is_refused(journal: Journal, place: str) -> None:
     with pytest.raises(Wrong):
-        await Records(journal.history, lambda: 0.0).events(Stream.ALARM, place)
+        await Records(journal.history, Clock(mono=lambda: 0.0)).events(Stream.ALARM, place)
 
 
 async def test_plates_are_masked_but_where_passages_are_asked_for(journal: Journal) -> None:

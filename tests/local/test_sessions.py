@@ -4,22 +4,33 @@ from pathlib import Path
 
 import pytest
 
+from gateway.clock import Clock
 from gateway.local.sessions import IDLE_S, LIFE_S, MOST, MOST_OF_ONE, Codes, PageSession, Sessions
 from gateway.model import Instant
 
 ROLES = {"zhang": "guard", "li": "steward"}
 
 
-class Watch:
+class Watch(Clock):
     def __init__(self) -> None:
         self.mono, self.wall, self.synced = 1000.0, 1.8e9, True
 
-    def __call__(self) -> Instant:
+    def now(self) -> Instant:
         return Instant(self.mono, self.wall, self.synced)
 
     def passes(self, seconds: float) -> None:
         self.mono += seconds
         self.wall += seconds
+
+
+class Ended:
+    """Keeps the sessions that have ended."""
+
+    def __init__(self) -> None:
+        self.sessions: list[PageSession] = []
+
+    def end(self, session: PageSession) -> None:
+        self.sessions.append(session)
 
 
 async def keep(sessions: Sessions) -> None:
@@ -31,9 +42,8 @@ async def keep(sessions: Sessions) -> None:
 
 
 def test_a_token_is_one_persons_and_ends_with_the_log_out(tmp_path: Path) -> None:
-    sessions = Sessions(tmp_path / "sessions", ROLES, Watch())
-    ended: list[PageSession] = []
-    sessions.ended = ended.append
+    ended = Ended()
+    sessions = Sessions(tmp_path / "sessions", ROLES, ended, Watch())
     token, session = sessions.open("zhang", "guard")
     other, _ = sessions.open("li", "steward")
 
@@ -44,12 +54,12 @@ def test_a_token_is_one_persons_and_ends_with_the_log_out(tmp_path: Path) -> Non
         assert sessions.find(wrong) is None
     sessions.close(token)
     assert sessions.find(token) is None
-    assert ended == [session]
+    assert ended.sessions == [session]
 
 
 def test_it_ends_12_hours_after_the_last_request_and_24_after_the_login(tmp_path: Path) -> None:
     watch = Watch()
-    sessions = Sessions(tmp_path / "sessions", ROLES, watch)
+    sessions = Sessions(tmp_path / "sessions", ROLES, Ended(), watch)
     token, _ = sessions.open("zhang", "guard")
     watch.passes(IDLE_S - 1)
     assert sessions.find(token)
@@ -65,7 +75,7 @@ def test_it_ends_12_hours_after_the_last_request_and_24_after_the_login(tmp_path
 
 async def test_a_restart_logs_nobody_out_and_keeps_no_token(tmp_path: Path) -> None:
     watch, path = Watch(), tmp_path / "sessions"
-    sessions = Sessions(path, ROLES, watch)
+    sessions = Sessions(path, ROLES, Ended(), watch)
     token, _ = sessions.open("zhang", "guard")
     code, _ = sessions.open("wang", "technician", by_code=True, account="pi")
     await keep(sessions)
@@ -74,7 +84,7 @@ async def test_a_restart_logs_nobody_out_and_keeps_no_token(tmp_path: Path) -> N
 
     watch.mono = 5.0  # another boot
     watch.wall += 600.0
-    after = Sessions(path, {"zhang": "steward"}, watch)
+    after = Sessions(path, {"zhang": "steward"}, Ended(), watch)
     after.load()
 
     assert (found := after.find(token)) is not None
@@ -86,10 +96,10 @@ async def test_a_restart_logs_nobody_out_and_keeps_no_token(tmp_path: Path) -> N
 
 async def test_who_hears_that_he_is_logged_in_or_out_stays_so_after_a_kill(tmp_path: Path) -> None:
     watch, path = Watch(), tmp_path / "sessions"
-    sessions = Sessions(path, ROLES, watch)
+    sessions = Sessions(path, ROLES, Ended(), watch)
 
     def after_a_kill(token: str) -> bool:
-        later = Sessions(path, ROLES, watch)
+        later = Sessions(path, ROLES, Ended(), watch)
         later.load()
         return later.find(token) is not None
 
@@ -106,30 +116,30 @@ async def test_who_hears_that_he_is_logged_in_or_out_stays_so_after_a_kill(tmp_p
 
 async def test_a_disk_that_does_not_answer_keeps_nobody_out(tmp_path: Path) -> None:
     async with asyncio.timeout(5):
-        await Sessions(tmp_path / "sessions", ROLES, Watch()).kept()
+        await Sessions(tmp_path / "sessions", ROLES, Ended(), Watch()).kept()
 
 
 async def test_time_that_passed_while_it_was_off_counts_only_where_the_clock_is_trusted(tmp_path: Path) -> None:
     watch, path = Watch(), tmp_path / "sessions"
-    sessions = Sessions(path, ROLES, watch)
+    sessions = Sessions(path, ROLES, Ended(), watch)
     token, _ = sessions.open("zhang", "guard")
     await keep(sessions)
     watch.wall += 2 * LIFE_S
-    late = Sessions(path, ROLES, watch)
+    late = Sessions(path, ROLES, Ended(), watch)
     late.load()
     assert late.find(token) is None
     watch.synced = False
-    untrusted = Sessions(path, ROLES, watch)
+    untrusted = Sessions(path, ROLES, Ended(), watch)
     untrusted.load()
     assert untrusted.find(token)
 
 
 async def test_who_is_no_user_any_more_is_logged_out(tmp_path: Path) -> None:
     watch, path = Watch(), tmp_path / "sessions"
-    sessions = Sessions(path, ROLES, watch)
+    sessions = Sessions(path, ROLES, Ended(), watch)
     token, _ = sessions.open("zhang", "guard")
     await keep(sessions)
-    after = Sessions(path, {"li": "steward"}, watch)
+    after = Sessions(path, {"li": "steward"}, Ended(), watch)
     after.load()
 
     assert after.find(token) is None
@@ -141,7 +151,7 @@ async def test_who_is_no_user_any_more_is_logged_out(tmp_path: Path) -> None:
 def test_a_damaged_file_is_nobodys_session(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "sessions"
     path.write_bytes(data)
-    sessions = Sessions(path, ROLES, Watch())
+    sessions = Sessions(path, ROLES, Ended(), Watch())
     sessions.load()
     token, _ = sessions.open("zhang", "guard")
 
@@ -150,7 +160,7 @@ def test_a_damaged_file_is_nobodys_session(tmp_path: Path, data: bytes) -> None:
 
 def test_there_are_only_so_many_and_the_one_used_least_lately_ends(tmp_path: Path) -> None:
     watch = Watch()
-    sessions = Sessions(tmp_path / "sessions", ROLES, watch)
+    sessions = Sessions(tmp_path / "sessions", ROLES, Ended(), watch)
     first, _ = sessions.open("zhang", "guard")
     second, _ = sessions.open("zhang", "guard")
     for number in range(MOST - 2):
@@ -167,14 +177,13 @@ def test_there_are_only_so_many_and_the_one_used_least_lately_ends(tmp_path: Pat
 
 async def test_a_changed_password_ends_its_sessions_also_over_a_restart(tmp_path: Path) -> None:
     watch, path = Watch(), tmp_path / "sessions"
-    sessions = Sessions(path, ROLES, watch)
-    ended: list[PageSession] = []
-    sessions.ended = ended.append
+    ended = Ended()
+    sessions = Sessions(path, ROLES, ended, watch)
     zhang, opened = sessions.open("zhang", "guard", mark="old")
     li, _ = sessions.open("li", "steward", mark="same")
     code, _ = sessions.open("wang", "technician", by_code=True)
     await keep(sessions)
-    after = Sessions(path, ROLES, watch)
+    after = Sessions(path, ROLES, Ended(), watch)
     after.load()
     for one in (sessions, after):
         one.check({"li": "same"})
@@ -184,12 +193,12 @@ async def test_a_changed_password_ends_its_sessions_also_over_a_restart(tmp_path
         assert one.find(li)
         assert one.find(code)
 
-    assert ended == [opened]
+    assert ended.sessions == [opened]
 
 
 def test_one_name_has_so_many_sessions_and_ends_nobody_elses(tmp_path: Path) -> None:
     watch = Watch()
-    sessions = Sessions(tmp_path / "sessions", ROLES, watch)
+    sessions = Sessions(tmp_path / "sessions", ROLES, Ended(), watch)
     guard, _ = sessions.open("zhang", "guard")
     tokens = []
     for _ in range(2 * MOST):
@@ -203,7 +212,7 @@ def test_one_name_has_so_many_sessions_and_ends_nobody_elses(tmp_path: Path) -> 
 async def test_a_store_that_cannot_be_written_is_told_and_nothing_more(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sessions = Sessions(tmp_path / "no" / "sessions", ROLES, Watch())
+    sessions = Sessions(tmp_path / "no" / "sessions", ROLES, Ended(), Watch())
     token, _ = sessions.open("zhang", "guard")
     with suppress(asyncio.CancelledError):
         await keep(sessions)
@@ -213,20 +222,20 @@ async def test_a_store_that_cannot_be_written_is_told_and_nothing_more(
 
 
 def test_a_code_is_used_once_and_within_five_minutes() -> None:
-    now = [0.0]
-    codes = Codes(lambda: now[0])
+    watch = Watch()
+    codes = Codes(watch)
     code = codes.make("wang", "pi")
     late = codes.make("wang", "pi")
 
     assert codes.use("x" * 43) is None
     assert codes.use(code) == ("wang", "pi")
     assert codes.use(code) is None
-    now[0] = 301.0
+    watch.passes(301.0)
     assert codes.use(late) is None
 
 
 def test_only_so_many_codes_are_good() -> None:
-    codes = Codes(lambda: 0.0)
+    codes = Codes(Watch())
     first = codes.make("wang", "pi")
     last = [codes.make("wang", "pi") for _ in range(8)][-1]
 

@@ -4,14 +4,15 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 
+from gateway.clock import Clock
 from gateway.local.state import SiteView
 from gateway.local.streams import OF_ONE, Streams
 from gateway.model import Instant, Json, Reading
 from gateway.settings.types import PageFacts
 
 
-class Site:
-    """What is looked at, counted."""
+class Site(Clock):
+    """What is looked at, counted, and its time."""
 
     def __init__(self) -> None:
         self.alarms: dict[str, Mapping[str, Json]] = {}
@@ -57,7 +58,7 @@ class Told:
 
 
 def streams(site: Site) -> Streams:
-    return Streams(SiteView(PageFacts({}, {}, {}, {}, {}, {}, {}, {}), {}, {}), site, site.now)
+    return Streams(SiteView(PageFacts({}, {}, {}, {}, {}, {}, {}, {}), {}, {}), site, site)
 
 
 async def test_a_hundred_that_come_within_250_ms_cost_one_look() -> None:

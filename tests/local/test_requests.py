@@ -7,9 +7,9 @@ import pytest
 
 from gateway.clock import Clock
 from gateway.errors import ConfigError
+from gateway.local.requests import People
 from gateway.model import Input, Json, Person, Reply
 from gateway.runtime.inbox import Inbox
-from gateway.runtime.requests import People
 from tests.inbox import ShutInbox
 
 GOOD = {"cmd": "gate.open", "args": {"gate": "north"}, "by": "zhang", "role": "guard"}
@@ -68,7 +68,7 @@ async def test_what_is_no_request_never_reaches_the_site(wrong: dict[str, Any]) 
 
 
 async def test_what_finds_no_room_in_time_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.runtime.requests._PATIENCE_S", 0.05)
+    monkeypatch.setattr("gateway.local.requests._PATIENCE_S", 0.05)
     inbox = Inbox(room=1)
     people = People(inbox, Clock())
     with pytest.raises(ConfigError, match="no answer"):

@@ -366,7 +366,7 @@ class BusWire(ModbusConnection):
     async def _sleep(self, until: float) -> None:
         """Sleep until then, or until something happens that ends the quiet."""
         waker = self._waker = self.loop.create_future()
-        self._clock.start(until, lambda: _wake(waker))
+        self._clock.start(until, waker)
         try:
             await waker
         finally:

@@ -7,7 +7,6 @@ good part of the silence between two frames, lost with every request.
 import asyncio
 import ctypes
 import os
-from collections.abc import Callable
 
 _CLOCK_MONOTONIC = 1
 _TFD_TIMER_ABSTIME = 1
@@ -30,20 +29,20 @@ class TimerFd:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._ring: Callable[[], None] | None = None
+        self._waker: asyncio.Future[None] | None = None
         self._fd: int = _libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
         loop.add_reader(self._fd, self._expired)
 
-    def start(self, when: float, ring: Callable[[], None]) -> None:
-        """Call `ring` at `when` (monotonic seconds, as the loop's), at once if that is past."""
-        self._ring = ring
+    def start(self, when: float, waker: asyncio.Future[None]) -> None:
+        """Have `waker` done at `when` (monotonic seconds, as the loop's), at once if that is past."""
+        self._waker = waker
         self._set(when)
 
     def stop(self) -> None:
-        """Ring no more."""
-        self._ring = None
+        """Wake nobody any more."""
+        self._waker = None
         self._set(0.0)
 
     def close(self) -> None:
@@ -64,5 +63,5 @@ class TimerFd:
             os.read(self._fd, 8)
         except BlockingIOError:  # stopped in the same turn of the loop
             return
-        if self._ring is not None:
-            self._ring()
+        if self._waker is not None and not self._waker.done():
+            self._waker.set_result(None)

@@ -100,7 +100,8 @@ def _write(reader: Any, file: "SiteFile", found: "Week", html: Path, only: str |
     shown = {key: values for key, values in trends.items() if only in (None, key.partition("/")[0])}
     made = f"{datetime.now(found.first.tzinfo):%Y-%m-%d %H:%M}"
     site = file.site.name or file.site.id
-    text = sheet(found, Heading(site, made, names), reader.picture, shown)
+    kept = {id_: jpeg for id_ in found.pictures() if (jpeg := reader.picture(id_)) is not None}
+    text = sheet(found, Heading(site, made, names), kept, shown)
     with as_owner(html):
         replace_file(html, text.encode(), 0o644)
 
@@ -152,7 +153,6 @@ def places(site: Path, html: Path) -> int:
     from gateway.errors import ConfigError
     from gateway.safe_write import as_owner, replace_file
     from gateway.settings.round_uses import place_tags, round_settings
-    from gateway.technician.page_link import as_svg
     from gateway.technician.rounds import Card, places_sheet
 
     _, file = load_good(site)
@@ -170,7 +170,7 @@ def places(site: Path, html: Path) -> int:
             ]
             cards.append(Card(name, place.name, None if proof is None else proof.how, code, asked))
         with as_owner(html):
-            replace_file(html, places_sheet(cards, file.site.name or file.site.id, as_svg).encode())
+            replace_file(html, places_sheet(cards, file.site.name or file.site.id).encode())
     except (ConfigError, OSError) as error:
         say(str(error), err=True)
         return CANNOT

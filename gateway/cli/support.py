@@ -27,14 +27,8 @@ def support_bundle(site: Path, out: Path | None, *, preview: bool) -> int:
     from gateway.technician.support import bundle
 
     loaded = load_timed(site)
-
-    def ask(what: str) -> object:
-        if loaded.site is None:
-            raise ConnectionError("the site file is wrong")
-        return Daemon(loaded.site.store.path).ask({"ask": what})
-
     try:
-        made = bundle(loaded, ask)
+        made = bundle(loaded, None if loaded.site is None else Daemon(loaded.site.store.path))
     except GatewayError as error:
         say_lines(str(error), err=True)
         return CANNOT

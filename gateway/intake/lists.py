@@ -26,7 +26,7 @@ from gateway.log import logger
 from gateway.masks import without_plates
 from gateway.model import Errand, Json, ListReady, OwnHealth, Passage, Perform
 from gateway.settings.types import ListSettings
-from gateway.site.list_csv import RowProblem, entry_reader, fingerprint, read
+from gateway.site.list_csv import EntryReader, RowProblem, fingerprint, read
 from gateway.site.list_update import ListChange, Refusal, Updates, Waiting
 from gateway.site.lists import PlateList, Version, changed
 
@@ -179,7 +179,7 @@ class Desk:
         self._looks_on = looks_on
         self._folder = ListFolder(settings.folder, looks_on=looks_on)
         self._csv = {path.stem: path for path in settings.csv}
-        self._updates = Updates(entry_reader(settings.zone, settings.gates))
+        self._updates = Updates(EntryReader(settings.zone, settings.gates))
         self._lists: dict[str, PlateList] = {}
         self._from: dict[str, str | None] = {}
         """The fingerprint of the CSV that a list comes from."""

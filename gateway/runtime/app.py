@@ -173,7 +173,7 @@ class Gateway:
         # What decides, and the way into it.
         self._inbox = Inbox(settings.urgent)
         self._poison = Poison(self._folder / "poison", __version__, settings.urgent)
-        self._site = CurrentSite(lambda: brain(settings.site, self._seed))
+        self._site = CurrentSite(settings.site, self._seed, brain)
         self._supervision = Supervision(journal, self._inbox, clock)
 
         # Who is asked, and who speaks by itself.

@@ -47,7 +47,7 @@ from gateway.site.site import Site
 _log = logger(__name__)
 
 Brain = Callable[[SiteSettings, bytes], Site]
-"""Makes a site from its settings and the seed of its ids."""
+"""Makes a site from its settings and the seed of its ids: `Site`, or in tests one with a fault."""
 
 Act = ReadNow | Operate | Perform | KeepPictures | Reply
 """What a step wants done."""
@@ -92,14 +92,16 @@ class Bystander(Protocol):
 
 
 class CurrentSite:
-    """The site that decides, made by `make`, and what is committed of it, for who looks at it.
+    """The site that decides, and what is committed of it, for who looks at it. `seed`: of its ids.
 
     Another site takes its place if what is remembered cannot be used.
     """
 
-    def __init__(self, make: Callable[[], Site]) -> None:
-        self._make = make
-        self.site = make()
+    def __init__(self, settings: SiteSettings, seed: bytes, brain: Brain = Site) -> None:
+        self._settings = settings
+        self._seed = seed
+        self._brain = brain
+        self.site = brain(settings, seed)
         self.standing: dict[str, Mapping[str, Json]] = {}
         """The alarms that stand, as they are committed, by their key in the memory."""
         self.stepped = 0.0
@@ -107,7 +109,7 @@ class CurrentSite:
 
     def begin_anew(self) -> None:
         """A site without memory."""
-        self.site = self._make()
+        self.site = self._brain(self._settings, self._seed)
 
     def step(self, item: Input, now: Instant) -> Sequence[Effect]:
         """Decide one input."""

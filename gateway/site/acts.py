@@ -47,6 +47,12 @@ class Acts:
     rounds: "RoundActs | None"
     """Of a site with rounds."""
 
+    def interlocked(self) -> str | None:
+        """Why the configuration may not be changed now."""
+        if self.linkage.any_fire:
+            return "a fire stands"
+        return "a gate is held open" if self.gates.any_held else None
+
     def table(self) -> dict[str, Callable[[Args, Asker, Instant], Act]]:
         """Command -> act."""
         return {

@@ -73,7 +73,6 @@ class Commands:
         timers: Timers,
         *,
         performed: frozenset[str],
-        interlocked: Callable[[], str | None],
     ) -> None:
         self._acts = acts
         self._table = acts.table()
@@ -81,7 +80,6 @@ class Commands:
         self._ids = ids
         self._timers = timers
         self._performed = performed
-        self._interlocked = interlocked
         self._refusals = Refusals(ids, timers)
         self._pending: dict[str, _Pending] = {}
 
@@ -265,7 +263,7 @@ class Commands:
             return No("unknown", f"{text} {who.cmd[:40]}")
         if forbidden:
             return No("not-allowed", forbidden)
-        held = self._interlocked() if declared.needs_quiet else None
+        held = self._acts.interlocked() if declared.needs_quiet else None
         if held is not None:
             return No("interlocked", held)
         try:

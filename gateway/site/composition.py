@@ -59,9 +59,7 @@ class Parts:
             access=None if self.passages is None else _access_acts(self.passages, self.gates, ids),
             rounds=None if self.rounds is None else _round_acts(self.rounds),
         )  # fmt: skip
-        self.commands = Commands(
-            self.acts, self.deadlines, ids, self.timers, performed=settings.performed, interlocked=self.interlocked
-        )
+        self.commands = Commands(self.acts, self.deadlines, ids, self.timers, performed=settings.performed)
         for rule in _rules(settings):
             self.alarms.watch(rule)
         for rule in self.linkage.built_in():
@@ -86,12 +84,6 @@ class Parts:
         from gateway.site.round_settings import RoundSettings  # noqa: PLC0415
 
         self.rounds = self._build_rounds(settings, RoundSettings(), ids)
-
-    def interlocked(self) -> str | None:
-        """Why the configuration may not be changed now."""
-        if self.linkage.any_fire:
-            return "a fire stands"
-        return "a gate is held open" if self.gates.any_held else None
 
 
 def _access_acts(passages: "Passages", gates: Gates, ids: Ids) -> "AccessActs":

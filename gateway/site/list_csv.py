@@ -8,7 +8,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 from typing import Final, NamedTuple
@@ -64,7 +64,7 @@ def read(
     """
     problems: list[RowProblem] = []
     builder = Builder()
-    entries = _Entries(zone, gates)
+    entries = EntryReader(zone, gates)
     first: dict[str, int] = {}
     """The line in which each plate stood first."""
     try:
@@ -94,11 +94,17 @@ def fingerprint(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def entry_reader(zone: tzinfo, gates: Iterable[str] | None = None) -> Callable[[Mapping[str, Json]], ListEntry]:
-    """A reader of the entries of `access.update`. It raises BadEntry."""
-    entries = _Entries(zone, gates)
+class EntryReader:
+    """Rows of six texts, and entries of `access.update` -> entries. What thousands have in common is read once."""
 
-    def entry(said: Mapping[str, Json]) -> ListEntry:
+    def __init__(self, zone: tzinfo, gates: Iterable[str] | None = None) -> None:
+        self._zone = zone
+        self._gates = None if gates is None else frozenset(gates)
+        self._windows: dict[tuple[str, str], tuple[int, int]] = {}
+        self._kinds: dict[tuple[str, str], tuple[str, frozenset[str]]] = {}
+
+    def named(self, said: Mapping[str, Json]) -> ListEntry:
+        """The entry of texts by column. Raises BadEntry."""
         row = [""] * len(COLUMNS)
         for key, value in said.items():
             if key not in COLUMNS:
@@ -108,22 +114,10 @@ def entry_reader(zone: tzinfo, gates: Iterable[str] | None = None) -> Callable[[
             if value is not None and not isinstance(value, str):
                 raise BadEntry(key, "found no text")
             row[COLUMNS.index(key)] = value or ""
-        return entries.of(row)
-
-    return entry
-
-
-class _Entries:
-    """Rows of six texts -> entries. What thousands of lines have in common is read once."""
-
-    def __init__(self, zone: tzinfo, gates: Iterable[str] | None) -> None:
-        self._zone = zone
-        self._gates = None if gates is None else frozenset(gates)
-        self._windows: dict[tuple[str, str], tuple[int, int]] = {}
-        self._kinds: dict[tuple[str, str], tuple[str, frozenset[str]]] = {}
+        return self.of(row)
 
     def of(self, row: Sequence[str]) -> ListEntry:
-        """The entry. Raises BadEntry."""
+        """The entry of a row. Raises BadEntry."""
         said, kind, since, until, gates, note = row
         plate = normalise(said)
         if not plate:

@@ -1,11 +1,11 @@
 """`access.update`: the parts of a change, taken whole or not at all. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gateway.model import Json
-from gateway.site.list_csv import BadEntry
+from gateway.site.list_csv import BadEntry, EntryReader
 from gateway.site.lists import ListEntry, PlateList, Version, changed, make
 from gateway.site.plates import UNREAD, normalise
 
@@ -82,8 +82,8 @@ class _UnderWay:
 class Updates:
     """Collects parts. What was under way when the process ended has to be sent again."""
 
-    def __init__(self, entry: Callable[[Mapping[str, Json]], ListEntry]) -> None:
-        self._entry = entry
+    def __init__(self, entries: EntryReader) -> None:
+        self._entries = entries
         self._under_way: dict[str, _UnderWay] = {}
 
     def take(self, args: Mapping[str, Json], held: Version | None, at: float = 0.0) -> ListChange | Waiting | Refusal:
@@ -151,7 +151,7 @@ class Updates:
         if not isinstance(said, Mapping):
             raise BadEntry(f"put[{place}]", "found no object")
         try:
-            return self._entry(said)
+            return self._entries.named(said)
         except BadEntry as error:
             raise BadEntry(f"put[{place}].{error.key}", str(error)) from error
 

@@ -102,7 +102,7 @@ class Site:
 
     def interlocked(self) -> str | None:
         """Why nothing of the configuration may change now: a fire stands, a gate is held; None: it may."""
-        return self._parts.interlocked()
+        return self._parts.acts.interlocked()
 
     def scales(self) -> Mapping[str, Mapping[str, Json]]:
         """By camera its scale of confidence, and how that is known."""

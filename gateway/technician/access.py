@@ -7,7 +7,7 @@ the store, which the next start tells to the audit, and a plate is judged by the
 import os
 import pwd
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 from zoneinfo import ZoneInfo
@@ -29,8 +29,6 @@ from gateway.site.plates import classify
 
 _LINE_BYTES = 40_000
 """Bytes of entries in one question to the gateway."""
-
-Say = Callable[[str], None]
 
 
 class Import(NamedTuple):

@@ -5,7 +5,7 @@ findings with their clocks, trends, detectors that nobody has proven, digests, a
 """
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from html import escape
@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from gateway.site.rounds import digest
 
 Data = Mapping[str, Any]
-Picture = Callable[[str], bytes | None]
 
 NOTICE = (
     "本表由网关远程巡检生成，仅供辅助，不替代法定的防火巡查、检查和消防设施检测。",
@@ -44,6 +43,7 @@ _CLASSES = {"ordinary": "一般 ordinary", "complex": "较复杂 complex", "majo
 _COUNTS = {"no_alarm": "条报警 alarms", "tested": "个已验证 proven"}
 """What the value of these kinds counts."""
 _PLACE_TAGS = {None: "无 none", "printed": "印刷码 printed code", "ntag424": "NTAG 424 芯片"}
+_PICTURES = {"before": "当时 then", "after": "现在 now"}
 
 
 @dataclass(slots=True)
@@ -57,6 +57,12 @@ class Week:
     missed: list[Data] = field(default_factory=list)
     findings: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The last state of each, by id."""
+
+    def pictures(self) -> Iterator[str]:
+        """The ids of the pictures of its findings."""
+        for one in self.findings.values():
+            for key in _PICTURES:
+                yield from one.get(key) or ()
 
     @property
     def days(self) -> list[date]:
@@ -153,15 +159,15 @@ class Heading:
     names: Mapping[str, str]
 
 
-def sheet(week: Week, heading: Heading, picture: Picture, trends: Mapping[str, Any]) -> str:
-    """The HTML. `picture`: the JPEG of an id, if it is kept; `trends`: values of late by ROUND/ITEM."""
+def sheet(week: Week, heading: Heading, pictures: Mapping[str, bytes], trends: Mapping[str, Any]) -> str:
+    """The HTML. `pictures`: the JPEGs that are kept, by id; `trends`: values of late by ROUND/ITEM."""
     zone, days = week.first.tzinfo, week.days
     begin = (
         f"<h1>巡检周报 <small>Week of rounds</small></h1><p>{_e(heading.site)} · {days[0]} – {days[-1]}"
         f" · 生成 made {_e(heading.made)}</p><p class=notice>{_e(NOTICE[0])}<br>{_e(NOTICE[1])}</p>"
     )
     parts = [begin, *(_round(week, name, title, zone) for name, title in heading.names.items())]
-    parts += [_missed(week, heading.names, zone), _findings(week, heading.names, picture, zone)]
+    parts += [_missed(week, heading.names, zone), _findings(week, heading.names, pictures, zone)]
     parts += [_trends(trends, heading.names, week.last), _unproven(week), _digests(week), _SIGN]
     return page(f"巡检周报 {heading.site} {days[0]}", "".join(parts))
 
@@ -267,14 +273,14 @@ def _missed(week: Week, names: Mapping[str, str], zone: tzinfo | None) -> str:
     )
 
 
-def _findings(week: Week, names: Mapping[str, str], picture: Picture, zone: tzinfo | None) -> str:
+def _findings(week: Week, names: Mapping[str, str], pictures: Mapping[str, bytes], zone: tzinfo | None) -> str:
     if not week.findings:
         return "<h2>问题 <small>findings</small></h2><p>无 none</p>"
     rows = [
         f"<tr><td>{_e(names.get(str(one['round']), one['round']))}<br>{_named(one['item'])}</td>"
         f"<td>{_e(_reason(one.get('reason')))}<br>{_e(_CLASSES.get(str(one.get('class')), one.get('class')))}</td>"
         f"<td class=clocks>{_clocks(one, zone)}</td><td>{_state(one)}</td>"
-        f"<td>{_pictures(one, picture) or '–'}</td></tr>"
+        f"<td>{_pictures(one, pictures) or '–'}</td></tr>"
         for one in week.findings.values()
     ]
     return (
@@ -291,16 +297,15 @@ def _clocks(finding: Data, zone: tzinfo | None) -> str:
     return "<br>".join(f"{words} {_when(finding[key], zone)}" for words, key in told if finding.get(key))
 
 
-def _pictures(finding: Data, picture: Picture) -> str:
+def _pictures(finding: Data, pictures: Mapping[str, bytes]) -> str:
     return "".join(
-        f"<figure>{_image(picture, id_)}<figcaption>{words}</figcaption></figure>"
-        for key, words in (("before", "当时 then"), ("after", "现在 now"))
+        f"<figure>{_image(pictures.get(id_))}<figcaption>{words}</figcaption></figure>"
+        for key, words in _PICTURES.items()
         for id_ in finding.get(key) or ()
     )
 
 
-def _image(picture: Picture, id_: str) -> str:
-    jpeg = picture(id_)
+def _image(jpeg: bytes | None) -> str:
     if jpeg is None:
         return "<em>不再保存 not kept any more</em>"
     return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'
@@ -417,11 +422,13 @@ class Card(NamedTuple):
 # ---- places -----------------------------------------------------------------------------------------
 
 
-def places_sheet(places: Sequence[Card], site: str, draw: Callable[[str], str]) -> str:
-    """A card for each place to hang there. `draw`: a text as an SVG that phones read."""
+def places_sheet(places: Sequence[Card], site: str) -> str:
+    """A card for each place to hang there."""
+    from gateway.technician.page_link import as_svg
+
     cards = "".join(
         f"<section><h1>{_e(name)}</h1><p>{_e(site)} · {_e(id_)}</p><p>到场凭证 presence: {_PLACE_TAGS[tag]}</p>"
-        + (f"<div class=code>{draw(code)}<p>{_e(code)}</p></div>" if code else "")
+        + (f"<div class=code>{as_svg(code)}<p>{_e(code)}</p></div>" if code else "")
         + f"<ol>{''.join(f'<li>{_e(text)}</li>' for text in asked)}</ol></section>"
         for id_, name, tag, code, asked in places
     )

@@ -10,7 +10,7 @@ import io
 import platform
 import tarfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any, Final
@@ -19,7 +19,9 @@ import orjson
 
 from gateway import __version__
 from gateway.config.load import Loaded
+from gateway.local.control import Daemon
 from gateway.masks import without_plates
+from gateway.model import Json
 
 Allowed = Mapping[str, Any]
 """By key: True for a plain value, a mapping for a tree; `*`: every key, for tables by id."""
@@ -148,8 +150,8 @@ def allow(value: object, allowed: Allowed) -> tuple[Any, int]:
     return kept, out
 
 
-def bundle(loaded: Loaded, ask: Callable[[str], object]) -> Bundle:
-    """Of a site file, and of its gateway if that runs. `ask`: raises ConnectionError if none does, GatewayError."""
+def bundle(loaded: Loaded, daemon: Daemon | None) -> Bundle:
+    """Of a site file, and of its gateway if that runs. None: nobody knows where. Raises GatewayError: it said no."""
     made = Bundle()
     made.add("machine.json", _machine())
     made.add(
@@ -157,15 +159,24 @@ def bundle(loaded: Loaded, ask: Callable[[str], object]) -> Bundle:
     )
     if loaded.site is not None:
         made.take("site.json", loaded.site.model_dump(mode="json", by_alias=True), _SITE)
-    try:
-        made.take("health.json", ask("status"), _HEALTH)
-        standing = ask("alarms")
-        alarms = [allow(one, _ALARM) for one in standing] if isinstance(standing, list) else []
-        made.add("alarms.json", [kept for kept, _ in alarms])
-        made.left_out += sum(out for _, out in alarms)
-    except ConnectionError:
+    told = None if daemon is None else _asked(daemon)
+    if told is None:
         made.add("health.json", {"running": False})
+        return made
+    health, standing = told
+    made.take("health.json", health, _HEALTH)
+    alarms = [allow(one, _ALARM) for one in standing] if isinstance(standing, list) else []
+    made.add("alarms.json", [kept for kept, _ in alarms])
+    made.left_out += sum(out for _, out in alarms)
     return made
+
+
+def _asked(daemon: Daemon) -> tuple[Json, Json] | None:
+    """Its health, and the alarms that stand; None: it does not run."""
+    try:
+        return daemon.ask({"ask": "status"}), daemon.ask({"ask": "alarms"})
+    except ConnectionError:
+        return None
 
 
 def _without_ids(key: str) -> str:

@@ -32,7 +32,6 @@ from gateway.model import (
 from gateway.runtime.inbox import Inbox
 from gateway.runtime.poison import Poison
 from gateway.runtime.site_loop import Act, CurrentSite, Decisions
-from gateway.site.site import Site
 from tests.site.compound import ALL, yard
 
 WITHIN = 1.0
@@ -79,7 +78,7 @@ class Full:
         self.inbox = Inbox({"smoke-1": {"fire"}, "smoke-2": {"fire"}, "tank": {"level"}}, room=FULL)
         self.held_at: dict[str, float] = {}
         self.decisions = Decisions(
-            CurrentSite(lambda: Site(yard(), bytes(16))),
+            CurrentSite(yard(), bytes(16)),
             self.inbox,
             journal,
             self.clock,

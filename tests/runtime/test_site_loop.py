@@ -24,7 +24,6 @@ from gateway.model import (
 from gateway.runtime.inbox import Inbox
 from gateway.runtime.poison import Poison
 from gateway.runtime.site_loop import Act, CurrentSite, Decisions
-from gateway.site.site import Site
 from tests.site.compound import ALL, yard
 from tests.slow_disk import stalled
 
@@ -41,7 +40,7 @@ class Wired:
         self.done: list[Act] = []
         self.standing: list[tuple[dict[str, Mapping[str, Json]], int]] = []
         self.decisions = Decisions(
-            CurrentSite(lambda: Site(yard(), bytes(16))),
+            CurrentSite(yard(), bytes(16)),
             self.inbox,
             journal,
             self.clock,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.model import Json
 from gateway.site import list_update
-from gateway.site.list_csv import COLUMNS, PROBLEMS, BadEntry, RowProblem, entry_reader, fingerprint, read
+from gateway.site.list_csv import COLUMNS, PROBLEMS, BadEntry, EntryReader, RowProblem, fingerprint, read
 from gateway.site.list_update import ENTRIES, PARTS, PATIENCE_S, UNDER_WAY, ListChange, Refusal, Updates, Waiting
 from gateway.site.lists import ALWAYS, ListEntry, Lists, changed, make, pack, unpack
 from gateway.site.plates import PROVINCES, normalise, spellings
@@ -244,7 +244,7 @@ def test_a_hundred_thousand_plates() -> None:
 
 
 def updates() -> Updates:
-    return Updates(entry_reader(CHINA, GATES))
+    return Updates(EntryReader(CHINA, GATES))
 
 
 def put(*plates: str, **more: Json) -> dict[str, Json]:
@@ -362,7 +362,7 @@ def test_any_arguments(args: dict[str, Any]) -> None:
 
 def test_an_entry_names_its_mistake() -> None:
     with pytest.raises(BadEntry, match="found no text") as error:
-        entry_reader(CHINA)({"plate": "京A12345", "kind": 7})
+        EntryReader(CHINA).named({"plate": "京A12345", "kind": 7})
     assert error.value.key == "kind"
 
 

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from gateway.site.rounds import digest
-from gateway.technician.page_link import as_svg
 from gateway.technician.rounds import (
     NOTICE,
     Card,
@@ -110,7 +109,7 @@ def week() -> Week:
 def shown(found: Week) -> str:
     trends = {"nightly/point:hydrant.pressure": [[1.0, 0.35], [2.0, 0.34], [3.0, 0.30]]}
     heading = Heading(EVIL, "2026-11-30 08:00", {"nightly": f"夜间{EVIL}"})
-    return sheet(found, heading, lambda id_: JPEG if id_ == "then" else None, trends)
+    return sheet(found, heading, {"then": JPEG}, trends)
 
 
 def test_the_week_of_the_site() -> None:
@@ -220,7 +219,7 @@ def test_the_sheet_of_a_run_shows_what_stood_while_it_ran() -> None:
 
 def test_a_trend_ends_with_the_week() -> None:
     values = [[FIRST.timestamp() + day * 86400, 0.5 - day / 100] for day in range(10)]
-    text = sheet(week(), Heading("s", "now", {"nightly": "N"}), lambda _: None, {"nightly/point:h.p": values})
+    text = sheet(week(), Heading("s", "now", {"nightly": "N"}), {}, {"nightly/point:h.p": values})
     assert "测点 h.p 0.44<" in text
 
 
@@ -229,7 +228,7 @@ def test_no_name_is_markup_and_nothing_is_loaded() -> None:
     assert "script" not in page.tags
     assert EVIL in "".join(page.text)
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
-    cards = Page(places_sheet([Card("pump", EVIL, "printed", EVIL, [EVIL])], EVIL, as_svg))
+    cards = Page(places_sheet([Card("pump", EVIL, "printed", EVIL, [EVIL])], EVIL))
     assert "script" not in cards.tags
     assert "svg" in cards.tags
 

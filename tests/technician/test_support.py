@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from gateway.config.load import load
 from gateway.local.control import Daemon
+from gateway.model import Json
 from gateway.technician.support import allow, bundle
 from tests.cli.test_command_line import command
 from tests.cli.test_page import site_file
@@ -21,6 +23,18 @@ from tests.end_to_end.test_page import with_page
 from tests.mosquitto import free_port
 
 SECRETS = ("a secret of the real camera", "password of", "scrypt", "zhang", "PRIVATE", "192.0.2.1", LISTED, UNLISTED)
+
+
+class Telling(Daemon):
+    """Tells this, whatever runs."""
+
+    def __init__(self, health: Any, alarms: Any) -> None:
+        super().__init__("/nowhere")
+        self._answers = {"status": health, "alarms": alarms}
+
+    def ask(self, request: Mapping[str, Json], timeout: float = 15.0) -> Json:  # noqa: ARG002
+        answer: Json = self._answers[str(request["ask"])]
+        return answer
 
 
 def test_what_nobody_has_named_stays_out() -> None:
@@ -43,10 +57,8 @@ def test_every_value_of_a_gateway_that_is_not_named_stays_out(tmp_path: Path) ->
                     "devices: {d: {line: a, place: 张三家, points: {p: {at: holding 0}}}}\n")  # fmt: skip
     poison = {"secret": "POISON", "detail": {"x": "POISON"}, "lines": {"a": {"new": "POISON", "up": True}}}
 
-    def ask(what: str) -> Any:
-        return poison if what == "status" else [{"alarm": "1", "acknowledged_by": "POISON", "place": "POISON"}]
-
-    made = bundle(load(site), ask)
+    alarms = [{"alarm": "1", "acknowledged_by": "POISON", "place": "POISON"}]
+    made = bundle(load(site), Telling(poison, alarms))
     everything = b"".join(made.files.values())
 
     assert b"POISON" not in everything
@@ -90,7 +102,7 @@ async def test_why_a_line_is_down_stays_out_with_its_address(tmp_path: Path) -> 
         async with asyncio.timeout(20):
             while not (detail := health.get("lines", {}).get("loop", {}).get("detail")):
                 health = await asyncio.to_thread(daemon.ask, {"ask": "status"})
-        made = bundle(load(site), lambda what: health if what == "status" else [])
+        made = bundle(load(site), Telling(health, []))
     assert "127.0.0.1:1" in detail, detail
 
     assert json.loads(made.files["health.json"])["lines"]["loop"]["up"] is False

@@ -76,6 +76,10 @@ class Tally:
         self.unreadable = Last(wall, why, path, content_type[:200], len(payload), payload[:LAST_BYTES])
         self._end("unreadable", why)
 
+    def forget(self) -> None:
+        """Keep no push that could not be read: it may name anybody."""
+        self.unreadable = None
+
     def news(self) -> bool | None:
         """Whether its pushes can be read, when that changes; None: nothing new.
 

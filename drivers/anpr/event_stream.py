@@ -128,7 +128,7 @@ class Puller:
 
     def forget(self) -> None:
         """Keep no part that could not be read: it may name anybody."""
-        self._tally.unreadable = None
+        self._tally.forget()
 
     async def run(self) -> None:
         """Listen until cancelled; a camera that is away is tried again, one that refused the login is not."""

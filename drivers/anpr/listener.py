@@ -103,7 +103,7 @@ class PushListener:
     def forget(self) -> None:
         """Keep no push that could not be read: it may name anybody."""
         for tally in self._tallies.values():
-            tally.unreadable = None
+            tally.forget()
 
     @property
     def connections(self) -> int:

@@ -12,7 +12,7 @@ from gateway.kinds import PassageReason
 from gateway.model import Instant, Json, Passage, Way
 from gateway.site.camera_clock import OLD_S, CameraClock
 from gateway.site.confidence import Scale
-from gateway.site.lists import ListEntry, Lists
+from gateway.site.lists import ListEntry, Lists, PlateList
 from gateway.site.plates import PROVINCES, UNREAD, Plate, classify
 from gateway.site.settings import CLOCK, SCALE, AccessSettings, Verdict
 
@@ -212,6 +212,10 @@ class Access:
         self.lists = lists or Lists()
         self._settings = settings
         self._cameras: dict[str, _Camera] = {}
+
+    def put_in_force(self, new: PlateList) -> None:
+        """In place of the one of its name, if there is one."""
+        self.lists = self.lists.replaced(new)
 
     def restore(self, memory: Mapping[str, Json], now: Instant) -> None:
         """What was remembered before the process ended."""

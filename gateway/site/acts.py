@@ -276,7 +276,7 @@ class Acts:
 
     def _mark(self, device: str, now: Instant) -> Iterator[Effect]:
         """Its standing alarms say whether it is out."""
-        self.linkage.stale = True
+        self.linkage.look_again()
         disabled = self.out.disabled(device)
         for watch in self.alarms.all_standing():
             own = watch.rule.device == device and watch.rule.name != "disabled"

@@ -60,11 +60,16 @@ class Resetting:
         self._resets: dict[str, _Reset] = {}
         self._off: dict[str, str | None] = {}
         """Devices without supply -> the order that gives it back."""
-        self.ended: list[Ended] = []
+        self._ended: list[Ended] = []
         """Taken away by `site.py`."""
 
     def __contains__(self, subject: str) -> bool:
         return subject in self._resets
+
+    def take_ended(self) -> list[Ended]:
+        """The resets that have ended since this was asked last."""
+        ended, self._ended = self._ended, []
+        return ended
 
     def restore(self, memory: Mapping[str, Json]) -> None:
         """Take up the supplies that were taken away."""
@@ -82,7 +87,7 @@ class Resetting:
         wait = 0.0
         if device.reset is not None and device.reset.at in self._taken:
             text = f"{device.reset.at}, which resets it, belongs to a gate, a linkage or the annunciator"
-            self.ended.append(Ended(token, False, text))
+            self._ended.append(Ended(token, False, text))
             return
         if device.reset is not None:
             wait = device.reset.off or 0.0
@@ -157,4 +162,4 @@ class Resetting:
         reset = self._resets.pop(subject)
         self._timers.drop((PART, subject))
         message = "" if ok else "no good reading within 20 s shows the condition gone"
-        self.ended.append(Ended(reset.token, ok, message))
+        self._ended.append(Ended(reset.token, ok, message))

@@ -87,8 +87,8 @@ class Alarms:
     ids: Ids
     out: TakenOut
     timers: Timers
-    changes: list[Change] = field(default_factory=list)
-    """Transitions of this step, taken away by `site.py`."""
+    _changes: list[Change] = field(default_factory=list)
+    """Transitions that nobody has drawn consequences from yet."""
     _watches: dict[str, Watch] = field(default_factory=dict)
     _by_point: dict[tuple[str, str], list[Watch]] = field(default_factory=dict)
     _by_id: dict[str, Watch] = field(default_factory=dict)
@@ -114,6 +114,11 @@ class Alarms:
     def all_standing(self) -> Iterable[Watch]:
         """Everything that stands."""
         return tuple(self._by_id.values())
+
+    def take_changes(self) -> list[Change]:
+        """What has changed since this was asked last."""
+        changes, self._changes = self._changes, []
+        return changes
 
     def restore(self, memory: Mapping[str, Json]) -> list[dict[str, Any]]:
         """Take up the occurrences that stood; returns those that end since their rule is no longer in the file.
@@ -363,7 +368,7 @@ class Alarms:
         if turned:
             watch.since, watch.seen, watch.gone = None, 0, None
         yield from self._keep_told(watch, type_, data, now)
-        self.changes.append(Change(type_, watch, data, turned and bool(data["active"])))
+        self._changes.append(Change(type_, watch, data, turned and bool(data["active"])))
 
     def _keep_told(self, watch: Watch, type_: str, data: dict[str, Json], now: Instant) -> Iterator[Effect]:
         """Told and kept; of no consequence for anybody else."""

@@ -61,9 +61,9 @@ class Gates:
         self._ids = ids
         self._timers = timers
         self._by_ref: dict[Ref, list[Gate]] = {}
-        self.power = True
+        self._power = True
         """The box has mains."""
-        self.settled: list[Settled] = []
+        self._settled: list[Settled] = []
         """Taken away by `site.py`."""
         for gate in self._gates.values():
             one = gate.settings
@@ -89,7 +89,16 @@ class Gates:
 
     def status(self, name: str, now: Instant) -> dict[str, Json]:
         """`commanded`, `actual` and `verified`, as in the events."""
-        return self._gates[name].status(now, power=self.power)
+        return self._gates[name].status(now, power=self._power)
+
+    def take_settled(self) -> list[Settled]:
+        """What has become of orders since this was asked last."""
+        settled, self._settled = self._settled, []
+        return settled
+
+    def powered(self, *, on: bool) -> None:
+        """There is mains power, or none."""
+        self._power = on
 
     def restore(self, memory: Mapping[str, Json]) -> None:
         """Take up the holds that are known."""
@@ -139,12 +148,12 @@ class Gates:
         gate = self._gates[name]
         if key in gate.causes:
             if token is not None and self._outputs.is_on(gate.settings.held):
-                self.settled.append(Settled(token, True, "", name))
+                self._settled.append(Settled(token, True, "", name))
             elif token is not None:
                 gate.holders[token] = key
                 if len(gate.holders) > _HOLDERS:
                     gate.holders.pop(oldest := next(iter(gate.holders)))
-                    self.settled.append(Settled(oldest, False, "silent", name))
+                    self._settled.append(Settled(oldest, False, "silent", name))
             return
         on = gate.is_held and self._outputs.taken(gate.settings.held)
         lowered = gate.is_held and not gate.by_fire and gate.arm is False
@@ -248,14 +257,14 @@ class Gates:
 
     def _absorb(self, gate: Gate) -> None:
         """It is held now: openings that are under way have what they wanted."""
-        self.settled += (Settled(token, True, "held-open", gate.id) for token in gate.waiting)
+        self._settled += (Settled(token, True, "held-open", gate.id) for token in gate.waiting)
         gate.waiting.clear()
         if gate.pulsing:
             gate.pulsing, gate.opener = False, None
 
     def _pulsed(self, gate: Gate, item: Outcome, now: Instant) -> Iterator[Effect]:
         gate.pulsing = False
-        self.settled += (Settled(token, item.ok, item.detail, gate.id) for token in gate.waiting)
+        self._settled += (Settled(token, item.ok, item.detail, gate.id) for token in gate.waiting)
         gate.waiting.clear()
         if not item.ok:
             gate.opener, gate.rises_until = None, now.mono + gate.settings.opens_within
@@ -291,7 +300,7 @@ class Gates:
         return [key for key in gate.causes if by_command(key) and HOLD + unwritten(gate.id, key) in self._deadlines]
 
     def _tell_holders(self, gate: Gate, detail: str, key: str | None = None, *, ok: bool = False) -> None:
-        self.settled += (Settled(token, ok, detail, gate.id) for token in gate.take_holders(key))
+        self._settled += (Settled(token, ok, detail, gate.id) for token in gate.take_holders(key))
 
     def _adopt(self, gate: Gate, ref: Ref, now: Instant) -> Iterator[Effect]:
         """Its output was on when we came, and nobody knows why."""
@@ -349,7 +358,7 @@ class Gates:
             who = gate.opener or next(iter(gate.causes.values()), {"cause": "other"})
             yield self._event("gate.stuck", gate, who, now)
             told = gate.commanded(now) if gate.is_held else "told to open"
-            text = f"{told}, but {gate.actual(now, power=self.power)}"
+            text = f"{told}, but {gate.actual(now, power=self._power)}"
             yield from self._alarms.begin(built_in(subject, "gate", severity=severity), text, now)
         elif gate.by_fire:
             yield from self._alarms.worsen(subject, severity, now)

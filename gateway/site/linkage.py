@@ -88,6 +88,10 @@ class Linkage:
                 yield ReadNow(rule.settings.button.device, (rule.settings.button.point,))
         yield from self._left_over(now)
 
+    def look_again(self) -> None:
+        """A device was taken out, or is back."""
+        self.stale = True
+
     def changed(self, change: Change) -> None:
         """An alarm has changed."""
         watch = change.watch

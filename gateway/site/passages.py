@@ -235,7 +235,7 @@ class Passages:
         """
         ready = item.list if isinstance(item.list, PlateList) else None
         if ready is not None:
-            self.access.lists = self.access.lists.replaced(ready)
+            self.access.put_in_force(ready)
         if item.order or (item.by == STORE and ready is not None and not item.detail):
             return
         args: dict[str, Json] = {"list": item.name, "version": None if ready is None else ready.version}

@@ -187,6 +187,10 @@ class Watching:
         self.since = float("-inf")
         """Monotonic seconds: before it nobody watched."""
 
+    def begin(self, now: Instant) -> None:
+        """Before now nobody watched."""
+        self.since = now.mono
+
     def read(self, ref: Ref, reading: Reading, now: Instant) -> None:
         """A watched point was read anew, or is lost."""
         for watched in self._wanted:

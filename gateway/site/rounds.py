@@ -180,7 +180,7 @@ class Rounds:
 
     def start(self, blind_from: float | None, now: Instant) -> Iterator[Effect]:
         """The process begins: runs of the life before go on, or are closed; what left the file is forgotten."""
-        self.watching.since = now.mono
+        self.watching.begin(now)
         known = {name: frozenset(item.id for item in one.items) for name, one in self.settings.rounds.items()}
         yield from self.findings.leave(known, now)
         memory, self._memory = self._memory, {}
@@ -224,7 +224,7 @@ class Rounds:
     def stood_still(self, now: Instant) -> None:
         """The process did not watch for a while."""
         self._was_off = True
-        self.watching.since = now.mono
+        self.watching.begin(now)
 
     # ---- when -------------------------------------------------------------------------------------
 

@@ -203,7 +203,7 @@ class Site:
     def _moved(self, ref: Ref, reading: Reading, now: Instant) -> Iterator[Effect]:
         parts = self._parts
         if ref == self._settings.own.mains and reading.quality is Quality.GOOD:
-            parts.gates.power = bool(reading.value)
+            parts.gates.powered(on=bool(reading.value))
         # The gates first: what is found on at the start is nobody's yet.
         yield from parts.gates.read(ref, reading, now)
         yield from parts.outputs.read(ref, reading, now)
@@ -362,8 +362,7 @@ class Site:
         """One consequence after the other, until nothing follows any more."""
         parts = self._parts
         while True:
-            if parts.alarms.changes:
-                changes, parts.alarms.changes = parts.alarms.changes, []
+            if changes := parts.alarms.take_changes():
                 for change in changes:
                     parts.linkage.changed(change)
                     yield from parts.annunciator.changed(change)
@@ -372,14 +371,12 @@ class Site:
                         yield from parts.rounds.changed(change, now)
             elif parts.linkage.stale:
                 yield from parts.linkage.evaluate(now)
-            elif parts.gates.settled:
-                settled, parts.gates.settled = parts.gates.settled, []
+            elif settled := parts.gates.take_settled():
                 for one in settled:
                     if parts.passages is not None:
                         yield from parts.passages.settled(one, now)
                     yield from parts.commands.settled(one, now)
-            elif parts.resetting.ended:
-                ended, parts.resetting.ended = parts.resetting.ended, []
+            elif ended := parts.resetting.take_ended():
                 for end in ended:
                     yield from parts.commands.ended(end, now)
             elif parts.annunciator.stale:

@@ -49,7 +49,7 @@ class Pace:
     """`rate`: messages a second at most; None: no limit."""
 
     def __init__(self, rate: float | None = None) -> None:
-        self.round_trip = 0.0
+        self._round_trip = 0.0
         """Of the link alone, without the broker's work, as far as it is known; seconds."""
         self._spacing = 0.0 if rate is None else 1 / rate
         self._samples: deque[tuple[float, float]] = deque(maxlen=_SAMPLES)
@@ -67,6 +67,10 @@ class Pace:
         self._pace: float | None = None
         self._pace_at = 0.0
         self._answers = 0
+
+    def measured(self, round_trip: float) -> None:
+        """What the kernel says of the link's round trip, seconds."""
+        self._round_trip = round_trip
 
     @property
     def speed(self) -> float | None:
@@ -128,7 +132,7 @@ class Pace:
         self._progress = now
         self._answered_order = max(self._answered_order, stamp.order)
         latency = now - stamp.at
-        self._learn(now, (self._delivered - stamp.delivered) / max(now - stamp.since - self.round_trip, _SHORTEST_S))
+        self._learn(now, (self._delivered - stamp.delivered) / max(now - stamp.since - self._round_trip, _SHORTEST_S))
         if latency < _QUICK_S:
             self._window = min(self._window + 1, self._limit)
         elif latency < _SLOW_S:

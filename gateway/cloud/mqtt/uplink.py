@@ -223,7 +223,7 @@ class Uplink:
         self._retains = terms.retain and self._may_retain
         self._board.status.clear()
         self._sending.connected(terms.receive_maximum, terms.packet_limit, now, terms.speed)
-        self._sending.pace.round_trip = session.round_trip()
+        self._sending.pace.measured(session.round_trip())
         self._reconnection.connected(now)
         _log.info("uplink.connected", after_s=round(now - self._since, 1), attempt=self._connections)
         self._live, self._since, self._error = True, now, None

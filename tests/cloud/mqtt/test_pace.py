@@ -20,7 +20,7 @@ def carry(pace: Pace, speed: float, delay: float, sizes: list[int], now: float =
 def test_the_speed_is_found_whatever_the_round_trip(speed: float, delay: float, sizes: list[int]) -> None:
     pace = Pace()
     pace.connected(48, 0.0)
-    pace.round_trip = delay
+    pace.measured(delay)
     carry(pace, speed, delay, sizes)
     assert pace.speed == pytest.approx(speed, rel=0.05)
     assert pace.cost(1000) == pytest.approx(1000 / speed, rel=0.05)

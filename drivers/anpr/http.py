@@ -250,7 +250,8 @@ class PushConnection:
     async def body(self, head: Head, most: int, is_whole: Callable[[bytes], Awaitable[bool]]) -> bytes:
         """The body as it came. Raises Refused: over `most` bytes, broken off, or no body of HTTP.
 
-        `is_whole`: asked about a body that is a few bytes short, or has no told length, when nothing more comes.
+        `is_whole`: asked about a body that is a few bytes short, or has no told length, when nothing more comes. A
+        function, as a connection knows no maker's form.
         """
         if head.chunked:
             return await self._chunks(most)

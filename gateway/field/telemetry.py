@@ -16,7 +16,7 @@ from gateway.model import Instant, Reading
 _log = logger(__name__)
 
 Publish = Callable[[str, bool, Mapping[str, Reading], Instant], None]
-"""Takes (device, full, readings, at). Must not wait."""
+"""Takes (device, full, readings, at). Must not wait. A function, as a line knows neither journal nor event."""
 
 _GOLDEN = 0.6180339887498949
 """Multiples of it, without their whole part, lie spread over [0, 1) however many there are."""

@@ -42,7 +42,7 @@ _PATIENCE_S = 10.0
 _T = TypeVar("_T")
 
 Shrink = Callable[[bytes], bytes]
-"""Any picture -> a small clean JPEG; takes its time. Raises GatewayError: it is none."""
+"""Any picture -> a small clean JPEG; work for a thread. Raises GatewayError: it is none."""
 
 
 class CameraInbox(PassageInbox, ReminderInbox, Protocol):

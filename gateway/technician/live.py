@@ -94,7 +94,10 @@ class View:
 
 
 def show_live(fetch: Callable[[], Sequence[PrintedTable]], every: float) -> None:
-    """Draw what `fetch` gives each `every` seconds until `q`. Raises ConnectionError: away for over a minute."""
+    """Draw what `fetch` gives each `every` seconds until `q`. Raises ConnectionError: away for over a minute.
+
+    A function: the screen knows nothing of what it shows.
+    """
     sheets, view = fetch(), View()
     old: list[ScreenLine] = []
     seen = time.monotonic()

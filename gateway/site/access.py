@@ -249,7 +249,7 @@ class Access:
         timed = [one for one in known.kept.values() if one.seen is not None and not one.late]
         newest = max(timed, key=lambda one: one.number, default=None)
         if newest is not None and newest.seen is not None and abs(newest.wall - newest.seen) <= OLD_S:
-            known.clock.delay = 0.0
+            known.clock.found_right()
 
     def take(self, passage: Passage, wall: float, *, held_by_fire: bool = False) -> Taken:
         """A passage. `wall`: the time by which windows are judged; `held_by_fire`: its gate is."""

@@ -91,6 +91,10 @@ class CameraClock:
             return [None, self.lost] if self.lost else None
         return [round(self.delay / _MOVED_S) * _MOVED_S, self.lost]
 
+    def found_right(self) -> None:
+        """Its time was ours."""
+        self.delay = 0.0
+
     def restore(self, value: Json) -> None:
         """Take it up."""
         if isinstance(value, list) and len(value) == 2:

@@ -161,8 +161,6 @@ class _Sources:
         self._vitals = vitals
         self._file = file
         self._digest = "" if file is None else file.digest
-        self.rounds = site.rounds
-        self.under_test = site.under_test
         self._tests: dict[str, tuple[Mapping[str, Json], Mapping[str, Json]]] = {}
 
     def standing(self) -> Mapping[str, Mapping[str, Json]]:
@@ -178,6 +176,12 @@ class _Sources:
 
     def gates(self) -> Mapping[str, Json]:
         return self._vitals.gates()
+
+    def rounds(self) -> Mapping[str, Json]:
+        return self._site.rounds()
+
+    def under_test(self) -> Mapping[str, str]:
+        return self._site.under_test()
 
     def health(self) -> Mapping[str, Json]:
         pending = None if self._file is None else self._file.pending

@@ -20,6 +20,8 @@ from typing import Any, Self
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "site-gateway" / "roots"
 INSIDE = "systemd,systemd-sysv,dbus,python3,udev,mosquitto,openssl,tzdata,sudo"
+ALONE = ("setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+"""All processes of a machine end with the one that booted it, however that ends."""
 TOOLS = "/srv/tools"
 SECRETS = "/etc/site-gateway"
 SITE = f"{SECRETS}/site.yaml"
@@ -64,6 +66,14 @@ def until(condition: Callable[[], object], within: float, what: str) -> Any:
         pause.wait(0.1)
 
 
+def children(pid: int) -> list[int]:
+    """Processes that this one has begun; none once it has ended."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
 class Box:
     """A booted machine; `folder` is on a file system with 2 GB to spare."""
 
@@ -71,8 +81,9 @@ class Box:
         self.root = folder / "root"
         self.suite = suite
         self._log = folder / "console"
-        self._nspawn: subprocess.Popen[bytes] | None = None
-        self._leader = 0
+        self._machine: subprocess.Popen[bytes] | None = None
+        self.leader = 0
+        """Process id, here, of its first process."""
 
     def __enter__(self) -> Self:
         self.root.mkdir()
@@ -92,30 +103,35 @@ class Box:
     def boot(self) -> None:
         """Power on; returns when the system is up."""
         with self._log.open("ab") as log:
-            self._nspawn = subprocess.Popen(
-                ["systemd-nspawn", "--register=no", "--keep-unit", "--private-network", "--boot", "--quiet",
+            self._machine = subprocess.Popen(
+                [*ALONE, "systemd-nspawn", "--register=no", "--keep-unit", "--private-network", "--boot", "--quiet",
                  f"--directory={self.root}"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children")
-        self._leader = int(until(lambda: children.exists() and children.read_text().split(), 20, "init")[0])
-        up = {"running", "degraded"}
-        until(lambda: self.try_run("systemctl", "is-system-running").stdout.strip() in up, 180, "the system is up")
+        until(self._is_up, 180, "the system is up")
+
+    def _is_up(self) -> bool:
+        generation = [self._machine.pid] if self._machine is not None else []
+        for _ in ("nspawn", "init"):
+            generation = [child for pid in generation for child in children(pid)]
+        if not generation:
+            return False
+        self.leader = generation[0]
+        return self.try_run("systemctl", "is-system-running").stdout.strip() in {"running", "degraded"}
 
     def power_off(self) -> None:
         """Power off, at once: nothing is asked or written."""
-        if self._nspawn is not None:
-            os.killpg(self._nspawn.pid, signal.SIGKILL)
-            if self._leader:
-                os.kill(self._leader, signal.SIGKILL)
-            self._nspawn.wait(20)
-            self._nspawn = None
+        if self._machine is not None:
+            os.killpg(self._machine.pid, signal.SIGKILL)
+            self._machine.wait(20)
+            self._machine = None
+            until(lambda: not Path(f"/proc/{self.leader}").exists(), 20, "the machine is off")
 
     def try_run(self, *command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command as root in the box."""
         clean = ["env", "-i", f"PATH={_PATH}", "HOME=/root", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"]
         return subprocess.run(
-            ["nsenter", f"--target={self._leader}", "--all", *clean, *command],
+            ["nsenter", f"--target={self.leader}", "--all", *clean, *command],
             capture_output=True, text=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 

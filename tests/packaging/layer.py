@@ -69,7 +69,7 @@ def run(
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     (folder / "script").write_text(script)
-    namespaces = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
+    namespaces = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
     return subprocess.run(
         [*namespaces, "sh", "-c", ENTER, "sh", mount, folder, root, size],
         capture_output=True, text=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL,

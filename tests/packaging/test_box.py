@@ -2,13 +2,14 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.accounts import as_root
 from tests.packaging.box import SITE, Box, mirror, root_archive, until
-from tests.packaging.building import built_once, repacked
+from tests.packaging.building import ROOT, built_once, repacked
 
 pytestmark = [pytest.mark.soak, as_root, pytest.mark.timeout(900)]
 
@@ -27,6 +28,26 @@ ANSWERS = (
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built_once(tmp_path_factory.getbasetemp() / "package", "--machine", "amd64")
+
+
+BOOTS = """
+import sys, threading
+from pathlib import Path
+from tests.packaging.box import Box
+with Box(Path(sys.argv[1])) as box:
+    print(box.leader, flush=True)
+    threading.Event().wait()
+"""
+
+
+def test_a_machine_ends_with_the_test_that_booted_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BOOTS, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as test:
+        assert test.stdout is not None
+        first = Path(f"/proc/{int(test.stdout.readline())}")
+        assert first.exists()
+        test.kill()
+    until(lambda: not first.exists(), 20, "the machine is off")
 
 
 @pytest.mark.parametrize("suite", ["bookworm", "trixie"])

@@ -1,6 +1,6 @@
 """The first site file of a box: asks, looks who is on the line, writes what `check` takes."""
 
-import re
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,25 +11,65 @@ from gateway.cli.group import CANNOT, OnStderr, commands, say, say_lines
 if TYPE_CHECKING:
     from gateway.technician.first_file import BoxAnswers
 
-_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+class _Answer(click.ParamType[str]):
+    """An answer that the site file takes, of an option as of a question; another one is asked again."""
+
+    name = "text"
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The same. Raises BadParameter."""
+        from gateway.technician.first_file import mistake
+
+        if value or self._key != "name":  # what nobody calls it may be left empty
+            wrong = mistake(self._key, value)
+            if wrong is not None:
+                self.fail(f"found {value!r}; {wrong}", param, ctx)
+        return value
 
 
-def _id(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and _ID.fullmatch(value) is None:
-        raise click.BadParameter(f"found {value!r}; small letters, digits and -, such as xima-xincun")
+class _LineAnswer(click.ParamType[tuple[str | None, str | None]]):
+    """A serial port of the list, by its number or path, or HOST:PORT: the one or the other."""
+
+    name = "line"
+
+    def __init__(self, ports: list[str]) -> None:
+        self._ports = ports
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str | None, str | None]:
+        """Raises BadParameter."""
+        if value.isdecimal() and self._ports:
+            if not 1 <= int(value) <= len(self._ports):
+                self.fail(f"found {value}; a number of the list, 1-{len(self._ports)}", param, ctx)
+            return self._ports[int(value) - 1], None
+        return (value, None) if value.startswith("/") else (None, _Answer("tcp").convert(value, param, ctx))
+
+
+def _units(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    from gateway.technician.scan import units_of
+
+    try:
+        list(units_of(value))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
     return value
 
 
 @commands.command()
 @click.argument("out", type=click.Path(path_type=Path), metavar="SITE.yaml")
-@click.option("--site", metavar="ID", callback=_id, help="The compound, such as xima-xincun.")
-@click.option("--name", help="What people call it.")
-@click.option("--timezone", help="Such as Asia/Shanghai.")
-@click.option("--gateway", metavar="ID", callback=_id, help="This box, such as xmxc-01.")
-@click.option("--broker", metavar="URL", help="mqtts://HOST:PORT")
+@click.option("--site", metavar="ID", type=_Answer("site"), help="The compound, such as xima-xincun.")
+@click.option("--name", type=_Answer("name"), help="What people call it.")
+@click.option("--timezone", type=_Answer("timezone"), help="Such as Asia/Shanghai.")
+@click.option("--gateway", metavar="ID", type=_Answer("gateway"), help="This box, such as xmxc-01.")
+@click.option("--broker", metavar="URL", type=_Answer("broker"), help="mqtts://HOST:PORT")
 @click.option("--serial", metavar="DEV", help="A serial port with a bus on it.")
-@click.option("--tcp", metavar="HOST:PORT", help="A Modbus TCP device or a serial server.")
-@click.option("--units", default="1-32", show_default=True, help="Unit ids to look for.")
+@click.option("--tcp", metavar="HOST:PORT", type=_Answer("tcp"), help="A Modbus TCP device or a serial server.")
+@click.option("--units", default="1-32", show_default=True, callback=_units, help="Unit ids to look for.")
 @click.option("--no-scan", is_flag=True, help="Do not look who is on the line.")
 @click.option("--page/--no-page", default=None, help="With the local page on this machine.")
 def init(  # noqa: PLR0913 - every question is an option
@@ -57,24 +97,32 @@ def init(  # noqa: PLR0913 - every question is an option
     """
     from gateway.technician import first_file as work
 
-    if out.exists():
+    if os.path.lexists(out):
         say(f"{out}: is there already", err=True)
+        return CANNOT
+    folder = out.absolute().parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        say(f"{out}: {'may not be written' if folder.is_dir() else f'there is no folder {folder}'}", err=True)
         return CANNOT
     if serial is not None and tcp is not None:
         raise click.UsageError("one of --serial DEV and --tcp HOST:PORT; further lines are written by hand")
-    if serial is None and tcp is None:
-        serial, tcp = _ask_line(work.serial_ports())
-    answers = work.BoxAnswers(
-        site or click.prompt("Site, an id such as xima-xincun", value_proc=_asked_id),
-        name if name is not None else click.prompt("What people call it", default="", show_default=False),
-        timezone or click.prompt("Time zone", default="Asia/Shanghai"),
-        gateway or click.prompt("This box, an id such as xmxc-01", value_proc=_asked_id),
-        broker or click.prompt("Broker", default="mqtts://mqtt.example.com:8883"),
-        serial,
-        tcp,
-        page if page is not None else click.confirm("With the local page on this machine", default=True),
-    )
-    return _write(out, answers, units, scan=not no_scan)
+    try:
+        if serial is None and tcp is None:
+            serial, tcp = _ask_line(work.serial_ports())
+        answers = work.BoxAnswers(
+            site or click.prompt("Site, an id such as xima-xincun", type=_Answer("site")),
+            name if name is not None else _ask_name(),
+            timezone or click.prompt("Time zone", default="Asia/Shanghai", type=_Answer("timezone")),
+            gateway or click.prompt("This box, an id such as xmxc-01", type=_Answer("gateway")),
+            broker or click.prompt("Broker", default="mqtts://mqtt.example.com:8883", type=_Answer("broker")),
+            serial,
+            tcp,
+            page if page is not None else click.confirm("With the local page on this machine", default=True),
+        )
+        return _write(out, answers, units, scan=not no_scan)
+    except (click.Abort, KeyboardInterrupt):
+        say_lines("\nnothing was written; every question is an option too: site-gateway init --help", err=True)
+        raise
 
 
 def _write(out: Path, answers: "BoxAnswers", units: str, *, scan: bool) -> int:
@@ -99,17 +147,18 @@ def _write(out: Path, answers: "BoxAnswers", units: str, *, scan: bool) -> int:
     return 0
 
 
+def _ask_name() -> str:
+    answer: str = click.prompt(
+        "What people call it (Enter: as the id)", default="", show_default=False, type=_Answer("name")
+    )
+    return answer
+
+
 def _ask_line(ports: list[str]) -> tuple[str | None, str | None]:
-    """A serial port of the list, by its number or path, or HOST:PORT."""
     for number, port in enumerate(ports, 1):
         say(f"{number}  {port}")
-    asked = click.prompt("The line: a number of the list, a serial port, or HOST:PORT")
-    if asked.isdecimal() and 1 <= int(asked) <= len(ports):
-        return ports[int(asked) - 1], None
-    return (asked, None) if asked.startswith("/") else (None, asked)
-
-
-def _asked_id(value: str) -> str:
-    if _ID.fullmatch(value) is None:
-        raise click.UsageError("small letters, digits and -, such as xima-xincun")
-    return value
+    if not ports:
+        say("no serial port is plugged in")
+    how = "a number of the list, a serial port" if ports else "a serial port such as /dev/ttyUSB0"
+    answer: tuple[str | None, str | None] = click.prompt(f"The line: {how}, or HOST:PORT", type=_LineAnswer(ports))
+    return answer

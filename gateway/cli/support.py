@@ -1,5 +1,6 @@
 """What a technician sends to somebody who helps."""
 
+import os
 import time
 from pathlib import Path
 
@@ -21,24 +22,24 @@ def support_bundle(site: Path, out: Path | None, *, preview: bool) -> int:
     \b
     Example: site-gateway support-bundle site.yaml --preview
     """
-    from gateway.errors import GatewayError
     from gateway.local.control import Daemon
     from gateway.safe_write import as_owner, replace_file
     from gateway.technician.support import bundle
 
-    loaded = load_timed(site)
-    try:
-        made = bundle(loaded, None if loaded.site is None else Daemon(loaded.site.store.path))
-    except GatewayError as error:
-        say_lines(str(error), err=True)
+    path = out or Path(f"support-{time.strftime('%Y%m%d-%H%M%S')}.tar.gz")
+    if not preview and os.path.lexists(path):
+        say(f"{path}: is there already", err=True)
         return CANNOT
+    loaded = load_timed(site)
+    made = bundle(loaded, None if loaded.site is None else Daemon(loaded.site.store.path))
+    for line in made.missing:
+        say_lines(f"it is without {line}", err=True)
     if preview:
-        for name, data in made.files.items():
+        for name, data in made.contents().items():
             say(f"--- {name}")
             say_lines(data.decode().rstrip())
         say(f"--- {made.left_out} values stay out")
         return 0
-    path = out or Path(f"support-{time.strftime('%Y%m%d-%H%M%S')}.tar.gz")
     try:
         with as_owner(path):
             replace_file(path, made.archive(), 0o600)

@@ -161,19 +161,21 @@ class Streams:
     # ---- everybody ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Tell what is new until cancelled."""
+        """Tell what is new until cancelled. However much there is, no heart-beat is left out for it."""
+        beaten = 0
         while True:
             if not self._readers:
                 self._feed.forget()
                 self._wanted.clear()
                 await self._wanted.wait()
-            beat_due = self._born + (int((self._clock.now().mono - self._born) / BEAT_S) + 1) * BEAT_S
+            beat_due = self._born + (beaten + 1) * BEAT_S
             wait = min(self._readings_at + _READINGS_S, beat_due) - self._clock.now().mono
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, wait)):
                     await self._news.wait()
             beats = self._clock.now().mono >= beat_due
             if beats:
+                beaten = int((self._clock.now().mono - self._born) / BEAT_S)
                 self._beat = self._beat_now()
             if self._look() or beats:
                 self._tell()

@@ -2,9 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
 
 from gateway.config.load import load
+from gateway.config.site import TimeZone
+from gateway.config.units import Address, BrokerUrl, Id, Text
 from gateway.technician import ports
 from gateway.technician.scan import Shown
 from gateway.technician.search import Search, wanted
@@ -38,6 +43,17 @@ _MORE = """
 """
 
 
+_ANSWERS: dict[str, tuple[Any, str]] = {
+    "site": (Id, "small letters, digits and -, such as xima-xincun"),
+    "gateway": (Id, "small letters, digits and -, such as xmxc-01"),
+    "name": (Text, "1-200 characters"),
+    "timezone": (TimeZone, ""),
+    "broker": (BrokerUrl, ""),
+    "tcp": (Address, ""),
+}
+"""What the site file takes for each, and how that is said; empty: as the site file's own check says it."""
+
+
 class BoxAnswers(NamedTuple):
     """What is known of the box."""
 
@@ -49,6 +65,16 @@ class BoxAnswers(NamedTuple):
     serial: str | None
     tcp: str | None
     page: bool
+
+
+def mistake(name: str, answer: str) -> str | None:
+    """Why the site file would not take this answer, in words for people; None: it does."""
+    kind, expected = _ANSWERS[name]
+    try:
+        TypeAdapter(kind).validate_python(answer)
+    except ValidationError as error:
+        return expected or error.errors()[0]["msg"].removeprefix("Value error, ")
+    return None
 
 
 def serial_ports() -> list[str]:
@@ -80,15 +106,11 @@ def text(answers: BoxAnswers, found: str) -> str:
 
 
 def problems(text: str, out: Path) -> list[str]:
-    """What `check` will say of it; written beside `out` for a moment."""
-    draft = out.with_name(f".{out.name}.draft")
-    try:
+    """What `check` will say of it."""
+    with TemporaryDirectory() as folder:
+        draft = Path(folder) / "site.yaml"
         draft.write_text(text, encoding="utf-8")
         return [str(problem).replace(str(draft), str(out)) for problem in load(draft).problems]
-    except OSError:
-        return []
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _nobody(answers: BoxAnswers) -> str:

@@ -9,6 +9,7 @@ import segno
 
 from gateway.config.access import StatusPage
 from gateway.config.units import endpoint
+from gateway.printable import harmless
 
 _STICKER_MM = (70, 95)
 _QUIET = 2
@@ -55,7 +56,7 @@ def sticker(link: str, name: str) -> str:
         f' viewBox="0 0 {width} {height}">\n'
         f'<rect width="{width}" height="{height}" fill="#fff"/>\n'
         f'<text x="35" y="9" font-size="5" {style}>site-gateway</text>\n'
-        f'<text x="35" y="16" font-size="4.5" {style}>{escape(name)}</text>\n'
+        f'<text x="35" y="16" font-size="4.5" {style}>{escape(harmless(name))}</text>\n'
         f"{inner}\n"
         f'<text x="35" y="82" font-size="3.6" {style}>{escape(link)}</text>\n'
         f'<text x="35" y="89" font-size="2.6" {style}>不替代法定消防设施、值班、巡查和119报警</text>\n'

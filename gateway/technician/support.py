@@ -8,6 +8,7 @@ tell addresses and paths. What looks like a plate in an id is masked.
 import hashlib
 import io
 import platform
+import re
 import tarfile
 import time
 from collections.abc import Mapping
@@ -19,9 +20,9 @@ import orjson
 
 from gateway import __version__
 from gateway.config.load import Loaded
+from gateway.errors import GatewayError
 from gateway.local.control import Daemon
 from gateway.masks import without_plates
-from gateway.model import Json
 
 Allowed = Mapping[str, Any]
 """By key: True for a plain value, a mapping for a tree; `*`: every key, for tables by id."""
@@ -34,6 +35,8 @@ def _named(*names: str) -> dict[str, Any]:
     return dict.fromkeys(names, True)
 
 
+_KEY: Final = re.compile(r"[a-z0-9_<>#-]{0,63}")
+"""A key of the site file, an id, or a number of an entry."""
 _BY_ID: Final = {"*": True}
 _ODDITIES: Final = _named("strange_bytes", "unasked_frames", "floods", "unpaired", "unproved", "reopened")
 _LINE: Final = {
@@ -90,10 +93,11 @@ _SITE: Final = {
 
 @dataclass
 class Bundle:
-    """Files by name; how many values stayed out."""
+    """Files by name; how many values stayed out; what is missing and why, for who makes it."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     left_out: int = 0
+    missing: list[str] = field(default_factory=list)
 
     def add(self, name: str, value: object) -> None:
         """As JSON."""
@@ -117,12 +121,16 @@ class Bundle:
             },
         }
 
-    def archive(self) -> bytes:
-        """A gzipped tar archive with the manifest first."""
-        out = io.BytesIO()
+    def contents(self) -> dict[str, bytes]:
+        """Everything that leaves the site, the manifest first."""
         manifest = orjson.dumps(self.manifest(), option=orjson.OPT_INDENT_2) + b"\n"
+        return {"manifest.json": manifest, **self.files}
+
+    def archive(self) -> bytes:
+        """A gzipped tar archive."""
+        out = io.BytesIO()
         with tarfile.open(fileobj=out, mode="w:gz") as tar:
-            for name, data in {"manifest.json": manifest, **self.files}.items():
+            for name, data in self.contents().items():
                 entry = tarfile.TarInfo(f"support/{name}")
                 entry.size, entry.mtime, entry.mode = len(data), int(time.time()), 0o600
                 tar.addfile(entry, io.BytesIO(data))
@@ -151,19 +159,25 @@ def allow(value: object, allowed: Allowed) -> tuple[Any, int]:
 
 
 def bundle(loaded: Loaded, daemon: Daemon | None) -> Bundle:
-    """Of a site file, and of its gateway if that runs. None: nobody knows where. Raises GatewayError: it said no."""
+    """Of a site file, and of its gateway if that answers. None: nobody knows where it would be."""
     made = Bundle()
     made.add("machine.json", _machine())
     made.add(
         "check.json", [{"level": one.level, "line": one.line, "key": _without_ids(one.key)} for one in loaded.problems]
     )
-    if loaded.site is not None:
+    if loaded.site is None:
+        made.missing.append("the site file, which is wrong: site-gateway check says where")
+    else:
         made.take("site.json", loaded.site.model_dump(mode="json", by_alias=True), _SITE)
-    told = None if daemon is None else _asked(daemon)
-    if told is None:
+    if daemon is None:
         made.add("health.json", {"running": False})
         return made
-    health, standing = told
+    try:
+        health, standing = daemon.ask({"ask": "status"}), daemon.ask({"ask": "alarms"})
+    except (ConnectionError, GatewayError) as error:
+        made.add("health.json", {"running": not isinstance(error, ConnectionError), "answers": False})
+        made.missing.append(f"health and alarms: {error}")
+        return made
     made.take("health.json", health, _HEALTH)
     alarms = [allow(one, _ALARM) for one in standing] if isinstance(standing, list) else []
     made.add("alarms.json", [kept for kept, _ in alarms])
@@ -171,17 +185,9 @@ def bundle(loaded: Loaded, daemon: Daemon | None) -> Bundle:
     return made
 
 
-def _asked(daemon: Daemon) -> tuple[Json, Json] | None:
-    """Its health, and the alarms that stand; None: it does not run."""
-    try:
-        return daemon.ask({"ask": "status"}), daemon.ask({"ask": "alarms"})
-    except ConnectionError:
-        return None
-
-
 def _without_ids(key: str) -> str:
-    """The path of a problem without what people have named: users and accounts."""
-    parts = key.split(".")
+    """The path of a problem without what people have named: users, accounts, and keys that are none of the file."""
+    parts = [part if _KEY.fullmatch(part) else "*" for part in key.split(".")]
     for number, part in enumerate(parts[:-1]):
         if part in ("users", "people"):
             parts[number + 1] = "*"

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from gateway import __version__
 from gateway.config.site import SiteFile
+from gateway.printable import harmless
 
 Alarm = Mapping[str, Any]
 """Data of a standing alarm."""
@@ -144,7 +145,7 @@ def record(walk: Walk, file: SiteFile, zone: str, **about: str) -> dict[str, Any
 
 
 def as_text(record: Mapping[str, Any], timezone: str) -> str:
-    """The record to be printed and signed."""
+    """The record to be printed and signed; no name in it does anything to the terminal that shows the file."""
     place = f"{record['site_name'] or record['site']}, {record['zone_name'] or record['zone']}"
     lines = [
         f"Walk through zone {record['zone']}: {place}",
@@ -158,7 +159,7 @@ def as_text(record: Mapping[str, Any], timezone: str) -> str:
         fire, clear = (local(one[key], timezone)[11:] for key in ("fire", "clear"))
         lines.append(f"{one['device']:24} {fire:8} {clear:8} {one['result']:12} {one['place'] or ''}".rstrip())
     lines += ["", f"{record['passed']} of {len(record['devices'])} passed.", *record["notice"], "", "Signed:", ""]
-    return "\n".join(lines)
+    return "\n".join(map(harmless, lines))
 
 
 def local(at: str | None, timezone: str) -> str:

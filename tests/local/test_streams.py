@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from gateway.clock import Clock
 from gateway.local.state import SiteView
-from gateway.local.streams import OF_ONE, Streams
+from gateway.local.streams import BEAT_S, OF_ONE, Streams
 from gateway.model import Instant, Json, Reading
 from gateway.settings.types import PageFacts
 
@@ -88,3 +88,29 @@ async def test_a_hundred_that_come_within_250_ms_cost_one_look() -> None:
                 await asyncio.sleep(0)  # who came to look has woken the others
         for reader in readers:
             them.leave(reader)
+
+
+async def test_no_heart_beat_is_left_out_while_there_is_news_all_the_time() -> None:
+    """Who sees none for 15 s may press nothing, just while much goes on."""
+    site = Site()
+    them = streams(site)
+    told = Told()
+    step, beats = 0.5, 6
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        reader = them.join("10.0.0.1", None)
+        assert reader is not None
+        running = group.create_task(them.run(), name="run")
+        group.create_task(them.serve(reader, None, told, packed=False), name="reader")
+        while reader.out is None:
+            await asyncio.sleep(0)
+        told.pieces.clear()
+        for number in range(int(beats * BEAT_S / step) + 1):
+            site.mono += step
+            site.alarms["smoke-1/smoke/fire"] = {"kind": "fire", "count": number}
+            looks = site.looks["standing"]
+            them.news()
+            while site.looks["standing"] == looks:
+                await asyncio.sleep(0)
+        assert sum(piece.count(b"event: beat") for piece in told.pieces) == beats
+        running.cancel()
+        them.leave(reader)

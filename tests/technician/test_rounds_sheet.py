@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shutil
+import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from io import BytesIO
@@ -13,7 +14,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from PIL import Image
 
+from gateway.printable import harmless
 from gateway.site.rounds import digest
+from gateway.technician.page_link import sticker
 from gateway.technician.rounds import (
     NOTICE,
     Card,
@@ -27,6 +30,7 @@ from gateway.technician.rounds import (
     sort_events,
     week_of,
 )
+from tests.browser.corpus import CORPUS
 
 ZONE = ZoneInfo("Asia/Shanghai")
 FIRST, LAST = week_of("2026-W48", ZONE, datetime(2026, 1, 1, tzinfo=UTC))
@@ -49,25 +53,27 @@ class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[str] = []
+        self.attributes: list[str] = []
         self.sources: list[str] = []
         self.text: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
         self.sources += [str(value) for name, value in attrs if name in ("src", "href")]
 
     def handle_data(self, data: str) -> None:
         self.text.append(data)
 
 
-def run(day: int, outcome: str, previous: str | None, **more: Any) -> dict[str, Any]:
+def run(day: int, outcome: str, previous: str | None, words: str = EVIL, **more: Any) -> dict[str, Any]:
     item = {
-        "item": f"person:{EVIL}",
+        "item": f"person:{words}",
         "kind": "person",
         "outcome": outcome,
-        "rule": EVIL,
-        "evidence": {"by": EVIL},
+        "rule": words,
+        "evidence": {"by": words, "text": words},
         **more,
     }
     tested = {
@@ -86,15 +92,15 @@ def event(kind: str, data: dict[str, Any]) -> dict[str, Any]:
     return {"type": f"sitegateway.{kind}.v1", "data": data}
 
 
-def week() -> Week:
-    first = run(22, "normal", None)
-    second = run(23, "abnormal", first["digest"], reason="covered", pictures=["then"])
+def week(words: str = EVIL) -> Week:
+    first = run(22, "normal", None, words)
+    second = run(23, "abnormal", first["digest"], words, reason="covered", pictures=["then"])
     missed = {
         "round": "nightly", "run": "m", "planned_at": "2026-11-24T18:00:00.000000Z",
         "items": [{"item": "round", "outcome": "not-checkable", "reason": "off"}],
     }  # fmt: skip
     finding = {
-        "finding": "f", "round": "nightly", "item": f"person:{EVIL}", "reason": "covered", "class": "ordinary",
+        "finding": "f", "round": "nightly", "item": f"person:{words}", "reason": "covered", "class": "ordinary",
         "opened_at": "2026-11-23T18:00:30.000000Z", "respond_by": "2026-11-23T18:20:30.000000Z", "before": ["then"],
         "cured_at": None, "acknowledged_at": None, "overdue": True,
     }  # fmt: skip
@@ -106,9 +112,9 @@ def week() -> Week:
     return sort_events(events, FIRST, LAST)
 
 
-def shown(found: Week) -> str:
-    trends = {"nightly/point:hydrant.pressure": [[1.0, 0.35], [2.0, 0.34], [3.0, 0.30]]}
-    heading = Heading(EVIL, "2026-11-30 08:00", {"nightly": f"夜间{EVIL}"})
+def shown(found: Week, words: str = EVIL) -> str:
+    trends = {f"nightly/point:{words}": [[1.0, 0.35], [2.0, 0.34], [3.0, 0.30]]}
+    heading = Heading(words, "2026-11-30 08:00", {"nightly": f"夜间{words}"})
     return sheet(found, heading, {"then": JPEG}, trends)
 
 
@@ -223,14 +229,31 @@ def test_a_trend_ends_with_the_week() -> None:
     assert "测点 h.p 0.44<" in text
 
 
-def test_no_name_is_markup_and_nothing_is_loaded() -> None:
-    page = Page(shown(week()))
-    assert "script" not in page.tags
-    assert EVIL in "".join(page.text)
+HARMLESS = "a harmless name"
+
+
+@pytest.mark.parametrize("words", CORPUS)
+def test_no_name_is_markup_and_nothing_is_loaded(words: str) -> None:
+    """The sheet and the cards of places have the elements and attributes that they have for any other name."""
+    page, cards = Page(shown(week(words), words)), Page(cards_of(words))
+    for hostile, plain in ((page, Page(shown(week(HARMLESS), HARMLESS))), (cards, Page(cards_of(HARMLESS)))):
+        assert (hostile.tags, hostile.attributes) == (plain.tags, plain.attributes)
+        assert "".join(hostile.text).count(words) == "".join(plain.text).count(HARMLESS) > 3
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
-    cards = Page(places_sheet([Card("pump", EVIL, "printed", EVIL, [EVIL])], EVIL))
-    assert "script" not in cards.tags
-    assert "svg" in cards.tags
+
+
+def cards_of(words: str) -> str:
+    """Without a code: that has as many strokes as its text needs."""
+    return places_sheet([Card("pump", words, "ntag424", None, [words])], words)
+
+
+@pytest.mark.parametrize("words", [*CORPUS, "a name\x07 with \x1b[31mcontrol\x00 signs"])
+def test_a_sticker_is_a_picture_with_any_name(words: str) -> None:
+    tree = ET.fromstring(sticker("http://127.0.0.1:8081/", words))  # noqa: S314 - our own
+    plain = ET.fromstring(sticker("http://127.0.0.1:8081/", HARMLESS))  # noqa: S314 - our own
+    assert [one.tag for one in tree.iter()] == [one.tag for one in plain.iter()]
+    assert [{*one.attrib} for one in tree.iter()] == [{*one.attrib} for one in plain.iter()]
+    assert harmless(words) in [one.text for one in tree.iter()]
 
 
 async def test_a_browser_prints_it_on_a4(tmp_path: Path) -> None:

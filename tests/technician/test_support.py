@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import io
 import json
+import re
+import socket
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +37,13 @@ class Telling(Daemon):
     def ask(self, request: Mapping[str, Json], timeout: float = 15.0) -> Json:  # noqa: ARG002
         answer: Json = self._answers[str(request["ask"])]
         return answer
+
+
+class Impatient(Daemon):
+    """Who asks does not wait."""
+
+    def ask(self, request: Mapping[str, Json], timeout: float = 0.1) -> Json:
+        return super().ask(request, timeout)
 
 
 def test_what_nobody_has_named_stays_out() -> None:
@@ -90,6 +99,8 @@ async def test_a_bundle_of_a_running_gateway_has_no_secret(tmp_path: Path) -> No
     health = json.loads(files["support/health.json"])
     assert health["lines"]["io"]["up"] is True
     assert health["cameras"]["cam"]["passages"] == 1
+    previewed = re.findall(r"^--- ([a-z]+\.json)$", shown.stdout, re.MULTILINE)
+    assert [f"support/{name}" for name in previewed] == ["support/manifest.json", *files], "the preview hides nothing"
     everything = b"".join(files.values()).decode() + shown.stdout
     assert [secret for secret in SECRETS if secret in everything] == []
 
@@ -111,13 +122,38 @@ async def test_why_a_line_is_down_stays_out_with_its_address(tmp_path: Path) -> 
 
 def test_without_a_gateway_and_with_a_wrong_file_there_is_still_one(tmp_path: Path) -> None:
     site = tmp_path / "site.yaml"
-    site.write_text("version: 1\nhttp: {status: {users: {zhang: {role: boss}}}}\n")
+    site.write_text(
+        "version: 1\nhttp: {status: {users: {zhang: {role: boss}}}}\n"
+        "zones: {张三家: {}, Zhang San: {}, 沪A12345: {}}\npassword of zhang: 1\n"
+    )
     done = command("support-bundle", site, "--preview", cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert '"running": false' in done.stdout
-    assert "zhang" not in done.stdout
+    assert [name for name in ("zhang", "Zhang", "张三", "沪A12345") if name in done.stdout] == []
     assert "http.status.users.*" in done.stdout
+    assert '"zones.*"' in done.stdout
+    assert done.stderr.startswith("it is without the site file, which is wrong")
+
+
+def test_a_gateway_that_does_not_answer_keeps_nobody_without_help(tmp_path: Path) -> None:
+    """What hangs is what help is needed for: here one that takes the question and says nothing."""
+    with socket.socket(socket.AF_UNIX) as hanging:
+        hanging.bind(str(tmp_path / "hangs"))
+        hanging.listen()
+        made = bundle(load(site_file(tmp_path)), Impatient(tmp_path, tmp_path / "hangs"))
+    assert json.loads(made.files["health.json"]) == {"running": True, "answers": False}
+    assert {"machine.json", "check.json", "site.json"} <= made.files.keys()
+    assert "does not answer within" in made.missing[0]
+
+
+def test_a_file_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    site = site_file(tmp_path)
+    kept = site.read_bytes()
+    done = command("support-bundle", site, "--out", site, cwd=tmp_path)
+
+    assert (done.returncode, done.stderr) == (2, f"{site}: is there already\n")
+    assert site.read_bytes() == kept
 
 
 @pytest.mark.parametrize("out", ["no/such/folder/x.tar.gz"])
@@ -126,4 +162,5 @@ def test_where_it_cannot_be_written_it_is_said(tmp_path: Path, out: str) -> None
     site.write_text("version: 1\n")
     done = command("support-bundle", site, "--out", out, cwd=tmp_path)
 
-    assert (done.returncode, done.stderr) == (2, f"{out}: No such file or directory\n")
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"\n{out}: No such file or directory\n")

@@ -62,6 +62,20 @@ def test_a_time_is_shown_as_it_is_on_site() -> None:
     assert local(None, "UTC").strip() == "-"
 
 
+def test_no_name_in_a_record_does_anything_to_a_terminal() -> None:
+    evil = "1F \x1b]0;owned\x07\x1b[2J\u202e"
+    shown = as_text(
+        {
+            "site_name": evil, "site": "s", "zone_name": evil, "zone": "b3", "gateway": "g", "version": "0", "by": evil,
+            "begun": None, "ended": None, "why": evil, "passed": 0, "notice": [],
+            "devices": [{"device": "s1", "fire": None, "clear": None, "result": "not tested", "place": evil}],
+        },
+        "UTC",
+    )  # fmt: skip
+    assert all(line.isprintable() for line in shown.split("\n"))
+    assert shown.count("owned") == 5
+
+
 # ---- through the running daemon ---------------------------------------------------------------------
 
 

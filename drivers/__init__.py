@@ -1,1 +1,1 @@
-"""Drivers: one package per protocol; each knows only `gateway.driver` and the vocabulary."""
+"""Drivers: one package per protocol; each imports only `gateway.driver` and the vocabulary."""

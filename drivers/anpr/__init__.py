@@ -1,1 +1,1 @@
-"""Plate cameras: what they push or stream -> captures. One pure module per maker."""
+"""Plate cameras: turns their pushes and streams into captures. One pure module per maker."""

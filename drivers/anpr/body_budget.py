@@ -1,4 +1,4 @@
-"""A budget of bytes for bodies that are being received: for all cameras together and for each."""
+"""A budget of bytes for request bodies that are being received: for all cameras together and for each."""
 
 import asyncio
 from collections import Counter, deque
@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 PER_CAMERA = 2
-"""Pushes of one camera that are read at once: one camera that hangs does not take the others' room."""
+"""The most pushes of one camera that are read at once, so that a hanging camera does not block others."""
 
 
 class Room:
-    """So many bytes at most. Who gets in can finish, so nobody waits for another half body."""
+    """The budget. A body that is admitted can be read completely, so two half bodies never wait for each other."""
 
     def __init__(self, most: int) -> None:
         self._free = most
@@ -20,12 +20,12 @@ class Room:
 
     @property
     def used(self) -> int:
-        """Bytes that are promised."""
+        """Reserved bytes."""
         return self._most - self._free
 
     @asynccontextmanager
     async def reserved(self, camera: str, size: int) -> AsyncIterator[None]:
-        """Wait for `size` bytes (at most all of them); first come, first served, but for cameras that have theirs."""
+        """Wait for `size` bytes (at most the whole budget); first come, first served, except cameras at their limit."""
         size = min(size, self._most)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((camera, size, turn))
@@ -58,7 +58,7 @@ class Room:
         self._admit()
 
     def _admit(self) -> None:
-        """Let in who fits. The first that only lacks bytes holds up those behind: else a large body waits for ever."""
+        """Admit those that fit. One that lacks only bytes blocks later ones, or a large body would wait forever."""
         kept: deque[tuple[str, int, asyncio.Future[None]]] = deque()
         while self._waiting:
             one = self._waiting.popleft()

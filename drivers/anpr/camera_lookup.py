@@ -15,29 +15,29 @@ from gateway.model import Instant
 
 PREFIX = "/cameras/"
 MOST_PASSAGES = 8
-"""Passages of one push; no car park sends more at once, and who does would shed those of other cameras."""
+"""The most passages of one push; no car park sends more, and more would displace those of other cameras."""
 Refusal = Literal["stranger", "path", "other-camera", "ambiguous"]
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A camera that tells of plates."""
+    """A plate camera."""
 
     id: str
     driver: str
     address: str
-    """`HOST` or `HOST:PORT`; pushes come from this host, whatever port."""
+    """`HOST` or `HOST:PORT`; pushes come from this host, from any port."""
     settings: CameraSettings = field(default_factory=CameraSettings)
     token: SecretSource | None = None
     """What the push URL must carry; None: the address alone is asked for."""
     opening: RelayOpening | None = None
-    """Its own relay is a gate's `open`: the answer to a push may open it (VZenith only)."""
+    """Its own relay, if that is a gate's `open`: the answer to a push may open it (VZenith only)."""
     channel: int | None = None
-    """Of the recorder at its address; None: the address has one camera."""
+    """Its channel of the recorder at its address; None: the address is a single camera."""
 
 
 def checked(cameras: Iterable[Camera]) -> tuple[Camera, ...]:
-    """The cameras, if each can push. Raises ConfigError."""
+    """The cameras, after checking that each can push. Raises ConfigError."""
     found = tuple(cameras)
     for one in found:
         if one.driver not in PARSERS:
@@ -62,7 +62,7 @@ def host_of(address: str) -> str:
 
 
 def literal(text: str) -> str | None:
-    """An IP address as it is compared: IPv4 within IPv6 as IPv4, without a scope; None: it is a name."""
+    """The compared form of an IP address: IPv4 in IPv6 as IPv4, without scope; None: it is a name."""
     try:
         found = ip_address(text.partition("%")[0])
     except ValueError:
@@ -73,13 +73,13 @@ def literal(text: str) -> str | None:
 
 
 def push_of(camera: Camera, capture: Capture, at: Instant) -> Push:
-    """A capture as the gateway takes it."""
+    """A capture as the gateway's input."""
     shown = tuple(CapturedPicture(one.role, one.data, one.content_type) for one in capture.pictures)
     return Push(passage(capture, camera.id, camera.settings, at), shown)
 
 
 class Doors:
-    """The cameras by where they knock. `addresses`: of each camera's host, as far as they are known now."""
+    """Cameras by path and source address. `addresses`: the known addresses of each camera's host."""
 
     def __init__(self, cameras: Collection[Camera]) -> None:
         self._hosts = {one.id: host_of(one.address) for one in cameras}
@@ -87,25 +87,25 @@ class Doors:
         self._addresses: dict[str, frozenset[str]] = {}
         self._by_address: Mapping[str, tuple[Camera, ...]] = {}
         self.names = frozenset(host for host in self._hosts.values() if literal(host) is None)
-        """Hosts whose addresses have to be asked for."""
+        """Host names that have to be resolved."""
         self._index()
 
     def resolved(self, name: str, addresses: Iterable[str]) -> None:
-        """These are the addresses of one of `names` from now on."""
+        """Set the addresses of one of `names`."""
         self._addresses[name] = frozenset(filter(None, map(literal, addresses)))
         self._index()
 
     def knows(self, source: str) -> bool:
-        """Some camera has this address."""
+        """True if a camera has this address."""
         return (literal(source) or source) in self._by_address
 
     def only(self, source: str) -> Camera | None:
-        """The camera of this address, if it has one."""
+        """The camera of this address, if it has exactly one."""
         mine = self._by_address.get(literal(source) or source, ())
         return mine[0] if len(mine) == 1 else None
 
     def of_channel(self, camera: Camera, channel: int | None) -> Camera | None:
-        """Of the other cameras of this one's recorder the one of a channel; None: the file has none."""
+        """The camera of another channel of this camera's recorder; None: the file has none."""
         if camera.channel is None:
             return None
         alike = (
@@ -115,7 +115,7 @@ class Doors:
         return next((one for one in alike if one.channel == channel), None)
 
     def find(self, path: str, source: str) -> tuple[Camera, str] | Refusal:
-        """The camera, and the path as its maker knows it. Who is no camera learns nothing of what paths there are."""
+        """The camera, and the path for its maker. A client that is not a camera learns nothing about existing paths."""
         mine = self._by_address.get(literal(source) or source, ())
         if not mine:
             return "stranger"

@@ -1,4 +1,4 @@
-"""Counts what became of each push of a camera, once each. Pure."""
+"""Counts the result of each push of a camera, once each. Pure."""
 
 import re
 from collections import Counter
@@ -8,22 +8,22 @@ from drivers.anpr.capture import Report
 from gateway.driver import PushTaker
 
 SILENT_AFTER_S = 300.0
-"""Seconds: a camera that used to send heart-beats and has not for so long is not reachable."""
+"""A camera that sends heartbeats counts as unreachable after this time without one."""
 UNREADABLE = 3
-"""Pushes in a row that could not be read, then it is an alarm."""
+"""Consecutive unreadable pushes that raise an alarm."""
 UNREAD = "camera-unreadable"
 """Name of that alarm."""
 LAST_BYTES = 64 << 10
-"""Bytes of the last push that could not be read, kept for people."""
+"""Bytes of the last unreadable push that are kept for people."""
 _ENDS = ("passage", "heartbeat", "ignored", "unreadable", "refused")
 _KINDS = 16
-"""Kinds and reasons that are told apart; the rest is `more`."""
+"""The most kinds and reasons with their own count; the rest is `more`."""
 _ODD = re.compile(r"[^A-Za-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """The last push that could not be read."""
+    """The last unreadable push."""
 
     wall: float
     why: str
@@ -38,22 +38,22 @@ class Last:
 class Tally:
     """Counters since the start; `last` in wall seconds.
 
-    Every push ends as one of `passage`, `heartbeat`, `ignored`, `unreadable`, `refused`; `pushes` is their sum.
-    Every event of those that were understood is a passage or cut.
+    Every push counts as one of `passage`, `heartbeat`, `ignored`, `unreadable`, `refused`; `pushes` is their sum.
+    Every event in readable pushes is a passage or cut.
     """
 
     last: float | None = None
     unreadable: Last | None = None
     in_a_row: int = 0
-    """Pushes that could not be read, since one could."""
+    """Consecutive unreadable pushes."""
     told_well: bool | None = None
-    """What was last told of its alarm; None: nothing yet."""
+    """The last report of its alarm; None: none yet."""
     counts: Counter[str] = field(default_factory=Counter)
     ends: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in _ENDS})
-    """How pushes ended, by kind or reason."""
+    """The results of pushes, by kind or reason."""
 
     def heard(self, report: Report, wall: float) -> None:
-        """A word of the camera that was understood."""
+        """Count a readable push."""
         self.last = wall
         self.in_a_row = 0
         self.counts["passages"] += len(report.captures)
@@ -70,7 +70,7 @@ class Tally:
                 self._end("ignored", kind)
 
     def unread(self, why: str, wall: float, payload: bytes = b"", path: str = "", content_type: str = "") -> None:
-        """A push that could not be understood."""
+        """Count an unreadable push."""
         self.last = wall
         self.in_a_row += 1
         self.unreadable = Last(wall, why, path, content_type[:200], len(payload), payload[:LAST_BYTES])
@@ -81,9 +81,9 @@ class Tally:
         self.unreadable = None
 
     def news(self) -> bool | None:
-        """Whether its pushes can be read, when that changes; None: nothing new.
+        """True or False if it has changed whether its pushes are readable; None: no change.
 
-        That all is well is told once after the start too, for an alarm that stood before it.
+        True is also reported once after the start, to clear an alarm from before.
         """
         well = self.in_a_row < UNREADABLE
         if self.told_well is well or (well and self.in_a_row):
@@ -92,14 +92,14 @@ class Tally:
         return well
 
     def say(self, camera: str, taker: PushTaker) -> None:
-        """Raise its alarm, or end it, if that is news."""
+        """Raise or clear its alarm, if that changes it."""
         well = self.news()
         if well is not None:
             why = "" if self.unreadable is None else self.unreadable.why
             taker.alarm(f"{camera}/{UNREAD}", well, "" if well else f"{UNREADABLE} pushes could not be read: {why}")
 
     def refused(self, why: str) -> None:
-        """A request that was not read to its end, or not taken."""
+        """Count a request that was refused or not read to its end."""
         self._end("refused", why)
 
     def _end(self, end: str, word: str) -> None:
@@ -108,7 +108,7 @@ class Tally:
         found[word if word in found or len(found) < _KINDS else "more"] += 1
 
     def told(self, wall: float) -> dict[str, int | float | str | bool | None]:
-        """For health. `reachable` is None where silence means nothing: the camera sends no heart-beats."""
+        """The counts for health. `reachable` is None if the camera sends no heartbeats, so silence means nothing."""
         sums = {end: found.total() for end, found in self.ends.items()}
         reachable: bool | None = None
         if self.last is not None:

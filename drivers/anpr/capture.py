@@ -1,4 +1,4 @@
-"""What a camera reports about a car, and the answer that it expects. Pure."""
+"""A camera's report about a car, and the answer that it expects. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,31 +12,31 @@ Turn = Literal["forward", "reverse"]
 """`forward`: towards the camera; `reverse`: away from it."""
 ReportKind = Literal["captures", "heartbeat", "registration", "test", "pictures", "other"]
 EVENTS = 16
-"""Events of one push that are read; the others are counted (`Report.cut`)."""
+"""The most events of one push that are read; others are counted (`Report.cut`)."""
 NAMED = 12
-"""Names of refused parts that a report carries; the rest is only counted."""
+"""The most names of refused parts in a report; the rest is only counted."""
 
 T = TypeVar("T")
 
 
 class Unreadable(GatewayError):
-    """The payload is not what this maker sends. The only error that a parser raises; its text names no plate."""
+    """The payload is not in this maker's format. The only error of parsers; its text contains no plate."""
 
 
 @dataclass(frozen=True, slots=True)
 class CameraSettings:
-    """What a parser must know of one camera."""
+    """Settings of one camera for a parser."""
 
     utc_offset: float | None = None
-    """Seconds east of UTC, used where the camera names no zone, or an impossible one."""
+    """Seconds east of UTC, used if the camera sends no zone or an impossible one."""
     way: Way | None = None
-    """Where its cars go, whatever it says; None: its own word counts, by `ways`."""
+    """The direction of its cars, whatever it sends; None: its own direction is used, through `ways`."""
     ways: Mapping[Turn, Way] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture as it came: bytes that nobody has decoded yet."""
+    """A received picture, not decoded."""
 
     role: Role
     data: bytes = field(repr=False)
@@ -50,52 +50,52 @@ class Seen(NamedTuple):
     wall: float
     """Seconds since 1970."""
     zone: Literal["camera", "setting"]
-    """Who said how far it is from UTC."""
+    """Where the UTC offset comes from."""
     firm: bool = True
-    """False: the camera contradicted itself; no judgement may rest on it."""
+    """False: the camera contradicted itself, and nothing may be judged by this time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """One car before one camera."""
+    """One car at one camera."""
 
     plate_raw: str | None
-    """As sent, at most 64 characters; None: the camera says that it read none."""
+    """As sent, at most 64 characters; None: the camera reports that it read none."""
     key: str
-    """The same for every sending of the same capture, live or from the camera's memory; empty: nothing tells it."""
+    """Identifies the capture in every transmission, live or from the camera's memory; empty: unknown."""
     confidence: float | None = None
     """On the camera's own scale."""
     colour: str | None = None
-    """Of the plate: blue, yellow, white, black, green, yellow-green."""
+    """The plate's colour: blue, yellow, white, black, green, yellow-green."""
     kind: str | None = None
-    """The plate's kind in the words of the site, as far as the camera tells."""
+    """The plate's kind in the site's terms, if the camera reports it."""
     turn: Turn | None = None
     turn_raw: str | None = None
     seen: Seen | None = None
     history: bool = False
-    """The maker's mark of a record from the camera's memory."""
+    """Marked by the camera as a record from its memory."""
     trigger: str | None = None
     lane: str | None = None
     pictures: tuple[Picture, ...] = ()
     blanks: str = ""
-    """What this maker writes within a plate for a character that was not read."""
+    """What this maker writes in a plate for an unread character."""
     also: tuple[str, ...] = ()
-    """All plates of a car that carries several (those of three regions), as sent; empty: it has the one."""
+    """All plates of a car with several (of several regions), as sent; empty: it has one."""
     channel: int | None = None
-    """Of a recorder, counted from 1; None: it does not say."""
+    """The recorder's channel, counted from 1; None: not reported."""
     by_platform: bool = False
-    """The channel is a platform's own number: it counts only for a camera whose entry has a channel."""
+    """The channel is a platform's own number, used only for cameras with a `channel` in the file."""
     url: str | None = None
-    """Where the camera keeps the scene, as it says. Never fetched from anywhere but its configured address."""
+    """The camera's URL of the scene. Only fetched from the camera's configured address."""
 
     def is_of(self, channel: int | None) -> bool:
-        """It belongs to a camera with this channel in the file; without channels that is the first of its device."""
+        """True if it belongs to a camera with this channel in the file; without channels, to its device's first."""
         if self.channel is None or (channel is None and self.by_platform):
             return True
         return self.channel <= 1 if channel is None else self.channel == channel
 
     def way(self, settings: CameraSettings) -> Way | None:
-        """Into the site or out of it; None: not known."""
+        """In or out of the site; None: not known."""
         if settings.way is not None:
             return settings.way
         return settings.ways.get(self.turn) if self.turn is not None else None
@@ -103,7 +103,7 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class PushReply:
-    """What the camera wants to hear."""
+    """The reply that the camera expects."""
 
     body: bytes = b""
     content_type: str = "text/plain"
@@ -116,29 +116,29 @@ JSON_TYPE = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one payload says."""
+    """The content of one payload."""
 
     kind: ReportKind
     reply: PushReply = OK
     captures: tuple[Capture, ...] = ()
     pictures: tuple[Picture, ...] = ()
-    """That belong to no capture (a picture that was asked for)."""
+    """Pictures that belong to no capture (a requested picture)."""
     refused: int = 0
-    """Parts that were not taken: pictures of faces, parts over a limit."""
+    """Refused parts: pictures of faces, parts over a limit."""
     names: tuple[str, ...] = ()
-    """Of refused parts, at most twelve."""
+    """Names of refused parts, at most twelve."""
     cut: int = 0
-    """Events that were not read: beyond `EVENTS`, or unreadable beside others that are not."""
+    """Events that were not read: beyond `EVENTS`, or unreadable beside readable ones."""
     device: str | None = None
-    """The serial number or id that the camera calls itself by; never a proof of anything."""
+    """The serial number or id that the camera sends; proves nothing."""
     record: int | None = None
-    """The number that the answer has to name (VZenith)."""
+    """The number that the answer must contain (VZenith)."""
     events: tuple[str, ...] = ()
     """Kinds of events that are not captures (`videoloss`, `VMD`, …)."""
 
 
 def merged(reports: Sequence[Report]) -> Report:
-    """Several events of one push as one report. `reports` is not empty; the first with cars gives the answer."""
+    """Merge the events of one push into one report. `reports` is not empty; the first with cars gives the answer."""
     main = next((one for one in reports if one.kind == "captures"), reports[0])
     if len(reports) == 1:
         return main
@@ -153,14 +153,14 @@ def merged(reports: Sequence[Report]) -> Report:
 
 
 def over(many: Sequence[object]) -> int:
-    """How many of so many events are too many."""
+    """How many of `many` events are over the limit."""
     return max(0, len(many) - EVENTS)
 
 
 def read_each(many: Sequence[T], read: Callable[[T], Report]) -> Report:
-    """The events of one push as one report, which counts what is too much or cannot be read.
+    """Read the events of one push into one report, counting those over the limit or unreadable.
 
-    Raises Unreadable: none can be read.
+    Raises Unreadable if none is readable.
     """
     reports: list[Report] = []
     unread = 0
@@ -180,7 +180,7 @@ def read_each(many: Sequence[T], read: Callable[[T], Report]) -> Report:
 def passage(
     capture: Capture, camera: str, settings: CameraSettings, at: Instant, pictures: tuple[PictureRef, ...] = ()
 ) -> Passage:
-    """The capture as the site's input; `pictures` are the ids under which the pictures were kept."""
+    """The capture as the site's input; `pictures` are the ids of its pictures."""
     seen = capture.seen
     return Passage(
         camera=camera,

@@ -1,4 +1,4 @@
-"""Bounds the connections: one that never named a camera is closed first, then the one that is idle longest."""
+"""Limits connections: closes first one that never identified a camera, then the one that is idle longest."""
 
 from drivers.anpr.http import PushConnection
 
@@ -6,24 +6,24 @@ CONNECTIONS = 256
 
 
 class Crowd:
-    """The connections that are open, by what they are about."""
+    """The open connections, by state."""
 
     def __init__(self) -> None:
         self._unknown: dict[PushConnection, None] = {}
-        """Connected, and silent so far."""
+        """Connected, without a request so far."""
         self._leaving: dict[PushConnection, None] = {}
-        """Refused."""
+        """Refused and about to close."""
         self._idle: dict[PushConnection, None] = {}
-        """Cameras between two pushes, the longest idle first."""
+        """Cameras between two pushes, longest idle first."""
         self._busy: dict[PushConnection, None] = {}
 
     @property
     def count(self) -> int:
-        """Connections that are open."""
+        """The number of open connections."""
         return len(self._unknown) + len(self._leaving) + len(self._idle) + len(self._busy)
 
     def enter(self, wire: PushConnection) -> bool:
-        """One more; False: there is no room, because all are busy."""
+        """Add a connection; False: all others are busy."""
         self._unknown[wire] = None
         if self.count <= CONNECTIONS:
             return True
@@ -37,19 +37,19 @@ class Crowd:
         return False
 
     def busy(self, wire: PushConnection) -> None:
-        """A request of it is under way."""
+        """Note that a request of it is under way."""
         self._put(wire, self._busy)
 
     def idle(self, wire: PushConnection) -> None:
-        """It was answered as a camera."""
+        """Note that it was answered as a camera."""
         self._put(wire, self._idle)
 
     def leaving(self, wire: PushConnection) -> None:
-        """It is refused."""
+        """Note that it is refused."""
         self._put(wire, self._leaving)
 
     def leave(self, wire: PushConnection) -> None:
-        """It is gone."""
+        """Remove a closed connection."""
         for group in (self._unknown, self._leaving, self._idle, self._busy):
             group.pop(wire, None)
 

@@ -1,7 +1,7 @@
 """Dahua: ITSAPI pushes, parts of eventManager and snapManager. Pure.
 
-ITSAPI wants `{"Result": true}` and sends again until it has it. eventManager: `Code=…;action=…;index=…;data={…}`.
-snapManager: lines `Events[0].TrafficCar.PlateNumber=…`, then pictures.
+ITSAPI expects `{"Result": true}` and repeats until it gets it. eventManager sends `Code=…;action=…;index=…;data={…}`,
+snapManager lines `Events[0].TrafficCar.PlateNumber=…`, then pictures.
 """
 
 import re
@@ -50,7 +50,7 @@ SNAP_MANAGER = (
     "/cgi-bin/snapManager.cgi?action=attachFileProc&channel={channel}&heartbeat=5"
     "&Flags[0]=Event&Events=[TrafficJunction]"
 )
-"""Of one channel, counted from 1; EVENT_MANAGER tells of all, each event with its own."""
+"""For one channel, counted from 1; EVENT_MANAGER is for all channels, with the channel in each event."""
 EVENT_MANAGER = "/cgi-bin/eventManager.cgi?action=attach&codes=[TrafficJunction]&heartbeat=5"
 TURNS: Mapping[str, Turn] = {
     "approach": "forward", "obverse": "forward", "head": "forward",
@@ -71,11 +71,11 @@ _HOURS = (
     0, 1, 2, 3, 3.5, 4, 4.5, 5, 5.5, 5.75, 6, 6.5, 7, 8, 9, 9.5, 10, 11, 12, 13,
     -1, -2, -3, -3.5, -4, -5, -6, -7, -8, -9, -10, -11, -12,
 )  # fmt: skip
-"""Hours east of UTC by the number that the maker gives a time zone."""
+"""Hours east of UTC by the maker's time zone number."""
 
 
 def parse(payload: bytes, content_type: str, path: str, settings: CameraSettings) -> Report:
-    """What an ITSAPI push says. Raises Unreadable."""
+    """Parse an ITSAPI push. Raises Unreadable."""
     where = path.lower()
     if not payload.strip():
         return Report("heartbeat" if "keepalive" in where else "test", ACCEPTED)
@@ -94,7 +94,7 @@ def parse(payload: bytes, content_type: str, path: str, settings: CameraSettings
 
 
 def part(piece: FormPart, settings: CameraSettings) -> Report:
-    """What one part of eventManager or snapManager says; pictures follow as parts of their own. Raises Unreadable."""
+    """Parse one part of eventManager or snapManager; pictures follow as separate parts. Raises Unreadable."""
     pieces = sort((piece,))
     if pieces.pictures or pieces.refused:
         found = tuple(one for whole in pieces.pictures for one in _unglued(whole))
@@ -103,7 +103,7 @@ def part(piece: FormPart, settings: CameraSettings) -> Report:
 
 
 def _words(body: str, settings: CameraSettings) -> Report:
-    """What the text of a stream's part says. Raises Unreadable."""
+    """Parse the text of a stream's part. Raises Unreadable."""
     if body.lower() == "heartbeat" or not body:
         return Report("heartbeat")
     if body.startswith(("Events[", "ReturnEvents[")):
@@ -115,7 +115,7 @@ def _words(body: str, settings: CameraSettings) -> Report:
 
 
 def _worded(event: re.Match[str], settings: CameraSettings) -> Report:
-    """One `Code=…;action=…;index=…;data={…}`. Raises Unreadable."""
+    """Parse one `Code=…;action=…;index=…;data={…}`. Raises Unreadable."""
     code, action, index, data = event.groups()
     if action.strip().lower() == "stop" or not data:
         return Report("other", events=(text(code),))
@@ -123,12 +123,12 @@ def _worded(event: re.Match[str], settings: CameraSettings) -> Report:
 
 
 def _indexed(event: Mapping[str, Any], index: object) -> Mapping[str, Any]:
-    """An event with the index of its channel, which stands beside it."""
+    """The event with the index of its channel, which is given beside it."""
     return event if index in (None, "") else {**event, "index": index}
 
 
 def first_code(event: Mapping[str, Any]) -> object:
-    """The event's own name."""
+    """The name of the event."""
     return first(event, "code") or at(event, "eventbaseinfo", "code")
 
 
@@ -141,7 +141,7 @@ def _events(found: list[tuple[str, Mapping[str, Any]]], settings: CameraSettings
 
 
 def _is_car(event: Mapping[str, Any]) -> bool:
-    """No bicycle, with or without a plate, and nobody on foot: no gate opens for those."""
+    """True for a car, not for bicycles (with or without a plate) and pedestrians, for which no gate opens."""
     seen = (
         at(event, "comminfo", "snapcategory"),
         at(event, "object", "objecttype"),
@@ -154,7 +154,7 @@ def _is_car(event: Mapping[str, Any]) -> bool:
 
 
 def _traffic(event: Mapping[str, Any], settings: CameraSettings) -> Capture:
-    """An event of eventManager or snapManager. The text of an object is a plate only if it says that it is one."""
+    """Parse an event of eventManager or snapManager. An object's text is a plate only if marked as one."""
     car, thing = mapping(event.get("trafficcar")), mapping(event.get("object"))
     is_plate = text(thing.get("objecttype")).lower() == "plate"
     raw = text(first(car, "platenumber") or (thing.get("text") if is_plate else "") or at(event, "plate", "text"))
@@ -179,19 +179,19 @@ def _traffic(event: Mapping[str, Any], settings: CameraSettings) -> Capture:
 
 
 def _channel(event: Mapping[str, Any]) -> int | None:
-    """Of a recorder; the maker's index counts from 0."""
+    """The recorder's channel; the maker's index counts from 0."""
     index = whole(first(event, "index") if "index" in event else at(event, "eventbaseinfo", "index"))
     return None if index is None or index < 0 else index + 1
 
 
 def _certainty(event: Mapping[str, Any], near: Mapping[str, Any]) -> float | None:
-    """Of the plate: with its text, or with the plate's own object."""
+    """The plate's confidence, beside its text or in the plate's own object."""
     found = certainty(near.get("confidence"))
     return certainty(at(event, "plate", "confidence")) if found is None else found
 
 
 def _utc(event: Mapping[str, Any], settings: CameraSettings) -> Seen | None:
-    """`RealUTC`, else `UTC`, which some firmware writes in local time: `LocaleTime` gives it away."""
+    """`RealUTC`, else `UTC`; some firmware writes that in local time, which `LocaleTime` reveals."""
     real = whole(event.get("realutc"))
     fraction = (number(event.get("utcms")) or 0.0) / 1000.0
     found = times.epoch(real or whole(event.get("utc")), fraction)
@@ -213,7 +213,7 @@ def _push(payload: bytes, where: str, settings: CameraSettings) -> Report:
 
 
 def _said(root: Mapping[str, Any], where: str, settings: CameraSettings) -> Report:
-    """One object of a push. Raises Unreadable."""
+    """Parse one object of a push. Raises Unreadable."""
     if "events" in root or {"code", "data"} <= root.keys():
         listed = items(root.get("events"), MEMBERS) if "events" in root else (root,)
         found = [
@@ -246,7 +246,7 @@ def _said(root: Mapping[str, Any], where: str, settings: CameraSettings) -> Repo
 
 
 def _tollgate(root: Mapping[str, Any], holder: Mapping[str, Any], settings: CameraSettings) -> Capture:
-    """One `Picture` of /NotificationInfo/TollgateInfo."""
+    """Parse one `Picture` of /NotificationInfo/TollgateInfo."""
     plate = holder.get("plate")
     plate = plate if isinstance(plate, dict) else {**holder, "platenumber": first(holder, "platenumber", "plate")}
     snap = mapping(holder.get("snapinfo")) or root
@@ -271,12 +271,12 @@ def _tollgate(root: Mapping[str, Any], holder: Mapping[str, Any], settings: Came
 
 
 def _numbered(found: Seen | None) -> Seen | None:
-    """The camera itself said the zone."""
+    """Mark that the camera itself gave the zone."""
     return None if found is None else found._replace(zone="camera")
 
 
 def _zone(snap: Mapping[str, Any]) -> float | None:
-    """Seconds east of UTC by the maker's number of a zone, used only where no `utc_offset` is set."""
+    """Seconds east of UTC by the maker's zone number, used only if no `utc_offset` is set."""
     code = whole(snap.get("timezone"))
     if code is None or not 0 <= code < len(_HOURS):
         return None
@@ -298,7 +298,7 @@ def _pictures(holder: Mapping[str, Any]) -> tuple[Picture, ...]:
 
 
 def _unglued(glued: Picture) -> Iterable[Picture]:
-    """Two JPEGs behind one another are the car and its plate."""
+    """Split two consecutive JPEGs: the car and its plate."""
     cut = glued.data.find(b"\xff\xd9\xff\xd8\xff", 2)
     if cut < 0:
         return (glued,)
@@ -309,7 +309,7 @@ def _unglued(glued: Picture) -> Iterable[Picture]:
 
 
 def _nested(body: str) -> list[Mapping[str, Any]]:
-    """`Events[0].A.B[1]=x` lines as nested objects, one for each event."""
+    """Parse `Events[0].A.B[1]=x` lines into nested objects, one per event."""
     events: dict[int, dict[str, Any]] = {}
     for line in body.split("\n", _LINES)[:_LINES]:
         found = _LINE.match(line.strip())
@@ -329,7 +329,7 @@ def _nested(body: str) -> list[Mapping[str, Any]]:
 
 
 def _listed(value: Any) -> Any:
-    """Objects whose keys are 0, 1, 2 … as lists."""
+    """Turn objects with the keys 0, 1, 2 … into lists."""
     if not isinstance(value, dict):
         return value
     if value and all(name.isascii() and name.isdigit() for name in value):

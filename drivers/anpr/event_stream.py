@@ -1,6 +1,6 @@
-"""The endless event stream of a camera, and the records that it kept while we were not connected.
+"""Reads the endless event stream of a camera, and the records that it kept while we were not connected.
 
-A wrong login is tried twice and never again until the file changes: cameras lock out who hammers.
+A wrong login is tried twice and not again until the secret changes, because cameras lock after repeated failures.
 """
 
 import asyncio
@@ -31,25 +31,25 @@ FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
 _SHORTEST_RETRY_S = 0.2
 _PASSWORD_LOOK_EVERY_S = 30.0
-"""Seconds from look to look whether a password that was refused is another one now."""
+"""The interval of checks whether a refused password has been changed."""
 _ANSWER_WITHIN_S = 15.0
 _QUERY_WITHIN_S = 15.0
 _MAX_QUERY_BYTES = 1 << 20
 _STEPS = 32
-"""Steps through a stream in one turn of the loop: two for a part."""
+"""Steps through a stream per turn of the loop: two for each part."""
 _PAUSE_FACTOR = 3.0
-"""Times as long as it took to understand what came, nothing more is read."""
+"""After parsing, reading pauses for this multiple of the time that parsing took."""
 _LONGEST_PAUSE_S = 0.25
 _NOT_HERE = frozenset({400, 404, 405, 501})
 
 
 class StreamAnswer(Protocol):
-    """What the camera says, piece by piece."""
+    """The camera's answer, piece by piece."""
 
     content_type: str
 
     async def read(self) -> bytes:
-        """The next bytes as they come; empty at the end. Raises DeviceSilent."""
+        """The next received bytes; empty at the end. Raises DeviceSilent."""
         ...
 
 
@@ -58,30 +58,30 @@ class StreamAccount(Protocol):
 
     @property
     def locked(self) -> bool:
-        """The camera refused the login; it is not tried again."""
+        """True if the camera refused the login, which is then not tried again."""
         ...
 
     def ask(self, target: str, *, method: str = "GET", body: bytes = b"") -> AbstractAsyncContextManager[StreamAnswer]:
-        """Raises DeviceSilent, DeviceRefused, ConfigError."""
+        """Send a request. Raises DeviceSilent, DeviceRefused, ConfigError."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSource:
-    """Where a maker tells its events. `silence`: seconds without a word after which the connection is dead."""
+    """A maker's event stream. `silence`: seconds without data after which the connection counts as dead."""
 
     targets: tuple[str, ...]
-    """The first that the camera knows is used; `{channel}` is the entry's channel."""
+    """The first one that the camera knows is used; `{channel}` is the entry's channel."""
     read: Read
     silence: float
     keeps: bool
-    """It can be asked for what it saw meanwhile."""
+    """It can be asked for events that were missed."""
 
 
 _MAX_TEXT_BYTES = 256 << 10
-"""Bytes of a part that is no picture."""
+"""The largest part other than a picture, bytes."""
 _AT_ONCE_BYTES = 64 << 10
-"""Texts up to so many bytes are understood in the loop; larger ones beside it."""
+"""Texts up to this size are parsed in the loop; larger ones in a thread."""
 
 SOURCES: Mapping[str, StreamSource] = {
     "hikvision": StreamSource((hikvision.ALERT_STREAM,), hikvision.part, 45.0, keeps=True),
@@ -91,7 +91,7 @@ SOURCES: Mapping[str, StreamSource] = {
 
 
 class Puller:
-    """Listens to one camera until cancelled. Raises ConfigError: this maker is not listened to."""
+    """Listens to one camera until cancelled. Raises ConfigError for a maker without an event stream."""
 
     def __init__(
         self,
@@ -115,37 +115,37 @@ class Puller:
         self._tally = Tally()
         self._is_up: bool | None = None
         self._newest: float | None = None
-        """The camera's own time of its newest capture, wall seconds."""
+        """The camera's time of its newest capture, wall seconds."""
 
     def snapshot(self) -> Mapping[str, Mapping[str, int | float | str | bool | None]]:
-        """For health."""
+        """The counts for health."""
         told = self._tally.told(self._clock.now().wall)
         return {self._camera.id: {**told, "reachable": self._is_up, "locked": self._account.locked}}
 
     def unreadable(self, camera: str) -> Last | None:
-        """The last part of this camera's stream that could not be read."""
+        """The last unreadable part of this camera's stream."""
         return self._tally.unreadable if camera == self._camera.id else None
 
     def forget(self) -> None:
-        """Keep no part that could not be read: it may name anybody."""
+        """Drop the unreadable part, because it may contain any plate."""
         self._tally.forget()
 
     async def run(self) -> None:
-        """Listen until cancelled; a camera that is away is tried again, one that refused the login is not."""
+        """Listen until cancelled; retries an absent camera, but not one that refused the login."""
         async with asyncio.TaskGroup() as group:
             while True:
                 why = await self._once(group)
                 if self._account.locked:
                     self._went_down("refused the login; not tried again with this password")
                     await asyncio.sleep(_PASSWORD_LOOK_EVERY_S)
-                    continue  # while it is locked nothing is sent
+                    continue  # nothing is sent while it is locked
                 if why is None:
                     continue
                 self._went_down(why)
                 await asyncio.sleep(self._back_off.next())
 
     async def _once(self, group: asyncio.TaskGroup) -> str | None:
-        """One connection until it ends; why it did, or None: try another target at once."""
+        """Use one connection until it ends; returns why it ended, or None: try another target at once."""
         try:
             await self._listen(group)
         except DeviceRefused as no:
@@ -192,9 +192,9 @@ class Puller:
             await self._understand(stream, joiner, data)
 
     async def _understand(self, stream: PartStream, joiner: Joiner, data: bytes) -> None:
-        """What came, a few parts a turn of the loop; then a pause, so that a flood takes a quarter of the time at most.
+        """Parse received bytes, a few parts per turn of the loop, then pause.
 
-        Meanwhile nothing is read, so the camera waits.
+        So a flood takes at most a quarter of the time. Meanwhile nothing is read, so the camera waits.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -211,7 +211,7 @@ class Puller:
             data = b""
 
     async def _understood(self, joiner: Joiner, part: FormPart) -> tuple[Capture, ...]:
-        """The captures that are complete by this part."""
+        """The captures that are complete with this part."""
         try:
             if len(part.body) > _AT_ONCE_BYTES and not is_picture(part):
                 report, done = await asyncio.to_thread(joiner.take, part)
@@ -233,7 +233,7 @@ class Puller:
         return done[:MOST_PASSAGES]
 
     def _read_mine(self, part: FormPart, settings: CameraSettings) -> Report:
-        """What a part says of this camera: of a recorder's channels, without one in the file, the first."""
+        """The content of a part for this camera; for a recorder without a channel in the file, of the first channel."""
         if len(part.body) > _MAX_TEXT_BYTES and not is_picture(part):
             raise Unreadable("a text over the limit")
         report = self._source.read(part, settings)
@@ -252,7 +252,7 @@ class Puller:
             await self._taker.take(push_of(self._camera, capture, self._clock.now()))
 
     async def _catch_up(self, since: float) -> None:
-        """Ask for what the camera saw after `since`; what comes of it is a record, and opens nothing."""
+        """Ask for what the camera saw after `since`; the results are late records, which open nothing."""
         try:
             async with asyncio.timeout(_QUERY_WITHIN_S):
                 found = await self._kept(since)
@@ -264,7 +264,7 @@ class Puller:
             await self._taker.take(push_of(self._camera, capture, self._clock.now()))
 
     async def _kept(self, since: float) -> list[Capture]:
-        """The camera's records after a time, the oldest first."""
+        """The camera's records after a time, oldest first."""
         body = hikvision.query(_written(since, self._camera.settings.utc_offset))
         payload = bytearray()
         target = self._of_mine(hikvision.PLATES)
@@ -280,7 +280,7 @@ class Puller:
         return sorted(later, key=lambda one: one.seen.wall if one.seen is not None else 0.0)
 
     def _of_mine(self, target: str) -> str:
-        """Where the device tells of this camera: of a recorder's channels, without one in the file, the first."""
+        """The target for this camera; for a recorder without a channel in the file, the first channel."""
         return target.format(channel=self._camera.channel or 1)
 
     def _went_down(self, why: str) -> None:
@@ -290,6 +290,6 @@ class Puller:
 
 
 def _written(wall: float, utc_offset: float | None) -> str:
-    """A time as the camera writes it in its records."""
+    """A time in the format of the camera's records."""
     zone = UTC if utc_offset is None else timezone(timedelta(seconds=utc_offset))
     return datetime.fromtimestamp(wall, zone).strftime("%Y%m%dT%H%M%S%z")

@@ -1,4 +1,4 @@
-"""Reads values out of makers' payloads; never raises, whatever they contain. Pure."""
+"""Reads values from makers' payloads; never raises, whatever they contain. Pure."""
 
 import binascii
 import hashlib
@@ -9,7 +9,7 @@ from typing import Any
 from drivers.anpr.capture import Picture, Role
 
 LONGEST = 64
-"""Characters of a text that are kept."""
+"""The longest kept text, in characters."""
 _DEEPEST = 12
 _NOTHING: Mapping[str, Any] = {}
 _DIGITS = 40
@@ -26,11 +26,11 @@ COLOURS: Mapping[str, str] = {
     "yellowgreen": "yellow-green", "yellow-green": "yellow-green", "黄绿": "yellow-green", "黄绿色": "yellow-green",
     "黄绿双拼": "yellow-green", "greenyellow": "yellow-green", "newenergyyellowgreen": "yellow-green",
 }  # fmt: skip
-"""The makers' words for the colour of a plate; any other word is an unknown colour."""
+"""The makers' words for a plate's colour; any other word is an unknown colour."""
 
 
 def text(value: object, longest: int = LONGEST) -> str:
-    """A text out of anything: without control characters and halves of surrogates, cut, empty for nothing."""
+    """Text from any value: without control characters and lone surrogates, cut, empty if there is none."""
     if isinstance(value, str):
         found = value
     elif isinstance(value, bool) or value is None:
@@ -48,7 +48,7 @@ def text(value: object, longest: int = LONGEST) -> str:
 
 
 def number(value: object) -> float | None:
-    """A finite number out of a number or its text."""
+    """A finite number from a number or its text."""
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, str):
@@ -65,35 +65,35 @@ def number(value: object) -> float | None:
 
 
 def whole(value: object) -> int | None:
-    """A whole number out of a number or its text."""
+    """An integer from a number or its text."""
     found = number(value)
     return None if found is None or abs(found) > 2**53 else int(found)
 
 
 def is_yes(value: object) -> bool:
-    """A mark that is set: true, 1 or a word for it, as number or text."""
+    """True if a flag is set: true, 1 or a word for it, as number or text."""
     return value is True or text(value).casefold() in _YES or number(value) == 1
 
 
 def is_no(value: object) -> bool:
-    """A mark that is there and not set: false, 0 or a word for it, as number or text."""
+    """True if a flag is present and not set: false, 0 or a word for it, as number or text."""
     return value is False or text(value).casefold() in _NO or number(value) == 0
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """The object itself, or an empty one."""
+    """The value if it is an object, else an empty object."""
     return value if isinstance(value, dict) else _NOTHING
 
 
 def items(value: object, most: int = 64) -> Iterable[Any]:
-    """The members of a list, or the one thing that stands where a list should."""
+    """The members of a list, or a single value in the place of a list."""
     if isinstance(value, list):
         return value[:most]
     return () if value is None else (value,)
 
 
 def at(value: object, *path: str) -> Any:
-    """What lies at the end of the path, or None."""
+    """The value at the end of the path, or None."""
     for key in path[:_DEEPEST]:
         if not isinstance(value, dict):
             return None
@@ -102,7 +102,7 @@ def at(value: object, *path: str) -> Any:
 
 
 def first(value: Mapping[str, Any], *names: str) -> Any:
-    """The first of the names that has something in it."""
+    """The value of the first name that is not empty."""
     for name in names:
         found = value.get(name)
         if found is not None and found != "":
@@ -111,24 +111,24 @@ def first(value: Mapping[str, Any], *names: str) -> Any:
 
 
 def certainty(value: object) -> float | None:
-    """A confidence on the camera's own scale, which is at most 0-255; None: there is none."""
+    """A confidence on the camera's own scale, at most 0-255; None: there is none."""
     found = number(value)
     return None if found is None or not 0 <= found <= 255 else found
 
 
 def weakest(values: Iterable[object]) -> float | None:
-    """The lowest of the confidences of single characters."""
+    """The lowest confidence of the single characters."""
     found = [one for one in map(certainty, values) if one is not None]
     return min(found, default=None)
 
 
 def colour(value: object) -> str | None:
-    """The colour of a plate in the words of the site."""
+    """A plate's colour in the site's terms."""
     return COLOURS.get(text(value).casefold().replace(" ", "").replace("_", ""))
 
 
 def image(value: object) -> bytes:
-    """Bytes out of base64 (with or without `data:…;base64,`); empty for what is none."""
+    """Bytes from base64 (with or without `data:…;base64,`); empty if invalid."""
     if not isinstance(value, str) or not value:
         return b""
     if value.startswith("data:"):
@@ -140,23 +140,23 @@ def image(value: object) -> bytes:
 
 
 def is_image(data: bytes) -> bool:
-    """The bytes begin as a JPEG, PNG or BMP does."""
+    """True if the bytes begin like a JPEG, PNG or BMP."""
     return data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM"))
 
 
 def image_type(data: bytes) -> str:
-    """The content type by the bytes, whatever the camera calls it."""
+    """The content type according to the bytes, whatever the camera says."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     return "image/bmp" if data.startswith(b"BM") else "image/jpeg"
 
 
 def picture(role: Role, data: bytes, name: str = "") -> tuple[Picture, ...]:
-    """One picture, or none if there are no bytes."""
+    """A tuple with one picture, or empty if there are no bytes."""
     return (Picture(role, data, image_type(data), name),) if data else ()
 
 
 def key(*parts: object) -> str:
-    """A short name that is the same for the same parts."""
+    """A short key that is the same for the same parts."""
     joined = "\x1f".join(part if isinstance(part, str) else text(part) for part in parts)
     return hashlib.blake2b(joined.encode("utf-8", "replace"), digest_size=12).hexdigest()

@@ -42,7 +42,7 @@ def _status(url: str, which: str) -> Mapping[str, str]:
 
 
 def parse(payload: bytes, _content_type: str, path: str, settings: CameraSettings) -> Report:
-    """What a request says. Raises Unreadable."""
+    """Parse a request. Raises Unreadable."""
     where = path.partition("?")[0].rstrip("/").lower()
     if not payload.strip():
         return Report("test", accepted(path))
@@ -55,7 +55,7 @@ def parse(payload: bytes, _content_type: str, path: str, settings: CameraSetting
 
 
 def _object(root: Mapping[str, Any], where: str, path: str, settings: CameraSettings) -> Report:
-    """What one object of a request says."""
+    """Parse one object of a request."""
     for word, name in (
         ("keepalive", "keepaliveobject"),
         ("register", "registerobject"),
@@ -81,7 +81,7 @@ def _object(root: Mapping[str, Any], where: str, path: str, settings: CameraSett
 
 
 def _vehicles(root: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    """Every motor vehicle, also within notifications of a subscription."""
+    """Every motor vehicle, including those in notifications of a subscription."""
     for name in ("motorvehicleobject", "motorvehiclelistobject"):
         for holder in objects(root, name):
             listed = items(holder[name], MEMBERS)
@@ -91,7 +91,7 @@ def _vehicles(root: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
 
 
 def _capture(vehicle: Mapping[str, Any], settings: CameraSettings) -> tuple[Capture, list[str]]:
-    """A vehicle, and the names of its pictures that are not taken."""
+    """A vehicle, and the names of its refused pictures."""
     raw = text(vehicle.get("plateno"))
     if is_no(vehicle.get("hasplate")) or whole(vehicle.get("hasplate")) == 2:
         raw = ""
@@ -118,7 +118,7 @@ def _capture(vehicle: Mapping[str, Any], settings: CameraSettings) -> tuple[Capt
 
 
 def _pictures(listed: object) -> tuple[tuple[Picture, ...], list[str]]:
-    """`SubImageList`, which some platforms send as a text within the JSON."""
+    """`SubImageList`, which some platforms send as text within the JSON."""
     if isinstance(listed, str):
         try:
             listed = parse_object(listed.encode("utf-8", "replace")) if listed.strip() else {}

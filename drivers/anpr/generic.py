@@ -1,11 +1,11 @@
-"""The gateway's own JSON for cameras and programs that no other module knows. Pure.
+"""The gateway's own JSON, for cameras and programs without their own module. Pure.
 
 `{"plate": "京A12345", "confidence": 97, "time": "2026-11-22T08:00:00+08:00", "direction": "forward", "colour": "blue",
 "id": "…", "history": false, "plate_picture": "base64", "scene_picture": "base64"}`; several as `{"passages": […]}`;
 `{"heartbeat": true}`. Only `plate` is needed (null: none was read). The answer is `{"ok": true}`.
 `time` may also be seconds since 1970; `direction` is forward (towards the camera) or reverse; `kind` as in page events.
 Or a form (multipart) with the fields `json`, `plate_picture`, `scene_picture`.
-Beside it what other makers and programs send, forms too: the plate wherever it stands, by one of the names of `_PLATE`.
+Also reads other makers' JSON and forms: the plate at any place, under one of the names in `_PLATE`.
 """
 
 import re
@@ -46,10 +46,10 @@ _PLATE = (
     "carno", "carnumber", "carnum", "carlicense", "vehicleplate", "vehicleplateno", "vehicleplatenumber",
     "numberplate", "registrationnumber", "lpn", "hphm", "车牌", "车牌号", "车牌号码", "号牌", "号牌号码",
 )  # fmt: skip
-"""Names are compared in small letters and without `_`, `-`, `.` and blanks."""
+"""Names are compared in lower case and without `_`, `-`, `.` and blanks."""
 _SEVERAL = ("plates", "licenseplates", "platenumbers")
 _INNER = ("text", "value", "number", "code", "name", "content")
-"""Of an object that is itself the plate."""
+"""Names within an object that is itself the plate."""
 _TIME = ("time", "timestamp", "seenat", "datetime", "capturetime", "passtime", "starttime", "created", "createdat")
 _CONFIDENCE = ("confidence", "score", "plateconfidence", "confidencelevel", "platescore", "reliability")
 _COLOUR = ("platecolor", "platecolour", "colour", "color")
@@ -62,7 +62,7 @@ _BETWEEN = re.compile(r"[\s_.\-]+")
 _FORM = re.compile(rb"\s*[A-Za-z_][\w.\-]{0,63}=")
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _WEB = str.maketrans("-_.", "+/=")
-"""Forms carry base64 in signs that need no escape."""
+"""Forms may contain base64 in its URL-safe alphabet."""
 _FIELDS = 200
 _ESCAPES = 50_000
 _SHORTEST = 16
@@ -70,7 +70,7 @@ _EPOCH_DIGITS = 14
 
 
 def parse(payload: bytes, content_type: str, _path: str, settings: CameraSettings) -> Report:
-    """What a push says. Raises Unreadable."""
+    """Parse a push. Raises Unreadable."""
     if not payload.strip():
         return Report("test", ACCEPTED)
     if not is_multipart(content_type, payload):
@@ -129,16 +129,16 @@ def _call(root: object, settings: CameraSettings) -> Report:
 
 
 def _squeezed(value: Any) -> Any:
-    """The same with all names in small letters and without what people put between words."""
+    """The same with all names in lower case and without separators."""
     if isinstance(value, dict):
         return {_BETWEEN.sub("", name.lower()): _squeezed(one) for name, one in value.items()}
     return [_squeezed(one) for one in value] if isinstance(value, list) else value
 
 
 def _cars(one: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], int]:
-    """The object once for each plate that it names itself, or once for its word that there is none; what is too much.
+    """The object once per plate that it contains itself, or once if it reports no plate; and the number over the limit.
 
-    What has plates of its own further in is looked into by itself.
+    Nested objects with plates of their own are read separately.
     """
     for name in (*_PLATE, *_SEVERAL):
         said = one.get(name, one)
@@ -154,7 +154,7 @@ def _cars(one: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], int]:
 
 
 def _capture(one: Mapping[str, Any], top: Mapping[str, Any], settings: CameraSettings) -> Capture:
-    """Out of the object with the plate; what holds for the whole push may stand at its top."""
+    """Make a capture from the object with the plate; fields for the whole push may be at its top level."""
     raw = text(one.get("plate")) or next((found for name in _PLATE if (found := text(one.get(name)))), "")
     when = first(one, *_TIME)
     when = first(top, *_TIME) if when is None else when

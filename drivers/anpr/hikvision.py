@@ -1,6 +1,6 @@
 """Hikvision (ISAPI): pushes of the listening host, parts of the alertStream, answers to the plate query. Pure.
 
-Multipart, bare XML or bare JSON; any namespace or prefix. The camera takes any 200 for an answer.
+Multipart, bare XML or bare JSON; any namespace or prefix. The camera accepts any 200 as an answer.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,17 +19,17 @@ from drivers.anpr.xmltree import parse as parse_xml
 ACCEPTED = OK
 ALERT_STREAM = "/ISAPI/Event/notification/alertStream"
 PLATES = "/ISAPI/Traffic/channels/{channel}/vehicleDetect/plates"
-"""Of one channel, counted from 1; ALERT_STREAM tells of all, each event with its own."""
+"""For one channel, counted from 1; ALERT_STREAM is for all channels, with the channel in each event."""
 TURNS: Mapping[str, Turn] = {"forward": "forward", "reverse": "reverse", "approach": "forward", "away": "reverse"}
 _PLATE = ("licenseplate", "plate", "platenumber", "plateno", "originallicenseplate", "platelicense", "vehicleplate")
 _ALIVE = frozenset({"heartbeat", "videoloss"})
 _RECORDS = 256
-"""Of one answer to a plate query."""
+"""The most records of one answer to a plate query."""
 Fields = Mapping[str, str]
 
 
 def parse(payload: bytes, content_type: str, _path: str, settings: CameraSettings) -> Report:
-    """What a push says. Raises Unreadable."""
+    """Parse a push. Raises Unreadable."""
     if not payload.strip():
         return Report("test")
     if is_multipart(content_type, payload):
@@ -40,12 +40,12 @@ def parse(payload: bytes, content_type: str, _path: str, settings: CameraSetting
 
 
 def part(piece: FormPart, settings: CameraSettings) -> Report:
-    """What one part of the alertStream says. Its pictures follow as parts of their own. Raises Unreadable."""
+    """Parse one part of the alertStream. Its pictures follow as separate parts. Raises Unreadable."""
     return _pieces(sort((piece,)), settings)
 
 
 def query(after: str) -> bytes:
-    """The body of a plate query (`POST` to PLATES): everything after a time as the camera wrote it."""
+    """The body of a plate query (`POST` to PLATES) for everything after a time, in the camera's format."""
     safe = "".join(one for one in after if one.isalnum() or one in "+-:.")[:40]
     return f"<AfterTime><picTime>{safe}</picTime></AfterTime>".encode()
 
@@ -75,7 +75,7 @@ def _document(data: bytes, settings: CameraSettings) -> Report:
 
 
 def _alert(alert: Node, settings: CameraSettings) -> Report:
-    """One event in XML."""
+    """Parse one event in XML."""
     event = alert.texts()
     if _is_over(event):
         return Report("other", device=_device(event), events=("inactive",))
@@ -86,7 +86,7 @@ def _alert(alert: Node, settings: CameraSettings) -> Report:
 
 
 def _car(event: Fields, anpr: Node, near: Node, settings: CameraSettings) -> Report:
-    """One `ANPR` of an event; `near`: where what the car is, and the time of its picture, stand."""
+    """Parse one `ANPR` of an event; `near`: the element with the car's properties and its picture's time."""
     inner = anpr.texts()
     if (walker := _on_foot(inner)) is not None:
         return Report("other", device=_device(event), events=(walker,))
@@ -97,7 +97,7 @@ def _car(event: Fields, anpr: Node, near: Node, settings: CameraSettings) -> Rep
 
 
 def _properties(alert: Node) -> Iterable[Fields]:
-    """What stands beside a plate of `CaptureResult` (mixedTargetDetection), in one level of elements."""
+    """The properties beside a plate of `CaptureResult` (mixedTargetDetection), flattened to one level."""
     for holder in alert.named("Vehicle", "PlateInfo", "Property"):
         texts = holder.texts()
         listed = {one["description"].lower(): one["value"] for one in (child.texts() for child in holder.children)
@@ -106,7 +106,7 @@ def _properties(alert: Node) -> Iterable[Fields]:
 
 
 def _json(data: bytes, settings: CameraSettings) -> Report:
-    """The same in JSON, bare or within `EventNotificationAlert`; one event, or an array of them."""
+    """Parse events in JSON, bare or within `EventNotificationAlert`; one event or an array."""
     events: list[tuple[Mapping[str, object], Mapping[str, object]]] = []
     for root in parse_objects(data):
         body = root.get("eventnotificationalert")
@@ -118,7 +118,7 @@ def _json(data: bytes, settings: CameraSettings) -> Report:
 
 
 def _event(root: Mapping[str, object], body: Mapping[str, object], settings: CameraSettings) -> Report:
-    """One event in JSON. What stands beside an `ANPR` goes before what stands in `body`."""
+    """Parse one event in JSON. Fields beside an `ANPR` take precedence over those in `body`."""
     event = _flat(body)
     if _is_over(event):
         return Report("other", device=_device(event), events=("inactive",))
@@ -141,14 +141,14 @@ def _event(root: Mapping[str, object], body: Mapping[str, object], settings: Cam
 def _of_anpr(
     event: Fields, holder: Mapping[str, object], anpr: Mapping[str, object], settings: CameraSettings
 ) -> Capture:
-    """A car out of its `ANPR` and of what stands beside it."""
+    """Make a capture from an `ANPR` and the fields beside it."""
     gat = next((_flat(one) for one in objects(holder, "paltetypebygat", "platetypebygat")), {})
     stamp = next((text(one["abstime"]) for one in objects(anpr, "abstime")), "")
     return _capture(event, _flat(anpr), gat, stamp, settings)
 
 
 def _targets(root: Mapping[str, object]) -> Iterable[Fields]:
-    """The vehicles of platforms and of mixedTargetDetection: values bare, or as `{value, confidence}`, or listed."""
+    """The vehicles of platforms and of mixedTargetDetection: bare values, `{value, confidence}`, or lists."""
     for one in objects(root, *_PLATE, "property"):
         listed = one.get("property")
         if isinstance(listed, list):
@@ -168,7 +168,7 @@ def _targets(root: Mapping[str, object]) -> Iterable[Fields]:
 
 
 def _vehicles(event: Fields, targets: Iterable[Fields], settings: CameraSettings) -> Report | None:
-    """Vehicles that are told of without `ANPR`; None: there is none with a plate."""
+    """Vehicles without `ANPR`; None: there is none with a plate."""
     told = [one for one in targets if any(one.get(name) for name in _PLATE) and _on_foot(one) is None]
     unlike = {next(one[name] for name in _PLATE if one.get(name)): one for one in reversed(told)}
     many = list(reversed(list(unlike.values())))
@@ -177,12 +177,12 @@ def _vehicles(event: Fields, targets: Iterable[Fields], settings: CameraSettings
 
 
 def _is_over(event: Fields) -> bool:
-    """The end of an event tells of no car; a video loss that is over is the heart-beat."""
+    """True for the end of an event, which has no car; the end of a video loss is the heartbeat."""
     return event.get("eventstate", "").lower() == "inactive" and event.get("eventtype", "").lower() not in _ALIVE
 
 
 def _flat(value: Mapping[str, object]) -> dict[str, str]:
-    """The texts of an object; lists and objects are left out."""
+    """The texts of an object, without lists and objects."""
     return {
         name: "1" if one is True else text(one, 256)
         for name, one in value.items()
@@ -191,7 +191,7 @@ def _flat(value: Mapping[str, object]) -> dict[str, str]:
 
 
 def _on_foot(anpr: Fields) -> str | None:
-    """Who passed without a plate and in no car: no gate opens for them."""
+    """True for a pedestrian or a vehicle other than a car without a plate, for which no gate opens."""
     kind = text(anpr.get("vehicletype"))
     if kind.lower() not in ("pedestrian", "twowheelvehicle", "threewheelvehicle", "nonmotor"):
         return None
@@ -199,11 +199,11 @@ def _on_foot(anpr: Fields) -> str | None:
 
 
 def _capture(event: Fields, anpr: Fields, gat: Fields, stamp: str, settings: CameraSettings) -> Capture:
-    """Out of the texts of the event, of its `ANPR`, of `VehicleGATInfo` and the picture's own time."""
+    """Make a capture from the texts of the event, its `ANPR`, `VehicleGATInfo` and the picture's time."""
     raw = next((text(anpr[name]) for name in _PLATE if anpr.get(name)), "")
     written = event.get("datetime", "") or anpr.get("datetime", "")
     confidence = certainty(anpr.get("confidencelevel") or anpr.get("plateconfidence"))
-    is_empty = confidence == 0 and bool(raw)  # beside a plate it is a field that is not filled
+    is_empty = confidence == 0 and bool(raw)  # with a plate, 0 means that the field is not filled
     if confidence is None or is_empty:
         confidence = weakest(text(anpr.get("platecharbelieve"), 256).split(","))
         confidence = None if is_empty and not confidence else confidence
@@ -232,7 +232,7 @@ def _seen(written: str, stamp: str, settings: CameraSettings) -> Seen | None:
 
 
 def _record(plate: Fields, settings: CameraSettings) -> Capture:
-    """A record of the plate query: from the camera's memory."""
+    """Parse a record of the plate query, which comes from the camera's memory."""
     raw = next((text(plate[name]) for name in ("platenumber", *_PLATE) if plate.get(name)), "")
     written = text(plate.get("capturetime"))
     name = text(plate.get("picname"))
@@ -250,7 +250,7 @@ def _record(plate: Fields, settings: CameraSettings) -> Capture:
 
 
 def _other(event: Fields) -> Report:
-    """A heart-beat (`heartBeat`, or `videoloss` that is not active), or an event of another kind."""
+    """A heartbeat (`heartBeat`, or inactive `videoloss`), or an event of another kind."""
     kind = text(event.get("eventtype"))
     if kind.lower() in _ALIVE and (kind.lower() != "videoloss" or event.get("eventstate", "").lower() != "active"):
         return Report("heartbeat", device=_device(event))

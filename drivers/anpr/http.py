@@ -1,14 +1,15 @@
-"""HTTP/1.1 as the firmware of cameras writes it: read leniently where the meaning is certain, refused where it is not.
+"""HTTP/1.1 for the firmware of cameras: lenient where the meaning is certain, strict where it is not.
 
 wire = Wire(reader, writer)
 while (head := await wire.head(IDLE)) is not None:      # raises Refused
     body = await wire.body(head, most, is_whole)        # raises Refused
     await wire.answer(200, b"{}", "application/json", head.keeps)
 
-Taken (beside RFC 9112): LF for CRLF, blanks at the end of the request line, empty lines before it, no Host, folded
-headers, blanks around a header's colon, equal lengths said twice, a length that is up to `MISSING_BYTES` too large, no
-length at all, deflate and gzip. Refused: two lengths that differ, a length beside chunks, any coding but chunks, a
-control character in the head. Bounds: `HEAD_BYTES` and `LINES` of a head, `CHUNKS` chunks, the caller's `most`.
+Accepted in addition to RFC 9112: LF for CRLF, blanks at the end of the request line, empty lines before it, no Host,
+folded headers, blanks around a header's colon, the same length twice, a length that is up to `MISSING_BYTES` too large,
+no length at all, deflate and gzip. Refused: two different lengths, a length together with chunks, any coding except
+chunks, a control character in the head. Limits: `HEAD_BYTES` and `LINES` of a head, `CHUNKS` chunks, the caller's
+`most`.
 """
 
 import asyncio
@@ -27,20 +28,20 @@ LINE_BYTES = 8 << 10
 LINES = 64
 CHUNKS = 8 << 10
 MISSING_BYTES = 16
-"""A body may be so many bytes shorter than its told length, if it is whole by its own form."""
+"""A body may be this much shorter than its Content-Length if it is complete by its own format."""
 SILENT_S = 0.5
-"""So long nothing more comes, then a body that is whole is taken."""
+"""After this time without data, a body that is complete by its own format is accepted."""
 FOLLOWS_S = 0.05
-"""A body that nothing announces comes with its head."""
+"""A body without a length must follow its head within this time."""
 HEAD_WITHIN_S = 10.0
 ANSWER_WITHIN_S = 10.0
 LINGER_S = 0.5
 PIECE_BYTES = 256 << 10
 _BLANK_LINES = 8
 _ASKED = 3
-"""Times that a body which is short is looked at."""
+"""How often a short body is checked."""
 _TURN = 64
-"""Chunks that are read in one turn of the loop."""
+"""Chunks read in one turn of the loop."""
 _REQUEST = re.compile(rb"([A-Za-z]{1,16})[ \t]+(\S{1,8192})[ \t]+HTTP/1\.([01])[ \t]*")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
@@ -51,7 +52,7 @@ _ZLIB, _GZIP, _RAW = 15, 31, -15
 
 
 class PushRefused(Exception):
-    """A request that is not taken: the status of the answer, and the word that it is counted by."""
+    """A refused request: the status of the answer, and the name of its count."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -61,23 +62,23 @@ class PushRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What stands before a body."""
+    """The head of a request."""
 
     method: str
     path: str
     """Decoded, with single slashes."""
     query: Mapping[str, str]
     headers: Mapping[str, str] = field(repr=False)
-    """Names in small letters; of several the first counts."""
+    """Names in lower case; the first of several counts."""
     length: int | None
-    """Bytes of the body; None: chunks, or nothing is said."""
+    """Bytes of the body; None: chunks, or not given."""
     chunked: bool
     keeps: bool
     """The connection stays open."""
 
 
 def parse_head(lines: list[bytes]) -> Head:
-    """The head out of its lines, without their ends. Raises Refused."""
+    """Parse a head from its lines, without line ends. Raises Refused."""
     found = _REQUEST.fullmatch(lines[0])
     if found is None or _CONTROL.search(lines[0]):
         raise PushRefused(400, "request-line")
@@ -99,7 +100,7 @@ def parse_head(lines: list[bytes]) -> Head:
 
 
 def _origin(target: str) -> str:
-    """The path of `http://host/path`, which proxies and some cameras write."""
+    """The path of `http://host/path`, which proxies and some cameras send."""
     if target[:7].lower() == "http://":
         return "/" + target[7:].partition("/")[2]
     return target
@@ -116,7 +117,7 @@ def _query(query: str) -> Mapping[str, str]:
 
 
 def _headers(lines: list[bytes]) -> dict[str, list[str]]:
-    """The values of each header; a line that begins with a blank goes on with the one before."""
+    """The values of each header; a line that begins with a blank continues the previous one."""
     found: dict[str, list[str]] = {}
     values: list[str] | None = None
     for line in lines:
@@ -137,7 +138,7 @@ def _headers(lines: list[bytes]) -> dict[str, list[str]]:
 
 
 def _framing(many: Mapping[str, list[str]]) -> tuple[int | None, bool]:
-    """Where the body ends: by its length, or by chunks. Raises Refused where two readers could differ."""
+    """How the body ends: by length or by chunks. Raises Refused if parsers could differ."""
     codings, lengths = many.get("transfer-encoding"), many.get("content-length")
     if codings is not None:
         if lengths is not None or [one.lower() for one in codings] != ["chunked"]:
@@ -155,16 +156,16 @@ def _framing(many: Mapping[str, list[str]]) -> tuple[int | None, bool]:
 
 
 def inflated(body: bytes, coding: str, most: int) -> bytes:
-    """A body without its `Content-Encoding`. Raises Unreadable: another coding, spoilt, or over `most` bytes."""
+    """Decode the `Content-Encoding`. Raises Unreadable: another coding, damaged, or over `most` bytes."""
     coding = coding.strip().lower()
     if coding in ("", "identity"):
         return body
     is_plain = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"<", b"{", b"[")
     if coding not in ("deflate", "gzip", "x-gzip"):
-        if is_plain:  # a firmware's word for the character set
+        if is_plain:  # some firmware names the character set here
             return body
         raise Unreadable("another content coding")
-    # `deflate` means zlib; some write the bare stream.
+    # `deflate` means zlib; some send the bare stream.
     for kind in (_ZLIB, _RAW) if coding == "deflate" else (_GZIP,):
         unpacker = zlib.decompressobj(kind)
         try:
@@ -175,7 +176,7 @@ def inflated(body: bytes, coding: str, most: int) -> bytes:
             raise Unreadable("too large unpacked")
         if unpacker.eof:
             return found
-    if is_plain:  # the coding is told and not done
+    if is_plain:  # the coding is announced but not applied
         return body
     raise Unreadable("spoilt content coding")
 
@@ -189,19 +190,19 @@ class PushConnection:
         self._reader = reader
         self._writer = writer
         self._fresh = True
-        """Nothing has come since the last answer."""
+        """Nothing has been received since the last answer."""
         self._spent = False
-        """No further request is read."""
+        """No further request will be read."""
         self._ahead = b""
-        """Read already, of the next request."""
+        """Bytes of the next request that were read already."""
 
     @property
     def began(self) -> bool:
-        """A request is under way."""
+        """True if a request is under way."""
         return not self._fresh
 
     def abort(self) -> None:
-        """Hang up at once."""
+        """Close at once."""
         self._writer.transport.abort()
 
     async def head(self, idle_s: float) -> Head | None:
@@ -239,7 +240,7 @@ class PushConnection:
             raise PushRefused(400, "broken") from error
 
     async def _line(self) -> bytes:
-        """Up to the next LF, or the end. Raises Refused: too long."""
+        """Read up to the next LF or the end. Raises Refused if too long."""
         try:
             return await self._reader.readuntil(b"\n")
         except asyncio.IncompleteReadError as error:
@@ -248,9 +249,9 @@ class PushConnection:
             raise PushRefused(400, "head") from error
 
     async def body(self, head: Head, most: int, is_whole: Callable[[bytes], Awaitable[bool]]) -> bytes:
-        """The body as it came. Raises Refused: over `most` bytes, broken off, or no body of HTTP.
+        """Read the body. Raises Refused: over `most` bytes, broken off, or invalid HTTP.
 
-        `is_whole`: asked about a body that is a few bytes short, or has no told length, when nothing more comes. A
+        `is_whole`: called for a body that is a few bytes short, or has no length, when nothing more comes. A
         function, as a connection knows no maker's form.
         """
         if head.chunked:
@@ -283,7 +284,7 @@ class PushConnection:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _begun(self) -> list[bytes]:
-        """The first byte of a body that nothing announces, if one follows at once: no request begins so."""
+        """The first byte of a body without a length, if it follows at once and cannot begin a request."""
         try:
             async with asyncio.timeout(FOLLOWS_S):
                 first = await self._reader.read(1)
@@ -295,7 +296,7 @@ class PushConnection:
         return []
 
     async def _is_all(self, head: Head, body: bytes, is_whole: Callable[[bytes], Awaitable[bool]]) -> bool:
-        """Nothing more comes, and this is a body. What may come behind it is not read as another request."""
+        """True if nothing more comes and this is a complete body. What follows is then not read as another request."""
         found = (head.length is None and not body) or (bool(body) and await is_whole(body))
         self._spent = self._spent or found
         return found
@@ -331,11 +332,11 @@ class PushConnection:
         raise PushRefused(400, "broken")
 
     async def go_on(self) -> None:
-        """The camera asked whether it may send its body (`Expect: 100-continue`)."""
+        """Tell the camera to send its body (`Expect: 100-continue`)."""
         self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     async def answer(self, status: int, body: bytes, content_type: str, *, keeps: bool) -> bool:
-        """Say it. True: the connection goes on; else it is closed, once the other side has read the answer."""
+        """Send an answer. True: the connection stays open; else it is closed once the other side has read it."""
         keeps = keeps and not self._spent and not self._reader.at_eof()
         phrase = HTTPStatus(status).phrase
         head = f"HTTP/1.1 {status} {phrase}\r\nServer: {_SERVER}\r\nDate: {formatdate(usegmt=True)}\r\n"
@@ -348,7 +349,7 @@ class PushConnection:
         return keeps
 
     async def linger(self) -> None:
-        """Read on for a moment what nobody wants: else the answer is lost with the reset of the connection."""
+        """Read and drop data for a moment, or the answer would be lost with the reset of the connection."""
         try:
             async with asyncio.timeout(LINGER_S):
                 if self._writer.can_write_eof():

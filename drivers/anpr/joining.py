@@ -1,4 +1,4 @@
-"""Parts of an endless body -> captures with their pictures, which follow as parts of their own. Pure."""
+"""Joins parts of an endless body into captures with their pictures, which follow as separate parts. Pure."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,12 +8,12 @@ from drivers.anpr.multipart import FormPart
 from drivers.anpr.part_sorting import SCENES, chosen
 
 JOIN_WITHIN_S = 0.25
-"""Seconds that a capture waits for the next of its pictures."""
+"""How long a capture waits for its next picture."""
 Read = Callable[[FormPart, CameraSettings], Report]
 
 
 class Joiner:
-    """One connection's captures. `read` understands the maker's parts."""
+    """The captures of one connection. `read` parses the maker's parts."""
 
     def __init__(self, read: Read, settings: CameraSettings) -> None:
         self._read = read
@@ -22,11 +22,11 @@ class Joiner:
 
     @property
     def is_waiting(self) -> bool:
-        """A capture is held back for its pictures."""
+        """True while a capture waits for its pictures."""
         return self._open is not None
 
     def take(self, part: FormPart) -> tuple[Report, tuple[Capture, ...]]:
-        """What the part says, and the captures that are complete by it. Raises Unreadable."""
+        """The content of the part, and the captures that are complete with it. Raises Unreadable."""
         report = self._read(part, self._settings)
         if report.captures:
             done = (*self.flush(), *report.captures[:-1])
@@ -41,7 +41,7 @@ class Joiner:
         return report, ()
 
     def flush(self) -> tuple[Capture, ...]:
-        """The capture that was held back: no more pictures of it are to be waited for."""
+        """Stop waiting for pictures; returns the waiting capture."""
         done = () if self._open is None else (self._open,)
         self._open = None
         return done

@@ -1,7 +1,7 @@
-"""JSON of cameras: bounded in depth and in members before anything is built. Pure.
+"""JSON of cameras: depth and members are limited before anything is built. Pure.
 
-The parser of the standard library: it takes what cameras send (control characters, NaN, halves of surrogates), and
-at its peak a fifth of the memory that orjson takes for a body of pictures.
+It uses the standard library's parser, which accepts what cameras send (control characters, NaN, lone surrogates) and
+for a body of pictures needs a fifth of orjson's peak memory.
 """
 
 import codecs
@@ -17,22 +17,22 @@ MEMBERS = 20_000
 DEPTH = 32
 _QUOTES = 4 * MEMBERS
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
-"""A text, also one that does not end: else each quote of such a payload is looked for its end anew."""
+"""A string, also an unterminated one; otherwise the end would be searched anew from each quote."""
 _WIDE = {
     re.compile(rb"\xff\xfe|\xfe\xff"): "utf-16",
     re.compile(rb"[ -~]\x00"): "utf-16-le",
     re.compile(rb"\x00[ -~]"): "utf-16-be",
 }
-"""How a text in UTF-16 begins; no other encoding has a zero there."""
+"""The beginning of a text in UTF-16; no other encoding has a zero there."""
 for _name in ("gb18030", "iso-8859-1", "windows-1252", "big5", *_WIDE.values()):
-    codecs.lookup(_name)  # Python loads an encoding at its first use, and an upgrade takes its files away
+    codecs.lookup(_name)  # Python loads an encoding at its first use, when an upgrade may have removed its files
 _SAYS = re.compile(r"""^(\s*<\?xml[^>]{0,200}?)encoding\s*=\s*["'][^"'>]{0,40}["']""")
-"""What XML says of its encoding."""
+"""The encoding in an XML declaration."""
 _BRACKETS = re.compile(rb"[\[\]{}]")
 
 
 def parse(data: bytes) -> Any:
-    """The value. Of equal keys the last counts; NaN and Infinity become None. Raises Unreadable."""
+    """Parse a value. The last of equal keys counts; NaN and Infinity become None. Raises Unreadable."""
     data = data.strip(b"\x00\r\n\t \xef\xbb\xbf")
     opened = data.count(b"[") + data.count(b"{")
     if opened + data.count(b",") > MEMBERS or data.count(b'"') > _QUOTES:
@@ -46,7 +46,7 @@ def parse(data: bytes) -> Any:
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """As `parse`, for makers who vary the case of their keys: they are in small letters. Raises Unreadable."""
+    """As `parse`, with keys in lower case, for makers that vary the case. Raises Unreadable."""
     found = parse(data)
     if not isinstance(found, dict):
         raise Unreadable("JSON, but no object")
@@ -54,7 +54,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 
 def parse_objects(data: bytes) -> list[dict[str, Any]]:
-    """As `parse_object`, for one event or an array of them. Raises Unreadable: no object in it."""
+    """As `parse_object`, for one event or an array. Raises Unreadable if it has no object."""
     found = parse(data)
     objects_ = [small(one) for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict)]
     if not objects_:
@@ -63,7 +63,7 @@ def parse_objects(data: bytes) -> list[dict[str, Any]]:
 
 
 def small(value: Any) -> Any:
-    """The same with all keys in small letters; as deep as `parse` allows."""
+    """The same with all keys in lower case; as deep as `parse` allows."""
     if isinstance(value, dict):
         return {key.lower(): small(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -72,7 +72,7 @@ def small(value: Any) -> Any:
 
 
 def objects(value: Any, *keys: str) -> Iterator[dict[str, Any]]:
-    """Every object within that has one of the keys, in document order."""
+    """Every nested object with one of the keys, in document order."""
     waiting = [value]
     while waiting:
         one = waiting.pop()
@@ -85,7 +85,7 @@ def objects(value: Any, *keys: str) -> Iterator[dict[str, Any]]:
 
 
 def _depth(data: bytes) -> int:
-    """How deep brackets are nested outside of texts."""
+    """The nesting depth of brackets outside of strings."""
     depth = deepest = 0
     for bracket in _BRACKETS.findall(_TEXT.sub(b"", data)):
         depth += 1 if bracket in (b"[", b"{") else -1
@@ -98,12 +98,12 @@ def _nothing(_: str) -> None:
 
 
 def _integer(digits: str) -> int | None:
-    """A number of thousands of digits costs the square of them."""
+    """Limits digits, because converting thousands of digits takes quadratic time."""
     return int(digits) if len(digits) <= 20 else None
 
 
 def in_utf8(data: bytes) -> bytes:
-    """A text that is UTF-16 by its mark, or by the zero beside its first sign, as UTF-8; else as it came."""
+    """Convert UTF-16 (by its byte order mark, or a zero in its first character) to UTF-8; else unchanged."""
     name = next((name for start, name in _WIDE.items() if start.match(data)), None)
     if name is None:
         return data

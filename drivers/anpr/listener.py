@@ -1,9 +1,9 @@
 """The port that cameras push to.
 
-A client that is no camera gets 403, a wrong path 404, a wrong token 401, a body too large or too slow 413 or 408. A
-camera gets its maker's answer when its push is accepted, at the latest 150 ms after the last byte, whatever is wrong
-with the push or with us: makers differ in whether they ever send again. Each request is counted once, whatever comes
-of it: with its camera, or, if that cannot be told, in `strangers`.
+A client that is not a camera gets 403, a wrong path 404, a wrong token 401, a body too large or too slow 413 or 408. A
+camera gets its maker's answer when its push is accepted, at the latest 150 ms after the last byte, even if the push is
+unreadable or we have a problem, because some makers never send again. Each request is counted once, with its camera
+or, if that is unknown, in `strangers`.
 """
 
 import asyncio
@@ -34,18 +34,18 @@ from gateway.model import Instant
 _log = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S = 0.15
-"""Seconds from the last byte of a push to its answer."""
+"""The longest time from the last byte of a push to its answer."""
 BODY_WITHIN_S = 10.0
-"""Seconds for the whole body, and for waiting until there is room for it."""
+"""Time for the whole body, and for waiting until there is room for it."""
 MAX_BODY_BYTES = 4 << 20
 _AT_ONCE_BYTES = 64 << 10
-"""Bytes of a body that is understood at once; more is understood beside the loop."""
+"""A body up to this size is parsed in the loop; a larger one in a thread."""
 _LARGE_BYTES = 1 << 20
-"""Larger than any camera's push: understood apart from those of the others."""
+"""Larger than any camera's push: parsed separately from others."""
 _ALL_BODIES_BYTES = 64 << 20
 _SILENT_S = 75.0
 _IDLE_S = 2 * 3600.0
-"""Seconds that a camera may be silent on an open connection."""
+"""How long a camera may be silent on an open connection."""
 _RETRY_S = 10.0
 _RESOLVE_EVERY_S = 60.0
 _RESOLVE_SOON_S = 5.0
@@ -55,7 +55,7 @@ T = TypeVar("T")
 
 
 class PushListener:
-    """Listens at `host:port` (0: any free port, see `port`) until cancelled. Raises ConfigError: no such maker.
+    """Listens at `host:port` (0: any free port, see `port`) until cancelled. Raises ConfigError for an unknown maker.
 
     `taker` is given every passage, and asked about cameras with an `opening` within the 150 ms.
     """
@@ -73,7 +73,7 @@ class PushListener:
         self.port = port
         self.listening = asyncio.Event()
         self.strangers: Counter[str] = Counter()
-        """Refused requests that belong to no camera, by reason."""
+        """Refused requests of no known camera, by reason."""
         self._host = host
         self._cameras = checked(cameras)
         self._doors = Doors(self._cameras)
@@ -91,32 +91,32 @@ class PushListener:
         self._bugs: set[type[BaseException]] = set()
 
     def snapshot(self) -> Mapping[str, Mapping[str, int | float | str | bool | None]]:
-        """For health, by camera."""
+        """The counts for health, by camera."""
         wall = self._clock.now().wall
         return {id_: tally.told(wall) for id_, tally in self._tallies.items()}
 
     def unreadable(self, camera: str) -> Last | None:
-        """The last push of this camera that could not be read."""
+        """The last unreadable push of this camera."""
         found = self._tallies.get(camera)
         return None if found is None else found.unreadable
 
     def forget(self) -> None:
-        """Keep no push that could not be read: it may name anybody."""
+        """Drop all unreadable pushes, because they may contain any plate."""
         for tally in self._tallies.values():
             tally.forget()
 
     @property
     def connections(self) -> int:
-        """Open now."""
+        """The number of open connections."""
         return self._crowd.count
 
     @property
     def reading(self) -> int:
-        """Bytes of bodies that have been promised room."""
+        """Reserved bytes of bodies."""
         return self._room.used
 
     async def run(self) -> None:
-        """Listen until cancelled. A port that is taken is tried again."""
+        """Listen until cancelled. If the port is in use, retry."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -152,7 +152,7 @@ class PushListener:
                 return port
 
     async def _resolve(self) -> None:
-        """Ask for the addresses of cameras that have names; the last answer stands while there is no new one."""
+        """Resolve the host names of cameras; the last answer stays valid until there is a new one."""
         loop = asyncio.get_running_loop()
         known: set[str] = set()
         while True:
@@ -174,7 +174,7 @@ class PushListener:
         self._group.create_task(self._serve(PushConnection(reader, writer)), name="camera connection")
 
     async def _serve(self, wire: PushConnection) -> None:
-        """Its requests, one after the other."""
+        """Serve the requests of a connection, one after the other."""
         idle = _SILENT_S
         try:
             if not self._crowd.enter(wire):
@@ -187,7 +187,7 @@ class PushListener:
             self._crowd.leaving(wire)
             await wire.linger()
         except (OSError, TimeoutError):
-            pass  # gone, or does not read its answers
+            pass  # it is gone, or does not read its answers
         except Exception as bug:  # noqa: BLE001 - one connection must not cost the others
             self._log_bug("a connection", bug)
         finally:
@@ -195,7 +195,7 @@ class PushListener:
             wire.close()
 
     async def _one(self, wire: PushConnection, idle: float) -> bool:
-        """One request; False: there is none, or the connection ends with it. Raises OSError, TimeoutError."""
+        """Serve one request; False: there was none, or the connection ends. Raises OSError, TimeoutError."""
         try:
             head = await wire.head(idle)
         except PushRefused as no:
@@ -218,7 +218,7 @@ class PushListener:
         return await wire.answer(reply.status, reply.body, reply.content_type, keeps=head.keeps)
 
     def _count(self, camera: Camera | None, why: str) -> None:
-        """A refused request, with the camera that it is of."""
+        """Count a refused request for its camera."""
         if camera is None:
             self.strangers[why] += 1
         else:
@@ -227,7 +227,7 @@ class PushListener:
     # ---- one request ------------------------------------------------------------------------------
 
     async def _push(self, wire: PushConnection, camera: Camera, path: str, head: Head) -> PushReply:
-        """Read it, hand it over; the answer. Raises Refused."""
+        """Read a push and pass it on; returns the answer. Raises Refused."""
         if not self._may(camera, head.query.get("token", "")):
             await self._guess(wire, camera)
             raise PushRefused(401, "token")
@@ -255,7 +255,7 @@ class PushListener:
             raise PushRefused(400, "broken") from error
 
     async def _guess(self, wire: PushConnection, camera: Camera) -> None:
-        """A wrong token. Raises ConnectionError: too many wait for their answer already."""
+        """Handle a wrong token. Raises ConnectionError if too many wait for their answer already."""
         guesses = self._guesses[camera.id]
         loop = asyncio.get_running_loop()
         delay = guesses.wrong(loop.time())
@@ -288,22 +288,22 @@ class PushListener:
         return hmac.compare_digest(token.encode("utf-8", "surrogatepass"), wanted.encode())
 
     async def _beside(self, body: bytes, work: Callable[[], T]) -> T:
-        """Work on a body beside the loop. Raises what the work raises."""
+        """Do work on a body in a thread. Raises what the work raises."""
         return await asyncio.get_running_loop().run_in_executor(self._workers[len(body) > _LARGE_BYTES], work)
 
     async def _read(self, camera: Camera, path: str, payload: bytes, content_type: str) -> Report:
-        """What the push says. Raises Unreadable."""
+        """Parse a push. Raises Unreadable."""
         if len(payload) > _AT_ONCE_BYTES:
             return await self._beside(
                 payload, lambda: parse(camera.driver, payload, content_type, path, camera.settings)
             )
-        # One push is understood, then everybody else of this process has a turn: a flood delays no fire.
+        # After each push other tasks get a turn, so that a flood does not delay a fire.
         await self._turn.acquire()
         asyncio.get_running_loop().call_soon(self._turn.release)
         return parse(camera.driver, payload, content_type, path, camera.settings)
 
     async def _is_whole(self, camera: Camera, path: str, payload: bytes, content_type: str) -> bool:
-        """A body that ends as its form wants, and can be read."""
+        """True if a body is complete by its format and readable."""
         if not payload.rstrip(b"\x00 \r\n\t").endswith((b">", b"}", b"]", b"--")):
             return False
         try:
@@ -313,7 +313,7 @@ class PushListener:
         return True
 
     async def _said(self, camera: Camera, path: str, payload: bytes, head: Head) -> PushReply:
-        """What the camera hears. Raises Refused; our own trouble is not the camera's."""
+        """The answer to the camera. Raises Refused; our own errors are not shown to the camera."""
         at = self._clock.now()
         until = asyncio.get_running_loop().time() + ANSWER_WITHIN_S
         tally = self._tallies[camera.id]
@@ -343,13 +343,13 @@ class PushListener:
         self._log_bug(f"a push of {camera.id}", bug)
 
     def _log_bug(self, where: str, bug: Exception) -> None:
-        """Once a kind."""
+        """Log each kind of bug once."""
         if type(bug) not in self._bugs:
             self._bugs.add(type(bug))
             _log.error("error of our own in %s", where, exc_info=bug)
 
     def _cars(self, camera: Camera, report: Report, token: str) -> list[tuple[Camera, Capture]]:
-        """Each car with the camera whose channel of a recorder it is. Raises Refused: none is of the file's."""
+        """Each car with the camera of its recorder channel. Raises Refused if none is in the file."""
         found = []
         for one in report.captures:
             owner = camera if one.is_of(camera.channel) else self._doors.of_channel(camera, one.channel)
@@ -360,7 +360,7 @@ class PushListener:
         return found
 
     def _heard(self, camera: Camera, report: Report, cars: list[tuple[Camera, Capture]], wall: float) -> None:
-        """Count the push with its first car's camera, and each car with its own."""
+        """Count the push for its first car's camera, and each car for its own."""
         tally = self._tallies[camera.id]
         tally.heard(replace(report, captures=()), wall)
         tally.counts["cut"] += len(report.captures) - len(cars) + max(0, len(cars) - MOST_PASSAGES)

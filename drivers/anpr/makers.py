@@ -8,14 +8,14 @@ from drivers.anpr.capture import CameraSettings, PushReply, Report, Unreadable
 from drivers.anpr.jsontree import in_utf8
 
 MAX_BYTES = 64 << 20
-"""No parser looks at more; the listener's own limit is lower."""
+"""The largest payload for parsers; the listener's own limit is lower."""
 
 
 class Parse(Protocol):
-    """Payload, content type, path and settings of the camera -> what it says. Raises Unreadable, nothing else."""
+    """Payload, content type, path and the camera's settings -> its report. Raises only Unreadable."""
 
     def __call__(self, payload: bytes, content_type: str, path: str, settings: CameraSettings, /) -> Report:
-        """What a push says."""
+        """Parse a push."""
         ...
 
 
@@ -36,18 +36,18 @@ FIXED_PATHS: Mapping[str, tuple[str, ...]] = {
     "uniview": ("/lapi/",),
     "vzenith": ("/devicemanagement/php/", "/cgi-bin/plateresult.cgi", "/cgi-bin/receivedeviceinfo.cgi"),
 }
-"""Where a maker's firmware cannot be told another path; the camera is known by its address. In small letters."""
+"""Paths that a maker's firmware cannot change; the camera is identified by its address. In lower case."""
 
 
 def parse(driver: str, payload: bytes, content_type: str, path: str, settings: CameraSettings) -> Report:
-    """What a push says. Raises Unreadable."""
+    """Parse a push. Raises Unreadable."""
     if len(payload) > MAX_BYTES:
         raise Unreadable("payload too large")
     return PARSERS[driver](in_utf8(payload), content_type[:1024], path[:1024], settings)
 
 
 def accepted(driver: str, path: str) -> PushReply:
-    """The answer that keeps this maker's camera from sending again, for what could not be read too."""
+    """The answer that stops this maker's camera from repeating, also used for unreadable pushes."""
     match driver:
         case "dahua":
             return dahua.ACCEPTED

@@ -1,7 +1,7 @@
-"""Bodies in parts, as cameras write them (RFC 2046, 5.1, read leniently). Pure.
+"""Multipart bodies of cameras (RFC 2046, 5.1, read leniently). Pure.
 
-Taken as meant: the boundary line twice, LF for CRLF, no end, a boundary that begins with dashes or is another
-than the header says, parts without headers, lengths that are zero or lie.
+Tolerated: the boundary line twice, LF for CRLF, no end, a boundary that begins with dashes or differs from the header,
+parts without headers, lengths that are zero or wrong.
 """
 
 import re
@@ -14,7 +14,7 @@ PARTS = 64
 HEADERS_BYTES = 8 << 10
 _LONGEST_BOUNDARY = 200
 _TRIES = 1000
-"""Places within one part that look like a boundary and are none; a JPEG has none in a lifetime."""
+"""The most places in one part that look like a boundary and are not; a JPEG practically never has one."""
 _BOUNDARY = re.compile(r"""boundary\s*=\s*(?:"([^"]{1,200})"|([^;\s]{1,200}))""", re.IGNORECASE)
 _FIRST_LINE = re.compile(rb"\s{0,16}--([^\r\n]{1,200}?)[ \t]{0,64}\r?\n")
 _BLANK = re.compile(rb"\r?\n[ \t]*\r?\n")
@@ -22,27 +22,27 @@ _HEADER = re.compile(rb"[!#-'*+\-.0-9A-Z^-z|~]{1,64}[ \t]*:")
 _NAMED = re.compile(r"""(filename|name)\s*=\s*(?:"([^"]{0,200})"|([^;\s"]{1,200}))""", re.IGNORECASE)
 _LED = re.compile(rb"(?:\r?\n){1,2}(?=content-[a-z]{1,32}[ \t]*:)", re.IGNORECASE)
 _BEFORE = b"\n\xd9}>"
-"""What stands before a delimiter: the end of a line; of a JPEG, JSON or XML, where the camera forgot the line end."""
+"""The byte before a delimiter: a line end, or the end of a JPEG, JSON or XML if the camera omitted the line end."""
 
 
 @dataclass(frozen=True, slots=True)
 class FormPart:
-    """One part, its body as it came."""
+    """One part with its unchanged body."""
 
     body: bytes = field(repr=False)
     content_type: str = ""
-    """In small letters, without parameters."""
+    """In lower case, without parameters."""
     name: str = ""
     filename: str = ""
 
     @property
     def label(self) -> str:
-        """What it is called, in small letters: its name, or only its file's."""
+        """Its name, or else its file name, in lower case."""
         return (self.name or self.filename).lower()
 
 
 def is_multipart(content_type: str, body: bytes) -> bool:
-    """By the header, or by a body that begins with a boundary line; bare XML or JSON is none whatever it says."""
+    """True by the header, or if the body begins with a boundary line; never for bare XML or JSON."""
     if body[:64].lstrip(b"\xef\xbb\xbf \r\n\t")[:1] in (b"<", b"{", b"["):
         return False
     return content_type.lstrip()[:10].lower() == "multipart/" or (
@@ -51,13 +51,13 @@ def is_multipart(content_type: str, body: bytes) -> bool:
 
 
 def boundary_of(content_type: str) -> bytes | None:
-    """The boundary that a header names."""
+    """The boundary in a header."""
     found = _BOUNDARY.search(content_type[:1024])
     return (found[1] or found[2]).encode("utf-8", "replace") if found else None
 
 
 def parts(body: bytes, content_type: str) -> tuple[FormPart, ...]:
-    """The parts in their order; empty ones are left out. Raises Unreadable: no boundary, too many parts or places."""
+    """The parts in order, without empty ones. Raises Unreadable: no boundary, too many parts or places."""
     delimiter = _delimiter(body, boundary_of(content_type))
     found = []
     for raw in _split(body, delimiter):
@@ -70,13 +70,13 @@ def parts(body: bytes, content_type: str) -> tuple[FormPart, ...]:
 
 
 def read(raw: bytes) -> FormPart:
-    """A part out of its bytes, headers and all."""
+    """Parse a part with its headers."""
     headers, body = split_headers(raw)
     return FormPart(body, **headers_of(headers))
 
 
 def split_headers(raw: bytes) -> tuple[bytes, bytes]:
-    """Headers and body. What begins with no header is all body."""
+    """Split headers and body. If it does not begin with a header, everything is body."""
     raw = raw[leading(raw) :]
     if raw[:1] == b"\n" or raw[:2] == b"\r\n":
         return b"", raw[1 if raw[:1] == b"\n" else 2 :]
@@ -89,13 +89,13 @@ def split_headers(raw: bytes) -> tuple[bytes, bytes]:
 
 
 def leading(raw: bytes | bytearray, start: int = 0) -> int:
-    """Bytes of empty lines that a camera writes between the boundary and the headers."""
+    """The number of bytes of empty lines between boundary and headers."""
     found = _LED.match(raw, start)
     return found.end() - start if found else 0
 
 
 def headers_of(raw: bytes) -> dict[str, str]:
-    """Content type and names out of the headers."""
+    """Content type and names from the headers."""
     found = {"content_type": "", "name": "", "filename": ""}
     for line in raw.decode("utf-8", "replace").splitlines():
         key, _, value = line.partition(":")
@@ -109,13 +109,13 @@ def headers_of(raw: bytes) -> dict[str, str]:
 
 
 def length_of(headers: bytes) -> int:
-    """Content-Length, 0 if there is none that can be used."""
+    """Content-Length; 0 if missing or unusable."""
     found = re.search(rb"^content-length[ \t]*:[ \t]*(\d{1,9})[ \t]*\r?$", headers, re.IGNORECASE | re.MULTILINE)
     return int(found[1]) if found else 0
 
 
 def _delimiter(body: bytes, boundary: bytes | None) -> bytes:
-    """The delimiter that the body really has."""
+    """The delimiter that the body really uses."""
     if boundary:
         for candidate in (b"--" + boundary, boundary if boundary.startswith(b"--") else b""):
             if candidate and next(_places(body, candidate), None) is not None:
@@ -127,7 +127,7 @@ def _delimiter(body: bytes, boundary: bytes | None) -> bytes:
 
 
 def _places(body: bytes, delimiter: bytes, start: int = 0) -> Iterator[int]:
-    """Where delimiter lines begin: at the start of a line or right behind a whole part; nothing else is on it."""
+    """Where delimiter lines begin: at a line start or right after a complete part, with nothing else on the line."""
     at = body.find(delimiter, start)
     tries = 0
     while at >= 0:
@@ -139,7 +139,7 @@ def _places(body: bytes, delimiter: bytes, start: int = 0) -> Iterator[int]:
 
 
 def ends(body: bytes, end: int) -> bool:
-    """Behind a delimiter stand the end of the line, the two dashes of the last one, or nothing more."""
+    """True if a delimiter is followed by a line end, the two dashes of the last one, or nothing."""
     rest = body[end : end + 2]
     if rest == b"--":
         return body[end + 2 : end + 3] in (b"\r", b"\n", b" ", b"")
@@ -147,7 +147,7 @@ def ends(body: bytes, end: int) -> bool:
 
 
 def _split(body: bytes, delimiter: bytes) -> Iterator[bytes]:
-    """The bytes between delimiters; a part whose length is told and true may contain one."""
+    """The bytes between delimiters; a part with a correct Content-Length may contain a delimiter."""
     place = next(_places(body, delimiter), None)
     for _ in range(4 * PARTS):
         if place is None or body[place + len(delimiter) : place + len(delimiter) + 2] == b"--":
@@ -167,7 +167,7 @@ def _split(body: bytes, delimiter: bytes) -> Iterator[bytes]:
 
 
 def _told(body: bytes, start: int, delimiter: bytes) -> tuple[int, int | None] | None:
-    """Where the part ends by its Content-Length, and the next delimiter, if one stands there (or nothing more)."""
+    """The end of a part by its Content-Length, and the next delimiter, if one follows there (or nothing)."""
     start += leading(body, start)
     if _HEADER.match(body, start) is None:
         return None
@@ -186,7 +186,7 @@ def _told(body: bytes, start: int, delimiter: bytes) -> tuple[int, int | None] |
 
 
 def _without_line_end(raw: bytes) -> bytes:
-    """The line end before a delimiter belongs to the delimiter."""
+    """Remove the line end before a delimiter, which belongs to the delimiter."""
     if raw.endswith(b"\r\n"):
         return raw[:-2]
     return raw[:-1] if raw.endswith(b"\n") else raw

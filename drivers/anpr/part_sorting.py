@@ -9,7 +9,7 @@ from drivers.anpr.jsontree import in_utf8
 from drivers.anpr.multipart import FormPart
 
 FACES = ("face", "pilot", "driver", "person", "human", "body")
-"""In the names of pictures of people: never taken (PIPL, art. 28: faces are sensitive personal data)."""
+"""Words in the names of pictures of people, which are always refused (PIPL, art. 28: sensitive personal data)."""
 PLATES = ("plate", "small", "crop", "cutout", "fragment")
 SCENES = 2
 _LARGEST_BYTES = 2 << 20
@@ -17,19 +17,19 @@ _LARGEST_BYTES = 2 << 20
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """One push, sorted."""
+    """The sorted parts of one push."""
 
     documents: tuple[bytes, ...]
-    """XML and JSON."""
+    """XML and JSON texts."""
     fields: dict[str, bytes]
-    """The rest of a form, by its label."""
+    """Other fields of a form, by label."""
     pictures: tuple[Picture, ...]
     refused: tuple[str, ...]
-    """Labels of what was not taken."""
+    """Labels of refused parts."""
 
 
 def sort(parts: Iterable[FormPart]) -> Pieces:
-    """By what the bytes are; names only tell plate, scene and face apart."""
+    """Sort by content; names only distinguish plate, scene and face."""
     documents: list[bytes] = []
     fields: dict[str, bytes] = {}
     pictures: list[Picture] = []
@@ -50,14 +50,14 @@ def sort(parts: Iterable[FormPart]) -> Pieces:
 
 
 def is_picture(part: FormPart) -> bool:
-    """By its bytes, or by its type where the bytes are spoilt."""
+    """True by its bytes, or by its type if the bytes are damaged."""
     if is_image(part.body):
         return True
     return bool(part.body) and part.content_type.startswith("image/")
 
 
 def is_person(label: str) -> bool:
-    """A picture under this name shows a person, not a plate or a scene."""
+    """True if a picture with this name shows a person, not a plate or a scene."""
     return any(word in label for word in FACES)
 
 
@@ -67,7 +67,7 @@ def role_of(label: str) -> Role:
 
 
 def chosen(pictures: Iterable[Picture]) -> tuple[Picture, ...]:
-    """One plate and at most two scenes."""
+    """Choose one plate and at most two scenes."""
     kept: list[Picture] = []
     for one in pictures:
         if sum(other.role == one.role for other in kept) < (1 if one.role == "plate" else SCENES):
@@ -76,5 +76,5 @@ def chosen(pictures: Iterable[Picture]) -> tuple[Picture, ...]:
 
 
 def named(refused: Iterable[str]) -> tuple[str, ...]:
-    """As many names of refused parts as a report carries."""
+    """As many names of refused parts as fit into a report."""
     return tuple(refused)[:NAMED]

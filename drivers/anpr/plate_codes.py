@@ -1,4 +1,4 @@
-"""Makers' codes for kinds of plates, in the words of the site. Pure."""
+"""Translates makers' codes for kinds of plates into the site's terms. Pure."""
 
 from collections.abc import Mapping
 
@@ -22,6 +22,6 @@ _WORDS = (
 
 
 def by_word(word: str) -> str | None:
-    """The kind that a maker's word contains."""
+    """The kind named in a maker's word."""
     word = word.lower().replace("_", "").replace("-", "").replace(" ", "")
     return next((kind for part, kind in _WORDS if part in word), None)

@@ -1,4 +1,4 @@
-"""Plate Recognizer Stream: its webhook, JSON or a form with `json` and `upload`. Pure. It takes any 2xx."""
+"""Plate Recognizer Stream: its webhook, JSON or a form with `json` and `upload`. It accepts any 2xx. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,11 +14,11 @@ from drivers.anpr.part_sorting import chosen, named, sort
 ACCEPTED = OK
 _TOWARDS_DEGREES = (225.0, 315.0)
 _AWAY_DEGREES = (45.0, 135.0)
-"""Degrees of the unit circle in the picture: 90 is up and away, 270 is down and towards the camera."""
+"""Degrees in the picture: 90 is up (away from the camera), 270 is down (towards it)."""
 
 
 def parse(payload: bytes, content_type: str, _path: str, settings: CameraSettings) -> Report:
-    """What a call says; several cars in one picture are several captures. Raises Unreadable."""
+    """Parse a call; several cars in one picture are several captures. Raises Unreadable."""
     if not payload.strip():
         return Report("test")
     if not is_multipart(content_type, payload):
@@ -66,7 +66,7 @@ def _capture(result: Mapping[str, Any], written: str, name: str, device: str, se
 
 
 def _plate(result: Mapping[str, Any]) -> tuple[str, object]:
-    """The plate and its score; newer versions put them below `plate.props.plate`."""
+    """The plate and its score; newer versions have them below `plate.props.plate`."""
     plate = result.get("plate")
     if not isinstance(plate, dict):
         return text(plate), result.get("score")

@@ -1,7 +1,7 @@
-"""Endless bodies in parts (alertStream, eventManager, snapManager): bytes in, parts out. Pure.
+"""Splits endless multipart bodies (alertStream, eventManager, snapManager): bytes in, parts out. Pure.
 
-A part ends by its Content-Length where that is given and true, else at the next delimiter; a text that is
-whole by its own form is handed over at once, because the next delimiter may be a heart-beat away.
+A part ends by its Content-Length if that is given and correct, else at the next delimiter. A text that is complete by
+its own format is returned at once, because the next delimiter may come only with the next heartbeat.
 """
 
 import re
@@ -11,16 +11,16 @@ from drivers.anpr.jsontree import parse
 from drivers.anpr.multipart import HEADERS_BYTES, FormPart, headers_of, leading, length_of
 
 MAX_PART_BYTES = 4 << 20
-"""Bytes of one part, headers included."""
+"""The largest part in bytes, including headers."""
 _BLANK = re.compile(rb"\r?\n[ \t]*\r?\n")
 _FIRST_LINE = re.compile(rb"(?:^|\n)(--[^\r\n]{1,200}?)[ \t]{0,64}\r?\n")
 _XML_END = re.compile(rb"</(?:[\w.-]{1,32}:)?EventNotificationAlert\s*>\s*$", re.IGNORECASE)
 _BEFORE = rb"(?:(?<=[\n\xd9}>]%b)|(?<=\A%b))"
 _BEHIND = rb"(?=--(?:[\r\n ]|\Z)|[\r\n]|[ \t\r\x0b\x0c]{0,39}(?:\n|\Z)|[ \t\r\x0b\x0c]{40})"
-"""What stands around a delimiter that is one, see `multipart.ends`; of those that are none there may be many."""
+"""What follows a real delimiter, see `multipart.ends`; there may be many false ones."""
 TRIES = 64
 _TRIED_BYTES = 64 << 10
-"""A text longer than this waits for its delimiter."""
+"""A longer text waits for its delimiter."""
 
 
 class PartStream:
@@ -30,22 +30,22 @@ class PartStream:
         self._delimiters = () if not boundary else (b"--" + boundary, boundary)
         self._delimiter = b""
         self._line: re.Pattern[bytes] | None = None
-        """The delimiter with what stands around it."""
+        """The delimiter with its surroundings."""
         self.has_more = False
-        """`feed` ended at its number of steps."""
+        """`feed` stopped at its limit of steps."""
         self._buffer = bytearray()
         self._searched = 0
-        """Up to here no delimiter begins."""
+        """No delimiter begins before this position."""
         self._inside = False
         """The buffer begins with the headers of a part."""
         self._tries = 0
         self._given = False
-        """The part that the buffer begins with has been handed over."""
+        """The part at the start of the buffer has been returned already."""
 
     def feed(self, data: bytes, steps: int = 1 << 30) -> list[FormPart]:
-        """The parts that are complete now. Raises Unreadable: no delimiter in sight, a part too large.
+        """The parts that are now complete. Raises Unreadable: no delimiter found, part too large.
 
-        `steps`: steps to take at most, two for a part; then `has_more` says whether to feed nothing and go on.
+        `steps`: the most steps, two per part; `has_more` then says whether to continue by feeding nothing.
         """
         self._buffer += data
         found: list[FormPart] = []
@@ -59,11 +59,11 @@ class PartStream:
         return found
 
     def _step(self, found: list[FormPart]) -> bool:
-        """One step forward; False: more bytes are needed."""
+        """Do one step; False: more bytes are needed."""
         return self._take(found) if self._inside else self._enter()
 
     def _enter(self) -> bool:
-        """Past the next delimiter line."""
+        """Move past the next delimiter line."""
         if not self._delimiter and not self._learn():
             return False
         at = self._find()
@@ -77,7 +77,7 @@ class PartStream:
         return True
 
     def _learn(self) -> bool:
-        """Which delimiter this camera really writes: of the header, or its first line that begins with dashes."""
+        """Find the delimiter that this camera really uses: from the header, or its first line beginning with dashes."""
         for candidate in self._delimiters:
             if candidate.startswith(b"--") and self._buffer.find(candidate) >= 0:
                 self._delimiter = candidate
@@ -91,7 +91,7 @@ class PartStream:
         return False
 
     def _take(self, found: list[FormPart]) -> bool:
-        """The part that the buffer begins with."""
+        """Take the part at the start of the buffer."""
         if self._buffer[:2] == b"--" and self._buffer.startswith(self._delimiter):
             self._inside = False
             return True
@@ -112,12 +112,12 @@ class PartStream:
         return True
 
     def _is_true(self, end: int) -> bool:
-        """The told length may be right: where it ends a delimiter begins, as far as can be seen."""
+        """True if the Content-Length may be correct: a delimiter begins where it ends, as far as received."""
         seen = bytes(self._buffer[end : end + 4 + len(self._delimiter)]).lstrip(b"\r\n")
         return self._delimiter.startswith(seen[: len(self._delimiter)])
 
     def _take_to_delimiter(self, found: list[FormPart], headers: int, body: int) -> bool:
-        """A part without a length: up to the next delimiter, or what is whole by itself."""
+        """Take a part without a length: up to the next delimiter, or if complete by its own format."""
         at = self._find()
         if at is not None:
             if not self._given and 0 < body <= at:
@@ -131,7 +131,7 @@ class PartStream:
         return False
 
     def _looks_whole(self, headers: int, body: int) -> bool:
-        """The text is complete by its own form; not asked more often than a camera writes pieces."""
+        """True if the text is complete by its own format; checked at most once per received piece."""
         if self._tries >= TRIES or b"image/" in self._buffer[:headers].lower():
             return False
         if not bytes(self._buffer[-8:]).rstrip().endswith((b"}", b">", b"t")):
@@ -140,7 +140,7 @@ class PartStream:
         return _is_whole(bytes(self._buffer[body : body + _TRIED_BYTES + 1]))
 
     def _find(self) -> int | None:
-        """Where the next delimiter line begins; what has been searched is not searched again."""
+        """Where the next delimiter line begins; never searches the same bytes twice."""
         if self._line is None:
             name = re.escape(self._delimiter)
             self._line = re.compile(name + _BEFORE % (name, name) + _BEHIND)
@@ -158,7 +158,7 @@ class PartStream:
 
 
 def _cut(buffer: bytearray) -> tuple[int, int]:
-    """Where the headers end and the body begins; the body at 0: not yet to be seen."""
+    """Where the headers end and the body begins; body at 0: not received yet."""
     led = leading(buffer)
     for empty in (b"\r\n", b"\n"):
         if not led and buffer.startswith(empty):
@@ -168,14 +168,14 @@ def _cut(buffer: bytearray) -> tuple[int, int]:
 
 
 def _trim(body: bytes) -> bytes:
-    """Without the line end that belongs to the delimiter."""
+    """Remove the line end that belongs to the delimiter."""
     if body.endswith(b"\r\n"):
         return body[:-2]
     return body[:-1] if body.endswith(b"\n") else body
 
 
 def _is_whole(body: bytes) -> bool:
-    """A text that is complete by its own form."""
+    """True if a text is complete by its own format."""
     if len(body) > _TRIED_BYTES:
         return False
     body = body.rstrip(b"\r\n \t")

@@ -1,4 +1,4 @@
-"""The times of cameras: with, without and with impossible zones. Pure."""
+"""Parses times of cameras: with, without and with impossible zones. Pure."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -16,9 +16,9 @@ _LAST_S = 4_102_444_800.0
 
 
 def seen(value: str, utc_offset: float | None) -> Seen | None:
-    """A written time: ISO 8601 and its relatives, `yyyymmddhhmmss[SSS]`. Without a zone `utc_offset` counts.
+    """Parse a time: ISO 8601 and variants, `yyyymmddhhmmss[SSS]`. Without a zone `utc_offset` is used.
 
-    None: no time, an impossible one, or one that could be anywhere (no zone, no `utc_offset`).
+    None: no time, an impossible one, or an ambiguous one (neither zone nor `utc_offset`).
     """
     found = (_ISO if value[4:5] in ("-", "/") else _DIGITS).match(value) if value[:4].isdigit() else None
     if found is None:
@@ -35,13 +35,13 @@ def seen(value: str, utc_offset: float | None) -> Seen | None:
 
 
 def local(fields: list[int | None], utc_offset: float) -> float | None:
-    """Wall seconds of year, month, day, hour, minute, second on a clock that is `utc_offset` east of UTC."""
+    """Wall seconds of year, month, day, hour, minute, second on a clock `utc_offset` seconds east of UTC."""
     known = [one for one in fields if one is not None]
     return _wall(known, utc_offset) if len(known) == 6 else None
 
 
 def epoch(value: float | None, fraction: float = 0.0) -> Seen | None:
-    """Seconds, milliseconds or microseconds since 1970, which name their zone themselves."""
+    """Parse seconds, milliseconds or microseconds since 1970, which need no zone."""
     if value is None:
         return None
     for _ in range(2):
@@ -53,7 +53,7 @@ def epoch(value: float | None, fraction: float = 0.0) -> Seen | None:
 
 
 def offset_of(zone: str) -> float | None:
-    """Seconds east of UTC of `Z`, `+08:00`, `+0800`, `+08`; None for nothing and for the impossible (`-8:00`)."""
+    """Seconds east of UTC of `Z`, `+08:00`, `+0800`, `+08`; None if missing or impossible (`-8:00`)."""
     zone = zone.strip()
     if zone in ("Z", "z", "UTC", "GMT"):
         return 0.0

@@ -1,4 +1,4 @@
-"""Wrong tokens: after some, each answer is delayed and an alarm is raised. Pure but for the clock that it is given."""
+"""Counts wrong tokens: after some, answers are delayed and an alarm is raised. Pure; the time is an argument."""
 
 from collections import deque
 
@@ -6,17 +6,17 @@ from gateway.driver import PushTaker
 
 ALARM = "camera-token"
 MANY = 20
-"""Wrong tokens within `WITHIN_S`: an alarm."""
+"""This many wrong tokens within `WITHIN_S` raise an alarm."""
 WITHIN_S = 60.0
 FREE = 10
-"""So many are answered at once."""
+"""This many wrong tokens are answered without delay."""
 _STEP_S, _LONGEST_S = 0.1, 2.0
 AT_ONCE = 4
-"""Guesses that wait for their answer; more are hung up on."""
+"""The most delayed answers at once; further connections are closed."""
 
 
 class Guesses:
-    """Those at one camera's token."""
+    """The wrong tokens for one camera."""
 
     def __init__(self, camera: str, taker: PushTaker) -> None:
         self._name = f"{camera}/{ALARM}"
@@ -26,7 +26,7 @@ class Guesses:
         self.waiting = 0
 
     def wrong(self, now: float) -> float:
-        """One more; seconds that its answer waits."""
+        """Count one; returns the delay of its answer in seconds."""
         self.look(now)
         self._times.append(now)
         if len(self._times) == MANY and not self._is_told:
@@ -35,7 +35,7 @@ class Guesses:
         return min(_LONGEST_S, max(0, len(self._times) - FREE) * _STEP_S)
 
     def look(self, now: float) -> None:
-        """What is over is forgotten."""
+        """Forget old ones."""
         while self._times and now - self._times[0] >= WITHIN_S:
             self._times.popleft()
         if self._is_told and not self._times:

@@ -1,7 +1,7 @@
 """UniView (宇视, LAPI): notifications that the camera pushes after a subscription. Pure.
 
-Vehicles are in `StructureInfo.ObjInfo.VehicleInfoList`, their pictures in `ImageInfoList` by index. The numbers
-that LAPI gives to colours and kinds differ between its documents, so only words are taken.
+Vehicles are in `StructureInfo.ObjInfo.VehicleInfoList`, their pictures in `ImageInfoList` by index. LAPI's numbers for
+colours and kinds differ between its documents, so only words are used.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ _PLATE = ("plateno", "platenumber", "licenseplate", "platetext")
 
 
 def accepted(path: str) -> PushReply:
-    """The answer that LAPI gives to everything that went well."""
+    """LAPI's answer for success."""
     said = {
         "ResponseURL": text(path, 256), "ResponseCode": 0, "SubResponseCode": 0, "ResponseString": "Succeed",
         "StatusCode": 0, "StatusString": "Succeed", "Data": "null",
@@ -44,7 +44,7 @@ def accepted(path: str) -> PushReply:
 
 
 def parse(payload: bytes, content_type: str, path: str, settings: CameraSettings) -> Report:
-    """What a push says. Raises Unreadable."""
+    """Parse a push. Raises Unreadable."""
     reply = accepted(path)
     if not payload.strip():
         return Report("test", reply)
@@ -88,7 +88,7 @@ def _push(root: Mapping[str, Any], reply: PushReply, settings: CameraSettings) -
 
 
 def _vehicles(structure: Mapping[str, Any], root: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    """The vehicles, wherever this firmware puts them."""
+    """The vehicles, at any of the places that firmware uses."""
     listed = at(structure, "objinfo", "vehicleinfolist")
     if listed is not None:
         return [one for one in items(listed, MEMBERS) if isinstance(one, dict)]
@@ -97,7 +97,7 @@ def _vehicles(structure: Mapping[str, Any], root: Mapping[str, Any]) -> Iterable
 
 
 def _face_images(structure: Mapping[str, Any]) -> frozenset[int]:
-    """The indexes of pictures that show people."""
+    """The indexes of pictures of people."""
     found: set[int] = set()
     for name in _FACES:
         for face in objects(
@@ -134,7 +134,7 @@ def _capture(
 
 
 def _seen(written: str, root: Mapping[str, Any], settings: CameraSettings) -> Seen | None:
-    """`PassTime` is local; `TimeStamp` of the whole message counts from 1970."""
+    """`PassTime` is local time; `TimeStamp` of the whole message counts from 1970."""
     return times.seen(written, settings.utc_offset) or times.epoch(number(root.get("timestamp")))
 
 

@@ -1,8 +1,8 @@
-"""VZenith (臻识): HTTP pushes, the register form, and what the camera wants to hear; the MQTT envelope too. Pure.
+"""VZenith (臻识): HTTP pushes, the register form, the expected answers; also the MQTT envelope. Pure.
 
-The answer may open: only `reply` with a `RelayOpening` says so, and never `info: ok`, which opens by the camera's own
-rule.
-While the camera was off-line it kept records, and sends the next only after `ContinuePushOffline` names the last.
+An answer may open the camera's relay: only `reply` with a `RelayOpening` does. `info: ok` is never sent, because it
+opens by the camera's own rule. After being off-line the camera sends its records; the next one only after
+`ContinuePushOffline` names the last.
 """
 
 import binascii
@@ -54,10 +54,10 @@ KINDS: Mapping[int, str] = {
     30: "fake", 31: "none",
 }  # fmt: skip
 TURNS: Mapping[int, Turn] = {3: "reverse", 4: "forward"}
-"""Directions in the picture: up is away, down is towards; left and right say neither."""
+"""Directions in the picture: up is away, down is towards; left and right are neither."""
 TRIGGERS: Mapping[int, str] = {1: "automatic", 2: "input", 4: "software", 8: "virtual-loop"}
 STAYS: Mapping[int, str] = {64: "car-stays", 65: "car-gone", 66: "car-turned-back"}
-"""Triggers that tell of a car which has been reported before: no passage."""
+"""Triggers about a car that was reported before: not passages."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{4,64}={0,2}")
 _FORM = re.compile(r"(?:^|&)([a-z_]{1,32})=([^&]{0,128})")
 _QUARTER = 900
@@ -68,11 +68,11 @@ class RelayOpening(NamedTuple):
 
     io: int
     pulse: float | None = 0.5
-    """Seconds; None: on, and it stays on."""
+    """Seconds; None: it stays on."""
 
 
 def parse(payload: bytes, content_type: str, _path: str, settings: CameraSettings) -> Report:
-    """What a push says. The heart-beat's user and password are never read. Raises Unreadable."""
+    """Parse a push. The heartbeat's user and password are never read. Raises Unreadable."""
     if not payload.strip():
         return Report("test", ALIVE)
     if is_multipart(content_type, payload):
@@ -90,12 +90,12 @@ def parse(payload: bytes, content_type: str, _path: str, settings: CameraSetting
 
 
 def _object(payload: bytes, settings: CameraSettings) -> Report:
-    """JSON of one event, or of several. Raises Unreadable."""
+    """Parse JSON of one or several events. Raises Unreadable."""
     return read_each(parse_objects(payload), lambda one: _push(one, settings))
 
 
 def reply(plate_id: int | None, opening: RelayOpening | None = None) -> PushReply:
-    """The answer to a plate: the record is kept (the next may come), and this relay opens, if any."""
+    """The answer to a plate: confirms the record, so that the next may come, and opens this relay, if any."""
     said: dict[str, Any] = {}
     if plate_id is not None:
         said["ContinuePushOffline"] = {"plateid": plate_id, "continue": 1}
@@ -105,14 +105,14 @@ def reply(plate_id: int | None, opening: RelayOpening | None = None) -> PushRepl
 
 
 def relay(opening: RelayOpening) -> Mapping[str, int]:
-    """`ivs_ioctrl`: 2 is a pulse of so many ms, 1 stays on."""
+    """`ivs_ioctrl`: 2 is a pulse in ms, 1 stays on."""
     if opening.pulse is None:
         return {"io": opening.io, "value": 1, "delay": 0}
     return {"io": opening.io, "value": 2, "delay": max(1, min(600_000, round(opening.pulse * 1000)))}
 
 
 def release(io: int) -> PushReply:
-    """The answer that takes a relay back."""
+    """The answer that switches a relay off."""
     return PushReply(
         orjson.dumps({"Response_AlarmInfoPlate": {"ivs_ioctrl": {"io": io, "value": 0, "delay": 0}}}), JSON_TYPE
     )
@@ -157,7 +157,7 @@ def _push(root: Mapping[str, Any], settings: CameraSettings) -> Report:
 
 
 def _results(root: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """One in all that was seen: the answer names one."""
+    """The result in the payload: only one, because the answer can name only one."""
     root = mapping(root.get("payload")) if "alarminfoplate" not in root and "payload" in root else root
     for path in (("result", "plateresult"), ("plateresult",)):
         found = [one for one in items(at(root, "alarminfoplate", *path), MEMBERS) if isinstance(one, dict) and one]
@@ -177,7 +177,7 @@ def _capture(result: Mapping[str, Any], device: str, settings: CameraSettings) -
     stamp = mapping(at(result, "timestamp", "timeval"))
     number_ = _plate_id(result)
     which = (text(number_), text(stamp.get("sec")), text(stamp.get("usec")))
-    sure = certainty(result.get("confidence"))  # 1-100: 0 beside a plate is a field that is not filled
+    sure = certainty(result.get("confidence"))  # 1-100; with a plate, 0 means that the field is not filled
     said = whole(result.get("direction"))
     shade = first(result, "colortype", "color")
     fake = whole(result.get("is_fake_plate")) == 1
@@ -201,7 +201,7 @@ def _capture(result: Mapping[str, Any], device: str, settings: CameraSettings) -
 
 
 def _license(said: str) -> str:
-    """Over MQTT, and in some firmware over HTTP, the plate is base64; no plate has small letters or `=`."""
+    """Over MQTT, and over HTTP with some firmware, the plate is base64; no plate has lower-case letters or `=`."""
     if _BASE64.fullmatch(said) is None or len(said) % 4 or (said.upper() == said and "=" not in said):
         return said
     try:
@@ -212,7 +212,7 @@ def _license(said: str) -> str:
 
 
 def _seen(stamp: Mapping[str, Any], settings: CameraSettings) -> Seen | None:
-    """`sec` is UTC, the `dec…` fields are local. If they do not differ by a time zone, one of them lies."""
+    """`sec` is UTC, the `dec…` fields are local. If they do not differ by a time zone, one of them is wrong."""
     micro = number(stamp.get("usec")) or 0.0
     true = times.epoch(number(stamp.get("sec")), micro / 1e6)
     fields = [whole(stamp.get(f"dec{name}")) for name in ("year", "mon", "day", "hour", "min", "sec")]

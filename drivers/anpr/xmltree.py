@@ -1,4 +1,4 @@
-"""XML of cameras: no document types, no entities, bounded in size and depth; names without namespace. Pure."""
+"""XML of cameras: no document types, no entities, limited size and depth; names without namespace. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class Node:
     children: list["Node"] = field(default_factory=list)
 
     def named(self, *names: str) -> Iterator["Node"]:
-        """Every element below (and this one) with one of the names, whatever the case, in document order."""
+        """This element and every element below with one of the names, in any case, in document order."""
         wanted = {name.lower() for name in names}
         waiting = [self]
         while waiting:
@@ -36,7 +36,7 @@ class Node:
             waiting += reversed(node.children)
 
     def texts(self) -> dict[str, str]:
-        """The text of every child that has one, by its name in small letters; the first of a name counts."""
+        """Child name in lower case -> its text, if any; the first of a name counts."""
         found: dict[str, str] = {}
         for one in self.children:
             if one.text:
@@ -45,7 +45,7 @@ class Node:
 
 
 def parse(data: bytes) -> Node:
-    """The root element. Raises Unreadable: no XML, a document type, an entity, too large, too deep."""
+    """Parse the root element. Raises Unreadable: not XML, a document type, an entity, too large, too deep."""
     signs = data.count(b"<") + data.count(b"&") + (data.count(b'"') + data.count(b"'")) // 2
     if len(data) > MAX_BYTES or signs > 2 * ELEMENTS:
         raise Unreadable("XML too large")
@@ -61,7 +61,7 @@ def parse(data: bytes) -> Node:
 
 
 def _text(data: bytes) -> str:
-    """Unicode, by what the declaration says, if that is true. The declaration is taken away."""
+    """Decode by the XML declaration, if that is correct, and remove the declaration."""
     declared = _DECLARED.match(data)
     name = declared[1].decode("ascii").lower() if declared else "utf-8"
     if name.startswith("gb"):
@@ -74,14 +74,14 @@ def _text(data: bytes) -> str:
 
 
 class _Builder:
-    """Takes the calls of expat."""
+    """The handler of expat's calls."""
 
     def __init__(self) -> None:
         self.root = Node("")
         self.open = [self.root]
         self.count = 0
         self.texts: list[list[str]] = [[]]
-        """The pieces of the text of each open element."""
+        """The pieces of text of each open element."""
 
     def start(self, name: str, _attributes: list[str]) -> None:
         self.count += 1

@@ -1,8 +1,8 @@
-"""Points -> requests. Pure.
+"""Plans the read requests for points. Pure.
 
-Requests are planned by cost: the wire time of each, divided by its period. A gap is read through where that
-is cheaper than another request; a slower point joins a faster request where that is cheaper (or free,
-because it lies inside). A value is never split.
+Requests are planned by cost: wire time divided by period. A gap is read through if that is cheaper than another
+request; a slower point joins a faster request if that is cheaper (or free, because it lies inside). A value is never
+split.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ _TCP_GAP = 125
 
 
 class Span(NamedTuple):
-    """One read: `length` registers or bits from `start`, and the points that lie in it."""
+    """One read: `length` registers or bits from `start`, and the points in it."""
 
     table: ModbusTable
     start: int
@@ -39,8 +39,8 @@ class Span(NamedTuple):
 def plan(device: ModbusDevice, points: Iterable[ModbusPoint], time: WireTime, longest: float = inf) -> list[Span]:
     """The reads that cover each of `points` exactly once.
 
-    `longest`: on a bus, no read of the normal lane takes more seconds of wire than this (unless one value
-    alone does), so that it does not hold up what is urgent.
+    `longest`: on a bus, the longest wire time in seconds of a normal read (unless a single value takes longer), so
+    that it does not delay urgent reads.
     """
     tables: dict[ModbusTable, list[ModbusPoint]] = {}
     for point in points:
@@ -56,7 +56,7 @@ def plan(device: ModbusDevice, points: Iterable[ModbusPoint], time: WireTime, lo
 
 
 def narrow(device: ModbusDevice, span: Span) -> list[Span]:
-    """Two reads for the same points, after the device has refused this one; empty if it cannot be split."""
+    """Split a refused read into two for the same points; empty if it cannot be split."""
     if span.points[0].is_bit and device.fixed_bits is not None:
         return []
     places = sorted({(point.address, point.count) for point in span.points})
@@ -70,7 +70,7 @@ def narrow(device: ModbusDevice, span: Span) -> list[Span]:
 
 
 def _fixed(device: ModbusDevice, points: Sequence[ModbusPoint], count: int) -> list[Span]:
-    """Reads of exactly `count` bits; where they begin does not depend on which points are wanted."""
+    """Reads of exactly `count` bits, whose start does not depend on the wanted points."""
     table = points[0].table
     own = [point.address for point in device.points if point.table == table]
     origin = min(own, default=min(point.address for point in points))
@@ -81,7 +81,7 @@ def _fixed(device: ModbusDevice, points: Sequence[ModbusPoint], count: int) -> l
 
 
 def _by_lane(device: ModbusDevice, points: Sequence[ModbusPoint], time: WireTime, longest: float) -> list[Span]:
-    """On a bus the urgent reads stay short: a point of a later lane comes along only where that is free."""
+    """Plan lane by lane. On a bus urgent reads stay short: a point of a later lane joins only if that is free."""
     spans: list[Span] = []
     for lane in sorted({point.lane for point in points}):
         rest = []
@@ -96,7 +96,7 @@ def _by_lane(device: ModbusDevice, points: Sequence[ModbusPoint], time: WireTime
 
 
 def _host(spans: Sequence[Span], point: ModbusPoint) -> int | None:
-    """The first read in which the point lies anyway, at least as often as it wants."""
+    """The first read that contains the point anyway, at least as often as needed."""
     for at, span in enumerate(spans):
         inside = span.start <= point.address and point.address + point.count <= span.start + span.length
         if inside and span.every <= point.every:
@@ -116,7 +116,7 @@ def _cheapest(device: ModbusDevice, points: Iterable[ModbusPoint], time: WireTim
     return [_span(ordered[first:last]) for first, last in cuts]
 
 
-@lru_cache(maxsize=256)  # the devices of one model are laid out alike
+@lru_cache(maxsize=256)  # devices of one model have the same layout
 def _cuts(
     extents: tuple[tuple[int, int, float], ...],
     time: WireTime,
@@ -137,7 +137,7 @@ def _cuts(
     for first, (start, end, every) in enumerate(extents):
         for last in range(first, count):
             address, until, wanted = extents[last]
-            # Reads only grow: where one point does not fit, no later one does.
+            # Reads only grow: if one point does not fit, no later one does.
             if last > first and (address - end > gap or max(end, until) - start > most):
                 break
             end, every = max(end, until), min(every, wanted)  # noqa: PLW2901  # the read so far

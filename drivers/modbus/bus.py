@@ -1,15 +1,15 @@
-"""The conversation on an RS-485 bus, near (serial) or behind a converter (RTU frames over TCP).
+"""Requests and answers on an RS-485 bus, local (serial) or behind a converter (RTU frames over TCP).
 
-RTU answers carry no number, so another one can pass for the answer to a question: a late one, one that a converter has
-kept from a lost connection, hands out twice or one behind, or that another master has asked for. What prevents it:
+RTU answers carry no number, so a wrong answer can pass for the right one: a late one, one that a converter kept from a
+lost connection, delivers twice or one behind, or one for another master. What prevents this:
 
-* an answer must have the unit, function and length of its question, and its CRC, and no two requests share these, or
-  are asked so again when it matters (`pairing.py`);
-* after a time-out the bus is left alone until the device's longest answer time has passed;
-* after every opening, a time-out of a unit that was answering, and a frame that nobody asked for, the input is drained
-  and two questions prove the pairing before anything is believed;
-* a question of another master whose answer would have the same shape is waited for, and an answer that comes while
-  such a question stands beside ours is nobody's.
+* an answer must match unit, function and length of its request, with a valid CRC, and no two requests share these, or
+  are repeated with them when it matters (`pairing.py`);
+* after a time-out nothing is sent until the device's longest answer time has passed;
+* after every opening, after a time-out of a unit that was answering, and after an unrequested frame, the input is
+  drained and two requests prove the pairing before any answer is accepted;
+* if another master sends a request whose answer would have the same shape, we wait for that answer first, and an answer
+  that comes while both requests are open is dropped.
 """
 
 import asyncio
@@ -41,38 +41,38 @@ from gateway.errors import DeviceSilent, GaveWay, LineDown
 
 _LONGEST_INPUT = 1024
 _BABBLE_S = 0.1
-"""How long a bus that is never quiet holds back a request, in seconds."""
+"""The longest delay of a request on a bus that is never quiet."""
 _SLACK_S = 0.02
-"""What a USB adapter may hold back of an answer that has begun, in seconds (its latency timer is 16 ms)."""
+"""How long a USB adapter may hold back the rest of an answer (its latency timer is 16 ms)."""
 _OVERHEARD_BYTES = 256
-"""Bytes kept of what others say while nothing is asked."""
+"""Bytes kept of other traffic while we send no request."""
 _COPIES = 3
-"""After so many copies of our request in a row the adapter is known to echo."""
+"""After this many consecutive copies of our requests the adapter is known to echo."""
 _GLITCH_BYTES = 2
-"""Bytes before an answer that are too few to have been an echo."""
+"""This many bytes before an answer are too few to be an echo."""
 
 _MAX_STRAYS_BYTES = 512
 """Bytes that are searched for frames of other masters."""
 _PROVED_S = 10.0
-"""So long after a proof a frame that nobody asked for makes reads wary, and nothing more: a converter that hands out
-everything twice is lived with."""
+"""For this long after a proof an unrequested frame only makes reads wary, so that a converter that delivers everything
+twice is tolerated."""
 _LONGEST_DRAIN_S = 1.0
-"""The longest that the input is drained after a frame that nobody asked for."""
+"""The longest time that the input is drained after an unrequested frame."""
 _QUESTIONS = 6
-"""The most that are asked for one proof: some may be refused, because the device knows only what it is planned for."""
+"""The most requests for one proof: some may be refused, because the device accepts only planned ones."""
 _PROOFS = 2
-"""So many right answers prove the pairing; and the most proofs that a read waits for."""
+"""The number of right answers that prove the pairing; also the most proofs that a read waits for."""
 _NOT_SO = (1, 2, 3)
-"""Exceptions that mean the question and not the moment."""
+"""Exceptions that concern the request itself, not a temporary state."""
 
 
 class Waits(NamedTuple):
-    """How long a request may take, in seconds."""
+    """Times of a request, in seconds."""
 
     timeout: float
-    """From the last byte sent to the first one received."""
+    """From the last byte sent to the first byte received."""
     silence: float
-    """What the device wants before a request."""
+    """Silence that the device needs before a request."""
     ceiling: float
     """Its longest answer time."""
 
@@ -80,8 +80,8 @@ class Waits(NamedTuple):
 class BusWire(ModbusConnection):
     """RTU: one request at a time.
 
-    `pairing`: the line's, over all its connections. `packed`: a converter hands on whole answers. `drain`: seconds in
-    which what was kept from an earlier connection may come.
+    `pairing`: of the line, for all its connections. `packed`: a converter delivers complete answers. `drain`: seconds
+    in which data kept from an earlier connection may arrive.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class BusWire(ModbusConnection):
     ) -> None:
         super().__init__(frames, oddities)
         self.echoes: bool | None = None
-        """Whether the adapter sends back what we send; None: not yet known."""
+        """Whether the adapter echoes what we send; None: not known yet."""
         self._copies = 0
         self._time = time
         self._pairing = pairing
@@ -108,37 +108,37 @@ class BusWire(ModbusConnection):
         self._timer: asyncio.TimerHandle | None = None
         self._input = b""
         self.shape = b""
-        """The shape of what was asked the last time."""
+        """The shape of the last request."""
         self._mine = b""
-        """What was sent the last time."""
+        """The last sent bytes."""
         self._unheard = False
-        """There are bytes that were not yet searched for frames of other masters."""
+        """There are bytes not yet searched for frames of other masters."""
         self._sent = 0.0
         self._last = self.loop.time()
         self._patient = True
         self._reads = self._yields = self._in_haste = False
-        """A read is under way. A write waits: no read is sent. The wait for an answer was cut short."""
+        """A read is under way. A write waits, so no read is sent. The wait for an answer was cut short."""
         self._at_once = False
-        """The read under way waits for nothing that may still come."""
+        """The read under way does not wait for late answers."""
         self._owed: Ask | None = None
         """A write whose reply may still come."""
         self._drain = drain
         self._unread = select.poll()
         self._quiet_until = 0.0
-        """No read before that: a lost answer may still come."""
+        """No read is sent before this time, because a lost answer may still come."""
         self._late: dict[int, float] = {}
-        """The same for each unit that may still answer: no write to it either."""
+        """The same per unit that may still answer: no write to it either."""
         self._foreign: dict[bytes, tuple[Ask, float]] = {}
-        """Questions of other masters that were heard, and when their answers should have come; by their heads."""
+        """Head of another master's request -> the request, and when its answer should have come."""
         self._longest = 0.0
-        """The longest answer time of a unit, as far as any was asked."""
+        """The longest answer time of the units asked so far."""
         self._overdue: Ask | None = None
         self._waker: asyncio.Future[None] | None = None
         self._clock = TimerFd(self.loop)
         self._proof = _Proof(self, pairing, drain)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is open; what was kept from an earlier one may come first."""
+        """The connection is open; data kept from an earlier one may come first."""
         now = self.loop.time()
         self._pairing.opened(now)
         self._quiet_until = now + (0.0 if self._pairing.brief else self._drain)
@@ -150,11 +150,11 @@ class BusWire(ModbusConnection):
     async def ask(
         self, ask: Ask, timeout: float, silence: float, ceiling: float, *, confirm: bool = False
     ) -> ModbusAnswer:
-        """The answer to one request.
+        """Send one request; returns its answer.
 
-        `timeout`: seconds from the last byte sent to the first one received. `silence`: what the device wants
-        before a request. `ceiling`: its longest answer time. `confirm`: a read that has to have another shape than the
-        last one of the same points. Raises LineDown, DeviceSilent (GaveWay).
+        `timeout`: seconds from the last byte sent to the first byte received. `silence`: what the device needs before a
+        request. `ceiling`: its longest answer time. `confirm`: a read that must have another shape than the last one of
+        the same points. Raises LineDown, DeviceSilent (GaveWay).
         """
         self._reads, self._yields = ask.is_read, False
         waits = Waits(timeout, silence, ceiling)
@@ -166,7 +166,7 @@ class BusWire(ModbusConnection):
         return await self.exchange(ask, waits)
 
     async def read_back(self, ask: Ask, timeout: float, silence: float, ceiling: float) -> ModbusAnswer:
-        """As `ask`, after a write whose reply was not right: the late reply is not waited for, nor is a proof."""
+        """As `ask`, after a write with a wrong reply: waits neither for the late reply nor for a proof."""
         self._reads, self._yields = True, False
         self._at_once = True
         try:
@@ -179,7 +179,7 @@ class BusWire(ModbusConnection):
         return self.loop.time()
 
     def give_way(self, haste: float | None) -> None:
-        """An order waits, see Yielding. An answer that has begun is received to its end."""
+        """An order waits, see Yielding. An answer that has begun is received completely."""
         self._yields = self._reads or haste is not None
         answer, timer = self._answer, self._timer
         if answer is None or timer is None:
@@ -193,13 +193,13 @@ class BusWire(ModbusConnection):
                 self._timer = self.loop.call_at(until, self.expire, answer)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come: look for the answer in all that came since the request."""
+        """Search for the answer in all bytes since the request."""
         now = self.loop.time()
         self.frames.append(("<", now, data))
         self._last = max(self._last, now)
         self._unheard = True
         ask = self._ask or self._overdue
-        if self._packed:  # on a wire of its own noise is no flood: it has its speed
+        if self._packed:  # a local bus cannot flood: its speed is limited
             over = len(data) if self._ask is None else len(self._input) + len(data) - _LONGEST_INPUT
             if over > 0:
                 self.not_asked_for(over)
@@ -226,11 +226,11 @@ class BusWire(ModbusConnection):
             self.latency = max(0.0, now - self._sent - self._time.frame(ask.size + 2))
 
     def _is_disputed(self, ask: Ask, before: int) -> bool:
-        """Whether another master asked for something alike: then no answer belongs to us for sure."""
+        """True if another master sent a similar request, so that no answer certainly belongs to ours."""
         return any(other.head == ask.head and other.frame != ask.frame for other in read_requests(self._input[:before]))
 
     def _overhear(self, now: float) -> None:
-        """Look for frames of other masters since our last request; unanswered requests of theirs count as lost."""
+        """Search for frames of other masters since our last request; their unanswered requests count as lost."""
         frames = whole_frames(self._input[-_MAX_STRAYS_BYTES:])
         if frames:
             self._input = self._input[-_MAX_STRAYS_BYTES:][frames[-1][1] :]
@@ -243,10 +243,10 @@ class BusWire(ModbusConnection):
                 self._proof.lost(request)
 
     def _heard_of_others(self, frame: bytes, now: float) -> None:
-        """A frame that nobody of us asked for, or a question of another master."""
+        """Take an unrequested frame, or a request of another master."""
         owed = self._owed
         if owed is not None and frame[0] == owed.unit and frame[1] & ~REFUSED == owed.pdu[0]:
-            self._owed = None  # right or wrong: the point says what it did
+            self._owed = None  # right or wrong: the value of the point decides
             return
         request = read_request(frame)
         if request is not None:
@@ -269,7 +269,7 @@ class BusWire(ModbusConnection):
             self._answer.set_exception(error)
 
     def expire(self, answer: asyncio.Future[ModbusAnswer], turns: int = 2) -> None:
-        """As for every connection; but an answer that has begun gets the time that the rest needs on the wire."""
+        """As for every connection, but an answer that has begun gets the time for its rest on the wire."""
         ask = self._ask
         if turns or ask is None or not self._patient or answer.done():
             super().expire(answer, turns)
@@ -281,7 +281,7 @@ class BusWire(ModbusConnection):
             super().expire(answer, 0)
 
     async def exchange(self, ask: Ask, waits: Waits, base: Ask | None = None) -> ModbusAnswer:
-        """Send one request and wait for its answer. `base`: the request that it stands for, in another shape."""
+        """Send one request and wait for its answer. `base`: the original request, if this is another shape of it."""
         timeout, silence, ceiling = waits
         self._longest = max(self._longest, ceiling)
         await self.turn(ask, silence)
@@ -304,7 +304,7 @@ class BusWire(ModbusConnection):
         except (DeviceSilent, asyncio.CancelledError):
             if answer.cancelled() or answer.exception() is not None:
                 self._missed(ask, ceiling, base or ask)
-                if transport.get_write_buffer_size():  # else it would leave when it is long forgotten
+                if transport.get_write_buffer_size():  # or it would be sent long after it was given up
                     self.fail("the port does not take what is sent")
             if self._in_haste and not answer.cancelled() and isinstance(answer.exception(), DeviceSilent):
                 raise GaveWay(sent=True) from None
@@ -312,7 +312,7 @@ class BusWire(ModbusConnection):
         finally:
             self._timer.cancel()
             self._ask = self._answer = None
-        if self._at_once:  # units work in order: nothing older comes from this one
+        if self._at_once:  # units work in order, so nothing older comes from this one
             self._late.pop(ask.unit, None)
             self._quiet_until = max(self._late.values(), default=0.0)
         if base is not None and not isinstance(data, int):
@@ -322,13 +322,14 @@ class BusWire(ModbusConnection):
         return data
 
     async def turn(self, ask: Ask, silence: float) -> None:
-        """Wait until the bus may be used: silence since the last byte, and no late answer to be expected.
+        """Wait until the bus may be used: silence since the last byte, and no late answer expected.
 
-        A write to another unit does not wait for a late answer. None can pass for its own, which repeats the
-        request; at worst the two collide and the write is given again. A fire does not wait for a dead device.
+        A write to another unit does not wait for a late answer, because a fire must not wait for a dead device. No late
+        answer can pass for the write's reply, which repeats the request; at worst both collide and the write is
+        repeated.
         """
         if self._overdue is not None:
-            await asyncio.sleep(0)  # in two turns of the loop, what lies unread is read
+            await asyncio.sleep(0)  # two turns of the loop read what is waiting in the input
             await asyncio.sleep(0)
         gap = max(self._time.silence, silence)
         begin = self.loop.time()
@@ -348,7 +349,7 @@ class BusWire(ModbusConnection):
             until = max(quiet, min(self._last + gap, babble), self._others_turn(ask))
             if now >= until and self._unread.poll(0) and not looked:
                 looked = True
-                await asyncio.sleep(0)  # what lies unread came before the question
+                await asyncio.sleep(0)  # what is waiting in the input came before the request
                 await asyncio.sleep(0)
                 continue
             if now >= until:
@@ -358,13 +359,13 @@ class BusWire(ModbusConnection):
             await self._sleep(until)
 
     def _others_turn(self, ask: Ask) -> float:
-        """Until when an answer could belong to another master's question, of the same shape as ours."""
+        """Until when an answer could belong to another master's request of the same shape."""
         if not ask.is_read or ask.head not in self._foreign:
             return 0.0
         return self._foreign[ask.head][1]
 
     async def _sleep(self, until: float) -> None:
-        """Sleep until then, or until something happens that ends the quiet."""
+        """Sleep until then, or until something ends the quiet time."""
         waker = self._waker = self.loop.create_future()
         self._clock.start(until, waker)
         try:
@@ -388,12 +389,12 @@ class BusWire(ModbusConnection):
         self._proof.missed(ask, shifted=self._pairing.counts["unasked"] > unasked)
 
     def be_quiet(self, unit: int, until: float) -> None:
-        """Until then the unit may still answer."""
+        """Note that the unit may still answer until then."""
         self._quiet_until = max(self._quiet_until, until)
         self._late[unit] = until
 
     def _came_late(self, ask: Ask) -> None:
-        """The late answer is here: no other can come, the bus is free."""
+        """The late answer has come: no other can follow, and the bus is free."""
         self._overdue = None
         self._quiet_until = 0.0
         self._late.clear()
@@ -401,7 +402,7 @@ class BusWire(ModbusConnection):
         self._proof.came_late(ask)
 
     async def _learn_echo(self, ask: Ask, waits: Waits) -> None:
-        """Before the first write: its answer looks like its echo, so a read has to show whether there is one."""
+        """Find out by a read whether the adapter echoes, before the first write, whose reply looks like its echo."""
         function = READ_COILS if ask.pdu[0] == WRITE_COIL else READ_HOLDING
         known = self._pairing.known(ask.unit)
         fallback = read(ask.unit, function, int.from_bytes(ask.pdu[1:3], "big"), 1, self._seal)
@@ -413,7 +414,7 @@ class BusWire(ModbusConnection):
             return
 
     def _hear(self, found: FoundAnswer, ask: Ask) -> None:
-        """Learn whether the adapter has an echo. Where it had none, our own question again is another master's."""
+        """Learn whether the adapter echoes. If it does not, a copy of our request comes from another master."""
         self._copies = self._copies + 1 if found.echoed else 0
         if found.echoed:
             self.echoes = self.echoes is not False or self._copies >= _COPIES
@@ -422,9 +423,9 @@ class BusWire(ModbusConnection):
 
 
 class _Proof:
-    """What is in doubt on one connection.
+    """Whether answers on one connection can be trusted, and proofs if not.
 
-    `drain`: seconds that the input is drained where nothing else says how long.
+    `drain`: default seconds for draining the input.
     """
 
     def __init__(self, bus: "BusWire", pairing: Pairing, drain: float) -> None:
@@ -432,27 +433,27 @@ class _Proof:
         self._pairing = pairing
         self._drain = drain
         self._doubt = "opened"
-        """Why answers may not belong to their questions, on the whole line; empty: they do."""
+        """Why answers on the whole line may not belong to their requests; empty: they do."""
         self._lost: dict[int, set[bytes]] = {}
-        """By unit, the shapes of what it may still answer though nobody waits for it any more."""
+        """Unit -> shapes of its answers that may still come although nobody waits for them."""
         self._shifted = False
-        """An answer seems to be held back until the next question."""
+        """An answer seems to be held back until the next request."""
         self._proved = -_PROVED_S
         self._answering: dict[int, None] = {}
-        """Units whose last question was answered."""
+        """Units whose last request was answered."""
 
     # ---- what happened --------------------------------------------------------------------------------
 
     def answered(self, unit: int) -> None:
-        """A question to it was answered with data."""
+        """A request to the unit was answered with data."""
         self._answering[unit] = None
 
     def lost(self, ask: Ask) -> None:
-        """Nobody waits for its answer any more, and it may still come."""
+        """The request was given up, and its answer may still come."""
         self._lost.setdefault(ask.unit, set()).add(ask.head)
 
     def missed(self, ask: Ask, *, shifted: bool) -> None:
-        """It had no answer in time. `shifted`: something came instead that was not asked for."""
+        """The request timed out. `shifted`: something unrequested came instead."""
         self.lost(ask)
         if ask.unit in self._answering:
             del self._answering[ask.unit]
@@ -460,7 +461,7 @@ class _Proof:
         self._shifted = self._shifted or shifted
 
     def came_late(self, ask: Ask) -> None:
-        """The answer that was waited for in vain is here: nothing else can come."""
+        """The late answer has come: nothing else can follow."""
         self._answering[ask.unit] = None
         if self._doubt == "time-out":
             self._doubt = ""
@@ -468,7 +469,7 @@ class _Proof:
             del self._lost[ask.unit]
 
     def stray(self, longest: float) -> float:
-        """Something came that nobody asked for. Seconds to drain the input from now on."""
+        """Take an unrequested frame; returns the seconds to drain the input."""
         if self._doubt == "opened" or self._bus.now() - self._proved < _PROVED_S:
             return 0.0
         drain = 0.0 if self._doubt == "stray" else self.drain(longest)
@@ -476,17 +477,17 @@ class _Proof:
         return drain
 
     def drain(self, longest: float) -> float:
-        """The longest that what is on its way may take. `longest`: answer time of the units that were asked, or 0."""
+        """The longest time that data may still be on its way. `longest`: answer time of the units asked, or 0."""
         return min(longest or self._drain, _LONGEST_DRAIN_S)
 
     # ---- what is asked --------------------------------------------------------------------------------
 
     async def read_back(self, ask: Ask, waits: Waits) -> ModbusAnswer:
-        """The answer to a read that may not wait for a proof: its shape is one that nothing on its way can have."""
+        """Answer a read that may not wait for a proof, with a shape that nothing on its way can have."""
         return await self._read(ask, waits, confirm=True)
 
     async def read(self, ask: Ask, waits: Waits, *, confirm: bool) -> ModbusAnswer:
-        """The answer to a read, after a proof where one is needed. Raises LineDown, DeviceSilent (GaveWay)."""
+        """Answer a read, after a proof if needed. Raises LineDown, DeviceSilent (GaveWay)."""
         for _ in range(0 if self._pairing.brief else _PROOFS):
             await self._bus.turn(ask, waits.silence)
             if not self._doubt and all(head[1] != ask.head[1] for head in self._lost.get(ask.unit, ())):
@@ -497,7 +498,7 @@ class _Proof:
         return await self._read(ask, waits, confirm=confirm or self._pairing.brief)
 
     async def _read(self, ask: Ask, waits: Waits, *, confirm: bool) -> ModbusAnswer:
-        """Ask in a shape that no other answer has, or behind a question of another shape."""
+        """Send the read in a shape of its own, or after a request of another shape."""
         pairing = self._pairing
         shape = pairing.plain(ask)
         changes = confirm or pairing.wary_until > self._bus.now()
@@ -514,7 +515,7 @@ class _Proof:
         return answer if isinstance(answer, int) or shape.size == ask.size else trimmed(ask, answer)
 
     async def _ask_aside(self, ask: Ask, question: Ask, waits: Waits) -> ModbusAnswer:
-        """Put another question than the wanted one. One to another unit that is not answered is no miss of ours."""
+        """Send a side request. If another unit does not answer it, that does not count as a miss here."""
         try:
             return await self._bus.exchange(question, waits, ask)
         except GaveWay:
@@ -525,11 +526,11 @@ class _Proof:
             raise
 
     async def _prove(self, ask: Ask, waits: Waits) -> int | None:
-        """Two questions whose answers can be no others', and their right answers behind one another.
+        """Prove the pairing: two requests with unique answers must be answered correctly one after the other.
 
-        Units and converters work in order, so nothing old comes after these. Where nothing else can be asked than what
-        is asked anyway, a question that nobody answers takes out what is held back. Returns the code of a refusal that
-        is meant for whatever is asked.
+        Units and converters work in order, so nothing old comes afterwards. If only the planned request is possible, a
+        request that nobody answers flushes what is held back. Returns the code of a refusal that concerns every
+        request.
         """
         if self._shifted:
             await self._flush(waits)
@@ -557,7 +558,7 @@ class _Proof:
         return None
 
     async def _challenge(self, ask: Ask, question: Ask, waits: Waits, *, alive: bool) -> ModbusAnswer | None:
-        """One question; None if a unit that is `alive` does not answer it, because it knows only what is planned."""
+        """Send a side request; None if a unit that is `alive` does not answer, as it accepts only planned ones."""
         try:
             return await self._ask_aside(ask, question, waits)
         except GaveWay:
@@ -570,8 +571,8 @@ class _Proof:
             raise
 
     def _is_of_the_question(self, ask: Ask, question: Ask, code: int, waits: Waits) -> bool:
-        """Whether a refusal may be that of the count, or of a lost question, so that another one may be answered."""
-        if ask.unit in self._lost:  # it may be that of the lost question, and the one to this may be yet to come
+        """True if a refusal may concern the count or a lost request, so that another request may be answered."""
+        if ask.unit in self._lost:  # it may answer the lost request, and the answer to this one may still come
             self._bus.be_quiet(ask.unit, self._bus.now() + waits.ceiling)
             del self._lost[ask.unit]
             return True
@@ -581,7 +582,7 @@ class _Proof:
         return question.frame != ask.frame
 
     async def _flush(self, waits: Waits) -> None:
-        """Ask a unit that is not there: what is held back until the next question comes, and nothing after it."""
+        """Ask a unit that does not exist: this releases an answer that is held back, and gets none itself."""
         nobody = self._pairing.nobodys()
         if not nobody.unit:
             return

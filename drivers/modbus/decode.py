@@ -1,7 +1,7 @@
-"""Words -> values. Pure.
+"""Decodes registers into values. Pure.
 
-`compile_point` turns a point into a function of the bytes of the read that covers it. Whatever the bytes
-are, it never raises: what cannot be a value is BAD, with no value.
+`compile_point` turns a point into a function of the bytes of a read. It never raises, whatever the bytes are: what
+cannot be a value becomes BAD, without a value.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,16 +20,16 @@ FORMATS: Mapping[str, str] = {
     "bool": "H", "uint16": "H", "bcd16": "H", "int16": "h", "uint32": "I", "int32": "i", "uint64": "Q", "int64": "q",
     "float32": "f", "float64": "d",
 }  # fmt: skip
-"""The letter of struct for each type of register value."""
+"""The struct format of each type of register value."""
 
 
 LEAST, MOST = -(2**63), 2**64 - 1
-"""Whole numbers beyond these cannot be said in the events (RFC 8259, 6 leaves the limit to who reads them)."""
+"""Integers beyond these cannot be written in events (RFC 8259, 6 leaves the limit to implementations)."""
 _GOOD = Quality.GOOD
 
 
 def compile_point(point: ModbusPoint, start: int) -> Decode:
-    """A decoder of `point` for reads whose first register or bit is `start`."""
+    """Make a decoder of `point` for reads whose first register or bit is `start`."""
     if point.is_bit:
         return _bit_of_table(point, point.address - start)
     at = 2 * (point.address - start)
@@ -46,7 +46,7 @@ def compile_point(point: ModbusPoint, start: int) -> Decode:
 
 
 def registers_of(point: ModbusPoint, start: int, data: bytes) -> int | str:
-    """What a read from `start` on holds of a point: a bit or one register as a number, more registers in hex."""
+    """The raw content of a point in a read from `start` on: a bit or one register as a number, more in hex."""
     at = point.address - start
     if point.is_bit:
         return data[at >> 3] >> (at & 7) & 1
@@ -55,7 +55,7 @@ def registers_of(point: ModbusPoint, start: int, data: bytes) -> int | str:
 
 
 def reader(kind: str, order: str, at: int) -> Raw:
-    """A function that takes the number of a type and byte order out of bytes, from `at` on."""
+    """Make a function that reads a number of a type and byte order from bytes, from `at` on."""
     unpack = Struct(endian(order) + FORMATS[kind])
     if unpack.size == 2 or order in ("big", "little"):
         unpack_from = unpack.unpack_from
@@ -65,30 +65,30 @@ def reader(kind: str, order: str, at: int) -> Raw:
 
 
 def endian(order: str) -> str:
-    """The sign of struct for the byte order, once the words stand in it (see `swaps_words`)."""
+    """The struct byte order, with the words in order (see `swaps_words`)."""
     return ">" if order in ("big", "little-word") else "<"
 
 
 def swaps_words(order: str) -> bool:
-    """True if the words of a wide value stand the other way round than the bytes say."""
+    """True if the words of a wide value are in the opposite order to the bytes."""
     return order in ("little-word", "little-byte")
 
 
 def swap_words(data: bytes) -> bytes:
-    """The same registers, last first."""
+    """The registers in reverse order."""
     return b"".join(data[at : at + 2] for at in range(len(data) - 2, -2, -2))
 
 
 def bcd(word: float) -> int | float:
-    """The number of four decimal digits; infinite if one of them is no digit."""
+    """The number of four decimal digits; infinite if one of them is not a digit."""
     digits = f"{int(word):04x}"
     return int(digits) if digits.isdigit() else inf
 
 
 def ratio(scale: float, offset: float) -> tuple[int, int, int]:
-    """(factor, addend, divisor) with value = (raw * factor + addend) / divisor, all whole.
+    """(factor, addend, divisor) with value = (raw * factor + addend) / divisor, all integers.
 
-    One division at the end is rounded once, so 231 at scale 0.1 is 23.1 and not 23.100000000000001.
+    Only the division is rounded, so 231 at scale 0.1 is 23.1 and not 23.100000000000001.
     """
     factor, addend = Decimal(repr(scale)), Decimal(repr(offset))
     digits = max(0, *(-int(number.normalize().as_tuple().exponent) for number in (factor, addend)))
@@ -152,7 +152,7 @@ def _bit_of_table(point: ModbusPoint, at: int) -> Decode:
 
 
 def _states(point: ModbusPoint) -> tuple[Decoded, Decoded]:
-    """What a wire's 0 and 1 mean."""
+    """The meaning of a wire's 0 and 1."""
     return _state(point, value=point.invert), _state(point, value=not point.invert)
 
 
@@ -201,7 +201,7 @@ def _text(point: ModbusPoint, at: int) -> Decode:
 
 
 def _none(point: ModbusPoint, at: int) -> Callable[[bytes], bool] | None:
-    """Whether the raw contents are among those that mean "no value"; None if there are no such."""
+    """A test whether the raw content means "no value"; None: no content does."""
     if not point.invalid:
         return None
     numbers = {number % (1 << 16 * point.count) for number in point.invalid}

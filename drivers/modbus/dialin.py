@@ -1,8 +1,8 @@
-"""Modbus devices that dial in: 4G DTUs that know the gateway's address, and not the other way round.
+"""Modbus devices that dial in, such as 4G DTUs, which connect to the gateway's address.
 
-One listener for each port, shared by its lines. Whoever connects comes from an address that is allowed, says within ten
-seconds whose registration it has, and waits until its line takes the connection; a newer one takes the place of an
-older. Heart-beats and repeated registrations do not reach the line.
+One listener per port, shared by its lines. A device must connect from an allowed address and register within ten
+seconds; it then waits until its line takes the connection. A newer connection replaces an older one. Heartbeats and
+repeated registrations do not reach the line.
 """
 
 import asyncio
@@ -19,18 +19,18 @@ from gateway.errors import LineDown
 
 REGISTER_WITHIN_S = 10.0
 _MAX_REGISTRATION_BYTES = 256
-"""Bytes that a stranger may say before it is known who it is."""
+"""The most bytes that a device may send before it is identified."""
 _STRANGERS, _STRANGERS_EACH = 32, 4
-"""Connections whose registration has not come yet: of all addresses, and of one."""
+"""The most unregistered connections: of all addresses, and of one."""
 _BACKLOG = 16
 _AGAIN_S = 5.0
-"""Until a port that another program has is tried again."""
+"""The wait before a port in use is tried again."""
 _KEPT = 16
 
 
 @dataclass(slots=True)
 class _Expected:
-    """A line, and what is known of who dials in for it."""
+    """A line, and the device that should dial in for it."""
 
     line: str
     allow: tuple[str, ...]
@@ -39,26 +39,26 @@ class _Expected:
     oddities: Oddities
     came: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: "_Caller | None" = None
-    """Has dialled in, and was not taken yet."""
+    """A connection that the line has not taken yet."""
     taken: "_Caller | None" = None
 
     def allows(self, address: str) -> bool:
-        """Whether it may dial in from there; without a list only this machine may."""
+        """True if it may dial in from there; without a list only from this machine."""
         ip = ip_address(address)
         ip = (ip.ipv4_mapped or ip) if isinstance(ip, IPv6Address) else ip
         return any(ip in ip_network(one, strict=False) for one in self.allow) if self.allow else ip.is_loopback
 
 
 class DialIn:
-    """The listener of one port. `run()` it beside the lines that share it, or `async with` it."""
+    """The listener of one port. Use `run()` beside the lines that share it, or `async with`."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
         self.port = port
         self.turned_away: deque[str] = deque(maxlen=_KEPT)
-        """The last ones, in words."""
+        """The last refused connections, as text."""
         self.heard: set[str] = set()
-        """Addresses from which a device that was expected has dialled in."""
+        """Addresses from which an expected device has dialled in."""
         self._expected: dict[str, _Expected] = {}
         self._callers: set[_Caller] = set()
         self._strangers: Counter[str] = Counter()
@@ -66,7 +66,7 @@ class DialIn:
         self._trouble = "it does not listen yet"
 
     def expect(self, line: LineSettings, oddities: Oddities) -> None:
-        """This line's device dials in here. Whoever waits for a line of that name goes on to wait."""
+        """Register a line whose device dials in here. A connection that waits for a line of that name keeps waiting."""
         earlier = self._expected.get(line.name)
         expected = _Expected(line.name, line.allow, line.register, line.heartbeat, oddities)
         self._expected[line.name] = expected
@@ -76,7 +76,7 @@ class DialIn:
             self._wait(expected, caller)
 
     async def take(self, line: str, wire: ModbusConnection, timeout: float) -> None:
-        """Give the connection that was made for this line to `wire`. Raises LineDown."""
+        """Give the connection for this line to `wire`. Raises LineDown."""
         expected = self._expected[line]
         try:
             async with asyncio.timeout(timeout):
@@ -90,11 +90,11 @@ class DialIn:
         caller.hand_over(wire)
 
     def has_called(self, line: str) -> bool:
-        """Whether a connection waits for this line."""
+        """True if a connection waits for this line."""
         return self._expected[line].waiting is not None
 
     async def run(self) -> None:
-        """Listen until cancelled; a port that cannot be had is tried again now and then."""
+        """Listen until cancelled; retry if the port cannot be opened."""
         while True:
             try:
                 async with self:
@@ -114,7 +114,7 @@ class DialIn:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Listen no more; every connection ends."""
+        """Stop listening and close every connection."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -122,7 +122,7 @@ class DialIn:
             caller.hang_up()
 
     def give_back(self, line: str) -> None:
-        """The line is done for now: the device's connection stays open for its next use."""
+        """Return a line's connection, which stays open for the next use."""
         expected = self._expected[line]
         caller, expected.taken = expected.taken, None
         if caller is not None and caller.detach():
@@ -131,7 +131,7 @@ class DialIn:
     # ---- what the callers ask -------------------------------------------------------------------------
 
     def greet(self, caller: "_Caller") -> bool:
-        """Somebody connects: whether that may be."""
+        """True if a new connection is allowed."""
         self._callers.add(caller)
         if not any(one.allows(caller.address) for one in self._expected.values()):
             return self.refuse(caller, "its address is not allowed")
@@ -146,7 +146,7 @@ class DialIn:
         return True
 
     def whose(self, caller: "_Caller", said: bytes) -> tuple[_Expected | None, bool]:
-        """Whose registration it is, and whether more could make one of it. Heart-beats may come before."""
+        """Match a registration; also whether further bytes could complete one. Heartbeats may come first."""
         mine = [one for one in self._expected.values() if one.allows(caller.address)]
         fillers = {one.heartbeat for one in mine}
         for text in (said, _without(said, fillers).lstrip(b"\r\n")):
@@ -156,7 +156,7 @@ class DialIn:
         return None, False
 
     def register(self, caller: "_Caller", expected: _Expected) -> None:
-        """It is known who that is: it takes the place of an older one."""
+        """Assign an identified connection to its line, replacing an older one."""
         self._settle(caller)
         self.heard.add(caller.address)
         caller.expected = expected
@@ -168,7 +168,7 @@ class DialIn:
         self._wait(expected, caller)
 
     def refuse(self, caller: "_Caller", why: str, said: bytes = b"") -> bool:
-        """Turn somebody away, and remember it."""
+        """Refuse a connection, and remember that."""
         shown = f", it said {said[:24].hex(' ')} ({said[:24].decode('ascii', 'replace')!r})" if said else ""
         self.turned_away.append(f"{caller.address}: {why}{shown}")
         for one in self._expected.values():
@@ -177,7 +177,7 @@ class DialIn:
         return False
 
     def lost(self, caller: "_Caller") -> None:
-        """Its connection is gone."""
+        """Remove a closed connection."""
         self._callers.discard(caller)
         self._settle(caller)
         expected = caller.expected
@@ -189,19 +189,19 @@ class DialIn:
         if caller.is_stranger:
             caller.is_stranger = False
             self._strangers[caller.address] -= 1
-            self._strangers += Counter()  # those with none left go
+            self._strangers += Counter()  # drops addresses with a count of zero
 
     def _wait(self, expected: _Expected, caller: "_Caller") -> None:
         expected.waiting = caller
         expected.came.set()
 
     def _only(self, address: str) -> _Expected | None:
-        """The line of this port, if it is the only one and wants no registration."""
+        """The line of this port, if it is the only one and needs no registration."""
         one = next(iter(self._expected.values())) if len(self._expected) == 1 else None
         return one if one is not None and not one.registrations and one.allows(address) else None
 
     def _nobody(self) -> str:
-        """Why nobody is there, in words."""
+        """Why no device is connected, as text."""
         if self._trouble:
             return f"{self.host}:{self.port}: {self._trouble}"
         last = f"; turned away last: {self.turned_away[-1]}" if self.turned_away else ""
@@ -209,7 +209,7 @@ class DialIn:
 
 
 class _Caller(asyncio.Protocol):
-    """One connection from outside, before and after it is known whose it is."""
+    """One incoming connection, before and after it is identified."""
 
     def __init__(self, port: DialIn) -> None:
         self.address = ""
@@ -222,7 +222,7 @@ class _Caller(asyncio.Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Somebody connects."""
+        """A connection was made."""
         self._transport = cast("asyncio.Transport", transport)
         self.address = str(transport.get_extra_info("peername")[0]).partition("%")[0]
         if self._port.greet(self) and self.expected is None:
@@ -232,17 +232,18 @@ class _Caller(asyncio.Protocol):
             self._transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes: a registration, or what is for the line."""
+        """Take bytes: a registration, or data for the line."""
         if self.expected is None:
             self._listen(self._said + data)
         elif self._wire is not None and not _is_filled_by(
             data, (self.expected.heartbeat, *self.expected.registrations)
         ):
-            # One beside an answer stays: who listens finds an answer anywhere, and it may end or begin as a heart-beat.
+            # A heartbeat next to an answer is not removed: the line finds an answer at any position, and an answer may
+            # begin or end like a heartbeat.
             self._wire.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """The connection was closed."""
         self._transport = None
         if self._deadline is not None:
             self._deadline.cancel()
@@ -251,7 +252,7 @@ class _Caller(asyncio.Protocol):
             self._wire.connection_lost(exc)
 
     def hand_over(self, wire: ModbusConnection) -> None:
-        """The line takes the connection: what was said meanwhile is for it."""
+        """Give the connection to the line, with the bytes received meanwhile."""
         transport, self._wire = self._transport, wire
         if transport is None:
             wire.connection_lost(None)
@@ -260,7 +261,7 @@ class _Caller(asyncio.Protocol):
         transport.resume_reading()
 
     def detach(self) -> bool:
-        """The line lets go of it; True if it is still there."""
+        """Take the connection back from the line; True if it is still open."""
         self._wire = None
         if self._transport is None or self._transport.is_closing():
             return False
@@ -268,14 +269,14 @@ class _Caller(asyncio.Protocol):
         return True
 
     def hang_up(self, why: str = "") -> None:
-        """End it; `why`: for the line that has it."""
+        """Close it; `why`: for the line that uses it."""
         if self._wire is not None and why:
             self._wire.fail(why)
         if self._transport is not None:
             self._transport.abort()
 
     def _listen(self, said: bytes) -> None:
-        """Find out whose registration it is."""
+        """Identify the connection by its registration."""
         expected, could = self._port.whose(self, said)
         if expected is not None and self._transport is not None:
             if self._deadline is not None:
@@ -292,7 +293,7 @@ class _Caller(asyncio.Protocol):
 
 
 def _without(data: bytes, fillers: Iterable[bytes]) -> bytes:
-    """The bytes less heart-beats and registrations before them."""
+    """The bytes without leading heartbeats and registrations."""
     for filler in fillers:
         while filler and data.startswith(filler):
             data = data[len(filler) :]
@@ -300,7 +301,7 @@ def _without(data: bytes, fillers: Iterable[bytes]) -> bytes:
 
 
 def _is_filled_by(data: bytes, fillers: Iterable[bytes]) -> bool:
-    """Whether they are heart-beats and registrations, and nothing else."""
+    """True if they are only heartbeats and registrations."""
     for filler in sorted(fillers, key=len, reverse=True):
         data = data.replace(filler, b"") if filler else data
     return not data

@@ -1,4 +1,4 @@
-"""Values -> what is written. Pure; the inverse of `decode`."""
+"""Encodes values into write requests. Pure; the inverse of `decode`."""
 
 import struct
 from decimal import Decimal, InvalidOperation
@@ -32,9 +32,9 @@ class UnfitValueError(ConfigError, ValueError):
 def encode(unit: int, point: ModbusPoint, value: Value, seal: Seal) -> Ask:
     """The request that writes `value` to a writable point.
 
-    A bool takes True, False, 1 and 0; with a `pulse` also a float: the seconds of the module's own pulse,
-    rounded up to whole steps. A number is taken back through `offset` and `scale` and rounded to the nearest
-    raw one; a point with `values` takes their words too. Raises UnfitValueError.
+    A bool accepts True, False, 1 and 0; with a `pulse` also a float: the seconds of the module's own pulse, rounded up
+    to whole steps. A number is converted back through `offset` and `scale` and rounded to the nearest raw value; a
+    point with `values` also accepts their words. Raises UnfitValueError.
     """
     if point.write is None:
         raise UnfitValueError(f"{point.name} is not writable")
@@ -50,7 +50,7 @@ def encode(unit: int, point: ModbusPoint, value: Value, seal: Seal) -> Ask:
 
 
 def to_words(point: ModbusPoint, value: Value) -> bytes:
-    """The registers that hold `value`, as they go over the wire. Raises UnfitValueError."""
+    """The registers of `value` in wire order. Raises UnfitValueError."""
     if point.kind == "text":
         return _text(point, value)
     number = _number(point, value)

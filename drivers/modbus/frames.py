@@ -1,7 +1,7 @@
-"""Requests, and how their answers are told from everything else on the wire. Pure.
+"""Requests, and how their answers are distinguished from other data on the wire. Pure.
 
-An answer is taken only if unit, function and length are those of the request, and its check holds (CRC-16
-on RTU, transaction id on TCP). Nothing else is ever given out, however much it looks like one.
+An answer is accepted only if unit, function and length match the request and its check is valid (CRC-16 on RTU,
+transaction id on TCP). Nothing else is ever returned.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from struct import Struct
 from typing import NamedTuple
 
 Seal = Callable[[bytes, int], bytes]
-"""Wraps a PDU for a unit into what goes over the wire (RTU frame, or MBAP frame without transaction id)."""
+"""Wraps a PDU for a unit into a frame (RTU frame, or MBAP frame without transaction id)."""
 
 READ_COILS, READ_DISCRETE, READ_HOLDING, READ_INPUT = 1, 2, 3, 4
 WRITE_COIL, WRITE_REGISTER, WRITE_COILS, WRITE_REGISTERS = 5, 6, 15, 16
@@ -17,14 +17,14 @@ READS = {"coil": READ_COILS, "discrete": READ_DISCRETE, "holding": READ_HOLDING,
 """The function that reads each table."""
 
 MOST_REGISTERS, MOST_BITS = 125, 2000
-"""What one read may ask for (MODBUS Application Protocol V1.1b3, 6.1-6.4)."""
+"""The limits of one read (MODBUS Application Protocol V1.1b3, 6.1-6.4)."""
 
 _PDU = Struct(">BHH")
 REFUSED = 0x80
 """Set in the function of an exception."""
 _READ_REQUEST = 8
 _SHORTEST_BYTES = 5
-"""Bytes of an exception as an RTU frame, and of an answer without its data."""
+"""Length of an exception as an RTU frame, and of an answer without data."""
 
 
 class Ask(NamedTuple):
@@ -34,13 +34,13 @@ class Ask(NamedTuple):
     pdu: bytes
     """Function code and data."""
     frame: bytes
-    """What goes over the wire (on TCP without the transaction id in front)."""
+    """The bytes on the wire (on TCP without the leading transaction id)."""
     head: bytes
-    """How its answer begins: unit, function and byte count for a read, all of it for a write."""
+    """The beginning of its answer: unit, function and byte count for a read, everything for a write."""
     size: int
     """Length of its answer, from the unit on, without CRC."""
     alike: bool
-    """True if its RTU answer may be the same bytes as the request, so that an echo could pass for it."""
+    """True if its RTU answer may equal the request, so that an echo could pass for it."""
 
     @property
     def is_read(self) -> bool:
@@ -63,13 +63,13 @@ ModbusAnswer = bytes | int
 
 
 class FoundAnswer(NamedTuple):
-    """An answer in a buffer of RTU bytes."""
+    """An answer found in a buffer of RTU bytes."""
 
     start: int
     end: int
     answer: ModbusAnswer
     echoed: bool = False
-    """True if our own request came back in front of it."""
+    """True if an echo of our request precedes it."""
 
 
 def read(unit: int, function: int, address: int, count: int, seal: Seal) -> Ask:
@@ -104,19 +104,19 @@ def count_of(ask: Ask) -> int:
 
 
 def resized(ask: Ask, count: int, seal: Seal) -> Ask:
-    """The same read for so many registers or bits."""
+    """The same read with another count."""
     return read(ask.unit, ask.pdu[0], ask.address, count, seal)
 
 
 def trimmed(ask: Ask, data: bytes) -> bytes:
-    """Of the data of a longer answer what `ask` wants."""
+    """The part of a longer answer's data that `ask` wants."""
     wanted = data[: ask.size - 3]
     over = count_of(ask) % 8 if ask.is_bits else 0
     return wanted[:-1] + bytes((wanted[-1] & (1 << over) - 1,)) if over else wanted
 
 
 def crc16(data: bytes) -> bytes:
-    """CRC-16/Modbus as it stands on the wire: low byte first."""
+    """CRC-16/Modbus in wire order: low byte first."""
     crc = 0xFFFF
     for byte in data:
         crc = (crc >> 8) ^ _CRC[(crc ^ byte) & 0xFF]
@@ -124,11 +124,11 @@ def crc16(data: bytes) -> bytes:
 
 
 def search(buffer: bytes, ask: Ask, echoes: bool | None) -> FoundAnswer | None:
-    """The answer to `ask` among RTU bytes, wherever it begins; None if it is not (yet) there.
+    """Find the answer to `ask` in RTU bytes, at any position; None if it is not (yet) there.
 
-    `echoes`: whether the adapter sends back what we send; None: not known. Our own request is passed over.
-    Where the answer itself would be the same bytes (FC05, FC06), the first one counts as echo unless the
-    adapter is known to have none: then the answer must come a second time.
+    `echoes`: whether the adapter echoes what we send; None: not known. An echo of our request is skipped. If the
+    answer would be the same bytes (FC05, FC06), the first copy counts as the echo and the answer must come a second
+    time, unless the adapter is known not to echo.
     """
     at = buffer.find(ask.frame)
     if at >= 0 and not (ask.alike and echoes is False):
@@ -138,13 +138,13 @@ def search(buffer: bytes, ask: Ask, echoes: bool | None) -> FoundAnswer | None:
 
 
 def read_requests(buffer: bytes) -> list[Ask]:
-    """Complete read requests among RTU bytes, to find those of another master."""
+    """Complete read requests in RTU bytes, to find those of another master."""
     found = (read_request(buffer[at : at + _READ_REQUEST]) for at in range(len(buffer) - _READ_REQUEST + 1))
     return [request for request in found if request is not None]
 
 
 def read_request(frame: bytes) -> Ask | None:
-    """The request for a read that these bytes are; None if they are none, or their check is wrong."""
+    """Parse a read request; None if the bytes are not one, or the CRC is wrong."""
     if len(frame) != _READ_REQUEST or not READ_COILS <= frame[1] <= READ_INPUT:
         return None
     count = frame[4] << 8 | frame[5]
@@ -156,7 +156,7 @@ def read_request(frame: bytes) -> Ask | None:
 
 
 def whole_frames(buffer: bytes) -> list[tuple[bytes, int]]:
-    """Requests and answers with a right check among RTU bytes, one behind the other, and where each ends."""
+    """The requests and answers with a valid CRC in RTU bytes, and where each ends."""
     found: list[tuple[bytes, int]] = []
     at = 0
     while at <= len(buffer) - _SHORTEST_BYTES:
@@ -172,7 +172,7 @@ def whole_frames(buffer: bytes) -> list[tuple[bytes, int]]:
 
 
 def _sizes(buffer: bytes, at: int) -> tuple[int, ...]:
-    """How long a frame that begins there may be: an answer, a request."""
+    """The possible lengths of a frame that begins there: as an answer, as a request."""
     function, after = buffer[at + 1], buffer[at + 2]
     if READ_COILS <= function <= READ_INPUT:
         return (_SHORTEST_BYTES + after, _READ_REQUEST) if after else (_READ_REQUEST,)
@@ -184,7 +184,7 @@ def _sizes(buffer: bytes, at: int) -> tuple[int, ...]:
 
 
 def judge(data: bytes, start: int, end: int, ask: Ask) -> ModbusAnswer | None:
-    """What the unit's bytes data[start:end] (unit, function, …, no check) answer; None if not to `ask`."""
+    """The answer in data[start:end] (unit, function, …, no check); None if it is not to `ask`."""
     if end - start == ask.size and data.startswith(ask.head, start):
         return data[start + 3 : end] if ask.is_read else b""
     if end - start == 3 and data[start] == ask.unit and data[start + 1] == ask.pdu[0] | REFUSED:

@@ -1,8 +1,7 @@
-"""A Modbus line that the gateway asks. The only module that knows pymodbus.
+"""A Modbus line that the gateway polls. The only importer of pymodbus.
 
-pymodbus gives the frames (MBAP, RTU with its CRC) and the asyncio transport of a serial port, opened
-exclusively. Its transactions are not used: they take a late RTU answer for the next one's, and an echo for
-the answer to a write.
+pymodbus supplies the frames (MBAP, RTU with CRC) and the asyncio transport of a serial port, opened exclusively. Its
+transactions are not used, because they take a late RTU answer for the next one, and an echo for the reply to a write.
 """
 
 import asyncio
@@ -37,23 +36,23 @@ from gateway.model import Lane, Value
 _CONNECT_TIMEOUT_S = 3.0
 _KEPT_BUS, _KEPT_TCP = 1000, 200
 _CALL_PATIENCE_S = 90.0
-"""How long a read by hand waits for a device to dial in, in seconds: many try once a minute."""
+"""How long a read by hand waits for a device to dial in: many devices try once a minute."""
 _DRAIN_SERIAL_S, _DRAIN_TCP_S = 0.1, 1.0
-"""So long after an opening what a converter has kept may come by itself (over TCP: if no device may take as long)."""
+"""For this long after opening, a converter may deliver what it has kept (over TCP: unless a device may take longer)."""
 _PARITY = {"none": "N", "even": "E", "odd": "O"}
 
-# An exception that says "not now" is no refusal of a write: giving it again later is right (MODBUS Application Protocol
-# V1.1b3, 7). 5 acknowledge, 6 busy, 10 gateway path unavailable, 11 gateway target failed to respond.
+# A temporary exception is not a refusal of a write, which is repeated later (MODBUS Application Protocol V1.1b3, 7):
+# 5 acknowledge, 6 busy, 10 gateway path unavailable, 11 gateway target failed to respond.
 _NOT_NOW = frozenset((5, 6, 10, 11))
 _NOBODY = frozenset((10, 11))
 
 _RTU = FramerRTU(DecodePDU(is_server=False))
 _MBAP = FramerSocket(DecodePDU(is_server=False))
-logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # whatever is worth a line, we say ourselves
+logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # we log everything relevant ourselves
 
 
 class _KeepAlive(NamedTuple):
-    """When a peer of which nothing is heard counts as gone."""
+    """When a peer that sends nothing counts as gone."""
 
     idle_s: int
     probe_s: int
@@ -64,10 +63,10 @@ _WIRED, _MOBILE = _KeepAlive(10, 5, 10_000), _KeepAlive(60, 15, 40_000)
 
 
 class ModbusPoller:
-    """One line: a serial bus, a Modbus TCP device, or a bus behind a converter that hands on RTU frames.
+    """One line: a serial bus, a Modbus TCP device, or a bus behind a converter that passes RTU frames.
 
-    Raises ConfigError if the settings cannot be used. One reader at a time on a bus, `in_flight` on TCP. `calls`: where
-    the line's device dials in, if somebody runs that; else the line listens itself while it is open.
+    Raises ConfigError if the settings cannot be used. One reader at a time on a bus, `in_flight` on TCP. `calls`: the
+    running listener where the line's device dials in; without one the line itself listens while it is open.
     """
 
     def __init__(self, settings: LineSettings, calls: DialIn | None = None) -> None:
@@ -76,16 +75,17 @@ class ModbusPoller:
         self.in_flight = settings.in_flight
         self.aside = self._requests.aside
         self.latency = 0.0
-        """Seconds that the last answer took beyond its wire time, without any wait before the request.
+        """Seconds of the last answer beyond its wire time, without any wait before the request.
 
-        Right after `read` returned it is that read's, also with several in flight.
+        Right after `read` has returned it belongs to that read, even with several in flight.
         """
         self.frames = Trace(_KEPT_BUS if settings.is_bus else _KEPT_TCP)
         self._oddities = Oddities()
         self._settings = settings
         self._wire: TcpWire | BusWire | None = None
         self._past = LostRequests(secrets.randbelow(0xFFFF))
-        """Kept over all connections, and begun anywhere: a converter may hand out an answer that it has kept."""
+        """Kept over all connections, with a random start, because a converter may deliver an answer that it has
+        kept."""
         self._opening = asyncio.Lock()
         self._calls = calls
         self._own_calls = DialIn(settings.host or "", settings.port) if settings.listens and calls is None else None
@@ -95,12 +95,12 @@ class ModbusPoller:
 
     @property
     def echoes(self) -> bool | None:
-        """Whether the adapter sends back what is sent; None: not known (yet)."""
+        """Whether the adapter echoes; None: not known (yet)."""
         return self._wire.echoes if isinstance(self._wire, BusWire) else None
 
     @property
     def oddities(self) -> Mapping[str, int | str | None]:
-        """What the line put up with since the start, for health."""
+        """Irregularities tolerated since the start, for health."""
         paired = self._requests.pairing.told(time.monotonic()) if self._settings.is_bus else {}
         return {**self._oddities.told(), **paired}
 
@@ -128,10 +128,10 @@ class ModbusPoller:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close; what is under way ends with LineDown."""
+        """Close; everything under way ends with LineDown."""
         wire, self._wire = self._wire, None
         if wire is not None and self._calls is not None and error is None and not wire.is_lost:
-            self._calls.give_back(self._settings.name)  # it could not be called back
+            self._calls.give_back(self._settings.name)  # the device cannot be called back
         elif wire is not None:
             wire.fail("closed")
             await wire.closed
@@ -139,10 +139,11 @@ class ModbusPoller:
             await self._own_calls.__aexit__(None, None, None)
 
     async def read(self, block: Block, timeout: float) -> bytes:
-        """Ask once; the data of the answer, without its byte count.
+        """Ask once; returns the data of the answer, without its byte count.
 
         `timeout`: seconds from the last byte sent to the first one received (beyond the wire time).
-        Exceptions 10 and 11, by which a converter says that nobody answers it, are DeviceSilent, others DeviceRefused.
+        Exceptions 10 and 11, with which a converter reports a missing answer, become DeviceSilent, others
+        DeviceRefused.
         """
         request = block.request
         if not isinstance(request, Request):
@@ -154,7 +155,7 @@ class ModbusPoller:
         return answer
 
     async def read_back(self, block: Block, timeout: float) -> bytes:
-        """As `read`, right after a write whose reply was not right; on a bus at once."""
+        """As `read`, right after a write with a wrong reply; on a bus without waiting."""
         request, wire = block.request, self._wire
         if not isinstance(request, Request) or not isinstance(wire, BusWire):
             return await self.read(block, timeout)
@@ -165,7 +166,7 @@ class ModbusPoller:
         return answer
 
     def decode(self, block: Block, raw: bytes) -> Mapping[str, Decoded]:
-        """What `raw` says about each point of the block."""
+        """Decode the readings of the block's points from `raw`."""
         request = block.request
         if not isinstance(request, Request):
             raise TypeError("a block of another line's driver")
@@ -175,7 +176,7 @@ class ModbusPoller:
         return {name: decode(raw) for name, decode in request.decoders}
 
     def registers(self, block: Block, raw: bytes) -> Mapping[str, int | str]:
-        """What `raw` holds of each point of the block, before it is decoded."""
+        """The raw content of each point of the block, before decoding."""
         request = block.request
         if not isinstance(request, Request):
             raise TypeError("a block of another line's driver")
@@ -196,7 +197,7 @@ class ModbusPoller:
     async def write(self, device: str, point: str, value: Value, timeout: float) -> None:
         """Write one point once; a float to a point with `pulse` is the length of its timed pulse in seconds.
 
-        Raises ConfigError (nothing was sent) for what cannot be written.
+        Raises ConfigError (nothing was sent) if the value cannot be written.
         """
         wanted = self._requests.point(device, point)
         found = self._requests.device(device)
@@ -205,12 +206,12 @@ class ModbusPoller:
             raise _refusal(answer)
 
     def give_way(self, haste: float | None) -> None:
-        """An order waits, see Yielding. On TCP nothing is ended."""
+        """An order waits, see Yielding. On TCP nothing is cut short."""
         if isinstance(self._wire, BusWire):
             self._wire.give_way(haste)
 
     async def _ask(self, ask: Ask, device: ModbusDevice, timeout: float, *, confirm: bool = False) -> ModbusAnswer:
-        """Ask once; once more if the other side closed the connection meanwhile, which some do after each answer."""
+        """Ask once, and once more if the other side has closed the connection, as some do after each answer."""
         while True:
             wire = self._wire
             if wire is None:
@@ -232,16 +233,16 @@ class ModbusPoller:
             return answer
 
     def _may_reopen(self, wire: TcpWire | BusWire) -> bool:
-        """A connection that was of use, and was closed by the other side; or there is another one already."""
+        """True if the connection was useful and closed by the other side, or if there is another one already."""
         calls = self._calls or self._own_calls
         is_called = calls is not None and calls.has_called(self._settings.name)
         return self._settings.serial is None and (wire.answered or is_called) and not wire.given_up
 
     async def _reopened(self, lost: TcpWire | BusWire) -> TcpWire | BusWire:
-        """Another connection in place of a lost one. Raises LineDown."""
+        """Replace a lost connection. Raises LineDown."""
         async with self._opening:
             if self._wire is None or (self._wire is lost and not self._may_reopen(lost)):
-                lost.writer()  # says why
+                lost.writer()  # raises with the reason
                 raise LineDown("not connected")
             if self._wire is lost:
                 wire = await self._opened()
@@ -257,7 +258,7 @@ class ModbusPoller:
                 await self._connect(wire)
             else:
                 await self._open(wire, self._settings.serial)
-        except BaseException:  # a cancelled connect too leaves no open port behind
+        except BaseException:  # even a cancelled connect must leave no open port
             wire.fail("not connected")
             raise
         return wire
@@ -305,7 +306,7 @@ class ModbusPoller:
 
 
 def lines(settings: Iterable[LineSettings]) -> tuple[dict[str, ModbusPoller], list[DialIn]]:
-    """Every line by its name, and the ports at which devices of some dial in: to be run beside the lines."""
+    """Every line by name, and the listeners for devices that dial in, to be run beside the lines."""
     ports: dict[tuple[str, int], DialIn] = {}
     found: dict[str, ModbusPoller] = {}
     for line in settings:
@@ -318,16 +319,16 @@ def lines(settings: Iterable[LineSettings]) -> tuple[dict[str, ModbusPoller], li
 
 
 class _Port(SerialTransport):
-    """A serial port that sends at once what it can: a turn of the loop later the silence would be longer than legal."""
+    """A serial port that sends at once: a turn of the loop later the silence within a frame could be too long."""
 
     def get_extra_info(self, name: str, default: object = None) -> object:
-        """`fd`: that of the port."""
+        """`fd`: the port's file descriptor."""
         return self.sync_serial.fileno() if name == "fd" else super().get_extra_info(name, default)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send it; the loop sends what the port does not take now, and finds out what is wrong with it.
+        """Send at once; the loop sends what the port does not take now, and reports errors.
 
-        Past pyserial, whose write that may not wait does not return before the port takes all.
+        Bypasses pyserial, whose non-blocking write returns only when the port has taken everything.
         """
         sent = 0
         if not self.intern_write_buffer:
@@ -337,7 +338,7 @@ class _Port(SerialTransport):
             super().write(data[sent:])
 
     def intern_write_ready(self) -> None:
-        """The port takes more."""
+        """The port is writable again."""
         data = b"".join(self.intern_write_buffer)
         try:
             sent = os.write(self.sync_serial.fileno(), data)
@@ -353,7 +354,7 @@ class _Port(SerialTransport):
 
 
 def _tune(connection: socket.socket, link: _KeepAlive) -> None:
-    """Small requests at once; a peer that is gone is noticed, idle or not."""
+    """Send small requests at once, and notice a dead peer, idle or not."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, link.idle_s)

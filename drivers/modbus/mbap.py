@@ -1,7 +1,7 @@
-"""Modbus TCP frames in a stream of bytes, whatever else comes on it. Pure.
+"""Finds Modbus TCP frames in a stream of bytes with other data in between. Pure.
 
-MODBUS Messaging on TCP/IP V1.0b, 3.1.3: transaction id, protocol 0, length, then unit and PDU. Between such frames come
-heart-beats, banners, the CRC of a careless converter, or a length that is wrong: an answer is found wherever it begins.
+MODBUS Messaging on TCP/IP V1.0b, 3.1.3: transaction id, protocol 0, length, then unit and PDU. In between there may be
+heartbeats, banners, a CRC from a faulty converter, or a wrong length, so an answer is found at any position.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,31 +14,31 @@ HEADER_BYTES = 6
 LONGEST_BYTES = 260
 """Bytes of the longest frame."""
 _MOST, _LEAST = 254, 3
-"""What the length in a header can be: unit, function and one byte more at least."""
+"""The range of the length in a header: at least unit, function and one more byte."""
 _FUNCTIONS = frozenset((1, 2, 3, 4, 5, 6, 15, 16))
-"""What anybody here asks for."""
+"""The functions in use here."""
 _REFUSED = 0x80
 _ROOM_BYTES = 4096
-"""Bytes up to which an answer without a number of its own is looked for."""
+"""The search range in bytes for an answer without a transaction id of its own."""
 _NOBODY, _ANYBODY = 0, 255
-"""Units that a device may echo in place of its own (Messaging on TCP/IP, 4.4.2.1 has 255 for "not used")."""
+"""Units that a device may return in place of its own (Messaging on TCP/IP, 4.4.2.1: 255 is "not used")."""
 
 
 class AnswerStyle(NamedTuple):
-    """How a device names what it answers."""
+    """How a device fills transaction id and unit of its answers."""
 
     number: int | None = 0
-    """Its transaction id less ours, 0 or 1; None: it always says 0."""
+    """The offset of its transaction id from ours, 0 or 1; None: it always sends 0."""
     unit: int | None = None
-    """The unit that it says instead of the one asked; None: that one."""
+    """The unit that it sends instead of the requested one; None: the requested one."""
 
 
 EXACT = AnswerStyle()
-"""As the standard has it."""
+"""As in the standard."""
 
 
 class Hit(NamedTuple):
-    """An answer in the bytes."""
+    """An answer found in the bytes."""
 
     start: int
     end: int
@@ -47,17 +47,17 @@ class Hit(NamedTuple):
 
 
 def frame_end(data: bytes, start: int) -> int | None:
-    """Where the frame that begins at `start` ends, if a sound one does and it is complete."""
+    """The end of the frame that begins at `start`, if it is valid and complete."""
     size = _size(data, start)
     end = start + HEADER_BYTES + (size or 0)
     return end if size and end <= len(data) else None
 
 
 def find(data: bytes, ask: Ask, number: int, styles: Sequence[int | None] | None) -> Hit | None:
-    """The answer to `ask`, sent with transaction id `number`, wherever in the bytes it begins.
+    """Find the answer to `ask`, sent with transaction id `number`, at any position.
 
-    `styles`: how far the device may be off in its transaction id (as `AnswerStyle.number`), its unit then too; None: as
-    the standard has it.
+    `styles`: allowed deviations of the transaction id (as `AnswerStyle.number`), and then of the unit; None: none, as
+    in the standard.
     """
     loose = styles is not None
     for shift in styles if styles is not None and len(data) <= _ROOM_BYTES else (0,):
@@ -86,7 +86,7 @@ def frames(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def tail(data: bytes) -> bytes:
-    """The end of the bytes in which a frame may have begun: from the first header without its end on."""
+    """The end of the bytes, from the first incomplete frame on."""
     data = data[-(LONGEST_BYTES - 1) :]
     for at in range(len(data)):
         rest = data[at : at + 8]
@@ -96,14 +96,14 @@ def tail(data: bytes) -> bytes:
 
 
 def _may_begin(head: bytes) -> bool:
-    """Whether these first bytes (up to 8) could be those of a frame."""
+    """True if these bytes (up to 8) can be the beginning of a frame."""
     if len(head) < 8:
         return head[2:5] == b"\0\0\0"[: max(0, len(head) - 2)] and (len(head) < 6 or _LEAST <= head[5] <= _MOST)
     return _size(head, 0) is not None
 
 
 def _size(data: bytes, start: int) -> int | None:
-    """The length in the header at `start`, if it can be one."""
+    """The length in the header at `start`, if valid."""
     if len(data) - start < HEADER_BYTES + 2 or data[start + 2 : start + 5] != b"\0\0\0":
         return None
     size = data[start + 5]
@@ -112,7 +112,7 @@ def _size(data: bytes, start: int) -> int | None:
 
 
 def _judge(data: bytes, start: int, end: int, ask: Ask, *, loose: bool) -> ModbusAnswer | None:
-    """What the unit's bytes data[start:end] answer; None if not to `ask`."""
+    """The answer in data[start:end]; None if it is not to `ask`."""
     if data[start] != ask.unit and not (loose and data[start] in (_NOBODY, _ANYBODY)):
         return None
     if end - start == ask.size and data.startswith(ask.head[1:], start + 1):

@@ -1,17 +1,15 @@
-"""Which answer belongs to which question on RTU, where nothing in an answer says so. Pure; times in monotonic seconds.
+"""Makes RTU answers distinguishable, which carry no number themselves. Pure; times in monotonic seconds.
 
-An RTU answer shows unit, function and byte count: its *shape*. What decides about pairing is therefore which shapes
-are asked:
+An RTU answer shows unit, function and byte count: its *shape*. So answers are matched to requests by their shapes:
 
-* no two requests of a line are asked in the same shape: the later planned one is asked for some registers more, and
-  what is too much is cut off. So no answer to one can pass for an answer to another, however late it comes;
-* a confirming read never has the shape of the read before it, and where answers came that nobody asked for, every read
-  changes its shape each time, so that an older answer to the same request does not fit either;
-* after what leaves the pairing in doubt (see `bus.py`) two questions go first whose shapes nothing that may still be
-  on its way has.
+* no two requests of a line have the same shape: one of them reads some additional registers, which are cut off. So no
+  answer to one can pass for an answer to another, however late it comes;
+* a confirm read never has the shape of the previous read; and after unrequested answers, every read changes its shape
+  each time, so that an older answer to the same request does not fit either;
+* when the pairing is in doubt (see `bus.py`), two requests go first with shapes that nothing still on its way can have.
 
-A device that refuses or ignores longer reads is found out and asked as planned, behind a question of another shape.
-One such object lives as long as its line, over all its connections: what a converter keeps is older than these.
+A device that refuses or ignores longer reads is recognised and read as planned, after a request of another shape.
+The object lives as long as its line, over all connections, because a converter may keep answers from earlier ones.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,23 +19,23 @@ from typing import NamedTuple
 from drivers.modbus.frames import MOST_BITS, MOST_REGISTERS, REFUSED, Ask, Seal, count_of, read, read_request, resized
 
 WARY_S = 60.0
-"""After an answer that nobody asked for the shapes change with every read for so long."""
+"""After an unrequested answer, shapes change with every read for this time."""
 AVOIDED_S = 3600.0
-"""A shape in which others were heard is not used for so long."""
+"""A shape used by another master is avoided for this time."""
 _REMEMBERED_S = 60.0
-"""A converter may keep an answer to a question of that age."""
+"""A converter may keep an answer to a request of this age."""
 _MORE = 24
-"""Registers (or bytes of bits) that a read may be longer than planned."""
+"""The most additional registers (or bytes of bits) of a read."""
 _FEW = 6
-"""Registers (or bytes of bits) up to which a part is asked to prove the pairing."""
+"""The most registers (or bytes of bits) of a partial read that proves the pairing."""
 _SHAPES = 4096
-"""Requests whose shapes are remembered."""
+"""The most requests whose shapes are remembered."""
 _HEADS = 64
-"""Shapes of others that are remembered."""
+"""The most remembered shapes of others."""
 _STRIKES = 2
-"""A unit ignores all but the planned counts if it was found out so often."""
+"""After this many observations a unit counts as ignoring all but the planned counts."""
 _PARDON = 8
-"""So many more times, if it has answered another one."""
+"""This many more, if it has answered another count before."""
 _NOBODY = range(247, 0, -1)
 
 
@@ -50,68 +48,68 @@ def _place(ask: Ask) -> _Place:
 
 
 class UnitLimits(NamedTuple):
-    """What one request to a unit may ask for."""
+    """Limits of one request to a unit."""
 
     registers: int = MOST_REGISTERS
     bits: int = MOST_BITS
     fixed: bool = False
-    """Bits are read by one count only."""
+    """Bits can be read with one count only."""
 
 
 class Pairing:
-    """Chooses the shapes of one line, and keeps count of what was not paired."""
+    """Chooses the shapes of one line, and counts unmatched frames."""
 
     def __init__(self, seal: Seal, limits: Mapping[int, UnitLimits]) -> None:
         self.counts = {"unasked": 0, "second": 0, "foreign": 0, "unproved": 0}
-        """What came and belonged to no question of ours (a second copy of an answer; another master's words), and how
-        often two questions did not prove the pairing."""
+        """Frames that matched no request of ours (a second copy of an answer; another master's frames), and failed
+        proofs."""
         self.last = ""
-        """What was not paired the last time, in words."""
+        """The last unmatched frame, as text."""
         self.wary_until = 0.0
         """Until then every read changes its shape."""
         self.brief = False
-        """The other side closes after one answer: nothing can be proved, and every read changes its shape."""
+        """The other side closes after one answer, so proofs are impossible and every read changes its shape."""
         self._seal = seal
         self._limits = limits
         self._owners: dict[bytes, bytes] = {}
         self._plain: dict[bytes, Ask] = {}
         self._heads: dict[bytes, bytes] = {}
-        """The shape that each request was asked in the last time, where it changes."""
+        """Request -> its last shape, if it changes."""
         self._asked: dict[bytes, float] = {}
-        """When each shape was asked the last time."""
+        """Shape -> when it was last requested."""
         self._accepted: dict[bytes, int] = {}
-        """The answer to it that was taken for ours, as a hash."""
+        """Shape -> hash of the accepted answer."""
         self._stale: frozenset[bytes] = frozenset()
-        """Shapes that answers from before the opening may have."""
+        """Shapes of answers that may come from before the opening."""
         self._others: dict[bytes, float] = {}
-        """Shapes of others, and until when they are avoided."""
+        """Shape of another master -> until when it is avoided."""
         self._longer: dict[_Place, bool] = {}
         self._shorter: dict[_Place, bool] = {}
-        """Whether other counts than the planned one are answered there."""
+        """Place -> whether counts other than the planned one are answered."""
         self._suspect: set[_Place] = set()
-        """Where the last question, of another count, had no answer."""
+        """Places where the last request, with another count, had no answer."""
         self._planned_only: set[tuple[int, int]] = set()
-        """Unit and function that ignore all but the planned counts."""
+        """Units and functions that ignore all but the planned counts."""
         self._strikes: dict[tuple[int, int], int] = {}
-        """How often the planned count was answered where another one had just not been."""
+        """How often the planned count was answered right after another one was not."""
         self._known: dict[int, list[Ask]] = {}
         self.nobody = next((unit for unit in _NOBODY if unit not in limits), 0)
-        """A unit that is not on this line; 0: all numbers are taken."""
+        """A unit id that is not used on this line; 0: all are used."""
 
     def told(self, now: float) -> dict[str, int | str | None]:
-        """For health: `confused` says what came the last time, and is None after a quiet minute."""
+        """The state for health: `confused` describes the last unmatched frame; None after a quiet minute."""
         unpaired = self.counts["unasked"] + self.counts["second"] + self.counts["foreign"]
         confused = self.last if self.wary_until > now else None
         return {"unpaired": unpaired, "unproved": self.counts["unproved"], "confused": confused}
 
     def lost_in_proof(self, answered: bool) -> None:
-        """The connection was lost while a proof was asked for. `answered`: after an answer, see `brief`."""
+        """The connection was lost during a proof. `answered`: after an answer, see `brief`."""
         self.brief = answered
 
     # ---- the shape of a request -----------------------------------------------------------------------
 
     def know(self, ask: Ask) -> None:
-        """A periodic request: its unit is known to answer it."""
+        """Register a periodic request, which its unit is known to answer."""
         self._known.setdefault(ask.unit, []).append(ask)
 
     def known(self, unit: int) -> Sequence[Ask]:
@@ -119,7 +117,7 @@ class Pairing:
         return self._known.get(unit, ())
 
     def plain(self, ask: Ask) -> Ask:
-        """The shape in which it is asked as a rule."""
+        """Its normal shape."""
         shape = self._plain.get(ask.frame)
         if shape is None:
             shape = self._free(ask, ask.frame) or ask
@@ -130,7 +128,7 @@ class Pairing:
         return shape
 
     def other(self, ask: Ask) -> Ask | None:
-        """A shape in which it was not asked lately; None: it has none."""
+        """A shape in which it was not requested recently; None: it has none."""
         key = ask.frame + b"~"
         avoid = self._stale | {self._heads.get(ask.frame, b""), self.plain(ask).head}
         shape = self._free(ask, key, avoid)
@@ -139,11 +137,11 @@ class Pairing:
         return shape
 
     def is_own(self, ask: Ask, shape: Ask) -> bool:
-        """Whether nothing else is asked in that shape."""
+        """True if nothing else uses that shape."""
         return shape.head not in self._others and self._owners.get(shape.head) in (ask.frame, ask.frame + b"~")
 
     def spacer(self, ask: Ask, last: bytes, units: Sequence[int]) -> Ask | None:
-        """A question to go ahead of `ask`: of another shape than that and `last`. `units`: those that answer."""
+        """A request to send before `ask`, with another shape than `ask` and `last`. `units`: those that answer."""
         avoid = {ask.head, last}
         for unit in (ask.unit, *(unit for unit in units if unit != ask.unit)):
             fit = [shape for known in self.known(unit) if (shape := self.plain(known)).head not in avoid]
@@ -152,7 +150,7 @@ class Pairing:
         return next((shape for shape in self._counts(ask) if shape.head not in avoid), None)
 
     def challenge(self, ask: Ask, avoid: set[bytes], units: Sequence[int]) -> Ask:
-        """A question whose answer can be no other's, as far as that is possible; the request itself if it is not."""
+        """A request with a unique answer if possible; otherwise the request itself."""
         old = avoid | self._stale
         fresh = [shape for shape in self._counts(ask) if shape.head not in old and shape.head not in self._owners]
         if fresh:
@@ -162,11 +160,11 @@ class Pairing:
         return self.spacer(ask, next(iter(avoid)), units) or ask
 
     def nobodys(self) -> Ask:
-        """A question that nobody answers."""
+        """A request that no unit answers."""
         return read(self.nobody, 3, 0, 1, self._seal)
 
     def _free(self, ask: Ask, key: bytes, avoid: frozenset[bytes] | set[bytes] = frozenset()) -> Ask | None:
-        """The shortest shape that is nobody else's; it is its own from now on."""
+        """The shortest unused shape, which then belongs to this request."""
         for shape in (ask, *self._more(ask)):
             owner = self._owners.get(shape.head)
             if owner in (None, key) and shape.head not in avoid and shape.head not in self._others:
@@ -176,7 +174,7 @@ class Pairing:
         return None
 
     def _counts(self, ask: Ask) -> Iterator[Ask]:
-        """The same request with other counts: a few, which is within what the device has, then more."""
+        """The same request with other counts: first fewer, which the device certainly has, then more."""
         if self._may(self._shorter, ask):
             step = 8 if ask.is_bits else 1
             for count in range(step, min(count_of(ask), _FEW * step + 1), step):
@@ -203,7 +201,7 @@ class Pairing:
     # ---- what became of it ----------------------------------------------------------------------------
 
     def answered(self, ask: Ask, shape: Ask) -> None:
-        """`ask` was answered in that shape."""
+        """Note that `ask` was answered in that shape."""
         place = _place(ask)
         habit = self._habit(ask, shape)
         if habit is not None:
@@ -216,13 +214,13 @@ class Pairing:
                 self._planned_only.add(place[:2])
 
     def refused(self, ask: Ask, shape: Ask) -> None:
-        """It was refused; as planned it may not be."""
+        """Note a refusal; the planned count may still be accepted."""
         habit = self._habit(ask, shape)
         if habit is not None:
             habit[_place(ask)] = False
 
     def silent(self, ask: Ask, shape: Ask) -> None:
-        """No answer: to a count that was never answered yet that may be the reason, so the next one is as planned."""
+        """Note a missing answer. A count that was never answered may be the reason: the next request is as planned."""
         place = _place(ask)
         habit = self._habit(ask, shape)
         if habit is None:
@@ -236,7 +234,7 @@ class Pairing:
         return self._longer if shape.size > ask.size else self._shorter
 
     def sent(self, shape: Ask, now: float) -> None:
-        """It goes out now."""
+        """Note that it is being sent."""
         self._asked.pop(shape.head, None)
         self._asked[shape.head] = now
         self._accepted.pop(shape.head, None)
@@ -244,16 +242,16 @@ class Pairing:
             del self._asked[next(iter(self._asked))]
 
     def opened(self, now: float) -> None:
-        """A connection is new: what was asked before may be answered in it."""
+        """A new connection: earlier requests may be answered in it."""
         self._stale = frozenset(head for head, at in self._asked.items() if now - at < _REMEMBERED_S)
         self._others = {head: until for head, until in self._others.items() if until > now}
 
     def accepted(self, frame: bytes) -> None:
-        """This answer was taken for ours."""
+        """Note that this answer was accepted."""
         self._accepted[frame[:3]] = hash(frame)
 
     def unpaired(self, frame: bytes, now: float) -> None:
-        """This frame came and belongs to no question of ours."""
+        """Count a frame that matches no request of ours."""
         request = read_request(frame)
         head = request.head if request is not None else frame[:3]
         accepted = self._accepted.get(head)
@@ -268,11 +266,11 @@ class Pairing:
         self._doubtful(f"{what}: {frame[:8].hex(' ')}", now)
 
     def _is_ours(self, head: bytes, now: float) -> bool:
-        """Whether it may be the answer to a question of ours; of a refusal nobody knows."""
+        """True if it may answer a request of ours; for a refusal this is unknown."""
         return bool(head[1] & REFUSED) or now - self._asked.get(head, -inf) < _REMEMBERED_S
 
     def unproved(self, now: float) -> None:
-        """Two questions did not show that answers belong to their questions."""
+        """Count a failed proof."""
         self.counts["unproved"] += 1
         self._doubtful("questions are not answered by their own answers", now)
 

@@ -1,6 +1,6 @@
-"""What is asked of the devices of one line: points -> requests. Pure: knows no wire and no library.
+"""The requests to the devices of one line. Pure: needs no wire and no library.
 
-`check` and `plan` need no more of a line than this.
+`check` and `plan` use only this part of a line.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,15 +17,15 @@ from gateway.model import Lane
 
 _FLOOR_BUS_S, _FLOOR_TCP_S = 0.05, 0.2
 _LONGEST_NORMAL_S = 0.2
-"""The longest read of the normal lane, in seconds, on a bus that carries alarms or orders too."""
+"""The longest read of the normal lane on a bus that also carries alarms or orders."""
 _ASIDE = 4
-"""Registers that such a question asks for, as a rule at most."""
+"""The usual most registers of a side request."""
 _CONFIRM_MORE = 2
-"""Registers (or bytes of bits) by which a confirming read is longer, so that it has another shape each time."""
+"""Additional registers (or bytes of bits) of a confirm read, so that its shape differs each time."""
 
 
 class Request:
-    """What a block of this driver asks."""
+    """The request of a block."""
 
     __slots__ = ("ask", "decoders", "device", "span")
 
@@ -34,16 +34,16 @@ class Request:
         self.span = span
         self.ask = ask
         self.decoders: Sequence[tuple[str, Callable[[bytes], Decoded]]] | None = None
-        """Each point's name and how its value is taken out of the answer, once there was one."""
+        """Each point's name and decoder; set with the first answer."""
 
 
 def unsealed(pdu: bytes, unit: int) -> bytes:
-    """For requests that nobody sends."""
+    """A `Seal` for requests that are never sent."""
     return bytes((unit,)) + pdu
 
 
 def _limits(devices: Sequence[ModbusDevice]) -> dict[int, UnitLimits]:
-    """What a request to each unit may ask for."""
+    """Unit -> limits of its requests."""
     limits: dict[int, UnitLimits] = {}
     for device in devices:
         before = limits.get(device.unit, UnitLimits())
@@ -65,7 +65,7 @@ class Requests:
         self.in_flight = settings.in_flight
         self.time = WireTime.of(settings)
         self.aside = self.time.read(_ASIDE, bits=False) if self.time.bus else 0.0
-        """Wire time of a question that proves whose answers come; 0 on TCP, where they say so."""
+        """Wire time of a side request that proves which unit answers; 0 on TCP, which does not need it."""
         self._name = settings.name
         self._seal = seal
         self._floor = _FLOOR_BUS_S if settings.serial else _FLOOR_TCP_S
@@ -76,7 +76,7 @@ class Requests:
             for point in (*device.points, *device.settings)
         }
         self.pairing = Pairing(seal, _limits(settings.devices))
-        """In which shapes a bus is asked."""
+        """The shapes of the requests on a bus."""
         urgent = any(point.lane < Lane.NORMAL or point.write for point in self._points.values())
         self._longest = _LONGEST_NORMAL_S if urgent else inf
         self._blocks = tuple(

@@ -1,4 +1,4 @@
-"""What a Modbus line is told: plain values, checked before anything is touched. Pure."""
+"""Settings of a Modbus line: plain values, checked before any I/O. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ REGISTERS: Mapping[str, int] = {
     "bool": 1, "int16": 1, "uint16": 1, "bcd16": 1, "int32": 2, "uint32": 2, "float32": 2,
     "int64": 4, "uint64": 4, "float64": 4,
 }  # fmt: skip
-"""How many registers a value of each type takes (`text:N` takes one for two characters)."""
+"""The number of registers of each type (`text:N`: one for two characters)."""
 
 MAX_REGISTERS = 125
 MAX_BITS = 2000
@@ -35,17 +35,17 @@ class SupervisedWindows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModbusWrite:
-    """A writable point; None means the usual: FC05 for a coil, FC06 for one register, FC16 for more."""
+    """How a point is written; None means the default: FC05 for a coil, FC06 for one register, FC16 for more."""
 
     fc: Literal[5, 6, 15, 16] | None = None
     on: int | None = None
-    """The word that means true (a coil's usual one is 0xFF00)."""
+    """The word for true (usually 0xFF00 for a coil)."""
     off: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModbusPulse:
-    """The module's own timed pulse: `address` takes the duration as a number of `step`s (seconds)."""
+    """The module's own timed pulse: the duration is written to `address` as a number of `step`s (seconds)."""
 
     table: ModbusTable
     address: int
@@ -69,7 +69,7 @@ class ModbusPoint:
     values: Mapping[int, str] | None = None
     valid: tuple[float, float] | None = None
     invalid: tuple[int, ...] = ()
-    """Raw contents, as an unsigned (or signed) number of the type's whole width, that mean "no value"."""
+    """Raw contents that mean "no value", as an unsigned (or signed) number of the type's full width."""
     every: float = 10.0
     lane: Lane = Lane.NORMAL
     supervised: SupervisedWindows | None = None
@@ -78,7 +78,7 @@ class ModbusPoint:
 
     @property
     def is_bit(self) -> bool:
-        """True if the point lies in a table of bits."""
+        """True if the point is in a table of bits."""
         return self.table in ("coil", "discrete")
 
     @property
@@ -90,7 +90,7 @@ class ModbusPoint:
 
     @property
     def count(self) -> int:
-        """Registers (or bits) that the value takes; 0 for a type that does not exist."""
+        """The number of registers (or bits) of the value; 0 for an unknown type."""
         if self.type is None:
             return 1
         if self.type.startswith("text:"):
@@ -99,37 +99,37 @@ class ModbusPoint:
 
     @property
     def characters(self) -> int:
-        """N of `text:N`; 0 where it is not a number."""
+        """N of `text:N`; 0 if it is not a number."""
         digits = (self.type or "").partition(":")[2]
         return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 3 else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModbusDevice:
-    """One unit on the line, and what one request to it may ask for."""
+    """One unit on the line, and the limits of requests to it."""
 
     id: str
     unit: int = 1
     points: tuple[ModbusPoint, ...] = ()
     settings: tuple[ModbusPoint, ...] = ()
-    """Points that are read, or written, when somebody asks for them, and not before."""
+    """Points that are only read or written on request."""
     max_registers: int = MAX_REGISTERS
     max_bits: int = MAX_BITS
     fixed_bits: int | None = None
-    """Bits are read by exactly so many at once, from the first that has a point on; None: as many as are needed."""
+    """Bits are read exactly this many at once, from the first one with a point on; None: as many as needed."""
     max_gap: int | None = None
-    """Registers (or bits) that may be read through unused; None: 125 on TCP, by wire time on a bus."""
+    """The most unused registers (or bits) that are read through; None: 125 on TCP, by wire time on a bus."""
     silence: float | None = None
-    """Seconds of silence that this device wants before a request; None: by baud rate."""
+    """Seconds of silence that this device needs before a request; None: by baud rate."""
     timeout: float = 1.0
-    """The longest time it may take to answer, in seconds beyond the wire time."""
+    """The longest answer time, in seconds beyond the wire time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineSettings:
     """A serial bus (`serial`), a TCP device (`host`, framing tcp) or a bus behind TCP (`host`, framing rtu).
 
-    With `listens` the device dials in at `host` and `port`, which are ours.
+    With `listens` the device dials in at our `host` and `port`.
     """
 
     name: str
@@ -144,22 +144,22 @@ class LineSettings:
     in_flight: int = 1
     listens: bool = False
     allow: tuple[str, ...] = ()
-    """From where the device may dial in: addresses or networks; empty: from this machine."""
+    """Addresses or networks from which the device may dial in; empty: only this machine."""
     register: tuple[bytes, ...] = ()
-    """What it says first, in one of these forms; empty: whoever dials in is it."""
+    """The registration that it sends first, in one of these forms; empty: any device that dials in."""
     heartbeat: bytes = b""
     strict: bool = False
-    """On TCP: take only answers with the transaction id and unit of their question."""
+    """On TCP: accept only answers with the transaction id and unit of their request."""
     devices: tuple[ModbusDevice, ...] = field(default=())
 
     @property
     def is_bus(self) -> bool:
-        """True if the frames are RTU frames: a serial line, near or behind a converter."""
+        """True for RTU frames: a serial line, local or behind a converter."""
         return self.serial is not None or self.framing == "rtu"
 
 
 def problems(settings: LineSettings) -> list[str]:
-    """Everything that is wrong with the settings, in words; empty if they can be used."""
+    """Everything that is wrong with the settings, as texts; empty if they can be used."""
     found = [f"line {settings.name}: {text}" for text in _line(settings)]
     seen: set[str] = set()
     for device in settings.devices:

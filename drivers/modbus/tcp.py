@@ -1,7 +1,6 @@
-"""The conversation over Modbus TCP.
+"""Requests and answers over Modbus TCP.
 
-A wire lives from connecting to the loss of its connection. It keeps no schedule and never asks twice on its own
-account.
+A wire exists from connecting until its connection is lost. It has no schedule and never repeats a request by itself.
 """
 
 import asyncio
@@ -13,23 +12,23 @@ from drivers.modbus.mbap import EXACT, HEADER_BYTES, LONGEST_BYTES, AnswerStyle,
 from gateway.errors import DeviceSilent, LineDown
 
 _HOLD_S = 3.0
-"""So long a converter may wait for a unit on its own bus, in seconds: the longest of what they are shipped with."""
+"""How long a converter may wait for a unit on its own bus: the longest default of common ones."""
 _HOLDS_S = 4.0
-"""After so long without a byte no further request waits for a busy converter, in seconds."""
+"""After this time without a byte no further request waits for a busy converter."""
 _EXCEPTION = 0x80
 """Set in the function of an exception (MODBUS Application Protocol V1.1b3, 7)."""
 _DEAD = 2
-"""A unit that timed out so many times in a row is not waited for."""
+"""Others do not wait for a unit after this many consecutive time-outs."""
 _SIFTED_BYTES = 16 << 10
-"""Bytes of one piece in which an answer is looked for."""
+"""The most bytes of one piece that are searched for an answer."""
 _LOOKED = 4 * LONGEST_BYTES
-"""Bytes of what nobody asked for that are looked at for late answers."""
+"""The most unrequested bytes that are searched for late answers."""
 _SEVERAL = 3
-"""A server that closes after fewer answers leaves no room for a proof."""
+"""With a server that closes after fewer answers, a proof is impossible."""
 _CHALLENGES, _IN_VAIN = 8, 2
-"""Registers (or bytes of bits) by which a challenge may be longer; so many without an answer, and there are no more."""
+"""The most additional registers (or bytes of bits) of a challenge; after this many unanswered ones no more are sent."""
 _UNASKED_QUIET_S = 0.05
-"""Quiet after a frame that nobody asked for, before a question whose answer has no number of its own, in seconds."""
+"""Quiet time after an unrequested frame, before a request whose answer carries no transaction id."""
 
 
 def _seal(pdu: bytes, unit: int) -> bytes:
@@ -38,30 +37,30 @@ def _seal(pdu: bytes, unit: int) -> bytes:
 
 @dataclass(slots=True)
 class LostRequests:
-    """What requests that were given up leave behind, also for the next connection. Times: seconds of the loop."""
+    """What is remembered of lost requests, also for the next connection. Times are seconds of the loop."""
 
     number: int = 0
     """The last transaction id."""
     quiet_until: float = 0.0
-    """Until then an answer without a number of its own could be that to a lost request."""
+    """Until then an answer without a transaction id may belong to a lost request."""
     held_until: float = 0.0
-    """A converter may be busy with what was given up until then; 0 once something was heard."""
+    """Until then a converter may be busy with a lost request; 0 once something was received."""
     in_vain: dict[int, int] = field(default_factory=dict)
-    """By unit, how many requests in a row were given up."""
+    """Unit -> consecutive requests that were given up."""
     nameless: bool = False
-    """Its answers carry no number of their own."""
+    """Its answers carry no transaction id."""
     unprovable: bool = False
-    """It answers no other counts than the planned ones, or closes after each answer."""
+    """Proofs are impossible: it answers only planned counts, or closes after each answer."""
     unproved: int = 0
-    """Challenges in a row to which nothing at all was said."""
+    """Consecutive challenges without any answer."""
     asked: dict[bytes, None] = field(default_factory=dict)
-    """The shapes of the reads that were asked, the latest last."""
+    """The shapes of past reads, latest last."""
     _held_most: float = 0.0
     _held_by: int = 0
-    """The unit that was given up last."""
+    """The unit of the last lost request."""
 
     def challenge(self, ask: Ask) -> Ask | None:
-        """The same read for fewer or more, of a shape that no answer has that may have been kept; None: it has none."""
+        """The same read with another count and a shape that no kept answer can have; None: there is none."""
         step = 8 if ask.is_bits else 1
         count = (count_of(ask) + step - 1) // step
         counts = [*range(count - 1, 0, -1), *range(count + 1, min(count + _CHALLENGES, 125) + 1)]
@@ -71,13 +70,13 @@ class LostRequests:
         return fresh or min(shapes, key=lambda shape: asked.index(shape.head), default=None)
 
     def next_number(self) -> int:
-        """A transaction id that was not used of late."""
+        """A transaction id that was not used recently."""
         self.number = self.number % 0xFFFF + 1
         return self.number
 
     def lose(self, unit: int, sent: float, late_until: float, *, heard: bool) -> None:
-        """A request timed out: its answer may still come, and the next request may have to wait behind it."""
-        self.next_number()  # a device that answers with our number plus one is not mistaken for the next answer
+        """Note a request that timed out: its answer may still come, and the next request may have to wait behind it."""
+        self.next_number()  # so that an answer with our id plus one is not taken for the next answer
         self.quiet_until = max(self.quiet_until, late_until)
         self.in_vain[unit] = self.in_vain.get(unit, 0) + 1
         if heard:
@@ -88,10 +87,10 @@ class LostRequests:
         self._held_by = unit
 
     def holds_up(self, ask: Ask, now: float) -> bool:
-        """True if a converter can hardly have come to this request yet.
+        """True if a converter has probably not come to this request yet.
 
-        Who was asked in vain before is not waited for: several dead units would hold up the living for each other. A
-        write is: given up while the converter has it still, it would be done twice.
+        Reads do not wait for units that failed before: several dead units would delay the others. A write waits: if it
+        were given up while the converter still has it, it would be done twice.
         """
         may_live = not ask.is_read or self.in_vain.get(ask.unit, 0) < _DEAD
         return self.held_until > now and self._held_by != ask.unit and may_live
@@ -100,14 +99,14 @@ class LostRequests:
 class TcpWire(ModbusConnection):
     """Modbus TCP: requests and answers are paired by transaction id, so several may be under way.
 
-    An answer to a request that was given up finds no partner and is passed over. What else comes is passed over too: an
-    answer is found wherever it begins. With one request under way a device may say transaction id 0, or one more than
-    ours, and unit 0 or 255, unless the line is `strict`; what its first answer said holds for the connection. One that
-    always says 0 gives no proof of the question: after a lost read the line is left alone for its longest answer time,
-    and then, as after each opening, a read of another length proves that nothing older is left to come.
+    An answer to a request that was given up matches nothing and is skipped, as is any other data: an answer is found at
+    any position. With one request under way a device may send transaction id 0, or ours plus one, and unit 0 or 255,
+    unless the line is `strict`; the style of its first answer holds for the connection. If it always sends 0, its
+    answers cannot be matched by id: after a lost read nothing is sent for the longest answer time, and then, as after
+    each opening, a read of another length proves that nothing older is left.
 
-    A converter to a bus asks one unit after another, and may wait much longer than we for one that is dead. Until
-    something is heard again the time of the *other* units does not run out behind such a request: they are well.
+    A converter asks the units of its bus one after another, and may wait much longer than we do for a dead one. Until
+    something is received, the time-out of *other* units does not run behind such a request, as they are not at fault.
     """
 
     def __init__(
@@ -115,21 +114,21 @@ class TcpWire(ModbusConnection):
     ) -> None:
         super().__init__(frames, oddities)
         self.past = past if past is not None else LostRequests()
-        """What is to be remembered from the connection before."""
+        """What is remembered from earlier connections."""
         self._strict = strict
         self._style: AnswerStyle | None = None
-        """How the device names what it answers; None: it has not answered yet."""
+        """How the device fills transaction id and unit; None: it has not answered yet."""
         self._proved = False
-        """Of one whose answers have no number: a challenge was answered, or cannot be."""
+        """For a device without transaction ids: a challenge was answered, or is impossible."""
         self._answers = 0
         self._pending: dict[int, tuple[Ask, asyncio.Future[ModbusAnswer]]] = {}
         self._rest = b""
         self._last = 0.0
         self._heard_at = 0.0
-        """When the last sound frame came."""
+        """When the last valid frame came."""
 
     async def ask(self, ask: Ask, timeout: float, silence: float | None, ceiling: float) -> ModbusAnswer:
-        """The answer to one request. `silence`: seconds since the last byte that the device wants.
+        """Send one request; returns its answer. `silence`: seconds since the last byte that the device needs.
 
         `ceiling`: its longest answer time, in seconds. Raises LineDown, DeviceSilent.
         """
@@ -139,7 +138,7 @@ class TcpWire(ModbusConnection):
             await self._prove(ask, timeout, silence, ceiling)
         try:
             answer = await self._exchange(ask, timeout, silence, ceiling)
-            if self._says_nothing() and not self._proved:  # which was learnt by this answer: it may be an old one
+            if self._says_nothing() and not self._proved:  # known only since this answer, which may be an old one
                 await self._prove(ask, timeout, silence, ceiling)
                 answer = await self._exchange(ask, timeout, silence, ceiling)
         except LineDown:
@@ -151,7 +150,7 @@ class TcpWire(ModbusConnection):
         return answer
 
     async def _prove(self, ask: Ask, timeout: float, silence: float | None, ceiling: float) -> None:
-        """Send a read that no old answer fits: a device that answers in order has none left after it."""
+        """Send a read that no old answer matches: a device that answers in order has none left after it."""
         past = self.past
         question = None if past.unprovable else past.challenge(ask)
         if question is not None:
@@ -191,11 +190,11 @@ class TcpWire(ModbusConnection):
         self.frames.append((">", sent, frame))
         try:
             found = await answer
-            if not held:  # else nobody knows when its turn came; the last one's stands
+            if not held:  # otherwise its start on the bus is unknown, so the last value stays
                 self.latency = loop.time() - sent
             return found
         except DeviceSilent:
-            # The reply to a write can pass for no answer to a read: what the write did is read back at once.
+            # The reply to a write cannot pass for an answer to a read, so the point can be read back at once.
             late_until = sent + max(ceiling, timeout) if ask.is_read else 0.0
             self.past.lose(ask.unit, sent, late_until, heard=self._heard_at >= sent)
             raise
@@ -204,10 +203,10 @@ class TcpWire(ModbusConnection):
             self._pending.pop(number, None)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come: hand the answers in them to those who wait."""
+        """Pass the answers in received bytes to the waiting requests."""
         self._last = self.loop.time()
         self.frames.append(("<", self._last, data))
-        if not self._rest and frame_end(data, 0) == len(data):  # the usual: one answer, whole
+        if not self._rest and frame_end(data, 0) == len(data):  # the usual case: one complete answer
             pending = self._pending.get(data[0] << 8 | data[1])
             if pending is not None and self._style == EXACT:
                 ask, answer = pending
@@ -225,7 +224,7 @@ class TcpWire(ModbusConnection):
                 answer.set_exception(error)
 
     def _sift(self, data: bytes) -> None:
-        """Find the answers among whatever came."""
+        """Find the answers in received bytes."""
         while (hit := self._next(data[:_SIFTED_BYTES])) is not None:
             found, answer = hit
             self._pass_over(data[: found.start])
@@ -252,12 +251,12 @@ class TcpWire(ModbusConnection):
         ]
         first = min(hits, key=lambda one: one[0].start, default=None)
         if first is not None and self._style is None and first[0].style.number is None and self._is_in_doubt():
-            self._style = first[0].style  # it may answer a lost request: from now on those are waited for
+            self._style = first[0].style  # it may answer a lost request, so from now on these are waited for
             return None
         return first
 
     def _styles(self) -> tuple[int | None, ...] | None:
-        """How far an answer may be off its question's transaction id; None: in nothing."""
+        """The allowed deviations of the transaction id; None: none."""
         if self._strict or len(self._pending) > 1:
             return None
         if self._style is None:
@@ -265,22 +264,22 @@ class TcpWire(ModbusConnection):
         return (0, None) if self._style.number is None else (self._style.number,)
 
     def _is_in_doubt(self) -> bool:
-        """The answer to a lost request may still come."""
+        """True if the answer to a lost request may still come."""
         return self.past.quiet_until > self.loop.time()
 
     def _says_nothing(self) -> bool:
-        """Its answers carry no number, so a late one could pass for another's."""
+        """True if its answers carry no transaction id, so that a late one could pass for another."""
         return self._style is not None and self._style.number is None
 
     def _heard(self, frame: bytes) -> None:
-        """A sound frame came, in time or not: the unit lives; an exception may be the converter's."""
+        """Note a valid frame, in time or not: the unit is alive; an exception may come from the converter."""
         self._heard_at = self._last
         self.past.held_until = 0.0
         if frame[HEADER_BYTES + 1] < _EXCEPTION:
             self.past.in_vain.pop(frame[HEADER_BYTES], None)
 
     def _pass_over(self, data: bytes) -> None:
-        """Nobody asked for these bytes. Too many of them, and the connection is given up."""
+        """Count unrequested bytes; too many close the connection."""
         if not data:
             return
         strange, last = len(data), data[-_LOOKED:]
@@ -294,7 +293,7 @@ class TcpWire(ModbusConnection):
         self.not_asked_for(len(data))
 
     def _over(self, ask: Ask, timeout: float, answer: asyncio.Future[ModbusAnswer]) -> None:
-        """The time of a request is over, unless a converter can hardly have come to it yet."""
+        """The time of a request is over, unless a converter has probably not come to it yet."""
         if not answer.done() and self.past.holds_up(ask, self.loop.time()):
             self.loop.call_at(self.past.held_until + timeout, self.expire, answer)
         else:

@@ -1,7 +1,7 @@
-"""A timer that is exact to some ten microseconds: timerfd_create(2).
+"""A timer with a precision of some ten microseconds: timerfd_create(2).
 
-The event loop's own timers are rounded up to whole milliseconds (epoll), which at 19200 baud and above is a
-good part of the silence between two frames, lost with every request.
+The event loop rounds timers up to whole milliseconds (epoll). At 19200 baud and above that is a considerable part of
+the silence between two frames, and would be lost with every request.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class _Itimerspec(ctypes.Structure):
 
 
 class TimerFd:
-    """One timer at a time. Raises OSError if the kernel gives none."""
+    """One timer at a time. Raises OSError if the kernel provides none."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -46,7 +46,7 @@ class TimerFd:
         self._set(0.0)
 
     def close(self) -> None:
-        """Give the timer back; may be called again."""
+        """Close the timer; may be called again."""
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)

@@ -1,9 +1,8 @@
-"""How long frames take on a line. Pure; all times in seconds.
+"""Wire times of frames. Pure; all times in seconds.
 
-MODBUS over Serial Line V1.02, 2.5.1.1: frames are parted by 3.5 characters of silence, by a fixed 1.75 ms
-above 19200 baud. A character is what really goes over the wire: 1 start + 8 data + parity + stop bits, so
-10 bits for 8N1 (the standard's own 11 hold for lines with a parity or a second stop bit). Devices that want
-more silence say so in their profile.
+MODBUS over Serial Line V1.02, 2.5.1.1: frames are separated by 3.5 characters of silence, above 19200 baud by a fixed
+1.75 ms. A character is counted as sent: 1 start + 8 data + parity + stop bits, so 10 bits for 8N1 (the standard's 11
+bits hold for lines with parity or a second stop bit). Devices that need more silence have it in their profile.
 """
 
 from typing import NamedTuple, Self
@@ -17,7 +16,7 @@ _BYTE_S = 0.08e-6
 
 
 class WireTime(NamedTuple):
-    """The clockwork of one line."""
+    """The wire times of one line."""
 
     character: float
     """One character; 0 on TCP."""
@@ -27,7 +26,7 @@ class WireTime(NamedTuple):
 
     @classmethod
     def of(cls, line: LineSettings) -> Self:
-        """The times of a line. A bus behind TCP is reckoned with the baud rate given for it."""
+        """The times of a line. A bus behind TCP is computed with its configured baud rate."""
         if not line.is_bus:
             return cls(0.0, 0.0, bus=False)
         bits = 1 + 8 + (line.parity != "none") + line.stopbits
@@ -39,7 +38,7 @@ class WireTime(NamedTuple):
         return size * self.character
 
     def read(self, count: int, *, bits: bool, silence: float | None = None) -> float:
-        """A whole read: request, answer and the two silences, without the device's own time."""
+        """A complete read: request, answer and both silences, without the device's own time."""
         answer = answer_size(count, bits=bits)
         if not self.bus:
             return _ETHERNET_S + (12 + answer + 4) * _BYTE_S + (silence or 0.0)
@@ -47,10 +46,10 @@ class WireTime(NamedTuple):
         return (READ_REQUEST_BYTES + answer) * self.character + before + self.silence
 
     def cost(self, count: int, *, bits: bool, silence: float | None = None) -> float:
-        """What a read is worth when plans are compared: wire time on a bus.
+        """The cost of a read for comparing plans: wire time on a bus.
 
-        On TCP a request costs a round trip (taken as 1 ms) and a byte next to nothing: fewer requests win,
-        then fewer bytes.
+        On TCP a request costs a round trip (assumed 1 ms) and a byte almost nothing: fewer requests win, then fewer
+        bytes.
         """
         if self.bus:
             return self.read(count, bits=bits, silence=silence)

@@ -1,1 +1,1 @@
-"""What a camera is asked for: its HTTP account, its pictures."""
+"""Asking cameras: their HTTP account, their pictures."""

@@ -1,8 +1,8 @@
-"""One camera's HTTP account: what is asked of it goes to its own address and nowhere else. It alone imports aiohttp.
+"""One camera's HTTP account: requests go only to its own address. The only importer of aiohttp's client.
 
-A camera locks out who logs in wrongly five times; what it refused twice is not tried again until the password is
-another one. Whoever answers at its address hears the password in clear (Basic) only where the maker has nothing better,
-and never where a digest was asked for before.
+Cameras lock an account after five wrong logins, so a login that was refused twice is not tried again until the password
+has changed. The password is sent in clear (Basic) only for makers without anything better, and never after the camera
+asked for a digest.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from gateway.driver import SecretSource
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
 
 REFUSALS = 2
-"""Wrong logins in a row after which no more are tried."""
+"""After this many consecutive wrong logins no more are tried."""
 _CONNECT_S = 5.0
 _REDIRECTS = 2
 _DRAIN_BYTES = 64 << 10
@@ -28,7 +28,7 @@ _DRAIN_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Where a camera is, and as whom it is asked."""
+    """Address and account of a camera."""
 
     id: str
     address: str
@@ -36,22 +36,22 @@ class Login:
     username: str | None = None
     password: SecretSource | None = field(default=None, repr=False)
     basic: bool = False
-    """The maker's cameras may want the password in clear."""
+    """The maker's cameras may require the password in clear."""
 
 
 class CameraAnswer(Protocol):
-    """What the camera says, piece by piece."""
+    """The camera's answer, piece by piece."""
 
     content_type: str
-    """The whole header, with its parameters."""
+    """The complete header with parameters."""
 
     async def read(self) -> bytes:
-        """The next bytes as they come; empty at the end. Raises DeviceSilent: the connection is gone."""
+        """The next received bytes; empty at the end. Raises DeviceSilent if the connection is lost."""
         ...
 
 
 class CameraSession:
-    """Asks one camera. Bounded in time by the caller. Raises ConfigError: no address."""
+    """Sends requests to one camera; the caller limits the time. Raises ConfigError if the address is invalid."""
 
     def __init__(self, login: Login) -> None:
         self._login = login
@@ -60,12 +60,12 @@ class CameraSession:
         self._count = 0
         self._refusals = 0
         self._refused = ""
-        """The password that was."""
+        """The refused password."""
         self._basic = login.basic
 
     @property
     def locked(self) -> bool:
-        """The camera refused the login; it is not tried again with this password."""
+        """True if the camera refused the login, which is not tried again with this password."""
         if self._refusals >= REFUSALS:
             try:
                 if self.secret() != self._refused:
@@ -81,25 +81,25 @@ class CameraSession:
 
     @property
     def username(self) -> str | None:
-        """As whom it is asked."""
+        """The user name."""
         return self._login.username
 
     def secret(self) -> str:
-        """The password as it is now. Raises ConfigError."""
+        """The present password. Raises ConfigError."""
         return self._login.password.read() if self._login.password is not None else ""
 
     def check(self, target: str) -> None:
-        """Raises ConfigError if `target` leads elsewhere."""
+        """Raise ConfigError if `target` leads to another host."""
         self._url(target)
 
     @asynccontextmanager
     async def ask(
         self, target: str, *, method: str = "GET", body: bytes = b"", content_type: str = ""
     ) -> AsyncIterator[CameraAnswer]:
-        """Ask for `target`: a path with its query, or a URL of this camera. Only a 200 is an answer.
+        """Ask for `target`: a path with its query, or a URL of this camera. Only a 200 counts as an answer.
 
-        Raises DeviceSilent: it cannot be reached; DeviceRefused (`code` is the status): it does not want to;
-        ConfigError: the password cannot be read, the URL leads elsewhere.
+        Raises DeviceSilent: it cannot be reached; DeviceRefused (`code` is the status): it refuses; ConfigError: the
+        password cannot be read, or the URL leads to another host.
         """
         session = ClientSession(
             timeout=ClientTimeout(total=None, sock_connect=_CONNECT_S), auto_decompress=False, trust_env=False,
@@ -117,7 +117,7 @@ class CameraSession:
                 response.close()
 
     def _url(self, target: str) -> URL:
-        """Raises ConfigError if it leads elsewhere."""
+        """The URL of a target. Raises ConfigError if it leads to another host."""
         try:
             url = URL(target, encoded=True)
             if not url.absolute:
@@ -148,7 +148,7 @@ class CameraSession:
     async def _authorized(
         self, session: ClientSession, url: URL, method: str, body: bytes, more: Mapping[str, str]
     ) -> ClientResponse:
-        """The answer to a request that proves who asks, as far as the camera wants it. A 401 never comes back."""
+        """Send a request with the authentication that the camera asks for. Never returns a 401."""
         for attempt in range(3):
             if self.locked:
                 raise DeviceRefused(401, f"camera {self._login.id}: refused the login; not tried again")
@@ -163,7 +163,7 @@ class CameraSession:
                 return response
             asked = challenge(response.headers.getall(hdrs.WWW_AUTHENTICATE, []))
             await _drained(response)
-            # A proof by an old nonce may fail for its age, and few cameras say so.
+            # An old nonce may be rejected because of its age, and few cameras report that.
             was_fresh = offered is not None and (attempt > 0 or offered.scheme == "basic")
             if was_fresh and not (asked is not None and asked.stale):
                 break
@@ -189,7 +189,7 @@ class CameraSession:
 
 
 class _StreamedAnswer:
-    """An answer whose body is read as it comes."""
+    """An answer whose body is read while it arrives."""
 
     def __init__(self, camera: str, response: ClientResponse) -> None:
         self.content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
@@ -215,12 +215,12 @@ def origin_of(login: Login) -> URL:
 
 
 def is_same_host(url: URL, origin: URL) -> bool:
-    """The same machine; the port may be another."""
+    """True for the same host, with any port."""
     return url.scheme in ("http", "https") and url.user is None and url.host == origin.host
 
 
 async def _drained(response: ClientResponse) -> None:
-    """Read the few words of a 401, so that the connection can be used again."""
+    """Read the short body of a 401, so that the connection can be reused."""
     try:
         async with asyncio.timeout(1.0):
             size = 0
@@ -232,7 +232,7 @@ async def _drained(response: ClientResponse) -> None:
 
 
 def _why(error: BaseException) -> str:
-    """What went wrong, without anything that the camera wrote."""
+    """What went wrong, without any text of the camera."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError) and error.strerror:

@@ -1,4 +1,4 @@
-"""What a camera is asked besides its picture: its clock, and by ONVIF where its picture is."""
+"""Other requests to a camera: its clock, and through ONVIF the address of its picture."""
 
 import asyncio
 import os
@@ -11,9 +11,9 @@ from gateway.clock import Clock
 from gateway.errors import ConfigError, DeviceError, DeviceRefused, DeviceSilent
 
 WITHIN_S = 5.0
-"""Seconds for each question."""
+"""Time for each request."""
 _REFUSES = frozenset({400, 401, 403, 500})
-"""How cameras say that they do not take a login; of ONVIF it may be the time in it."""
+"""Statuses with which cameras reject a login; for ONVIF the cause may be the time in it."""
 
 
 class CameraQuestions:
@@ -25,12 +25,12 @@ class CameraQuestions:
         self._clock = clock
         self._utc_offset = utc_offset
         self._offset: float | None = None
-        """Of the camera's clock by ONVIF, seconds; None: not asked, or a login by it was refused."""
+        """The offset of the camera's clock by ONVIF, seconds; None: not asked, or a login with it was refused."""
         self._refused: str | None = None
         """The password that was."""
 
     async def clock_off(self) -> float | None:
-        """How far its clock is ahead of ours, seconds; None: it does not tell."""
+        """How far its clock is ahead of ours, seconds; None: not known."""
         try:
             target = TARGETS.get(self._driver)
             if target is None:
@@ -41,10 +41,10 @@ class CameraQuestions:
         return None if there is None else there - self._clock.now().wall
 
     async def snapshot_target(self) -> str:
-        """By ONVIF path and query of its picture, at the camera's own address.
+        """Ask ONVIF for path and query of its picture, at the camera's own address.
 
-        A login that the camera refused is not tried again with this password. Raises NotOnvif: it does not say, or
-        names another place; DeviceSilent, DeviceRefused, ConfigError.
+        A refused login is not tried again with the same password. Raises NotOnvif: the camera gives no address, or one
+        elsewhere; DeviceSilent, DeviceRefused, ConfigError.
         """
         if self._refused is not None and self._refused == self._account.secret():
             raise DeviceRefused(401, "refused the login; not tried again")
@@ -94,7 +94,7 @@ class CameraQuestions:
         return await self._asked(target, method="POST", body=body, content_type=onvif.CONTENT_TYPE)
 
     async def _asked(self, target: str, *, method: str = "GET", body: bytes = b"", content_type: str = "") -> bytes:
-        """The whole answer. Raises DeviceSilent, DeviceRefused, ConfigError."""
+        """Ask; returns the complete answer. Raises DeviceSilent, DeviceRefused, ConfigError."""
         buffer = bytearray()
         try:
             async with (

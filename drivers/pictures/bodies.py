@@ -1,4 +1,4 @@
-"""Whether bytes are a JPEG from its beginning to its end, and the first picture of an endless answer. Pure."""
+"""Checks that bytes are a complete JPEG, and extracts the first picture of an endless answer. Pure."""
 
 import re
 
@@ -7,18 +7,18 @@ _LENGTH = re.compile(rb"content-length\s*:\s*(\d{1,9})", re.IGNORECASE)
 _BLANK = re.compile(rb"\r?\n\r?\n")
 _HEADERS_BYTES = 4096
 _PADDING = b"\x00\r\n \xff"
-"""What cameras write behind the end of a picture."""
+"""What cameras send after the end of a picture."""
 
 
 def is_jpeg(data: bytes) -> bool:
-    """It begins and ends as one; padding behind its end is no harm."""
+    """True if it begins and ends like a JPEG; padding at the end is allowed."""
     return data.startswith(b"\xff\xd8\xff") and (
         data.endswith(b"\xff\xd9") or data.rstrip(_PADDING).endswith(b"\xff\xd9")
     )
 
 
 def is_mixed(content_type: str) -> bytes | None:
-    """The boundary of `multipart/x-mixed-replace`; None: it is something else."""
+    """The boundary of `multipart/x-mixed-replace`; None for other types."""
     if not content_type.lstrip().lower().startswith("multipart/"):
         return None
     found = _BOUNDARY.search(content_type[:1024])
@@ -26,7 +26,7 @@ def is_mixed(content_type: str) -> bytes | None:
 
 
 def first_part(buffer: bytes | bytearray, boundary: bytes, searched: int = 0) -> bytes | None:
-    """The body of the first part, once all of it is there. `searched`: bytes of the buffer in which it had no end."""
+    """The body of the first part, once complete. `searched`: bytes of the buffer already searched for its end."""
     blank = _BLANK.search(buffer, 0, _HEADERS_BYTES)
     if blank is None:
         return None

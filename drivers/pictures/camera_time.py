@@ -1,4 +1,4 @@
-"""What a camera's own clock says, by the maker's own way. Pure."""
+"""Reads a camera's clock in the maker's own way. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ TARGETS: Mapping[str, str] = {
     "hikvision": "/ISAPI/System/time",
     "dahua": "/cgi-bin/global.cgi?action=getCurrentTime",
 }
-"""By the `driver` of the site file; who is not here is asked by ONVIF, or not at all."""
+"""By the `driver` of the site file; other cameras are asked through ONVIF, or not at all."""
 _STAMP = re.compile(rb"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.\d{1,6})?(Z|[+-]\d\d:\d\d)?")
 
 
 def time_told(answer: bytes, utc_offset: float | None) -> float | None:
-    """Seconds since 1970; None: no time that is meant. `utc_offset`: seconds east of UTC, where it writes no zone."""
+    """Parse the answer to seconds since 1970; None: no valid time. `utc_offset`: used if it has no zone."""
     if b"<!DOCTYPE" in answer.upper():
         return None
     found = _STAMP.search(answer[:4096])

@@ -1,4 +1,4 @@
-"""HTTP authentication as cameras ask for it: Digest (RFC 7616, and RFC 2069 without qop), Basic (RFC 7617). Pure."""
+"""HTTP authentication for cameras: Digest (RFC 7616, and RFC 2069 without qop), Basic (RFC 7617). Pure."""
 
 import base64
 import hashlib
@@ -18,23 +18,23 @@ _SCHEME = re.compile(r"(?:^|,)\s*(Digest|Basic)(?:\s+|$)", re.IGNORECASE)
 _PAIR = re.compile(r"""([A-Za-z]{1,32})\s*=\s*(?:"((?:[^"\\]|\\.){0,1024})"|([^\s,"]{1,1024}))""")
 _LONGEST = 4096
 _HEADERS = 8
-"""Headers that are looked at; a camera that offers all it knows writes four."""
+"""The most headers that are read; a camera that offers everything sends four."""
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a 401 asks for."""
+    """The challenge of a 401."""
 
     scheme: Literal["digest", "basic"]
     realm: str = ""
     nonce: str = ""
     opaque: str | None = None
     algorithm: str | None = None
-    """As the camera writes it; None: it names none, and MD5 is meant."""
+    """As the camera sends it; None: it sends none, which means MD5."""
     qop: bool = False
-    """`auth` is offered; without it the old form without counter is meant."""
+    """`auth` is offered; without it the old form without a counter is used."""
     stale: bool = False
-    """The password was right, the nonce is too old."""
+    """The password was right, but the nonce is too old."""
 
 
 def challenge(headers: Iterable[str]) -> Challenge | None:
@@ -49,7 +49,7 @@ def challenge(headers: Iterable[str]) -> Challenge | None:
 def authorization(
     asked: Challenge, username: str, password: str, method: str, target: str, *, cnonce: str, count: int
 ) -> str:
-    """The `Authorization` header. `target`: path and query as they are sent; `count`: how often this nonce was used."""
+    """The `Authorization` header. `target`: path and query as sent; `count`: how often this nonce was used."""
     if asked.scheme == "basic":
         return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
     name = _hash_name(asked)
@@ -83,7 +83,7 @@ def authorization(
 
 
 def _offers(header: str) -> Iterable[Challenge]:
-    """The challenges of one header, which may hold several."""
+    """The challenges in one header, which may be several."""
     starts = [*_SCHEME.finditer(header)]
     ends = [*(one.start() for one in starts[1:]), len(header)] if starts else []
     for found, end in zip(starts, ends, strict=True):

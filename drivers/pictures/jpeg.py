@@ -1,6 +1,6 @@
-"""Pictures made small and clean. The only importer of Pillow. Takes tens of milliseconds: run it in a thread.
+"""Shrinks and cleans pictures. Takes tens of milliseconds: run it in a thread.
 
-What comes out is a JPEG that this program made: no EXIF, no colour profile, no comment, nothing behind its end.
+The result is a JPEG encoded by this program: no EXIF, no colour profile, no comment, nothing after its end.
 """
 
 from io import BytesIO
@@ -12,33 +12,33 @@ from gateway.errors import GatewayError
 
 MAX_JPEG_BYTES = 96 << 10
 PIXELS = 40_000_000
-"""A larger picture is taken for a decompression bomb."""
+"""A larger picture is treated as a decompression bomb."""
 WHOLE = 8_000_000
-"""Pixels of a picture that is held whole while it is decoded: a JPEG in several scans, PNG, BMP."""
+"""The most pixels of a picture that is decoded as a whole: a JPEG with several scans, PNG, BMP."""
 _LONG_SIDE = 1280
 _QUALITIES = (80, 65, 50, 35)
 SMALLEST = 64
-"""Pixels of a side: what is smaller shows nothing."""
+"""The shortest usable side in pixels."""
 _FORMATS = ("JPEG", "PNG", "BMP")
 
-Image.preinit()  # the formats would be loaded by the first picture: an upgrade may have taken their files by then
+Image.preinit()  # otherwise the first picture would load the formats, when an upgrade may have removed their files
 ImageFile.LOAD_TRUNCATED_IMAGES = False
-Image.MAX_IMAGE_PIXELS = None  # judged here, by what the format costs, and by no warning
+Image.MAX_IMAGE_PIXELS = None  # checked here by the cost of the format, instead of Pillow's warning
 
 
 class Unusable(GatewayError):
-    """The bytes are no whole picture of a bearable size."""
+    """The bytes are not a complete picture of an acceptable size."""
 
 
 def shrink(data: bytes, limit: int = MAX_JPEG_BYTES) -> bytes:
-    """The picture as a JPEG of at most `limit` bytes, its long side at most 1280. Raises Unusable."""
+    """Make a JPEG of at most `limit` bytes, with the long side at most 1280. Raises Unusable."""
     image = decoded(data)
     image.thumbnail((_LONG_SIDE, _LONG_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return encoded(image, limit)
 
 
 def encoded(image: Image.Image, limit: int = MAX_JPEG_BYTES) -> bytes:
-    """As a JPEG of at most `limit` bytes, coarser and smaller until it fits. Raises Unusable."""
+    """Encode as a JPEG of at most `limit` bytes, reducing quality and size until it fits. Raises Unusable."""
     while max(image.size) >= SMALLEST:
         for quality in _QUALITIES:
             found = _at_quality(image, quality)
@@ -49,7 +49,7 @@ def encoded(image: Image.Image, limit: int = MAX_JPEG_BYTES) -> bytes:
 
 
 def decoded(data: bytes) -> Image.Image:
-    """As RGB or grey, reduced while it is decoded where the format allows, without all else. Raises Unusable."""
+    """Decode to RGB or grey without metadata, reduced while decoding if the format allows. Raises Unusable."""
     image, _ = opened(data, "RGB", (_LONG_SIDE, _LONG_SIDE), _FORMATS)
     clean = image.convert("L" if image.mode in ("L", "1") else "RGB")
     clean.info = {}
@@ -59,9 +59,9 @@ def decoded(data: bytes) -> Image.Image:
 def opened(
     data: bytes, mode: str, wanted: tuple[int, int], formats: tuple[str, ...] = ("JPEG",)
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """A picture, reduced to no less than `wanted` where its format allows, and its size as sent. Raises Unusable.
+    """Open a picture, reduced to no less than `wanted` if its format allows; also its original size. Raises Unusable.
 
-    `mode`: what a coloured JPEG is decoded to; others are as they come.
+    `mode`: the mode of a coloured JPEG; others are unchanged.
     """
     most = WHOLE
     is_jpeg = data.startswith(b"\xff\xd8")
@@ -84,13 +84,13 @@ def opened(
             return image, size
     except Unusable:
         raise
-    except Exception as error:  # a decoder raises anything on hostile bytes
+    except Exception as error:  # a decoder may raise anything for hostile bytes
         is_known = is_jpeg or not isinstance(error, UnidentifiedImageError)
         raise Unusable("cut short or damaged" if is_known else "no picture") from error
 
 
 def _bounded(size: tuple[int, int], pixels: int) -> None:
-    """Raises Unusable: it has more."""
+    """Raise Unusable if the picture has more pixels."""
     width, height = size
     if width * height > pixels:
         raise Unusable(f"too large: {width} x {height}")

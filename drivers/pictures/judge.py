@@ -1,6 +1,6 @@
-"""What is wrong with a camera's picture, out of what was measured of it. Pure.
+"""Judges a camera's picture by its measurements. Pure.
 
-The order matters: what needs no reference comes first, then what would look like something else further down.
+The order of checks matters: first those without a reference, then causes that would look like others later on.
 """
 
 from dataclasses import asdict, dataclass
@@ -10,19 +10,19 @@ Light = Literal["colour", "infrared"]
 Outcome = Literal["normal", "abnormal", "not-checkable"]
 
 SMALLEST = 320, 180
-"""Pixels; a smaller picture is a thumbnail."""
+"""The smallest size in pixels; a smaller picture is a thumbnail."""
 FROZEN_SHARE = 0.6
-"""Share of exactly equal blocks from which two pictures are one; live ones have 0.12 at most."""
+"""Two pictures with at least this share of identical blocks are the same; live ones have 0.12 at most."""
 STRUCTURE_SHARE = 0.08
-"""A reference has structure that does not repeat itself in so many of its tiles."""
+"""A reference needs non-repeating structure in at least this share of its tiles."""
 OWN_AGREEMENT = 0.3
-"""So well must a picture of the other light lie on the approved reference to become one itself."""
+"""The least agreement with the approved reference for a picture of the other light to become a reference."""
 AGAIN = frozenset({"covered", "glare", "blurred"})
-"""Reasons that may drive away in some seconds."""
+"""Reasons that may end by themselves within seconds."""
 _OWN_SHARPNESS_PERCENT = 75.0
-"""Percent. Across lights a good picture has 90 at least; a soft one may be judged, and may not become a reference."""
+"""Across lights a good picture has at least 90 %. A soft one may be judged but not become a reference."""
 _MOVED_SHARE = 0.02
-"""Shares of the frame; a pole in the wind does less."""
+"""Share of the frame; a pole in the wind moves less."""
 _DEAD_SHARE = 0.08, 0.9
 _WHITE_SHARE = 0.03
 _HOLE_SHARE = 0.12
@@ -31,7 +31,7 @@ _EMPTY_SHARE = 0.18
 
 @dataclass(frozen=True, slots=True)
 class PictureLimits:
-    """Of the site file. Grey values 0-255, percent of the reference's sharpness, share of its structure."""
+    """Limits of the site file. Grey values 0-255, percent of the reference's sharpness, share of its structure."""
 
     dark_below: float = 30.0
     bright_above: float = 220.0
@@ -39,17 +39,17 @@ class PictureLimits:
     blur_below: float = 65.0
     max_drift: float = 0.5
     written: frozenset[str] = frozenset()
-    """Those that the file names."""
+    """The limits named in the file."""
 
     @property
     def needs_reference(self) -> bool:
-        """The file writes a limit that means nothing without one."""
+        """True if the file names a limit that needs a reference."""
         return bool(self.written & {"blur_below", "max_drift"})
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What was measured of one picture."""
+    """The measurements of one picture."""
 
     width: int
     height: int
@@ -59,62 +59,62 @@ class Figures:
     spread: float
     """Standard deviation of grey."""
     white: float
-    """Share that is burnt out."""
+    """Share of overexposed pixels."""
     dead: float
-    """Share of the height, from below, that is grey or smeared."""
+    """Share of the height, from the bottom, that is grey or smeared."""
     sharpness: float | None
-    """Steepest step through range; None: nothing in it to tell by."""
+    """Steepest step divided by range; None: it has too little structure."""
     structured: float
-    """Share of the tiles with structure that does not repeat itself."""
+    """Share of the tiles with non-repeating structure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Displacement:
-    """Where a picture lies best on the reference, in shares of the frame, and how well."""
+    """The displacement with the best match to the reference, in shares of the frame, and how good it is."""
 
     dx: float
     dy: float
     peak: float
     zero: float
-    """The best within 2 %: the place where it belongs."""
+    """The best match within 2 %, that is, at the expected place."""
 
     @property
     def far(self) -> float:
-        """In shares of the frame."""
+        """The distance in shares of the frame."""
         return max(abs(self.dx), abs(self.dy))
 
     @property
     def is_moved(self) -> bool:
-        """It lies clearly better somewhere else."""
+        """True if it matches clearly better at another place."""
         return self.far > _MOVED_SHARE and self.peak >= 0.3 and self.peak > self.zero + 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A picture against a reference."""
+    """A picture compared with a reference."""
 
     displacement: Displacement
     lost: float
-    """Share of the reference's structure that is not where it was."""
+    """Share of the reference's structure that is missing at its place."""
     empty: float
-    """Share of it in whose place there is nothing at all."""
+    """Share of it with no structure at all in its place."""
     patch: float
-    """The largest connected patch of lost tiles, in shares of the frame."""
+    """The largest connected patch of lost tiles, as a share of the frame."""
     hole: float
-    """As `patch`, of those that are empty."""
+    """As `patch`, for empty tiles."""
     gradient: float
-    """How much structure of any kind there is, of the reference's."""
+    """The amount of structure of any kind, relative to the reference."""
     contrast: float
-    """The 80th percentile of the tiles' contrast, of the reference's."""
+    """The 80th percentile of the tiles' contrast, relative to the reference."""
     agreement: float
     """The 25th percentile of the tiles' correlation."""
     coarse: float
-    """How well both agree when seen from afar."""
+    """How well both agree at low resolution."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureVerdict:
-    """How a picture is; `reason` and `detail` (in words) are None if it is good."""
+    """The verdict; `reason` and `detail` (text) are None for a good picture."""
 
     outcome: Outcome
     reason: str | None = None
@@ -132,7 +132,7 @@ def judge(
     *,
     alike: float | None = None,
 ) -> PictureVerdict:
-    """One picture. `reference` of the same light, `compared` with it; `alike`: blocks equal to an earlier picture's."""
+    """Judge a picture. `reference` of the same light, `compared` with it; `alike`: share equal to an earlier one."""
     found = _alone(mine, limits)
     if found is None and alike is not None and alike >= FROZEN_SHARE:
         found = _bad("frozen", f"{alike:.0%} of it is exactly as before")
@@ -147,7 +147,7 @@ def judge(
 
 
 def may_be_reference(mine: Figures, limits: PictureLimits) -> str | None:
-    """Why a picture cannot be a reference, with figures; None: it can."""
+    """Why a picture cannot be a reference, with figures; None: it can be one."""
     found = _alone(mine, limits)
     if found is not None:
         return f"{found.reason}: {found.detail}"
@@ -161,7 +161,7 @@ def may_be_reference(mine: Figures, limits: PictureLimits) -> str | None:
 
 
 def lies_on(mine: Figures, approved: Figures, compared: Compared) -> bool:
-    """A picture of the other light shows the place of the approved reference, whole and as sharp: it may be one."""
+    """True if a picture of the other light completely shows the place of the approved reference, and as sharply."""
     place = compared.displacement
     sharpness = sharpness_of(mine, approved)
     is_whole = compared.lost <= 0.3 and compared.empty <= 0.1 and compared.hole <= 0.12
@@ -170,12 +170,12 @@ def lies_on(mine: Figures, approved: Figures, compared: Compared) -> bool:
 
 
 def sharpness_of(mine: Figures, reference: Figures) -> float | None:
-    """In percent of the reference's; None: the reference has none."""
+    """The sharpness in percent of the reference's; None: the reference has none."""
     return None if reference.sharpness is None else 100 * (mine.sharpness or 0.0) / reference.sharpness
 
 
 def figures_of(mine: Figures, reference: Figures | None, compared: Compared | None) -> dict[str, float | str]:
-    """For the evidence: what was measured, rounded, by name."""
+    """The rounded measurements by name, for the evidence."""
     told: dict[str, float | str] = {"light": mine.light, "width": mine.width, "height": mine.height}
     told |= {name: round(getattr(mine, name), 3) for name in ("mean", "spread", "white", "dead")}
     if reference is not None and compared is not None:
@@ -206,7 +206,7 @@ def _alone(mine: Figures, limits: PictureLimits) -> PictureVerdict | None:
 def _against(mine: Figures, limits: PictureLimits, reference: Figures, found: Compared) -> PictureVerdict | None:
     place = found.displacement
     sharpness = sharpness_of(mine, reference)
-    # Darker is not foggier: the veil is what is left of the contrast once the exposure is taken out.
+    # A darker picture is not foggier, so the contrast is compared after removing the effect of exposure.
     veil = found.contrast * reference.mean / max(1.0, mine.mean)
     is_veiled = (found.lost > 0.3 and found.contrast < 0.5) or veil < 0.42
     verdict = None
@@ -221,7 +221,7 @@ def _against(mine: Figures, limits: PictureLimits, reference: Figures, found: Co
     elif found.hole > _HOLE_SHARE or found.empty > _EMPTY_SHARE:
         verdict = _bad("covered", f"{max(found.hole, found.empty):.0%} of it is hidden")
     elif found.lost > limits.max_drift and place.zero < 0.25:
-        is_elsewhere = found.gradient > 0.45  # as much structure as before, but another
+        is_elsewhere = found.gradient > 0.45  # as much structure as before, but different
         verdict = _bad("moved" if is_elsewhere else "covered", f"{found.lost:.0%} of the reference is not there")
     elif found.lost > limits.max_drift or found.patch > 0.5:
         verdict = _unsure("changed", f"{found.lost:.0%} of the reference looks another way, at the same place")

@@ -1,45 +1,45 @@
-"""What a JPEG is made of, read off its markers before anything of it is decoded. Pure; one pass over the bytes.
+"""Reads the structure of a JPEG from its markers before decoding. Pure; one pass over the bytes.
 
-frame = frame_of(data)      # raises ValueError: it is none, or none that a camera makes
+frame = frame_of(data)      # raises ValueError: not a JPEG, or of a kind that cameras do not make
 frame.plain                 # without what a decoder does not need
 
-What a decoder costs is known here: how many pixels it has, how often it goes over them, and whether it has to hold all
-of them. EXIF, colour profiles, comments, thumbnails, further pictures and what lies behind the end are left out.
+This tells the cost of decoding: the number of pixels, how many passes there are, and whether all pixels must be held.
+EXIF, colour profiles, comments, thumbnails, further pictures and data after the end are left out.
 """
 
 import re
 from typing import NamedTuple
 
 _SEGMENTS = 256
-"""A camera writes 10 to 30; an ICC profile in pieces up to 255, which a phone's photo never has."""
+"""The most segments. Cameras write 10 to 30; an ICC profile may have 255 pieces, but not in a phone's photo."""
 _SCANS = 32
-"""Each costs a pass over all of the picture. Usual progressive ones have 10, the most elaborate some 20."""
+"""The most scans; each is a pass over the whole picture. Progressive pictures usually have 10, at most some 20."""
 _EOI, _SOS, _DQT, _DHT, _DRI = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
 _NEEDED = frozenset({_DQT, _DHT, _DRI, 0xE0, 0xEE})
-"""Tables; JFIF and Adobe say which colours are meant."""
+"""Needed segments: tables; JFIF and Adobe, which define the colours."""
 _FRAMES = {0xC0: False, 0xC1: False, 0xC2: True}
-"""Kinds of frame that cameras make: Huffman coded, true if progressive."""
+"""Frame types of cameras, all Huffman coded; True: progressive."""
 _OTHER_FRAMES = frozenset(range(0xC3, 0xD0)) - {_DHT, 0xC8, 0xCC}
 _ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCC, 0xCD, 0xCE, 0xCF})
 _FILLED = re.compile(rb"\xff+[^\xff]", re.DOTALL)
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""In coded data: no stuffed FF, no restart."""
+"""A marker in coded data, except stuffed FF and restarts."""
 
 
 class JpegFrame(NamedTuple):
-    """What it says of itself."""
+    """The structure of a JPEG."""
 
     width: int
     height: int
     components: int
     whole: bool
-    """All of it is held while it is decoded, however small it is wanted: it is progressive, or in several scans."""
+    """All pixels are held while decoding, even if reduced, because it is progressive or has several scans."""
     plain: bytes
-    """The picture and nothing else."""
+    """The picture without anything else."""
 
 
 def frame_of(data: bytes) -> JpegFrame:
-    """Raises ValueError, with the reason."""
+    """Read the structure. Raises ValueError with the reason."""
     if not data.startswith(b"\xff\xd8\xff"):
         raise ValueError("no JPEG")
     walk = _Walk(data)
@@ -49,7 +49,7 @@ def frame_of(data: bytes) -> JpegFrame:
 
 
 class _Walk:
-    """From marker to marker."""
+    """Walks from marker to marker."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -61,7 +61,7 @@ class _Walk:
         self._progressive = False
 
     def step(self) -> bool:
-        """Over one segment, with the coded data behind it; False: that was the end."""
+        """Read one segment with the coded data after it; False: that was the end."""
         data = self._data
         found = _FILLED.match(data, self._at)
         if found is None:
@@ -88,7 +88,7 @@ class _Walk:
         return True
 
     def frame(self) -> JpegFrame:
-        """Once the end was seen."""
+        """The structure, once the end was reached."""
         if self._size is None or not all(self._size) or self._scans == 0:
             raise ValueError("no picture in it")
         return JpegFrame(*self._size, self._progressive or self._scans > 1, b"".join(self._plain))

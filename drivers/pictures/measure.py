@@ -1,12 +1,11 @@
-"""What can be measured of a camera's picture, alone and against a reference of the same place. Pillow, no limits.
+"""Measures a camera's picture, alone and against a reference of the same place. Uses Pillow; judges nothing.
 
-mine = Sight.of(jpeg)                  # 2-5 ms at 1080p, its figures as long again
-found = compare(mine, reference)       # 3 ms; 15 ms if it has to be looked for elsewhere
-alike(jpeg, another)                   # 10-20 ms: whether the camera shows the same moment again
+mine = Sight.of(jpeg)                  # 2-5 ms at 1080p, and the same for its figures
+found = compare(mine, reference)       # 3 ms; 15 ms if other displacements have to be searched
+alike(jpeg, another)                   # 10-20 ms: whether both show the same moment
 
-Pictures are decoded reduced, to 480 x 270, and held against each other at 240 x 135 and in 16 x 9 tiles. What is
-compared is structure: the gradient through its own size, so that exposure and shade drop out. Takes its time: run it
-in a thread.
+Pictures are decoded at 480 x 270, and compared at 240 x 135 and in 16 x 9 tiles. Structure is compared: the gradient
+divided by its magnitude, which removes exposure and shade. Slow: run it in a thread.
 """
 
 import math
@@ -24,32 +23,32 @@ _WIDE, _HIGH = 480, 270
 _SMALL = 240, 135
 _TILES = 16, 9
 _EDGE = 15
-"""Rows above and below where text is burnt in, of 135."""
+"""Rows of 135 at top and bottom that may have overlaid text."""
 _CHROMA = 4
-"""An infrared picture has a 95th percentile of chroma below it: 0 mostly; fog by day has 5 to 8."""
+"""An infrared picture has a 95th percentile of chroma below this: mostly 0; fog by day has 5 to 8."""
 _RICH = 24
-"""Grey values between the darkest and the brightest pixel of a block that has something sharp in it."""
+"""The least range of grey values in a block with something sharp in it."""
 _FEWEST_RICH = 6
 _LOST = 0.3
-"""A tile whose structure agrees less with the reference is lost."""
+"""A tile that agrees less than this with the reference is lost."""
 _LEFT = 0.35
-"""A lost tile with less of the reference's gradient is a hole."""
+"""A lost tile with less than this share of the reference's gradient is a hole."""
 _WHITE = 245
 _ALIVE = 64
-"""A row that differs from the one above in a quarter of its pixels (of 255) is alive; a burnt-in text has less."""
+"""A row that differs from the one above in a quarter of its pixels (of 255) is alive; overlaid text has fewer."""
 _BLOCK_RANGE = 6
-"""A block of 8 x 8 with a pixel so far from its mean has structure."""
+"""A block of 8 x 8 with a pixel this far from its mean has structure."""
 _REACH = 0.2
 _NEAR = 0.02
-"""Displacements, in shares of the frame: how far one is looked for, and what a shaking pole does."""
+"""Displacements as shares of the frame: the search range, and that of a shaking pole."""
 
 
 class Sight:
-    """A picture that was decoded. Raises Unusable: it is none."""
+    """A decoded picture. Raises Unusable if it is not a picture."""
 
     def __init__(self, image: Image.Image, size: tuple[int, int]) -> None:
         self.size = size
-        """As the camera sent it."""
+        """The original size."""
         self._image = image.convert("YCbCr") if image.mode != "L" else image
         bands = self._image.split()
         self.grey = bands[0]
@@ -57,13 +56,13 @@ class Sight:
 
     @classmethod
     def of(cls, jpeg: bytes) -> "Sight":
-        """Of a JPEG. Raises Unusable."""
+        """Decode a JPEG. Raises Unusable."""
         image, size = opened(jpeg, "YCbCr", (_WIDE, _HIGH))
         return cls(image if image.size == (_WIDE, _HIGH) else image.resize((_WIDE, _HIGH), _BOX), size)
 
     @cached_property
     def figures(self) -> Figures:
-        """All that is measured of it alone."""
+        """All its measurements."""
         return Figures(
             *self.size, self.light, self.mean, self.spread, self.white, self.dead, self.sharpness, self.structured
         )  # fmt: skip
@@ -72,7 +71,7 @@ class Sight:
 
     @cached_property
     def light(self) -> Light:
-        """Of the day, or of the camera's own lamp."""
+        """Daylight, or the camera's own lamp."""
         small = [band.resize(_SMALL, _BOX).point(_FROM_MIDDLE) for band in self._chroma]
         if not small:
             return "infrared"
@@ -86,7 +85,7 @@ class Sight:
 
     @cached_property
     def spread(self) -> float:
-        """Standard deviation of grey; of the picture without its text."""
+        """Standard deviation of grey, without the overlaid text."""
         counts = self._inner.histogram()
         total = sum(counts)
         square = sum(value * value * count for value, count in enumerate(counts)) / total
@@ -99,7 +98,7 @@ class Sight:
 
     @cached_property
     def dead(self) -> float:
-        """Share of the height, from below, in which no row differs from the one above."""
+        """Share of the height, from the bottom, in which no row differs from the one above."""
         steps = ImageChops.difference(self.grey.crop((0, 1, _WIDE, _HIGH)), self.grey.crop((0, 0, _WIDE, _HIGH - 1)))
         still = steps.point(_IF_ANY).resize((1, _HIGH - 1), _BOX).tobytes()
         rows = next((count for count, one in enumerate(reversed(still)) if one > _ALIVE), len(still))
@@ -107,7 +106,7 @@ class Sight:
 
     @cached_property
     def sharpness(self) -> float | None:
-        """Steepest step through range, of blocks with something in them; None: there are too few."""
+        """Steepest step divided by range, over blocks with structure; None: too few blocks."""
         grey = self.grey
         steps = ImageChops.lighter(
             ImageChops.difference(grey, ImageChops.offset(grey, -1, 0)),
@@ -117,14 +116,14 @@ class Sight:
         inner = range(_WIDE // 16 * 2, _WIDE // 16 * (_HIGH // 16 - 2))
         spans = {at: high[at] + low[at] - 255 for at in inner}
         rich = sorted((at for at, span in spans.items() if span > _RICH), key=spans.__getitem__)
-        # The richer half: noise of the night makes steps too, and counts for least there.
+        # Only the richer half, where noise at night has the least weight.
         steepest = [step[at] / spans[at] for at in rich[len(rich) // 2 :]]
         return _of_sorted(steepest, 0.75) if len(steepest) >= _FEWEST_RICH else None
 
     @cached_property
     def structured(self) -> float:
-        """Share of the tiles whose structure is strong and does not repeat itself: a reference needs it."""
-        # A wall of bricks lies on itself wherever it is moved to: what counts is what does not.
+        """Share of the tiles with strong, non-repeating structure, which a reference needs."""
+        # A brick wall matches itself at many displacements, so only non-repeating structure counts.
         onto_itself = _Slide(self.fields.coarse, self.fields.coarse, *_COARSE_REACH)
         repeat = max(onto_itself.at(dx, dy) for dx, dy in _RING if not _is_near(dx, dy))
         strong = sum(1 for one in self.fields.gradients if one > _STRONG) / len(self.fields.gradients)
@@ -136,17 +135,17 @@ class Sight:
 
     @cached_property
     def fields(self) -> "_Fields":
-        """Its structure at 240 x 135."""
+        """The structure of a picture at 240 x 135."""
         return _Fields.of(self.grey.resize(_SMALL, _BOX))
 
 
 class _Fields:
-    """Gradient through its own size, in both directions, as two pictures side by side; 128 is none."""
+    """Gradient divided by its magnitude, in both directions, as two pictures side by side; 128 is zero."""
 
     def __init__(self, whole: Image.Image, gradients: list[float], small: Image.Image) -> None:
         self.whole = whole
         self.gradients = gradients
-        """Mean size by tile."""
+        """Mean magnitude per tile."""
         self._small = small
 
     @classmethod
@@ -157,19 +156,19 @@ class _Fields:
 
     @property
     def inner(self) -> Image.Image:
-        """Without the rows where text is burnt in."""
+        """Without the rows that may have overlaid text."""
         return self.whole.crop((0, _EDGE, self.whole.size[0], _SMALL[1] - _EDGE))
 
     @cached_property
     def coarse(self) -> Image.Image:
-        """At a quarter."""
+        """At a quarter of the resolution."""
         width, height = _SMALL[0] // 4, (_SMALL[1] - 2 * _EDGE) // 4
         inner = self._small.crop((0, _EDGE, _SMALL[0], _SMALL[1] - _EDGE))
         return _field(*_gradient(inner.resize((width, height), _BOX)), _COARSE_GAIN)
 
 
 def compare(mine: Sight, reference: Sight) -> Compared:
-    """A picture against the reference of its place."""
+    """Compare a picture with the reference of its place."""
     here, there = mine.fields, reference.fields
     slide = _Slide(here.inner, there.inner, *_WHOLE_REACH)
     afar = _Slide(here.coarse, there.coarse, *_COARSE_REACH)
@@ -196,7 +195,7 @@ def compare(mine: Sight, reference: Sight) -> Compared:
 
 
 def alike(one: bytes, other: bytes) -> float:
-    """Share of the blocks of 8 x 8 with structure that are exactly the same in both; 0: of another size, no structure.
+    """Share of 8 x 8 blocks with structure that are identical in both; 0: different size, or no structure.
 
     Raises Unusable.
     """
@@ -219,14 +218,14 @@ def alike(one: bytes, other: bytes) -> float:
 _BOX = Image.Resampling.BOX
 _FEWEST_BLOCKS = 64
 _DETAILED = 1280, 720
-"""A picture up to 1080p is decoded whole: the same moment again shows in its smallest steps."""
+"""Pictures up to 1080p are decoded at full size, because identity shows in the finest details."""
 _STRONG = 3.0
-"""Mean gradient of a tile that has structure, grey values."""
+"""Least mean gradient of a tile with structure, grey values."""
 _SURE = 0.45
-"""A picture that lies so well where it belongs is not looked for elsewhere."""
+"""If a picture matches this well at its place, no other displacement is searched."""
 _GAIN = 127.0
 _COARSE_GAIN = 31.0
-"""Afar a field is compared at hundreds of places: fewer steps of grey are counted faster, and tell as much."""
+"""Gain at low resolution, where hundreds of displacements are compared: fewer grey levels are faster and suffice."""
 _FROM_MIDDLE = [abs(one - 128) for one in range(256)]
 _IF_ANY = [255 if one else 0 for one in range(256)]
 _IF_RICH = [255 if one > _BLOCK_RANGE else 0 for one in range(256)]
@@ -241,7 +240,7 @@ def _is_near(dx: int, dy: int) -> bool:
 
 
 def _gradient(small: Image.Image) -> tuple[Image.Image, Image.Image, Image.Image]:
-    """Its size, and both parts signed, as F; rows and columns at the border are none."""
+    """Magnitude and both signed components, as F; zero in border rows and columns."""
     wide, high = small.size
     grey = small.convert("F")
     parts = []
@@ -258,7 +257,7 @@ def _gradient(small: Image.Image) -> tuple[Image.Image, Image.Image, Image.Image
 
 
 def _field(size: Image.Image, dx: Image.Image, dy: Image.Image, gain: float = _GAIN) -> Image.Image:
-    """Both directions through size + c, side by side; no further from 128 than `gain`."""
+    """Both components divided by magnitude + c, side by side; at most `gain` away from 128."""
     wide, high = size.size
     soft = max(3.0, 1.5 * _percentile(size.convert("L"), 0.5))
     both = Image.new("L", (2 * wide, high), 128)
@@ -278,7 +277,7 @@ def _floats(image: Image.Image) -> list[float]:
 
 
 class _Slide:
-    """Two fields, the first slid over the second: how well they agree at each displacement, up to `far_x`, `far_y`."""
+    """Slides one field over another: their agreement at each displacement, up to `far_x`, `far_y`."""
 
     def __init__(self, here: Image.Image, there: Image.Image, far_x: int, far_y: int) -> None:
         self._here, self._there = _padded(here, far_x, far_y), _padded(there, far_x, far_y)
@@ -286,17 +285,17 @@ class _Slide:
         self._size = here.size[0] // 2, here.size[1]
         lows, highs = zip(_range(here), _range(there), strict=True)
         self._squares = _SQUARES[: max(highs) - min(lows) + 1]
-        """Of all differences that there can be."""
+        """Squares of all possible differences."""
         self._known: dict[tuple[int, int], float] = {}
 
     def at(self, dx: int, dy: int) -> float:
-        """Correlation of what lies on each other if the first is moved by so many pixels."""
+        """The correlation of the overlap if the first is moved by this many pixels."""
         if (dx, dy) not in self._known:
             self._known[dx, dy] = self._agreement(dx, dy)
         return self._known[dx, dy]
 
     def best(self, places: Iterable[tuple[int, int]]) -> tuple[int, int]:
-        """Where of these they agree best."""
+        """The best of these displacements."""
         return max(places, key=lambda place: self.at(*place))
 
     def _agreement(self, dx: int, dy: int) -> float:
@@ -304,14 +303,14 @@ class _Slide:
         mine = self._mine.within(max(0, dx), max(0, dy), min(wide, wide + dx), min(high, high + dy))
         its = self._its.within(max(0, -dx), max(0, -dy), min(wide, wide - dx), min(high, high - dy))
         apart = ImageChops.difference(self._here, ImageChops.offset(self._there, dx, dy)).histogram()
-        # The sum of products out of the sums of squares: no picture of products is made. Where only one of them is,
-        # the other one is none.
+        # The sum of products is computed from sums of squares, without a picture of products. Outside of the overlap
+        # one of both is zero.
         both = self._mine.total + self._its.total - sum(map(int.__mul__, apart, self._squares))
         return both / 2 / max(1.0, math.sqrt(mine * its))
 
 
 class _Power:
-    """Sums of a field's squares over any part of it, both directions together."""
+    """Sums of squares over any part of a field, both directions together."""
 
     def __init__(self, field: Image.Image) -> None:
         self._squares = _maths(lambda it: (it["a"] - 128) * (it["a"] - 128), a=field.convert("F"))
@@ -319,7 +318,7 @@ class _Power:
         self.total = self.within(0, 0, field.size[0] // 2, field.size[1])
 
     def within(self, left: int, top: int, right: int, bottom: int) -> float:
-        """Of these columns and rows."""
+        """The sum over these columns and rows."""
         if (top, bottom) not in self._rows:
             wide = self._squares.size[0]
             means = _floats(self._squares.resize((wide, 1), _BOX, (0, top, wide, bottom)))
@@ -330,13 +329,13 @@ class _Power:
 
 
 def _range(field: Image.Image) -> tuple[int, int]:
-    """The lowest and the highest value in it."""
+    """The lowest and the highest value of the field."""
     low, high = field.getextrema()
     return int(low), int(high)  # type: ignore[arg-type]
 
 
 def _padded(field: Image.Image, far_x: int, far_y: int) -> Image.Image:
-    """With so much of nothing to the right of each direction and below, into which the others are slid."""
+    """The field padded with zeros at the right of each direction and at the bottom, for sliding."""
     wide, high = field.size[0] // 2, field.size[1]
     roomy = Image.new("L", (2 * (wide + far_x), high + far_y), 128)
     roomy.paste(field.crop((0, 0, wide, high)), (0, 0))
@@ -345,7 +344,7 @@ def _padded(field: Image.Image, far_x: int, far_y: int) -> Image.Image:
 
 
 def _nearest(slide: _Slide) -> tuple[int, int]:
-    """Where it lies best within what a shaking pole does, in pixels of 240 x 135."""
+    """The best displacement within the range of a shaking pole, in pixels of 240 x 135."""
     far_x, far_y = int(_NEAR * _SMALL[0]), int(_NEAR * _SMALL[1])
     best = slide.best(_around((0, 0), 1))
     if slide.at(*best) < _SURE:
@@ -356,7 +355,7 @@ def _nearest(slide: _Slide) -> tuple[int, int]:
 
 
 def _searched(slide: _Slide, afar: _Slide, zero: float) -> Displacement:
-    """Where it lies best within 20 %: at a quarter first."""
+    """The best displacement within 20 %, first searched at a quarter of the resolution."""
     far_x, far_y = _COARSE_REACH
     places = [(dx, dy) for dx in range(-far_x, far_x + 1) for dy in range(-far_y, far_y + 1)]
     likely = sorted(places, key=lambda it: -afar.at(*it))[:2]
@@ -369,12 +368,12 @@ def _searched(slide: _Slide, afar: _Slide, zero: float) -> Displacement:
 
 
 def _around(place: tuple[int, int], step: int) -> list[tuple[int, int]]:
-    """A place and its eight neighbours."""
+    """A displacement and its eight neighbours."""
     return [(place[0] + dx, place[1] + dy) for dx in (-step, 0, step) for dy in (-step, 0, step)]
 
 
 def _tiles(here: Image.Image, there: Image.Image, dx: int, dy: int) -> list[float]:
-    """The correlation of both fields tile by tile, the first moved by so many pixels."""
+    """The correlation of both fields per tile, with the first moved by this many pixels."""
     wide, high = _SMALL
     parts = []
     for left in (0, wide):
@@ -391,7 +390,7 @@ def _tiles(here: Image.Image, there: Image.Image, dx: int, dy: int) -> list[floa
 
 
 def _largest_patch(marked: Sequence[bool]) -> float:
-    """The largest group of neighbours, in shares of all tiles."""
+    """The largest group of adjacent tiles, as a share of all tiles."""
     across, down = _TILES
     left = {at for at, one in enumerate(marked) if one}
     largest = 0
@@ -411,7 +410,7 @@ def _largest_patch(marked: Sequence[bool]) -> float:
 
 
 def _blocks(image: Image.Image, side: int) -> bytes:
-    """The largest value of each block of 16 x 16, of its first `side` rows and columns; whole blocks only."""
+    """The largest value of each complete 16 x 16 block, over its first `side` rows and columns."""
     step, reached = image, 1
     while reached < side:
         more = min(reached, side - reached)
@@ -424,7 +423,7 @@ def _blocks(image: Image.Image, side: int) -> bytes:
 
 
 def _percentile(image: Image.Image, share: float) -> int:
-    """Of the values of a grey picture."""
+    """A percentile of the values of a grey picture."""
     wanted = share * image.size[0] * image.size[1]
     seen = 0
     for value, count in enumerate(image.histogram()):

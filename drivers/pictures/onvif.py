@@ -1,7 +1,7 @@
-"""ONVIF as far as a picture needs it: the camera's clock, its media service, its first profile, its snapshot address.
+"""The part of ONVIF for pictures: the camera's clock, media service, first profile and snapshot address.
 
-Requests and answers as text, WS-UsernameToken (OASIS WSS 1.1) with a digest; no SOAP library. Pure: the nonce and the
-time are the caller's.
+Requests and answers are plain text, with a WS-UsernameToken digest (OASIS WSS 1.1); no SOAP library. Pure: the caller
+supplies nonce and time.
 """
 
 import base64
@@ -29,7 +29,7 @@ _BASE64 = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-soap-message-
 
 
 class NotOnvif(GatewayError):
-    """The answer is no ONVIF that can be used, in words."""
+    """The answer is not usable ONVIF; the text says why."""
 
 
 def ask_time() -> bytes:
@@ -44,7 +44,7 @@ def ask_services(header: str = "") -> bytes:
 
 
 def ask_capabilities(header: str = "") -> bytes:
-    """GetCapabilities, for cameras that know no GetServices."""
+    """GetCapabilities, for cameras without GetServices."""
     return _envelope(f'<GetCapabilities xmlns="{_TDS}"><Category>Media</Category></GetCapabilities>', header)
 
 
@@ -109,7 +109,7 @@ def profile_of(answer: bytes) -> str:
 
 
 def snapshot_of(answer: bytes) -> str:
-    """The address of the picture as the camera says it. Raises NotOnvif."""
+    """The address of the picture in the camera's answer. Raises NotOnvif."""
     root = _parsed(answer)
     address = next((one.text.strip() for one in _all(root, "Uri") if one.text and one.text.strip()), "")
     if not address:
@@ -118,10 +118,10 @@ def snapshot_of(answer: bytes) -> str:
 
 
 def at_its_own(address: str, origin: str) -> str:
-    """Path and query of an address, to be asked at the camera's own `origin` (`http://HOST[:PORT]`).
+    """Path and query of an address, for use at the camera's own `origin` (`http://HOST[:PORT]`).
 
-    A camera behind NAT or set up elsewhere names another number; a name, another scheme or a login in it is not
-    followed. Raises NotOnvif.
+    A camera behind NAT may give another IP address, which is replaced; a host name, another scheme or a login in the
+    address is rejected. Raises NotOnvif.
     """
     found = re.fullmatch(r"https?://([^/?#@\s]+)(/[^#\s]*)?", address, re.IGNORECASE)
     if found is None:
@@ -144,10 +144,10 @@ def _envelope(body: str, header: str = "") -> bytes:
 
 
 def _parsed(answer: bytes) -> ET.Element:
-    """Raises NotOnvif: no XML, too large, too deep, or with a document type."""
+    """Parse XML. Raises NotOnvif: not XML, too large, too deep, or with a document type."""
     if len(answer) > MAX_ANSWER_BYTES or answer.count(b"<") > 2 * _ELEMENTS:
         raise NotOnvif("an answer that is too large")
-    text = answer.decode("utf-8", "replace")  # whatever it says of its encoding: none may hide a document type
+    text = answer.decode("utf-8", "replace")  # ignoring its encoding declaration, which could hide a document type
     if "<!" in text.replace("<!--", "").replace("<![CDATA[", "") or "\x00" in text:
         raise NotOnvif("an answer with a document type")
     try:
@@ -163,7 +163,7 @@ def _parsed(answer: bytes) -> ET.Element:
 
 
 def _all(root: ET.Element, name: str) -> list[ET.Element]:
-    """In document order; what lies in one of them is its own and is not looked at again."""
+    """All elements with this name in document order, without those nested in another one."""
     found, waiting = [], [root]
     while waiting:
         one = waiting.pop()

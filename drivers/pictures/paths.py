@@ -1,4 +1,4 @@
-"""Where makers keep the picture of this moment. Pure.
+"""The makers' paths of the present picture. Pure.
 
 `{channel}` counts from 1. The first path that a camera knows is used from then on.
 """
@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 
 RECORDER = "/ISAPI/ContentMgmt/StreamingProxy/"
-"""Where a recorder of Hikvision hands on the pictures of its cameras; it answers 400 or 403 for their own paths."""
+"""Where a Hikvision recorder provides its cameras' pictures; it answers 400 or 403 for the cameras' own paths."""
 
 SNAPSHOTS: Mapping[str, tuple[str, ...]] = {
     "hikvision": (
@@ -19,11 +19,11 @@ SNAPSHOTS: Mapping[str, tuple[str, ...]] = {
     "uniview": ("/images/snapshot.jpg",),
     "onvif": ("/onvif/snapshot", "/onvif-http/snapshot?Profile_1"),
 }
-"""By the `driver` of the site file; who is not here needs a `snapshot`."""
+"""By the `driver` of the site file; other cameras need a `snapshot`."""
 
 
 def targets(driver: str, snapshot: str | None, channel: int = 1) -> tuple[str, ...]:
-    """What to ask for, in this order; empty: nothing is known."""
+    """The targets in order of trying; empty: none is known."""
     if snapshot is not None:
         return (snapshot,)
     return tuple(path.format(channel=channel) for path in SNAPSHOTS.get(driver, ()))

@@ -1,15 +1,15 @@
-"""A phone's photo: decoded, stripped of all that it carries, stamped with when it arrived. Takes its time.
+"""A phone's photo: decodes it, removes all metadata, stamps it with the time of arrival. Slow.
 
-What comes out is a JPEG of this program's making. Its mark tells the same photo again: also cut by a few pixels, made
-smaller, darker or brighter, turned or mirrored, but not another photo of the same place. A mark is which quarter of the
-picture's grey values each block of a 24 x 24 grid belongs to: what exposure does leaves that as it is.
+The result is a JPEG encoded by this program. Its mark recognises the same photo, even if cut by a few pixels, reduced,
+darker or brighter, rotated or mirrored, but not another photo of the same place. The mark says for each block of a
+24 x 24 grid to which quarter of the picture's grey values it belongs, which does not depend on exposure.
 """
 
 import base64
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from PIL import (  # noqa: F401 - the last two are loaded by the first photo: an upgrade may have taken their files by then
+from PIL import (  # noqa: F401 - else loaded by the first photo, perhaps after an upgrade
     Image,
     ImageDraw,
     ImageFont,
@@ -21,26 +21,26 @@ from drivers.pictures.jpeg import MAX_JPEG_BYTES, SMALLEST, Unusable, decoded, e
 
 _SIDE = 24
 _QUARTERS = ("000", "001", "011", "111")
-"""So the number of bits by which two marks differ is the sum of what their blocks are apart."""
+"""With this coding the number of different bits is the sum of the blocks' distances."""
 _MARK_BYTES = _SIDE * _SIDE * (len(_QUARTERS) - 1) // 8
 _ALIKE = 0.11
-"""Two photos are one whose marks differ in less than this share of their bits. Copies that were cut by 1.5 %, toned and
-turned: 0.10 at most; photos of one place from two standpoints, 3 % of the view and a degree apart: 0.12 and more."""
+"""Photos whose marks differ in less than this share of bits are the same. Copies cut by 1.5 %, toned and rotated have
+0.10 at most; photos of one place from two standpoints, 3 % of the view and a degree apart, have 0.12 and more."""
 _FLAT = 1.0
-"""Grey values from end to end: where there is less, a grid tells nothing, so no repeat would be known."""
+"""The least range of grey values; with less, repeats cannot be recognised."""
 _EDGE = 4
 
 
 class Photo(NamedTuple):
-    """What is kept of it."""
+    """The kept photo."""
 
     jpeg: bytes
     mark: str
-    """Tells whether it was given before; see `repeats`."""
+    """Recognises a repeated photo; see `repeats`."""
 
 
 def photo_of(data: bytes, stamp: str, limit: int = MAX_JPEG_BYTES) -> Photo:
-    """The photo as it is kept, with `stamp` (ASCII) written into it. Raises Unusable: also where it shows nothing."""
+    """The photo to keep, with `stamp` (ASCII) written into it. Raises Unusable, also if it shows nothing."""
     if not data.startswith(b"\xff\xd8\xff"):
         raise Unusable("no JPEG")
     image = decoded(data)
@@ -54,7 +54,7 @@ def photo_of(data: bytes, stamp: str, limit: int = MAX_JPEG_BYTES) -> Photo:
 
 
 def repeats(mark: str, known: Iterable[str]) -> bool:
-    """True if one of the known marks is that of the same photo, whichever way it was turned."""
+    """True if one of the known marks belongs to the same photo, in any orientation."""
     here = _bits(mark)
     if here is None:
         return False
@@ -65,7 +65,7 @@ def repeats(mark: str, known: Iterable[str]) -> bool:
 
 
 def _mark(image: Image.Image) -> str:
-    """Raises Unusable: there is nothing to tell it by."""
+    """The mark of a picture. Raises Unusable if it has too little contrast."""
     grid = image.convert("F").resize((_SIDE, _SIDE), Image.Resampling.BOX)
     values = [float(one) for one in grid.get_flattened_data()]  # type: ignore[arg-type]
     ordered = sorted(values)
@@ -77,7 +77,7 @@ def _mark(image: Image.Image) -> str:
 
 
 def _bits(mark: str) -> int | None:
-    """None: it tells nothing."""
+    """The bits of a mark; None: it is invalid."""
     try:
         data = base64.b64decode(mark)
     except ValueError:
@@ -86,7 +86,7 @@ def _bits(mark: str) -> int | None:
 
 
 def _turned(bits: int) -> Iterator[int]:
-    """The mark of the photo and of it turned and mirrored, eight in all."""
+    """The mark in all eight orientations: rotated and mirrored."""
     wide = len(_QUARTERS) - 1
     text = f"{bits:0{_MARK_BYTES * 8}b}"
     blocks = [text[at : at + wide] for at in range(0, len(text), wide)]

@@ -1,4 +1,4 @@
-"""A camera's picture of this moment, over HTTP: one request at a time, tried again while the camera is busy."""
+"""Gets a camera's present picture over HTTP: one request at a time, with retries while the camera is busy."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ from drivers.pictures.paths import RECORDER, targets
 from gateway.errors import ConfigError, DeviceRefused, DeviceSilent
 
 MAX_PICTURE_BYTES = 8 << 20
-"""Bytes of a picture."""
+"""The largest picture in bytes."""
 WITHIN_S = 10.0
-"""Seconds for one try."""
+"""Time for one try."""
 AGAIN_AFTER_S = (1.0, 3.0)
-"""A camera that is busy is asked again after each of these."""
+"""Pauses before a busy camera is asked again."""
 _NOT_HERE = frozenset({400, 404, 405, 501})
-"""What cameras say of a path that they do not know."""
+"""Statuses of cameras for an unknown path."""
 _BUSY = 503
 
 
 class NoPicture(DeviceRefused):
-    """It answered, and this is no picture. `reason`: `no-picture`, or `damaged` for one that begins as one."""
+    """The answer is not a picture. `reason`: `no-picture`, or `damaged` if it begins like one."""
 
     def __init__(self, reason: str, detail: str, code: int = 200) -> None:
         super().__init__(code, detail)
@@ -30,7 +30,7 @@ class NoPicture(DeviceRefused):
 
 
 class Snapshots:
-    """Pictures of one camera. `snapshot`: the site file's URL, if any. Raises ConfigError if it leads elsewhere.
+    """Pictures of one camera. `snapshot`: the site file's URL, if any. Raises ConfigError if it leads to another host.
 
     `channel`: of the recorder at its address; without one the first. `questions`: asks the camera where its
     picture is, where the file does not say.
@@ -56,10 +56,10 @@ class Snapshots:
         self._lock = asyncio.Lock()
 
     async def take(self) -> bytes:
-        """The JPEG as the camera sent it, not decoded yet.
+        """The JPEG as the camera sent it, not decoded.
 
-        Raises DeviceSilent: no picture within 10 s, thrice at most; NoPicture: something else came; DeviceRefused: the
-        camera does not want to; ConfigError: nobody knows where this maker keeps pictures.
+        Raises DeviceSilent: no picture within 10 s, in up to three tries; NoPicture: something else came;
+        DeviceRefused: the camera refuses; ConfigError: no path is known for this maker.
         """
         if not self._targets:
             raise ConfigError(f"camera {self._id}: where {self._driver} keeps its picture is not known: write snapshot")
@@ -81,7 +81,7 @@ class Snapshots:
             raise DeviceSilent(f"camera {self._id}: no picture in time") from error
 
     async def _first(self) -> bytes:
-        """From the first target that the camera knows; the others are not asked again."""
+        """Get the picture from the first target that the camera knows; others are not tried again."""
         if self._questions is not None:
             await self._ask_where(self._questions)
         refused: DeviceRefused | None = None
@@ -90,7 +90,7 @@ class Snapshots:
                 return await self._from(target)
             except DeviceRefused as no:
                 if no.code == 403 and any(RECORDER in one for one in self._targets):
-                    refused = no  # a recorder says so of the paths of cameras
+                    refused = no  # a recorder answers like this for the paths of cameras
                 elif no.code not in _NOT_HERE:
                     raise
                 else:
@@ -99,7 +99,7 @@ class Snapshots:
         raise refused
 
     async def _ask_where(self, questions: CameraQuestions) -> None:
-        """What the camera says goes before what is known of its maker; one that knows no ONVIF is asked at those."""
+        """Prefer the camera's own address of the picture; without ONVIF use the known paths of its maker."""
         try:
             self._targets = (await questions.snapshot_target(), *self._targets)
         except NotOnvif as error:
@@ -122,7 +122,7 @@ class Snapshots:
         return found
 
     async def _body(self, answer: CameraAnswer) -> bytes:
-        """The whole body, or the first picture of an endless one."""
+        """The complete body, or the first picture of an endless one."""
         boundary = is_mixed(answer.content_type)
         buffer = bytearray()
         while piece := await answer.read():

@@ -1,1 +1,1 @@
-"""The north: events, the journal that keeps them, the uplink that sends them."""
+"""Events, the journal that keeps them, and the uplink that sends them to the cloud."""

@@ -22,7 +22,7 @@ CORRECTED = "corrected"
 
 @lru_cache(maxsize=256)
 def timestamp(wall: float) -> str:
-    """`rfc3339`, remembered: several events of one moment ask for the same text."""
+    """`rfc3339` with a cache, because several events of one moment need the same text."""
     return rfc3339(wall)
 
 
@@ -38,7 +38,7 @@ def type_name(name: str) -> str:
 
 
 def encode(value: object) -> bytes:
-    """JSON as it is stored and sent. Raises TypeError on what JSON cannot say (J2: lone surrogates, > 64 bit)."""
+    """Encode JSON as it is stored and sent. Raises TypeError for what JSON cannot hold (lone surrogates, > 64 bit)."""
     return _exact(orjson.dumps(value, default=_plain))
 
 
@@ -59,9 +59,9 @@ def envelope(  # noqa: PLR0913 - the attributes of the contract
     simulated: bool = False,
     test: bool = False,
 ) -> bytes:
-    """One CloudEvent. `data` as bytes is JSON already; `stream` None leaves out stream, sequence and journal.
+    """Build a CloudEvent. `data` as bytes is JSON already; `stream` None leaves out stream, sequence and journal.
 
-    Without data it is a picture, whose bytes are put in by `with_picture`; `attributes` are those of its own.
+    Without data it is a picture, whose bytes `with_picture` adds; `attributes` are its additional attributes.
     """
     event: dict[str, object] = {"specversion": "1.0", "id": id_, "source": source, "type": type_}
     if subject is not None:
@@ -87,12 +87,12 @@ def envelope(  # noqa: PLR0913 - the attributes of the contract
 
 
 def with_picture(payload: bytes, jpeg: bytes) -> bytes:
-    """The event of a picture with its bytes."""
+    """Add the bytes of a picture to its event."""
     return b'%b,"data_base64":"%b"}' % (payload[:-1], b64encode(jpeg))
 
 
 def telemetry_data(device: str, full: bool, readings: Mapping[str, Reading]) -> dict[str, Json]:
-    """The data of `telemetry.readings`: one device, its points."""
+    """Data of `telemetry.readings`: one device with its points."""
     return {"device": device, "full": full, "readings": readings_data(readings)}
 
 
@@ -112,7 +112,7 @@ def readings_data(readings: Mapping[str, Reading]) -> dict[str, Json]:
 
 
 def corrected(payload: bytes, wall: float) -> bytes:
-    """The event again with its true time: `time` becomes `wall`, `clock` says corrected.
+    """The event with its true time: `time` becomes `wall`, `clock` becomes corrected.
 
     The `at` of telemetry's readings and the `takenat` of a picture move by as much.
     """
@@ -129,13 +129,13 @@ def corrected(payload: bytes, wall: float) -> bytes:
 
 
 def time_of(payload: bytes) -> float | None:
-    """When an event says that it happened, in seconds since 1970; None if it does not say."""
+    """The `time` of an event in seconds since 1970; None if it has none."""
     text = orjson.loads(payload).get("time")
     return None if text is None else wall_of(text)
 
 
 def _exact(encoded: bytes) -> bytes:
-    """The same bytes in memory of their own size: orjson hands out the buffer that it wrote into, 8 KiB for 800 B."""
+    """The same bytes in memory of their own size: orjson returns the buffer that it wrote into, 8 KiB for 800 B."""
     return bytes(memoryview(encoded))
 
 

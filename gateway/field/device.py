@@ -11,21 +11,21 @@ from gateway.field.timeouts import AnswerTime, ProbeWait
 from gateway.model import Instant, Lane, Reading
 
 NARROW = (1, 2, 3)
-"""Illegal function, address, value (MODBUS Application Protocol V1.1b3, 7): asking for less may help."""
+"""Illegal function, address, value (MODBUS Application Protocol V1.1b3, 7): a smaller request may help."""
 _BUSY = (5, 6)
 """Acknowledge (a long job is under way), busy."""
 _STARTING_S = 60.0
-"""So long after its return a device may refuse because it is only starting, in seconds."""
+"""For this long after its return a device may refuse because it is still starting."""
 _BUSY_RETRY_S = 1.0
 _REFUSED_RETRY_S = 5.0
 _NO_ALARM_RETRY_S = 60.0
-"""Seconds until a refused request is made again: that of the moment; for good; where no alarm hangs on it."""
+"""Seconds until a refused request is repeated: temporary refusal; permanent; block without an alarm point."""
 _HASTE_S = 0.15
-"""The longest that a write waits for the answer of another device that is silent or missed its last read."""
+"""The longest wait of a write for the answer of another device that is silent or missed its last read."""
 _CUTS_SILENT, _CUTS = 4, 1
-"""So many waits in a row may be cut short for writes. After that the next long probe of a silent device is not cut
-(else a slow device would never be found), and a cut wait of another device counts as a miss (else its silence would be
-told too late)."""
+"""This many consecutive waits may be cut short for writes. After that the next long probe of a silent device is not cut
+(or a slow device would never be found), and a cut wait of another device counts as a miss (or its silence would be
+reported too late)."""
 
 
 class PolledDevice:
@@ -44,13 +44,13 @@ class PolledDevice:
         self.blocks = tuple(blocks)
         """The requests that read it, as the driver has planned them."""
         self.barred: dict[Block, int] = {}
-        """Requests that it refuses and that have no parts (or need none), with the last exception of each."""
+        """Requests that it refuses and that cannot (or need not) be split, with the last exception of each."""
         self.code: int | None = None
-        """The last exception it gave; None: its last miss came without one."""
+        """Its last exception; None: its last miss had none."""
         self.returned = at.mono
-        """When it began to show life again: it may still be starting (monotonic seconds)."""
+        """When it was alive again; it may still be starting (monotonic seconds)."""
         self.turn = 0.0
-        """When the last of its refused requests is asked again (monotonic seconds)."""
+        """When the last of its refused requests is repeated (monotonic seconds)."""
         self.table = ReadingTable(blocks, at)
         self.time = AnswerTime(timing)
         self.watched = watched
@@ -60,30 +60,30 @@ class PolledDevice:
         self.since = at.mono
         """When it fell silent."""
         self.quiet_until = 0.0
-        """Until then a silent device is not bothered by what is asked for once (monotonic seconds)."""
+        """Until then a silent device gets no single requests (monotonic seconds)."""
         self.silent = False
         self.answering: bool | None = None
-        """What the site was told; None: nothing yet."""
+        """The last report to the site; None: none yet."""
         self.heard = False
-        """True if it answered since the line was opened and did not fall silent after."""
+        """True if it has answered since the line was opened and has not fallen silent since."""
         self.misses = 0
         self.writes_slowly = False
-        """It was found to be much slower with a write than with a read."""
+        """It has proved much slower with writes than with reads."""
         self.cuts = 0
-        """Waits for its answer that were cut short for a write, in a row."""
+        """Consecutive waits for its answer that were cut short for a write."""
         self.lone: Block | None = None
-        """The block of all these misses; None if there were several."""
+        """The block of all present misses; None: several blocks."""
         self.owed: set[str] = set()
-        """Points whose confirm read failed: the site gets their next reading even if it is unchanged."""
+        """Points whose confirm read failed: the site gets their next reading even if unchanged."""
         self.settled = False
-        """True once every block answered or failed."""
+        """True once every block has answered or failed."""
         self.requests = self.timeouts = self.refused = self.overruns = 0
 
     def wait(self, block: Block) -> float:
         """Time-out of the next read of `block`, in seconds from the last byte sent.
 
-        Every other probe of a silent device uses the short time-out of its last reads, because a write that comes
-        meanwhile has to wait for the probe.
+        Every other probe of a silent device uses the short time-out of its last reads, because a write that arrives
+        during a probe has to wait for it.
         """
         if self.silent:
             return (self.time.ceiling if self.probe.thorough else self.time.after(timeouts.MISSES - 1)) + block.wire
@@ -96,15 +96,15 @@ class PolledDevice:
         return self.time.ceiling + self.wire
 
     def reply(self, least: float) -> float:
-        """How long the reply to a write is waited for before the point is read back, in seconds; `least` at least."""
+        """How long to wait for the reply to a write before the point is read back, in seconds; `least` at least."""
         return self.patience() if self.writes_slowly else min(self.patience(), max(self.time.timeout, least))
 
     @property
     def haste(self) -> float | None:
-        """How long an order to another device waits for this one's answer, in seconds from the last byte sent.
+        """How long a write to another device waits for this one's answer, in seconds from the last byte sent.
 
-        None: wait for the device's full time-out. That holds for a device that answers, and now and then for a silent
-        one, so that a slow device is found again.
+        None: wait for the device's full time-out. That holds for a device that answers, and at times for a silent one,
+        so that a slow device is found again.
         """
         if (self.silent and self.tried) or not (self.silent or self.misses or not self.heard):
             return None
@@ -112,23 +112,23 @@ class PolledDevice:
 
     @property
     def tried(self) -> bool:
-        """Its waits were cut short often enough."""
+        """True if its waits may not be cut short any more."""
         return self.cuts >= (_CUTS_SILENT if self.silent else _CUTS)
 
     def waited_for(self) -> None:
-        """A wait for its answer ran to its end. The short probes of a silent device do not count."""
+        """Note a wait that was not cut short. Short probes of a silent device do not count."""
         if not self.silent or self.probe.thorough:
             self.cuts = 0
 
     def spare(self, began: float, now: float) -> None:
-        """A single request since `began` had no answer: leave two thirds of the line to devices that answer.
+        """A single request since `began` had no answer: pause, to leave two thirds of the line to devices that answer.
 
-        Single requests go ahead of alarms and may be repeated for a silent device without end.
+        Needed because single requests go ahead of alarms and may be repeated endlessly for a silent device.
         """
         self.quiet_until = now + 2.0 * (now - began)
 
     def fall_silent(self, block: Block) -> float:
-        """Three misses, the last one of `block`: seconds until the first probe."""
+        """Set it silent after three misses, the last one of `block`; returns seconds until the first probe."""
         wait = self.probe.next(self.time.after(timeouts.MISSES - 1) + block.wire)
         self.silent = True
         self.heard = False
@@ -136,7 +136,7 @@ class PolledDevice:
         return wait
 
     def pay(self, points: Sequence[str]) -> list[str]:
-        """Take from `owed` those of `points` that the site gets now."""
+        """Remove from `owed` those of `points` that the site gets now."""
         found = [point for point in points if point in self.owed] if self.owed else []
         self.owed.difference_update(found)
         return found
@@ -148,16 +148,16 @@ class PolledDevice:
         return self.misses >= timeouts.MISSES
 
     def witness(self, blocks: Sequence[Block]) -> Block | None:
-        """Another block to read before the third miss counts, if all misses so far were of one block."""
+        """Another block to read before the third miss counts, if all misses were of one block."""
         if self.lone is None or self.misses != timeouts.MISSES - 1:
             return None
         return next((block for block in blocks if block is not self.lone), None)
 
     def ask_again(self, block: Block, code: int, now: float) -> float | None:
-        """It refused this request: seconds until it is asked again; None: at its own period.
+        """Seconds until a refused request is repeated; None: at its own period.
 
-        A device that is busy or came back within a minute is asked each second for its alarm points, one request a
-        second in turn. Later a refused alarm block is asked every 5 s, other blocks each minute.
+        A device that is busy, or came back within the last minute, is asked for its alarm points every second, one
+        request a second in turn. Later a refused alarm block is asked every 5 s, other blocks every minute.
         """
         starting = code in _BUSY or now - self.returned < _STARTING_S
         if not starting and code not in NARROW:
@@ -170,7 +170,7 @@ class PolledDevice:
 
     @property
     def shows_life(self) -> bool:
-        """It answers or refuses; a converter may refuse in its place."""
+        """Note that it answers or refuses; a converter may refuse in its place."""
         return not self.silent or self.code is not None
 
     def forget(self, now: float) -> None:
@@ -183,12 +183,12 @@ class PolledDevice:
         self.owed.clear()
 
     def seen_by_site(self, changed: Mapping[str, Reading]) -> dict[str, Reading]:
-        """Those of the changed readings that the site wants to see."""
+        """The changed readings that the site needs."""
         watched = self.watched
         return {point: reading for point, reading in changed.items() if point in watched}
 
     def status(self) -> DeviceStatus:
-        """For health."""
+        """The state for health."""
         return DeviceStatus(
             answering=False if self.silent else self.answering,
             misses=self.misses,

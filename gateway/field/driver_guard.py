@@ -1,4 +1,4 @@
-"""A poller whose bugs stay on its own line."""
+"""Wraps a poller so that its bugs affect only its own line."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from gateway.errors import ConfigError, DeviceRefused, DeviceSilent, LineDown
 from gateway.model import Lane, Quality, Reason, Value
 
 _LEAST, _MOST = -(2**63), 2**64 - 1
-"""Whole numbers that JSON as we write it can say."""
+"""The range of integers that our JSON encoder can write."""
 _LARGEST = sys.float_info.max
 
 _P = ParamSpec("_P")
@@ -61,7 +61,7 @@ class GuardedPoller:
         except Exception as bug:
             if error is None or isinstance(error, Exception):
                 raise _bug(bug) from bug
-            # A cancellation passes through, whatever the driver raises.
+            # A cancellation passes through even if the driver raises.
 
     async def read(self, block: Block, timeout: float) -> bytes:
         """See Poller."""
@@ -82,7 +82,7 @@ class GuardedPoller:
             raise _bug(error) from error
 
     async def read_back(self, device: str, point: str, timeout: float) -> Decoded | None:
-        """What the point shows right after a write whose reply was not right; None: it cannot be read.
+        """The point's value right after a write with a wrong reply; None: it cannot be read.
 
         Raises DeviceError, LineDown.
         """
@@ -114,7 +114,7 @@ class GuardedPoller:
         return _call(self._poller.timing, device)
 
     def decode(self, block: Block, raw: bytes) -> Mapping[str, Decoded]:
-        """See Poller; a value that no event can tell is BAD, out of range."""
+        """See Poller; a value that an event cannot hold becomes BAD, out of range."""
         return _call(self._decode, block, raw)
 
     def _decode(self, block: Block, raw: bytes) -> Mapping[str, Decoded]:
@@ -123,13 +123,13 @@ class GuardedPoller:
         for point, new in decoded.items():
             value = new[0]
             if value.__class__ is float:
-                if not -_LARGEST <= value <= _LARGEST:  # infinite, or no number
+                if not -_LARGEST <= value <= _LARGEST:  # infinite or not a number
                     strange.append(point)
             elif value.__class__ is int:
                 if not _LEAST <= value <= _MOST:
                     strange.append(point)
             elif value.__class__ is str:
-                value.encode()  # raises on what is no text
+                value.encode()  # raises if it is not valid text
         if not strange:
             return decoded
         bad = {point: Decoded(None, None, decoded[point].unit, Quality.BAD, Reason.OUT_OF_RANGE) for point in strange}

@@ -1,4 +1,4 @@
-"""One task owns one line: it opens it, polls its devices in turn, and opens it again after a loss."""
+"""One task owns one line: it opens the line, polls its devices in turn, and opens it again after a loss."""
 
 import asyncio
 import random
@@ -22,35 +22,36 @@ from gateway.model import Instant, LineHealth, OwnHealth, Reading, Value
 _log = logger(__name__)
 
 _LEAST_REST_S = 0.5
-"""Before a lost line is opened again."""
+"""The shortest wait before a lost line is opened again."""
 TCP_BACK_OFF_S = 30.0
 DIAL_IN_BACK_OFF_S = 1.0
-"""The device dials in by itself: a short wait costs nothing."""
+"""The longest wait if the device dials in by itself: a short wait costs nothing."""
 SERIAL_BACK_OFF_S = 4.0
-"""An adapter that was put back is in use again within 5 s: that leaves one for opening it."""
+"""The longest wait for a serial line: an adapter that is plugged in again is used within 5 s, of which opening takes 1
+s."""
 
 _BEAT_S = 5.0
-"""A line with nothing to do shows within that time that it lives, in seconds."""
+"""An idle line shows at this interval that it is alive."""
 _STEADY_S = 30.0
-"""A line that was up for so long is opened again without the back-off of earlier losses, in seconds."""
+"""A line that was up for this long is opened again without the back-off of earlier losses."""
 _FLAP_WINDOW_S, _FLAPS = 600.0, 2
-"""A line that is lost so many times within so many seconds is flapping: its alarm stays and tells the count."""
+"""A line that is lost this often within this time is flapping: its alarm stays and gives the count."""
 _FLAP_STEADY_S = 60.0
-"""Seconds without a loss after which the alarm of a line that flapped ends; its count is told as often."""
+"""The alarm of a flapping line ends after this time without a loss; its count is updated at this interval."""
 _ALONE_S = 60.0
-"""A connection that was lost at least so long after the loss before is opened again before an alarm is raised."""
+"""If at least this time has passed since the previous loss, a connection is reopened before an alarm is raised."""
 _KEEPS_UP_S = 60.0
-"""Seconds without a skipped turn after which a line is said to keep up again."""
+"""After this time without a skipped turn a line counts as keeping up again."""
 _BUGS_TOLD = 16
 _UNANSWERED = "it is open, and nothing on it has answered"
 
 
 class Line:
-    """A line that the gateway asks.
+    """A line that the gateway polls.
 
-    `watched`: per device the points that the site wants to see. The line waits while the site's `inbox` is full.
+    `watched`: per device, the points that the site needs. The line waits while the site's `inbox` is full.
     `back_off`: longest wait before a lost line is opened again, in seconds. `may_hang`: True for a connection that can
-    die without saying so (TCP): it is opened anew when none of its devices answers.
+    die unnoticed (TCP): it is reopened when none of its devices answers.
     """
 
     def __init__(  # noqa: PLR0913 - the wiring place names each of them
@@ -68,7 +69,7 @@ class Line:
     ) -> None:
         self.name = name
         self.beat = 0.0
-        """Monotonic time of the last turn; at most 5 s and one time-out old unless the line is stuck."""
+        """Monotonic time of the last turn; at most 5 s plus one time-out old unless the line is stuck."""
         self._poller = GuardedPoller(poller)
         self._polling = Polling(
             name,
@@ -87,16 +88,16 @@ class Line:
         self._turn = asyncio.Lock()
         self._waker: asyncio.Future[None] | None = None
         self._up: bool | None = None
-        """What the site was told: True for up, False for down; None: nothing yet."""
+        """The last report to the site: True for up, False for down; None: none yet."""
         self._is_open = False
         self._is_lost = False
-        """It was lost and nothing has answered since then."""
+        """The line was lost and nothing has answered since."""
         self._lost_at: deque[float] = deque(maxlen=100)
         self._flapping = ""
-        """What the site was told about frequent losses; empty: nothing."""
+        """The last report about frequent losses; empty: none."""
         self._flap_told = 0.0
         self._confused: bool | None = None if self._poller.oddities else False
-        """What the site was told; None: nothing yet, and the alarm of the run before may still stand."""
+        """The last report of `bus-confused`; None: none yet, and the alarm of the previous process may still stand."""
         self._detail = "not opened yet"
         self._since = clock.now().mono
         self._losses = 0
@@ -126,7 +127,7 @@ class Line:
                     if not learnt:
                         self._polling.learn(self._clock.now())
                         learnt = True
-                        await asyncio.sleep(0)  # what is ordered from the start is lined up before the first read
+                        await asyncio.sleep(0)  # orders from the start are queued before the first read
                     async with self._poller:
                         await self._serve()
                 except Reopen:
@@ -142,7 +143,7 @@ class Line:
             self._polling.refuse(LineDown("the line was closed"))
 
     def read_now(self, device: str, points: tuple[str, ...]) -> None:
-        """Read these points at once; the site gets the answer even if unchanged. On a line that is down: nothing."""
+        """Read these points at once; the site gets the answer even if unchanged. Does nothing if the line is down."""
         if not (self._up or self._is_open):
             return
         try:
@@ -152,17 +153,17 @@ class Line:
         self._stir()
 
     async def fetch(self, device: str, points: tuple[str, ...] | None = None) -> Mapping[str, Reading]:
-        """Fresh readings from the wire (None: of all points). Raises DeviceError, LineDown."""
+        """Read points from the wire (None: all). Raises DeviceError, LineDown."""
         return (await self.fetch_raw(device, points)).readings
 
     async def fetch_raw(self, device: str, points: tuple[str, ...] | None = None) -> Fetched:
-        """As `fetch`, with the registers that the readings were made of."""
+        """As `fetch`, with the registers behind the readings."""
         self._must_be_up()
         self._stir()
         return await self._polling.fetch(device, points, self._clock.now().mono)
 
     async def order(self, device: str, point: str, value: Value, expires: float | None = None) -> float:
-        """Write one point ahead of everything else; given before the line was opened at all it is the first request.
+        """Write one point ahead of everything else; if given before the line is opened, it is the first request.
 
         `expires` (monotonic seconds): until then it is tried again while the device is silent; None: once.
         Returns when the write went out
@@ -179,7 +180,7 @@ class Line:
         return bool(self._up)
 
     def snapshot(self) -> LineStatus:
-        """For health, metrics and the local page."""
+        """The state for health, metrics and the local page."""
         return LineStatus(
             line=self.name,
             up=bool(self._up),
@@ -199,34 +200,34 @@ class Line:
         return {name: device.table.picture() for name, device in self._polling.devices.items()}
 
     def told(self) -> Mapping[str, Mapping[str, Reading]]:
-        """The readings of every device as they were last told: each is replaced only when it is another."""
+        """The last reported readings of every device; each object is replaced only when it changes."""
         return {name: device.table.readings for name, device in self._polling.devices.items()}
 
     def latest(self, device: str, points: Collection[str], since: float) -> Fetched | None:
-        """What periodic reads brought since then (monotonic seconds), if it is all of these points."""
+        """Readings by periodic reads since then (monotonic seconds), if they include all of these points."""
         return self._polling.latest(device, points, since)
 
     def longest_answers(self) -> Mapping[str, float]:
-        """By device, the longest answer of late beyond the wire time; those that have hardly answered are left out."""
+        """Device -> its longest recent answer beyond the wire time; devices with too few answers are left out."""
         times = ((name, device.time.longest) for name, device in self._polling.devices.items())
         return {name: longest for name, longest in times if longest is not None}
 
     # ---- up and down ----------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
-        """The line is open: ask until it is lost."""
+        """Poll the open line until it is lost."""
         at = self._clock.now()
         self._polling.begin(at)
         self._is_open = True
         self._busy_from = at.mono
         self._busy = 0.0
         if not self._polling.devices:
-            await self.came_up(at)  # without devices there is no answer to wait for
+            await self.came_up(at)  # without devices no answer will come
         if self._poller.in_flight == 1:
             await self._ask()
             return
-        # No task of the group may raise: a failing group takes a cancellation of the same moment for its own, and the
-        # line would be opened anew instead of closed.
+        # No task of the group may raise: a failing group absorbs a cancellation of the same moment, and the line would
+        # be reopened instead of closed.
         failed: list[Exception] = []
         one: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as group:
@@ -239,7 +240,7 @@ class Line:
             finally:
                 for asker in askers:
                     asker.cancel()
-        # An error of our own goes before the loss of the line.
+        # A bug of ours takes precedence over the loss of the line.
         first = next((error for error in failed if not isinstance(error, LineDown | Reopen)), failed[0])
         raise first from first.__cause__
 
@@ -252,7 +253,7 @@ class Line:
             _ring(one)
 
     async def came_up(self, at: Instant) -> None:
-        """The first answer since the line was opened; an open connection alone does not count as up."""
+        """Report the line as up at its first answer; an open connection alone does not count."""
         self._is_lost = False
         if self._up is not True:
             down_for = round(at.mono - self._since, 1)
@@ -262,14 +263,14 @@ class Line:
             await self._inbox.put(LineHealth(self.name, up=True, detail=self._flapping, at=at))
 
     def _count_losses(self, now: float) -> None:
-        """Put into words how often the line was lost lately, once a minute at most."""
+        """Report how often the line was lost recently, at most once a minute."""
         recent = sum(now - at < _FLAP_WINDOW_S for at in self._lost_at)
         if recent >= _FLAPS and (not self._flapping or now - self._flap_told >= _FLAP_STEADY_S):
             self._flapping = f"lost {recent} times in {_FLAP_WINDOW_S / 60:.0f} min; the last time: {self._detail}"
             self._flap_told = now
 
     async def _tell_confusion(self, at: Instant) -> None:
-        """Raise or clear `bus-confused`: whether unrequested answers arrive."""
+        """Raise or clear `bus-confused`, by whether unrequested answers arrive."""
         odd = self._poller.oddities or {}
         confused = str(odd.get("confused") or "")
         if "confused" not in odd or bool(confused) is self._confused:
@@ -338,7 +339,7 @@ class Line:
             self._busy += now - began
 
     async def _ask_by_turns(self) -> None:
-        """One of several tasks: one of them waits for the next job, the others have a request under way."""
+        """Run jobs. Of several such tasks one waits for the next job, the others have a request under way."""
         while True:
             async with self._turn:
                 job, began = await self._take(self._clock.now().mono)
@@ -346,7 +347,7 @@ class Line:
             self._stir()
 
     async def _take(self, now: float) -> tuple[Job, float]:
-        """The next job and the time at which it is taken, which may be much later than `now`."""
+        """Wait for the next job; returns it and the present time, which may be much later than `now`."""
         schedule = self._polling.schedule
         while True:
             self.beat = now
@@ -357,7 +358,7 @@ class Line:
             now = self._clock.now().mono
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but no longer than a beat, and not when something is asked for."""
+        """Wait, at most one beat, or until something is requested."""
         loop = asyncio.get_running_loop()
         waker = self._waker = loop.create_future()
         timer = loop.call_later(min(seconds, _BEAT_S), _ring, waker)
@@ -372,13 +373,13 @@ class Line:
             _ring(self._waker)
 
     async def _keep_house(self) -> None:
-        """Housekeeping beside the requests: old readings turn BAD also while a request waits for long."""
+        """Do the chores beside the requests, so that old readings become BAD even during a long request."""
         while True:
             again = await self._chores()
             await asyncio.sleep(again - self._clock.now().mono)
 
     async def _chores(self) -> float:
-        """Old readings, the share of time in use, skipped turns. Returns when to look again (monotonic seconds)."""
+        """Check old readings, time in use, skipped turns. Returns when to check again (monotonic seconds)."""
         at = self._clock.now()
         again = min(await self._polling.sweep(at), at.mono + _BEAT_S)
         await self._settle(at)

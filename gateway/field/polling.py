@@ -1,6 +1,6 @@
-"""One turn on the line: ask, keep the state of the devices, and tell the rest of the gateway what changed.
+"""One turn on the line: send a request, update the state of the devices, and report changes to the gateway.
 
-`schedule.py` decides when; `writes.py` does what is written.
+`schedule.py` decides when; `writes.py` does the writes.
 """
 
 import asyncio
@@ -34,18 +34,18 @@ from gateway.model import (
 _log = logger(__name__)
 
 _TARGET_SILENT = (10, 11)
-"""Exceptions by which a converter says that the device does not answer."""
+"""Exceptions with which a converter reports that the device does not answer."""
 _REOPEN_AFTER_S = 10.0
-"""So long after the line was opened a connection on which every device is silent is opened anew."""
+"""A connection on which every device is silent is reopened this long after it was opened."""
 _SWEEP_AGAIN_S = 0.05
-"""The shortest pause between two looks for old readings."""
+"""The shortest pause between two checks for old readings."""
 _MOST_FETCHES = 64
-"""Callers who may wait for reads of one line at once."""
+"""The most callers that may wait for reads of one line."""
 
 
 @dataclass(slots=True, eq=False)
 class Fetch:
-    """A read for somebody who waits for it."""
+    """A read for a waiting caller."""
 
     block: Block
     done: asyncio.Future[Fetched]
@@ -57,25 +57,25 @@ class Confirm:
 
     block: Block
     asked: float
-    """When, in monotonic seconds."""
+    """When it was requested, monotonic seconds."""
 
 
 class Reopen(Exception):
-    """No device of this line answers any more: the connection itself may be dead."""
+    """No device of this line answers any more, so the connection itself may be dead."""
 
 
 class LineOwner(Protocol):
-    """Who opened the line."""
+    """The object that opened the line."""
 
     async def came_up(self, at: Instant) -> None:
-        """Something answers, for the first time since the line was opened; nothing else of that answer is told yet."""
+        """Called at the first answer since the line was opened, before anything else of that answer is reported."""
         ...
 
 
 class Polling:
-    """Does the jobs of one line and keeps the state of its devices.
+    """Does the jobs of one line and holds the state of its devices.
 
-    `watched`: per device the points that the site wants to see. `may_hang`: see `Line`.
+    `watched`: per device, the points that the site needs. `may_hang`: see `Line`.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class Polling:
         self.poller = poller
         self.devices: dict[str, PolledDevice] = {}
         self.opened = 0.0
-        """When the line was opened the last time (monotonic seconds)."""
+        """When the line was last opened (monotonic seconds)."""
         self.answered = False
-        """True once anything on the line answered since it was opened."""
+        """True if anything on the line has answered since it was opened."""
         self._is_open = False
         self.schedule = Schedule((), 0.0, life=timeouts.DEVICE_PERIOD_S)
         self.shortest = timeouts.DEVICE_PERIOD_S
@@ -111,10 +111,10 @@ class Polling:
         self._confirming: set[tuple[str, tuple[str, ...]]] = set()
         self._writes = Writes(poller, self.schedule, clock)
         self._telling = asyncio.Lock()
-        """Changes are told in the order in which they were found, also if the inbox makes the first one wait."""
+        """Keeps reports in the order of the changes, even if the inbox makes the first one wait."""
 
     def learn(self, at: Instant) -> None:
-        """Take over the blocks of the poller. Raises DriverBug."""
+        """Load the blocks of the poller. Raises DriverBug."""
         blocks = self.poller.blocks()
         by_device: dict[str, list[Block]] = {}
         for block in blocks:
@@ -125,7 +125,7 @@ class Polling:
         self.shortest = min((block.every for block in blocks), default=timeouts.DEVICE_PERIOD_S)
 
     def begin(self, at: Instant) -> None:
-        """The line has been opened: all devices are due at once, misses count from nothing."""
+        """The line has been opened: all devices are due at once, and misses count from zero."""
         self.opened = at.mono
         self._is_open, self.answered = True, False
         for device in self.devices.values():
@@ -133,18 +133,18 @@ class Polling:
         self.schedule.restart(at.mono)
 
     def pause(self) -> None:
-        """The connection was lost and is being opened again: whether a device answers is unknown meanwhile."""
+        """The connection was lost and is being reopened: meanwhile it is unknown whether a device answers."""
         self._is_open = self.answered = False
 
     async def lose(self, at: Instant) -> None:
-        """The line is down: every point of every device is BAD."""
+        """The line is down: every point of every device becomes BAD."""
         self.pause()
         for device in tuple(self.devices.values()):
             device.forget(at.mono)
             await self._tell(device, device.table.lost(Reason.LINE_DOWN, at), at)
 
     async def sweep(self, at: Instant) -> float:
-        """What was not refreshed is BAD. Returns when to look again (monotonic seconds)."""
+        """Set points BAD that were not refreshed. Returns when to check again (monotonic seconds)."""
         again = at.mono + STALE_AFTER_PERIODS * self.shortest
         for device in tuple(self.devices.values()):
             await self._tell(device, device.table.stale(at), at)
@@ -201,10 +201,10 @@ class Polling:
                 self.schedule.request(Confirm(block, now), Lane.ORDER, now)
 
     async def fetch(self, device: str, points: tuple[str, ...] | None, now: float) -> Fetched:
-        """Read these points (None: all) for a caller who waits. Raises DeviceError, LineDown.
+        """Read these points (None: all) for a waiting caller. Raises DeviceError, LineDown.
 
-        They go first in the normal lane, so they never delay an alarm. If some of several requests are refused, their
-        points are BAD.
+        The reads go first in the normal lane, so they never delay an alarm. If some of several requests are refused,
+        their points are BAD.
         """
         if self._fetching >= _MOST_FETCHES:
             raise DeviceError("too many reads wait for this line")
@@ -237,7 +237,7 @@ class Polling:
         return fetched
 
     def latest(self, device: str, points: Collection[str], since: float) -> Fetched | None:
-        """What came by periodic reads since then (monotonic seconds), if it is all of these points."""
+        """Readings by periodic reads since then (monotonic seconds), if they include all of these points."""
         table = self.devices[device].table
         answers = table.answers_since(points, since)
         if answers is None:
@@ -248,21 +248,21 @@ class Polling:
         return Fetched({point: picture[point] for point in points}, registers)
 
     async def order(self, device: str, point: str, value: Value, expires: float | None, now: float) -> float:
-        """Write ahead of all else; when that went out. Raises DeviceError (also when it expired), LineDown."""
+        """Write ahead of everything else; returns when it was sent. Raises DeviceError (also if expired), LineDown."""
         self._device(device)
         order = WriteOrder(device, point, value, expires, asyncio.get_running_loop().create_future())
         self._writes.line_up(order, now)
         return await order.done
 
     def refuse(self, error: LineDown) -> None:
-        """The line is lost: everything that was requested once fails with this error."""
+        """The line is lost: fail all single requests with this error."""
         self._confirming.clear()
         for item in self.schedule.take_requests():
             if isinstance(item, WriteOrder | Fetch):
                 fail(item.done, error)
 
     def _gave_way(self, device: PolledDevice, job: Job, block: Block, error: GaveWay, now: float) -> None:
-        """The read gave way to a write: neither a miss nor an answer. If it was not sent it keeps its turn."""
+        """The read gave way to a write, which is neither a miss nor an answer. If it was not sent it keeps its turn."""
         if not error.sent:
             device.requests -= 1
             self.schedule.again(job)
@@ -275,7 +275,7 @@ class Polling:
             self.schedule.done(job, now, min(block.every, timeouts.MISSED_AGAIN_S))
 
     async def _missed(self, device: PolledDevice, job: Job, block: Block, at: Instant) -> None:
-        """No answer to a periodic read or a probe."""
+        """A periodic read or a probe had no answer."""
         self.schedule.unanswered()
         device.timeouts += 1
         device.waited_for()
@@ -293,7 +293,7 @@ class Polling:
             return
         self.schedule.done(job, now, timeouts.MISSED_AGAIN_S if block.every > timeouts.MISSED_AGAIN_S else None)
         if not device.heard:
-            # Maybe there is no such device: its other blocks must not delay the first reads of devices that answer.
+            # The device may not exist: its other blocks must not delay the first reads of devices that answer.
             self.schedule.postpone(device.name, now, timeouts.MISSED_AGAIN_S)
         else:
             self._call_witness(device, now)
@@ -317,7 +317,7 @@ class Polling:
         await self._tell_answering(device, at)
 
     async def _lives(self, at: Instant) -> None:
-        """Something on the line answers: the line is up; that is told before anything else."""
+        """Something on the line answers, so the line is up; this is reported before anything else."""
         if not self.answered:
             self.answered = True
             await self._owner.came_up(at)
@@ -331,7 +331,7 @@ class Polling:
             self.schedule.restore(device.name, at.mono)
 
     async def _refused(self, device: PolledDevice, job: Job, block: Block, error: DeviceRefused, at: Instant) -> None:
-        """An exception response: the device is there but refuses this block. Only an answer ends a told silence."""
+        """An exception response: the device is there but refuses this block. Only an answer ends a reported silence."""
         await self._lives(at)
         device.refused += 1
         device.code = error.code
@@ -350,7 +350,7 @@ class Polling:
         await self._tell_sight(device, at, line_up=True)
 
     def _split(self, device: PolledDevice, block: Block, at: Instant) -> int:
-        """The device refused it: how many smaller blocks take its place, 0 if there are none. That is remembered."""
+        """Replace a refused block by smaller ones, and remember that. Returns how many; 0: there are none."""
         parts = self.poller.narrow(block)
         if parts:
             self.schedule.replace(block, parts, at.mono)
@@ -358,9 +358,9 @@ class Polling:
         return len(parts)
 
     def _reunite(self, device: PolledDevice, block: Block, at: Instant) -> None:
-        """A block is answered that was refused before: once one is, the device is asked for all of them whole again.
+        """Once one previously refused block is answered, ask the device for all of them whole again.
 
-        Else a device that refused only while it was starting would be read point by point from then on.
+        Otherwise a device that refused only while starting would be read point by point forever.
         """
         was_narrow = device.barred.pop(block) in NARROW
         for other in device.barred:
@@ -416,7 +416,7 @@ class Polling:
             return
         self._confirming.discard((device.name, confirm.block.points))
         if device.silent and confirm.asked < device.since:
-            return  # it fell silent meanwhile: its return will tell the value
+            return  # it fell silent meanwhile; its value is reported when it returns
         try:
             await self._read_once(confirm.block, now, asked=True)
         except GaveWay as error:
@@ -427,7 +427,7 @@ class Polling:
             await self._confirm_missed(device, confirm.block)
 
     def _confirm_again(self, confirm: Confirm, error: GaveWay) -> None:
-        """It gave way to a write: due right behind it, or, if it had been sent, with the next periodic read."""
+        """A confirm read gave way to a write: repeat it right afterwards or, if sent, with the next periodic read."""
         device = self.devices[confirm.block.device]
         if not error.sent:
             self._confirming.add((device.name, confirm.block.points))
@@ -436,7 +436,7 @@ class Polling:
             self._confirm_by_period(device, confirm.block)
 
     async def _confirm_missed(self, device: PolledDevice, block: Block) -> None:
-        """A failed confirm read neither confirms nor resets; it counts as a miss like any other."""
+        """A failed confirm read neither confirms nor resets; it counts as an ordinary miss."""
         carrier = self.schedule.carrier(device.name, block.points[0])
         if carrier is None or device.silent:
             return
@@ -448,7 +448,7 @@ class Polling:
         self._call_witness(device, at.mono)
 
     def _confirm_by_period(self, device: PolledDevice, block: Block) -> None:
-        """The next periodic read, brought forward, replaces a confirm read that failed."""
+        """Bring the next periodic read forward to replace a failed confirm read."""
         now = self._clock.now().mono
         device.owed.update(block.points)
         for carrier in {self.schedule.carrier(device.name, point) for point in block.points}:
@@ -486,7 +486,7 @@ class Polling:
         return raw, readings
 
     def _blocks_for(self, device: str, points: Sequence[str], lane: Lane) -> Sequence[Block]:
-        """Requests that read just these points: parts of the periodic ones, so never longer, and split as those."""
+        """Requests that read only these points: parts of the periodic ones, so never longer, and split like those."""
         left = dict.fromkeys(points)
         found: list[Block] = []
         for carrier in self.schedule.blocks(device):
@@ -496,7 +496,7 @@ class Polling:
         return [*found, *self.poller.block_for(device, tuple(left), lane)] if left else found
 
     def _device(self, name: str) -> PolledDevice:
-        """The device; one without a readable point is added here at its first use."""
+        """The device's state; a device without a readable point is added at its first use."""
         return self.devices.get(name) or self._add_device(name, (), self._clock.now())
 
     def _add_device(self, name: str, blocks: Sequence[Block], at: Instant) -> PolledDevice:
@@ -514,9 +514,9 @@ class Polling:
         at: Instant,
         asked: Mapping[str, Reading] | None = None,
     ) -> None:
-        """Tell what changed, and what the site has asked for in any case: the site first, it may be a fire.
+        """Report what changed, and what the site has asked for in any case; the site first, because it may be a fire.
 
-        One answer of the device is one `Answer`: the site counts them where an alarm has to be confirmed.
+        One answer of the device makes one `Answer`, because the site counts them to confirm an alarm.
         """
         if changed or asked:
             async with self._telling:
@@ -532,7 +532,7 @@ class Polling:
             self._telemetry.ready(device.name)
 
     async def _tell_sight(self, device: PolledDevice, at: Instant, *, line_up: bool) -> None:
-        """Whether an alarm point of it cannot be seen though it shows life; told once."""
+        """Report once whether an alarm point has no value although the device is alive."""
         readings = device.table.readings
         blind = device.sight.look(readings, at, alive=line_up and device.shows_life)
         if blind is None:
@@ -543,7 +543,7 @@ class Polling:
         await self._inbox.put(DeviceBlind(device.name, blind, detail, at))
 
     async def _tell_silent(self, device: PolledDevice, at: Instant) -> None:
-        """The device stopped answering; told once."""
+        """Report once that the device has stopped answering."""
         if device.answering is False:
             return
         device.answering = False
@@ -553,7 +553,7 @@ class Polling:
         await self._inbox.put(DeviceHealth(device.name, answering=False, detail=detail, at=at))
 
     async def _tell_answering(self, device: PolledDevice, at: Instant) -> None:
-        """The device answers (again); told once."""
+        """Report once that the device answers (again)."""
         if device.answering is True:
             return
         if device.answering is False:
@@ -564,6 +564,6 @@ class Polling:
 
 
 def drop(future: Waiting) -> None:
-    """The caller waits no longer: drop a request that has not begun, mark an error as seen."""
+    """The caller no longer waits: drop a request that has not begun, mark an error as handled."""
     if not future.cancel() and not future.cancelled():
         future.exception()

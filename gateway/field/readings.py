@@ -1,7 +1,7 @@
 """The last readings of one device. Pure.
 
-A block whose bytes equal its last ones costs one comparison: only its freshness is noted. An old value never
-gets a new time: whatever was BAD for want of an answer comes back as a change, with the time of its answer.
+A block with unchanged bytes costs one comparison: only its time is updated. An old value never gets a new time: a point
+that was BAD because of a missing answer comes back as a change, with the time of its answer.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,17 +12,17 @@ from gateway.driver import Block, Decoded
 from gateway.model import Instant, Quality, Reading, Reason
 
 STALE_AFTER_PERIODS = 3.0
-"""Periods after which a point that was not refreshed is BAD."""
+"""A point that is not refreshed for this many periods becomes BAD."""
 
 _UNANSWERED = frozenset({Reason.SILENT, Reason.LINE_DOWN, Reason.REFUSED, Reason.NEVER_READ})
-"""Reasons for having no answer: such a reading keeps the time at which it became BAD."""
+"""Reasons of a missing answer: such a reading keeps the time at which it became BAD."""
 
 Changed = Mapping[str, Reading]
 _NOTHING: Changed = {}
 
 
 class Fetched(NamedTuple):
-    """Readings for somebody who asked, and the registers that they were made of; see `Showing`."""
+    """Readings for a caller, and the registers behind them; see `Showing`."""
 
     readings: dict[str, Reading]
     registers: dict[str, int | str]
@@ -42,7 +42,7 @@ class _Read:
 
 
 class ReadingTable:
-    """All points of one device. Methods that return `Changed` return the points that are now different."""
+    """All points of one device. Methods that return `Changed` return the points that have changed."""
 
     def __init__(self, blocks: Iterable[Block], at: Instant) -> None:
         self._reads = {block: _Read(block) for block in blocks}
@@ -52,7 +52,7 @@ class ReadingTable:
         """Blocks that have neither answered nor failed yet."""
 
     def same(self, block: Block, raw: bytes, at: Instant) -> bool:
-        """True if the block answered with the same bytes as before; notes that it is fresh."""
+        """True if the block answered with the same bytes as before; then updates its time."""
         read = self._reads.get(block)
         if read is None or read.raw != raw:
             return False
@@ -60,7 +60,7 @@ class ReadingTable:
         return True
 
     def answered(self, block: Block, raw: bytes, decoded: Mapping[str, Decoded], at: Instant) -> Changed:
-        """A periodic read was answered with other bytes than the last time."""
+        """Take an answer to a periodic read with changed bytes."""
         read = self._reads.get(block)
         if read is not None:
             read.raw = raw
@@ -69,7 +69,7 @@ class ReadingTable:
         return self._take(decoded, at)
 
     def answered_once(self, decoded: Mapping[str, Decoded], at: Instant) -> Changed:
-        """These points were read by a request of their own; the blocks that carry them are decoded anew next time.
+        """Take points that were read by a separate request; the blocks that carry them are decoded anew next time.
 
         A point that no block carries is a setting of the device and not kept here.
         """
@@ -87,21 +87,21 @@ class ReadingTable:
             self._tried(read)
 
     def failed(self, block: Block, reason: Reason, at: Instant) -> Changed:
-        """The points of this block are BAD."""
+        """Set the points of this block BAD."""
         if (read := self._reads.get(block)) is not None:
             self._tried(read)
             read.raw = read.at = None
         return self._bad(block.points, reason, at)
 
     def lost(self, reason: Reason, at: Instant) -> Changed:
-        """Every point of the device is BAD."""
+        """Set every point of the device BAD."""
         for read in self._reads.values():
             self._tried(read)
             read.raw = read.at = None
         return self._bad(self._readings, reason, at)
 
     def stale(self, now: Instant) -> Changed:
-        """Points that were not refreshed within 3 periods are BAD."""
+        """Set points BAD that were not refreshed within 3 periods."""
         changed: dict[str, Reading] = {}
         for read in self._reads.values():
             if read.at is not None and now.mono >= read.at.mono + STALE_AFTER_PERIODS * read.block.every:
@@ -110,7 +110,7 @@ class ReadingTable:
         return changed
 
     def stale_at(self) -> float:
-        """The earliest time at which `stale` could find something (monotonic seconds)."""
+        """The earliest time at which `stale` may find something (monotonic seconds)."""
         return min(
             (
                 read.at.mono + STALE_AFTER_PERIODS * read.block.every
@@ -121,7 +121,7 @@ class ReadingTable:
         )
 
     def replace(self, block: Block, blocks: Sequence[Block]) -> None:
-        """One block is read by these from now on."""
+        """Replace a block by others."""
         old = self._reads.pop(block)
         if not old.tried:
             self.untried -= 1
@@ -129,13 +129,13 @@ class ReadingTable:
         self.untried += len(blocks)
 
     def renew(self, blocks: Iterable[Block]) -> None:
-        """The same points are read by these blocks from now on."""
+        """Replace all blocks; the points stay the same."""
         self._reads = {block: _Read(block) for block in blocks}
         self.untried = len(self._reads)
 
     @property
     def readings(self) -> Mapping[str, Reading]:
-        """All points as they were last told."""
+        """All points as last reported."""
         return self._readings
 
     def answers(self, block: Block) -> bool:
@@ -144,7 +144,7 @@ class ReadingTable:
         return read is not None and read.at is not None
 
     def answers_since(self, points: Collection[str], since: float) -> dict[Block, bytes] | None:
-        """The answers that carried these points, if all came since then (monotonic seconds); None: not all did."""
+        """The answers that carried these points, if all came since then (monotonic seconds); else None."""
         found: dict[Block, bytes] = {}
         left = set(points)
         for read in self._reads.values():
@@ -171,7 +171,7 @@ class ReadingTable:
         return picture
 
     def unit(self, point: str) -> str | None:
-        """The unit of a point, once it is known."""
+        """The unit of a point, if known."""
         reading = self._readings.get(point)
         return None if reading is None else reading.unit
 

@@ -1,36 +1,32 @@
-"""How late an alarm can be told: the response-time analysis of one line. Pure; all times in seconds.
+"""The longest time until an alarm is reported: response-time analysis of one line. Pure; all times in seconds.
 
-The line is one server that is never interrupted (`schedule.py`): lanes in their order, earliest deadline (due +
-period) first inside a lane, and nothing that falls behind keeps a backlog: after a turn that ends when the next one
-is due already, that is due at once. Between two reads of a block B, in the same lane,
+The line is one non-preemptive server (`schedule.py`): lanes in strict order, earliest deadline (due + period) first
+inside a lane, and no backlog: if the next turn is already due when a turn ends, it becomes due at that moment.
+Between two reads of a block B, in the same lane: a block with the same or a longer period is read at most once, since
+every other deadline is later when B is read; and from B's next deadline on, every other block has at most one turn
+before B, since a turn that ends later has a later deadline. Both hold for any load, even an overload, and for any
+phases. A block of a shorter period or of an earlier lane is read at most 2 + ceil(W / period) times while B waits W:
+one turn under way or waiting, one that was due up to a period ago, and those that become due meanwhile.
 
-    a block with the same or a longer period is read once at most (when B is read, every other deadline is later),
-    from B's next deadline on, every other block has one turn at most before B (what ended later has a later deadline).
+If the lane of B and the earlier lanes contain only blocks of one period, and every device answers, the turns keep their
+order: no due time moves, so the same blocks go before B in each period. If all of them, and everything that may disturb
+them, fit into one period, B's next turn is delayed by three things: the disturbances; the additional time of the blocks
+before it (their latencies); and one block that cost nothing the last time (a silence that a device needs before a
+request, or a refused block that is tried again).
 
-Both hold on any load, too much for the line included, whatever the phases are, so nothing is assumed about them.
-A block of a shorter period or of an earlier lane is read at most 2 + ceil(W / period) times while B waits W: one
-turn that is under way or waiting, one that was due up to a period ago, and those that fall due meanwhile.
+The bound, for a contact that closes just after a read has begun: the period of that read, the longest request of a
+later lane, the turns above, B itself; then for each confirm read the longest request of any lane and the confirm read.
 
-Where nothing but blocks of one period stands in the lane of B and before it, and every device answers, the turns
-come in file: nothing moves a due time, so the same blocks go ahead of B in each period. If all of them, and all that
-may disturb them, fit into one period, B's next turn is late by what disturbs, by what
-those ahead of it take longer than the last time (their latencies), and by one of them that cost nothing then: a silence
-that a device wants before a request, or a block that was refused and is tried again.
+A lane that has waited longer than its patience gets a turn (`schedule.py`): of every W seconds that B waits, normal
+reads take one twentieth plus the one under way. If the earlier lanes use the whole line, the bound of a normal read is
+computed from these turns alone.
 
-From the contact closing just after one read has begun: that read's period, the longest request of a later lane,
-the turns above, B itself; then for each confirm read the longest request of any lane and the read.
+On a bus, the read after an unanswered one is preceded by side requests that prove which unit answers
+(`drivers/modbus/bus.py`); if a device answers only the planned count, each confirm read is preceded by one too.
 
-A lane that has been overtaken for its patience gets a turn (`schedule.py`): of every W seconds that B waits, normal
-reads take one part in twenty and the one under way; and where the earlier lanes want all there is, the bound of a
-normal read is reckoned from these turns alone.
-
-Behind a read that a device has left without an answer the next one on a bus is preceded by questions aside that prove
-whose answers come (`drivers/modbus/bus.py`); where a device answers no other count than the planned one, so is each
-confirm read by one.
-
-What is assumed: no answer comes that nobody asked for; answers take no longer than `latency`, and none is lost on the
-wire; `others` points, of devices that answer, are confirmed at the same time; no writes; no reads by hand or by rounds
-that are longer than the periodic ones, and where the turns come in file none at all.
+Assumptions: there are no unrequested answers; answers take no longer than `latency`, and none is lost on the wire;
+`others` points, of devices that answer, are confirmed at the same time; there are no writes, and no reads by hand or
+by rounds that are longer than the periodic ones (none at all if the turns keep their order).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,25 +41,25 @@ from gateway.field.schedule import WAIT_LEAST_S, WAIT_MOST_S, patience
 from gateway.model import Lane
 
 HOST_S = 0.05
-"""Allowance for this machine between an answer and what follows from it, once for each answer that counts."""
+"""Allowance for this machine between an answer and its effect, once for each answer that counts."""
 TURN_S = 0.001
 """Allowance for this machine between two requests."""
 LATENCY_S = 0.05
-"""Taken for a device of which nothing is known: the shortest time-out that is ever given."""
+"""Assumed for an unknown device: the shortest time-out in use."""
 _PROOF = 4
-"""Questions aside for one proof, at most: two that are refused because of their count, and two that are answered."""
+"""The most side requests for one proof: two refused because of their count, and two answered."""
 _DOUBLINGS = 6
-"""So many probes may come before their pauses have grown to the longest."""
+"""The most probes before their pauses have grown to the longest."""
 _ROUNDS = 200
-"""After so many steps towards the shortest window a longer one does."""
+"""The most steps towards the shortest window; after that a longer one is used."""
 
 
 class PlannedLine(Protocol):
-    """What is asked of a line, as its driver plans it: that much of a `Poller` as needs no wire."""
+    """The planned requests of a line: the part of a `Poller` that needs no hardware."""
 
     in_flight: int
     aside: float
-    """Wire time of a question that proves whose answers come; 0 where that needs no proof."""
+    """Wire time of a side request that proves which unit answers; 0 if no proof is needed."""
 
     def blocks(self) -> Sequence[Block]:
         """All periodic requests."""
@@ -80,12 +76,12 @@ class PlannedLine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeviceLoad:
-    """What a device costs beyond its wire time."""
+    """A device's cost beyond its wire time."""
 
     latency: float = LATENCY_S
-    """The longest that it takes to answer."""
+    """Its longest answer time."""
     ceiling: float = 1.0
-    """The longest time-out, in which a dead device holds the line."""
+    """The longest time-out, for which a dead device occupies the line."""
     floor: float = 0.05
     """The shortest time-out."""
 
@@ -97,7 +93,7 @@ class PointLoad:
     name: str
     """`device.point`."""
     confirm: int
-    """Reads in a row that must show the alarm."""
+    """Consecutive reads that must show the alarm."""
     wire: float
     """Wire time of one confirm read."""
 
@@ -112,54 +108,55 @@ class BlockLoad:
     wire: float
     """Request, answer and silences."""
     points: tuple[PointLoad, ...] = ()
-    """Those of its points that have an alarm."""
+    """Its points that have an alarm."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineLoad:
-    """All that is asked of a line."""
+    """All requests of a line."""
 
     line: str
     blocks: tuple[BlockLoad, ...]
     devices: Mapping[str, DeviceLoad] = field(default_factory=dict)
-    """By name; one that is absent is taken as `DeviceLoad()`."""
+    """By name; a missing one counts as `DeviceLoad()`."""
     in_flight: int = 1
     aside: float = 0.0
-    """Wire time of a question aside; 0: none is needed."""
+    """Wire time of a side request; 0: none is needed."""
     others: int = 1
-    """Points that are confirmed at the same time as the judged one."""
+    """Points that are confirmed at the same time as the analysed one."""
     host: float = HOST_S
     turn: float = TURN_S
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmBound:
-    """The longest time from a contact closing to its confirmed answer; infinite if there is none."""
+    """The longest time from a contact closing to its confirmed answer; infinite if there is no bound."""
 
     point: str
     lane: Lane
     worst: float
     worst_one_dead: float
-    """The same with one other device of the line dying, dead or coming back."""
+    """The same while one other device of the line dies, is dead or returns."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineBound:
-    """What can be promised of a line."""
+    """The bounds of a line."""
 
     line: str
     utilisation: float
-    """Share of the time in which a request is under way, if all are made; more than 1: the line is too slow."""
+    """Share of time with a request under way if all are made; above 1: the line is too slow."""
     wire: float
-    """The part of it that bytes and silences take."""
+    """The part of it for bytes and silences."""
     requests_per_s: float
     shares: Mapping[Lane, float]
-    """Of `utilisation`, what each lane and those before it take."""
+    """The part of `utilisation` for each lane together with earlier ones."""
     alarms: tuple[AlarmBound, ...]
     silent_told: Mapping[str, float]
-    """By device: from its dying to the third miss."""
+    """Device -> time from its death to the third miss."""
     late: tuple[BlockLoad, ...]
-    """Blocks that cannot be read as often as they want: their lane and those before it want more than there is."""
+    """Blocks that cannot be read at their period, because their lane and the earlier ones need more than the line
+    has."""
 
 
 Gap = Callable[..., float]
@@ -167,7 +164,7 @@ Gap = Callable[..., float]
 
 
 class Turn(NamedTuple):
-    """A block as the schedule sees it."""
+    """A block in the schedule."""
 
     device: str
     lane: Lane
@@ -175,26 +172,26 @@ class Turn(NamedTuple):
     cost: float
     """Wire, latency and this machine."""
     varies: float = 0.0
-    """That much of it is not there each time."""
+    """The part of it that does not occur each time."""
 
 
 class Dead(NamedTuple):
-    """What one dead device costs, at most."""
+    """The highest cost of one dead device."""
 
     ahead: int
-    """Time-outs before the next read of the judged block."""
+    """Time-outs before the next read of the analysed block."""
     beside: int
-    """Those of them in the lane of the judged block."""
+    """Those of them in the lane of the analysed block."""
     more: int
-    """Further ones, each by a lane's longest patience after the other: its reads are of a later lane."""
+    """Further time-outs, one per longest patience, because its reads are in a later lane."""
     miss: float
-    """One time-out, with the quiet after it."""
+    """One time-out, including the quiet time after it."""
     probe: float
     """From the third time-out to a probe."""
 
 
 class _Pushed(NamedTuple):
-    """What goes ahead of an earlier lane while that waits."""
+    """Reads of a later lane that go before an earlier lane."""
 
     later: float
     """The longest read of a later lane."""
@@ -203,24 +200,24 @@ class _Pushed(NamedTuple):
     dead: Dead
 
     def within(self, window: float) -> float:
-        """How much of a window of that length it takes."""
+        """How much of a window of this length it takes."""
         reads = min(self.later * floor(window / WAIT_LEAST_S), window * self.rate_of_reads)
         misses = min(self.dead.more, floor(window / WAIT_MOST_S)) * self.dead.miss
         return self.later + reads + misses + _probes(self.dead, window)
 
     @property
     def rate_of_reads(self) -> float:
-        """The part that reads of a later lane take in the long run."""
+        """The long-term share of reads of a later lane."""
         return self.later / (self.later + self.pause)
 
     @property
     def rate(self) -> float:
-        """The part that all of it takes in the long run."""
+        """The long-term share of all of it."""
         return self.rate_of_reads + self.dead.miss / timeouts.PROBE_LAST_S
 
     @property
     def once(self) -> float:
-        """With `rate`: never less than `within`."""
+        """The constant part: `once` plus `rate` times the window is never less than `within`."""
         return self.later + (self.dead.more + _DOUBLINGS) * self.dead.miss
 
 
@@ -228,23 +225,23 @@ NOBODY = Dead(0, 0, 0, 0.0, inf)
 
 
 class _Line(NamedTuple):
-    """What is worked out once for a line."""
+    """Values that are computed once per line."""
 
     load: LineLoad
     turns: tuple[Turn, ...]
     by_device: Mapping[str, Sequence[Turn]]
     misses: Mapping[str, float]
-    """By device, see `_miss`."""
+    """Device -> `_miss`."""
     confirms: Sequence[tuple[float, str]]
-    """The confirm reads of each point together, the longest last."""
+    """The total of the confirm reads of each point, longest last."""
     confirmed: frozenset[str]
-    """Points that are read again before their alarm counts."""
+    """Points with confirm reads."""
 
 
 def load_of(line: str, asked: PlannedLine, confirm: Mapping[str, int], latency: Mapping[str, float]) -> LineLoad:
-    """What a driver's blocks ask of its line. Touches no hardware.
+    """The load of a driver's blocks on its line. Touches no hardware.
 
-    `confirm`: by `device.point`, of every point with an alarm. `latency`: by device; `LATENCY_S` where absent.
+    `confirm`: by `device.point`, for every point with an alarm. `latency`: by device; `LATENCY_S` if missing.
     """
 
     def points(device: str, names: Sequence[str]) -> Iterator[PointLoad]:
@@ -265,7 +262,7 @@ def load_of(line: str, asked: PlannedLine, confirm: Mapping[str, int], latency: 
 
 
 def analyse(load: LineLoad) -> LineBound:
-    """The bounds of one line. Never below what can happen under the assumptions of this module."""
+    """The bounds of one line: never below what can happen under the assumptions of this module."""
     line = _line(load)
     turns = line.turns
     shares = {lane: sum(turn.cost / turn.every for turn in turns if turn.lane <= lane) for lane in Lane}
@@ -321,29 +318,29 @@ def _again(load: LineLoad, block: BlockLoad, point: PointLoad) -> float:
 
 
 def _aside(load: LineLoad) -> float:
-    """One question aside, of whatever device."""
+    """The longest side request of any device."""
     if not load.aside:
         return 0.0
     return load.aside + max((_device(load, block.device).latency for block in load.blocks), default=0.0) + load.turn
 
 
 def _miss(load: LineLoad, name: str, wire: float) -> float:
-    """The longest that the line is held when a device does not answer, or answers for the first time again.
+    """The longest time that the line is occupied when a device does not answer, or answers again for the first time.
 
-    Request, time-out and the quiet until its latest answer has passed; or, when it comes back, the quiet after a
-    refusal in the proof (see `_proofs`) and the wanted read.
+    That is the request, the time-out and the quiet time until a late answer has passed; or, when it returns, the quiet
+    time after a refusal in the proof (see `_proofs`) and the wanted read.
     """
     device = _device(load, name)
     return device.ceiling + 3 * wire + 2 * device.latency + load.turn
 
 
 def _proofs(load: LineLoad) -> float:
-    """What a device that dies puts in doubt: once with the first read that has no answer, and once when it is back."""
+    """The proofs that a dying device causes: one after the first unanswered read, one when it is back."""
     return 2 * _PROOF * _aside(load)
 
 
 def _others(line: _Line, mine: str) -> float:
-    """The confirm reads of the points that are confirmed at the same time as `mine`."""
+    """The confirm reads of other points that are confirmed at the same time as `mine`."""
     count = line.load.others
     if not count:
         return 0.0
@@ -372,7 +369,7 @@ def _alarms(line: _Line) -> Iterator[AlarmBound]:
 
 
 def _worst_dead(line: _Line, mine: Turn) -> list[Dead]:
-    """For every device that could die, the worst of each kind."""
+    """The worst case of each kind, for every device that could die."""
     worst: dict[tuple[int, int, int], Dead] = {}
     for name, theirs in line.by_device.items():
         if name == mine.device:
@@ -386,29 +383,29 @@ def _worst_dead(line: _Line, mine: Turn) -> list[Dead]:
 
 
 def _ahead(line: _Line, name: str, theirs: Sequence[Turn], mine: Turn) -> tuple[int, int]:
-    """How many time-outs of one device may pass before the next read of `mine`, and how many more in the long run.
+    """The most time-outs of one device before the next read of `mine`, and how many more in the long run.
 
-    A device that dies while a point of it is confirmed: that read, and none of the block that carries the point.
+    If a device dies while a point of it is confirmed, the confirm read counts, but not the point's block.
     """
     single = len(theirs) == 1
     if all(turn.lane > mine.lane for turn in theirs):
         confirms = min(line.load.others, sum(1 for point in line.confirmed if point.startswith(f"{name}.")))
         ahead = (
             1 if single else min(timeouts.MISSES, 1 + confirms)
-        )  # the one under way; so are the probes of a silent device
+        )  # the one under way; the same holds for probes of a silent device
         return ahead, timeouts.MISSES - ahead
     alone = single and line.load.in_flight == 1 and theirs[0].lane == mine.lane
     return (1 if alone and min(theirs[0].every, timeouts.MISSED_AGAIN_S) >= mine.every else timeouts.MISSES), 0
 
 
 def _probe_after(device: DeviceLoad) -> float:
-    """From the third miss to the first probe, at least: each miss in a row doubles the time-out."""
+    """The shortest time from the third miss to the first probe; each consecutive miss doubles the time-out."""
     third = min(device.ceiling, device.floor * (1 << (timeouts.MISSES - 1)))
     return timeouts.first_probe(third)
 
 
 def _one_dead(gap: Gap, dead: Dead, mine: Turn, point: PointLoad, others: float, reads: float) -> float:
-    """Each confirm read may meet one time-out more; after three there is only a probe, and that comes later."""
+    """Each confirm read may meet one more time-out; after three there are only probes, which come later."""
     most = dead.ahead + point.confirm - 1
     first = gap(others, dead) + reads
     worst = first + (min(most, timeouts.MISSES) - dead.ahead) * dead.miss
@@ -418,9 +415,9 @@ def _one_dead(gap: Gap, dead: Dead, mine: Turn, point: PointLoad, others: float,
 
 
 def _silent_told(line: _Line, name: str) -> float:
-    """From the last answer of a device to the third miss in a row, by whichever of its blocks is sure to be first.
+    """The longest time from a device's last answer to its third consecutive miss, by the block with the least bound.
 
-    One time-out for each gap: if another block has more of them in one, the third comes that much sooner.
+    It counts one time-out per gap: if another block has more in one gap, the third miss comes sooner.
     """
     dying = Dead(1, 1, 0, line.misses[name], inf)
     told = inf
@@ -435,11 +432,11 @@ def _silent_told(line: _Line, name: str) -> float:
 
 
 def gap_of(turns: Sequence[Turn], mine: Turn, in_flight: int) -> Gap:
-    """From the beginning of one read of `mine` to the answer of the next, if orders take `extra` meanwhile."""
+    """The time from the start of one read of `mine` to the answer of the next, if orders take `extra` meanwhile."""
     earlier = [turn for turn in turns if turn.lane < mine.lane]
     same = [turn for turn in turns if turn.lane == mine.lane and turn is not mine]
     later = max((turn.cost for turn in turns if turn.lane > mine.lane), default=0.0)
-    # With several in flight, one that is read beside `mine` may come once more before its next turn.
+    # With several requests in flight, a block that is read beside `mine` may come once more before its next turn.
     alone = in_flight == 1
     slow_once = sum(turn.cost for turn in same if alone and turn.every >= mine.every) + mine.cost
     quick = [turn for turn in same if not alone or turn.every < mine.every]
@@ -462,7 +459,7 @@ def gap_of(turns: Sequence[Turn], mine: Turn, in_flight: int) -> Gap:
         if in_file and dead is NOBODY:
             disturbed = extra + pushed.within(mine.every)
             if all_once + disturbed <= mine.every:
-                # `most`: one of them cost nothing the last time.
+                # `most`: one of them may have cost nothing the last time.
                 in_time = min(in_time, disturbed + varies + most + mine.cost)
                 return mine.every + in_time
         return mine.every + max(in_time, mine.cost + past_deadline)
@@ -471,9 +468,9 @@ def gap_of(turns: Sequence[Turn], mine: Turn, in_flight: int) -> Gap:
 
 
 def _yielded(turns: Sequence[Turn], same: Sequence[Turn], mine: Turn) -> Callable[[Dead], float]:
-    """What goes ahead of one read of each block of a lane, its own reads excepted, if earlier lanes want all the time.
+    """The wait before one read of each block of a lane, without these reads, if earlier lanes use the whole line.
 
-    Before each of them: its lane's patience after the one before, and the request that is under way then.
+    Before each read: the lane's patience after the previous one, and the request then under way.
     """
     longest = max(turn.cost for turn in turns)
     pauses = sum(patience(turn.cost) for turn in same)
@@ -486,7 +483,7 @@ def _yielded(turns: Sequence[Turn], same: Sequence[Turn], mine: Turn) -> Callabl
 
 
 def _probes(dead: Dead, window: float) -> float:
-    """What the probes in a window cost beyond the time-outs ahead of them, which have to be over by then."""
+    """The cost of probes in a window in addition to the time-outs before them, which must have ended by then."""
     most, cost, pause, spent = 0.0, 0.0, dead.probe, dead.probe
     while spent <= window:
         cost += dead.miss
@@ -497,7 +494,7 @@ def _probes(dead: Dead, window: float) -> float:
 
 
 def _by_period(turns: Sequence[Turn]) -> Mapping[float, float]:
-    """The cost of all turns of each period."""
+    """Period -> cost of all its turns."""
     costs: dict[float, float] = {}
     for turn in turns:
         costs[turn.every] = costs.get(turn.every, 0.0) + turn.cost
@@ -505,9 +502,9 @@ def _by_period(turns: Sequence[Turn]) -> Mapping[float, float]:
 
 
 def _window(once: float, repeated: Mapping[float, float], pushed: _Pushed) -> float:
-    """How long `once` takes while `repeated` (period -> cost) and what is pushed in go first.
+    """How long `once` takes while `repeated` (period -> cost) and `pushed` go first.
 
-    Infinite if these want all the time.
+    Infinite if these need all the time.
     """
     share = sum(cost / every for every, cost in repeated.items()) + pushed.rate
     if share >= 1.0:
@@ -519,5 +516,5 @@ def _window(once: float, repeated: Mapping[float, float], pushed: _Pushed) -> fl
         if longer <= window:
             return window
         window = longer
-    # 2 + ceil(w) <= 3 + w: a window that is too long, but long enough.
+    # 2 + ceil(w) <= 3 + w: a safe, longer window.
     return (once + 3 * sum(repeated.values()) + pushed.once) / (1.0 - share)

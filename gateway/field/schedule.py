@@ -1,11 +1,9 @@
-"""Which request is next on one line. Pure: time is an argument (seconds, monotonic).
+"""Decides which request is next on one line. Pure: time is an argument (seconds, monotonic).
 
-Lanes strictly in their order (ORDER, ALARM, NORMAL, PROBE), earliest deadline first inside a lane, not
-preemptive. The deadline of a periodic job is the moment at which its next turn falls due. So no job of a lane starves:
-a waiting job keeps its deadline while those of the others move on.
-
-On a line that is asked for too much the order has one exception, so that failures and recoveries are still detected: a
-lane that has waited for its share without a turn gets one, ahead of all but orders.
+Lanes in strict order (ORDER, ALARM, NORMAL, PROBE), earliest deadline first inside a lane, non-preemptive. The deadline
+of a periodic job is the time at which its next turn becomes due. So no job of a lane starves, because a waiting job
+keeps its deadline while those of the others move on. On an overloaded line the order has one exception, so that
+failures and recoveries are still detected: a lane that has waited for its share gets a turn before all but orders.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,34 +15,35 @@ from gateway.driver import Block
 from gateway.model import Lane
 
 _GUESSED_LATENCY_S = 0.005
-"""Seconds a device is taken to need for an answer, where only the load of a line is guessed."""
+"""Assumed answer time of a device, where only the load of a line is estimated."""
 
 _RETRY_S = 0.25
-"""Seconds until a read that had to stand in for a failed one is due."""
+"""Time until a read that replaces a failed one is due."""
 WAIT_PER_COST = 19.0
-"""A normal read waits at most that many times what the last one took: one part in twenty of the line is theirs."""
+"""A normal read waits at most this many times the duration of the last one, so normal reads get a twentieth of the
+line."""
 WAIT_LEAST_S, WAIT_MOST_S = 1.0, 5.0
-"""The shortest and the longest such wait, in seconds."""
+"""The shortest and the longest such wait."""
 PROBE_WAIT_S = 2.0
-"""A probe waits at most that long for its turn, in seconds: what it costs is limited by the pauses between probes."""
+"""A probe waits at most this long for its turn; its cost is limited by the pauses between probes."""
 
 
 def patience(cost: float) -> float:
-    """How long the normal lane waits for a turn at most, after one that took `cost` seconds."""
+    """The longest wait of the normal lane for a turn, after one that took `cost` seconds."""
     return min(WAIT_MOST_S, max(WAIT_LEAST_S, WAIT_PER_COST * cost))
 
 
 class Job:
-    """One turn on the line: a periodic block, a probe of a silent device, or something asked for once."""
+    """One turn on the line: a periodic block, a probe of a silent device, or a single request."""
 
     __slots__ = ("block", "due", "every", "gone", "item", "lane", "lost", "seq", "slack")
 
     def __init__(self, seq: int, block: Block | None, item: object, lane: Lane, due: float, every: float) -> None:
         self.seq = seq
         self.block = block
-        """The block to read; None for what was asked for once."""
+        """The block to read; None for a single request."""
         self.item = item
-        """What was asked for once (see `Schedule.request`), else None."""
+        """The single request (see `Schedule.request`), else None."""
         self.lane = lane
         self.due = due
         self.every = every
@@ -62,8 +61,8 @@ _Heap = list[tuple[float, int, Job]]
 class Schedule:
     """The turns of one line. `next` and `done` cost O(log n), everything else is rare and O(n).
 
-    `life`: every device is asked at least that often (seconds), however long its periods are, so that its
-    silence is noticed in time.
+    `life`: every device is asked at least at this interval (seconds), however long its periods are, so that its silence
+    is noticed in time.
     """
 
     def __init__(self, blocks: Iterable[Block], now: float, *, life: float = inf) -> None:
@@ -73,9 +72,9 @@ class Schedule:
         self._waiting: _Heap = []
         self._ready: tuple[_Heap, ...] = tuple([] for _ in Lane)
         self._first_at = [0.0] * len(Lane)
-        """By lane: a job that waits in it goes first from this time on (monotonic seconds)."""
+        """Lane -> from when on a waiting job of it goes first (monotonic seconds)."""
         self._running: tuple[Lane, float] | None = None
-        """Lane and beginning of the turn under way, in a lane that others overtake."""
+        """Lane and start of the turn under way, if it is in a lane that others overtake."""
         self._jobs: dict[Block, Job] = {}
         self._probes: dict[str, Job] = {}
         self.overruns = 0
@@ -83,7 +82,7 @@ class Schedule:
         self.plan(blocks, now)
 
     def plan(self, blocks: Iterable[Block], now: float) -> None:
-        """Read these blocks from now on. What was asked for once stays."""
+        """Read these blocks from now on. Single requests stay."""
         self._blocks.clear()
         for block in blocks:
             self._blocks.setdefault(block.device, []).append(block)
@@ -112,10 +111,10 @@ class Schedule:
         return waiting[0][0] if waiting else inf
 
     def done(self, job: Job, now: float, pause: float | None = None) -> int:
-        """The job has had its turn. The next one falls due one period after this one was due, or after `pause`.
+        """The job has had its turn. The next one is due one period after this one was due, or after `pause`.
 
-        If that is past already it is due at once, behind all jobs that wait longer: on an overloaded line all are late
-        by the same amount. Returns how many turns had to be skipped: whole periods that were lost so.
+        If that has passed already it is due at once, behind all jobs that have waited longer, so on an overloaded line
+        all are late by the same amount. Returns how many turns were skipped, that is, whole periods lost.
         """
         if job.gone or job.block is None:
             return 0
@@ -137,7 +136,7 @@ class Schedule:
         return skipped
 
     def again(self, job: Job) -> None:
-        """The job gave way to a write before it was sent: it keeps its turn, and so does its lane."""
+        """The job gave way to a write before it was sent: it and its lane keep their turn."""
         self._running = None
         if not job.gone:
             heappush(self._waiting, (job.due, job.seq, job))
@@ -153,7 +152,7 @@ class Schedule:
         heappush(self._waiting, (job.due, job.seq, job))
 
     def take_requests(self) -> list[object]:
-        """Everything that was asked for once and has not had its turn; it is taken out."""
+        """Remove and return all single requests that have not had their turn."""
         items = [entry[2].item for heap in (self._waiting, *self._ready) for entry in heap if entry[2].block is None]
         self._drop(lambda job: job.block is None)
         return items
@@ -167,7 +166,7 @@ class Schedule:
         return next((block for block in self.blocks(device) if point in block.points), None)
 
     def silence(self, device: str, now: float, wait: float) -> None:
-        """Ask this device nothing but one probe, `wait` seconds from now (later ones by `pause` of `done`)."""
+        """Ask this device only one probe, `wait` seconds from now (later ones by `pause` of `done`)."""
         self._withdraw(device)
         self._probe(device, min(self._blocks[device], key=lambda block: block.wire), now + wait)
 
@@ -207,13 +206,13 @@ class Schedule:
         self.restore(device, now)
 
     def hasten(self, block: Block, now: float) -> None:
-        """This block is due at once."""
+        """Make this block due at once."""
         job = self._jobs.get(block)
         if job is not None and job.due > now:
             self._move({job: now})
 
     def retry(self, block: Block, now: float) -> None:
-        """This block is due within 0.25 s, but behind all others of its lane that fall due within one period."""
+        """Make this block due within 0.25 s, but behind all others of its lane that become due within one period."""
         job = self._jobs.get(block)
         if job is not None:
             soon = min(_RETRY_S, job.every)
@@ -221,15 +220,15 @@ class Schedule:
             job.slack = job.every - soon
 
     def postpone(self, device: str, now: float, pause: float) -> None:
-        """What is due of this device waits for its next turn, at most `pause` seconds."""
+        """Delay what is due of this device to its next turn, at most by `pause` seconds."""
         jobs = [job for block in self._blocks[device] if (job := self._jobs.get(block)) is not None]
         self._move({job: now + min(pause, job.every) for job in jobs if job.due <= now})
 
     def restart(self, now: float) -> None:
-        """Everything is due at once, the silent ones too; then the turns are spread over their periods.
+        """Make everything due at once, also silent devices; then spread the turns over their periods.
 
-        First reads follow one another back to back. The second ones come early, each by another share of
-        its period, but only as far as the line has room for them. What was asked for once stays.
+        First reads follow one another directly. Second reads come early, each by a different share of its period, as
+        far as the line has room. Single requests stay.
         """
         self._running = None
         self._drop(lambda job: job.block is not None)
@@ -246,7 +245,7 @@ class Schedule:
             self._add(block, now - early, every, now)
 
     def _enter(self, job: Job, deadline: float, seq: int, now: float) -> None:
-        """The job may be done."""
+        """Enter the job into its lane."""
         lane = job.lane
         heap = self._ready[lane]
         if lane >= Lane.NORMAL and not heap:
@@ -255,7 +254,7 @@ class Schedule:
         heappush(heap, (deadline, seq, job))
 
     def _yielding(self, lane: Lane, now: float) -> Job:
-        """A turn in a lane that others overtake."""
+        """Begin a turn in a lane that others overtake."""
         self._running = lane, now
         return heappop(self._ready[lane])[2]
 
@@ -270,7 +269,7 @@ class Schedule:
         return min(block.every, self._life) if block is quickest else block.every
 
     def _add(self, block: Block, due: float, every: float, now: float) -> None:
-        """Its first read is due now, whatever its period: every block is read once before any is read twice."""
+        """Add a block. Its first read is due now, so that every block is read once before any is read twice."""
         job = self._jobs[block] = Job(next(self._seq), block, None, block.lane, due, every)
         self._enter(job, now, job.seq, now)
 
@@ -287,7 +286,7 @@ class Schedule:
         self._drop(lambda job: job.gone)
 
     def _move(self, dues: Mapping[Job, float]) -> None:
-        """Give these jobs other due times; one that is under way is in no heap and is left alone."""
+        """Change due times; a job under way is in no heap and is not changed."""
         moved = [entry[2] for heap in (self._waiting, *self._ready) for entry in heap if entry[2] in dues]
         self._drop(lambda job: job in dues)
         for job in moved:

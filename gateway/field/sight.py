@@ -1,4 +1,4 @@
-"""Whether the alarm points of a device that answers have values: a device that refuses them shows no fire. Pure."""
+"""Detects alarm points without a value on a device that answers, because such a device shows no fire. Pure."""
 
 from collections.abc import Collection, Mapping
 from math import inf
@@ -6,16 +6,16 @@ from math import inf
 from gateway.model import Instant, Lane, Quality, Reading, Reason
 
 BLIND_AFTER_S = 99.0
-"""Seconds without a value after which an alarm point is told blind: within 100 s, as every fault."""
+"""An alarm point without a value for this time is reported blind: within 100 s, like every fault."""
 _NO_VALUE = frozenset({Reason.INVALID, Reason.OUT_OF_RANGE})
-"""The answer has no usable value: a point of the alarm lane (fire, gas) counts as blind then, others do not."""
+"""Reasons for an answer without a usable value; then only points of the alarm lane (fire, gas) count as blind."""
 
 
 class PointSight:
-    """The alarm points of one device, and since when each has no value.
+    """The alarm points of one device, and since when each has had no value.
 
-    Time counts only while the device answers or refuses: a silent device and a line that is down have alarms of their
-    own. A point told blind stays so until it has a value again.
+    Time counts only while the device answers or refuses, because a silent device and a lost line have their own alarms.
+    A point reported blind stays so until it has a value again.
     """
 
     __slots__ = ("_alive_from", "_dark", "_urgent", "_watched", "told")
@@ -26,10 +26,10 @@ class PointSight:
         self._dark: dict[str, float] = {}
         self._alive_from = 0.0
         self.told: bool | None = None
-        """What the site was told last; None: nothing yet."""
+        """The last report to the site; None: none yet."""
 
     def look(self, readings: Mapping[str, Reading], now: Instant, *, alive: bool) -> bool | None:
-        """What the site must be told now: True for blind, False for all seen again; None: nothing new."""
+        """What to report to the site now: True for blind, False for all points have values again; None: no change."""
         if not self._watched:
             return None
         dark = {point for point in self._watched if self._is_dark(point, readings[point])}
@@ -42,11 +42,11 @@ class PointSight:
         return self._tell(blind=True) if alive and self.due() <= now.mono else None
 
     def due(self) -> float:
-        """When the next point will be blind if it stays as it is (monotonic seconds)."""
+        """When the next point becomes blind unless it gets a value (monotonic seconds)."""
         return inf if self.told else min(self._dark.values(), default=inf) + BLIND_AFTER_S
 
     def detail(self, readings: Mapping[str, Reading], code: int | None) -> str:
-        """In words. `code`: the last exception of the device."""
+        """A text for people. `code`: the last exception of the device."""
         points = ", ".join(f"{point} ({readings[point].reason})" for point in self._dark)
         refused = "" if code is None else f"; its last refusal: exception {code}"
         return f"no value for {BLIND_AFTER_S:.0f} s: {points}{refused}"

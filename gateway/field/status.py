@@ -1,4 +1,4 @@
-"""What a line says about itself: for health, metrics and the local page. Pure."""
+"""The state of a line for health, metrics and the local page. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """One device of a line. Counters count from the start of the process."""
+    """The state of one device. Counters count from the start of the process."""
 
     answering: bool | None
     """None: neither answered nor found silent yet."""
     misses: int
-    """Misses in a row."""
+    """Consecutive misses."""
     requests: int
     timeouts: int
     refused: int
@@ -21,12 +21,12 @@ class DeviceStatus:
     """Median answer time beyond the wire time, in seconds (running estimate)."""
     answer_p95: float
     timeout: float
-    """Present time-out beyond the wire time, in seconds."""
+    """The present time-out beyond the wire time, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineStatus:
-    """One line."""
+    """The state of one line."""
 
     line: str
     up: bool
@@ -38,10 +38,10 @@ class LineStatus:
     """How often it was lost."""
     driver_bugs: int
     busy: float
-    """Share of the last seconds in which a request was under way, 0-1."""
+    """Share of the last seconds with a request under way, 0-1."""
     overruns: int
     devices: Mapping[str, DeviceStatus]
     oddities: Mapping[str, int | str | None] | None = None
-    """What the driver put up with on the wire since the start; None: it does not count that."""
+    """Irregularities on the wire that the driver tolerated since the start; None: it does not count them."""
     is_open: bool = False
-    """The port or connection is open, whoever answers."""
+    """The port or connection is open, whether or not a device answers."""

@@ -1,6 +1,6 @@
 """Sends changed readings, one device a message: at most one message per device and 200 ms, no task per device.
 
-An error costs the message and nothing else: telemetry never ends the process or the line that the readings came from.
+An error loses only that message: telemetry never ends the process or the line that the readings came from.
 """
 
 import asyncio
@@ -16,17 +16,17 @@ from gateway.model import Instant, Reading
 _log = logger(__name__)
 
 Publish = Callable[[str, bool, Mapping[str, Reading], Instant], None]
-"""Takes (device, full, readings, at). Must not wait. A function, as a line knows neither journal nor event."""
+"""Takes (device, full, readings, at). Must not block. A function, as a line knows neither journal nor event."""
 
 _GOLDEN = 0.6180339887498949
-"""Multiples of it, without their whole part, lie spread over [0, 1) however many there are."""
+"""The fractional parts of its multiples are evenly spread over [0, 1), however many there are."""
 
 
 class LatestReadings(Protocol):
     """The readings of a device."""
 
     def picture(self) -> Mapping[str, Reading]:
-        """All of them."""
+        """All readings."""
         ...
 
 
@@ -66,7 +66,7 @@ class TelemetrySender:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._told: set[str] = set()
         self.failures = 0
-        """Messages that were lost by a bug of ours."""
+        """Messages lost because of a bug of ours."""
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -85,12 +85,12 @@ class TelemetrySender:
         self._outlets.clear()
 
     def add(self, device: str, table: LatestReadings) -> None:
-        """A device whose changes will come; `table` has all its readings."""
+        """Register a device; `table` has all its readings."""
         share = len(self._outlets) * _GOLDEN % 1.0
         self._outlets[device] = _DeviceChanges(device, table, TelemetryChanges(self._deadbands.get(device, {})), share)
 
     def ready(self, device: str) -> None:
-        """Every block of the device was answered or failed once: its first message leaves, a full one."""
+        """Every block of the device was answered or has failed once: send its first message, a full one."""
         outlet = self._outlets[device]
         if outlet.changes.started or self._loop is None:
             return
@@ -98,7 +98,7 @@ class TelemetrySender:
         self._arm_full(outlet, self._every * (1.0 - outlet.share))
 
     def changed(self, device: str, readings: Mapping[str, Reading]) -> None:
-        """These readings are new: the first change leaves before this returns, others within 200 ms."""
+        """Take changed readings: the first change is sent before this returns, others within 200 ms."""
         outlet = self._outlets[device]
         if not outlet.changes.offer(readings) or outlet.flush is not None or self._loop is None:
             return

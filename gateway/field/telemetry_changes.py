@@ -1,7 +1,7 @@
-"""Which changes of one device go into its next message, and when. Pure: `telemetry.py` owns the timers.
+"""Decides which changes of a device go into its next message, and when. Pure: `telemetry.py` has the timers.
 
-The first change leaves at once, later ones at most every 200 ms. A number counts as changed when it left the
-dead band around the value that was last *sent*; quality and text always count.
+The first change is sent at once, later ones at most every 200 ms. A number counts as changed when it leaves the dead
+band around the last *sent* value; a change of quality or text always counts.
 """
 
 from collections.abc import Mapping
@@ -23,12 +23,12 @@ class TelemetryChanges:
         self._next = float("-inf")
         self._started = False
         self.waiting: dict[str, Reading] = {}
-        """What will be in the next message."""
+        """The content of the next message."""
 
     def offer(self, changed: Mapping[str, Reading]) -> bool:
-        """Take note of changed readings; True if something waits to be sent.
+        """Add changed readings; True if something waits to be sent.
 
-        Before the first full picture nothing is noted, because that holds everything.
+        Before the first full picture nothing is added, because that contains everything.
         """
         if not self._started:
             return False
@@ -42,7 +42,7 @@ class TelemetryChanges:
         return bool(self.waiting)
 
     def due(self) -> float:
-        """When what waits may leave (monotonic seconds)."""
+        """When the waiting changes may be sent (monotonic seconds)."""
         return self._next
 
     def take(self, now: float) -> Mapping[str, Reading]:
@@ -55,7 +55,7 @@ class TelemetryChanges:
         return message
 
     def full(self, picture: Mapping[str, Reading], now: float) -> Mapping[str, Reading]:
-        """A message with all points also carries what waits; it counts as sent."""
+        """The waiting changes are part of a message with all points; they count as sent."""
         self._started = True
         self.waiting = {}
         if self._deadbands:

@@ -1,10 +1,10 @@
-"""How long to wait for an answer, when to ask again, and how long to leave a silent device alone. Pure.
+"""Time-outs, retries and the pauses between probes of a silent device. Pure.
 
-The lines keep the times below and the response-time bound (`response_time.py`) reckons with them: this is their only
-home, and both read them from here each time.
+The lines keep these times, and the response-time bound (`response_time.py`) is computed from them: they are defined
+only here, and both read them from here.
 
 The time-out follows TCP's estimator (RFC 6298): smoothed answer time plus four times its variation. Only answers that
-belong to their question may be sampled (Karn): the caller leaves out discarded reads.
+certainly belong to their request may be sampled (Karn), so the caller leaves out discarded reads.
 """
 
 from gateway.driver import Timing
@@ -13,24 +13,24 @@ _ALPHA = 1 / 8
 _BETA = 1 / 4
 _K = 4
 _STEP = 1 / 8
-"""How far an estimated quantile moves with one sample, as a share of the variation."""
+"""The step of an estimated quantile per sample, as a share of the variation."""
 
 _ENOUGH = 100
 """Answers that are needed before the longest one is used."""
 _KEPT = 4096
-"""The longest answer is that of the last so many, up to twice as many."""
+"""The longest answer is taken over at least the last so many answers, at most twice as many."""
 
 MISSES = 3
-"""Misses in a row after which a device is silent."""
+"""Consecutive misses after which a device is silent."""
 MISSED_AGAIN_S = 3.0
-"""A read that had no answer is repeated within that time, however long its period, so that a fault is told within
-100 s."""
+"""An unanswered read is repeated within this time, however long its period, so that a fault is reported within 100
+s."""
 DEVICE_PERIOD_S = 20.0
-"""Every device is asked at least that often: three misses later its silence is told, well within 100 s."""
+"""Every device is asked at least at this interval, so that its silence (three misses) is reported well within 100 s."""
 PROBE_FIRST_S = 2.0
 """The shortest pause before a probe of a silent device."""
 PROBE_SHARE = 20.0
-"""A probe may take one part in twenty of the time until the next one: 5 % of the bus."""
+"""The pause until the next probe is this many times the probe's duration: 5 % of the bus."""
 PROBE_LAST_S = 45.0
 """The longest pause between two probes of a silent device."""
 
@@ -57,7 +57,7 @@ class AnswerTime:
         self._count = 0
 
     def sample(self, seconds: float) -> None:
-        """A read was answered after `seconds` beyond its wire time."""
+        """Take the time of an answer: `seconds` beyond the wire time."""
         seconds = max(seconds, 0.0)
         self._count += 1
         self._most = max(self._most, seconds)
@@ -78,22 +78,22 @@ class AnswerTime:
         self.timeout = min(self._ceiling, timeout)
 
     def after(self, misses: int) -> float:
-        """Time-out after `misses` in a row: doubled for each, so that a device that became slower is found again."""
+        """Time-out after consecutive `misses`: doubled for each, so that a device that became slower is found again."""
         return min(self._ceiling, self.timeout * (1 << min(misses, 16)))
 
     @property
     def longest(self) -> float | None:
-        """The longest of the last answers, in seconds; None while there were too few to go by."""
+        """The longest of the last answers, in seconds; None: too few answers."""
         return max(self._before, self._most) if self._count >= _ENOUGH else None
 
     @property
     def ceiling(self) -> float:
-        """The longest that the device may take, in seconds: for probes and writes."""
+        """The longest allowed answer time, in seconds: for probes and writes."""
         return self._ceiling
 
 
 class ProbeWait:
-    """Waits between the probes of one silent device: max(2 s, 20 x what a probe costs), doubling, to 45 s."""
+    """Pauses between the probes of one silent device: max(2 s, 20 x the probe's duration), doubling up to 45 s."""
 
     __slots__ = ("_times",)
 
@@ -101,7 +101,7 @@ class ProbeWait:
         self._times = 0
 
     def next(self, cost: float) -> float:
-        """Seconds until the next probe, after one (or the last miss) took `cost` seconds of the line."""
+        """Seconds until the next probe, after a probe (or the last miss) that took `cost` seconds."""
         wait = first_probe(cost) * (1 << min(self._times, 8))
         self._times += 1
         return min(wait, PROBE_LAST_S)
@@ -117,5 +117,5 @@ class ProbeWait:
 
 
 def first_probe(cost: float) -> float:
-    """Seconds from the last miss to the first probe, after a miss took `cost` seconds of the line."""
+    """Seconds from the last miss to the first probe, after a miss that took `cost` seconds."""
     return min(max(PROBE_FIRST_S, PROBE_SHARE * cost), PROBE_LAST_S)

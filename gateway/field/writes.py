@@ -1,11 +1,10 @@
-"""The writes of one line: ahead of all else, and tried again until they expire.
+"""The writes of one line: they go first, and are repeated until they expire.
 
-The point decides whether a write was done, not the reply: if the reply is wrong, short, missing or a refusal, the point
-is read back at once. What follows from the write (the end of a pulse) is timed from the write itself.
+The value of the point decides whether a write was done, not the reply: if the reply is wrong, short, missing or a
+refusal, the point is read back at once. What follows (the end of a pulse) is timed from the write itself.
 
-A write never waits for a device that is not answering: a request to one that is silent, or has just missed a read,
-gives way to it (`PolledDevice.haste`), and so does a request that waits because the line is left alone after a
-time-out.
+A write never waits for a device that is not answering: a request to a device that is silent, or has just missed a read,
+gives way (`PolledDevice.haste`), and so does a request that waits for the quiet time after a time-out.
 """
 
 import asyncio
@@ -25,9 +24,9 @@ from gateway.field.schedule import Schedule
 from gateway.model import Lane, Quality, Value
 
 _RETRY_FIRST_S, _RETRY_LAST_S = 0.25, 2.0
-"""Between a write that had no answer and the next try: doubled for each, from the first to the last."""
+"""The pause between an unanswered write and the next try: doubles from the first to the last value."""
 _REPLY_S = 0.15
-"""The shortest time that a reply to a write is waited for before the point is read back."""
+"""The shortest wait for the reply to a write before the point is read back."""
 
 
 Waiting = asyncio.Future[float] | asyncio.Future[Fetched]
@@ -42,27 +41,27 @@ class WriteOrder:
     value: Value
     expires: float | None
     done: asyncio.Future[float]
-    """When the write that did it went out (monotonic seconds)."""
+    """When the successful write was sent (monotonic seconds)."""
     tries: int = 0
 
 
 class Writes:
-    """What is written on one line."""
+    """The writes of one line."""
 
     def __init__(self, poller: GuardedPoller, schedule: Schedule, clock: Clock) -> None:
         self._poller = poller
         self._schedule = schedule
         self._clock = clock
         self._asked: PolledDevice | None = None
-        """The device of the last request: on a line with one request at a time that is the one under way. None: it does
-        not give way to a write."""
+        """The device of the last request; with one request at a time that is the one under way. None: it does not give
+        way to a write."""
         self._cut_until = 0.0
-        """Until then an answer may come that is not waited for any more (monotonic seconds)."""
+        """Until then an answer may come for which nobody waits any more (monotonic seconds)."""
 
     def line_up(self, order: WriteOrder, now: float, due: float | None = None) -> None:
-        """Schedule a write from `due` on (None: now), ahead of all reads; a request that is in its way then gives way.
+        """Schedule a write from `due` on (None: now), ahead of all reads; a request that blocks it gives way.
 
-        It also goes before earlier confirm reads: those may wait for a late answer, and it would wait behind them.
+        It also goes before earlier confirm reads, because those may wait for a late answer.
         """
         self._schedule.request(order, Lane.ORDER, now, due=due, within=-inf)
         if due is not None and due > now:
@@ -71,18 +70,18 @@ class Writes:
             self._make_way(order)
 
     def asked(self, device: PolledDevice) -> None:
-        """A read of this device is under way from now on."""
+        """Note that a read of this device is under way."""
         self._asked = device
 
     def cut(self, device: PolledDevice, now: float) -> None:
-        """A request to this device had been sent when it gave way."""
+        """Note that a request to this device gave way after it was sent."""
         device.cuts += 1
         self._cut_until = now + device.patience()
 
     async def write(self, order: WriteOrder, device: PolledDevice, now: float) -> float | None:
-        """Its turn has come. Returns when it went out (monotonic seconds) if the device answered, else None.
+        """Write now. Returns when it was sent (monotonic seconds) if the device answered, else None.
 
-        Where it failed for good, `order.done` has the error. Raises LineDown.
+        If it failed finally, `order.done` has the error. Raises LineDown.
         """
         if order.done.done():
             return None
@@ -92,7 +91,7 @@ class Writes:
         if device.silent and now < device.quiet_until:
             self.line_up(order, now, device.quiet_until)
             return None
-        self._asked = device if device.silent else None  # a device that answers may just be slow: it is not asked twice
+        self._asked = device if device.silent else None  # a device that answers may just be slow
         reply = device.patience() if device.silent or not device.heard else device.reply(_REPLY_S)
         with answerable(order.done):
             try:
@@ -122,12 +121,12 @@ class Writes:
         return sent
 
     async def _was_done(self, order: WriteOrder, device: PolledDevice) -> bool:
-        """Whether the point reads as it was ordered, whatever the reply was. Raises LineDown.
+        """True if the point has the ordered value, whatever the reply was. Raises LineDown.
 
-        A pulse that the module makes itself (a float) may be over: only that it is on says something.
+        A pulse timed by the module itself (a float) may have ended, so only the reading "on" is conclusive.
         """
         if device.silent:
-            return False  # a silent device: the write is repeated
+            return False  # the device is silent: the write is repeated
         wanted = True if isinstance(order.value, float) and order.value > 0 else order.value
         device.requests += 1
         reply = device.reply(_REPLY_S)
@@ -142,7 +141,7 @@ class Writes:
         return shown is not None and shown.quality is Quality.GOOD and wanted in (shown.value, shown.text)
 
     async def _read_back_patiently(self, order: WriteOrder, device: PolledDevice) -> Decoded | None:
-        """A device that answers gave neither a reply nor a reading: read once more, within its longest answer time."""
+        """Read once more, with the longest time-out, because a device that answers gave neither reply nor reading."""
         try:
             shown = await self._poller.read_back(device.name, order.point, device.patience())
         except DeviceError:
@@ -151,7 +150,7 @@ class Writes:
         return shown
 
     def _retry(self, order: WriteOrder, error: DeviceSilent, began: float, now: float) -> None:
-        """No answer: repeat at once if a late answer of another device may have been in the way, else after a pause."""
+        """Repeat an unanswered write: at once if another device's late answer may have disturbed it, else later."""
         due = now + max(now - began, doubled(_RETRY_FIRST_S, order.tries, _RETRY_LAST_S))
         if began < self._cut_until and not order.tries:
             due = now
@@ -168,14 +167,14 @@ class Writes:
 
 
 def fail(future: Waiting, error: Exception) -> None:
-    """Give this error to the caller, if it still waits."""
+    """Pass this error to the caller, if it still waits."""
     if not future.done():
         future.set_exception(error)
 
 
 @contextmanager
 def answerable(future: Waiting) -> Iterator[None]:
-    """The caller gets an error if the line is lost or closed during the request."""
+    """Passes an error to the caller if the line is lost or closed during the request."""
     try:
         yield
     except LineDown as error:

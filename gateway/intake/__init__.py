@@ -1,1 +1,1 @@
-"""Who speaks by itself: cameras, and the lists of plates."""
+"""Sources that send by themselves (cameras), and the plate lists."""

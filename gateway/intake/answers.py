@@ -1,4 +1,4 @@
-"""Photo and tag of a person's answer: looked at in a thread before the site hears of it."""
+"""Photo and tag of a person's answer: checked in a thread before the site gets the answer."""
 
 import asyncio
 import base64
@@ -17,13 +17,13 @@ from gateway.settings.types import PlaceProof
 from gateway.site.round_run import ANSWER
 
 MAX_PHOTO_BYTES = 96 << 10
-"""Bytes of a photo."""
+"""The largest photo in bytes."""
 PHONE = "phone"
 """`subject` of a photo's `picture.taken`; its `picturekind` is `photo`."""
 
 
 class Answers:
-    """`store`: the journal."""
+    """Checks answers. `store`: the journal."""
 
     def __init__(
         self,
@@ -39,11 +39,11 @@ class Answers:
         self._worker = ThreadPoolExecutor(1, "photos")
 
     def errands(self) -> Mapping[str, Errand]:
-        """By the command of the `Perform`."""
+        """The errands, by command of the `Perform`."""
         return {ANSWER: self._look}
 
     async def _look(self, act: Perform) -> Json:
-        """`{photo, tag, place, known}`; gives `{picture, sha256, mark, presence, uid, counter}`. Raises NotDone."""
+        """`{photo, tag, place, known}` -> `{picture, sha256, mark, presence, uid, counter}`. Raises NotDone."""
         args, now = act.args, self._clock.now()
         told: dict[str, Json] = dict(self._presence(args.get("tag"), args.get("place")))
         photo = args.get("photo")
@@ -69,7 +69,7 @@ class Answers:
     async def _photo(self, text: str, known: Sequence[str], now: Instant) -> Mapping[str, Json]:
         try:
             data = base64.b64decode(text, validate=True)
-        except ValueError as error:  # also what is no ASCII
+        except ValueError as error:  # also if it is not ASCII
             raise NotDone("bad-args", "photo: no base64") from error
         if not 0 < len(data) <= MAX_PHOTO_BYTES:
             raise NotDone("bad-args", f"photo: {len(data)} bytes; 1 to {MAX_PHOTO_BYTES}")
@@ -88,8 +88,8 @@ class Answers:
 
 
 def _made(data: bytes, stamp: str, known: Sequence[str]) -> Photo:
-    """In the worker's thread. `known`: marks of what was given before. Raises Unusable, NotDone."""
+    """Runs in the worker's thread. `known`: marks of earlier photos. Raises Unusable, NotDone."""
     made = photo_of(data, stamp)
-    if repeats(made.mark, (mark.rpartition(":")[2] for mark in known)):  # an older version kept a digest before it
+    if repeats(made.mark, (mark.rpartition(":")[2] for mark in known)):  # older versions kept a digest in front of it
         raise NotDone("bad-args", "photo: it was given for this item before; a new one")
     return made

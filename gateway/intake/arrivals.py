@@ -1,12 +1,12 @@
-"""The entrance for cameras: a push is handed in, its pictures get ids and wait until the site has said what to keep.
+"""Takes pushes of cameras: passes passages to the inbox, and holds their pictures until the site says which to keep.
 
 entrance = Entrance(inbox, journal, shrink, clock, cameras=…)
 PushListener(…, entrance, clock)
 entrance.keep(act)              # KeepPictures of a step, after its commit
 await entrance.run()            # in a task group
 
-Bounded: 64 passages and 12 MiB of pictures at once; what is too much goes, the oldest of the camera that has most, and
-is counted. So a camera that floods costs its own cars, and no other's.
+Limits: 64 passages and 12 MiB of pictures at once. Beyond that the oldest ones of the camera that has most are dropped
+and counted, so a camera that floods loses only its own passages.
 """
 
 import asyncio
@@ -28,15 +28,15 @@ from gateway.new_id import new_id
 _log = logger(__name__)
 
 PASSAGES = 64
-"""Handed in at once; as many may wait, and as many have pictures that wait for a verdict."""
+"""The most passages in the inbox; as many may wait for it, and as many may have pictures that wait for a verdict."""
 PICTURES_BYTES = 12 << 20
-"""Bytes of pictures that are held."""
+"""The most bytes of held pictures."""
 OWN = 2
-"""Passages of each camera that are handed in whatever the others send."""
+"""Passages of each camera that always get into the inbox, whatever others send."""
 UNDECIDED_S = 5.0
-"""Seconds after its acceptance that a passage's pictures wait for `keep`: the site says nothing of a repeat."""
+"""How long pictures wait for `keep` after the acceptance; for a repeat there is no `keep`."""
 _LOOKS = 2
-"""Cameras that are photographed at once."""
+"""The most cameras that are asked for a picture at once."""
 
 _PATIENCE_S = 10.0
 _T = TypeVar("_T")
@@ -50,24 +50,24 @@ class CameraInbox(PassageInbox, ReminderInbox, Protocol):
 
 
 class PictureStore(Protocol):
-    """The journal, for who has pictures."""
+    """What is needed of the journal."""
 
     def picture(self, camera: str, passage: str | None, kind: str, taken_at: Instant, jpeg: bytes, id_: str) -> None:
-        """The JPEG becomes an event under this id."""
+        """Make an event of the JPEG, with this id."""
         ...
 
 
 class Photographer(Protocol):
-    """The cameras that give pictures."""
+    """Cameras that supply pictures."""
 
     async def photograph(self, camera: str) -> bytes:
-        """The camera's picture of this moment. Raises DeviceSilent, DeviceRefused, ConfigError."""
+        """Get the camera's present picture. Raises DeviceSilent, DeviceRefused, ConfigError."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A picture that becomes an event."""
+    """A picture that is going to be an event."""
 
     camera: str
     passage: str | None
@@ -77,7 +77,7 @@ class _Kept:
 
 
 class Entrance:
-    """Takes pushes, and knows their pictures until the site has said which of them are kept.
+    """Takes pushes, and holds their pictures until the site says which to keep.
 
     `lists`: passages are handed in through them.
     """
@@ -102,14 +102,14 @@ class Entrance:
         self._cameras = cameras
         self._group: asyncio.TaskGroup | None = None
         self._under_way: Counter[str] = Counter()
-        """Passages that are handed in, by camera."""
+        """Camera -> number of its passages in the inbox."""
         self._waiting: deque[tuple[Passage, asyncio.Event]] = deque()
         self._held: dict[str, dict[str, CapturedPicture]] = {}
-        """By the first id of each passage, the oldest first."""
+        """First picture id of each passage -> its pictures, oldest first."""
         self._owner: dict[str, str] = {}
-        """The camera of what is held."""
+        """First id -> camera."""
         self._first: dict[str, str] = {}
-        """The first id of its passage, by id."""
+        """Picture id -> first id of its passage."""
         self._kept: deque[_Kept] = deque()
         self._filled = asyncio.Event()
         self._nothing_waits = asyncio.Event()
@@ -122,11 +122,11 @@ class Entrance:
         """passages, passages_shed, pictures_shed, pictures_kept, pictures_unusable."""
 
     def snapshot(self) -> Mapping[str, int]:
-        """For health."""
+        """The counts for health."""
         return {**self.counts, "waiting": len(self._waiting) + self._under_way.total(), "picture_bytes": self._bytes}
 
     async def run(self) -> None:
-        """Hand in, and make pictures small, until cancelled."""
+        """Pass on passages and shrink pictures until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -139,7 +139,7 @@ class Entrance:
     # ---- a push -----------------------------------------------------------------------------------
 
     async def take(self, push: Push) -> None:
-        """Hand one push in; returns once it is accepted. Cancelled or not, it is taken."""
+        """Take a push; returns once it is accepted. It is taken even if the caller is cancelled."""
         passage = self._with_pictures(push)
         accepted = asyncio.Event()
         self.counts["passages"] += 1
@@ -157,14 +157,14 @@ class Entrance:
         return self._relays is not None and self._relays.leaves_with(push)
 
     def _shed(self) -> tuple[Passage, asyncio.Event]:
-        """The oldest that waits of the camera that has most waiting."""
+        """Drop the oldest waiting passage of the camera that has most waiting."""
         most = _greediest(Counter(passage.camera for passage, _ in self._waiting))
         found = next(one for one in self._waiting if one[0].camera == most)
         self._waiting.remove(found)
         return found
 
     def _begin_waiting(self) -> None:
-        """Hand in, in the order of arrival; a camera of whom little is under way passes those who flood."""
+        """Pass passages on in order of arrival; a camera with few under way overtakes those that flood."""
         if self._group is None:
             return
         for one in tuple(self._waiting):
@@ -188,7 +188,7 @@ class Entrance:
     # ---- its pictures -------------------------------------------------------------------------------
 
     def _with_pictures(self, push: Push) -> Passage:
-        """The passage with ids for its pictures, which are held under them."""
+        """The passage with ids of its pictures, which are held under these."""
         passage, shots = push
         if not shots:
             return passage
@@ -203,7 +203,7 @@ class Entrance:
         return replace(passage, pictures=refs)
 
     def keep(self, act: KeepPictures) -> None:
-        """Make events of those that are to be kept; forget the others."""
+        """Make events of the pictures to keep; drop the others."""
         for id_ in act.ids:
             shot = self._taken_out(id_)
             if shot is None:
@@ -217,7 +217,7 @@ class Entrance:
         self._filled.set()
 
     async def _store_kept(self) -> None:
-        """One after the other, in one thread: pictures are never in a hurry."""
+        """Store the kept pictures one after the other in one thread, as they are not urgent."""
         loop = asyncio.get_running_loop()
         while True:
             while not self._kept:
@@ -233,16 +233,16 @@ class Entrance:
                 _log.debug("a picture cannot be used", camera=one.camera, why=str(error))
             finally:
                 self._bytes -= len(one.shot.data)
-            await asyncio.sleep(loop.time() - begun)  # half of a core at most: barriers come first
+            await asyncio.sleep(loop.time() - begun)  # half of a core at most: gates come first
 
     async def _stored(self, one: _Kept) -> None:
-        """Raises GatewayError: it is no picture."""
+        """Shrink and store a picture. Raises GatewayError if it is not one."""
         jpeg = await asyncio.get_running_loop().run_in_executor(self._worker, self._shrink, one.shot.data)
         self._store.picture(one.camera, one.passage, one.shot.role, one.at, jpeg, one.id)
         self.counts["pictures_kept"] += 1
 
     def _make_room(self) -> None:
-        """The oldest of the camera that has most go; those that have had their verdict came before the others."""
+        """Drop the oldest pictures of the camera that has most, first those that already have a verdict."""
         while self._bytes > PICTURES_BYTES and (self._kept or self._held):
             sizes: Counter[str] = Counter()
             for kept in self._kept:
@@ -285,7 +285,7 @@ class Entrance:
     # ---- a picture that was asked for ---------------------------------------------------------------
 
     async def fetch(self, camera: str) -> str:
-        """Have the camera photograph; the id of the event. Raises DeviceSilent, DeviceRefused, ConfigError, NotDone."""
+        """Get a picture; returns the id of its event. Raises DeviceSilent, DeviceRefused, ConfigError, NotDone."""
         if self._cameras is None:
             raise ConfigError(f"camera {camera} gives no pictures")
         async with self._looks:
@@ -303,14 +303,14 @@ class Entrance:
         return {"picture": await self.fetch(str(act.args["camera"]))}
 
     async def think(self, work: Callable[[], _T]) -> _T:
-        """Run it in the thread of the pictures, after all plates; after 10 s whatever waits."""
+        """Run work in the picture thread, after all plates, but at the latest after 10 s."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE_S):
                 await self._nothing_waits.wait()
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
     async def look(self, camera: str) -> bytes:
-        """The camera's picture of this moment as it came, two cameras at a time. Raises as `fetch`, but not NotDone."""
+        """The camera's present picture, unchanged; two cameras at a time. Raises as `fetch`, except NotDone."""
         if self._cameras is None:
             raise ConfigError(f"camera {camera} gives no pictures")
         async with self._looks:
@@ -319,7 +319,7 @@ class Entrance:
     # ---- cameras that come and go -------------------------------------------------------------------
 
     def tell(self, who: str, well: bool, why: str) -> None:
-        """One line when a camera or the listener goes down, one when it is back."""
+        """Log one line when a camera or the listener goes down, and one when it is back."""
         now = self._clock.now().mono
         since = self._down.pop(who, None)
         if not well:
@@ -334,5 +334,5 @@ class Entrance:
 
 
 def _greediest(sizes: Counter[str]) -> str:
-    """Who has most."""
+    """The key with the most."""
     return sizes.most_common(1)[0][0]

@@ -1,4 +1,4 @@
-"""A person looks through one camera, whether the daemon runs or not: its picture, its verdict, its reference."""
+"""One camera for a person, whether the daemon runs or not: its picture, its verdict, its reference."""
 
 import asyncio
 from dataclasses import replace
@@ -17,12 +17,12 @@ from gateway.site.round_settings import PictureRule
 
 
 class ByHand:
-    """One camera of a site file. Raises ConfigError: it cannot be asked so."""
+    """One camera of a site file. Raises ConfigError if it cannot be asked for pictures."""
 
     def __init__(self, file: SiteFile, camera: str, clock: Clock) -> None:
         use = next(one for one in camera_uses(file) if one.id == camera)
         self.rule = _rule_for(file, camera)
-        """By which a round looks at it; None: none does."""
+        """The rule of a round for it; None: no round looks at it."""
         self._camera = use.id
         self._clock = clock
         self._folder = folder_of(file)
@@ -40,17 +40,17 @@ class ByHand:
         return await self._house.clock_off(camera)
 
     async def picture(self) -> bytes:
-        """As it came. Raises DeviceSilent, DeviceRefused, ConfigError."""
+        """The picture, unchanged. Raises DeviceSilent, DeviceRefused, ConfigError."""
         return await self.look(self._camera)
 
     async def check(self) -> tuple[Look, bytes | None]:
-        """How a round would judge it now, and the last picture that it went by."""
+        """How a round would judge it now, and the last picture used for that."""
         looks = Looks(self, References(self._folder, looks_on=True), asyncio.to_thread, _Nowhere(), self._clock)
         found = replace(await looks.look(self._rule), picture=None)
         return found, self._seen[-1] if self._seen else None
 
     def keep(self, jpeg: bytes, by: str) -> str:
-        """The picture is a reference; its name. Raises NotDone, with figures: it cannot be one; OSError."""
+        """Keep the picture as a reference; returns its name. Raises NotDone, with figures, if unsuitable; OSError."""
         kept = References(self._folder).take(self._camera, jpeg, by, self._clock.now().wall, limits_of(self._rule))
         return kept.name
 
@@ -60,7 +60,7 @@ class ByHand:
 
 
 def folder_of(file: SiteFile) -> Path:
-    """Where the references of a site lie."""
+    """The folder of a site's references."""
     return Path(file.store.path) / "references"
 
 
@@ -72,13 +72,13 @@ def _rule_for(file: SiteFile, camera: str) -> PictureRule | None:
 
 
 class _Nowhere:
-    """There is no site to tell, and no journal: a picture is kept where the person says."""
+    """Stands in for inbox and journal, which do not exist here: the person decides where a picture is kept."""
 
     async def hand_in(self, passage: Passage) -> None:
-        """Nothing passes before a camera that only looks on."""
+        """Do nothing: there are no passages."""
 
     def remind(self, item: Input) -> None:
-        """Nobody is told."""
+        """Do nothing: there is no site."""
 
     def picture(self, *_of: object) -> None:
-        """Not kept."""
+        """Do nothing: there is no journal."""

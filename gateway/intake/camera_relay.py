@@ -1,7 +1,7 @@
-"""Orders for the relay of a camera: they leave in the answer to a push of that camera, and in nothing else.
+"""Orders for the relay of a camera: they are sent only in the answer to a push of that camera.
 
-So only a pulse is possible, and only by a plate: no hold, no order that a fire or a command gives. An order that
-missed the answer to its own car ends: the next car at the camera is another one.
+So only a pulse is possible, and only for a plate: no hold, and no order by fire or command. An order that misses the
+answer to its own car is dropped, because the next push is about another car.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from gateway.driver import Push, ReminderInbox
 from gateway.model import Operate, Outcome
 
 LONGEST_S = 0.15
-"""Seconds that an order waits for the answer that it leaves with."""
+"""How long an answer waits for an order."""
 
 
 class Relays:
-    """One order waits for each camera. What became of it goes into the `inbox`."""
+    """Holds one waiting order per camera. Outcomes go into the `inbox`."""
 
     def __init__(self, clock: Clock, inbox: ReminderInbox) -> None:
         self._clock = clock
@@ -23,7 +23,7 @@ class Relays:
         self._waiting: dict[str, tuple[Operate, asyncio.TimerHandle]] = {}
 
     def operate(self, order: Operate) -> None:
-        """`value` is the length of the pulse in seconds; False withdraws what waits; True is refused."""
+        """Take an order. `value`: length of the pulse in seconds; False withdraws a waiting one; True is refused."""
         self._end(order.device, "withdrawn")
         if isinstance(order.value, bool | str):
             self._told(order, "" if order.value is False else "refused")
@@ -33,7 +33,7 @@ class Relays:
         self._waiting[order.device] = order, timer
 
     def leaves_with(self, push: Push) -> bool:
-        """True: an order waits for this camera, and leaves with the answer to this push."""
+        """True if an order waits for this camera; it is then sent with the answer to this push."""
         return self._end(push.passage.camera, "")
 
     def _end(self, camera: str, detail: str) -> bool:

@@ -1,4 +1,4 @@
-"""All that speaks with cameras, out of the settings: the port, the streams, the pictures, the relays.
+"""Wires everything that talks to cameras: the port, the event streams, the pictures, the relays.
 
 gatehouse = Gatehouse(uses, inbox=inbox, store=journal, clock=clock, listen=…)
 await gatehouse.run()                # in a task group
@@ -34,11 +34,11 @@ from gateway.model import Errand, Json, rfc3339
 from gateway.settings.types import CameraUse
 
 _NEVER_BASIC = frozenset({"hikvision", "dahua"})
-"""Makers whose cameras know a digest."""
+"""Makers whose cameras support HTTP digest."""
 
 
 class Gatehouse:
-    """One for a site. `listen`: where cameras push to. Raises ConfigError: a camera cannot be used so."""
+    """All cameras of a site. `listen`: where cameras push to. Raises ConfigError if a camera cannot be used so."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Gatehouse:
             self._drivers["cameras"] = self.listener
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.entrance.run(), name="entrance")
             if self.lists is not None:
@@ -89,14 +89,14 @@ class Gatehouse:
                 group.create_task(driver.run(), name=name)
 
     def errands(self, events: PlateEvents) -> Mapping[str, Errand]:
-        """What the site may ask for; see `PlateLists.errands`."""
+        """The errands of the site; see `PlateLists.errands`."""
         table: dict[str, Errand] = {"picture": self.entrance.picture}
         if self.lists is not None:
             table |= self.lists.errands(_Forgetting(events, self._drivers.values()))
         return table
 
     async def photograph(self, camera: str) -> bytes:
-        """The camera's picture of this moment as it came. Raises DeviceSilent, DeviceRefused, ConfigError."""
+        """The camera's present picture, unchanged. Raises DeviceSilent, DeviceRefused, ConfigError."""
         found = self._snapshots.get(camera)
         if found is None:
             raise ConfigError(f"there is no camera {camera}")
@@ -107,19 +107,19 @@ class Gatehouse:
         return await self.entrance.look(camera)
 
     async def clock_off(self, camera: str) -> float | None:
-        """How far the camera's clock is ahead of ours, seconds; None: it does not tell."""
+        """How far the camera's clock is ahead of ours, seconds; None: not known."""
         found = self._questions.get(camera)
         return None if found is None else await found.clock_off()
 
     def looks(self, folder: Path, store: PictureStore) -> Mapping[str, Errand]:
-        """What a round asks to have looked at. `folder`: of the references."""
+        """The looks of rounds. `folder`: of the reference pictures."""
         from gateway.intake.looks import Looks
         from gateway.intake.references import References
 
         return Looks(self, References(folder), self.entrance.think, store, self._clock).errands()
 
     async def last(self, request: Mapping[str, Any]) -> Json:
-        """`{camera}`: the last push of it that could not be read; null: there is none. Raises ConfigError."""
+        """`{camera}`: its last unreadable push; null: there is none. Raises ConfigError."""
         camera = str(request["camera"])
         if camera not in self.cameras:
             raise ConfigError(f"there is no camera {camera}; {', '.join(sorted(self.cameras))}")
@@ -133,7 +133,7 @@ class Gatehouse:
         return None
 
     def health(self, scales: Mapping[str, Mapping[str, Json]]) -> dict[str, Json]:
-        """By camera what its driver counts, and its scale of confidence; `entrance` and `strangers` for all."""
+        """Camera -> counts of its driver, and its confidence scale; `entrance` and `strangers` for all cameras."""
         cameras: dict[str, Json] = {}
         for driver in self._drivers.values():
             cameras |= {id_: {**told, **scales.get(id_, {})} for id_, told in driver.snapshot().items()}
@@ -142,21 +142,21 @@ class Gatehouse:
 
 
 class _Forgetting:
-    """The journal's events, and with them all pushes that are kept because nobody can read them."""
+    """The journal's events, plus the kept unreadable pushes."""
 
     def __init__(self, events: PlateEvents, drivers: Iterable[Driver]) -> None:
         self._events = events
         self._drivers = drivers
 
     async def erase(self, plate: str) -> Erased:
-        """As the journal does; what nobody can read may name anybody."""
+        """Erase in the journal, and drop all unreadable pushes, because they may contain the plate."""
         for driver in self._drivers:
             if isinstance(driver, PushListener | Puller):
                 driver.forget()
         return await self._events.erase(plate)
 
     async def naming(self, plate: str) -> Sequence[bytes]:
-        """As the journal does."""
+        """As in the journal."""
         return await self._events.naming(plate)
 
 

@@ -1,7 +1,7 @@
-"""Lists of plates on disk: STORE/lists/NAME.VERSION. Everything here takes time and belongs on a worker's thread.
+"""Plate lists on disk: STORE/lists/NAME.VERSION. Everything here is slow and must run on a worker thread.
 
-A file is written beside its place, fsynced and renamed, so that there is a whole one at any instant; the version before
-is kept beside it. What is damaged is set aside, one file at most.
+A file is written under another name, fsynced and renamed, so that there is always a complete one; the previous version
+is kept too. A damaged file is set aside, one at most.
 """
 
 from collections.abc import Collection
@@ -26,7 +26,7 @@ class _Place(NamedTuple):
 
 @dataclass(slots=True)
 class Stored:
-    """What there is of one list. `problems`: files that could not be used, in words."""
+    """The stored state of one list. `problems`: unusable files, as text."""
 
     found: PlateList | None = None
     head: ListHead | None = None
@@ -34,14 +34,14 @@ class Stored:
 
 
 class ListFolder:
-    """The folder. `looks_on`: what is damaged stays where it is."""
+    """The folder. `looks_on`: read only; damaged files stay where they are."""
 
     def __init__(self, folder: Path, *, looks_on: bool = False) -> None:
         self._folder = folder
         self._looks_on = looks_on
 
     def names(self) -> list[str]:
-        """The lists that there are."""
+        """The names of stored lists."""
         return sorted({place.head.name for place in self._places(None)})
 
     def csv_of(self, name: str) -> str | None:
@@ -49,7 +49,7 @@ class ListFolder:
         return next((place.head.csv for place in self._places(name)), None)
 
     def newest(self, name: str) -> Stored:
-        """The newest version of a list that is sound; one that is not is set aside."""
+        """The newest valid version of a list; an invalid one is set aside."""
         stored = Stored()
         for place in self._places(name):
             try:
@@ -64,7 +64,7 @@ class ListFolder:
         return stored
 
     def save(self, new: PlateList, csv: str | None, by: str | None = None) -> ListHead:
-        """Keep a list; durable when this returns. Raises OSError, and then all is as it was."""
+        """Save a list durably. Raises OSError, and then nothing has changed."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         places = self._places(new.name)
         number = max((place.head.number for place in places if place.head.version != ""), default=0) + 1
@@ -74,13 +74,13 @@ class ListFolder:
         return ListHead(new.name, new.version, number, csv, by)
 
     def forget_versions(self) -> None:
-        """Delete every version before the newest, and what is damaged: nothing of an erased plate may stay."""
+        """Delete all older versions and damaged files, so that nothing of an erased plate stays."""
         for name in self.names():
             self._drop([place.path for place in self._places(name)[1:]])
         self._drop([self._folder / _DAMAGED])
 
     def strays(self, names: Collection[str]) -> list[str]:
-        """Files that are no lists, and by their names of none of `names`: set aside, and told."""
+        """Set aside files that are not lists and belong to none of `names`; returns a text for each."""
         prefixes = tuple(map(file_prefix, names))
         found = []
         for path in self._paths():
@@ -91,7 +91,7 @@ class ListFolder:
         return found
 
     def _places(self, name: str | None) -> list[_Place]:
-        """The files of a list (None: of all), the newest first; before them those whose head cannot be read."""
+        """The files of a list (None: of all), first those with an unreadable head, then newest first."""
         places = []
         for path in self._paths():
             known = _head(path)

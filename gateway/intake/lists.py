@@ -1,13 +1,13 @@
-"""The lists of plates: loaded, changed and saved by a worker, put into force in one step of the site.
+"""The plate lists: loaded, changed and saved by a worker, put into force in one step of the site.
 
     lists = PlateLists(settings, inbox, clock)
-    await lists.load()                  # in a task, once: what the site file names, and what is stored
+    await lists.load()                  # in a task, once: lists of the site file and stored lists
     table |= lists.errands(journal)
     await lists.hand_in(passage)        # waits until the lists are in force
 
-The work is done on a thread, one piece after the other; neither the loop nor a step ever handles a list. A passage
-that arrives before the lists are in force waits at the door: its camera is answered in time all the same, its order
-dies by the time of its arrival, and a fire waits for nothing.
+The work is done on a thread, one piece after the other; neither the loop nor a step ever handles a big list. A passage
+that arrives before the lists are in force waits; its camera is still answered in time, its order expires by the time
+of its arrival, and a fire does not wait.
 """
 
 import asyncio
@@ -33,27 +33,27 @@ from gateway.site.lists import PlateList, Version, changed
 _log = logger(__name__)
 
 LISTS = "gateway/lists"
-"""The subject of the alarm: a list could not be read, or not be saved."""
+"""The subject of the alarm that a list could not be read or saved."""
 STORE, FILE = "store", "file"
-"""Who asks for a list at the start: it stands as it was stored; the CSV of the site file has changed."""
+"""`by` of a list at start: loaded from the store unchanged; made from a changed CSV of the site file."""
 MOST = 32
-"""Lists of one site."""
+"""The most lists of one site."""
 LINES = 500_000
-"""Lines of all lists together, by commands: what the memory of the box bears."""
+"""The most lines of all lists that commands may make, limited by the memory of the box."""
 MAX_CSV_BYTES = 64 << 20
 EXPORTED = 500
-"""Events of one plate that are told, the newest; the others are counted."""
+"""The newest events of a plate that are exported; the others are counted."""
 _NAMED = 3
 _ABOUT_WHO = frozenset({"ask", "by", "role", "account", "store"})
-"""What a question of the control socket says beside the arguments."""
-"""Mistakes of a file that an alarm names; the log has them all."""
+"""Keys of a control socket question that are not arguments."""
+"""Mistakes of a file that the alarm names; the log has all of them."""
 
 
 class PlateEvents(Protocol):
-    """What the journal knows of a plate."""
+    """What is needed of the journal."""
 
     async def erase(self, plate: str) -> Erased:
-        """Take it out of every event. Raises StoreError."""
+        """Erase it from every event. Raises StoreError."""
         ...
 
     async def naming(self, plate: str) -> Sequence[bytes]:
@@ -62,11 +62,11 @@ class PlateEvents(Protocol):
 
 
 class ListInbox(InputInbox, PassageInbox, Protocol):
-    """The way into the site for lists and the passages that wait for them."""
+    """The part of the inbox used for lists and waiting passages."""
 
 
 class LoadedList(NamedTuple):
-    """What became of a list at the start. `detail`: what is wrong, in words; `by`: see STORE and FILE."""
+    """The result of loading a list at start. `detail`: what is wrong, as text; `by`: see STORE and FILE."""
 
     list: PlateList | None
     by: str
@@ -74,7 +74,7 @@ class LoadedList(NamedTuple):
 
 
 class PlateLists:
-    """The lists in force, and the worker that makes others. Passages are handed in through them, and wait for them."""
+    """The lists in force, and the worker that changes them. Passages go through here, to wait for the lists."""
 
     def __init__(self, settings: ListSettings, inbox: ListInbox, clock: Clock) -> None:
         self._settings = settings
@@ -86,11 +86,11 @@ class PlateLists:
 
     @property
     def ready(self) -> bool:
-        """Every list is on its way into force."""
+        """True once every list is on its way into force."""
         return self._ready.is_set()
 
     async def load(self) -> None:
-        """Load every list, once. What cannot be loaded is said, and the others are in force."""
+        """Load every list, once. Lists that cannot be loaded are reported; the others come into force."""
         wrong = []
         async with self._turn:
             strays = await asyncio.to_thread(self._desk.strays)
@@ -108,7 +108,7 @@ class PlateLists:
         self._ready.set()
 
     async def hand_in(self, passage: Passage) -> None:
-        """As the inbox does, once the lists are in force."""
+        """Pass a passage to the inbox once the lists are in force."""
         await self._ready.wait()
         await self._inbox.hand_in(passage)
 
@@ -136,7 +136,7 @@ class PlateLists:
         return {"access.update": self._update, "access.forget": forget, "access.export": export}
 
     async def _forget(self, plate: str, act: Perform) -> dict[str, Json]:
-        """Out of every list and every version of it; `csv`: files of people in which it still stands."""
+        """Erase a plate from every list and version; `csv` in the result: files of people that still contain it."""
         async with self._turn:
             new, still = await self._work(self._desk.forget, plate)
             for one in new:
@@ -144,7 +144,7 @@ class PlateLists:
         return {"lists": [one.name for one in new], "csv": still}
 
     async def imported(self, request: Mapping[str, Any]) -> Json:
-        """A part of a list from somebody on site: `{by, list, version, put, part, parts}`, as in `access.update`."""
+        """Take a part of a list from a person: `{by, list, version, put, part, parts}`, as in `access.update`."""
         args = {name: value for name, value in request.items() if name not in _ABOUT_WHO}
         try:
             return await self._taken({**args, "full": True}, _by(request), "")
@@ -155,7 +155,7 @@ class PlateLists:
         return await self._taken(act.args, act.by, act.order)
 
     async def _taken(self, args: Mapping[str, Json], by: str, order: str) -> Json:
-        """The list is in force before the command is answered: both go by the inbox, in this order."""
+        """Put a list into force before the command is answered: both go through the inbox, in this order."""
         async with self._turn:
             found = await self._work(self._desk.update, args, None, self._clock.now().mono)
             if isinstance(found, int):
@@ -172,7 +172,7 @@ class PlateLists:
 
 
 class Desk:
-    """The worker's part: one call at a time, on any thread. `looks_on`: nothing on the disk is changed."""
+    """The worker's part: one call at a time, on any thread. `looks_on`: nothing on disk is changed."""
 
     def __init__(self, settings: ListSettings, *, looks_on: bool = False) -> None:
         self._settings = settings
@@ -182,22 +182,22 @@ class Desk:
         self._updates = Updates(EntryReader(settings.zone, settings.gates))
         self._lists: dict[str, PlateList] = {}
         self._from: dict[str, str | None] = {}
-        """The fingerprint of the CSV that a list comes from."""
+        """List -> fingerprint of its CSV."""
 
     def names(self) -> list[str]:
-        """The lists of the site file, in its order, and those that commands made.
+        """The lists of the site file, in its order, then those made by commands.
 
-        What was made from a CSV that the site file does not name any more is none of its lists.
+        A list made from a CSV that the site file no longer names is not included.
         """
         stored = [name for name in self._folder.names() if name not in self._csv and self._folder.csv_of(name) is None]
         return [*self._csv, *stored][:MOST]
 
     def strays(self) -> list[str]:
-        """Files that are no lists."""
+        """Set aside files that are not lists."""
         return self._folder.strays(self._csv)
 
     def load(self, name: str) -> LoadedList:
-        """One list: as it is stored, or from its CSV if that has changed since it was made from it."""
+        """Load one list: the stored one, or from its CSV if that has changed since."""
         stored = self._folder.newest(name)
         wrong = [*stored.problems]
         path = self._csv.get(name)
@@ -215,7 +215,7 @@ class Desk:
         return LoadedList(found, by, "; ".join(wrong))
 
     def update(self, args: Mapping[str, Json], by: str | None = None, at: float = 0.0) -> PlateList | int:
-        """One part of a change: the new list, saved; or how many parts are missing. Raises NotDone, OSError.
+        """Take a part of a change. Returns the new, saved list, or how many parts are missing. Raises NotDone, OSError.
 
         `at`: monotonic seconds.
         """
@@ -242,7 +242,7 @@ class Desk:
                 return new
 
     def forget(self, plate: str) -> tuple[list[PlateList], list[str]]:
-        """Erase a plate: the lists that had it, and the CSV files that still have it. Raises OSError."""
+        """Erase a plate. Returns the changed lists, and the CSV files that still have it. Raises OSError."""
         new = [changed(one, one.version, (), (plate,)) for one in self._lists.values() if plate in one]
         for one in new:
             self._folder.save(one, self._from.get(one.name))
@@ -251,12 +251,12 @@ class Desk:
         return new, [path.name for path in self._csv.values() if self._stands(plate, path)]
 
     def held(self, name: str) -> Version | None:
-        """The version of a list."""
+        """The version of the list that is held."""
         one = self._lists.get(name)
         return None if one is None else one.version
 
     def _fingerprint(self, name: str) -> str | None:
-        """Of the CSV that the site file has for a list: what was changed by hand stands until that one changes."""
+        """The fingerprint of the CSV of a list. Changes by hand stay in force until the CSV changes."""
         known = self._from.get(name)
         if known is None and name in self._csv:
             try:
@@ -266,7 +266,7 @@ class Desk:
         return known
 
     def _read_csv(self, name: str, path: Path, known: str | None, wrong: list[str]) -> PlateList | None:
-        """The list of a CSV that has changed; None: it has not, or cannot be used."""
+        """The list of a changed CSV; None: unchanged or unusable."""
         try:
             data = _bytes(path)
         except OSError as error:
@@ -287,7 +287,7 @@ class Desk:
         return fresh.list
 
     def _keep(self, name: str, found: PlateList, wrong: list[str]) -> None:
-        """It is in force whether or not it can be saved."""
+        """Save a list; it comes into force even if that fails."""
         try:
             self._folder.save(found, self._from[name])
         except OSError as error:
@@ -306,13 +306,13 @@ def _told(event: Mapping[str, Json]) -> Json:
 
 
 def _by(request: Mapping[str, Any]) -> str:
-    """The name that is claimed, and the account where that is another one."""
+    """The claimed name, plus the account if that differs."""
     by, account = str(request["by"])[:200], request.get("account")
     return by if account in (None, by) else f"{by} ({account})"
 
 
 def mistake(problem: RowProblem) -> str:
-    """What is wrong with a line, for people, without a plate in it."""
+    """What is wrong with a line, for people, without a plate."""
     return without_plates(f"{problem.key}: {problem.text}" if problem.key else problem.text)
 
 

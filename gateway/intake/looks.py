@@ -1,10 +1,10 @@
-"""A look at a camera for a round: pictures taken, judged in a thread, kept as evidence; answers `LOOK`.
+"""Looks at cameras for rounds: takes pictures, judges them in a thread, keeps them as evidence; answers `LOOK`.
 
 looks = Looks(eye, References(store / "references"), entrance.think, journal, clock)
 table |= looks.errands()
 
-A lorry drives away: what is covered, blurred or dazzled is looked at again after 5 s, twice at most. A camera is frozen
-if two pictures at least 5 s apart, or this one and the one of the look before, are the same.
+A picture that is covered, blurred or dazzled is taken again after 5 s, at most twice, because a lorry may just be
+passing. A camera is frozen if two pictures at least 5 s apart, or this one and that of the previous look, are the same.
 """
 
 import asyncio
@@ -35,28 +35,28 @@ from gateway.site.round_settings import PictureRule
 
 APART_S = 5.0
 _LOOKS = 3
-"""Pictures of one look at most."""
+"""The most pictures of one look."""
 
 
 class Eye(Protocol):
-    """The cameras, one request at a time each."""
+    """The cameras, one request at a time for each."""
 
     async def look(self, camera: str) -> bytes:
-        """The picture of this moment as it came. Raises DeviceSilent, DeviceRefused, ConfigError."""
+        """The present picture, unchanged. Raises DeviceSilent, DeviceRefused, ConfigError."""
         ...
 
     async def clock_off(self, camera: str) -> float | None:
-        """How far its clock is off ours, seconds; None: it does not tell, or ours is not synced."""
+        """How far its clock differs from ours, seconds; None: not known, or ours is not synced."""
         ...
 
 
 Think = Callable[[Callable[[], Any]], Awaitable[Any]]
-"""Runs in the worker's thread, after all plates."""
+"""Runs work in the worker's thread, after all plates."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A picture that was judged."""
+    """A judged picture."""
 
     jpeg: bytes
     at: Instant
@@ -91,7 +91,7 @@ class Looks:
         return (await self.look(rule_of(act.args))).result()
 
     async def look(self, rule: PictureRule) -> Look:
-        """How the camera's picture is. A picture that came is kept as an event."""
+        """Judge the camera's picture. A picture that came is kept as an event."""
         try:
             seen = await self._seen(rule)
         except NoPicture as no:
@@ -107,7 +107,7 @@ class Looks:
     # ---- pictures ---------------------------------------------------------------------------------
 
     async def _seen(self, rule: PictureRule) -> _Seen:
-        """The last of up to three pictures. Raises as `Eye.look`."""
+        """Take and judge up to three pictures; returns the last. Raises as `Eye.look`."""
         camera, limits = rule.camera, limits_of(rule)
         last = await self._think(lambda: self._references.last(camera))
         first = seen = await self._one(camera, limits, last)
@@ -127,7 +127,7 @@ class Looks:
         return seen
 
     def _judged(self, camera: str, limits: PictureLimits, jpeg: bytes, at: Instant, before: bytes | None) -> _Seen:
-        """In the worker's thread."""
+        """Judge a picture; runs in the worker's thread."""
         try:
             mine = Sight.of(jpeg)
             same = None if before is None else _alike(jpeg, before)
@@ -167,7 +167,7 @@ class Looks:
         approved: Reference,
         figures: Mapping[str, float | str],
     ) -> _Seen:
-        """A light without a reference takes its own, if this picture lies on the approved one."""
+        """Take an own reference for a light without one, if this picture matches an approved one."""
         other = approved.sight()
         compared = None if other is None else compare(mine, other)
         if other is None or compared is None or not lies_on(mine.figures, other.figures, compared):
@@ -218,7 +218,7 @@ class Looks:
 
 
 def limits_of(rule: PictureRule) -> PictureLimits:
-    """What the judge has to know of a rule of the site file."""
+    """The judge's limits from a rule of the site file."""
     return PictureLimits(
         rule.dark_below, rule.bright_above, rule.flat_below, rule.blur_below, rule.max_drift,
         written=rule.written,
@@ -226,7 +226,7 @@ def limits_of(rule: PictureRule) -> PictureLimits:
 
 
 def _alike(jpeg: bytes, before: bytes) -> float:
-    """The same bytes are the same picture. What cannot be read of before is no comparison."""
+    """True if both pictures are the same. An unreadable earlier one counts as different."""
     if jpeg == before:
         return 1.0
     try:

@@ -1,7 +1,7 @@
-"""Whether somebody was at a place: the code printed there, or its NTAG 424 DNA (NXP AN12196, "SUN": AES-CMAC).
+"""Checks that somebody was at a place: by its printed code, or its NTAG 424 DNA (NXP AN12196, "SUN": AES-CMAC).
 
-A printed code can be photographed at home. A tag signs each reading with a counter that only goes forward; it proves
-that it was read, not by whom, nor that it still hangs where it was put.
+A photo of a printed code works anywhere. A tag signs each reading with an increasing counter: that proves that the tag
+was read, but not by whom, nor that it is still where it was mounted.
 """
 
 import hmac
@@ -20,24 +20,24 @@ _MAC = re.compile(r"(?:^|[^0-9A-Fa-f])([0-9A-Fa-f]{16})(?:[^0-9A-Fa-f]|$)")
 _UID_AND_COUNTER = 0xC7
 _UID_BYTES = 7
 _SESSION = bytes.fromhex("3cc300010080")
-"""SV2: the session key of the MAC of what the tag mirrors."""
+"""SV2, for the session key of the MAC of the mirrored data."""
 _KEY = re.compile(r"[0-9A-Fa-f]{32}")
 
 
 class TagReading(NamedTuple):
-    """What a genuine tag told."""
+    """The content of a genuine tag."""
 
     uid: bytes
     counter: int
 
 
 def is_code(tag: str, secret: str) -> bool:
-    """True if this is the code that is printed at the place."""
+    """True if this is the code printed at the place."""
     return hmac.compare_digest(tag.strip().encode(), secret.strip().encode())
 
 
 def read_tag(tag: str, key: str) -> TagReading:
-    """What the tag mirrored: a URL with PICC data and MAC, or the two in hex. Raises NotDone: it is not genuine."""
+    """Read a tag's mirrored text: a URL with PICC data and MAC, or both in hex. Raises NotDone if not genuine."""
     picc, mac = _PICC.search(tag), _MAC.search(tag)
     if _KEY.fullmatch(key.strip()) is None:
         raise NotDone("bad-args", "tag: the key of this place is not 32 hex digits")

@@ -1,8 +1,8 @@
-"""Reference pictures on disk: STORE/references/CAMERA.LIGHT.TIME.BY.jpg. Everything here takes time: in a thread.
+"""Reference pictures on disk: STORE/references/CAMERA.LIGHT.TIME.BY.jpg. Everything here is slow: use a thread.
 
-A person who looks takes one. A light that has none may take its own from a picture that lies on an approved one; its
-BY is `own`. Nothing else replaces a reference. Beside them lies the picture that each camera gave last, as it came:
-whether a camera is frozen shows only there.
+A reference is taken by a person who looks at it. A light without one may take its own from a picture that matches an
+approved reference; its BY is `own`. Nothing else replaces a reference. The folder also has each camera's last picture,
+unchanged, to detect a frozen camera.
 """
 
 import re
@@ -18,7 +18,7 @@ from gateway.errors import NotDone
 from gateway.safe_write import replace_file
 
 KEPT = 4
-"""References of one camera and light; the oldest goes."""
+"""The most references of one camera and light; beyond it the oldest is deleted."""
 OWN = "own"
 _NAME = re.compile(
     r"(?P<camera>[^./\\]{1,64})\.(?P<light>colour|infrared)\.(?P<time>\d{8}T\d{6}Z)\.(?P<by>[A-Za-z0-9_-]{1,40})\.jpg"
@@ -29,7 +29,7 @@ _LARGEST_BYTES = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One of them, not decoded."""
+    """One reference, not decoded."""
 
     path: Path
     camera: str
@@ -39,16 +39,16 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """What the evidence calls it: camera, light, when it was taken, by whom."""
+        """Its name in evidence: camera, light, when it was taken, by whom."""
         return self.path.name.removesuffix(".jpg")
 
     @property
     def is_approved(self) -> bool:
-        """A person looked at it."""
+        """True if a person took it."""
         return self.by != OWN
 
     def sight(self) -> Sight | None:
-        """As it can be compared; None: it cannot be read."""
+        """Its form for comparing; None: it cannot be read."""
         try:
             return Sight.of(self.path.read_bytes())
         except (OSError, Unusable):
@@ -56,14 +56,14 @@ class Reference:
 
 
 class References:
-    """The folder of all cameras. `looks_on`: nothing is written."""
+    """The references of all cameras. `looks_on`: nothing is written."""
 
     def __init__(self, folder: Path, *, looks_on: bool = False) -> None:
         self._folder = folder
         self._looks_on = looks_on
 
     def of(self, camera: str) -> list[Reference]:
-        """Those of a camera, the newest first."""
+        """The references of a camera, newest first."""
         try:
             names = [path for path in self._folder.iterdir() if path.name.startswith(f"{camera}.")]
         except OSError:
@@ -76,9 +76,10 @@ class References:
         return sorted(found, key=lambda one: one.time, reverse=True)
 
     def take(self, camera: str, jpeg: bytes, by: str, wall: float, limits: PictureLimits) -> Reference:
-        """A person says that this is how it has to look. Raises NotDone, with figures: it cannot be one.
+        """Take a reference for a person. Raises NotDone, with figures, if the picture is unsuitable.
 
-        What does not show the same place any more goes: of this light, and what the other light took by itself.
+        References that no longer show the same place are deleted: those of this light, and `own` ones of the other
+        light.
         """
         try:
             mine = Sight.of(jpeg)
@@ -98,7 +99,7 @@ class References:
         return self.save(camera, mine.light, jpeg, by, wall)
 
     def save(self, camera: str, light: Light, jpeg: bytes, by: str, wall: float) -> Reference:
-        """Keep it; at most four of a camera and light stay. Raises OSError."""
+        """Save a reference; at most four of a camera and light stay. Raises OSError."""
         time = datetime.fromtimestamp(wall, UTC).strftime("%Y%m%dT%H%M%SZ")
         known = re.sub(r"[^A-Za-z0-9_-]", "-", by)[:40] or "-"
         path = self._folder / f"{camera}.{light}.{time}.{known}.jpg"
@@ -113,7 +114,7 @@ class References:
     # ---- the picture before -----------------------------------------------------------------------
 
     def last(self, camera: str) -> bytes | None:
-        """The picture that the camera gave in the look before, as it came."""
+        """The camera's picture in the previous look, unchanged."""
         try:
             path = self._folder / _LAST.format(camera=camera)
             return path.read_bytes() if path.stat().st_size <= _LARGEST_BYTES else None
@@ -121,7 +122,7 @@ class References:
             return None
 
     def keep_last(self, camera: str, jpeg: bytes) -> None:
-        """For the look after this one. A full disk costs that comparison, and no more."""
+        """Keep the picture for the next look. If the disk is full, only that comparison is lost."""
         if self._looks_on:
             return
         with suppress(OSError):

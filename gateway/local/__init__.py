@@ -1,1 +1,1 @@
-"""For the people on site: what they look at and what they ask goes in and out here."""
+"""For people on site: the page and the control socket."""

@@ -1,7 +1,7 @@
-"""Which account of this machine is at the other end of a Unix socket, and what it may do.
+"""Identifies the account at the other end of a Unix socket, and what it may do.
 
-The kernel says so (SO_PEERCRED, SO_PEERGROUPS: unix(7), socket(7)); nothing of it can be claimed. In a user namespace
-of its own (`PrivateUsers=`) the daemon would see every account as nobody.
+The kernel supplies it (SO_PEERCRED, SO_PEERGROUPS: unix(7), socket(7)), so it cannot be forged. In its own user
+namespace (`PrivateUsers=`) the daemon would see every account as nobody.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from gateway.kinds import ROLES
 _SO_PEERGROUPS = 59
 """Linux 4.13, include/uapi/asm-generic/socket.h."""
 _MOST_GROUPS = 256
-"""As many as fit into what `getsockopt` gives; who has more has the role of none."""
+"""As many as fit into the result of `getsockopt`; an account with more groups gets no role from them."""
 
 
 class Account(NamedTuple):
-    """Who asks."""
+    """The asking account."""
 
     uid: int
     name: str
     role: str | None
-    """None: may look on."""
+    """None: may only look."""
 
     def may(self, role: str) -> bool:
         """True if the account has this role or a higher one."""
@@ -42,7 +42,7 @@ async def account_of(connection: socket.socket, people: Mapping[str, str]) -> Ac
     with suppress(OSError):
         raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _MOST_GROUPS)
         groups |= set(struct.unpack(f"{len(raw) // 4}i", raw))
-    return await asyncio.to_thread(_named, uid, groups, people)  # names may come over a network
+    return await asyncio.to_thread(_named, uid, groups, people)  # look-ups of names may use the network
 
 
 def _named(uid: int, groups: set[int], people: Mapping[str, str]) -> Account:

@@ -1,11 +1,11 @@
-"""The control socket: how the command line asks the running daemon.
+"""The control socket, by which the command line asks the running daemon.
 
 A Unix socket (mode 0660) that takes one JSON object a line, `{"ask": NAME, …}`, and answers each with one
 line: `{"ok": true, "result": …}` or `{"ok": false, "error": TEXT}`.
 
-It lies in the folder that the service manager gives (`RUNTIME_DIRECTORY`), so that a full or read-only disk does not
-take it away, else in the store. Who asks is taken from the kernel (see `accounts`), never from what the request says:
-every question has a least role, and a role that is claimed must not be above that of the account.
+It is in the folder of the service manager (`RUNTIME_DIRECTORY`), so that it works with a full or read-only disk, or
+else in the store. The asking account comes from the kernel (see `accounts`), never from the request. Every question has
+a least role, and a claimed role must not be above that of the account.
 """
 
 import asyncio
@@ -32,22 +32,22 @@ NAME = "control.sock"
 SERVICE_FOLDER = Path("/run/site-gateway")
 """`RuntimeDirectory=` of the unit."""
 _LINE_BYTES = 160 * 1024
-"""A question: a photo of 96 KiB in base64 has room."""
+"""The longest question: room for a photo of 96 KiB in base64."""
 _CLIENTS = 16
 _CLIENTS_OF_ONE = 6
 _QUIET_S = 10.0
-"""For a whole question to arrive."""
+"""Time for a complete question to arrive."""
 _TAKE_S = 5.0
-"""For an answer to be taken."""
+"""Time for an answer to be taken."""
 _RETRY_S = 10.0
 _PACE_S = 0.05
-"""Between two questions of an account that is no technician: nobody who only looks on takes the loop from the site."""
+"""Time between two questions of an account below technician, so that viewers do not take the loop from the site."""
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[Json]]
 
 
 def places(store: Path) -> list[Path]:
-    """Where the socket of the gateway with this store may be, the first choice first."""
+    """Possible paths of the socket of the gateway with this store, in order of preference."""
     folders = [folder for folder in os.environ.get("RUNTIME_DIRECTORY", "").split(":") if folder]
     return [*(Path(folder) / NAME for folder in folders[:1]), store / NAME]
 
@@ -57,7 +57,7 @@ class _Asker:
     writer: asyncio.StreamWriter
     account: Account
     busy: bool = False
-    """A question of it is being answered; else it is waited for."""
+    """Its question is being answered; otherwise it is idle."""
     since: float = field(default_factory=time.monotonic)
 
 
@@ -66,11 +66,11 @@ class Control:
 
     Bounded: 16 clients, 6 of one account, 160 KiB a question, 10 s for it to arrive, 5 s for the answer to be taken,
     20 questions a second of an account that is no technician.
-    Where there is no room the client of the same account that has waited longest is closed, so that connections
-    which only stand there keep nobody out; root always finds room.
+    If there is no room, the client of the same account that has been idle longest is closed, so that idle connections
+    block nobody; root always finds room.
 
-    `least`: the lowest role for a question, where an account without a role may not ask it. `people`: the roles of
-    accounts and `@groups`. `store`: who asks for another one is told so.
+    `least`: the lowest role for a question; others may be asked without a role. `people`: the roles of accounts and
+    `@groups`. `store`: a question for another store is refused.
     """
 
     def __init__(
@@ -89,14 +89,14 @@ class Control:
         self._store = None if store is None else str(Path(store).resolve())
         self._clients: list[_Asker] = []
         self._bugs: set[tuple[str, type[Exception]]] = set()
-        """Told in the log once each."""
+        """Bugs that were logged, once each."""
         self._turns: dict[int, float] = {}
-        """When an account's next question is answered at the earliest (monotonic seconds)."""
+        """Account -> when its next question may be answered (monotonic seconds)."""
         self.tried = asyncio.Event()
-        """It listens, or could not be made to."""
+        """Set when it listens or listening has failed."""
 
     async def run(self) -> None:
-        """Listen until cancelled; where no socket can be made (the disk is full), try again now and then."""
+        """Listen until cancelled; if no socket can be made (the disk is full), retry from time to time."""
         told = False
         while True:
             for path in self._sockets:
@@ -110,7 +110,7 @@ class Control:
             await asyncio.sleep(_RETRY_S)
 
     async def _serve(self, path: Path) -> None:
-        """Listen until cancelled. A socket file that a dead process left is replaced. Raises OSError."""
+        """Listen until cancelled. A socket file left by a dead process is replaced. Raises OSError."""
         _remove(path)
         mask = os.umask(0o117)
         try:
@@ -137,14 +137,14 @@ class Control:
             if self._admit(client):
                 await self._converse(reader, client)
         except (TimeoutError, ValueError, OSError):
-            pass  # too slow, too long a line, gone: closing is the answer
+            pass  # too slow, line too long, or gone: close it
         finally:
             if client in self._clients:
                 self._clients.remove(client)
             writer.transport.abort()
 
     def _admit(self, client: _Asker) -> bool:
-        """Make room for it by closing one that only waits; False: there is none."""
+        """Make room for it, closing an idle client if needed; False: there is none."""
         mine = [one for one in self._clients if one.account.uid == client.account.uid]
         if len(mine) >= _CLIENTS_OF_ONE or len(self._clients) >= _CLIENTS:
             yielding = [one for one in mine if not one.busy]
@@ -227,7 +227,7 @@ def _remove(path: Path) -> None:
 
 
 class Daemon:
-    """The running gateway of a store, wherever its socket is; or the one behind `socket`."""
+    """The running gateway of a store, or the one at `socket`."""
 
     def __init__(self, store: str | Path, socket: Path | None = None) -> None:
         self._store = str(Path(store).resolve())
@@ -235,7 +235,7 @@ class Daemon:
         self._said = {} if socket is not None else {"store": self._store}
 
     def ask(self, request: Mapping[str, Json], timeout: float = 15.0) -> Json:
-        """Raises ConnectionError (none runs), NotAnswering (one does), GatewayError (it said no)."""
+        """Ask it. Raises ConnectionError (it does not run), NotAnswering (it runs), GatewayError (it refused)."""
         none: ConnectionError | None = None
         for path in self._sockets:
             try:
@@ -252,7 +252,7 @@ def _where(store: Path) -> Iterable[Path]:
 
 
 class _Elsewhere(GatewayError):
-    """It is the gateway of another store."""
+    """The socket belongs to the gateway of another store."""
 
 
 def ask(path: Path, request: Mapping[str, Json], timeout: float = 15.0) -> Json:

@@ -1,11 +1,11 @@
-"""The state as one tree, told as numbered patches, encoded once for everybody who looks on. Pure.
+"""The state as one tree, sent as numbered patches that are encoded once for all viewers. Pure.
 
 feed = Feed("5f3c")
-feed.update({"gates": {…}})          # top-level keys that may be different now
-events = feed.after(None)            # a reader is a number: the last one that it was given
+feed.update({"gates": {…}})          # top-level keys that may have changed
+events = feed.after(None)            # a reader is identified by the last number that it got
 
-A patch is an RFC 7396 merge patch, so the tree holds no null: what has no value is absent. Whoever is further behind
-than the ring reaches gets the whole state.
+A patch is an RFC 7396 merge patch, so the tree holds no null: what has no value is absent. A reader that is further
+behind than the ring reaches gets the whole state.
 """
 
 import zlib
@@ -28,7 +28,7 @@ Tree = dict[str, Json]
 
 
 class PageEvent:
-    """One server-sent event, as it is written."""
+    """One server-sent event as bytes."""
 
     def __init__(self, event: str, data: object, id_: str | None = None) -> None:
         number = f"id: {id_}\n" if id_ is not None else ""
@@ -36,33 +36,33 @@ class PageEvent:
 
     @cached_property
     def deflated(self) -> bytes:
-        """The same as blocks of a deflate stream that refer to nothing before them: they fit into any reader's."""
+        """The same as self-contained deflate blocks, which fit into any reader's stream."""
         packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
         return packer.compress(self.text) + packer.flush(zlib.Z_FULL_FLUSH)
 
 
 def gzip_head() -> bytes:
-    """What stands before the first deflated frame of a stream."""
+    """The bytes before the first deflated frame of a stream."""
     return _GZIP_HEADER
 
 
 class Feed:
-    """`life`: told with every number, so that one of a process before is not taken for one of this."""
+    """The state and its patches. `life`: part of every number, so that numbers of an earlier process are recognised."""
 
     def __init__(self, life: str, *, patches: int = PATCHES, ring_bytes: int = RING_BYTES) -> None:
         self.life = life
         self.number = 0
-        """Of the present state."""
+        """The number of the present state."""
         self.tree: Tree = {}
         self._patches = patches
         self._ring_bytes = ring_bytes
         self._ring: deque[PageEvent] = deque()
-        """The patches that lead to the present state, the last one last."""
+        """The latest patches, newest last."""
         self._held = 0
         self._snapshot: PageEvent | None = None
 
     def update(self, parts: Mapping[str, Json]) -> bool:
-        """These top-level keys are so now; True if anything is different."""
+        """Set these top-level keys; True if anything has changed."""
         before = {key: self.tree[key] for key in parts if key in self.tree}
         patch = difference(before, parts)
         if not patch:
@@ -75,17 +75,17 @@ class Feed:
 
     @property
     def id(self) -> str:
-        """The number of the present state, as it is told."""
+        """The present state's number as text."""
         return f"{self.life}.{self.number}"
 
     def number_of(self, id_: str | None) -> int | None:
-        """The number that a reader says it has; None: it is none of this life."""
+        """The number in a reader's id; None: it is not of this process."""
         life, _, number = (id_ or "").rpartition(".")
         known = life == self.life and number.isascii() and number.isdigit() and len(number) <= 15
         return int(number) if known and int(number) <= self.number else None
 
     def after(self, number: int | None) -> list[PageEvent]:
-        """What a reader with this number is to be given to have the present one; None: it has nothing yet."""
+        """The events that a reader with this number needs; None: it has nothing yet."""
         if number is None or self.number - number > len(self._ring):
             return [self.snapshot]
         missed = self.number - number
@@ -99,7 +99,7 @@ class Feed:
         return self._snapshot
 
     def forget(self) -> None:
-        """Nobody looks on: keep nothing that can be made again."""
+        """There are no viewers: drop everything that can be made again."""
         self._ring.clear()
         self._held = 0
         self._snapshot = None
@@ -112,8 +112,8 @@ class Feed:
 
 
 def difference(old: Mapping[str, Json], new: Mapping[str, Json]) -> Tree:
-    """The merge patch from one tree to another, neither of which holds a null. What is the same object is the same."""
-    # The hot path of a changing site: a thousand readings a second, most of them with the keys that they had before.
+    """The merge patch from one tree to another, both without nulls. Identical objects are not compared."""
+    # The hot path: a thousand readings a second, most of them with unchanged keys.
     patch: Tree = {}
     fresh = 0
     for key, value in new.items():
@@ -124,7 +124,7 @@ def difference(old: Mapping[str, Json], new: Mapping[str, Json]) -> Tree:
             fresh += 1
             patch[key] = value
         elif type(value) in _PLAIN:
-            if before != value or type(before) is not type(value):  # 1 and true are two values of JSON
+            if before != value or type(before) is not type(value):  # 1 and true are different in JSON
                 patch[key] = value
         elif isinstance(before, Mapping) and isinstance(value, Mapping):
             if inner := difference(before, value):
@@ -137,7 +137,7 @@ def difference(old: Mapping[str, Json], new: Mapping[str, Json]) -> Tree:
 
 
 def merged(tree: Mapping[str, Json], patch: Mapping[str, Json]) -> Tree:
-    """The tree after a merge patch: what a reader does with it."""
+    """Apply a merge patch to a tree, as a reader does."""
     result = dict(tree)
     for key, value in patch.items():
         if value is None:
@@ -151,7 +151,7 @@ def merged(tree: Mapping[str, Json], patch: Mapping[str, Json]) -> Tree:
 
 
 def _differ(old: Json, new: Json) -> bool:
-    """1 and true are two values of JSON, though Python takes them for one."""
+    """True if different in JSON, where 1 and true are different although equal in Python."""
     if type(old) is not type(new):
         return True
     if isinstance(old, list) and isinstance(new, list):

@@ -1,4 +1,4 @@
-"""The page's own files: named by one hash of all of them, so a browser may keep each for ever."""
+"""The page's own files, under one hash of all of them, so that a browser may cache each forever."""
 
 import asyncio
 import gzip
@@ -13,11 +13,11 @@ from gateway.local.http import Answer, HttpRequest
 FOLDER = Path(__file__).parent / "static"
 PREFIX = "/static/"
 MARK = "@STATIC@"
-"""Stands in `index.html` for the folder with the hash."""
+"""Placeholder in `index.html` for the folder with the hash."""
 _INDEX = "index.html"
 _PACKED = ".gz"
 _GZIP = re.compile(r"gzip(;q=(?!0(\.0*)?$)[0-9.]+)?")
-"""RFC 9110, 12.5.3: `q=0` means: not that."""
+"""RFC 9110, 12.5.3: `q=0` means "not acceptable"."""
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -36,11 +36,11 @@ class _File(NamedTuple):
     path: Path
     content_type: str
     packed: Path | None
-    """The same, gzipped when the program was built."""
+    """The file gzipped at build time."""
 
 
 class Files:
-    """What lies in `folder`, as it lay there at the start."""
+    """The files in `folder`, as they were at the start."""
 
     def __init__(self, folder: Path, hash_: str, files: Mapping[str, _File], index: bytes) -> None:
         self.hash = hash_
@@ -50,7 +50,7 @@ class Files:
 
     @classmethod
     def load(cls, folder: Path = FOLDER) -> "Files":
-        """Read what is there. Raises OSError."""
+        """Read the folder. Raises OSError."""
         found = {
             str(path.relative_to(folder)): path
             for path in sorted(folder.rglob("*"))
@@ -72,7 +72,7 @@ class Files:
         return Answer(200, _TYPES[".html"], self._index)
 
     async def file(self, request: HttpRequest) -> Answer:
-        """`GET /static/HASH/PATH`. Whatever is not in the table made at the start is not there."""
+        """`GET /static/HASH/PATH`. Only files in the table made at the start exist."""
         hash_, _, name = request.path.removeprefix(PREFIX).partition("/")
         file = self._files.get(name) if hash_ == self.hash else None
         if file is None:
@@ -83,7 +83,7 @@ class Files:
 
 
 def takes_gzip(request: HttpRequest) -> bool:
-    """The other side says that it understands gzip."""
+    """True if the client accepts gzip."""
     offered = request.headers.get("Accept-Encoding", "").lower().replace(" ", "").split(",")
     return any(_GZIP.fullmatch(one) for one in offered)
 

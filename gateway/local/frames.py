@@ -1,7 +1,7 @@
-"""What the wire of a line has carried, in words, for however many look on: one is decoded at a time, and never quickly.
+"""The traffic of a line in words, shared by all viewers: one line is decoded at a time, with pauses.
 
-Bytes of a wire are nobody's promise, so what they may cost is bounded: the newest 128 KiB, in a thread that leaves the
-others three quarters of the time.
+Bytes on a wire can be anything, so the cost of decoding is bounded: the newest 128 KiB, in a thread that leaves three
+quarters of the time to others.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from gateway.settings.types import Settings
 MOST_BYTES = 128 << 10
 _TURN_S = 0.003
 _REST_FACTOR = 3
-"""Times as long as a turn took the others have theirs."""
+"""The pause after a turn, as a multiple of the turn's length."""
 _KEPT_S = 1.0
-"""What was decoded is told again so long."""
+"""How long a decoded result is reused."""
 _WORDS = 200
 _BYTES = 64
 
@@ -31,18 +31,18 @@ T = TypeVar("T")
 
 
 class DecodedWire(NamedTuple):
-    """What a line has carried up to a moment."""
+    """Decoded traffic of a line up to a moment."""
 
     at: float
     """Monotonic seconds."""
     seconds: float
-    """So far back."""
+    """How far back it reaches."""
     exchanges: list[dict[str, Json]]
-    """Each request with what came for it, the newest last."""
+    """The requests with what came for them, newest last."""
 
 
 class Frames:
-    """For all lines of a gateway."""
+    """Decodes the traffic of all lines."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
@@ -51,7 +51,7 @@ class Frames:
     async def of(
         self, line: str, pieces: Sequence[Piece], units: Mapping[int, str], now: float, seconds: float, *, bus: bool
     ) -> DecodedWire:
-        """`pieces`: what the line remembers, `units`: its devices."""
+        """The decoded traffic of a line. `pieces`: what the line remembers, `units`: its devices."""
         await self._turn.acquire()
         kept = self._kept.get(line)
         if kept is not None and kept.seconds == seconds and now - kept.at < _KEPT_S:
@@ -59,7 +59,7 @@ class Frames:
             return kept
         newest = _newest([piece for piece in pieces if piece[1] >= now - seconds])
         decoding = asyncio.get_running_loop().run_in_executor(None, _told, newest, units, bus)
-        decoding.add_done_callback(lambda _: self._turn.release())  # also when nobody waits for it any more
+        decoding.add_done_callback(lambda _: self._turn.release())  # even if nobody waits for it any more
         found = DecodedWire(now, seconds, await asyncio.shield(decoding))
         self._kept[line] = found
         return found
@@ -117,7 +117,7 @@ def _told(pieces: list[Piece], units: Mapping[int, str], bus: bool) -> list[dict
 
 
 def _paced(items: Iterable[T]) -> Iterator[T]:
-    """The same, with rests in between. The rests are the point: nothing is waited for."""
+    """The same items with pauses in between, to leave time to other threads."""
     began = time.perf_counter()
     for item in items:
         yield item

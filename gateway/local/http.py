@@ -1,11 +1,11 @@
-"""HTTP for people and machines on site: routes in, bounded connections out. The only importer of aiohttp's server.
+"""The HTTP server for people and machines on site. The only importer of aiohttp's server.
 
     Listener(host, port, {"/state": Route(get=state)}, tls, names=frozenset({"box.lan"}))
 
-Bounded: 48 connections and 16 of one address, beside those that are streams (`places` says who makes room for whom);
-32 new connections and 40 requests a second of an address or a session; 10 s for a request to arrive and as long for its
-answer to be taken; 8 KiB of a line and of a header, 32 headers, a body as large as its route says. A port that is taken
-is tried again: it must not keep the gateway from its work. A `Host` that names another is refused (DNS rebinding).
+Limits: 48 connections and 16 of one address, in addition to streams (`places` decides who makes room); 32 new
+connections and 40 requests a second of an address or a session; 10 s for a request to arrive and as long for its answer
+to be taken; 8 KiB for a line and for a header, 32 headers, a body as large as its route allows. A port in use is tried
+again, because it must not stop the gateway. A `Host` with a foreign name is refused (DNS rebinding).
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-# Not `aiohttp.web`: routing and applications are not needed, and 1.5 MiB.
+# Not `aiohttp.web`: its routing and applications are not needed and take 1.5 MiB.
 from aiohttp import web_response
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
@@ -36,17 +36,17 @@ from gateway.log import logger
 _log = logger(__name__)
 
 _NEW_AT_ONCE, _NEW_PER_S = 128, 32.0
-"""New connections of one address; each costs a handshake."""
+"""New connections of one address, because each costs a handshake."""
 _KNOWN_FACTOR = 0.125
-"""What a new connection counts from where somebody is logged in."""
+"""The cost of a new connection from an address where somebody is logged in."""
 _COST_AT_ONCE, _COST_PER_S = 240, 40.0
-"""What one address, or one person who is logged in, may ask for: the costs of the routes."""
+"""The budget of an address or a logged-in person, in costs of routes."""
 _REFUSED_S = 1.0
-"""So long an answer is kept back that refuses by this: who asks too much asks no more often than that."""
+"""Delay of an answer that refuses because of the budget, which slows the caller down."""
 _LIFETIME_S = 10.0
-"""Seconds for a request to arrive, and for an answer to be taken."""
+"""Time for a request to arrive, and for an answer to be taken."""
 _TAKES_NOTHING_S = 5.0
-"""So long a reader of a stream may take no byte while one waits for it."""
+"""A stream's reader that takes no byte for this time, while bytes wait, is closed."""
 _LOOK_S, _LOOK_MOST_S = 0.005, 0.1
 _RETRY_S = 10.0
 _RENEW_S = 60.0
@@ -54,7 +54,7 @@ _LINE_BYTES = 8 << 10
 _HEADERS = 32
 _PIECE_BYTES = 32 << 10
 _SEND_BUFFER_BYTES = 64 << 10
-"""Bytes that the kernel keeps for a reader of a stream."""
+"""The kernel's send buffer for a stream."""
 _BACKLOG = 64
 _TLS_RECORD_BYTES = 16 << 10
 """RFC 8446, 5.1."""
@@ -64,41 +64,41 @@ _POLICY = (
     "frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types lit-html"
 )
 _HEADERS_OF_ALL = {
-    "Server": _NAME,  # who listens here is nobody's business
+    "Server": _NAME,  # does not reveal the software
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-SSLProtocol.max_size = _TLS_RECORD_BYTES  # for each connection, also a half-open one; asyncio takes 256 KiB
+SSLProtocol.max_size = _TLS_RECORD_BYTES  # per connection, even a half-open one; asyncio's default is 256 KiB
 setattr(web_response, "SERVER_SOFTWARE", _NAME)  # noqa: B010 - also in the library's own answer to what is no HTTP
 
 
 class Gone(GatewayError):
-    """The reader of a stream has left, or takes nothing."""
+    """The reader of a stream has left or takes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What somebody asks."""
+    """A request."""
 
     method: str
     path: str
     """Decoded."""
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    """Names in any case."""
+    """Names are case-insensitive."""
     cookies: Mapping[str, str]
     address: str
     is_secure: bool
     host: str
-    """As the request names it, with the port."""
+    """As in the request, with the port."""
     body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a path says."""
+    """The answer of a route."""
 
     status: int
     content_type: str
@@ -107,14 +107,14 @@ class Answer:
 
 
 class StreamOut:
-    """Where a stream is written to."""
+    """The output of a stream."""
 
     def __init__(self, response: StreamResponse, transport: asyncio.Transport) -> None:
         self._response = response
         self._transport = transport
 
     async def send(self, data: bytes) -> None:
-        """All of it, once everything before it was taken; it has left when this returns. Raises Gone."""
+        """Send all of it after everything before was taken; returns when it is sent. Raises Gone."""
         await _taken(self._transport)
         try:
             for start in range(0, len(data), _PIECE_BYTES):
@@ -124,7 +124,7 @@ class StreamOut:
             raise Gone("the reader has left") from error
 
     def offer(self, piece: bytes) -> bool:
-        """One `framed` piece, if the reader has taken all before it; False: it has not. Never while `send` waits."""
+        """Send one `framed` piece if the reader has taken all before; else False. Never call while `send` waits."""
         if self._transport.is_closing() or self._transport.get_write_buffer_size():
             return False
         self._transport.write(piece)
@@ -132,13 +132,13 @@ class StreamOut:
 
 
 def framed(data: bytes) -> bytes:
-    """As it goes over the wire to every reader of a stream: a chunk (RFC 9112, 7.1)."""
+    """The bytes on the wire, the same for every reader of a stream: a chunk (RFC 9112, 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """An answer that goes on: `run` sends until it returns, or until its reader is gone.
+    """A streaming answer: `run` sends until it returns or its reader is gone.
 
     Functions, as a route's `Respond` is: what is streamed differs from request to request.
     """
@@ -146,7 +146,7 @@ class Streaming:
     content_type: str
     run: Callable[[StreamOut], Awaitable[None]]
     left: Callable[[], None] = lambda: None
-    """Is called once at its end, also if `run` never was."""
+    """Called once at its end, even if `run` was never called."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -154,28 +154,28 @@ Respond = Callable[[HttpRequest], Awaitable[Answer | Streaming]]
 
 
 class Route(NamedTuple):
-    """What a path does. A path that ends with `/` stands for all that begin with it."""
+    """The handlers of a path. A path that ends with `/` includes all paths below it."""
 
     get: Respond | None = None
     post: Respond | None = None
     body: int = 4 << 10
-    """Bytes of a body that are taken."""
+    """The largest body in bytes."""
     any_host: bool = False
-    """For machines: it tells nothing that a page of somebody else could want."""
+    """Allow any `Host`: for machines, and of no use to a foreign web page."""
     cost: float = 1.0
-    """How much it counts of what one caller may ask for."""
+    """Its cost in the caller's budget."""
 
 
 class Visitors(KnownAddresses, Protocol):
-    """Who is known, of those that come."""
+    """Tells known callers from strangers."""
 
     def person(self, request: HttpRequest) -> str | None:
-        """Who is logged in; None: nobody."""
+        """The logged-in person; None: nobody."""
         ...
 
 
 class Strangers:
-    """Nobody is known."""
+    """Knows nobody."""
 
     def is_known(self, _address: str) -> bool:
         """No."""
@@ -194,7 +194,7 @@ class _HttpConnection(ConnectionPlace):
         self.timer: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
-        """Close it, whatever it has not taken, also in the middle of a handshake."""
+        """Close it, dropping what it has not taken, even during a handshake."""
         if self.timer is not None:
             self.timer.cancel()
         if self.protocol is not None and self.protocol.transport is not None:
@@ -203,7 +203,7 @@ class _HttpConnection(ConnectionPlace):
             transport.abort()
         else:
             with contextlib.suppress(OSError):
-                self.client.shutdown(socket.SHUT_RDWR)  # the handshake ends by that, and closes it
+                self.client.shutdown(socket.SHUT_RDWR)  # this ends the handshake, which then closes it
 
 
 class _Connections:
@@ -247,7 +247,7 @@ class _Server(Server):
         self._open = connections
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """It is gone."""
+        """Report a closed connection."""
         super().connection_lost(handler, exc)
         self._open.lost(handler)
 
@@ -255,8 +255,8 @@ class _Server(Server):
 class Listener:
     """Answers `routes` at `host:port` (0: any free port, see `port`) until cancelled.
 
-    `tls`: certificate and key, read again when they change. `names`: what this box is called beside its address.
-    `visitors`: who of those that come is known.
+    `tls`: certificate and key, read again when they change. `names`: names of this box beside its address.
+    `visitors`: tells known callers from strangers.
     """
 
     def __init__(
@@ -281,7 +281,7 @@ class Listener:
         self._new = Budget(_NEW_AT_ONCE, _NEW_PER_S)
         self._costs = Budget(_COST_AT_ONCE, _COST_PER_S)
         self._seen: list[tuple[int, int] | None] = []
-        """The stamps of the certificate's files before they were read: no change is missed."""
+        """Stamps of the certificate's files, taken before reading, so that no change is missed."""
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -326,7 +326,7 @@ class Listener:
         return place
 
     async def _renew(self, context: ssl.SSLContext) -> None:
-        """A certificate that was renewed is taken for new connections; one that is gone or broken is not."""
+        """Use a renewed certificate for new connections; ignore one that is missing or broken."""
         if self._tls is None:
             return
         while True:
@@ -336,7 +336,7 @@ class Listener:
                 continue
             self._seen = now
             try:
-                await asyncio.to_thread(_context, *self._tls)  # first whether it can be used at all
+                await asyncio.to_thread(_context, *self._tls)  # first check that it is usable
                 context.load_cert_chain(*self._tls)
             except OSError as error:
                 _log.error("the page keeps its old certificate", file=str(self._tls[0]), error=str(error))
@@ -352,7 +352,7 @@ class Listener:
         while True:
             try:
                 client, peer = await loop.sock_accept(place)
-            except OSError:  # no file descriptor is left, or it is gone already
+            except OSError:  # no file descriptor is left, or the connection is gone already
                 await asyncio.sleep(0.1)
                 continue
             connection = _HttpConnection(client, caller(str(peer[0])))
@@ -360,10 +360,10 @@ class Listener:
                 group.create_task(self._open(connection, server, context), name="http connection")
             else:
                 client.close()
-            await asyncio.sleep(0)  # a crowd at the door takes no turn from what is inside
+            await asyncio.sleep(0)  # many new connections must not delay the ones being served
 
     def _admit(self, connection: _HttpConnection) -> bool:
-        """There is room for it."""
+        """True if there is room for it."""
         address = connection.address
         cost = _KNOWN_FACTOR if self._visitors.is_known(address) else 1.0
         return not self._new.take(address, connection.since, cost) and self._places.take(connection)
@@ -377,15 +377,15 @@ class Listener:
             await loop.connect_accepted_socket(
                 lambda: protocol, connection.client, ssl=context, ssl_handshake_timeout=_LIFETIME_S if context else None
             )
-        except OSError as error:  # it left, or is no TLS
-            error.__traceback__ = None  # asyncio's frames and the error hold each other, with all of the connection
+        except OSError as error:  # it left, or does not speak TLS
+            error.__traceback__ = None  # or the error and asyncio's frames keep each other and the connection alive
             connection.client.close()
             self._connections.lost(protocol)
 
     def _waits(self, connection: _HttpConnection) -> None:
-        """Its next request has to arrive in time; the library would wait without end."""
+        """Limit the time for its next request; the library would wait forever."""
         if connection not in self._places:
-            return  # it is gone: a timer would keep its buffers
+            return  # it is gone, and a timer would keep its buffers
         loop = asyncio.get_running_loop()
         connection.is_served, connection.since = False, loop.time()
         if connection.timer is not None:
@@ -444,22 +444,22 @@ class Listener:
                 return _refusal(408, "slow", "the body did not come in time", {"Connection": "close"})
             except _TooLargeError:
                 return _refusal(413, "size", f"more than {route.body} bytes", {"Connection": "close"})
-        place.has_asked = place.is_served = True  # whole: until here it could make room for others
+        place.has_asked = place.is_served = True  # the request is complete: until here it could be closed to make room
         return await respond(replace(asked, body=body))
 
     def _too_much(self, asked: HttpRequest, route: Route | None) -> float:
-        """Seconds until its caller may ask for that; 0.0: it may."""
+        """Seconds until its caller may ask for that; 0.0: now."""
         person = self._visitors.person(asked)
         key = asked.address if person is None else f"person {person}"
         return self._costs.take(key, asyncio.get_running_loop().time(), 1.0 if route is None else route.cost)
 
     def _is_ours(self, request: BaseRequest) -> bool:
-        """The host that it names is the address that it came to, or a name of this box."""
+        """True if its `Host` is the address that it came to or a name of this box."""
         name = _host_of(request.headers.get("Host", ""))
         transport = request.transport
         place = None if transport is None else transport.get_extra_info("sockname")
         if place is None:
-            return False  # whoever asked has left already
+            return False  # the caller has left already
         own = ipaddress.ip_address(str(place[0]).partition("%")[0])
         with contextlib.suppress(ValueError):
             if ipaddress.ip_address(name) == own:
@@ -474,10 +474,10 @@ class Listener:
 
     async def _streamed(self, request: BaseRequest, connection: _HttpConnection, answer: Streaming) -> StreamResponse:
         response = StreamResponse(headers=_headers(answer))
-        response.force_close()  # its end is the connection's
+        response.force_close()  # its end is the end of the connection
         try:
             await response.prepare(request)
-        except ConnectionError:  # who asked has left already
+        except ConnectionError:  # the caller has left already
             return response
         transport = request.transport
         if not isinstance(transport, asyncio.Transport):
@@ -489,7 +489,7 @@ class Listener:
         try:
             await answer.run(StreamOut(response, transport))
         except Gone:
-            transport.abort()  # what it has not taken is nobody's
+            transport.abort()  # drop what it has not taken
         finally:
             connection.streams = False
         return response
@@ -501,7 +501,7 @@ def _headers(answer: Answer | Streaming) -> dict[str, str]:
 
 
 class _TooLargeError(Exception):
-    """A body over what its route takes."""
+    """The body is larger than its route allows."""
 
 
 async def _body(request: BaseRequest, most: int) -> bytes:
@@ -518,7 +518,7 @@ async def _body(request: BaseRequest, most: int) -> bytes:
 async def _taken(transport: asyncio.Transport) -> None:
     """Wait until the kernel has all of it. Raises Gone.
 
-    Looked at again and again: the library's own wait does not survive a time-out.
+    Polls, because the library's own wait does not survive a time-out.
     """
     loop = asyncio.get_running_loop()
     left, until, pause = (
@@ -537,7 +537,7 @@ async def _taken(transport: asyncio.Transport) -> None:
 
 
 def _host_of(text: str) -> str:
-    """Without the port and brackets."""
+    """The host without port and brackets."""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.rpartition(":")[0].lower() if ":" in text else text.lower()
@@ -549,14 +549,14 @@ def _refusal(status: int, code: str, message: str, headers: Mapping[str, str] | 
 
 
 def _context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Raises OSError (ssl.SSLError is one)."""
+    """Make the TLS context. Raises OSError (also as ssl.SSLError)."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     return context
 
 
 def _stamp(*files: Path) -> list[tuple[int, int] | None]:
-    """What changes when one of them does."""
+    """A value that changes when one of the files does."""
     stamps: list[tuple[int, int] | None] = []
     for path in files:
         try:
@@ -569,5 +569,5 @@ def _stamp(*files: Path) -> list[tuple[int, int] | None]:
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """False for the traceback that the library logs of each malformed request."""
+    """False for the traceback that the library logs for each malformed request."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

@@ -1,6 +1,6 @@
-"""The gateway's state for Prometheus: the numbers that `gateway.health` tells. The only importer of its library.
+"""The gateway's state for Prometheus: the numbers of `gateway.health`. The only importer of its library.
 
-Labels are streams, lines, cameras and severities; never a point or a device, which a site has hundreds of.
+Labels are streams, lines, cameras and severities, never points or devices, because a site has hundreds of these.
 """
 
 from collections.abc import Iterator, Mapping
@@ -55,13 +55,13 @@ class Metrics(Collector):
         self._watched = watched
 
     def text(self) -> bytes:
-        """All numbers as of now, in Prometheus's text format."""
+        """All present numbers in Prometheus's text format."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
         return generate_latest(registry)
 
     def describe(self) -> list[Metric]:
-        """Nothing: what there is depends on the moment."""
+        """Nothing, because the set of metrics varies."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -83,7 +83,7 @@ class Metrics(Collector):
 def _gauge(
     name: str, text: str, value: Mapping[str, float | None] | float | None, label: str | None = None
 ) -> GaugeMetricFamily:
-    """A gauge, or one for each value of a label; None: there is no such number now."""
+    """A gauge, or one per value of a label; None: there is no such number now."""
     family = GaugeMetricFamily(_PREFIX + name, text, labels=[label] if label else [])
     if isinstance(value, Mapping):
         for key, one in value.items():
@@ -156,7 +156,7 @@ _ENDS = {"passage_pushes": "passage", "heartbeats": "heartbeat", "ignored": "ign
 
 
 def _cameras(health: Mapping[str, Any]) -> Iterator[Metric]:
-    """What became of the pushes of each camera, and of requests that belong to none."""
+    """Results of the pushes of each camera, and requests that belong to no camera."""
     cameras = health.get("cameras")
     if not cameras:
         return

@@ -1,6 +1,6 @@
-"""The local page: what each of its URLs does. Its contract is docs/local-page.md.
+"""The local page: the handlers of its URLs. Its contract is docs/local-page.md.
 
-It decides nothing: what people ask for goes in by the inbox, under the name of their session.
+It decides nothing: requests of people go into the inbox, under the name of their session.
 """
 
 import asyncio
@@ -37,18 +37,18 @@ _JSON = "application/json"
 _COOKIE, _SECURE_COOKIE = "site-gateway", "__Host-site-gateway"
 _MARK = "X-Site-Gateway"
 _STATE_S = 0.25
-"""A snapshot is made anew at most as often as readings leave."""
+"""A snapshot is made anew at most as often as readings are sent."""
 _PRESSES = 256
-"""So many of the last are known again."""
+"""How many recent `press` values are remembered."""
 _MOST_HOURS = 168
 _MOST_SECONDS = 60
 BY_THE_PAGE_ITSELF = ("access.viewed", "page.code")
-"""Commands that tell the audit what somebody did here: nobody asks for them by `/do`."""
+"""Commands that only record in the audit what somebody did here; `/do` refuses them."""
 _STREAMS = {one.value: one for one in (Stream.ALARM, Stream.ACCESS, Stream.INSPECTION, Stream.AUDIT)}
 
 
 class PageRefusal(GatewayError):
-    """An answer that is none."""
+    """A refusal of the request."""
 
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -59,7 +59,7 @@ class PageRefusal(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class PagePeople:
-    """Who may log in, and who is."""
+    """Who may log in, and who is logged in."""
 
     passwords: Passwords
     sessions: Sessions
@@ -81,7 +81,7 @@ class SiteAsks:
 
 
 class Page:
-    """Everything below `/`, but what is for machines."""
+    """Everything below `/`, except what is for machines."""
 
     def __init__(self, streams: Streams, people: PagePeople, kept: Records, files: Files, site: SiteAsks) -> None:
         self._streams = streams
@@ -90,12 +90,12 @@ class Page:
         self._files = files
         self._site = site
         self._state: tuple[float, bytes, bytes] = (float("-inf"), b"", b"")
-        """When it was made, and the body, plain and gzipped."""
+        """The last snapshot: time, body, gzipped body."""
         self._making = asyncio.Lock()
         self._presses: deque[str] = deque(maxlen=_PRESSES)
 
     def routes(self) -> dict[str, Route]:
-        """By path."""
+        """The routes by path."""
         rounds = {"/rounds": Route(get=self._answering(self._rounds), cost=10)} if self._site.facts.rounds else {}
         return rounds | {
             "/": Route(get=self._files.index),
@@ -115,11 +115,11 @@ class Page:
         }
 
     def is_known(self, address: str) -> bool:
-        """Somebody is logged in from there."""
+        """True if somebody is logged in from there."""
         return not self._people.read_only and self._people.sessions.has_one_at(address)
 
     def person(self, request: HttpRequest) -> str | None:
-        """Who is logged in."""
+        """The session of the request, if logged in."""
         session = self._session(request)
         return None if session is None else session.name
 
@@ -140,13 +140,13 @@ class Page:
     # ---- the state ----------------------------------------------------------------------------------
 
     async def _tell_state(self, request: HttpRequest) -> Answer:
-        async with self._making:  # one makes it, the others get the same
+        async with self._making:  # one request makes it, the others get the same
             now = self._site.clock.now().mono
             if now - self._state[0] >= _STATE_S:
                 snapshot = self._streams.snapshot()
                 told = {"n": snapshot.n, "seen": snapshot.seen, "time": snapshot.time, "state": snapshot.state}
                 plain = orjson.dumps(told)
-                self._state = (now, plain, b"")  # if who asked leaves meanwhile, the others get it plain
+                self._state = (now, plain, b"")  # sent uncompressed to others if this one is cancelled
                 self._state = (now, plain, await asyncio.to_thread(gzip.compress, plain, 6, mtime=0))
             _, plain, packed = self._state
         headers = {"Vary": "Accept-Encoding"}
@@ -229,7 +229,7 @@ class Page:
         return name, role
 
     async def _audit_code(self, name: str, account: str) -> None:
-        """Who came in without a password stands in the audit. A site that cannot write it keeps no technician out."""
+        """Record a login by code in the audit. If that fails, the technician is let in anyway."""
         told: dict[str, Json] = {
             "cmd": "page.code",
             "args": {},
@@ -243,7 +243,7 @@ class Page:
             _log.warning("a login by code stands in no audit", by=name, account=account, error=str(error))
 
     def _by_code(self, code: object) -> tuple[str, str]:
-        """Name, and the account that made the code. It has 256 bits, so no failure delays the next try."""
+        """The name and maker of a code. A code has 256 bits, so failures need no delay."""
         if not isinstance(code, str) or len(code) > LONGEST:
             raise PageRefusal(400, "bad-request", "code")
         known = self._people.codes.use(code)
@@ -277,7 +277,7 @@ class Page:
         return _json({**answer, key: reply.get(key)})
 
     def _pressed(self, press: object) -> None:
-        """A browser sends a request by itself again when its connection breaks: the second one moves nothing."""
+        """Refuse a repeated `press`, because a browser itself repeats a request when its connection breaks."""
         if press is None:
             return
         if not isinstance(press, str) or not 0 < len(press) <= LONGEST:
@@ -297,7 +297,7 @@ class Page:
         return reply if isinstance(reply, Mapping) else {}
 
     async def _viewed(self, session: PageSession, what: str, **of: str | None) -> None:
-        """Who looks at a plate or a picture stands in the audit first. Raises PageRefusal."""
+        """Record in the audit who looks at a plate or picture, before showing it. Raises PageRefusal."""
         reply = await self._person(session, "access.viewed", {"what": what, **{k: v for k, v in of.items() if v}})
         if reply.get("ok") is not True:
             raise PageRefusal(503, "busy", "it could not be written that somebody looks", {"Retry-After": "5"})
@@ -388,7 +388,7 @@ def _commands(role: str) -> dict[str, Json]:
 
 
 def _asked(request: HttpRequest) -> dict[str, Any]:
-    """The JSON of a `POST` that our own page made. Raises PageRefusal."""
+    """The JSON of a `POST` by our own page. Raises PageRefusal."""
     own = f"{'https' if request.is_secure else 'http'}://{request.host}"
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if request.headers.get(_MARK) != "1" or request.headers.get("Origin") != own or kind != _JSON:
@@ -421,7 +421,7 @@ def _json(told: object, status: int = 200, headers: Mapping[str, str] | None = N
 
 
 async def _packed(request: HttpRequest, told: object) -> Answer:
-    """An answer that may be large."""
+    """An answer that may be large, gzipped if the browser takes it."""
     body = orjson.dumps(told)
     if len(body) < 1024 or not takes_gzip(request):
         return Answer(200, _JSON, body)

@@ -1,11 +1,11 @@
-"""Passwords of the page: hashed with scrypt (RFC 7914), one verified at a time, and never quickly guessed.
+"""Passwords of the page: hashed with scrypt (RFC 7914), verified one at a time, and protected against guessing.
 
-`$scrypt$ln=14,r=8,p=5$SALT$HASH` in a secret file (`site-gateway passwd` writes it); a plain one is taken, and told.
-One verification takes 16 MiB for as long as it runs, in a thread.
+`$scrypt$ln=14,r=8,p=5$SALT$HASH` in a secret file (written by `site-gateway passwd`); a plain one is accepted with a
+warning. One verification takes 16 MiB while it runs, in a thread.
 
-After failures the next try waits 1, 2, 4 … 60 s, for the address and for the name from that address: what others do at
-other addresses keeps nobody waiting. All strangers together get one verification a second; of those that wait first
-who has logged in from there before, then who has failed least from there.
+After failures the next try must wait 1, 2, 4 … 60 s, per address and per name at that address, so failures at other
+addresses delay nobody. All strangers together get one verification a second. Of the waiting logins, those known at
+their address go first, then those with the fewest failures there.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _log = logger(__name__)
 
 PREFIX = "$scrypt$"
 LONGEST = 256
-"""Characters of a password; a longer one is not looked at."""
+"""The longest password in characters; a longer one is rejected unread."""
 _LN, _R, _P = 14, 8, 5
 _BYTES = 32
 _SALT = 16
@@ -39,23 +39,23 @@ _FORM = re.compile(
     r"\$scrypt\$ln=([0-9]{1,2}),r=([0-9]{1,2}),p=([0-9]{1,2})\$([A-Za-z0-9+/]{8,64})\$([A-Za-z0-9+/]{43})"
 )
 _MOST_LN, _MOST_R, _MOST_P = 15, 8, 8
-"""What a secret file may ask of the box."""
+"""The highest cost parameters that a secret file may have."""
 _WAITING, _WAITING_OF_ONE = 8, 2
-"""Logins that may wait for their turn, in all and from one address."""
+"""The most logins that may wait, in all and from one address."""
 _AT_ONCE, _PER_S = 8, 1.0
-"""Verifications for strangers, all together."""
+"""Verifications for all strangers together."""
 _LONGEST_WAIT_S = 60.0
 _KEYS = 1024
-"""Addresses and names whose failures are remembered."""
+"""How many addresses and names are remembered with their failures."""
 _FORGET_S = 3600.0
 
 
 class Busy(GatewayError):
-    """Too many wait for their turn."""
+    """Too many logins are waiting."""
 
 
 class TooEarly(GatewayError):
-    """After failures the next try has to wait `seconds`."""
+    """After failures the next try must wait `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"wait {seconds:.0f} s")
@@ -63,14 +63,14 @@ class TooEarly(GatewayError):
 
 
 def hashed(password: str, salt: bytes | None = None) -> str:
-    """What a secret file holds. Takes 16 MiB, and a quarter of a second or so."""
+    """The content of a secret file. Takes 16 MiB and about a quarter of a second."""
     salt = os.urandom(_SALT) if salt is None else salt
     found = _scrypt(password, salt, _LN, _R, _P)
     return f"{PREFIX}ln={_LN},r={_R},p={_P}${_text(salt)}${_text(found)}"
 
 
 def is_text(password: str) -> bool:
-    """It can be written as UTF-8: bytes that are none, and halves of characters in JSON, cannot."""
+    """True if it can be encoded as UTF-8, that is, without lone surrogates."""
     try:
         password.encode()
     except UnicodeEncodeError:
@@ -79,14 +79,14 @@ def is_text(password: str) -> bool:
 
 
 def is_hashed(secret: str) -> bool:
-    """Written by `hashed`, or at least in its form."""
+    """True if the secret has the form that `hashed` writes."""
     return secret.startswith(PREFIX)
 
 
 def fits(password: str, secret: str) -> bool:
     """True if this is the password. Raises ConfigError if the secret cannot be one; takes as long as `hashed`."""
     if not is_hashed(secret):
-        hashed(password)  # whether it is hashed or not shows in no time
+        hashed(password)  # so that timing does not reveal whether it is hashed
         return hmac.compare_digest(password.encode(), secret.encode())
     found = _FORM.fullmatch(secret)
     if found is None:
@@ -114,25 +114,25 @@ def _bytes(text: str) -> bytes:
 
 
 class Delays:
-    """How long the next try has to wait: 1, 2, 4 … 60 s after failures, by whatever key. Times in monotonic seconds."""
+    """How long the next try must wait: 1, 2, 4 … 60 s after failures, by key. Times in monotonic seconds."""
 
     def __init__(self) -> None:
         self._failures: dict[Hashable, tuple[int, float]] = {}
-        """How many in a row, and when the last one was; who failed last stands last."""
+        """Consecutive failures and the time of the last one; ordered by that time."""
 
     def left(self, key: Hashable, now: float) -> float:
-        """Seconds that are left to wait."""
+        """Seconds left to wait."""
         if not (count := self.count(key, now)):
             return 0.0
         return max(0.0, self._failures[key][1] + doubled(1.0, count - 1, _LONGEST_WAIT_S) - now)
 
     def count(self, key: Hashable, now: float) -> int:
-        """Failures in a row, as far as they are not forgotten."""
+        """Consecutive failures that are not forgotten yet."""
         count, at = self._failures.get(key, (0, now))
         return 0 if now - at > _FORGET_S else count
 
     def failed(self, key: Hashable, now: float) -> None:
-        """It was wrong once more."""
+        """Count a failure."""
         count = self.count(key, now)
         self._failures.pop(key, None)
         self._failures[key] = (count + 1, now)
@@ -140,22 +140,22 @@ class Delays:
             del self._failures[next(iter(self._failures))]
 
     def forget(self, key: Hashable) -> None:
-        """It was right."""
+        """Clear the failures of a key."""
         self._failures.pop(key, None)
 
 
 class _Try(NamedTuple):
-    """A login that waits for its turn."""
+    """A waiting login."""
 
     name: str
     key: str
-    """The name, or nothing for all names that are not there."""
+    """The name; empty for every unknown name."""
     password: str
     address: str
     answer: asyncio.Future[str | None]
 
     def refuse(self, error: Exception) -> None:
-        """Whoever still waits for the answer is told so."""
+        """Answer with an error, if somebody still waits."""
         if not self.answer.done():
             self.answer.set_exception(error)
 
@@ -168,18 +168,18 @@ class Passwords:
         self._clock = clock
         self._addresses = Delays()
         self._names = Delays()
-        """By name and address."""
+        """Failures by name and address."""
         self._budget = Budget(_AT_ONCE, _PER_S)
         self._known: dict[tuple[str, str], None] = {}
-        """Names and the addresses from which they have logged in: only failures of both keep them waiting."""
+        """Names and addresses with a successful login: these wait only for failures of the same name and address."""
         self._marks: dict[str, tuple[str, str]] = {}
-        """By name the SHA-256 of the secret as it was read last, and its mark."""
+        """Name -> SHA-256 of the secret as last read, and its mark."""
         self._tries: list[_Try] = []
-        """That wait, in the order in which they came."""
+        """Waiting logins in order of arrival."""
         self._came = asyncio.Event()
 
     async def tell_plain(self) -> None:
-        """Say once whose password is not hashed, or cannot be read."""
+        """Log once whose password is not hashed or cannot be read."""
         for name, user in self._users.items():
             try:
                 secret = await asyncio.to_thread(user.secret.read)
@@ -191,19 +191,20 @@ class Passwords:
                              todo="site-gateway passwd")  # fmt: skip
 
     async def run(self) -> None:
-        """Verify what `role_of` is asked, one at a time, until cancelled.
+        """Verify the logins of `role_of`, one at a time, until cancelled.
 
-        Who asks may be cancelled by dropping the connection; what was begun is finished, and counted, all the same.
+        A caller may be cancelled when its connection drops; a verification that was begun is still finished and
+        counted.
         """
         while True:
             asked = await self._next()
             try:
                 await self._verify(asked)
-            except (GatewayError, ValueError, OSError, MemoryError) as error:  # that login's, not the next one's
+            except (GatewayError, ValueError, OSError, MemoryError) as error:  # concerns that login only
                 asked.refuse(error)
 
     async def _next(self) -> "_Try":
-        """Whose turn it is, once there is one."""
+        """Wait for the next login."""
         while True:
             self._came.clear()
             self._tries = [one for one in self._tries if not one.answer.cancelled()]
@@ -223,15 +224,15 @@ class Passwords:
                     await self._came.wait()
 
     def _rank(self, one: "_Try") -> tuple[bool, int]:
-        """The least goes first: who is known there, then who has failed least from there."""
+        """The lowest goes first: known at the address, then fewest failures there."""
         return (one.key, one.address) not in self._known, self._addresses.count(one.address, self._clock.now().mono)
 
     def mark(self, name: str) -> str:
-        """Tells one secret of a user from another, and gives nothing away; as of the last time it was read."""
+        """Identifies a user's secret, as last read, without revealing it."""
         return self._marks.get(name, ("", ""))[1]
 
     def marks(self) -> dict[str, str]:
-        """The marks of all users as of now, read anew: in a thread. One that cannot be read is missing."""
+        """The marks of all users, read anew in a thread. Unreadable ones are missing."""
         found = {}
         for name, user in self._users.items():
             with suppress(ConfigError):
@@ -245,7 +246,7 @@ class Passwords:
             self._marks[name] = (digest, _mark(name, secret))
 
     async def role_of(self, name: str, password: str, address: str) -> str | None:
-        """The role of who says so; None: it is not right. Raises TooEarly, Busy. Needs `run`."""
+        """The role of the user; None: the login is wrong. Raises TooEarly, Busy. Needs `run`."""
         asked = _Try(name, self._key(name), password, address, asyncio.get_running_loop().create_future())
         if (left := self._left(asked.key, address)) > 0.0:
             raise TooEarly(left)
@@ -255,7 +256,7 @@ class Passwords:
         return await asked.answer
 
     def _make_room(self, asked: "_Try") -> None:
-        """Whoever has failed most from there waits no longer. Raises Busy: that is this one."""
+        """Refuse the waiting login with the most failures. Raises Busy if that is this one."""
         busy = Busy("too many are logging in")
         if sum(one.address == asked.address for one in self._tries) >= _WAITING_OF_ONE:
             raise busy
@@ -283,16 +284,16 @@ class Passwords:
             answer.set_result(user.role if user is not None and right else None)
 
     def _key(self, name: str) -> str:
-        return name if name in self._users else ""  # all names that are not there are one
+        return name if name in self._users else ""  # all unknown names count as one
 
     def _left(self, key: str, address: str) -> float:
-        """Seconds until the next try."""
+        """Seconds until the next try is allowed."""
         pair, now = (key, address), self._clock.now().mono
         of_address = 0.0 if pair in self._known else self._addresses.left(address, now)
         return max(of_address, self._names.left(pair, now))
 
     def _is_right(self, name: str, user: PageUser | None, password: str) -> bool:
-        """In a thread: as long for a name that is not there."""
+        """Verify in a thread; takes as long for an unknown name."""
         try:
             secret = user.secret.read() if user is not None else ""
             right = fits(password, secret)
@@ -305,6 +306,6 @@ class Passwords:
 
 
 def _mark(name: str, secret: str) -> str:
-    """A plain secret is hashed slowly: the mark lies in the store."""
+    """The mark of a secret. A plain secret is hashed slowly, because the mark is kept in the store."""
     slow = secret if is_hashed(secret) else hashed(secret, hashlib.sha256(name.encode()).digest()[:_SALT])
     return hashlib.sha256(slow.encode()).hexdigest()

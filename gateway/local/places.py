@@ -1,7 +1,8 @@
-"""Who may hold a connection to the page, and how much a caller may ask for. Pure; times in monotonic seconds.
+"""Limits of connections to the page, and budgets of callers. Pure; times in monotonic seconds.
 
-Strangers never keep out who is known: where all places are taken, one of an address from which nobody is logged in
-goes, of the address that holds most, first who has not sent a whole request, then who has waited longest.
+Strangers never block known callers. If all places are taken, a connection is closed: first from addresses where nobody
+is logged in, then from the address with the most connections, then one without a complete request, then the one that
+has waited longest.
 """
 
 import ipaddress
@@ -22,13 +23,13 @@ class ConnectionPlace(ABC):
 
     address: str
     since: float
-    """Since when its next request is waited for."""
+    """Since when it waits for its next request."""
     has_asked: bool = False
-    """A whole request has come over it."""
+    """It has sent a complete request."""
     is_served: bool = False
-    """A whole request of it is being answered: it goes for nobody."""
+    """Its request is being answered: it is never closed to make room."""
     streams: bool = False
-    """It is a stream: these are counted elsewhere."""
+    """It is a stream, which is counted elsewhere."""
 
     @abstractmethod
     def close(self) -> None:
@@ -57,7 +58,7 @@ class Places:
         return len(self._taken)
 
     def take(self, place: ConnectionPlace) -> bool:
-        """A place for it: who has to go for that is closed. False: there is none."""
+        """Take a place, closing another connection if needed. False: there is none."""
         all_of_them = [one for one in self._taken if not one.streams]
         own = [one for one in all_of_them if one.address == place.address]
         full = own if len(own) >= OF_ONE else all_of_them if len(all_of_them) >= PLACES else ()
@@ -65,18 +66,18 @@ class Places:
             goes = self._first_to_go(full)
             if goes is None:
                 return False
-            self.leave(goes)  # now: more may come before it is closed
+            self.leave(goes)  # at once, because others may come before it is closed
             goes.close()
         self._taken.append(place)
         return True
 
     def leave(self, place: ConnectionPlace) -> None:
-        """It is free."""
+        """Free a place."""
         if place in self._taken:
             self._taken.remove(place)
 
     def close(self) -> None:
-        """All of them."""
+        """Close all."""
         for place in [*self._taken]:
             self.leave(place)
             place.close()
@@ -92,16 +93,16 @@ class Places:
 
 
 class Budget:
-    """So much at once, and then so much a second, for each key. Of too many keys the oldest is new again."""
+    """A budget per key: an amount at once, then an amount a second. Of too many keys the oldest is forgotten."""
 
     def __init__(self, at_once: float, a_second: float) -> None:
         self._most = at_once
         self._rate = a_second
         self._left: dict[str, tuple[float, float]] = {}
-        """What was left, and when; who asked last stands last."""
+        """Key -> what was left, and when; ordered by last use."""
 
     def take(self, key: str, now: float, cost: float = 1.0) -> float:
-        """0.0: it is taken. Else in how many seconds there is enough; then nothing is taken."""
+        """Take `cost`; returns 0.0, or the seconds until there is enough, and then takes nothing."""
         left, at = self._left.pop(key, (self._most, now))
         left = min(self._most, left + (now - at) * self._rate)
         enough = left >= cost
@@ -112,7 +113,7 @@ class Budget:
 
 
 def caller(address: str) -> str:
-    """Whom an address stands for: of a public IPv6 one the network of 64 bits, which one machine can use whole."""
+    """The caller behind an address: for public IPv6 the /64 network, all of which one machine can use."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""What people may look at, or do to a single point, by the control socket of the running daemon."""
+"""Queries of the control socket: what people may read, or do to a single point."""
 
 import asyncio
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ LEAST_ROLES = {
     "page.code": "technician",
     "restart": "technician",
 }
-"""The lowest role that may ask; every account may look on."""
+"""The lowest role for a query; every account may look."""
 
 _MOST_EVENTS = 500
 _LAST_N = 2**63 - 1
-"""Of the journal's numbers."""
+"""The highest number of the journal."""
 _SHOWN = [stream.value for stream in Stream if stream is not Stream.PICTURE]
 
 
@@ -70,7 +70,7 @@ class Asks:
         self._history = history
 
     def table(self) -> dict[str, Ask]:
-        """The answers by the name of the question."""
+        """Name of the query -> its answer."""
         return {
             "read": self._read,
             "status": self._status,
@@ -83,7 +83,7 @@ class Asks:
         }
 
     async def _read(self, request: Mapping[str, Any]) -> Json:
-        """`{device, points}`: fresh readings; without `points` of all."""
+        """`{device, points}`: fresh readings; without `points`, of all points."""
         device, points = str(request["device"]), request.get("points")
         owner = self._settings.site.devices.get(device)
         if owner is None:
@@ -97,7 +97,7 @@ class Asks:
         return self._watched.alarms()
 
     async def _write(self, request: Mapping[str, Any]) -> Json:
-        """`{device, point, value}`: written once, then read back; gives the reading."""
+        """`{device, point, value}`: written once, then read back; returns the reading."""
         device, point, value = str(request["device"]), str(request["point"]), request["value"]
         if not isinstance(value, bool | int | float | str):
             raise ConfigError("value: true, false, a number or a word")
@@ -114,9 +114,9 @@ class Asks:
         return events.readings_data(await line.fetch(device, (point,)))
 
     async def _watch(self, _request: Mapping[str, Any]) -> Json:
-        """Everything that stands, with each reading's age and what each device costs on the wire.
+        """All readings with their age, and each device's cost on the wire.
 
-        `longest_answers`: by device, seconds beyond the wire time.
+        `longest_answers`: device -> seconds beyond the wire time.
         """
         now = self._clock.now()
         return {
@@ -138,7 +138,7 @@ class Asks:
         }
 
     async def _events(self, request: Mapping[str, Any]) -> Json:
-        """`{stream, last}` or `{stream, after}`: kept events in order, without plates; `n`: ask after it to go on."""
+        """`{stream, last}` or `{stream, after}`: kept events in order, without plates; `after` takes the last `n`."""
         stream = Stream(request["stream"])
         if stream is Stream.PICTURE:
             raise ConfigError(f"stream: {' | '.join(_SHOWN)}")
@@ -149,14 +149,14 @@ class Asks:
         return {"n": rows[-1][0] if rows else (after or 0), "events": told}
 
     async def _own_lines(self, _request: Mapping[str, Any]) -> Json:
-        """Where each line leads: `{line, serial, tcp}`; who else would ask there disturbs it."""
+        """The port of each line: `{line, serial, tcp}`. Another program must not use it at the same time."""
         return [
             {"line": line.name, "serial": line.serial, "tcp": f"{line.host}:{line.port}" if line.host else None}
             for line in self._settings.lines
         ]
 
     async def _frames(self, request: Mapping[str, Any]) -> Json:
-        """`{line, since}`: `[way, monotonic seconds, hex]` of all pieces after that time, and this moment."""
+        """`{line, since}`: `[way, monotonic seconds, hex]` of all pieces after that time, and the present time."""
         name, since = str(request["line"]), float(request.get("since") or 0.0)
         poller = self._pollers.get(name)
         if poller is None:
@@ -181,7 +181,7 @@ def _reading(reading: Reading, now: Instant) -> dict[str, Json]:
 
 
 def _wire(poller: Poller) -> dict[str, float]:
-    """Seconds on the wire of the average request to each device."""
+    """Device -> seconds on the wire of its average request."""
     rates: dict[str, float] = {}
     costs: dict[str, float] = {}
     for block in poller.blocks():

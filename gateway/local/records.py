@@ -1,7 +1,7 @@
-"""What is kept, for who is logged in: events, passages, pictures, the audit, a point's values. Read from the journal.
+"""Kept records for logged-in users: events, passages, pictures, the audit, a point's values. Read from the journal.
 
-Newest first, in pieces; `before` and `next` are places in a stream that only this module understands. Each question
-has an end: so many events are looked through and no more.
+Newest first, in pieces; `before` and `next` are places in a stream, opaque outside this module. Each query searches a
+limited number of events.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ MOST_PASSAGES = 50
 MOST_RUNS = 20
 MOST_VALUES = 2000
 MOST_ROWS = 20_000
-"""Of a table."""
+"""The most rows of a table."""
 _TABLE_PIECES = MOST_ROWS // MOST_EVENTS
 _PIECE = 250
 _LOOKED_AT = 2000
-"""Events that are looked through for one occurrence, passage or question to the audit."""
+"""Events that are searched for one occurrence, passage or query of the audit."""
 _PICTURES_LOOKED_AT = 20_000
 _TELEMETRY_LOOKED_AT = 20_000
 _SEARCH_S = 1.0
@@ -36,11 +36,11 @@ _KEPT = ("id", "subject", "time", "clock", "simulated", "test")
 _COLUMNS = ("time", "type", "by", "account", "cmd", "ok", "code", "message", "args")
 _MORE = "older records are kept but not in this table / 更早的记录未列入本表"
 _CALCULATED = ("=", "+", "-", "@", "\t", "\r")
-"""A cell that begins so is a formula to a spreadsheet."""
+"""A spreadsheet takes a cell that begins with one of these as a formula."""
 
 
 class Wrong(GatewayError):
-    """A question that is none."""
+    """An invalid query."""
 
 
 class Results(NamedTuple):
@@ -48,7 +48,7 @@ class Results(NamedTuple):
 
     events: list[dict[str, Any]]
     next: str | None
-    """Where the next piece begins; None: there is none."""
+    """Where the next piece begins; None: there are no more."""
 
 
 class Records:
@@ -61,7 +61,7 @@ class Records:
     async def events(
         self, stream: Stream, before: str | None = None, limit: int = MOST_EVENTS, *, alarm: str | None = None
     ) -> Results:
-        """Of a stream, plates masked. `alarm`: of one occurrence. Raises Wrong, StoreError."""
+        """Events of a stream, with masked plates. `alarm`: only of this occurrence. Raises Wrong, StoreError."""
         page = await self._page(stream, before, limit, b"" if alarm is None else orjson.dumps(alarm))
         return await _masked(page)
 
@@ -79,14 +79,14 @@ class Records:
         return Results(told, None if id_ is not None else page.next)
 
     async def runs(self, before: str | None = None, limit: int = MOST_RUNS) -> Results:
-        """Runs of rounds that are over, or were missed. Raises Wrong, StoreError."""
+        """Runs of rounds that have ended or were missed. Raises Wrong, StoreError."""
         page = await self._page(Stream.INSPECTION, before, limit, b'"items":')
         return await _masked(page)
 
     async def audit(
         self, before: str | None = None, limit: int = MOST_EVENTS, *, by: str | None = None, cmd: str | None = None
     ) -> Results:
-        """Of the audit, narrowed. Raises Wrong, StoreError."""
+        """Audit events, filtered. Raises Wrong, StoreError."""
 
         def fits(event: Mapping[str, Any]) -> bool:
             data = event["data"]
@@ -100,7 +100,7 @@ class Records:
     async def audit_table(
         self, before: str | None = None, rows: int = MOST_ROWS, *, by: str | None = None, cmd: str | None = None
     ) -> bytes:
-        """The audit as CSV, narrowed, to its end; its last line says it if there is more. Raises Wrong, StoreError."""
+        """The filtered audit as CSV; its last line says if there is more. Raises Wrong, StoreError."""
         table, left = CsvTable(), rows
         for _ in range(_TABLE_PIECES):
             page = await self.audit(before, min(left, MOST_EVENTS), by=by, cmd=cmd)
@@ -115,7 +115,7 @@ class Records:
         return table.encoded()
 
     async def picture(self, id_: str) -> tuple[bytes, str | None] | None:
-        """The bytes of a picture, and the passage that it belongs to; None: it is not there. Raises StoreError."""
+        """The bytes of a picture, and its passage; None: it is not kept. Raises StoreError."""
         async for past in self._walk(Stream.PICTURE, None, b'"id":' + orjson.dumps(id_), _PICTURES_LOOKED_AT):
             if past.payload is not None:
                 event = orjson.loads(past.payload)
@@ -174,7 +174,7 @@ class Records:
     async def _walk(
         self, stream: Stream, before: tuple[int, int] | None, needle: bytes, most: int
     ) -> AsyncIterator[Past]:
-        """Back from a place, `most` events at most; what does not hold `needle` comes without its payload."""
+        """Walk back from a place, `most` events at most; events without `needle` come without payload."""
         left = most
         while left > 0:
             piece = [*await self._kept.back(stream, before, min(_PIECE, left), needle)]
@@ -188,13 +188,13 @@ class Records:
 
 
 async def _masked(page: Results) -> Results:
-    """Without plates; in a thread, because a page of runs with hundreds of items each takes tenths of a second."""
+    """Mask plates, in a thread, because a page of runs with hundreds of items each takes tenths of a second."""
     told = await asyncio.to_thread(lambda: [{**event, "data": shown(event["data"])} for event in page.events])
     return Results(told, page.next)
 
 
 class CsvTable:
-    """The audit for people's spreadsheets: UTF-8 with a byte order mark, nothing in it is calculated."""
+    """The audit for spreadsheets: UTF-8 with a byte order mark, without cells that would be formulas."""
 
     def __init__(self) -> None:
         self._text = io.StringIO("\ufeff")
@@ -203,7 +203,7 @@ class CsvTable:
         self._writer.writerow(_COLUMNS)
 
     def add(self, event: Mapping[str, Any]) -> None:
-        """One row."""
+        """Add a row."""
         data = event["data"]
         error = data.get("error") or {}
         args = data.get("args")
@@ -214,11 +214,11 @@ class CsvTable:
         self._writer.writerow([_cell(value) for value in row])
 
     def cut(self) -> None:
-        """The last line: there is more than stands here."""
+        """Add the last line, which says that there is more."""
         self._writer.writerow([_MORE])
 
     def encoded(self) -> bytes:
-        """All of it."""
+        """The whole table as bytes."""
         return self._text.getvalue().encode()
 
 

@@ -1,4 +1,4 @@
-"""What people on site ask of the gateway: in by the inbox like everything else, the answer back to who waits for it.
+"""Requests of people on site: puts them into the inbox, and returns the site's replies to the callers.
 
 people = People(inbox, clock)
 said = await people.ask({"cmd": "gate.open", "args": {"gate": "north-in"}, "by": "zhang", "role": "guard"})
@@ -18,11 +18,11 @@ from gateway.kinds import ROLES
 from gateway.model import Json, Person, Reply
 
 _PATIENCE_S = 60.0
-"""Seconds: longer than a reset may take, its device's supply included."""
+"""Longer than a reset may take, including switching the device's supply."""
 
 
 class People:
-    """Who waits for an answer."""
+    """The people who wait for a reply."""
 
     def __init__(self, inbox: SiteInbox, clock: Clock) -> None:
         self._inbox = inbox
@@ -31,9 +31,9 @@ class People:
         self._waiting: dict[str, asyncio.Future[Mapping[str, Json]]] = {}
 
     async def ask(self, request: Mapping[str, Any]) -> Json:
-        """`{cmd, args, by, role, account}` as data of `command.reply`. Raises ConfigError for what is no request.
+        """Ask `{cmd, args, by, role, account}`; returns data of `command.reply`. Raises ConfigError if it is invalid.
 
-        `by` is the name that is claimed, `account` the one that asked; the audit has both.
+        `by` is the claimed name, `account` the asking account; the audit has both.
         """
         cmd, args, by, role = (request.get(key) for key in ("cmd", "args", "by", "role"))
         account = str(request.get("account") or "")
@@ -56,7 +56,7 @@ class People:
             del self._waiting[ask]
 
     def answer(self, reply: Reply) -> None:
-        """What the site says to one of them; who has left in the meantime misses it."""
+        """Pass a reply to the person who waits for it; it is dropped if nobody waits any more."""
         waiting = self._waiting.get(reply.jti)
         if waiting is not None and not waiting.done():
             waiting.set_result(reply.data)

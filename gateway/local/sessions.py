@@ -1,7 +1,7 @@
-"""Who is logged in on the page. Only the SHA-256 of a session's token is kept, here and in the store.
+"""Sessions of the page. Only the SHA-256 of a session's token is kept, in memory and in the store.
 
-A session ends 12 h after its last request, and 24 h after the login at the latest, by monotonic time; over a restart by
-the wall clock, as far as both were trusted. So a restart during a fire logs nobody out.
+A session ends 12 h after its last request and at most 24 h after the login, by monotonic time; over a restart by the
+wall clock, if it was trusted before and after. So a restart during a fire logs nobody out.
 """
 
 import asyncio
@@ -26,36 +26,36 @@ _log = logger(__name__)
 LIFE_S = 24 * 3600.0
 IDLE_S = 12 * 3600.0
 MOST = 64
-"""Sessions; of more the one that was used least lately ends."""
+"""The most sessions; beyond it the least recently used one ends."""
 MOST_OF_ONE = 8
-"""Sessions of one name: nobody can log the others out by logging in."""
+"""The most sessions of one name, so that nobody can log others out by logging in."""
 _TOKEN_BYTES = 32
 _KEPT_EVERY_S = 600.0
-"""How exactly the last request is known after a restart: the card is spared."""
+"""How precisely the last request is known after a restart; spares the card."""
 _PATIENCE_S = 1.0
 _MAX_FILE_BYTES = 64 << 10
 
 
 @dataclass(slots=True)
 class PageSession:
-    """One browser."""
+    """The session of one browser."""
 
     name: str
     role: str
     ends: float
-    """Monotonic seconds, at the latest."""
+    """The latest end, monotonic seconds."""
     idle_until: float
     by_code: bool = False
-    """Of a technician's code: its name is no user of the file."""
+    """Opened with a technician's code: its name is not a user of the file."""
     account: str = ""
-    """Of a code: the account of the machine that made it."""
+    """If opened with a code: the account of the machine that made it."""
     mark: str = ""
-    """Of the password that it was opened with."""
+    """The mark of the password that it was opened with."""
     address: str = ""
-    """From where it was used last; not kept."""
+    """The address of its last use; not stored."""
 
     def left(self, now: float) -> float:
-        """Seconds until it ends if nothing more is asked."""
+        """Seconds until it ends without further requests."""
         return min(self.ends, self.idle_until) - now
 
 
@@ -68,7 +68,7 @@ class SessionStreams(Protocol):
 
 
 class Sessions:
-    """`roles`: the users of the site file. `path`: where they are kept; the folder is there."""
+    """All sessions. `roles`: the users of the site file. `path`: the file of sessions, in an existing folder."""
 
     def __init__(self, path: Path, roles: Mapping[str, str], streams: SessionStreams, clock: Clock) -> None:
         self._path = path
@@ -76,14 +76,14 @@ class Sessions:
         self._streams = streams
         self._clock = clock
         self._sessions: dict[str, PageSession] = {}
-        """By the SHA-256 of the token."""
+        """Sessions by the SHA-256 of their token."""
         self._changed = asyncio.Event()
         self._wait_for_it: list[asyncio.Future[None]] = []
 
     def open(
         self, name: str, role: str, *, by_code: bool = False, account: str = "", mark: str = ""
     ) -> tuple[str, PageSession]:
-        """A new one, and its token. `account`: which one of the machine made its code; `mark`: of the password."""
+        """Open a session; returns its token too. `account`: the maker of its code; `mark`: of the password."""
         self._expire()
         now = self._clock.now().mono
         token = base64.urlsafe_b64encode(os.urandom(_TOKEN_BYTES)).decode().rstrip("=")
@@ -97,12 +97,12 @@ class Sessions:
         return token, session
 
     def has_one_at(self, address: str) -> bool:
-        """One was used last from there."""
+        """True if a session was last used from there."""
         now = self._clock.now().mono
         return any(one.address == address and one.left(now) > 0.0 for one in self._sessions.values())
 
     def find(self, token: str | None, address: str = "") -> PageSession | None:
-        """The one of this token, which is used by that, from this address."""
+        """The session of this token, which counts as used now from this address."""
         if not token or len(token) > 2 * _TOKEN_BYTES:
             return None
         session = self._sessions.get(_digest(token))
@@ -120,17 +120,17 @@ class Sessions:
             self._changed.set()
 
     def check(self, marks: Mapping[str, str]) -> None:
-        """End those of a password that is another one now. `marks`: by user; of who is missing nothing is known."""
+        """End the sessions of a changed password. `marks`: by user; a missing user is not checked."""
         for key, one in tuple(self._sessions.items()):
             mark = None if one.by_code else marks.get(one.name)
             if mark is not None and not one.mark:
-                one.mark = mark  # of a version that kept none
+                one.mark = mark  # from a version that did not store it
             elif mark is not None and one.mark != mark:
                 self._end(key)
                 self._changed.set()
 
     async def kept(self) -> None:
-        """Returns once what was changed is on the disk. A disk that does not answer keeps nobody out: 1 s at most."""
+        """Wait until changes are on disk, 1 s at most: a disk that does not answer must not keep anybody out."""
         done = asyncio.get_running_loop().create_future()
         self._wait_for_it.append(done)
         self._changed.set()
@@ -139,7 +139,7 @@ class Sessions:
                 await done
 
     async def run(self) -> None:
-        """Keep what changes, and end what is over, until cancelled."""
+        """Store changes and end expired sessions until cancelled."""
         loop, writer = asyncio.get_running_loop(), ThreadPoolExecutor(1, "page sessions")
         try:
             while True:
@@ -156,11 +156,11 @@ class Sessions:
                     if not one.done():
                         one.set_result(None)
         finally:
-            writer.submit(self._keep, self._told())  # behind what is being written
+            writer.submit(self._keep, self._told())  # after the write under way
             writer.shutdown()
 
     def load(self) -> None:
-        """Take up those of the process before. What cannot be read is nobody's session."""
+        """Load the sessions of the previous process. What cannot be read is dropped."""
         try:
             with self._path.open("rb") as stream:
                 kept: Any = orjson.loads(stream.read(_MAX_FILE_BYTES))
@@ -225,10 +225,10 @@ class Codes:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._codes: dict[str, tuple[str, str, float]] = {}
-        """By the SHA-256 of a code: whose it is, which account made it, and when it is over."""
+        """SHA-256 of a code -> its name, the account that made it, and when it expires."""
 
     def make(self, name: str, account: str) -> str:
-        """A new one of this name, made by this account of the machine; of too many the oldest is over."""
+        """Make a code for this name, by this account of the machine; beyond the limit the oldest expires."""
         code = base64.urlsafe_b64encode(os.urandom(_TOKEN_BYTES)).decode().rstrip("=")
         self._codes[_digest(code)] = (name, account, self._clock.now().mono + self.LIFE_S)
         while len(self._codes) > self._MOST:
@@ -236,6 +236,6 @@ class Codes:
         return code
 
     def use(self, code: str) -> tuple[str, str] | None:
-        """Whose it is and who made it; None: it is none, was used, or is over."""
+        """Use a code; returns its name and maker; None: it is invalid, used or expired."""
         name, account, ends = self._codes.pop(_digest(code), ("", "", 0.0))
         return (name, account) if name and self._clock.now().mono < ends else None

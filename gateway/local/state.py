@@ -1,6 +1,6 @@
-"""What the page knows of the site, as one tree without nulls, plates and names of persons. Pure.
+"""The state of the site for the page, as one tree without nulls, plates and names of persons. Pure.
 
-What has not changed stays the same object, so that `feed` needs no second look at it.
+Unchanged parts stay the same objects, so that `feed` need not compare them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,14 +11,14 @@ from gateway.model import Json, Reading, rfc3339
 from gateway.settings.types import PageFacts
 
 PASSAGES = 32
-"""The last ones that are told."""
+"""How many recent passages the tree has."""
 _ALARM = (
     "alarm", "name", "kind", "severity", "class", "state", "active", "acknowledged", "latched", "shelved", "disabled",
     "first_out", "device", "point", "zone", "place", "value", "unit", "quality", "raised_at", "acknowledged_at",
     "verified_as", "cleared_at", "respond_by", "resolve_by", "verify_by", "shelved_until", "overdue", "chattering",
     "count", "test",
 )  # fmt: skip
-"""No key with a person's name. `text` only of a point: that of other alarms may be what a person has said."""
+"""No key with a person's name. `text` only of points: that of other alarms may contain what a person said."""
 _PASSAGE = (
     "camera", "gate", "direction", "decision", "reason", "list_kind", "plate_kind", "colour", "confidence", "seen_at",
     "ordered_at", "opened_at", "late",
@@ -34,7 +34,7 @@ _UPLINK = (
 _PROCESS = ("reduced", "crashes", "refused", "untold")
 _RUN = ("run", "trigger", "started_at", "planned_at", "due_at", "done", "of", "looking_at", "asked")
 _ITEM = ("outcome", "reason", "value", "unit")
-"""No evidence: it names who answered, and has what was said."""
+"""Without evidence, which names who answered and contains what was said."""
 _FINDING = (
     "round", "item", "class", "reason", "opened_at", "respond_by", "resolve_by", "acknowledged_at", "overdue", "before",
 )  # fmt: skip
@@ -44,7 +44,7 @@ Tree = dict[str, Json]
 
 
 class _Device:
-    """What was told of one."""
+    """The last part of one device."""
 
     def __init__(self, facts: Mapping[str, Json], every: Mapping[str, float]) -> None:
         self._facts = facts
@@ -55,7 +55,7 @@ class _Device:
         self.tree: Tree = dict(facts)
 
     def look(self, readings: Mapping[str, Reading], answering: bool | None) -> Tree:
-        """Its part of the tree: the one before, if nothing is different."""
+        """The device's part of the tree; the same object if nothing has changed."""
         seen = self._seen
         changed = {point: reading for point, reading in readings.items() if seen.get(point) is not reading}
         if changed or answering is not self._answering or len(readings) != len(seen):
@@ -66,7 +66,7 @@ class _Device:
         return self.tree
 
     def _reading(self, point: str, reading: Reading) -> Tree:
-        # The hot path of a changing site: a thousand a second.
+        # The hot path: a thousand a second.
         value, text, unit, quality, reason, at = reading
         told: Tree = {"quality": quality.value, "since": _second(int(at.wall))}
         if value is not None:
@@ -83,10 +83,10 @@ class _Device:
 
 
 class SiteView:
-    """The parts of the tree, each as of what it is given.
+    """Builds the parts of the tree from their sources.
 
-    `lines`: where each leads; `every`: seconds between two reads, by device and point; `page`: the hash of the
-    page's own files, by which one that was loaded before an upgrade knows that it is old.
+    `lines`: the port of each; `every`: seconds between two reads, by device and point; `page`: the hash of the page's
+    own files, by which a page that was loaded before an upgrade knows that it is outdated.
     """
 
     def __init__(
@@ -106,12 +106,12 @@ class SiteView:
         self._zones: Tree = {}
 
     def fixed(self) -> Tree:
-        """What changes only with the site file."""
+        """Parts that change only with the site file."""
         places: Tree = {"places": dict(self._facts.places)} if self._facts.rounds else {}
         return {"page": self._page, **places}
 
     def zones(self, under_test: Mapping[str, str]) -> Tree:
-        """The site and its zones, each with the end of its test while it is tested. `under_test`: by zone."""
+        """The site and its zones, with the end of a test if tested. `under_test`: by zone."""
         if self._under_test != under_test or not self._zones:
             self._under_test = dict(under_test)
             self._zones = {
@@ -124,7 +124,7 @@ class SiteView:
         return self._zones
 
     def alarms(self, standing: Mapping[str, Mapping[str, Json]]) -> Tree:
-        """`standing`: by subject, each replaced when it changes."""
+        """The alarms. `standing`: by subject, each replaced when it changes."""
         told: dict[str, tuple[Mapping[str, Json], Tree]] = {}
         for subject, alarm in standing.items():
             known = self._alarms.get(subject)
@@ -133,7 +133,7 @@ class SiteView:
         return {subject: tree for subject, (_, tree) in told.items()}
 
     def gates(self, gates: Mapping[str, Json]) -> Tree:
-        """`gates`: as `Site.gates` tells them."""
+        """The gates. `gates`: as from `Site.gates`."""
         told: Tree = {}
         for name, gate in gates.items():
             live = gate if isinstance(gate, Mapping) else {}
@@ -141,13 +141,13 @@ class SiteView:
         return told
 
     def devices(self, readings: Mapping[str, Mapping[str, Reading]], answering: Mapping[str, bool | None]) -> Tree:
-        """`readings`: as they were last told, each replaced when it changes."""
+        """The devices. `readings`: the last ones, each replaced when it changes."""
         return {
             name: device.look(readings.get(name, {}), answering.get(name)) for name, device in self._devices.items()
         }
 
     def lines(self, health: Mapping[str, Mapping[str, Json]]) -> Tree:
-        """`health`: the lines of `gateway.health`."""
+        """The lines. `health`: the lines of `gateway.health`."""
         told: Tree = {}
         for name, line in health.items():
             busy = line.get("busy")
@@ -159,12 +159,12 @@ class SiteView:
         return told
 
     def cameras(self, health: Json) -> Tree:
-        """`health`: the cameras of `gateway.health`, if there are any."""
+        """The cameras. `health`: the cameras of `gateway.health`, if there are any."""
         live = health if isinstance(health, Mapping) else {}
         return {name: {**facts, **_some(live.get(name), _CAMERA)} for name, facts in self._facts.cameras.items()}
 
     def rounds(self, progress: Mapping[str, Json]) -> Tree:
-        """`progress`: as `Site.rounds` tells it. Empty where the site file has no round."""
+        """The rounds. `progress`: as from `Site.rounds`. Empty if the site file has no rounds."""
         if not self._facts.rounds:
             return {}
         running, planned, findings = (progress.get(name) for name in ("running", "next", "findings"))
@@ -184,7 +184,7 @@ class SiteView:
         }
 
     def box(self, health: Mapping[str, Json]) -> Tree:
-        """How the box is, out of `gateway.health` and what the page adds to it."""
+        """The state of the box, from `gateway.health` and what the page adds."""
         clock = health.get("clock")
         return {
             "clock": {"synced": isinstance(clock, Mapping) and clock.get("synced") is True},
@@ -197,7 +197,7 @@ class SiteView:
         }
 
     def passed(self, passages: Iterable[Mapping[str, Json]]) -> None:
-        """These were told: data of `access.passage` and `access.denied`, oldest first."""
+        """Add passages: data of `access.passage` and `access.denied`, oldest first."""
         for data in passages:
             id_ = str(data.get("passage"))
             self._passages = {key: one for key, one in self._passages.items() if key != id_}
@@ -206,7 +206,7 @@ class SiteView:
             self._passages.pop(next(iter(self._passages)))
 
     def passages(self) -> Tree:
-        """The last ones."""
+        """The recent passages."""
         return dict(self._passages)
 
 
@@ -223,7 +223,7 @@ def _alarm(alarm: Mapping[str, Json]) -> Tree:
 
 
 def _run(run: Json) -> Tree:
-    """The run of a round that is under way, if one is."""
+    """The run of a round under way, if any."""
     if not isinstance(run, Mapping):
         return {}
     ended = run.get("items")
@@ -241,12 +241,12 @@ def _passage(data: Mapping[str, Json]) -> Tree:
 
 
 def _some(value: Json, keys: Iterable[str]) -> Tree:
-    """These keys, as far as they are there."""
+    """These keys, if present."""
     return _there(**{key: value.get(key) for key in keys}) if isinstance(value, Mapping) else {}
 
 
 def _there(**values: Json) -> Tree:
-    """What has a value, to any depth."""
+    """The value without nulls, at any depth."""
     return {key: _plain(value) for key, value in values.items() if value is not None}
 
 

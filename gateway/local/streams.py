@@ -1,9 +1,9 @@
-"""Everybody who looks on: what is new goes out to all of them, encoded and framed once.
+"""The streams of all viewers: news is encoded and framed once and sent to all.
 
-Alarms, gates and passages leave at once, readings at most four times a second, a heart-beat every five. While nobody
-looks, nothing is worked out. Whoever has taken all before gets it in the turn that finds it; only who is behind has a
-task that waits. 32 streams, 8 of one address; a person who is logged in gets the place of the newest
-stream of somebody who is not: of this address where it has no more.
+Alarms, gates and passages are sent at once, readings at most four times a second, a heartbeat every five seconds.
+Without viewers nothing is computed. A viewer that is up to date gets news directly; only one that is behind uses its
+own task. 32 streams, 8 per address; if there is no room, a logged-in person takes the place of the newest stream of
+somebody who is not logged in (from the same address, if that has 8).
 """
 
 import asyncio
@@ -24,27 +24,27 @@ MOST = 32
 OF_ONE = 8
 BEAT_S = 5.0
 STALE_S = 15.0
-"""A command whose heart-beat is older moves nothing."""
+"""A command based on an older heartbeat moves nothing."""
 _READINGS_S = 0.25
 _HEALTH_S = 1.0
 _PACE_S = 0.02
-"""Between two looks at what leaves at once."""
+"""Time between two checks for what is sent at once."""
 _RETRY = b"retry: 1000\n\n"
 
 
 class Sources(Protocol):
-    """What is known of the site, for who looks on."""
+    """The state of the site for viewers."""
 
     def standing(self) -> Mapping[str, Mapping[str, Json]]:
         """The alarms by subject, each replaced when it changes."""
         ...
 
     def gates(self) -> Mapping[str, Json]:
-        """By gate how it stands."""
+        """Gate -> its state."""
         ...
 
     def readings(self) -> Mapping[str, Mapping[str, Reading]]:
-        """By device its points as they were last told, each replaced when it changes."""
+        """Device -> its points' last readings, each replaced when it changes."""
         ...
 
     def health(self) -> Mapping[str, Json]:
@@ -52,7 +52,7 @@ class Sources(Protocol):
         ...
 
     def under_test(self) -> Mapping[str, str]:
-        """By zone that is tested (`site`: what is in none) when its test ends."""
+        """Tested zone (`site`: devices without a zone) -> when its test ends."""
         ...
 
     def rounds(self) -> Mapping[str, Json]:
@@ -62,42 +62,42 @@ class Sources(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Viewer:
-    """One stream."""
+    """The stream of one viewer."""
 
     address: str
     session: PageSession | None
     behind: asyncio.Event = field(default_factory=asyncio.Event)
-    """There is something new that could not be given to it at once."""
+    """Set when there is news that could not be sent to it directly."""
     closed: bool = False
     out: "Out | None" = None
-    """It has all before: what is new goes there."""
+    """Set while it is up to date: news goes there directly."""
     packed: bool = False
     number: int | None = None
-    """Of the state that it has."""
+    """The number of the state that it has."""
     beat: PageEvent | None = None
-    """The last heart-beat that it had."""
+    """The last heartbeat that it got."""
 
     def close(self) -> None:
-        """It ends with its next turn."""
+        """End it with its next turn."""
         self.closed = True
         self.out = None
         self.behind.set()
 
 
 class Out(Protocol):
-    """Where a stream is written to."""
+    """The output of a stream."""
 
     async def send(self, data: bytes) -> None:
-        """All of it, and wait until it is taken. Raises Gone."""
+        """Send all of it and wait until it is taken. Raises Gone."""
         ...
 
     def offer(self, piece: bytes) -> bool:
-        """One framed piece, if all before it was taken."""
+        """Send one framed piece if everything before was taken."""
         ...
 
 
 class Snapshot(NamedTuple):
-    """What `GET /state` tells."""
+    """The content of `GET /state`."""
 
     n: str
     seen: str
@@ -106,7 +106,7 @@ class Snapshot(NamedTuple):
 
 
 class Streams:
-    """`state` makes the tree out of `sources`."""
+    """All streams. `state` builds the tree from `sources`."""
 
     def __init__(self, state: SiteView, sources: Sources, clock: Clock) -> None:
         self._state = state
@@ -116,7 +116,7 @@ class Streams:
         self._feed.update(state.fixed())
         self._born = clock.now().mono
         self._readers: list[Viewer] = []
-        """The newest last."""
+        """Viewers, newest last."""
         self._wanted = asyncio.Event()
         self._news = asyncio.Event()
         self._beat: PageEvent | None = None
@@ -130,28 +130,28 @@ class Streams:
         return len(self._readers)
 
     def news(self) -> None:
-        """Something is new that leaves at once."""
+        """Note that something is new that is sent at once."""
         self._news.set()
 
     def passed(self, passage: Mapping[str, Json]) -> None:
-        """A car was decided about: data of `access.passage` or `access.denied`, once it is kept."""
+        """Take a decided passage: data of `access.passage` or `access.denied`, once stored."""
         self._state.passed([passage])
         self._news.set()
 
     # ---- one look -----------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
-        """The state as of now."""
+        """The present state."""
         self._look_again()
         return Snapshot(self._feed.id, self.seen, self._clock.now().rfc3339(), self._feed.tree)
 
     @property
     def seen(self) -> str:
-        """Names this moment, for a command that is given because of what is seen now."""
+        """Identifies this moment, for commands based on what is seen now."""
         return f"{self._feed.life}-{int((self._clock.now().mono - self._born) / BEAT_S)}"
 
     def is_stale(self, seen: object) -> bool:
-        """True if somebody who saw that cannot know how it is now."""
+        """True if a viewer with this `seen` is out of date."""
         life, _, beat = seen.rpartition("-") if isinstance(seen, str) else ("", "", "")
         if life != self._feed.life or not (beat.isascii() and beat.isdigit() and len(beat) <= 12):
             return True
@@ -185,7 +185,7 @@ class Streams:
         return PageEvent("beat", {"time": self._clock.now().rfc3339(), "seen": self.seen, "n": self._feed.id})
 
     def _tell(self) -> None:
-        """What is new to whoever has all before it; who has not is woken."""
+        """Send news to viewers that are up to date; wake the others."""
         pieces: dict[tuple[int | None, bool, bool], bytes] = {}
         for reader in self._readers:
             if reader.out is None:
@@ -207,12 +207,12 @@ class Streams:
         return frames if self._beat is None or reader.beat is self._beat else [*frames, self._beat]
 
     def _look_again(self) -> None:
-        """For who comes: however many come, four times a second."""
+        """Check for a new viewer, at most four times a second."""
         if self._clock.now().mono - self._looked_at >= _READINGS_S and self._look():
             self._tell()
 
     def _look(self) -> bool:
-        """Take what may be new into the feed; True if anything is."""
+        """Update the feed; True if anything is new."""
         self._news.clear()
         self._looked_at = self._clock.now().mono
         state, sources, now = self._state, self._sources, self._clock.now().mono
@@ -250,7 +250,7 @@ class Streams:
     # ---- one reader ---------------------------------------------------------------------------------
 
     def join(self, address: str, session: PageSession | None) -> Viewer | None:
-        """A place for a stream; None: there is none."""
+        """Get a place for a stream; None: there is none."""
         here = [one for one in self._readers if one.address == address]
         full = here if len(here) >= OF_ONE else self._readers if len(self._readers) >= MOST else None
         if full is not None:
@@ -264,18 +264,18 @@ class Streams:
         return reader
 
     def leave(self, reader: Viewer) -> None:
-        """Its place is free."""
+        """Free its place."""
         reader.close()
         if reader in self._readers:
             self._readers.remove(reader)
 
     def end(self, session: PageSession) -> None:
-        """A session is over: so are its streams."""
+        """End the streams of an ended session."""
         for reader in [one for one in self._readers if one.session is session]:
             self.leave(reader)
 
     async def serve(self, reader: Viewer, last: str | None, out: Out, *, packed: bool) -> None:
-        """Tell it what is new, after the number `last`, until it is closed. Raises Gone."""
+        """Send news to a viewer, after the number `last`, until it is closed. Raises Gone."""
         try:
             self._look_again()
             reader.number, reader.packed, reader.beat = self._feed.number_of(last), packed, self._beat
@@ -294,7 +294,7 @@ class Streams:
 
 
 class _Retry(PageEvent):
-    """How soon a browser comes back."""
+    """Tells the browser when to reconnect."""
 
     def __init__(self) -> None:
         self.text = _RETRY

@@ -1,7 +1,7 @@
-"""The bytes of a line as questions and answers, for people and for the diagnosis of wiring. Pure.
+"""Turns the bytes of a line into requests and answers, for people and the diagnosis of wiring. Pure.
 
-Works on what a line remembers: `>` sent or `<` received, monotonic seconds, bytes. What is received comes in
-pieces; on a bus all pieces after a request belong to it, on Modbus TCP the transaction id tells.
+The input is what a line remembers: `>` sent or `<` received, monotonic seconds, bytes. Received bytes come in pieces;
+on a bus all pieces after a request belong to it, on Modbus TCP the transaction id decides.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ EXCEPTIONS = {
 }
 """MODBUS Application Protocol V1.1b3, 7."""
 NOBODY = frozenset((10, 11))
-"""Exceptions that a converter gives for a unit that does not answer it."""
+"""Exceptions of a converter for a unit that does not answer."""
 FUNCTIONS = {
     1: "read coil",
     2: "read discrete",
@@ -42,14 +42,14 @@ _MANY = (15, 16)
 _REFUSED = 0x80
 _MBAP = 6
 _MAX_HELD_BYTES, _MAX_STRANGE_BYTES = 520, 512
-"""Bytes in which the beginning of a frame is looked for, and that are kept of what fits nothing."""
+"""Bytes that are searched for the start of a frame; bytes kept of what fits nothing."""
 _MAX_HEARD_BYTES = 1024
-"""Bytes after a request on a bus in which its answer is looked for, the last ones: four of the longest frames."""
+"""The last bytes after a request on a bus that are searched for its answer: four of the longest frames."""
 _IN_FLIGHT = 16
 
 
 class Frame(NamedTuple):
-    """A sound frame of some unit."""
+    """A valid frame of some unit."""
 
     start: int
     end: int
@@ -58,35 +58,35 @@ class Frame(NamedTuple):
 
     @property
     def exception(self) -> int | None:
-        """The code of a refusal."""
+        """The exception code of a refusal."""
         return self.pdu[1] if self.pdu[0] & _REFUSED else None
 
 
 @dataclass(frozen=True, slots=True)
 class TracedExchange:
-    """One request and what came after it."""
+    """A request and what came after it."""
 
     sent: float
     """Monotonic seconds."""
     unit: int
     pdu: bytes
     request: bytes
-    """As it went over the wire."""
+    """As sent."""
     received: bytes
     heard: float | None
-    """When its last byte came (monotonic seconds)."""
+    """When the last byte came (monotonic seconds)."""
     answer: Frame | None
-    """Of the unit that was asked, for the function that was asked."""
+    """The answer of the requested unit and function."""
     stray: tuple[Frame, ...]
-    """Sound answers of other units: late ones."""
+    """Valid answers of other units, that is, late ones."""
     echoed: bool
-    """Our own request came back."""
+    """Our own request came back as an echo."""
     aside: bool = False
-    """It is not what was to be known: it proves whose answers come, and may be refused."""
+    """A side request that only proves which unit answers, and may be refused."""
 
     @property
     def verdict(self) -> Verdict:
-        """What became of the request."""
+        """The result of the request."""
         if self.answer is not None:
             return "answered" if self.answer.exception is None else "exception"
         rest = len(self.received) - (len(self.request) if self.echoed else 0)
@@ -94,12 +94,12 @@ class TracedExchange:
 
     @property
     def strange(self) -> bytes:
-        """What came for it and is no answer to it."""
+        """Bytes that came for it but are not its answer."""
         return self.glitch if self.answer is not None else self.received
 
     @property
     def glitch(self) -> bytes:
-        """What came before a good answer and is none of it."""
+        """Bytes before a good answer that are not part of it."""
         if self.answer is None:
             return b""
         before = self.received[: self.answer.start]
@@ -107,12 +107,12 @@ class TracedExchange:
 
     @property
     def seconds(self) -> float | None:
-        """From the request's leaving to the answer's last byte."""
+        """Seconds from sending the request to the answer's last byte."""
         return None if self.heard is None or self.answer is None else self.heard - self.sent
 
 
 def exchanges(pieces: Iterable[Piece], *, bus: bool) -> list[TracedExchange]:
-    """The conversation, in the order of the requests; what came before the first request is left out."""
+    """The exchanges in order of the requests; what came before the first request is left out."""
     return list(_on_bus(pieces) if bus else _on_tcp(pieces))
 
 
@@ -134,12 +134,12 @@ _CRC = tuple(_crc_of(byte) for byte in range(256))
 
 
 def is_sound(frame: bytes) -> bool:
-    """True if the two last bytes are the checksum of the others."""
+    """True if the last two bytes are the checksum of the others."""
     return len(frame) >= 4 and crc16(frame[:-2]) == int.from_bytes(frame[-2:], "little")
 
 
 def answers(data: bytes) -> Iterator[Frame]:
-    """The sound RTU answers in the bytes, one after the other, whoever they are from."""
+    """The valid RTU answers in the bytes, of any unit."""
     at = 0
     while at <= len(data) - 5:
         size = _answer_size(data, at)
@@ -199,7 +199,7 @@ def _heard(asked: Piece, received: bytes, heard: float | None) -> TracedExchange
     answer = _wanted(rest, unit, pdu)
     stray = tuple(frame for frame in answers(rest) if frame.unit != unit and frame.unit)
     if answer is None and echo >= 0 and pdu[0] not in _READS and received.count(request) > 1:
-        at = received.rfind(request)  # the answer to a write of one is the same bytes as its echo
+        at = received.rfind(request)  # the answer to a single write has the same bytes as its echo
         answer = Frame(at, at + len(request), unit, pdu)
     elif answer is None and echo >= 0 and pdu[0] in (5, 6):
         answer, echo = Frame(echo, echo + len(request), unit, pdu), -1
@@ -207,7 +207,7 @@ def _heard(asked: Piece, received: bytes, heard: float | None) -> TracedExchange
 
 
 def _wanted(data: bytes, unit: int, pdu: bytes) -> Frame | None:
-    """The answer of this unit to this request, wherever it begins."""
+    """The answer of this unit to this request, at any position."""
     function = pdu[0]
     sizes = {function: _size_for(pdu), function | _REFUSED: 5}
     for at in range(len(data) - 4):
@@ -218,7 +218,7 @@ def _wanted(data: bytes, unit: int, pdu: bytes) -> Frame | None:
 
 
 def _size_for(pdu: bytes) -> int:
-    """Bytes of the RTU answer to this request."""
+    """The length of the RTU answer to this request."""
     if pdu[0] not in _READS:
         return 8
     count = int.from_bytes(pdu[3:5], "big")
@@ -226,7 +226,7 @@ def _size_for(pdu: bytes) -> int:
 
 
 def _answer_size(data: bytes, at: int) -> int | None:
-    """Bytes of the RTU answer that would begin here."""
+    """The length of the RTU answer that would begin here."""
     function = data[at + 1]
     if function & _REFUSED:
         return 5
@@ -236,7 +236,7 @@ def _answer_size(data: bytes, at: int) -> int | None:
 
 
 def _on_tcp(pieces: Iterable[Piece]) -> Iterator[TracedExchange]:
-    """Answers by their transaction ids; what fits nothing belongs to the request before it."""
+    """Match answers by transaction id; what fits nothing belongs to the request before it."""
     asked: list[_Asked] = []
     held = b""
     for way, at, data in pieces:
@@ -259,7 +259,7 @@ def _on_tcp(pieces: Iterable[Piece]) -> Iterator[TracedExchange]:
 
 
 class _Asked:
-    """A request over Modbus TCP, and what came for it."""
+    """A request over Modbus TCP and what came for it."""
 
     def __init__(self, sent: float, request: bytes) -> None:
         self.sent = sent
@@ -273,18 +273,18 @@ class _Asked:
         return int.from_bytes(self.request[:2], "big")
 
     def is_followed_by(self, strange: bytes) -> None:
-        """Bytes that fit nothing."""
+        """Add bytes that fit nothing."""
         self.strange = (self.strange + strange)[:_MAX_STRANGE_BYTES]
 
     def fits(self, frame: bytes, *, alone: bool) -> bool:
-        """Whether this frame answers it; one that names itself oddly only if nothing else is under way."""
+        """True if this frame answers it; a frame with odd ids only if no other request is open."""
         number = int.from_bytes(frame[:2], "big")
         own = number == self.number and frame[_MBAP] == self.request[_MBAP]
         odd = number in (0, self.number, self.number + 1) and frame[_MBAP] in (0, 255, self.request[_MBAP])
         return not self.reply and frame[_MBAP + 1] & 0x7F == self.request[_MBAP + 1] and (own or (alone and odd))
 
     def exchange(self) -> TracedExchange:
-        """As it is told."""
+        """The exchange."""
         unit, pdu = self.request[_MBAP], self.request[_MBAP + 1 :]
         received = self.strange + self.reply
         start = len(received) - len(self.reply)
@@ -293,7 +293,7 @@ class _Asked:
 
 
 def _give(asked: list[_Asked], before: bytes, frame: bytes, at: float) -> None:
-    """A frame has come, and strange bytes before it."""
+    """Take a frame and the strange bytes before it."""
     if not asked:
         return
     waiting = [one for one in asked[-_IN_FLIGHT:] if not one.reply]
@@ -309,7 +309,7 @@ def _give(asked: list[_Asked], before: bytes, frame: bytes, at: float) -> None:
 
 
 def _mbap_frames(data: bytes) -> Iterator[tuple[int, int]]:
-    """Start and end of the sound Modbus TCP frames in the bytes, one after the other."""
+    """Start and end of the valid Modbus TCP frames in the bytes."""
     at = data.find(b"\0\0\0", 2) - 2
     while at >= 0:
         end = at + _MBAP + data[at + 5] if len(data) - at > _MBAP + 1 else 0

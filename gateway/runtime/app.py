@@ -5,9 +5,9 @@
           └─────────────┼─ effects ┘                      │
                         └──────── exchange ◀── commands ──┘
 
-Stop: lines first (nothing new comes in), then the site's last word, its commit, the broker's
-acknowledgements, the farewell, the journal. A bug of ours ends the process instead, with status 70: what is
-appended is written, and the service manager starts it anew.
+Stopping order: lines (nothing new comes in), the site's last step and its commit, the broker's acknowledgements, the
+goodbye to the broker, the journal. A bug of ours ends the process with status 70 instead: what is appended is written,
+and the service manager starts it again.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ _KEEP_TIME_S = 10.0
 
 
 def run(settings: Settings, *, brain: Brain = Site, file: Reconfiguration | None = None) -> bool:
-    """Run the gateway until SIGTERM or SIGINT; True: until the process is to begin anew (see `Gateway.anew`).
+    """Run the gateway until SIGTERM or SIGINT. True: the process has to begin anew (see `Gateway.anew`).
 
     Raises GatewayError or OSError if it cannot start, SystemExit(70) after an error of our own. `brain` makes the site.
     """
@@ -98,7 +98,7 @@ async def serve(
     clock: Clock | None = None,
     file: Reconfiguration | None = None,
 ) -> bool:
-    """Run the gateway until `stop` is set, or the process is to begin anew (True).
+    """Run the gateway until `stop` is set, or the process has to begin anew (True).
 
     Raises as `run`, and an exception group after an error of our own.
     """
@@ -132,7 +132,7 @@ async def serve(
 
 
 class Runs(Protocol):
-    """What runs until it is cancelled."""
+    """Something that runs until cancelled."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -143,7 +143,7 @@ class Gateway:
     """All rooms of one site, wired. The constructor builds, `run` does."""
 
     _reason = "asked to stop"
-    """Why it ends."""
+    """Why the gateway ends."""
     anew = False
     """It ended to be executed anew: another site file, the version before, or everything on after a reduced life."""
     _bug: BaseException | None = None
@@ -170,13 +170,13 @@ class Gateway:
         self._file = file
         self._seed = os.urandom(16)
 
-        # What decides, and the way into it.
+        # The site and its inbox.
         self._inbox = Inbox(settings.urgent)
         self._poison = Poison(self._folder / "poison", __version__, settings.urgent)
         self._site = CurrentSite(settings.site, self._seed, brain)
         self._supervision = Supervision(journal, self._inbox, clock)
 
-        # Who is asked, and who speaks by itself.
+        # Polled lines, and sources that send by themselves.
         every, deadbands = settings.telemetry_every, settings.deadbands
         self._telemetry = TelemetrySender(self._publish, clock, every=every, deadbands=deadbands)
         self._pollers, self._ports = lines(settings.lines)
@@ -191,17 +191,17 @@ class Gateway:
         )
         self._uplink = self._cloud.uplink
 
-        # What follows from a decision.
+        # Carrying out effects.
         self._around = _Around(self._lines, self._uplink, journal, self._site)
         self._people = People(self._inbox, clock)
         self._orders = Orders(self._line_of, clock, self._inbox)
         self._errands = Errands(clock, self._inbox, self._errand_table())
 
-        # Who looks on.
+        # Observers.
         self._vitals = self._looking_after()
         self._page = self._local_page()
 
-        # The one who steps the site.
+        # The loop that steps the site.
         bystanders: list[Bystander] = [self._supervision, *([] if self._page is None else [self._page])]
         self._decisions = Decisions(
             self._site, self._inbox, journal, clock, self._poison,
@@ -238,7 +238,7 @@ class Gateway:
         )
 
     def _errand_table(self) -> Mapping[str, Errand]:
-        """Who carries out which command outside of the site; what cameras and rounds need is loaded only for them."""
+        """Command -> who carries it out outside the site. Modules for cameras and rounds are loaded only if needed."""
         settings, journal = self._settings, self._journal
         table = {**of_lines(self._line_of), **of_history(self._cloud.replay)}
         if self._gatehouse is not None:
@@ -276,7 +276,7 @@ class Gateway:
         }
 
     def _cameras(self) -> "Gatehouse | None":
-        """What cameras need is loaded only where there are some."""
+        """Load what cameras need only if there are any."""
         settings, at = self._settings, self._settings.camera_listen
         if not settings.cameras or self.reduced:
             return None
@@ -295,7 +295,7 @@ class Gateway:
 
     @property
     def reduced(self) -> bool:
-        """After three crashes in a minute: cameras, page and commands are off in this life."""
+        """True after three crashes in a minute: cameras, page and commands are off in this process."""
         return self._crashes.reduced
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -309,7 +309,7 @@ class Gateway:
             try:
                 async with self._telemetry, asyncio.TaskGroup() as south:
                     tasks = [
-                        south.create_task(self._orders.run(), name="orders"),  # before the lines: holds go first
+                        south.create_task(self._orders.run(), name="orders"),  # first: writes known holds
                         *(south.create_task(line.run(), name=f"line {name}") for name, line in self._lines.items()),
                         *(south.create_task(port.run(), name=f"port {port.port}") for port in self._ports),
                         south.create_task(self._decisions.run(), name="site"),
@@ -364,7 +364,7 @@ class Gateway:
         self._supervision.say(CRASHES, text, now)
 
     def _raised(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any], stop: asyncio.Event) -> None:
-        """An exception in a callback of the loop: if it is ours the process ends, as for one in a task."""
+        """Handle an exception in a callback of the loop: a bug of ours ends the process, as in a task."""
         error = context.get("exception")
         if "handle" in context and is_ours(error):
             self._bug = self._bug or error
@@ -381,7 +381,7 @@ class Gateway:
         stop.set()
 
     def _beginnings(self) -> dict[str, Coroutine[Any, Any, str]]:
-        """What the process may begin anew for: each returns with its reason once it is due."""
+        """The reasons to begin anew: each returns when it is due."""
         due: dict[str, Coroutine[Any, Any, str]] = {"installed": self._until_replaced()}
         if self._file is not None:
             due["site file"] = self._file.until_due(self._clock, self._around)
@@ -392,28 +392,28 @@ class Gateway:
         return due
 
     async def _until_rolled_back(self) -> str:
-        """The version on trial did not prove itself, no fire stands and no gate is held: the one before runs again."""
+        """Wait until the version on trial has failed, no fire stands and no gate is held: the previous one returns."""
         reason = await self._upgrade.watch(self._clock, self._around)
         if reason is None:
-            await asyncio.Event().wait()  # it is kept
+            await asyncio.Event().wait()  # the version is kept
         await self._until_free()
         return str(reason)
 
     async def _until_replaced(self) -> str:
-        """A package has laid down another version, and at that time a fire stood or a gate was held."""
+        """Wait until a version installed while a fire stood or a gate was held may start."""
         await self._replaced.wait()
         await self._until_free()
         return "another version is installed"
 
     async def _until_recovered(self) -> str:
-        """A reduced life has lasted long enough, no fire stands and no gate is held: what was off is tried again."""
+        """Wait until a reduced run has lasted long enough, no fire stands and no gate is held: then all is tried."""
         await self._until(lambda: self._crashes.is_served(self._clock.now()))
         await self._until_free()
         self._stopped()
         return "what was off after crashes is tried again"
 
     async def _until_free(self) -> None:
-        """No fire stands and no gate is held."""
+        """Wait until no fire stands and no gate is held."""
         await self._until(lambda: self._site.interlocked() is None)
 
     @staticmethod
@@ -422,7 +422,7 @@ class Gateway:
             await asyncio.sleep(_LOOK_S)
 
     def _stopped(self) -> None:
-        """Somebody asked us to stop: a trial of the site file does not count that as a failed start."""
+        """Note that the stop was asked for, so that a trial does not count it as a failed start."""
         if self._file is not None:
             self._file.stopped()
 
@@ -434,14 +434,14 @@ class Gateway:
     # ---- signals and listeners --------------------------------------------------------------------
 
     def _where_wanted(self) -> "Iterator[tuple[str, Runs]]":
-        """What runs only where the site file asks for it; libraries are loaded only then."""
+        """The optional parts in the site file; their libraries are loaded only then."""
         if self._gatehouse is not None:
             yield "gatehouse", self._gatehouse
         at = self._settings.site.own.alive
         if at is not None:
             line, timed = self._line_of[at.device], self._settings.alive_timed
             yield "alive", Alive(at, line, self._clock, self._vitals, timed=timed)
-        for line in self._lines.values():  # to be told what opens when we fall silent
+        for line in self._lines.values():  # configure what opens when we fall silent
             mine = [one for one in self._settings.losses if self._line_of[one.output.device] is line]
             if mine:
                 yield "on loss", Losses(mine, line, self._clock, self._inbox)
@@ -449,7 +449,7 @@ class Gateway:
             yield "page", self._page
 
     def _local_page(self) -> "LocalPage | None":
-        """Its libraries are loaded only where it is wanted."""
+        """Make the local page; its libraries are loaded only then."""
         if self._settings.page is None or self.reduced:
             return None
         with without_authorities(needed=bool(self._settings.cameras)):
@@ -490,11 +490,11 @@ class Gateway:
         return Control(places(self._folder), table, least=LEAST_ROLES, people=self._settings.people, store=self._folder)
 
     async def _rounds(self, _request: Mapping[str, Any]) -> Json:
-        """`{running, next, findings}`: how far each run is, whom it asks what; when the next is; what is open."""
+        """`{running, next, findings}`: progress and questions of each run, the next runs, the open findings."""
         return dict(self._site.rounds())
 
     async def _upgradable(self, _request: Mapping[str, Any]) -> Json:
-        """What a package asks before it unpacks: why it may not now, and what its version has to reach again."""
+        """Answer a package before it unpacks: why it may not now, and what its version has to reach again."""
         around = self._around
         return {
             "interlocked": around.interlocked(),
@@ -510,7 +510,7 @@ class Gateway:
         return {"interlocked": why}
 
     async def _last_push(self, request: Mapping[str, Any]) -> Json:
-        """The last push of a camera that could not be read; who looks at it stands in the audit first."""
+        """Answer with the last unreadable push of a camera, after an audit event about who looks at it."""
         if self._gatehouse is None:
             return None
         found = await self._gatehouse.last(request)
@@ -521,14 +521,14 @@ class Gateway:
 
 
 def _back_off(line: LineSettings) -> float:
-    """The longest wait before a lost line is opened again, in seconds."""
+    """The longest wait before a lost line is opened again, seconds."""
     if line.listens:
         return DIAL_IN_BACK_OFF_S
     return TCP_BACK_OFF_S if line.serial is None else SERIAL_BACK_OFF_S
 
 
 class _Around:
-    """What a change of the site file goes by, in the running gateway."""
+    """The state of the running gateway that a change of the site file depends on."""
 
     def __init__(self, lines: Mapping[str, Line], uplink: Uplink, journal: Journal, site: CurrentSite) -> None:
         self._lines = lines

@@ -1,9 +1,9 @@
-"""Looks at a site file that came from afar, in a process of its own.
+"""Checks a site file that came from the cloud, in a process of its own.
 
 As a program: `SITE CANDIDATE` are its arguments (`check_apart`).
 
-stdin: the text of the file in force. stdout: `{errors: [...], differs: [...]}`: the lines of `check`, and what may
-only be changed on site. Relative paths are those of SITE's folder, wherever CANDIDATE lies.
+stdin: the text of the file in force. stdout: `{errors: [...], differs: [...]}`: the lines of `check`, and changes that
+are only allowed on site. Relative paths refer to SITE's folder, wherever CANDIDATE is.
 """
 
 import sys
@@ -21,21 +21,21 @@ from gateway.config.units import Secret
 from gateway.settings.plan import load_timed
 
 FIXED = ("gateway", "simulated", "uplink", "commands", "http", "people", "store")
-"""Who the gateway is, whom it believes, and whether its events are; beside them `site.id`."""
+"""Identity and trust: only changed on site, together with `site.id`."""
 _LINES = 50
 _LINE = 500
 _NAMES = 20
 _ABSENT = object()
 _OF_NO_SECRET = frozenset({"mode", "gate", "direction", "utc_offset", "channel", "confidence"})
-"""Fields of an entry with a secret that say nothing of where, as whom or how it is sent. All others do: a secret that
-goes elsewhere is another secret."""
+"""Fields of an entry with a secret that may change. Every other field says where, as whom or how the secret is sent,
+and sending a secret elsewhere counts as changing it."""
 
 
 def look(site: Path, candidate: Path, running: bytes) -> dict[str, list[str]]:
-    """Errors of the candidate; if there are none, the places in which it differs where it must not.
+    """Errors of the candidate; if there are none, the forbidden differences.
 
-    A candidate that names another file or secret, or another place to which a secret goes, is told only that: nothing
-    is looked for on the disk for it, so that nobody learns from errors what is there.
+    If a candidate names another file or secret, or sends a secret elsewhere, only that is reported. Nothing is looked
+    up on disk for it, so that errors do not reveal what is there.
     """
     before, after = _references(site, running), _references(site, candidate.read_bytes())
     moved = sorted(place for place, value in after.items() if before.get(place, _ABSENT) != value)
@@ -73,7 +73,7 @@ def _parts(site: Path, text: bytes) -> dict[str, Any]:
 
 
 def _references(site: Path, text: bytes) -> dict[str, object]:
-    """Every secret and file that is named, by its place, and where each secret goes; nothing of what is no YAML."""
+    """Every named secret and file, by its place, and where each secret is sent; empty if the text is not YAML."""
     try:
         return dict(_named(_parts(site, text), ()))
     except SourceError:

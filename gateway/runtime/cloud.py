@@ -1,4 +1,4 @@
-"""The way to the cloud, wired: events and replies out, commands in, kept events again.
+"""Wires the cloud side: events and replies out, commands in, replay of kept events.
 
 journal ─▶ uplink ─▶ broker        broker ─▶ exchange ─▶ inbox
 """
@@ -27,7 +27,7 @@ _KEEP_TIME_S = 10.0
 
 
 class CloudSide:
-    """Its parts are for who talks to them. Without `takes_commands` none is read in this life."""
+    """The parts of the cloud side. Without `takes_commands` this process reads no commands."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class CloudSide:
 
     @property
     def ignored(self) -> int:
-        """Commands that were not looked at."""
+        """The number of commands that were not read."""
         return 0 if self._closed is None else self._closed.ignored
 
     async def run(self) -> None:
-        """What runs beside the uplink, until cancelled."""
+        """Run everything beside the uplink until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.replay.run(), name="replay")
             group.create_task(self._recall.run(), name="recall")
@@ -75,7 +75,7 @@ class CloudSide:
                 group.create_task(self.exchange.run(), name="exchange")
 
     async def _keep_time(self) -> None:
-        """Remember what no later clock may undo."""
+        """Keep the command time in the memory, so that a later wrong clock cannot undo it."""
         while True:
             changed = self._time.changed(self._clock.now())
             if changed is not None:
@@ -84,7 +84,7 @@ class CloudSide:
 
 
 class Recall:
-    """What an earlier life left on `alarm/active`: judged before anything is sent, for the store may have gone back."""
+    """Judges an earlier process's `alarm/active` before anything is sent, because the store may be an older copy."""
 
     def __init__(self, source: str, journal: Journal, supervision: Supervision, clock: Clock) -> None:
         self._source = source
@@ -94,7 +94,7 @@ class Recall:
         self._found: asyncio.Queue[tuple[Recalled, asyncio.Future[None]]] = asyncio.Queue(1)
 
     def recalled(self, payload: bytes | None) -> asyncio.Future[None] | None:
-        """The uplink has read it; what is given back is done when it was seen to. None: nothing follows from it."""
+        """Take the message from the uplink. The returned future is done when it was handled; None: nothing to do."""
         said = None if payload is None else recalled(payload, self._source)
         if said is None or self._found.full():
             return None
@@ -106,7 +106,7 @@ class Recall:
         return seen_to
 
     async def run(self) -> None:
-        """See to it, until cancelled."""
+        """Handle the message, until cancelled."""
         while True:
             said, seen_to = await self._found.get()
             loss = self._journal.judged(said.numbers)
@@ -129,7 +129,7 @@ def _uplink_settings(settings: Settings, journal: Journal) -> UplinkSettings:
 
 
 def _judge(settings: Settings, clock: Clock, nonces: Nonces, time: CommandTime) -> Judge:
-    """Who may command: the library for signatures is loaded only where somebody may."""
+    """Make the judge of commands; the library for signatures is loaded only if there are keys."""
     if not settings.keys:
         return NoKeys(clock)
     from gateway.cloud.commands.verify import Verifier, read_keys
@@ -141,7 +141,7 @@ def _judge(settings: Settings, clock: Clock, nonces: Nonces, time: CommandTime) 
 
 
 def _command_time(journal: Journal, clock: Clock) -> CommandTime:
-    """By which time commands are judged; a file that was set aside was written while the clock showed its time."""
+    """Make the time by which commands are judged. A file that was set aside shows what the clock was at its time."""
     newest, aside = journal.newest or 0.0, journal.quarantined_file
     if aside is not None:
         try:

@@ -1,8 +1,8 @@
-"""How often the process ended without being asked to, and what stays off because of that.
+"""Counts crashes of the process, and decides when it must run reduced.
 
-Three ends within 60 s and the next start is *reduced*: what is not fire stays off. It is so until no process has
-ended for 10 min, twice as long after each relapse; then the process begins anew with everything on. Only ends within
-one boot of the machine count: a power cut is none of ours.
+After three crashes within 60 s the next start is *reduced*: only what fire needs is on. After 10 min without a crash,
+doubled after each relapse, the process begins anew with everything on. Only crashes within one boot of the machine
+count, because a power cut is not a crash.
 """
 
 import traceback
@@ -25,29 +25,29 @@ WITHIN_S = 60.0
 MANY = 3
 REDUCED_FOR_S = 600.0
 LONGEST_S = 24 * 3600.0
-"""No reduction lasts longer; and after so long without one the next is the first again."""
+"""The longest reduction; after this time without one, the next counts as the first again."""
 _KEPT = 16
 _OURS = f"{Path(__file__).parents[1]}/"
 
 
 class Crashes:
-    """The file `path`; where it cannot be read or written nothing is counted, and all runs as ever."""
+    """The counts, kept in the file `path`. If it cannot be read or written, nothing is counted."""
 
     def __init__(self, path: Path, boot: str) -> None:
         self._path = path
         self._boot = boot
         self._crashes: list[float] = []
-        """Monotonic times of ends that nobody asked for, each timed by the start after it."""
+        """Monotonic times of crashes, each taken at the next start."""
         self._begun = 0.0
         self._steady = False
         self._relapses = 0
         self.recent = 0
-        """Ends that nobody asked for, within the 60 s before this start."""
+        """Crashes within the 60 s before this start."""
         self.reduced = False
-        """What is not fire stays off in this life."""
+        """True if this process runs only what fire needs."""
 
     def begin(self, now: Instant) -> None:
-        """Count what ended before, note that we run."""
+        """Count a crash of the previous process, and note that this one runs."""
         self._begun = now.mono
         self._read(now)
         self.recent = len(self._crashes)
@@ -58,11 +58,11 @@ class Crashes:
 
     @property
     def reduced_for_s(self) -> float:
-        """How long a reduced life has to last."""
+        """How long a reduced process has to run."""
         return doubled(REDUCED_FOR_S, max(0, self._relapses - 1), LONGEST_S)
 
     def look(self, now: Instant) -> None:
-        """To be called once a second: a life of 60 s is no link of a chain, one of a day forgets all reductions."""
+        """Call once a second: after 60 s a series of crashes has ended; after a day reductions are forgotten."""
         lived = now.mono - self._begun
         if not self._steady and lived >= WITHIN_S:
             self._steady = True
@@ -73,18 +73,18 @@ class Crashes:
             self._write()
 
     def is_served(self, now: Instant) -> bool:
-        """The reduced life has lasted long enough: all may be tried again."""
+        """True if the reduced process has run long enough to try everything again."""
         return self.reduced and now.mono - self._begun >= self.reduced_for_s
 
     def end(self) -> None:
-        """We were asked to end."""
+        """Note that the process was asked to end."""
         try:
             self._path.unlink(missing_ok=True)
         except OSError as error:
             _log.warning("the mark of the running process stays", why=str(error))
 
     def end_to_begin_anew(self) -> None:
-        """We end to be executed anew at once, with everything on; how often that came to nothing is remembered."""
+        """Note that the process ends to begin anew with everything on; how often that failed is remembered."""
         self._crashes = []
         self.reduced = False
         if self._relapses:
@@ -127,7 +127,7 @@ class Crashes:
 
 
 def is_ours(error: BaseException | None) -> bool:
-    """True for a bug that passed through `gateway/`, false for what a library or a driver raised by itself."""
+    """True for a bug that passed through `gateway/`, false for an error raised by a library or driver alone."""
     if error is None or isinstance(error, GatewayError) or not isinstance(error, Exception):
         return False
     return any(frame.filename.startswith(_OURS) for frame in _frames(error.__traceback__))

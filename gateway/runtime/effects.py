@@ -1,7 +1,7 @@
-"""Carries out what a step of the site wants done: at the lines, at the cameras, outside of the site; and answers.
+"""Carries out the effects of a site step: at the lines, at the cameras, outside the site; and replies.
 
 effects = Effects(line_of, inbox, clock, orders=orders, errands=errands, …)
-effects.carry_out(act)          # of a step; what waits for its commit comes after it
+effects.carry_out(act)          # the caller waits for the commit if the effect needs it
 await orders.run()              # in a task group, as errands.run()
 """
 
@@ -36,7 +36,7 @@ _WAITING = 256
 
 
 class Effects:
-    """Every effect of a step that is no event and no memory. `line_of`: the line of each device that is asked."""
+    """Carries out every effect except events and memory. `line_of`: the line of each polled device."""
 
     def __init__(  # noqa: PLR0913 - all whom it talks to
         self,
@@ -62,7 +62,7 @@ class Effects:
         self._inbox = inbox
 
     def carry_out(self, act: Act) -> None:
-        """Begin it; never waits."""
+        """Begin an effect; never waits."""
         match act:
             case ReadNow(device, points) if device in self._line_of:
                 self._line_of[device].read_now(device, points)
@@ -70,7 +70,7 @@ class Effects:
                 self._orders.operate(act)
             case Operate() if self._cameras is not None:
                 self._cameras.relays.operate(act)
-            case Operate():  # the relay of a camera, in a life without cameras
+            case Operate():  # the relay of a camera, in a process without cameras
                 self._inbox.remind(Outcome(act.order, False, "refused", None, self._clock.now()))
             case KeepPictures() if self._cameras is not None:
                 self._cameras.entrance.keep(act)
@@ -89,8 +89,8 @@ class Effects:
 class Orders:
     """Writes on the lines, each with exactly one `Outcome`. `line_of`: the line of each device.
 
-    A later order for the same point withdraws an earlier one that still waits, so that no old wish is written after a
-    new one.
+    A later order for the same point withdraws an earlier one that still waits, so that an old value is never written
+    after a newer one.
     """
 
     def __init__(self, line_of: Mapping[str, Line], clock: Clock, inbox: SiteInbox) -> None:
@@ -114,7 +114,7 @@ class Orders:
             self._group = None
 
     def operate(self, order: Operate) -> None:
-        """Begin one. Orders given before `run` begin with it: holds that are known at the start."""
+        """Begin an order. Orders given before `run` begin with it, such as holds known at the start."""
         if self._group is None:
             self._waiting.append(order)
             return
@@ -157,9 +157,9 @@ class Orders:
 
 
 class Errands:
-    """What the site asks to have done outside of it: `Perform` in, exactly one `Performed` back.
+    """What the site has done outside: takes `Perform`, returns exactly one `Performed` each.
 
-    Side by side, 16 at once: a silent device holds up nobody else.
+    16 run at once, so a silent device does not hold up others.
     """
 
     def __init__(self, clock: Clock, inbox: SiteInbox, table: Mapping[str, Errand]) -> None:
@@ -171,12 +171,12 @@ class Errands:
         self._under_way = 0
 
     def perform(self, act: Perform) -> None:
-        """Line it up; over 256 waiting it is refused."""
+        """Queue an errand; if over 256 wait it is refused."""
         self._asked.append(act)
         self._changed.set()
 
     async def run(self) -> None:
-        """Until cancelled. A bug of an errand ends that errand alone."""
+        """Run errands until cancelled. A bug in one ends only that one."""
         async with asyncio.TaskGroup() as group:
             while True:
                 while not self._asked or self._under_way >= _AT_ONCE:
@@ -212,13 +212,13 @@ class Errands:
             return NotDone("refused-by-device", str(error))
         except ConfigError as error:
             return NotDone("bad-args", str(error))
-        except Exception:  # noqa: BLE001 - a bug, which whoever asks once more would meet again, and all alarms with him
+        except Exception:  # noqa: BLE001 - a bug, which must not end the process with each request and stop all alarms
             _log.exception("an errand failed by a fault of the gateway", cmd=act.cmd)
             return NotDone("unknown", "it failed by a fault of the gateway, which stands in its log")
 
 
 def of_lines(line_of: Mapping[str, Line]) -> Mapping[str, Errand]:
-    """`read`: its arguments were looked at by the site."""
+    """`read`; the site has checked its arguments."""
 
     async def read(act: Perform) -> Json:
         point, device = act.args.get("point"), str(act.args["device"])

@@ -1,4 +1,4 @@
-"""The state of everything, as plain data: for `gateway.health`, the control socket and who looks on."""
+"""The state of everything as plain data, for `gateway.health`, the control socket and observers."""
 
 import os
 import resource

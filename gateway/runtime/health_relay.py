@@ -1,7 +1,7 @@
-"""The relay that is held while the gateway is well, and drops when it is not (`self.alive`).
+"""The relay that is on while the gateway is well, and drops when it is not (`self.alive`).
 
-A module with a timed pulse of its own lets it go by itself soon after the last word of ours, so also when this
-process is gone; any other keeps what it was told last.
+A module with its own timed pulse releases the relay soon after our last write, so also when this process is gone; any
+other module keeps the last written value.
 """
 
 import asyncio
@@ -17,21 +17,21 @@ _log = logger(__name__)
 
 _LOOK_EVERY_S = 1.0
 _RETRY_S = 5.0
-"""Told again so often: a module that lost its power has forgotten."""
+"""Written again at this interval, because a module that lost power has forgotten it."""
 _PULSE_S = 15.0
-"""A timed pulse lasts until the third word that does not come."""
+"""The length of a timed pulse: it ends when three writes are missing."""
 
 
 class Wellness(Protocol):
-    """Who knows how the gateway is."""
+    """Knows whether the gateway is well."""
 
     def is_well(self) -> bool:
-        """It lives, what it decides is kept, and nothing of it is off."""
+        """True if it is alive, its decisions are stored, and no part of it is off."""
         ...
 
 
 class Alive:
-    """`line`: that of the relay; `vitals`: asked once a second; `timed`: the module has a timed pulse."""
+    """The relay. `line`: its line; `vitals`: asked once a second; `timed`: the module has a timed pulse."""
 
     def __init__(self, at: Ref, line: Line, clock: Clock, vitals: Wellness, *, timed: bool) -> None:
         self._at = at
@@ -41,7 +41,7 @@ class Alive:
         self._timed = timed
 
     async def run(self) -> None:
-        """Hold it, or let it go, until cancelled. The end of the process writes nothing."""
+        """Switch the relay until cancelled. Nothing is written at the end of the process."""
         told: bool | None = None
         told_at = 0.0
         while True:

@@ -1,7 +1,7 @@
-"""The one way into the site: a queue served by class.
+"""The only way into the site: a queue with priority classes.
 
-Inputs of class `AT_ONCE` never wait for room: who hands one in lets the site go first, and goes on. When the room of
-another class is used up, `put` of that class waits, and nothing is dropped. Within a class: first come, first served.
+Inputs of class `AT_ONCE` never wait for room: `put` gives the site a turn and returns. When another class is full,
+`put` waits for that class; nothing is dropped. Within a class the order is first come, first served.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ _NOTHING: Collection[str] = frozenset()
 
 
 class Rank(IntEnum):
-    """The classes in the order in which they are served."""
+    """The classes in serving order."""
 
     AT_ONCE = 0
-    """Outcomes, ticks, health, answers of alarm points, reports of panels."""
+    """Outcomes, ticks, health, answers of alarm points, reports."""
     COMMAND = 1
     """From the cloud and from people on site."""
     PASSAGE = 2
@@ -34,27 +34,28 @@ _RANKS: Mapping[type, Rank] = {
     Person: Rank.COMMAND,
     Passage: Rank.PASSAGE,
 }
-"""Everything else is served at once; answers find their class by their points."""
+"""All other types are `AT_ONCE`; the class of an answer follows from its points."""
 
 
 FROM_THE_FIELD: Collection[Rank] = (Rank.AT_ONCE, Rank.REST)
-"""What is decided whatever else is full: a line that had to wait for the store would read no alarm point either."""
+"""Classes that are decided even when the store is full: a line that waited for the store would not read alarm
+points."""
 
 
 @dataclass(eq=False, slots=True)
 class HandedIn:
-    """A passage that somebody waits for."""
+    """A passage whose camera waits for the acceptance."""
 
     passage: Passage
     accepted: asyncio.Event = field(default_factory=asyncio.Event)
-    """To be set when its step is committed."""
+    """Set when its step is committed."""
 
 
 Entry = Input | HandedIn
 
 
 class Inbox:
-    """One reader, many writers. `urgent`: the points of the alarm lane, by device; `room`: inputs of a class."""
+    """One reader, many writers. `urgent`: points of the alarm lane, by device; `room`: the most inputs of a class."""
 
     def __init__(self, urgent: Mapping[str, Collection[str]] | None = None, *, room: int = _ROOM) -> None:
         self._urgent = urgent or {}
@@ -67,9 +68,9 @@ class Inbox:
         return sum(map(len, self._queues))
 
     async def put(self, item: Input) -> None:
-        """Hand in one input; waits while its class is full, unless that is `AT_ONCE`.
+        """Add an input; waits while its class is full, unless that is `AT_ONCE`.
 
-        An answer that carries points of two classes is parted, so that the answers of one point keep their order.
+        An answer with points of two classes is split, so that the answers of one point keep their order.
         """
         if not isinstance(item, Answer):
             await self._put(item, _RANKS.get(type(item), Rank.AT_ONCE))
@@ -86,13 +87,13 @@ class Inbox:
             await self._put(Answer(item.device, rest, item.at), Rank.REST)
 
     async def hand_in(self, passage: Passage) -> None:
-        """Hand in a passage; returns once its step is committed and what it wants done was begun."""
+        """Add a passage; returns once its step is committed and its effects were begun."""
         handed = HandedIn(passage)
         await self._put(handed, _RANKS[Passage])
         await handed.accepted.wait()
 
     def remind(self, item: Input) -> None:
-        """Hand in an input of class `AT_ONCE` without a turn of the loop: a tick, an outcome, the gateway's health."""
+        """Add an input of class `AT_ONCE` without giving up the turn of the loop: a tick, an outcome, the health."""
         self._queues[Rank.AT_ONCE].append(item)
         self._filled.set()
 
@@ -103,7 +104,7 @@ class Inbox:
         return item
 
     async def news(self) -> None:
-        """Wait until something is handed in."""
+        """Wait until an input is added."""
         self._filled.clear()
         await self._filled.wait()
 
@@ -124,7 +125,7 @@ class Inbox:
             queue.append(item)
             self._filled.set()
             if len(queue) > self._room:
-                await asyncio.sleep(0)  # the site decides many in its turn; whoever writes adds one
+                await asyncio.sleep(0)  # the site decides many inputs in its turn, a writer adds one in its turn
             return
         while len(queue) >= self._room:
             drained.clear()

@@ -1,9 +1,9 @@
-"""What an output does when this gateway falls silent (`on_loss: open`): its module is told, and looked after.
+"""`on_loss: open`: sets modules up to switch an output when this gateway falls silent, and checks that they stay so.
 
-A module keeps its settings, or forgets them with its power. So they are read when its device has come, or come back,
-soon after its connection was closed and opened again, and now and then; only what is not as it should be is written,
-the safe value before the watchdog: a watchdog that runs with the wrong safe value would do harm, and the memory behind
-such registers wears out.
+Some modules forget their settings when they lose power. So the settings are read when the device first answers or
+answers again, soon after its connection was reopened, and at intervals. Only wrong settings are written, because the
+memory behind such registers wears out. The safe value is written before the watchdog, because a watchdog with the wrong
+safe value would do harm.
 """
 
 import asyncio
@@ -22,22 +22,22 @@ from gateway.site.settings import ON_LOSS
 _log = logger(__name__)
 
 _LOOK_EVERY_S = 1.0
-"""Holds that are known at the start, or wait for a device, go before."""
+"""Not at once, so that holds known at the start, or waiting for a device, are written first."""
 _RETRY_S = 60.0
 _REOPENED_S = 3.0
-"""After a connection that the other side closed and that was open again at once: a module that restarts does that,
-and so does a serial server that closes after each answer."""
+"""Delay after the other side closed the connection and it was reopened at once: a restarting module does that, and so
+does a serial server that closes after each answer."""
 _TROUBLED_S, _TROUBLED_LAST_S = 10.0, 3600.0
-"""Told again after that, each time twice as long: a register that takes nothing is not worn out."""
+"""Written again after this time, doubled each time, so that a register that does not take the value is not worn out."""
 
 
 def wanted(one: OnLoss) -> Mapping[str, Value]:
-    """What each setting of this output is to hold, in the order of writing."""
+    """The value that each setting of this output should have, in the order of writing."""
     return {safe_name(one.output.point): one.safe, watchdog_name(one.output.point): one.watchdog}
 
 
 def amiss(one: OnLoss, read: Mapping[str, Reading]) -> Mapping[str, Value]:
-    """The settings that do not hold what they should, in the order of writing."""
+    """The settings with a wrong value, in the order of writing."""
     return {name: value for name, value in wanted(one).items() if read[name].value != value}
 
 
@@ -50,17 +50,17 @@ class Losses:
         self._clock = clock
         self._inbox = inbox
         self._due: dict[str, float] = {}
-        """By gate, when it is looked at again; absent: at once (monotonic seconds)."""
+        """Gate -> when it is checked again (monotonic seconds); absent: at once."""
         self._waits: dict[str, BackOff] = {}
-        """By gate that is in trouble, how long the last wait was."""
+        """Gate with trouble -> its back-off."""
         self._well: dict[str, bool] = {}
         self._seen = 0
-        """Losses of the line."""
+        """How often the line was lost."""
         self._reopened: object = 0
-        """How often its connection was opened again without a loss."""
+        """How often its connection was reopened without a loss."""
 
     async def run(self) -> None:
-        """Look after them until cancelled. The end of the process writes nothing."""
+        """Check them until cancelled. Nothing is written at the end of the process."""
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
             status = self._line.snapshot()
@@ -90,7 +90,7 @@ class Losses:
         except (ConfigError, DeviceRefused) as error:
             trouble = f"{one.output.device} does not take it: {error}"
         except GatewayError:
-            return  # silent or lost: other alarms say so, and it is looked at when it is back
+            return  # silent or lost: other alarms report that, and it is checked when it is back
         if trouble:
             wait = self._waits.setdefault(one.gate, BackOff(_TROUBLED_S, _TROUBLED_LAST_S)).next()
         else:
@@ -105,7 +105,7 @@ class Losses:
                 _log.warning("a gate would not open if this gateway fell silent", gate=one.gate, why=trouble)
 
     async def _settle(self, one: OnLoss) -> str:
-        """Make the module know; what is wrong if it still does not. Raises DeviceError, LineDown."""
+        """Write wrong settings; returns what is still wrong afterwards. Raises DeviceError, LineDown."""
         device = one.output.device
         wrong = amiss(one, await self._line.fetch(device, tuple(wanted(one))))
         if not wrong:

@@ -1,4 +1,4 @@
-"""The local page, wired: what it looks at in the other rooms, and what it asks of them."""
+"""Wires the local page: what it reads from the other rooms, and what it asks of them."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -36,9 +36,9 @@ _log = logger(__name__)
 _TEXT = "text/plain; charset=utf-8"
 _CODE_NAME = 200
 _METRICS_S = 1.0
-"""The numbers are made anew at most so often, whoever asks."""
+"""The metrics are made anew at most once in this time, however many ask."""
 _PASSWORDS_S = 10.0
-"""Seconds between two looks at the secrets of users."""
+"""Time between two checks of the users' secrets."""
 
 
 class LocalPage:
@@ -100,16 +100,16 @@ class LocalPage:
             await self._streams.run()
 
     async def _watch_passwords(self) -> None:
-        """Who logged in with a password that was changed since is logged out."""
+        """Log out users whose password has changed since their login."""
         while True:
             await asyncio.sleep(_PASSWORDS_S)
             self._sessions.check(await asyncio.to_thread(self._passwords.marks))
 
     def emitted(self, effects: Sequence[Effect], now: Instant) -> None:
-        """What is not committed is not shown."""
+        """Do nothing: only committed events are shown."""
 
     def kept(self, effects: Sequence[Effect]) -> None:
-        """These were committed: what the page shows at once is shown."""
+        """Pass on what the page shows at once, because it is committed now."""
         for effect in effects:
             if isinstance(effect, Emit) and effect.stream is Stream.ACCESS and "plate_raw" in effect.data:
                 self._streams.passed(effect.data)
@@ -135,7 +135,7 @@ class LocalPage:
         }
 
     async def _recall_passages(self) -> None:
-        """The last cars, also from before the start."""
+        """Load the last passages, also from before the start."""
         try:
             rows = await self._journal.history.back(Stream.ACCESS, None, 4 * PASSAGES, b'"plate_raw":')
         except StoreError as error:
@@ -147,7 +147,7 @@ class LocalPage:
 
 
 class _Sources:
-    """What the page looks at."""
+    """What the page reads."""
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class _Sources:
         return told | {subject: test for subject, (_, test) in self._tests.items()}
 
     def _as_test(self, subject: str, alarm: Mapping[str, Json]) -> tuple[Mapping[str, Json], Mapping[str, Json]]:
-        """The alarm, and with its mark: the same object while the alarm is."""
+        """The alarm with its test mark; the same object as long as the alarm object is the same."""
         known = self._tests.get(subject)
         return known if known is not None and known[0] is alarm else (alarm, {**alarm, "test": True})
 
@@ -194,7 +194,7 @@ class _Sources:
 
 
 def _for_machines(vitals: Vitals, clock: Clock) -> dict[str, Route]:
-    """`/metrics`, and `/healthz`: 200 while every task moves, which also feeds the watchdog, else 503."""
+    """`/metrics`, and `/healthz`: 200 while every task makes progress, as for the watchdog, else 503."""
     from gateway.local.metrics import CONTENT_TYPE, Metrics
 
     metrics = Metrics(__version__, vitals)

@@ -1,14 +1,14 @@
-"""Inputs that ended the process: written down while it dies, refused at the door after the restart.
+"""Inputs that crashed the process: recorded while it dies, refused after the restart.
 
-An input is known again by its type and content, without times. An answer is judged point by point, because
-after a restart a device answers with another choice of points than before. The first death that an input is part of
-makes its parts *suspect*: from then on each is decided alone, so that the next death names the one. A part is *refused*
-when it has ended the process twice, the last time alone; the other points of its device, and its other values, are
-decided as ever. Of a point every value is refused after three of its values were, of one in the alarm lane after eight:
-a bug about a number that moves must not end the process with each step of it, and all other alarms with it.
+An input is recognised by type and content, without times. An answer is judged point by point, because after a restart a
+device answers with other combinations of points. After the first crash with an input its parts are *suspect*: each is
+decided alone from then on, so that the next crash identifies the part. A part is *refused* when it has crashed the
+process twice, the last time alone; the other points of its device, and its other values, are decided as before. When
+three values of a point are refused (eight in the alarm lane), all its values are: a bug about a changing number must
+not crash the process with each change, and stop all other alarms with it.
 
-A tick, a start, a stop have no content and are never refused: when three in a row ended the process, what the
-site remembers is to blame (`hollow`). Another version of the program begins with nothing refused.
+Ticks, starts and stops have no content and are never refused: when three in a row crashed the process, the memory of
+the site is the cause (`hollow`). Another version of the program begins with nothing refused.
 """
 
 import hashlib
@@ -28,15 +28,15 @@ _log = logger(__name__)
 _DEATHS = 2
 _VALUES = 3
 _URGENT_VALUES = 8
-"""Of a point of the alarm lane: many more than a contact has."""
+"""For a point of the alarm lane: many more values than a contact has."""
 _HOLLOW = 3
 _BYTES = 256 << 10
 _NOT_CONTENT = frozenset({"detail"})
-"""Words for people; they carry counts and error numbers, which differ each time."""
+"""Texts for people, with counts and error numbers that differ each time."""
 
 
 class Part(NamedTuple):
-    """What an input is known by: a digest, and words without values for people."""
+    """Identifies an input: a digest, and a description without values for people."""
 
     digest: str
     what: str
@@ -47,7 +47,7 @@ class _Suspect:
     what: str
     deaths: int = 0
     alone: bool = False
-    """It was decided alone when it ended the process last."""
+    """It was decided alone at its last crash."""
 
     @property
     def refused(self) -> bool:
@@ -55,9 +55,9 @@ class _Suspect:
 
 
 class Poison:
-    """The file of deaths (one line of JSON each, 256 KiB at most) and what follows from it.
+    """The file of crashes (one line of JSON each, 256 KiB at most) and what is refused because of them.
 
-    `urgent`: the points of the alarm lane by device. Without a usable file everything is let in, as ever.
+    `urgent`: the points of the alarm lane by device. Without a usable file everything is admitted.
     """
 
     def __init__(self, path: Path, version: str, urgent: Mapping[str, Collection[str]] | None = None) -> None:
@@ -69,18 +69,18 @@ class Poison:
         self._shut: set[str] = set()
         self._told: set[str] = set()
         self.hollow = False
-        """The last three deaths were of inputs without content."""
+        """The last three crashes were with inputs without content."""
         self.refusals = 0
         """Inputs, or points of answers, refused since the start."""
 
     @property
     def refused(self) -> list[str]:
-        """What is refused, in words without values."""
+        """What is refused, described without values."""
         exact = {suspect.what for suspect in self._suspects.values() if suspect.refused}
         return sorted(exact | self._shut)
 
     def load(self) -> None:
-        """Read the file, if there is one that can be read."""
+        """Read the file, if it exists and is readable."""
         try:
             lines = self._path.read_bytes()[-_BYTES:].splitlines()
         except FileNotFoundError:
@@ -92,7 +92,7 @@ class Poison:
         self._judge()
 
     def admit(self, item: Input) -> Iterable[Input]:
-        """What may be decided of this input, in turn."""
+        """The parts of this input that may be decided, in order."""
         if not self._suspects:
             return (item,)
         if isinstance(item, Answer):
@@ -105,7 +105,7 @@ class Poison:
         return (item,)
 
     def blame(self, item: Input) -> None:
-        """This input is ending the process: written and fsynced when this returns. Never raises."""
+        """Record the input that is crashing the process; fsynced when this returns. Never raises."""
         parts = _parts(item)
         death = {
             "version": self._version,
@@ -118,7 +118,7 @@ class Poison:
         _log.critical("an input ended the process", input=type(item).__name__, parts=[part.what for part in parts])
 
     def forgive(self) -> None:
-        """What the site remembered was set aside: what ended the process before may work now."""
+        """Clear everything, because the memory of the site was set aside and earlier causes may be gone."""
         self._deaths.clear()
         self._write()
         self._judge()
@@ -126,7 +126,7 @@ class Poison:
     # ---- inside -----------------------------------------------------------------------------------
 
     def _admit_points(self, item: Answer) -> list[Input]:
-        """Points above suspicion together and first, suspects one by one."""
+        """First all points that are not suspect, together; then suspect ones, one by one."""
         together = {}
         alone = []
         for point, reading in item.readings.items():
@@ -165,7 +165,7 @@ class Poison:
         return _URGENT_VALUES if point in self._urgent.get(device, ()) else _VALUES
 
     def _is_ours(self, line: bytes) -> bool:
-        """A whole line of this version; a power cut may have torn the last one."""
+        """True for a complete line of this version; a power cut may have torn the last one."""
         try:
             death = orjson.loads(line)
             return death["version"] == self._version and isinstance(death["parts"], dict) and "alone" in death
@@ -173,7 +173,7 @@ class Poison:
             return False
 
     def _write(self) -> None:
-        """The whole file anew, oldest deaths first to go; there is one in its place at any instant."""
+        """Replace the file atomically, dropping the oldest crashes if it is too long."""
         kept = self._deaths
         while len(kept) > 1 and sum(map(len, kept)) + len(kept) > _BYTES:
             kept.pop(0)
@@ -184,7 +184,7 @@ class Poison:
 
 
 def _parts(item: Input) -> list[Part]:
-    """By what an input is known again; nothing for one without content."""
+    """The parts that identify an input; empty for one without content."""
     match item:
         case Tick() | Started() | StoodStill() | Stopping():
             return []
@@ -193,7 +193,7 @@ def _parts(item: Input) -> list[Part]:
         case _:
             values = {field.name: getattr(item, field.name) for field in fields(item)}
             content = [
-                sorted(value) if isinstance(value, frozenset) else value  # sets have another order in each process
+                sorted(value) if isinstance(value, frozenset) else value  # the order of sets differs in each process
                 for name, value in values.items()
                 if name not in _NOT_CONTENT and not isinstance(value, Instant)
             ]
@@ -202,7 +202,7 @@ def _parts(item: Input) -> list[Part]:
 
 
 def _point(device: str, point: str, reading: tuple[object, ...]) -> Part:
-    """Everything of the reading but its time."""
+    """The part of a point's reading: everything but its time."""
     return Part(_digest(["Answer", device, point, *reading[:5]]), f"{device}.{point}")
 
 

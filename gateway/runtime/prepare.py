@@ -1,7 +1,7 @@
-"""Reads the site file in a process of its own, while the gateway loads the rest of itself.
+"""Reads the site file in a process of its own, while the gateway loads its other modules.
 
-What reading takes (YAML, the models of the file, every check) is never needed again: the running gateway does
-without those 20 MiB, and starts sooner on a machine with more than one core.
+What reading needs (YAML, the models of the file, every check) is never needed again. This saves the running gateway
+20 MiB, and it starts sooner on a machine with more than one core.
 """
 
 import gc
@@ -18,7 +18,7 @@ from gateway.settings.types import Settings
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What came of the file: `settings` is None if a problem is an error."""
+    """The result of reading: `settings` is None if a problem is an error."""
 
     settings: Settings | None
     problems: tuple[tuple[str, str], ...]
@@ -27,13 +27,13 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """A process that reads a site file: its id, and where its answer comes."""
+    """A process that reads a site file: its id, and the pipe of its answer."""
 
     pid: int
     answer: int
 
     def result(self) -> Prepared:
-        """Wait for it, once. Raises OSError if that process failed."""
+        """Wait for the result; call once. Raises OSError if that process failed."""
         with os.fdopen(self.answer, "rb") as stream:
             output = stream.read()
         _, status = os.waitpid(self.pid, 0)
@@ -49,18 +49,18 @@ _early: dict[str, Preparation] = {}
 
 
 def begin_early(arguments: Sequence[str]) -> None:
-    """Of a command line `run SITE.yaml`: begin to read while even the command line is being loaded."""
+    """For the command line `run SITE.yaml`: begin to read even before the command line module is loaded."""
     if len(arguments) == 1 and not arguments[0].startswith("-") and not on_trial(Path(arguments[0])):
         _early[arguments[0]] = begin(Path(arguments[0]))
 
 
 def on_trial(site: Path) -> bool:
-    """Another site file came from afar and is not kept yet: that is settled before it is read (`reconfigure`)."""
+    """True if a site file is on trial: that must be settled before it is read (`reconfigure`)."""
     return Path(f"{os.path.realpath(site)}.trial").exists()
 
 
 def begin(site: Path) -> Preparation:
-    """Begin to read it, unless that was done. While there is one thread: the other process is a copy of this one."""
+    """Begin to read it, unless that was done. Call while there is only one thread, because this forks."""
     if (early := _early.pop(str(site), None)) is not None:
         return early
     answer, write = os.pipe()
@@ -76,8 +76,8 @@ def begin(site: Path) -> Preparation:
 
 
 def prepare(site: Path) -> Prepared:
-    """Read, check and translate the file, here and now."""
-    from gateway.settings import build  # the side that waits never loads this
+    """Read, check and translate the file in this process."""
+    from gateway.settings import build  # the waiting process never loads this
     from gateway.settings.plan import load_timed
 
     loaded = load_timed(site)
@@ -86,19 +86,19 @@ def prepare(site: Path) -> Prepared:
 
 
 def _read_and_end(site: Path, write: int) -> None:
-    """In the other process, which ends here, whatever happens."""
+    """Runs in the other process, which ends here whatever happens."""
     status = 1
     try:
-        gc.disable()  # it lives for a fraction of a second
-        os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"  # looking for them takes longer than reading a small file
+        gc.disable()  # it runs for a fraction of a second
+        os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"  # searching for them takes longer than reading a small file
         answer = pickle.dumps(prepare(site), pickle.HIGHEST_PROTOCOL)
         with os.fdopen(write, "wb") as stream:
             stream.write(answer)
         status = 0
     except BrokenPipeError:
-        pass  # who asked has ended meanwhile
+        pass  # the asking process has ended meanwhile
     except BaseException:  # noqa: BLE001 - a copy of the caller must not go on as the caller
-        import traceback  # hardly ever needed
+        import traceback  # rarely needed
 
         traceback.print_exc()
         sys.stderr.flush()

@@ -1,11 +1,10 @@
-"""Another site file from afar: checked, put in place, tried, kept or rolled back (page "Delivery").
+"""A new site file from the cloud: checked, put in place, tried, kept or rolled back (page "Delivery").
 
-Three files stand beside SITE.yaml: `.previous` (the file before), `.candidate` (one that is being checked) and
-`.trial` (what is on trial, and how far it came). The trial is written down before the site file changes and removed
-only when its outcome is in the journal, so a kill at any instant leaves a whole site file, and the next start knows
-what to do (see `trial`).
+Three files are beside SITE.yaml: `.previous` (the previous file), `.candidate` (a file being checked) and `.trial`
+(what is on trial, and its phase). The trial is recorded before the site file changes and removed only when its outcome
+is in the journal, so a kill at any time leaves a complete site file, and the next start knows what to do (see `trial`).
 
-`begin` belongs before the site file is read, in every start of the daemon and nowhere else.
+Call `begin` at every start of the daemon before the site file is read, and nowhere else.
 """
 
 import asyncio
@@ -35,15 +34,15 @@ from gateway.safe_write import replace_file, sync_folder
 _log = logger(__name__)
 
 TOLD = "process/config-told"
-"""Key of the memory: the trial whose outcome is in the journal."""
+"""Memory key: the trial whose outcome is in the journal."""
 Check = Callable[[Path, Path, bytes], Awaitable[None]]
-"""Looks at SITE's candidate beside it, knowing the text in force. Raises NotDone."""
+"""Checks SITE's candidate, given the text in force. Raises NotDone."""
 
 _CHECK_S = 30.0
 _LOOK_EVERY_S = 0.5
 _LOOK_RESTART_S = 0.25
 _REPLIES_LEAVE_S = 1.0
-"""That a reply may take to the broker before the process begins anew."""
+"""Time for a reply to reach the broker before the process begins anew."""
 _MAX_STATE_BYTES = 64 << 10
 _RUN_MODULE = """
 import json, sys
@@ -51,12 +50,12 @@ sys.path[:] = json.loads(sys.argv.pop(1))
 from runpy import run_module
 run_module(sys.argv.pop(1), run_name="__main__")
 """
-"""Runs a module where this process found it: the launcher of the package puts the program's tree on
-`sys.path` by hand, so an interpreter of the same name does not know it."""
+"""Runs a module from where this process found it: the package's launcher adds the program's tree to `sys.path` itself,
+so a new interpreter does not know it."""
 
 
 class Disk:
-    """The few things that are done to files, each whole or not at all."""
+    """The file operations, each atomic."""
 
     def read(self, path: Path) -> bytes | None:
         """The content; None if there is no such file. Raises OSError."""
@@ -80,31 +79,31 @@ class Disk:
 
 
 class Surroundings(Protocol):
-    """What a change of the site file, and a trial of it, go by."""
+    """The state that a change of the site file and its trial depend on."""
 
     def lines(self) -> Collection[str]:
-        """Those of the file in force."""
+        """The lines of the file in force."""
         ...
 
     def answering(self) -> Collection[str]:
-        """Those on which something answers now."""
+        """The lines on which a device answers now."""
         ...
 
     def connected(self) -> bool:
-        """The broker has accepted us."""
+        """True while connected to the broker."""
         ...
 
     def interlocked(self) -> str | None:
-        """Why nothing may change now: a fire stands, a gate is held; None: nothing forbids it."""
+        """Why the configuration may not be changed now (a fire stands, a gate is held); None: it may."""
         ...
 
     async def commit(self, effects: list[Emit | Remember]) -> None:
-        """Keep one step in the journal; returns once it is committed."""
+        """Commit effects to the journal; returns once they are committed."""
         ...
 
 
 class Reconfiguration:
-    """The site file in force and what is on trial. `site`: the path that `run` was given."""
+    """The site file in force, and its trial. `site`: the path given to `run`."""
 
     def __init__(self, site: Path, disk: Disk | None = None, check: Check | None = None) -> None:
         self._given = site
@@ -114,21 +113,21 @@ class Reconfiguration:
         self._running = b""
         self._applying = False
         self.pending: Pending | None = None
-        """The trial that is not over."""
+        """The trial that has not ended."""
         self.restart_due = False
-        """The process is to be stopped in order and executed anew (`reexecute`), as soon as nothing forbids it."""
+        """The process has to be stopped in order and executed anew (`reexecute`) as soon as that is allowed."""
 
     # ---- at the start -----------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Settle what an earlier start left, before the site file is read. Never raises: the file there is used."""
+        """Settle what an earlier start left, before the site file is read. Never raises."""
         with suppress(OSError):
             self._site = self._site.resolve(strict=True)
         try:
             self._settle()
         except OSError as error:
             _log.critical("a trial of the site file cannot be settled", why=str(error))
-        with suppress(OSError):  # whoever loads it says so
+        with suppress(OSError):  # loading the file will report it
             self._running = zlib.compress(self._disk.read(self._site) or b"")
 
     def _settle(self) -> None:
@@ -150,20 +149,20 @@ class Reconfiguration:
                 self.pending = pending
 
     def stopped(self) -> None:
-        """Asked to stop while a trial is under way: that was no failed start."""
+        """Note that the process was asked to stop during a trial, so this is not a failed start."""
         if self.pending is not None and self.pending.phase is Phase.TRIAL and self.pending.starts > 0:
-            with suppress(OSError):  # then it counts
+            with suppress(OSError):  # it then counts as a failed start
                 self._save(replace(self.pending, starts=self.pending.starts - 1))
 
     # ---- the outcome ------------------------------------------------------------------------------
 
     def recall(self, memory: Mapping[str, Json]) -> None:
-        """What the journal knows: a trial whose outcome it holds is over."""
+        """Take the memory: a trial whose outcome is in the journal has ended."""
         if self.pending is not None and memory.get(TOLD) == self.pending.id:
             self.settled()
 
     async def until_due(self, clock: Clock, around: Surroundings) -> str:
-        """See a trial to its end; returns when the process is to begin anew, and may."""
+        """Watch a trial to its end; returns when the process has to begin anew and may."""
         await self.watch(clock, around)
         while True:
             await asyncio.sleep(_LOOK_RESTART_S)
@@ -179,9 +178,9 @@ class Reconfiguration:
         *,
         every: float = _LOOK_EVERY_S,
     ) -> None:
-        """See a trial to its end; returns at once if there is none. Then look at `restart_due`.
+        """Watch a trial to its end; returns at once if there is none. Check `restart_due` afterwards.
 
-        `every`: seconds from look to look.
+        `every`: seconds between checks.
         """
         trial = self.begin_trial(clock.now(), around.lines())
         while trial is not None:
@@ -202,14 +201,14 @@ class Reconfiguration:
             await asyncio.to_thread(self.settled)
 
     def begin_trial(self, now: Instant, lines: Collection[str]) -> Trial | None:
-        """What watches the file on trial, if one is. `lines`: those of the file in force."""
+        """Begin to watch the file on trial, if there is one. `lines`: of the file in force."""
         pending = self.pending
         return Trial(pending, now.mono, lines) if pending is not None and pending.phase is Phase.TRIAL else None
 
     def outcome(self, now: Instant) -> list[Emit | Remember]:
-        """What is to be told, in one commit, of a trial that is over: kept, or rolled back before this start.
+        """The effects that report an ended trial, for one commit: kept, or rolled back before this start.
 
-        To be followed by `settled` when it is committed.
+        Call `settled` when they are committed.
         """
         pending = self.pending
         if pending is None:
@@ -226,7 +225,7 @@ class Reconfiguration:
         return [Emit(Stream.AUDIT, name, None, data, id_, now), Remember(TOLD, pending.id)]
 
     def settled(self) -> None:
-        """The outcome is in the journal: the trial is over."""
+        """The outcome is in the journal: end the trial."""
         try:
             self._disk.remove(self._beside("trial"))
         except OSError as error:
@@ -234,7 +233,7 @@ class Reconfiguration:
         self.pending = None
 
     def roll_back(self, reason: str) -> None:
-        """The trial failed: the file before is put in place. Then `restart_due`. Raises OSError."""
+        """The trial failed: restore the previous file and set `restart_due`. Raises OSError."""
         if self.pending is not None:
             self._put_back(replace(self.pending, phase=Phase.BACK, reason=reason))
             self.restart_due = self.pending is not None
@@ -266,7 +265,7 @@ class Reconfiguration:
         return {"file": content.decode(errors="replace"), "digest": _digest(content)}
 
     async def apply(self, text: str, trial: float, by: str, around: Surroundings) -> Json:
-        """`config.apply`: check the text and put it in place; then `restart_due`. `trial`: seconds. Raises NotDone."""
+        """`config.apply`: check the text, put it in place, set `restart_due`. `trial`: seconds. Raises NotDone."""
         if self._applying or self.pending is not None or self.restart_due:
             raise NotDone("interlocked", "another site file is on trial")
         self._applying = True
@@ -301,7 +300,7 @@ class Reconfiguration:
         return {"digest": new, "previous": old, "changed": True, "trial": trial}
 
     def _replace(self, running: bytes, content: bytes, pending: Pending) -> None:
-        """The order is what a kill in between needs: see above."""
+        """Replace the file; the order of steps makes a kill in between safe (see above)."""
         mode = self._disk.mode(self._site)
         self._disk.write(self._beside("previous"), running, mode)
         self._save(pending)
@@ -330,17 +329,17 @@ class Reconfiguration:
 
 
 def _as_isolated() -> list[str]:
-    """Flags of an interpreter that takes as little from its surroundings as this one; never the folder it starts in."""
+    """Interpreter flags for the same isolation as this process, and never its current folder on the path."""
     return ["-I" if sys.flags.isolated else "-P", *(["-S"] if sys.flags.no_site else [])]
 
 
 def own_command(module: str, *words: str) -> list[str]:
-    """A command line that runs a module of this very program in a process of its own."""
+    """A command line that runs a module of this program in another process."""
     return [sys.executable, *_as_isolated(), "-c", _RUN_MODULE, json.dumps(sys.path), module, *words]
 
 
 async def check_apart(site: Path, candidate: Path, running: bytes) -> None:
-    """Have a candidate looked at in a process of its own: reading takes more room than running. Raises NotDone."""
+    """Check a candidate in another process, because reading needs more memory than running. Raises NotDone."""
     process = await asyncio.create_subprocess_exec(
         *own_command("gateway.runtime.candidate", str(site), str(candidate)),
         stdin=asyncio.subprocess.PIPE,
@@ -365,7 +364,7 @@ async def check_apart(site: Path, candidate: Path, running: bytes) -> None:
 
 
 def reexecute() -> NoReturn:
-    """Become a new process of the same command line, under the same process id. All must be closed."""
+    """Execute the same command line anew under the same process id. Everything must be closed."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves

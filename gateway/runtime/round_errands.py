@@ -1,4 +1,4 @@
-"""What a round asks to have read: fresh points of one device, in the normal lane. Nothing is written."""
+"""Reads for a round: fresh points of one device, in the normal lane. Nothing is written."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -12,24 +12,24 @@ from gateway.model import Errand, Json, Perform
 from gateway.site.round_run import READ
 
 _WITHIN_S = 60.0
-"""A read on a crowded line that has not come by then is given up."""
+"""A read that takes longer, on a crowded line, is given up."""
 
 
 class RoundReads:
-    """`lines`: of each device that is asked."""
+    """Reads for rounds. `lines`: the line of each polled device."""
 
     def __init__(self, lines: Mapping[str, Line], clock: Clock) -> None:
         self._lines = lines
         self._clock = clock
 
     def errands(self) -> Mapping[str, Errand]:
-        """By the command of the `Perform`."""
+        """The errands, by command of the `Perform`."""
         return {READ: self._read}
 
     async def _read(self, act: Perform) -> Json:
-        """`{device, points, since}`: what arrived after `since` (monotonic seconds) is fresh enough; None: read anew.
+        """Take `{device, points, since}`: what arrived after `since` (monotonic seconds) is fresh; None: read anew.
 
-        Gives `{readings, registers, answer_ms, clock}`, or `{failed: silent | line-down | refused | not-asked}`.
+        Returns `{readings, registers, answer_ms, clock}` or `{failed: silent | line-down | refused | not-asked}`.
         """
         device, since = str(act.args["device"]), act.args.get("since")
         named = act.args["points"]
@@ -52,7 +52,7 @@ class RoundReads:
         except DeviceSilent:
             return {"failed": "silent"}
         except (DeviceError, TimeoutError):
-            return {"failed": "not-asked"}  # its line had no turn for it: our doing, not the device's
+            return {"failed": "not-asked"}  # the line had no time for it: not the device's fault
         return self._answer(fetched, round((self._clock.now().mono - began) * 1000, 1))
 
     def _answer(self, fetched: Fetched, answer_ms: float | None) -> Json:

@@ -1,6 +1,6 @@
-"""The gateway's look at itself: store, delivery, clock. Says each change once, as an input of the site.
+"""Alarms about the gateway itself: store, delivery, clock. Each change goes to the site once, as an input.
 
-Told by callbacks what happens, and looked after once a second; holds no task. Times are monotonic seconds.
+Driven by callbacks and by a check once a second; has no task. Times are monotonic seconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,22 +23,22 @@ STORE, CLOCK, NOT_DELIVERED = "gateway/store", "gateway/clock", "gateway/not-del
 CRASHES, POISON = "gateway/crashes", "gateway/poison"
 
 UNDELIVERED_FOR_S = 10.0
-"""Seconds that a fire may be without the broker's acknowledgement, or unheard."""
+"""How long a fire may be without the broker's acknowledgement, or without a subscriber."""
 _UNSYNCED_FOR_S = 600.0
 _ASIDE_FOR_S = 600.0
-"""A store that was set aside is told so long, unless something else is wrong with it."""
+"""How long it is reported that a store was set aside, unless something else is wrong with it."""
 _NO_RESERVE_FOR_S = 60.0
 _WELL_FOR_S = 10.0
-"""The store must be well for so long before it is said, so that a disk that stutters is one alarm."""
+"""The store must work for this long before its alarm clears, so that a stuttering disk makes one alarm."""
 _STATS_EVERY_S = 10.0
 _FIRES = 1024
 _LOGGED = ("zone", "place", "state", "gate", "cause", "by", "commanded", "actual", "text")
-"""What a line of the log says of a fire or a gate."""
+"""What the log says about a fire or a gate."""
 _WAITING_FOR_TIME = "waiting for time"
 
 
 class Supervision:
-    """An observer of the uplink, too."""
+    """The self-alarms; also an observer of the uplink."""
 
     def __init__(self, journal: Journal, inbox: SiteInbox, clock: Clock) -> None:
         self._journal = journal
@@ -46,13 +46,13 @@ class Supervision:
         self._clock = clock
         self._said: dict[str, bool] = {}
         self._fires: dict[str, float] = {}
-        """Ids of events of fires that wait for the broker, and since when."""
+        """Event id of a fire that waits for the broker -> since when."""
         self._unheard: dict[str, float] = {}
-        """Those that the broker took, though nobody listened."""
+        """The same for fires that the broker took but nobody is subscribed to."""
         self._before: float | None = None
-        """Fires of an earlier life may be among what waits, since then."""
+        """Since when waiting events may include fires of an earlier process."""
         self._unsynced: float | None = None
-        """Nobody has set the clock since then."""
+        """Since when the clock is not synced."""
         self._early = False
         self._aside: tuple[str, float] | None = None
         self._loss: tuple[Loss, float] | None = None
@@ -62,7 +62,7 @@ class Supervision:
         self._log_allowance = Allowance(burst=100, per_minute=60)
 
     def begin(self, now: Instant, *, fires: bool, untold: bool) -> None:
-        """At the start. `fires`: one stands; `untold`: `not-delivered` stands from the life before."""
+        """Start. `fires`: a fire stands; `untold`: `not-delivered` stands from the previous process."""
         if untold:
             self._said[NOT_DELIVERED] = False
             self._before = now.mono - UNDELIVERED_FOR_S
@@ -74,15 +74,15 @@ class Supervision:
             self.say(f"gateway/{alarm}", "", now)
         aside = self._journal.quarantined_file
         if aside is not None:
-            self._aside = aside.name, now.mono  # `Started` tells of it
+            self._aside = aside.name, now.mono  # `Started` reports it
         if self._journal.loss is not None:
-            self._loss = self._journal.loss, now.mono  # told at the start, too
+            self._loss = self._journal.loss, now.mono  # reported at the start, too
         self.look(now)
 
     # ---- what happens ------------------------------------------------------------------------------
 
     def emitted(self, effects: Sequence[Effect], now: Instant) -> None:
-        """A step is on its way into the journal."""
+        """Take the effects of a step that are not committed yet."""
         for effect in effects:
             if isinstance(effect, Emit):
                 self._log_event(effect, now)
@@ -90,10 +90,10 @@ class Supervision:
                 self._fires[effect.id] = now.mono
 
     def kept(self, effects: Sequence[Effect]) -> None:
-        """Nothing follows from a commit."""
+        """Do nothing after a commit."""
 
     def _log_event(self, event: Emit, now: Instant) -> None:
-        """Fires and gates stand in the log too: whoever has nothing but the log sees what was done, and why."""
+        """Log fires and gates, so that the log alone shows what was done and why."""
         is_fire = event.type.startswith("alarm.") and event.data.get("kind") == "fire"
         if not is_fire and not event.type.startswith("gate."):
             return
@@ -106,7 +106,7 @@ class Supervision:
         _log.info(event.type, subject=event.subject, id=event.id, **facts)
 
     def heard(self, row: Row) -> None:
-        """The broker took the row, and somebody listens."""
+        """The broker took the row, and somebody is subscribed."""
         if row.stream is not Stream.ALARM or not (self._fires or self._unheard or self._before is not None):
             return
         self._fires.pop(_id(row), None)
@@ -115,14 +115,14 @@ class Supervision:
             self._before = None
 
     def unheard(self, row: Row) -> None:
-        """The broker took the row, but nobody listens."""
+        """The broker took the row, but nobody is subscribed."""
         if row.stream is Stream.ALARM and self._fires:
             since = self._fires.pop(id_ := _id(row), None)
             if since is not None:
                 self._unheard[id_] = since
 
     def refused(self, stream: str, code: int | None) -> None:
-        """A stream stands still because the broker refuses it; None: it flows again."""
+        """The broker refuses a stream; None: it accepts it again."""
         if code is None:
             _log.info("stream flows again", stream=str(stream))
         else:
@@ -133,15 +133,15 @@ class Supervision:
         self.say(f"{stream}/refused", text, self._clock.now())
 
     def trouble(self, name: str, text: str) -> None:
-        """Something is wrong with commands, or is over."""
+        """Something is wrong with commands; empty: no longer."""
         self.say(f"gateway/{name}", text, self._clock.now())
 
     def link(self, up: bool, why: str) -> None:
-        """Connected, or not and why."""
+        """The link is connected, or not, and why."""
         self._early = not up and why == _WAITING_FOR_TIME
 
     def went_back(self, loss: Loss | None, alarms: Sequence[Mapping[str, Json]], now: Instant) -> None:
-        """The cloud shows `alarms`, from before the present journal; `loss`: what is missing by its witness."""
+        """The cloud shows `alarms` from before the present journal; `loss`: what is missing according to it."""
         if loss is not None:
             self._loss = loss, now.mono
         self._inbox.remind(WentBack(None if loss is None else loss.data(), alarms, now))
@@ -149,7 +149,7 @@ class Supervision:
     # ---- once a second -----------------------------------------------------------------------------
 
     def look(self, now: Instant) -> None:
-        """Judge what takes its time."""
+        """Judge everything that depends on time."""
         self.say(NOT_DELIVERED, self._undelivered(now.mono), now)
         self.say(CLOCK, self._clock_trouble(now), now)
         self._look_aside(now)
@@ -174,7 +174,7 @@ class Supervision:
     def _clock_trouble(self, now: Instant) -> str:
         if now.synced:
             if self._unsynced is not None:
-                self._journal.clock_synced(now)  # what was born before gets its true time, also if nothing happens now
+                self._journal.clock_synced(now)  # corrects earlier events even if nothing happens now
             self._unsynced = None
         elif self._unsynced is None:
             self._unsynced = now.mono
@@ -204,7 +204,7 @@ class Supervision:
         return ""
 
     def _look_aside(self, now: Instant) -> None:
-        """A damage that was met while running is told as one found at the start is."""
+        """Report damage found while running in the same way as damage found at start."""
         aside = self._journal.quarantined_file
         if aside is not None and (self._aside is None or self._aside[0] != aside.name):
             self._aside = aside.name, now.mono
@@ -215,7 +215,7 @@ class Supervision:
             self._inbox.remind(WentBack(loss.data(), (), now))
 
     def _no_reserve(self, now: float) -> bool:
-        """The reserve was missing in two commits a minute apart (it is made, and looked at, beside the commits)."""
+        """True if the reserve was missing at two commits a minute apart; it is made and checked besides commits."""
         if now - self._stats_at >= _STATS_EVERY_S:
             self._stats_at = now
             stats = self._journal.stats()
@@ -228,7 +228,7 @@ class Supervision:
         return self._bare is not None and self._bare[1] < 0
 
     def say(self, alarm: str, trouble: str, now: Instant) -> None:
-        """Tell a change of this alarm; empty `trouble`: all is well."""
+        """Send a change of this alarm to the site; empty `trouble`: it clears."""
         well = not trouble
         if self._said.get(alarm) is not well:
             self._said[alarm] = well

@@ -1,6 +1,6 @@
-"""The one writer of the site: takes inputs in turn, has them decided, has what follows kept and done.
+"""The only loop that steps the site: takes inputs in turn, has the site decide, commits and carries out the effects.
 
-An exception while an input is decided ends the process; the input is written down first (see `poison`).
+An exception while an input is decided ends the process; the input is recorded first (see `poison`).
 """
 
 import asyncio
@@ -50,44 +50,44 @@ Brain = Callable[[SiteSettings, bytes], Site]
 """Makes a site from its settings and the seed of its ids: `Site`, or in tests one with a fault."""
 
 Act = ReadNow | Operate | Perform | KeepPictures | Reply
-"""What a step wants done."""
+"""An effect that is carried out."""
 
 Change = tuple[str, Mapping[str, Json] | None]
-"""Of the alarms that stand: the key in the memory and the alarm; None: it stands no more."""
+"""A change of the standing alarms: the memory key and the alarm; None: it no longer stands."""
 
 _ASIDE = 8
-"""Memories that were set aside and are kept."""
+"""How many memories that were set aside are kept."""
 _TURN_S = 0.01
-"""Deciding gives way to the rest of the loop after that time: first of all to the writes that were ordered."""
+"""After deciding for this long, other tasks of the loop get a turn, above all ordered writes."""
 _ROOM_AGAIN_S = 0.1
-"""A command or a passage that waits for room in the journal is looked at again after that time."""
+"""A command or passage that waits for room in the journal is checked again after this time."""
 
 
 class Executor(Protocol):
-    """Who carries out what a step wants done."""
+    """Carries out the effects of a step."""
 
     def carry_out(self, act: Act) -> None:
-        """Begin it; never waits."""
+        """Begin an effect; never waits."""
         ...
 
 
 class Annunciates(Protocol):
-    """Who tells the world which alarms stand."""
+    """Publishes which alarms stand."""
 
     def set_standing(self, alarms: Mapping[str, Mapping[str, Json]], upto: int) -> None:
-        """The alarms after a commit, and the sequence of the last alarm event in them."""
+        """Set the standing alarms after a commit, and the sequence of the last alarm event in them."""
         ...
 
 
 class Bystander(Protocol):
-    """Who looks on."""
+    """An observer."""
 
     def emitted(self, effects: Sequence[Effect], now: Instant) -> None:
-        """A step is on its way into the journal."""
+        """Take the effects of a step that are not committed yet."""
         ...
 
     def kept(self, effects: Sequence[Effect]) -> None:
-        """A step was committed."""
+        """Take the effects of a committed step."""
         ...
 
 
@@ -103,12 +103,12 @@ class CurrentSite:
         self._brain = brain
         self.site = brain(settings, seed)
         self.standing: dict[str, Mapping[str, Json]] = {}
-        """The alarms that stand, as they are committed, by their key in the memory."""
+        """The committed standing alarms, by memory key."""
         self.stepped = 0.0
-        """Monotonic time of the last step, or when it was last seen that there was none to take."""
+        """Monotonic time of the last step, or when the loop last had nothing to do."""
 
     def begin_anew(self) -> None:
-        """A site without memory."""
+        """Replace the site by one without memory."""
         self.site = self._brain(self._settings, self._seed)
 
     def step(self, item: Input, now: Instant) -> Sequence[Effect]:
@@ -117,11 +117,11 @@ class CurrentSite:
         return self.site.step(item, now)
 
     def idle(self, now: Instant) -> None:
-        """There is nothing to decide."""
+        """Note that there is nothing to decide."""
         self.stepped = now.mono
 
     def committed(self, changes: Iterable[Change]) -> None:
-        """These alarms stand otherwise."""
+        """Apply committed changes of alarms."""
         for key, alarm in changes:
             if alarm is None:
                 self.standing.pop(key, None)
@@ -129,35 +129,35 @@ class CurrentSite:
                 self.standing[key] = alarm
 
     def interlocked(self) -> str | None:
-        """Why nothing about the configuration may change now; None: nothing forbids it."""
+        """Why the configuration may not be changed now; None: it may."""
         return self.site.interlocked()
 
     def scales(self) -> Mapping[str, Mapping[str, Json]]:
-        """By camera its scale of confidence, and how that is known."""
+        """Camera -> its confidence scale, and how it is known."""
         return self.site.scales()
 
     def rounds(self) -> Mapping[str, Json]:
-        """The runs under way and the open findings, for who looks on."""
+        """The runs under way and the open findings, for observers."""
         return self.site.rounds()
 
     def tested(self) -> frozenset[str]:
-        """Subjects of the alarms that stand as a test."""
+        """Subjects of standing alarms that belong to a test."""
         return self.site.tested()
 
     def under_test(self) -> dict[str, str]:
-        """By zone that is tested when its test ends, for who looks on."""
+        """Tested zone -> when its test ends, for observers."""
         return self.site.under_test()
 
     def gates(self, now: Instant) -> dict[str, Json]:
-        """How each gate stands, for who looks on."""
+        """Gate -> its state, for observers."""
         return self.site.gates(now)
 
 
 class Decisions:
-    """The one who steps the site. `executor` carries out, `world` is told what stands, `bystanders` look on.
+    """Steps the site. `executor` carries out effects, `world` publishes standing alarms, `bystanders` observe.
 
-    What moves or answers leaves after the commit of its step, so that nothing moves twice over a kill; confirm
-    reads, holds by fire and the releases of pulses never wait for it.
+    Orders and replies leave after the commit of their step, so that nothing moves twice after a kill. Confirm reads,
+    holds by fire and releases of pulses never wait for it.
     """
 
     def __init__(
@@ -182,14 +182,14 @@ class Decisions:
         self._bystanders = bystanders
         self._tick: asyncio.TimerHandle | None = None
         self._newest: dict[tuple[str, str], str] = {}
-        """The last order of each point: one that has waited for its commit meanwhile must not be written after it."""
+        """The last order of each point; an earlier one that waited for its commit must not be written after it."""
         self._ahead: dict[str, Mapping[str, Json]] = {}
-        """Fires that are told before their commit, because the store is slow."""
+        """Fires that are published before their commit because the store is slow."""
         self._upto = 0
-        """The last alarm event that is in what stands."""
+        """The sequence of the last alarm event in the standing alarms."""
 
     def restore(self, folder: Path) -> None:
-        """Take up what had to survive, and say that we are up. What cannot be taken up is set aside in `folder`."""
+        """Load the memory and take the first step, `Started`. An unusable memory is set aside in `folder`."""
         journal = self._journal
         aside = None
         if self._poison.hollow:
@@ -207,7 +207,7 @@ class Decisions:
         self._tell_standing(journal.last(Stream.ALARM))
         now = self._clock.now()
         damaged = journal.quarantined_file
-        # A clock that ran ahead before is no reason to say that the time was watched.
+        # If the clock ran ahead before, that does not mean that the time was watched.
         blind_from = None if journal.told is None else min(journal.told, now.wall)
         self.step(Started(now, __version__, blind_from, damaged.name if damaged else None))
         if aside is not None:
@@ -218,8 +218,8 @@ class Decisions:
     async def run(self) -> None:
         """Decide until cancelled.
 
-        While the journal has no room, commands and passages wait. What comes from the field never does: it is decided
-        and acted on, and the journal sheds what counts least.
+        While the journal has no room, commands and passages wait. Inputs from the field never wait: they are decided
+        and acted on, and the journal drops the least important events.
         """
         loop = asyncio.get_running_loop()
         yielded = loop.time()
@@ -239,14 +239,14 @@ class Decisions:
                 yielded = loop.time()
 
     def take(self, entry: Entry) -> None:
-        """One input by way of the door. Raises what the site raises, after it was written down."""
+        """Decide one input, as far as `Poison` admits it. Raises what the site raises, after recording the input."""
         for admitted in self._poison.admit(entry.passage if isinstance(entry, HandedIn) else entry):
             self.step(admitted)
         if isinstance(entry, HandedIn):
             self._journal.append([], then=entry.accepted.set)
 
     def step(self, item: Input) -> None:
-        """One input past the door."""
+        """Decide one input without asking `Poison`."""
         now = self._clock.now()
         try:
             effects = self._current.step(item, now)
@@ -255,12 +255,12 @@ class Decisions:
             if isinstance(item, WentBack):
                 self._tell_standing(self._journal.last(Stream.ALARM))
             self._wind(now)
-        except Exception:  # of any kind: written down, then raised on
+        except Exception:  # any error: recorded, then raised again
             self._poison.blame(item)
             raise
 
     async def last_word(self, reason: str, timeout: float) -> None:
-        """Decide what came in before the end, say that we stop, and wait for the commit, `timeout` seconds at most."""
+        """Decide the remaining inputs, take the step `Stopping`, and wait for its commit, `timeout` seconds at most."""
         accepted = asyncio.Event()
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout / 2
@@ -298,7 +298,7 @@ class Decisions:
                 self._executor.carry_out(act)
 
     def _accepted(self, kept: Sequence[Effect], changes: Sequence[Change], acts: Sequence[Act], upto: int) -> None:
-        """The step is committed: what stands now may be told, what it wants done is done."""
+        """The step is committed: publish the standing alarms and carry out the effects."""
         for act in acts:
             if isinstance(act, Operate) and self._newest.get((act.device, act.point)) != act.order:
                 self._inbox.remind(Outcome(act.order, False, "withdrawn", None, self._clock.now()))
@@ -317,7 +317,7 @@ class Decisions:
         self._world.set_standing(self._current.standing | self._ahead, upto)
 
     def _tell_ahead(self, changes: Sequence[Change]) -> None:
-        """Behind a slow disk people know of a fire before it is committed, and that it is not."""
+        """With a slow disk, publish a fire before it is committed, marked as uncommitted."""
         if not self._journal.slow or self._journal.lost:
             return
         fires = {key: alarm for key, alarm in changes if alarm is not None and alarm.get("kind") == "fire"}
@@ -326,7 +326,7 @@ class Decisions:
             self._world.set_standing(self._current.standing | self._ahead, self._upto)
 
     def _wind(self, now: Instant) -> None:
-        """Set the alarm clock for the site's next deadline."""
+        """Set the timer for the site's next deadline."""
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
@@ -341,7 +341,7 @@ class Decisions:
     # ---- a memory that cannot be used -------------------------------------------------------------
 
     def _set_aside(self, folder: Path) -> str:
-        """Begin with an empty memory; the old one is kept beside the journal. The path, or why there is none."""
+        """Begin with an empty memory; keep the old one beside the journal. Returns its path, or why there is none."""
         memory = self._journal.memory
         self._current.begin_anew()
         self._journal.append([Forget(key) for key in memory])
@@ -359,7 +359,7 @@ class Decisions:
 
 
 def _changes(kept: Sequence[Emit | Remember | Forget]) -> list[Change]:
-    """Which alarms stand otherwise after this step."""
+    """The changes of standing alarms in this step."""
     changes: list[Change] = []
     for effect in kept:
         match effect:

@@ -9,7 +9,7 @@ _PATIENCE_S = 0.2
 def notify(message: str) -> bool:
     """Tell systemd `READY=1`, `WATCHDOG=1`, `STATUS=…` (one assignment per line).
 
-    True if it was handed over. False where nobody asked for it, or nobody takes it: never an error.
+    True if it was sent. False if no service manager asked for it or receives it; never an error.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):

@@ -1,8 +1,8 @@
-"""A site file on trial: what a start does about it, and whether it has proved itself. Pure.
+"""The trial of a site file: what a start has to do, and whether the file has proved itself. Pure.
 
-TRIAL  the file of the trial is there: try it; after two starts that came to nothing: BACK
-       any other file is there: it never came to it, or a person was faster: forget the trial
-BACK   the file of the trial is still there: put the one before in its place; then tell of it
+TRIAL  the file of the trial is in place: try it; after two failed starts: BACK
+       another file is in place: the trial never began, or a person replaced the file: drop the trial
+BACK   the file of the trial is still in place: restore the previous one; then report it
 """
 
 from collections.abc import Collection
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
 STARTS = 2
-"""Starts that may fail."""
+"""Failed starts after which the trial is rolled back."""
 STEADY_S = 5.0
-"""Seconds: a process that ends sooner has not proved anything."""
+"""A process must run at least this long to prove anything."""
 
 
 class Phase(StrEnum):
-    """How far a trial came."""
+    """The phase of a trial."""
 
     TRIAL = "trial"
     BACK = "back"
@@ -24,18 +24,18 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A trial that is not over."""
+    """A trial that has not ended."""
 
     id: str
     phase: Phase
     new: str
     """SHA-256 of the file on trial, hex."""
     old: str
-    """Of the file before."""
+    """SHA-256 of the previous file."""
     trial: float
-    """Seconds within which it has to prove itself."""
+    """Seconds in which it has to prove itself."""
     lines: tuple[str, ...]
-    """The lines that answered before."""
+    """The lines that answered before the trial."""
     by: str
     starts: int = 0
     reason: str | None = None
@@ -52,7 +52,7 @@ class Step(Enum):
 
 
 def step(pending: Pending, present: str | None) -> Step:
-    """What a start has to do; `present`: the digest of the site file that it finds. Pure."""
+    """What a start has to do; `present`: the digest of the site file in place. Pure."""
     if pending.phase is Phase.BACK:
         return Step.ROLL_BACK if present == pending.new else Step.TELL_BACK
     if present != pending.new:
@@ -61,7 +61,7 @@ def step(pending: Pending, present: str | None) -> Step:
 
 
 class Verdict(Enum):
-    """How a trial stands."""
+    """The state of a trial."""
 
     WAIT = auto()
     KEEP = auto()
@@ -71,8 +71,8 @@ class Verdict(Enum):
 class Trial:
     """Watches a file on trial. Pure; times are monotonic seconds.
 
-    What counts is that each line that answered before has answered, and that the broker was reached, once; lines that
-    the new file does not have are not asked for. And the process has to live a while.
+    It is proved when each line that answered before has answered once, the broker was reached once, and the process has
+    run for a while. Lines that the new file does not have are not needed.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Trial:
         reached: bool = False,
         steady: float = STEADY_S,
     ) -> None:
-        """`reached`: the broker need not be; `steady`: seconds that the process has to live."""
+        """`reached`: the broker need not be reached; `steady`: seconds that the process has to run."""
         self._missing = set(pending.lines) & set(lines)
         self._reached = reached
         self._steady = steady
@@ -92,7 +92,7 @@ class Trial:
         self._seconds = pending.trial
 
     def judge(self, now: float, answering: Collection[str], *, connected: bool) -> Verdict:
-        """To be asked about once a second."""
+        """Judge; call about once a second."""
         self._missing.difference_update(answering)
         self._reached = self._reached or connected
         lived = now - self._begun
@@ -101,7 +101,7 @@ class Trial:
         return Verdict.BACK if lived >= self._seconds else Verdict.WAIT
 
     def reason(self) -> str:
-        """What is missing."""
+        """What is still missing."""
         lines = ", ".join(sorted(self._missing))
         parts = [f"no answer on {lines}" if lines else "", "" if self._reached else "the broker was not reached"]
         return "; ".join(part for part in parts if part)

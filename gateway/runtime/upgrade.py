@@ -1,7 +1,7 @@
-"""Another version of the program, from a package: tried, then kept or gone back from (docs/upgrade.md).
+"""A new version of the program, from a package: tried, then kept or rolled back (docs/upgrade.md).
 
-The package has kept the tree before and noted what answered then (`gateway.package`), the launcher counts the starts.
-Here a trial is watched to its end, and what came of it is told.
+The package has kept the previous tree and noted what answered then (`gateway.package`); the launcher counts starts.
+This module watches the trial to its end and reports the result.
 """
 
 import asyncio
@@ -23,27 +23,27 @@ from gateway.safe_write import replace_file
 _log = logger(__name__)
 
 TOLD = "process/upgrade-told"
-"""Key of the memory: the id of the roll-back whose event is in the journal."""
+"""Memory key: the id of the roll-back whose event is in the journal."""
 TRIAL_S = 300.0
 STEADY_S = 75.0
-"""A version that ends sooner has not proved anything; longer than `TimeoutStartSec=` of the unit."""
+"""A version must run at least this long to prove itself; longer than `TimeoutStartSec=` of the unit."""
 _LOOK_S = 0.5
 _WHAT_IT_IS = ("version", "upgrade", "phase")
-"""Where another process has changed these (`upgrade --undo`, another upgrade) the state is no longer this one's."""
+"""If another process has changed these (`upgrade --undo`, another upgrade), our state is no longer valid."""
 
 
 class Upgrade:
-    """What this start has to do about an upgrade; of a program that is of no package: nothing."""
+    """What this start has to do about an upgrade; nothing if the program was not installed from a package."""
 
     def __init__(self, place: Package | None = None) -> None:
         self._place = place or package()
         self._state: Mapping[str, Any] = {} if self._place is None else self._place.state()
         self.ready = asyncio.Event()
-        """The service manager was told READY: a trial is judged from then on."""
+        """Set when READY was sent to the service manager; a trial is judged from then on."""
 
     @property
     def on_trial(self) -> bool:
-        """This is the installed version, it has not proved itself, and there is one to go back to."""
+        """True if this is the installed version, has not proved itself, and there is one to go back to."""
         place = self._place
         return (
             place is not None
@@ -54,7 +54,7 @@ class Upgrade:
         )
 
     def schema(self, newest: int) -> int:
-        """The schema of a store that may be made or brought up to date: while on trial the version before must read it.
+        """The schema to make or migrate a store to: during a trial the previous version must be able to read it.
 
         `newest`: that of this version.
         """
@@ -62,12 +62,12 @@ class Upgrade:
         return newest if kept is None else min(newest, schema_of(kept))
 
     def opened(self, schema: int) -> None:
-        """The store has this schema from now on: an older version may not be able to read it."""
+        """Note that the store has this schema from now on, which an older version may not be able to read."""
         if self._state and self._state.get("schema") != schema:
             self._save(schema=schema)
 
     def stopped(self) -> None:
-        """Asked to stop, or to begin anew, while on trial: that was no failed start."""
+        """Note that the process was asked to stop or begin anew during a trial, so this is not a failed start."""
         if self.on_trial:
             self._save(starts=max(0, int(self._state["starts"]) - 1))
 
@@ -78,9 +78,9 @@ class Upgrade:
         *,
         every: float = _LOOK_S,
     ) -> str | None:
-        """See a trial to its end. Why the process is to begin anew, from the kept tree; None: it is not.
+        """Watch a trial to its end. Returns why the process must begin anew from the kept tree; None: it need not.
 
-        `every`: seconds from look to look.
+        `every`: seconds between checks.
         """
         place = self._place
         if place is None or not self.on_trial:
@@ -101,7 +101,7 @@ class Upgrade:
         return None
 
     def told(self, memory: Mapping[str, Json], now: Instant) -> list[Emit | Remember]:
-        """What is to be told, in one commit, of a roll-back before this start; nothing that the journal has."""
+        """The effects that report a roll-back before this start, for one commit; none if the journal has them."""
         place, state = self._place, self._state
         if place is None or not place.is_previous or state.get("phase") != BACK or memory.get(TOLD) == state.get("id"):
             return []
@@ -115,14 +115,14 @@ class Upgrade:
         return [Emit(Stream.AUDIT, "config.rolled-back", None, data, id_, now), Remember(TOLD, str(state.get("id")))]
 
     def _save(self, **changed: Json) -> bool:
-        """Change the state durably; false, and said in the log, if that fails or somebody else has changed it."""
+        """Change the state durably; false, with a line in the log, if that fails or somebody else has changed it."""
         state = {**self._state, **changed}
         try:
             if self._place is not None:
                 there = self._place.state()
                 if any(there.get(key) != self._state.get(key) for key in _WHAT_IT_IS):
                     _log.warning("the state of the upgrade was changed meanwhile: that holds", phase=there.get("phase"))
-                    self._state = {}  # not ours to go by any more
+                    self._state = {}  # it no longer describes this process
                     return False
                 replace_file(self._place.state_file, orjson.dumps(state), 0o640)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What shows that the gateway lives: its health, its own alarms once a second, systemd's watchdog."""
+"""Reports that the gateway is alive: health, self-alarms once a second, systemd's watchdog."""
 
 import asyncio
 from collections.abc import Mapping
@@ -30,13 +30,13 @@ _log = logger(__name__)
 
 _HEALTH_EVERY_S = 60.0
 _STILL_S = 6.0
-"""Between two looks a second apart: nobody watched, for over 5 s."""
+"""If two checks that should be one second apart are further apart than this, nothing was watched for over 5 s."""
 _STUCK_S = 30.0
-"""A task that has not moved for so long is stuck: the watchdog is not fed any more."""
+"""A task without progress for this time is stuck: the watchdog is not fed any more."""
 
 
 class Vitals:
-    """Looks at all rooms, changes nothing. `folder`: where the store lies."""
+    """Reads the state of all rooms and changes nothing. `folder`: of the store."""
 
     def __init__(  # noqa: PLR0913 - it looks at everything
         self,
@@ -70,14 +70,14 @@ class Vitals:
         self._cameras = cameras
 
     async def run(self) -> None:
-        """Look, tell the health, feed the watchdog, until cancelled."""
+        """Check, report the health and feed the watchdog until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tell_health(), name="health")
             group.create_task(self._supervise(), name="supervision")
             group.create_task(self._feed_watchdog(), name="watchdog")
 
     def health(self) -> dict[str, Json]:
-        """The state of everything, as it is told."""
+        """The state of everything, as in `gateway.health`."""
         lines = {name: line.snapshot() for name, line in self._lines.items()}
         data = health.data(lines, self._journal.stats(), self._uplink.snapshot(), self._clock.now(), self._folder)
         if self._cameras is not None:
@@ -102,7 +102,7 @@ class Vitals:
         return self._site.gates(self._clock.now())
 
     def is_alive(self) -> bool:
-        """Every task moves."""
+        """True if every task makes progress."""
         now = self._clock.now().mono
         beats = [self._uplink.beat, *(line.beat for line in self._lines.values())]
         if len(self._inbox):
@@ -113,7 +113,7 @@ class Vitals:
         return not stuck
 
     def is_well(self) -> bool:
-        """It lives, what it decides is kept, and nothing of it is off."""
+        """True if it is alive, its decisions are stored, and no part of it is off."""
         return not (self._crashes.reduced or self._journal.lost) and self.is_alive()
 
     # ---- what runs --------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ class Vitals:
             self._crashes.look(now)
 
     async def _tell_health(self) -> None:
-        """Each minute, and within a second of a line or the link coming up or going down."""
+        """Send the health each minute, and within a second after a line or the link goes up or down."""
         told, before = -_HEALTH_EVERY_S, tuple[bool, ...]()
         while True:
             now = self._clock.now().mono
@@ -142,7 +142,7 @@ class Vitals:
             await asyncio.sleep(1.0)
 
     async def _feed_watchdog(self) -> None:
-        """Feed systemd's watchdog while every task moves."""
+        """Feed systemd's watchdog while every task makes progress."""
         interval = watchdog_interval()
         while interval is not None:
             if self.is_alive():

@@ -1,7 +1,7 @@
-"""Importing aiohttp without its client's certificates, which take 2 MiB.
+"""Import aiohttp without its client's CA certificates, which take 2 MiB.
 
-`aiohttp.connector` reads every authority that the machine trusts while it is imported. Only cameras are asked over
-HTTPS by that client; a page that is served needs none of it.
+While it is imported, `aiohttp.connector` reads every authority that the machine trusts. Only cameras are asked over
+HTTPS with that client; serving the page does not need them.
 """
 
 import os
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _NONE = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
-"""Where OpenSSL looks (SSL_CTX_set_default_verify_paths(3))."""
+"""Where OpenSSL looks for authorities (SSL_CTX_set_default_verify_paths(3))."""
 
 
 @contextmanager
 def without_authorities(*, needed: bool) -> Iterator[None]:
-    """While it lasts no authority is found, unless they are `needed`. No other thread may make a context meanwhile."""
+    """Within this context no authority is found, unless `needed`. No other thread may make an SSL context meanwhile."""
     if needed:
         yield
         return

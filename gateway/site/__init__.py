@@ -1,1 +1,1 @@
-"""The brain: everything that the site decides, decided in one place by one pure function."""
+"""The brain: one pure function makes every decision of the site."""

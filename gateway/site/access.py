@@ -1,7 +1,8 @@
-"""Who may pass: the decision about one passage, and which passages are no new ones. Pure.
+"""Who may pass: decides about one passage, and recognises retries, repeats and late records. Pure.
 
-The order is: held open by fire, emergency and other special kinds, blocked, listed and valid now at this gate, one
-confusable character away from exactly one listed plate, the rule for the unknown. `Decision.reason` names the rule.
+Rules are tried in this order: gate held open by fire; emergency and other special kinds; blocked; listed and valid
+now at this gate; one confusable character away from exactly one listed plate; the rule for unknown plates.
+`Decision.reason` names the rule that decided.
 """
 
 from collections.abc import Mapping
@@ -18,48 +19,48 @@ from gateway.site.settings import CLOCK, SCALE, AccessSettings, Verdict
 
 _LONGEST_PLATE = 8
 KEPT = 256
-"""Passages of one camera that are remembered, so that no sending of them is taken for a new one."""
+"""How many passages of a camera are remembered, so that a camera sending one again does not make a new passage."""
 PREFIX = "passage:"
 STATE = "camera:"
-"""Key of what is remembered of each camera: its clock and its scale of confidence."""
+"""Prefix of the memory key of each camera's state: its clock and its confidence scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided about a passage, and by which rule."""
+    """The decision about a passage, and the rule that made it."""
 
     decision: Literal["opened", "denied", "held-open", "no-gate"]
     reason: PassageReason
     plate: Plate | None = None
     """As it was read."""
     listed: str | None = None
-    """The plate of the list that it is, or was taken for."""
+    """The listed plate that it equals, or was taken for."""
     list: str | None = None
     list_kind: str | None = None
     late: bool = False
     by_kind: bool = False
-    """Its kind alone opens (`special`): neither a list nor the rule for the unknown would."""
+    """Only its kind admits it (`special`): neither a list nor the rule for unknown plates would."""
 
     @property
     def is_emergency(self) -> bool:
-        """No limit of openings binds it."""
+        """True if no limit on openings applies."""
         return self.reason == "special" and self.plate is not None and self.plate.kind == "emergency"
 
 
 @dataclass(frozen=True, slots=True)
 class PlateSeen:
-    """A plate before a gate, now."""
+    """A plate seen at a gate now."""
 
     plate: Plate | None
     confidence: float | None
     direction: Way | None
     gate: str | None
     wall: float
-    """Seconds; windows are judged by it. Never earlier than what has been seen before."""
+    """Seconds; validity windows are checked against it. It never goes backwards."""
 
 
 def decide(sight: PlateSeen, lists: Lists, settings: AccessSettings, *, held_by_fire: bool = False) -> Decision:
-    """The decision. The same for the same arguments, and nothing is remembered."""
+    """Decide. Depends on the arguments only and keeps no state."""
     verdict, judged = _judge(sight, lists, settings)
     if sight.gate is None:
         return replace(judged, decision="no-gate")
@@ -89,7 +90,7 @@ def _judge(sight: PlateSeen, lists: Lists, settings: AccessSettings) -> tuple[Ve
 
 
 def _judge_listed(sight: PlateSeen, plate: Plate, lists: Lists, settings: AccessSettings) -> tuple[Verdict, Decision]:
-    """By the lists, and by the rule for the unknown."""
+    """Decide by the lists and the rule for unknown plates."""
     way = sight.direction
     lines = lists.find(plate.text)
     blocked = next((line for line in lines if line[1].kind == "blocked" and _counts(line[1], sight)), None)
@@ -104,7 +105,7 @@ def _judge_listed(sight: PlateSeen, plate: Plate, lists: Lists, settings: Access
 
 
 def _why_none(plate: Plate | None) -> PassageReason:
-    """No plate, one that was read in part, or words out of the picture."""
+    """Tell apart: no plate, a plate read in part, or other text in the picture."""
     if plate is None:
         return "no-plate"
     is_words = len(plate.text) > _LONGEST_PLATE and plate.text[0] not in PROVINCES + UNREAD
@@ -112,7 +113,7 @@ def _why_none(plate: Plate | None) -> PassageReason:
 
 
 def _near(sight: PlateSeen, plate: Plate, lists: Lists) -> tuple[str, ListEntry] | None:
-    """The one line that a single confusable character leads to: valid now at this gate, and not of a blocked plate."""
+    """The only listed plate that differs by one confusable character, if valid now at this gate and not blocked."""
     if sight.confidence is None or plate.kind == "other" or not plate.whole:
         return None
     candidates = lists.near(plate.text)
@@ -127,7 +128,7 @@ def _near(sight: PlateSeen, plate: Plate, lists: Lists) -> tuple[str, ListEntry]
 def _unknown(
     sight: PlateSeen, plate: Plate, lines: list[tuple[str, ListEntry]], settings: AccessSettings
 ) -> tuple[Verdict, Decision]:
-    """Nothing speaks for this plate."""
+    """The decision about a plate that no list admits."""
     way = sight.direction
     known = next((line for line in lines if line[1].kind != "blocked"), None)
     if known is not None:
@@ -140,7 +141,7 @@ def _unknown(
 
 
 def _why_not(entries: list[ListEntry], sight: PlateSeen) -> PassageReason:
-    """Why a listed plate is not let in."""
+    """The reason why a listed plate is not admitted."""
     mine = [entry for entry in entries if entry.kind != "blocked"]
     if any(entry.holds(sight.wall) for entry in mine):
         return "other-gate"
@@ -158,7 +159,7 @@ def _because(reason: PassageReason, plate: Plate | None, line: tuple[str, ListEn
 
 
 class _Sending(NamedTuple):
-    """One sending. `plate` is empty where none was read, None for a repeat."""
+    """One passage as a camera sent it. `plate` is empty if none was read, None for a repeat."""
 
     key: str
     plate: str | None
@@ -167,46 +168,46 @@ class _Sending(NamedTuple):
     seen: float | None
     late: bool
     number: int
-    """Counts the sendings of a camera; its place in the ring follows from it."""
+    """Counts the passages of a camera; gives the place in the ring."""
 
 
 @dataclass(slots=True)
 class _Camera:
-    """What is remembered of one camera. `mono` are monotonic seconds, `seen` the camera's own time."""
+    """The state of one camera. `mono` is in monotonic seconds, `seen` is the camera's own time."""
 
     kept: dict[int, "_Sending"] = field(default_factory=dict)
     """By place in the ring."""
     keys: dict[str, int] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
-    """When a plate last made a live passage (mono)."""
+    """Plate -> its last live passage (mono)."""
     shut: set[str] = field(default_factory=set)
     """Plates whose last passage opened nothing; not known after a restart."""
     next: int = 0
     clock: CameraClock = field(default_factory=CameraClock)
     scale: Scale = field(default_factory=Scale)
     state: Json = None
-    """As it was last remembered."""
+    """The state as last written to the memory."""
     well: dict[str, bool] = field(default_factory=dict)
-    """What its alarms said last, by name."""
+    """The last state of its alarms, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a passage came to."""
+    """The result of a passage."""
 
     decision: Decision | None
-    """None: it is a retry or a repeat, and there is nothing to tell."""
+    """None: it is a retry or a repeat, and makes no event."""
     remember: Mapping[str, Json] = field(default_factory=dict)
-    """To be kept in the commit of the step."""
+    """Memory to write in the commit of this step."""
     ignored: Literal["retry", "repeat"] | None = None
     passage: Passage | None = None
-    """As it was judged: its confidence in percent, without a time that is not used."""
+    """The passage as it was judged: confidence in percent; no time if the camera's time is not used."""
     told: Mapping[str, str] = field(default_factory=dict)
-    """The camera's alarms that change, by name, with why; empty: all is well again."""
+    """The camera's alarms that change: name -> reason; an empty reason clears the alarm."""
 
 
 class Access:
-    """Tells new passages from retries, repeats and late records, and decides about the new ones."""
+    """Separates new passages from retries, repeats and late records, and decides about the new ones."""
 
     def __init__(self, settings: AccessSettings, lists: Lists | None = None) -> None:
         self.lists = lists or Lists()
@@ -218,7 +219,7 @@ class Access:
         self.lists = self.lists.replaced(new)
 
     def restore(self, memory: Mapping[str, Json], now: Instant) -> None:
-        """What was remembered before the process ended."""
+        """Load the memory of the previous process."""
         for name in memory:
             if name.startswith(STATE):
                 self._camera(name.removeprefix(STATE))
@@ -236,11 +237,11 @@ class Access:
                 _keep(known, int(place) % KEPT, _Sending(key, plate, mono, float(wall), when, bool(late), number))
         for name, known in self._cameras.items():
             self._restore_state(known, memory.get(STATE + name))
-            # Counted, not told by the time: a clock that was set back must not make an old one the newest.
+            # By number, not by time: a clock that was set back must not make an old one the newest.
             known.next = max((one.number for one in known.kept.values()), default=-1) + 1
 
     def _restore_state(self, known: _Camera, value: Json) -> None:
-        """Its clock and scale; of a memory without them what the newest live passage shows."""
+        """Load clock and scale; if the memory has none, derive the clock from the newest live passage."""
         known.state = value
         if isinstance(value, list) and len(value) == 2:
             known.clock.restore(value[0])
@@ -252,7 +253,7 @@ class Access:
             known.clock.found_right()
 
     def take(self, passage: Passage, wall: float, *, held_by_fire: bool = False) -> Taken:
-        """A passage. `wall`: the time by which windows are judged; `held_by_fire`: its gate is."""
+        """Judge a passage. `wall`: time for the validity windows; `held_by_fire`: a fire holds its gate."""
         camera = self._camera(passage.camera)
         if passage.key and passage.key in camera.keys:
             return Taken(None, ignored="retry")
@@ -268,7 +269,7 @@ class Access:
         return replace(taken, remember={**taken.remember, **state}, passage=passage, told=told)
 
     def scales(self) -> dict[str, Mapping[str, Json]]:
-        """By camera its scale of confidence and how that is known, for health."""
+        """Camera -> its confidence scale and how it is known, for health."""
         return {name: dict(self._camera(name).scale.told()) for name in self._settings.cameras}
 
     def _camera(self, name: str) -> _Camera:
@@ -278,7 +279,7 @@ class Access:
         return known
 
     def _state(self, name: str, camera: _Camera) -> Mapping[str, Json]:
-        """What is to be kept of it, if it changed."""
+        """The memory to write for it, if it changed."""
         state: Json = [camera.clock.told(), camera.scale.state()]
         if state == camera.state:
             return {}
@@ -302,7 +303,7 @@ class Access:
         return Taken(decision, remember)
 
     def _decide(self, passage: Passage, wall: float, *, held_by_fire: bool) -> Decision:
-        """Of a car with several plates each is tried: one that is blocked counts first, then one that opens."""
+        """Try each plate of a car with several: a blocked one decides first, then one that is admitted."""
         plates = [classify(one, blanks=passage.blanks) for one in passage.also] or [
             classify(passage.plate_raw, passage.colour, passage.kind, blanks=passage.blanks)
         ]
@@ -321,13 +322,13 @@ class Access:
         return blocked or next((one for one in found if one.decision != "denied"), found[0])
 
     def opened_nothing(self, camera: str, plate: str | None) -> None:
-        """The opening for this plate came to nothing: the same plate may try again at once."""
+        """The opening for this plate failed: the same plate may try again at once."""
         known = self._cameras.get(camera)
         if known is not None and (plate or "") in known.last:
             known.shut.add(plate or "")
 
     def forget(self, plate: str) -> Mapping[str, Json]:
-        """Erase a plate: what is to be kept instead. The key stays, so that no sending again is a new passage."""
+        """Erase a plate; returns the memory to write instead. The key stays, so that a retry makes no new passage."""
         kept: dict[str, Json] = {}
         for name, known in self._cameras.items():
             known.last.pop(plate, None)
@@ -339,7 +340,7 @@ class Access:
         return kept
 
     def known(self, plate: str) -> list[Json]:
-        """What is remembered of a plate: camera, moment (wall seconds), late."""
+        """What is remembered of a plate: camera, time (wall seconds), late."""
         return [
             {"camera": name, "at": one.wall, "late": one.late}
             for name, camera in self._cameras.items()
@@ -348,10 +349,10 @@ class Access:
         ]
 
     def _is_repeat(self, camera: _Camera, plate: str, passage: Passage, decision: Decision, *, late: bool) -> bool:
-        """The same plate before the same camera within `dedup`; of a late record by the camera's own times.
+        """True if this camera saw the same plate within `dedup`. Late records are compared by the camera's own time.
 
-        Whoever was not let in may try again: it is a repeat only as long as it would be denied again. A car whose
-        plate was not read, or not all of it, is never the repeat of another.
+        A denied car may try again: its next passage is a repeat only if it would be denied again. A car whose plate was
+        not read, or only in part, is never a repeat.
         """
         if not plate:
             return False
@@ -367,7 +368,7 @@ class Access:
         )
 
     def _remember(self, camera: _Camera, passage: Passage, plate: str | None, *, late: bool) -> Mapping[str, Json]:
-        """Keep it in the ring. Of a repeat no plate is kept: the time of the first one stands."""
+        """Put it in the ring. A repeat is kept without its plate, so the time of the first passage stays in force."""
         number = camera.next
         camera.next, place = number + 1, number % KEPT
         _keep(camera, place, _Sending(passage.key, plate, passage.at.mono, passage.at.wall, passage.seen, late, number))
@@ -375,7 +376,7 @@ class Access:
 
 
 def _keep(camera: _Camera, place: int, new: _Sending) -> None:
-    """Put it in its place; what stood there is forgotten."""
+    """Put it in its place of the ring, replacing what is there."""
     old = camera.kept.get(place)
     if old is not None:
         if camera.keys.get(old.key) == place:

@@ -1,7 +1,7 @@
-"""What people and commands do with plates: lists, who is inside, what is kept of a plate. Pure.
+"""The acts about plates: lists, cars inside, what is kept of a plate. Pure.
 
-Whoever looks at a plate, or at who is inside, stands in the audit (`person.viewed`). Lists and events take time:
-they are worked on outside of the site.
+Looking at a plate or at the cars inside makes an audit event (`person.viewed`). Work on lists and events takes time,
+so it is done outside the site.
 """
 
 from collections.abc import Callable, Generator
@@ -18,12 +18,12 @@ Act = Generator[Effect, None, Answer]
 
 _NO_PLATE = No("bad-args", "plate: found no plate")
 _SHOWN = 2000
-"""Cars of an answer; the rest is counted."""
+"""The most cars in one answer; the rest is only counted."""
 
 
 @dataclass(slots=True)
 class AccessActs:
-    """The acts about plates, by the name of their command; some are for people on site alone."""
+    """The acts about plates, by the name of their command; some are only for people on site."""
 
     passages: Passages
     gates: Gates
@@ -42,7 +42,7 @@ class AccessActs:
         }
 
     def by_hand(self, args: Args, asker: Asker) -> No | None:
-        """An opening for a car that was denied (`passage`): why not, or None."""
+        """Open for a denied car (`passage`). Returns why not, or None."""
         passage = args.get("passage")
         if passage is None:
             return None
@@ -50,7 +50,7 @@ class AccessActs:
         return None if wrong is None else No("bad-args", wrong)
 
     def opened(self, opening: Opening, gate: str, asker: Asker, now: Instant) -> Generator[Effect, None, None]:
-        """An opening that needed no order of its own is done."""
+        """Report an opening that needed no order of its own."""
         if not opening.later and opening.decision != "rate-limited":
             yield from self.passages.settled(Settled(asker.token, True, opening.decision, gate), now)
 
@@ -75,7 +75,7 @@ class AccessActs:
         return Later()
 
     def _show(self, args: Args, asker: Asker, now: Instant) -> Act:
-        """What is kept of a plate, and what would be decided about it now."""
+        """Show what is kept of a plate, and the decision it would get now."""
         plate, gate = self.passages.plate(args["plate"]), args.get("gate")
         if not plate:
             return _NO_PLATE
@@ -95,7 +95,7 @@ class AccessActs:
         return Done({"inside": inside})
 
     def _who(self, _args: Args, asker: Asker, now: Instant) -> Act:
-        """Who is inside, those who came last first."""
+        """List the cars inside, newest first."""
         yield self._viewed("presence", asker, now)
         cars = [*reversed(self.passages.presence.inside())]
         counts: dict[str, Json] = dict(self.passages.presence.counts())
@@ -103,7 +103,7 @@ class AccessActs:
         return Done({"inside": shown, "more": len(cars) - len(shown), "counts": counts})
 
     def _last(self, _args: Args, asker: Asker, now: Instant) -> Act:
-        """Somebody looks at a push that nobody could read, which may name a plate."""
+        """Record that somebody looks at an unreadable push, which may contain a plate."""
         yield self._viewed("push", asker, now)
         return Done({})
 

@@ -1,4 +1,4 @@
-"""What people and commands do to the site. Each act answers `Done`, `No` or `Later`."""
+"""The acts of people and commands on the site. Each act returns `Done`, `No` or `Later`."""
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Act = Generator[Effect, None, Answer]
 
 _ON_SITE_LIFE_S = 5.0
-"""An order of a person on site whose device is silent dies after so many seconds."""
+"""An order of a person on site expires after this time if the device stays silent."""
 _MAY_TAKE_S = 1.0
 _LIMITED = No("interlocked", "rate-limited: 20 openings in the last minute")
 _HALF_DAY_S = 12 * 3600.0
@@ -43,9 +43,9 @@ class Acts:
     out: TakenOut
     ids: Ids
     access: "AccessActs | None"
-    """Of a site with plate cameras."""
+    """None: the site has no plate cameras."""
     rounds: "RoundActs | None"
-    """Of a site with rounds."""
+    """None: the site has no rounds."""
 
     def interlocked(self) -> str | None:
         """Why the configuration may not be changed now."""
@@ -78,7 +78,7 @@ class Acts:
         }
 
     def due(self, name: str, now: Instant) -> Iterator[Effect]:
-        """Something that was taken out for a while comes back by itself."""
+        """End what was taken out of service for a limited time."""
         if name.startswith(SHELF):
             yield from self._unshelve(name.removeprefix(SHELF), now)
         elif name.startswith(DISABLED):
@@ -115,7 +115,7 @@ class Acts:
         if not asker.on_site and not gate.is_held:
             if gate.limited(now):
                 return _LIMITED
-            gate.pulses.append(now.mono)  # it moves the barrier as an opening does
+            gate.pulses.append(now.mono)  # it moves the barrier, so it counts as an opening
         who: dict[str, Json] = {"cause": asker.cause, "by": asker.by}
         life = None if asker.on_site else _expires(asker, now) - now.mono
         yield from self.gates.hold(name, asker.key, who, now, token=asker.token, life=life)
@@ -143,13 +143,13 @@ class Acts:
         return Done({"zone": zone})
 
     def _looked_at(self, args: Args, asker: Asker, now: Instant) -> Act:
-        """Somebody looks at a plate or a picture that is kept: of a passage, or of a round."""
+        """Record that somebody looks at a kept plate or picture of a passage or a round."""
         what, passage, picture = str(args["what"]), args.get("passage"), args.get("picture")
         yield viewed(self.ids.new(now), what, asker, now, passage, picture)
         return Done({})
 
     def _logged_in(self, _args: Args, _asker: Asker, _now: Instant) -> Act:
-        """Nothing is done: it stands in the audit like every command."""
+        """Do nothing: the command only has to appear in the audit."""
         yield from ()
         return Done()
 
@@ -194,7 +194,7 @@ class Acts:
         return Later()
 
     def _blind(self, watch: Watch) -> str | None:
-        """Why no reading can show that what was seen is gone; None: one can, or none is needed."""
+        """Why no reading can show that the condition is gone; None: a reading can, or none is needed."""
         rule = watch.rule
         if watch.left:
             return "it is no longer in the site file"
@@ -275,7 +275,7 @@ class Acts:
         yield from self._mark(device, now)
 
     def _mark(self, device: str, now: Instant) -> Iterator[Effect]:
-        """Its standing alarms say whether it is out."""
+        """Update the `disabled` mark of its standing alarms."""
         self.linkage.look_again()
         disabled = self.out.disabled(device)
         for watch in self.alarms.all_standing():
@@ -337,7 +337,7 @@ class Acts:
 
 
 def _may_end(cause: str, asker: Asker, named: Json) -> bool:
-    """True if it may take away this cause of holding a gate; `named` by a person on site."""
+    """True if the asker may remove this cause of holding a gate; `named`: by a person on site."""
     if not asker.on_site and by_command(cause, asker.kid):
         return True
     if asker.on_site and named == "command":

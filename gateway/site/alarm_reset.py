@@ -1,6 +1,6 @@
-"""Resets of latched alarms: the device itself first, then a fresh reading that shows the condition gone.
+"""Reset latched alarms: first the device itself, then wait for a fresh reading that shows the condition gone.
 
-A device latches too, often until its supply drops, so that a reset without one would raise the alarm anew.
+Many devices latch too, often until their supply drops; without resetting them the alarm would be raised again.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -18,11 +18,11 @@ _REREAD_FOR_S = 20.0
 _REREAD_EVERY_S = 1.0
 _ORDER_LIFE_S = 5.0
 _MEMORY = "supply/"
-"""`supply/DEVICE`: its supply was taken away, and has to be given back."""
+"""`supply/DEVICE`: its supply was switched off and must be switched on again."""
 
 
 class Ended(NamedTuple):
-    """What became of a reset that somebody waits for."""
+    """The result of a reset that somebody waits for."""
 
     token: str
     ok: bool
@@ -35,7 +35,7 @@ class _Reset:
     token: str
     by: str
     since: float
-    """A reading newer than that counts (monotonic seconds)."""
+    """Only a reading newer than this counts (monotonic seconds)."""
     until: float
 
 
@@ -56,10 +56,10 @@ class Resetting:
         self._ids = ids
         self._timers = timers
         self._taken = taken
-        """The outputs of gates, linkage and annunciator: no reset moves one of them."""
+        """The outputs of gates, linkage and annunciator: a reset never writes them."""
         self._resets: dict[str, _Reset] = {}
         self._off: dict[str, str | None] = {}
-        """Devices without supply -> the order that gives it back."""
+        """Device whose supply is off -> the order that switches it on again."""
         self._ended: list[Ended] = []
         """Taken away by `site.py`."""
 
@@ -72,16 +72,16 @@ class Resetting:
         return ended
 
     def restore(self, memory: Mapping[str, Json]) -> None:
-        """Take up the supplies that were taken away."""
+        """Load which supplies are switched off."""
         self._off = {key.removeprefix(_MEMORY): None for key in memory if key.startswith(_MEMORY)}
 
     def start(self, now: Instant) -> Iterator[Effect]:
-        """Give back every supply that was taken away."""
+        """Switch every supply on again."""
         for device in tuple(self._off):
             yield from self._supply(device, now)
 
     def begin(self, watch: Watch, token: str, by: str, now: Instant) -> Iterator[Effect]:
-        """Reset a latched alarm of a point. It is `Ended` within 20 s, after its device had its supply again."""
+        """Reset a latched alarm of a point. It is `Ended` within 20 s, after the device's supply is on again."""
         rule = watch.rule
         device = self._devices[rule.device]
         wait = 0.0
@@ -100,7 +100,7 @@ class Resetting:
             yield from self._look(rule.subject, now)
 
     def read(self, device: str, readings: Mapping[str, Reading], now: Instant) -> Iterator[Effect]:
-        """An answer; the alarms have judged it already."""
+        """Take an answer, after the alarms have judged it."""
         for subject, reset in tuple(self._resets.items()):
             rule = reset.watch.rule
             reading = readings.get(rule.point) if rule.device == device else None
@@ -113,7 +113,7 @@ class Resetting:
                 self._end(subject, ok=True)
 
     def outcome(self, order: str, *, ok: bool, now: Instant) -> Iterator[Effect]:
-        """What became of an order that gives a supply back."""
+        """Take the outcome of an order that switches a supply on."""
         for device, under_way in tuple(self._off.items()):
             if under_way == order and ok:
                 del self._off[device]
@@ -122,7 +122,7 @@ class Resetting:
                 self._timers.set((PART, _MEMORY + device), now.mono + _REREAD_EVERY_S)
 
     def tick(self, name: str, now: Instant) -> Iterator[Effect]:
-        """Look again, give up, or give a supply back."""
+        """Read again, give up, or switch a supply on again."""
         if name.startswith(_MEMORY):
             yield from self._supply(name.removeprefix(_MEMORY), now)
         elif name in self._resets:

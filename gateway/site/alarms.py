@@ -6,9 +6,9 @@
                         ▼                     ▼             a return before that is `alarm.updated` and
                   latched-unack         latched-ack         takes the acknowledgement back
 
-BAD quality neither raises nor clears. One occurrence has one id from its raise to its end, over restarts.
-Over 20 alarms in 10 s or not, every one is recorded. One that changes too often is summed (see `chatter`), but never
-fire, gas, and what people do.
+BAD quality neither raises nor clears. An occurrence keeps its id from raise to end, also over restarts.
+Every alarm is recorded, however many come at once. An alarm that changes too often is summed up (see `chatter`),
+except fire, gas and what people do.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,62 +25,62 @@ from gateway.site.timers import Timers
 
 PART = "alarm"
 MEMORY = "alarm/"
-"""Keys of standing alarms in the memory: `alarm/SUBJECT` -> the data of the last event of the occurrence."""
+"""Memory keys of standing alarms: `alarm/SUBJECT` -> the data of the occurrence's last event."""
 CHATTER = "chatter"
 """Timer of a chattering alarm."""
 _STAND_ON = ("fire", "gas")
 _NEVER_FOLDED = (*_STAND_ON, "disabled")
 _TESTED = "tested/"
-"""Keys of occurrences that are part of a test."""
+"""Memory keys of occurrences that belong to a test."""
 
 
 @dataclass(slots=True)
 class Watch:
-    """What is known of one rule. Times are monotonic seconds."""
+    """The state of one rule. Times are monotonic seconds."""
 
     rule: AlarmRule
     standing: dict[str, Json] | None = None
-    """Data of the occurrence that stands (also latched with its condition gone)."""
+    """Data of the standing occurrence (also while it is latched and its condition is gone)."""
     test: bool = False
-    """The occurrence is part of a test: it triggers nothing."""
+    """The occurrence belongs to a test: it triggers nothing."""
     since: float | None = None
-    """The condition has held since then, but is not yet raised."""
+    """Since when the condition holds while it is not yet raised."""
     seen: int = 0
-    """Reads in a row that showed it."""
+    """Consecutive readings that showed the condition."""
     gone: float | None = None
-    """The condition has been gone since then, but is not yet cleared."""
+    """Since when the condition is gone while it is not yet cleared."""
     good: bool = False
-    """The last reading said something about the condition."""
+    """The last reading could be judged."""
     reading: Reading | None = None
-    """The last reading that did."""
+    """The last reading that could be judged."""
     left: bool = False
-    """Its rule is no longer in the site file: nothing is read for it, a person on site ends it."""
+    """Its rule is no longer in the site file: nothing is read for it, and a person on site ends it."""
     chatter: Chatter = field(default_factory=Chatter)
 
     @property
     def active(self) -> bool:
-        """The condition holds, as far as has been told."""
+        """True if the condition holds according to the events so far."""
         return self.standing is not None and bool(self.standing["active"])
 
     @property
     def holds(self) -> bool:
-        """The condition holds, told or not."""
+        """True if the condition holds, whether an event said so or not."""
         return self.active and self.chatter.gone_at is None
 
 
 class Change(NamedTuple):
-    """A transition, for those who draw consequences."""
+    """A transition, for the parts that act on it."""
 
     type: str
     watch: Watch
     data: Mapping[str, Json]
     anew: bool
-    """The condition began to hold with it."""
+    """The condition began to hold with this transition."""
 
 
 @dataclass(slots=True)
 class Alarms:
-    """All alarms of the site: rules of points, and the built-in ones that are raised by name."""
+    """All alarms of the site: those of points, by rule, and the built-in ones, raised by name."""
 
     devices: Mapping[str, DeviceSettings]
     service: ServiceClock
@@ -96,23 +96,23 @@ class Alarms:
     """Standing alarms, by zone."""
 
     def watch(self, rule: AlarmRule) -> None:
-        """Begin to look after a rule."""
+        """Begin to watch a rule."""
         watch = self._watches[rule.subject] = Watch(rule)
         if rule.point:
             self._by_point.setdefault((rule.device, rule.point), []).append(watch)
 
     def standing(self, subject: str) -> bool:
-        """True while an occurrence stands under this subject, and not only because it is chattering."""
+        """True while an occurrence stands under this subject, unless it stands only because it chatters."""
         watch = self._watches.get(subject)
         return watch is not None and watch.standing is not None and watch.chatter.gone_at is None
 
     def find(self, alarm: str) -> Watch | None:
-        """The occurrence of this id, or of this subject (`smoke-3-2f/smoke/fire`), while it stands."""
+        """The standing occurrence with this id or subject (`smoke-3-2f/smoke/fire`)."""
         watch = self._by_id.get(alarm) or self._watches.get(alarm)
         return watch if watch is not None and watch.standing is not None else None
 
     def all_standing(self) -> Iterable[Watch]:
-        """Everything that stands."""
+        """Every standing occurrence."""
         return tuple(self._by_id.values())
 
     def take_changes(self) -> list[Change]:
@@ -121,9 +121,9 @@ class Alarms:
         return changes
 
     def restore(self, memory: Mapping[str, Json]) -> list[dict[str, Any]]:
-        """Take up the occurrences that stood; returns those that end since their rule is no longer in the file.
+        """Load the standing occurrences; returns those that end because their rule is no longer in the file.
 
-        An edit of the file puts out no fire and closes no valve: of kind fire and gas they stand on (`Watch.left`).
+        Occurrences of kind fire and gas do not end so, because editing the file ends no fire (`Watch.left`).
         """
         orphans = []
         for key, value in memory.items():
@@ -141,7 +141,7 @@ class Alarms:
         return orphans
 
     def start(self, now: Instant) -> Iterator[Effect]:
-        """What stands has the severity and the place that the file gives it now."""
+        """Give standing occurrences the severity and place that the file has now."""
         for watch in self.all_standing():
             device = self._device(watch)
             if watch.chatter.on:
@@ -155,7 +155,7 @@ class Alarms:
                 yield from self.tell(watch, "alarm.updated", said, now)
 
     def unseen(self, zone: str | None) -> set[str]:
-        """Devices with an alarm of this zone of which nobody knows now whether it stands: never read, or BAD."""
+        """Devices of this zone with an alarm whose state is not known now: never read, or BAD."""
         return {
             watch.rule.device
             for watches in self._by_point.values()
@@ -164,12 +164,12 @@ class Alarms:
         }
 
     def known(self, target: str) -> bool:
-        """True if `device`, `device.point` or `device.point.alarm` names an alarm or what has one."""
+        """True if `device`, `device.point` or `device.point.alarm` names an alarm, or something that has an alarm."""
         names = (subject.replace("/", ".") for subject in self._watches)
         return any(name == target or name.startswith(f"{target}.") for name in names)
 
     def read(self, device: str, readings: Mapping[str, Reading], now: Instant) -> Iterator[Effect]:
-        """Judge an answer. Yields the events, the memory and the confirm reads that follow."""
+        """Judge an answer. Yields events, memory and confirm reads."""
         again: list[str] = []
         for point, reading in readings.items():
             for watch in self._by_point.get((device, point), ()):
@@ -184,7 +184,7 @@ class Alarms:
         yield from self._settle(self._watches[subject], now)
 
     def begin(self, rule: AlarmRule, text: str, now: Instant) -> Iterator[Effect]:
-        """Raise a built-in alarm (again: nothing)."""
+        """Raise a built-in alarm; does nothing if it stands already."""
         watch = self._watches.setdefault(rule.subject, Watch(rule))
         if watch.standing is None:
             watch.rule = rule
@@ -193,7 +193,7 @@ class Alarms:
             yield from self._change(watch, "alarm.updated", {**watch.standing, **occurrence.returned(None)}, now)
 
     def note(self, subject: str, text: str, now: Instant) -> Iterator[Effect]:
-        """A built-in alarm stands on, and there is something new to say of it."""
+        """Update the text of a standing built-in alarm."""
         watch = self._watches.get(subject)
         if watch is not None and watch.standing is not None and watch.standing["text"] != text:
             yield from self._tell(watch, "alarm.updated", {**watch.standing, "text": text}, now)
@@ -205,7 +205,7 @@ class Alarms:
             yield from self._clear(watch, now)
 
     def sum_up(self, subject: str, now: Instant) -> Iterator[Effect]:
-        """A minute of a chattering alarm is over."""
+        """Report the sum of a chattering alarm's past minute."""
         watch = self._watches[subject]
         count = watch.chatter.take()
         if watch.chatter.minute(count):
@@ -223,18 +223,18 @@ class Alarms:
                 yield from self._tell(watch, "alarm.cleared", data, now)
 
     def tell(self, watch: Watch, type_: str, changes: Mapping[str, Json], now: Instant) -> Iterator[Effect]:
-        """Something about a standing occurrence has changed."""
+        """Report a change of a standing occurrence."""
         if watch.standing is not None:
             yield from self._tell(watch, type_, {**watch.standing, **changes}, now)
 
     def worsen(self, subject: str, severity: str, now: Instant) -> Iterator[Effect]:
-        """A standing alarm weighs more than it did when it was raised."""
+        """Raise the severity of a standing alarm."""
         watch = self._watches.get(subject)
         if watch is not None and watch.standing is not None and watch.standing["severity"] != severity:
             yield from self.tell(watch, "alarm.updated", {"severity": severity}, now)
 
     def acknowledge(self, watch: Watch, by: str, now: Instant) -> Iterator[Effect]:
-        """A person has seen it (again: nothing)."""
+        """Acknowledge an occurrence; does nothing if that was done already."""
         if watch.standing is not None and not watch.standing["acknowledged"]:
             yield from self._tell(watch, "alarm.acknowledged", occurrence.seen(watch.standing, by, now), now)
 
@@ -244,7 +244,7 @@ class Alarms:
             yield from self._tell(watch, "alarm.reset", occurrence.reset(watch.standing, by, now), now)
 
     def make_real(self, watch: Watch, now: Instant) -> Iterator[Effect]:
-        """The test is over and the condition still holds: it was no test."""
+        """Turn a test alarm into a real one, because the condition still holds after the test's end."""
         if watch.test and watch.standing is not None:
             watch.test = False
             yield Forget(_TESTED + watch.rule.subject)
@@ -259,7 +259,7 @@ class Alarms:
         yield Forget(MEMORY + subject)
 
     def disown(self, alarm: Mapping[str, Json], now: Instant) -> Iterator[Effect]:
-        """End an occurrence that the cloud shows, if it is not known here: the store has lost it."""
+        """End an occurrence that the cloud still shows but the store has lost."""
         if str(alarm["alarm"]) not in self._by_id:
             data = dict(alarm)
             subject = str(data.pop("subject", None) or occurrence.subject_of(alarm))
@@ -294,7 +294,7 @@ class Alarms:
         yield from self._settle(watch, now)
 
     def _settle(self, watch: Watch, now: Instant) -> Iterator[Effect]:
-        """Raise or clear what is due; set the timer for what is not."""
+        """Raise or clear if it is due, else set the timer."""
         rule = watch.rule
         key = PART, rule.subject
         self.timers.drop(key)
@@ -344,7 +344,7 @@ class Alarms:
             yield from self._change(watch, "alarm.cleared", occurrence.gone(watch.standing, watch.reading, now), now)
 
     def _change(self, watch: Watch, type_: str, data: dict[str, Json], now: Instant) -> Iterator[Effect]:
-        """The condition came or went: told, or only counted."""
+        """Report that the condition came or went, or only count it."""
         chatter, subject = watch.chatter, watch.rule.subject
         if watch.rule.kind in _NEVER_FOLDED:
             yield from self._tell(watch, type_, data, now)
@@ -371,7 +371,7 @@ class Alarms:
         self._changes.append(Change(type_, watch, data, turned and bool(data["active"])))
 
     def _keep_told(self, watch: Watch, type_: str, data: dict[str, Json], now: Instant) -> Iterator[Effect]:
-        """Told and kept; of no consequence for anybody else."""
+        """Emit the event and write the memory, without a `Change`."""
         subject = watch.rule.subject
         test = watch.test
         yield Emit(Stream.ALARM, type_, subject, data, self.ids.new(now), now, test)

@@ -1,4 +1,4 @@
-"""Sound in the guard room: fire before fault; silence stops the sound only; every new alarm sounds again."""
+"""Sound in the guard room. Fire goes before fault; silencing stops only the sound; every new alarm sounds again."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,24 +9,24 @@ from gateway.site.settings import AnnunciatorSettings, Ref
 
 _MEMORY = "silenced/"
 _NOT_DELIVERED = "gateway/not-delivered"
-"""Nobody hears of a fire: that sounds like the fire itself."""
+"""A fire was not delivered to the cloud: this sounds like the fire itself."""
 
 
 class Annunciator:
-    """What sounds, and why. Shelved and disabled alarms, and those of a test, do not."""
+    """Which alarms sound. Shelved and disabled alarms and those of a test do not."""
 
     def __init__(self, settings: AnnunciatorSettings, alarms: Alarms, outputs: Outputs) -> None:
         self._settings = settings
         self._alarms = alarms
         self._outputs = outputs
         self._sounding: dict[bool, set[str]] = {True: set(), False: set()}
-        """Subjects that sound; True: fires."""
+        """Sounding subjects; True: fires."""
         self._silenced: set[str] = set()
         self._pressed = False
         self.stale = False
 
     def restore(self, memory: Mapping[str, Json]) -> None:
-        """Take up what sounded."""
+        """Load what sounded."""
         self._silenced = {key.removeprefix(_MEMORY) for key in memory if key.startswith(_MEMORY)}
         for watch in self._alarms.all_standing():
             if watch.rule.subject not in self._silenced and _sounds(watch):
@@ -34,7 +34,7 @@ class Annunciator:
         self.stale = True
 
     def changed(self, change: Change) -> Iterator[Effect]:
-        """An alarm has changed."""
+        """Take a change of an alarm."""
         watch = change.watch
         subject = watch.rule.subject
         sounding = self._sounding[_fire(watch)]
@@ -58,7 +58,7 @@ class Annunciator:
         self.stale = True
 
     def read(self, ref: Ref, reading: Reading) -> Iterator[Effect]:
-        """A reading of the button that silences."""
+        """Take a reading of the silence button."""
         if ref == self._settings.silence and reading.quality is Quality.GOOD:
             pressed = bool(reading.value)
             if pressed and not self._pressed:
@@ -66,7 +66,7 @@ class Annunciator:
             self._pressed = pressed
 
     def settle(self, now: Instant) -> Iterator[Effect]:
-        """Bring the outputs in line."""
+        """Switch the outputs to match what sounds."""
         self.stale = False
         fire = bool(self._sounding[True])
         fault = bool(self._sounding[False]) and not (fire and self._settings.fire is not None)

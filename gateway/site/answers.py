@@ -1,4 +1,4 @@
-"""What may be said to somebody who asks for something."""
+"""Who asks for something, and the answers they can get."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ class Done(NamedTuple):
 
 
 class No(NamedTuple):
-    """It was not, with a code of the contract."""
+    """It was not carried out, for a reason with a code of the contract."""
 
     code: str
     message: str
 
 
 class Later(NamedTuple):
-    """It depends on a device. `within`: seconds after which the one who asks is told `silent`; None: it will come."""
+    """The answer depends on a device. `within`: seconds until the answer `silent`; None: an answer always comes."""
 
     within: float | None = None
 
@@ -32,7 +32,7 @@ Answer = Done | No | Later
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks. `token` names the request in this process."""
+    """Somebody who asks. `token` identifies the request within this process."""
 
     token: str
     by: str
@@ -49,16 +49,16 @@ class Asker:
 
     @property
     def cause(self) -> str:
-        """What the events call its own cause of holding a gate."""
+        """The name of the asker's cause of holding a gate, as in the events."""
         return "page" if self.on_site else COMMAND
 
     @property
     def key(self) -> str:
-        """Its own cause of holding a gate: one key of the site takes away nothing of another's."""
+        """Identifies the asker's own cause of holding a gate: one command key cannot remove the cause of another."""
         return self.cause if self.on_site else f"{COMMAND}/{self.kid}"
 
     def may(self, what: str) -> bool:
-        """People on site may end a fire's consequences; from afar a key must name it (`fire.reset`, `fire.release`)."""
+        """True if the asker has this grant (`fire.reset`, `fire.release`): people on site do, a key must list it."""
         return self.on_site or what in self.allow
 
 
@@ -70,7 +70,7 @@ def reply(jti: str, cmd: str, answer: Done | No) -> Mapping[str, Json]:
 
 
 def viewed(id_: str, what: str, asker: Asker, now: Instant, passage: Json = None, picture: Json = None) -> Emit:
-    """The event that somebody looks at what tells of persons: a plate, a picture, who is inside."""
+    """The event that somebody looks at personal data: a plate, a picture, the cars inside."""
     data: dict[str, Json] = {
         "by": asker.by, "role": asker.role, "what": what, "passage": passage, "picture": picture,
     }  # fmt: skip

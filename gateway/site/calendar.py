@@ -1,10 +1,10 @@
 """When a planned round runs: cron in the site's time zone, each planned minute once. Pure.
 
-Over a change of summer time it is as Debian's cron has it: a time that is skipped runs at the first minute after the
-gap, one that comes twice runs once; expressions with `*` for minute or hour follow the clock.
+Daylight saving works as in Debian's cron: a skipped time runs at the first minute after the gap, a time that comes
+twice runs once, and expressions with `*` for minute or hour follow the clock.
 
-What has been handled is kept as spans of wall time, so that a clock that is set back runs nothing again. A leap of a
-clock that nobody vouches for makes no span: else one wrong year would be a year without rounds.
+Handled time is kept as spans of wall time, so that nothing runs again after a clock is set back. A leap of an
+unsynced clock makes no span; otherwise one wrong year would suppress rounds for a year.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,21 +17,21 @@ from cronsim import CronSim, CronSimError
 from gateway.model import Instant, Json
 
 RUNS_WITHIN_S = 600.0
-"""A run is missed, not run late, after that time."""
+"""A run that is later than this does not run but counts as missed."""
 SINGLY = 31
-"""So many missed runs are told one by one, the others together."""
+"""This many missed runs are reported one by one, the others together."""
 _COUNTED = 2000
-"""A sum of missed runs counts so far; beyond, it says at least so many."""
+"""A sum of missed runs counts up to here; then it says "at least"."""
 _LONGEST_SPAN_S = 7 * 86400.0
-"""A longer gap is no span of time that was handled: perhaps the clock was wrong."""
+"""A longer gap does not become a handled span: the clock may have been wrong."""
 _SPANS = 16
 _LEAP_S = 60.0
-"""The wall clock and the monotonic one disagree by more: it was set."""
+"""If wall and monotonic clock disagree by more, the wall clock was set."""
 _NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def comes(expression: str) -> bool:
-    """True if such a minute exists at all."""
+    """True if the expression matches any minute at all."""
     try:
         next(CronSim(expression, _NEVER))
     except (CronSimError, StopIteration):
@@ -44,7 +44,7 @@ class Calendar:
 
     def __init__(self, expression: str, timezone: str) -> None:
         self.key = f"{expression} {timezone}"
-        """What its planned minutes depend on."""
+        """Identifies the calendar: its planned minutes depend on nothing else."""
         self._expression = expression
         self._zone = ZoneInfo(timezone)
 
@@ -63,7 +63,7 @@ class Calendar:
         return next(self.after(wall), None)
 
     def between(self, after: float, until: float) -> Iterator[float]:
-        """The planned minutes later than `after`, up to and with `until`."""
+        """The planned minutes after `after`, up to and including `until`."""
         for at in self.after(after):
             if at > until:
                 return
@@ -71,7 +71,7 @@ class Calendar:
 
 
 class Missed:
-    """Planned minutes at which nothing ran: the first 31 singly, then how many, and whether there are still more."""
+    """Planned minutes at which nothing ran: the first 31 singly, then their number, and whether there are more."""
 
     def __init__(self) -> None:
         self.singly: list[float] = []
@@ -81,18 +81,18 @@ class Missed:
 
     @property
     def full(self) -> bool:
-        """So many are counted that nobody wants to know how many more there are."""
+        """True once the count has reached its limit."""
         return self.others >= _COUNTED
 
     @property
     def until(self) -> float | None:
-        """The last of them; None: nothing was missed."""
+        """The last missed minute; None: nothing was missed."""
         if self.others:
             return self.last_other
         return self.singly[-1] if self.singly else None
 
     def add(self, at: float) -> None:
-        """One more."""
+        """Count one more."""
         if len(self.singly) < SINGLY:
             self.singly.append(at)
             return
@@ -103,21 +103,21 @@ class Missed:
 
 
 class Plan:
-    """What of a calendar has been handled: run, or told as missed."""
+    """Which part of a calendar has been handled, that is, run or reported as missed."""
 
     def __init__(self, calendar: Calendar) -> None:
         self._calendar = calendar
         self._mark: float | None = None
-        """Wall time up to which everything was handled; None: the round is new, nothing of it was ever due."""
+        """Wall time up to which everything is handled; None: the round is new and was never due."""
         self._spans: list[tuple[float, float]] = []
         self._looked: Instant | None = None
         self._next: tuple[float, float] | None = None
-        """From when on, and until when, nothing is planned: working it out takes 0.1 ms."""
+        """A span without planned minutes, cached because finding it takes 0.1 ms."""
         self.is_new = False
-        """It began with the last look, and nothing of it is remembered yet."""
+        """True if the plan began with the last look and is not remembered yet."""
 
     def restore(self, value: Json) -> None:
-        """Take up what `memory` gave, if it was of this calendar."""
+        """Load what `memory` returned, if it belongs to this calendar."""
         match value:
             case {"cron": self._calendar.key, "mark": int() | float() as mark, "spans": [*spans]}:
                 self._mark = float(mark)
@@ -138,9 +138,9 @@ class Plan:
         return known[1]
 
     def look(self, now: Instant) -> tuple[float | None, Missed, bool]:
-        """The planned minute that may run now, what was missed before it, and whether the clock leapt.
+        """The planned minute that may run now, the minutes missed before it, and whether the clock leapt.
 
-        It is given again until `handled` says what became of it.
+        The same minute is returned until `handled` is called.
         """
         missed = Missed()
         if self._mark is None:
@@ -169,7 +169,7 @@ class Plan:
         return due, missed, leapt
 
     def handled(self, until: float, now: Instant, *, ran: bool, leapt: bool = False) -> None:
-        """Everything up to `until` was told as missed, or (`ran`) run. `leapt`: nobody vouches for the time between."""
+        """Mark everything up to `until` as missed or, with `ran`, run. `leapt`: the time between is not trusted."""
         mark = self._mark or until
         trusted = not (leapt and not now.synced) and until - mark <= _LONGEST_SPAN_S
         if trusted or ran:
@@ -198,7 +198,7 @@ def _span(value: Json) -> Iterator[tuple[float, float]]:
 
 
 def _merged(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Those that touch, as one; the order of their ends stays that of time."""
+    """Merge spans that touch; their ends stay in order of time."""
     ordered = sorted(spans)
     merged = ordered[:1]
     for _, (first, last) in pairwise(ordered):

@@ -1,7 +1,7 @@
-"""A camera's clock: whether a passage is a record from its memory, or its clock is wrong. Pure.
+"""A camera's clock: tells a late record from its memory apart from a wrong clock. Pure.
 
-A record that waited has an old time, and the next one another delay: it arrived when it could. A wrong clock is off by
-the same time push after push. So a time that is old is late, until it is old by the same time again and again.
+Late records have old times with varying delays. A wrong clock is off by the same amount push after push. So an old
+time means a late record, until several pushes in a row are old by the same amount.
 """
 
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from gateway.model import Instant, Json
 
 OLD_S = 60.0
-"""Seconds: a time older than this may be a record from the camera's memory; so far off, a clock is wrong."""
+"""A time older than this may be a late record; a clock that is off by this much is wrong."""
 EPOCH_S = 1_577_836_800.0
-"""2020: a camera whose clock stands before it has lost it; such a time says nothing."""
+"""The year 2020. A camera with an earlier time has lost its clock, and the time is ignored."""
 SAME_S = 3.0
-"""Two delays that differ by less are the same: times have whole seconds, and a camera takes a moment."""
+"""Delays that differ by less count as equal: times have whole seconds, and cameras take a moment to send."""
 PAIR_S, THREE_S = 10.0, 4.0
-"""Two pushes that are so far apart, or three, show a wrong clock: a queue is sent faster than cars pass a gate."""
+"""Two or three pushes this far apart with equal delay show a wrong clock: a queue is sent faster than cars pass."""
 _MOVED_S = 30.0
 
 
 @dataclass(slots=True)
 class _Doubt:
-    """A delay that is not the known one."""
+    """A delay that differs from the known one."""
 
     delay: float
     mono: float
@@ -30,24 +30,24 @@ class _Doubt:
 
 @dataclass(slots=True)
 class CameraClock:
-    """Of one camera. Delays are seconds from the camera's own time to the arrival."""
+    """The clock of one camera. Delays are seconds from the camera's own time to the arrival."""
 
     delay: float | None = None
-    """As it was when the camera was last live; None: never known."""
+    """The delay when the camera was last live; None: never known."""
     lost: bool = False
-    """It told a time before 2020."""
+    """The camera sent a time before 2020."""
     _anchor: tuple[float, float] | None = None
-    """mono and wall of the last live push: a step of our own clock makes nothing late."""
+    """Monotonic and wall time of the last live push, so that a step of our own clock makes nothing late."""
     _doubt: _Doubt | None = None
     _is_met: bool = False
 
     @property
     def is_wrong(self) -> bool:
-        """Its time is not used."""
+        """True if the camera's time must not be used."""
         return self.lost or (self.delay is not None and abs(self.delay) > OLD_S)
 
     def why(self, *, synced: bool) -> str:
-        """For the alarm; empty: the clock is right. `synced`: ours is trusted."""
+        """The text of the alarm; empty: the clock is right. `synced`: our own clock is trusted."""
         if not self.is_wrong:
             return ""
         if self.lost or self.delay is None:
@@ -57,7 +57,7 @@ class CameraClock:
         return f"the camera's clock is {abs(self.delay):.0f} s {way} {ours}; its time is not used"
 
     def late(self, seen: float | None, at: Instant) -> bool:
-        """Judge a time that the camera stands by (None: there is none, which says nothing); True: it is a record."""
+        """Judge the camera's time (None: it sent none). True: the passage is a late record."""
         if seen is None:
             return False
         if seen < EPOCH_S:
@@ -72,12 +72,12 @@ class CameraClock:
             self.delay = ours if abs(ours) > OLD_S else 0.0
             self._anchor, self._doubt, self.lost = (at.mono, at.wall), None, False
             return False
-        if known is None:  # nobody knows this camera yet: its first word counts
+        if known is None:  # the first time that this camera sends is believed
             return not is_first and delay > OLD_S
         return delay > known
 
     def _is_sure(self, delay: float, mono: float) -> bool:
-        """Pushes follow each other in real time, all with this delay."""
+        """True if live pushes follow each other, all with this delay."""
         one = self._doubt
         if one is None or abs(delay - one.delay) > SAME_S:
             self._doubt = _Doubt(delay, mono)
@@ -86,7 +86,7 @@ class CameraClock:
         return mono - one.mono >= (PAIR_S if one.pushes == 2 else THREE_S)
 
     def told(self) -> Json:
-        """What has to survive a restart; the same as long as nothing changes that matters."""
+        """What must survive a restart; unchanged as long as nothing relevant changes."""
         if self.delay is None:
             return [None, self.lost] if self.lost else None
         return [round(self.delay / _MOVED_S) * _MOVED_S, self.lost]
@@ -96,7 +96,7 @@ class CameraClock:
         self.delay = 0.0
 
     def restore(self, value: Json) -> None:
-        """Take it up."""
+        """Load what `told` returned."""
         if isinstance(value, list) and len(value) == 2:
             self.delay = float(value[0]) if isinstance(value[0], int | float) else None
             self.lost = value[1] is True

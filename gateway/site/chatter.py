@@ -1,15 +1,15 @@
-"""Alarms that change too often for people (ISA-18.2 / IEC 62682, 16.5: chattering): told once, then summed. Pure.
+"""Chattering alarms (ISA-18.2 / IEC 62682, 16.5), which change too often for people: reported once, then summed. Pure.
 
-More than 10 changes of the condition within a minute, and the alarm is chattering: its occurrence stands as active,
-whatever the condition does, and one event a minute says how often that changed. After 5 minutes of 10 changes or less
-it is told as it is again.
+An alarm chatters after more than 10 changes of its condition within a minute. Its occurrence then stays active
+whatever the condition does, and one event a minute says how often the condition changed. After 5 minutes with 10
+changes or fewer each, every change is reported again.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
 
 MANY = 10
-"""Changes a minute that are told one by one."""
+"""Changes a minute that are reported one by one."""
 MINUTE_S = 60.0
 QUIET_MINUTES = 5
 
@@ -19,15 +19,15 @@ class Chatter:
     """The changes of one alarm. Times are monotonic seconds."""
 
     on: bool = False
-    """It is chattering."""
+    """True while it chatters."""
     gone_at: str | None = None
-    """While it is: the condition has been gone since then, though the occurrence stands as active."""
+    """While it chatters: since when the condition is gone, although the occurrence stays active."""
     _times: deque[float] = field(default_factory=lambda: deque(maxlen=MANY + 1))
     _count: int = 0
     _quiet: int = 0
 
     def changed(self, now: float) -> bool:
-        """The condition came or went; True if that makes it a chattering one."""
+        """Count a change of the condition; True if the alarm begins to chatter with it."""
         self._count += 1
         if self.on:
             return False
@@ -38,12 +38,12 @@ class Chatter:
         return self.on
 
     def take(self) -> int:
-        """How often it changed since this was asked for."""
+        """The number of changes since the last call."""
         count, self._count = self._count, 0
         return count
 
     def minute(self, count: int) -> bool:
-        """A minute with so many changes is over; False if it is not chattering any more."""
+        """End a minute with `count` changes; False if the alarm no longer chatters."""
         self._quiet = self._quiet + 1 if count <= MANY else 0
         if self._quiet >= QUIET_MINUTES:
             self.on = False

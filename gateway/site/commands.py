@@ -1,7 +1,7 @@
-"""Commands: each runs once, is answered, and stands in the audit.
+"""Commands: each runs once, gets a reply and an audit event.
 
-What was asked is remembered in the step that moves something, so that a repeat, also after a crash, moves
-nothing. The audit tells of a command once, when it is known what became of it.
+The request is remembered in the same step that moves something, so a repeat moves nothing, even after a crash.
+The audit reports a command once, when its result is known.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -42,28 +42,28 @@ _LONGEST_RESULT = 4096
 _LONGEST_REFUSED = 4096
 _READ_BACK_S = 2.0
 _COMMIT_S = 0.25
-"""Seconds that the commit of a step may take; its order leaves after that, and the device's time runs from then."""
+"""The longest time for the commit of a step. The order leaves after it, and the device's time-out starts then."""
 _STALE_S = 15.0
-"""Seconds after which what a person on site asked for moves nothing: he has seen how it was then."""
+"""A request of a person on site that is older than this moves nothing: the situation that the person saw has passed."""
 
 _CODES = {"refused": "refused-by-device", "withdrawn": "interlocked"}
 
 
 @dataclass(slots=True)
 class _Pending:
-    """Asked, and not known yet what became of it."""
+    """A request whose result is not known yet."""
 
     who: Command | Person
     asker: Asker
     replied: bool = False
     written: Ref | None = None
-    """A point whose new value is read back."""
+    """The written point, while its new value is read back."""
     value: Json = None
     since: float = 0.0
 
 
 class Commands:
-    """Takes commands and people's requests in, and answers each."""
+    """Takes commands and requests of people, and answers each."""
 
     def __init__(
         self,
@@ -84,11 +84,11 @@ class Commands:
         self._pending: dict[str, _Pending] = {}
 
     def restore(self, memory: Mapping[str, Json]) -> None:
-        """Take up what was asked before."""
+        """Load the requests of the previous process."""
         self._repeats.restore(memory)
 
     def start(self, now: Instant) -> Iterator[Effect]:
-        """What was under way when the process ended is told now; nothing of it is done again."""
+        """Report what was under way when the previous process ended; nothing of it is done again."""
         for kid, jti, value in self._repeats.all():
             audit = value.get("audit")
             if isinstance(audit, Mapping):
@@ -100,7 +100,7 @@ class Commands:
                 yield from self._repeats.keep(kid, jti, {"reply": said, "audit": None})
 
     def take(self, item: Command, now: Instant) -> Iterator[Effect]:
-        """A verified command."""
+        """Take a verified command."""
         known = self._repeats.find(item.kid, item.jti)
         if known is not None:
             audit = self._audit(_Pending(item, Asker("", item.sub, False)))
@@ -120,11 +120,11 @@ class Commands:
         yield from self._do(_Pending(item, asker), "" if allowed else f"the key may not ask for {item.cmd[:40]}", now)
 
     def ask(self, item: Person, now: Instant) -> Iterator[Effect]:
-        """Somebody on site asks."""
+        """Take a request of a person on site."""
         declared = COMMANDS.get(item.cmd)
         allowed = declared is not None and declared.may_on_site(item.role)
         asker = Asker(self._ids.order(), item.by, True, role=item.role)
-        # A fire that was seen is confirmed however late.
+        # A fire that a person saw is confirmed however late.
         if (
             declared is not None
             and declared.moves
@@ -137,7 +137,7 @@ class Commands:
         yield from self._do(_Pending(item, asker), "" if allowed else f"a {item.role} may not do that", now)
 
     def refuse(self, item: Refused, now: Instant) -> Iterator[Effect]:
-        """A command that failed verification. One that was taken before is a repeat, whatever time it is now."""
+        """Take a command that failed verification. One that was taken before is a repeat, whatever its `exp` says."""
         args = None if item.args is None or _hides_args(item.cmd) else _brief(item.args)
         known = self._repeats.find(item.kid, item.jti) if item.signed and item.code == "expired" else None
         if known is not None and item.jti is not None:
@@ -156,7 +156,7 @@ class Commands:
             yield Reply(item.jti, item.reply_to, reply(item.jti, item.cmd or "", No(item.code, item.message)))
 
     def forget(self, key: str) -> Iterator[Effect]:
-        """A command has expired."""
+        """Forget a command that has expired."""
         yield from self._repeats.forget(key)
 
     def _too_late(self, item: Command, left: float) -> No | None:
@@ -169,7 +169,7 @@ class Commands:
     # ---- what comes back ------------------------------------------------------------------------
 
     def settled(self, item: Settled, now: Instant) -> Iterator[Effect]:
-        """A gate has taken the order of a request, or not."""
+        """Take the result of a gate's order for a request."""
         if item.ok:
             held = item.detail == "held-open" or self._acts.gates.get(item.gate).is_held
             decision = "held-open" if held else "opened"
@@ -179,16 +179,16 @@ class Commands:
             yield from self._ended(item.token, _no(item.detail), now)
 
     def ended(self, item: Ended, now: Instant) -> Iterator[Effect]:
-        """A reset is over."""
+        """Take the result of a reset."""
         yield from self._ended(item.token, Done() if item.ok else No("interlocked", item.message), now)
 
     def performed(self, item: Performed, now: Instant) -> Iterator[Effect]:
-        """Something was done outside of the site."""
+        """Take the result of what was done outside the site."""
         answer: Done | No = Done(item.result) if item.ok else No(item.code, item.message)
         yield from self._ended(item.order, answer, now)
 
     def outcome(self, item: Outcome, now: Instant) -> Iterator[Effect]:
-        """A point was written, or not."""
+        """Take the outcome of writing a point."""
         pending = self._pending.get(item.order)
         if pending is None:
             return
@@ -204,18 +204,18 @@ class Commands:
             yield self._acts.look(pending.written)
 
     def read(self, ref: Ref, reading: Reading, now: Instant) -> Iterator[Effect]:
-        """An answer; it may be what was written."""
+        """Take a reading, which may show a written value."""
         for token, pending in tuple(self._pending.items()):
             if pending.written == ref and reading.at.mono >= pending.since and reading.quality is Quality.GOOD:
                 yield from self._read_back(token, pending, reading.value, now)
 
     @property
     def waits_for(self) -> bool:
-        """True while something that was written is to be read back."""
+        """True while a written value has to be read back."""
         return any(pending.written is not None for pending in self._pending.values())
 
     def tick(self, name: str, now: Instant) -> Iterator[Effect]:
-        """Somebody has waited long enough."""
+        """Answer a request whose time-out has passed."""
         token, _, what = name.partition("/")
         pending = self._pending.get(token)
         if pending is None:
@@ -227,7 +227,7 @@ class Commands:
             yield from self._reply(pending, No("silent", message), last=False)
 
     def sum_up(self, now: Instant) -> Iterator[Effect]:
-        """A minute of refusals is over, or the process."""
+        """Report the sum of refusals at the end of a minute or of the process."""
         yield from self._refusals.sum_up(now)
 
     # ---- one request ----------------------------------------------------------------------------
@@ -246,7 +246,7 @@ class Commands:
             self._timers.set((PART, f"{token}/"), now.mono + answer.within + self._commit(who))
 
     def _commit(self, who: Command | Person) -> float:
-        """What a well device is given on top of its own time, so that a slow disk does not make it `silent`."""
+        """Extra time for a device, so that a slow disk does not make it look `silent`."""
         gate = str(who.args.get("gate"))
         if gate in self._acts.gates:
             device = self._acts.gates.get(gate).settings.held.device
@@ -305,7 +305,7 @@ class Commands:
             yield from self._repeats.keep(kid, jti, {**(self._repeats.find(kid, jti) or {}), "audit": None})
 
     def _reply(self, pending: _Pending, answer: Done | No, *, last: bool = True) -> Iterator[Effect]:
-        """Answer, and keep the answer for repeats. Not `last`: the audit has still to tell what became of it."""
+        """Answer, and keep the answer for repeats. `last` false: the audit event with the result is still to come."""
         pending.replied = True
         who = pending.who
         if isinstance(who, Person):
@@ -315,7 +315,7 @@ class Commands:
         yield Reply(who.jti, who.reply_to, reply(who.jti, who.cmd, answer))
 
     def _keep(self, who: Command, answer: Done | No, audit: Mapping[str, Json] | None) -> Iterator[Effect]:
-        """Keep the reply: a repeat gets it again."""
+        """Keep the reply, for repeats."""
         kept = reply(who.jti, who.cmd, answer)
         if isinstance(answer, Done) and (_tells_once(who.cmd) or len(repr(kept)) > _LONGEST_RESULT):
             kept = reply(who.jti, who.cmd, Done())
@@ -346,9 +346,9 @@ def _tells_once(cmd: str) -> bool:
 
 
 def brief(args: Mapping[str, Json]) -> dict[str, Json]:
-    """The arguments as the audit keeps them: long ones cut, plates masked, whole files and lists not at all.
+    """The arguments as the audit keeps them: long ones cut, plates masked, files and lists left out.
 
-    The audit is kept for longer than any plate may be.
+    Plates are masked because the audit is kept for longer than a plate may be.
     """
     kept: dict[str, Json] = {}
     for name, value in list(args.items())[:32]:
@@ -365,7 +365,7 @@ def brief(args: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _brief(args: Mapping[str, Json]) -> dict[str, Json]:
-    """Arguments of any form: their names are as hostile as they are."""
+    """Shorten arguments of any form; their names come from outside too and cannot be trusted."""
     kept = {without_plates(name): value for name, value in brief(args).items()}
     if len(repr(kept)) > _LONGEST_REFUSED:
         return {name: f"({len(str(value))} characters)" for name, value in kept.items()}

@@ -1,4 +1,4 @@
-"""The parts of the brain, built from the settings and put together."""
+"""Builds the parts of the brain from the settings and connects them."""
 
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class Parts:
-    """Each part knows those above it."""
+    """The parts. Each uses only those above it."""
 
     def __init__(self, settings: SiteSettings, ids: Ids) -> None:
         self.timers = Timers()
@@ -66,13 +66,13 @@ class Parts:
             self.alarms.watch(rule)
 
     def _build_passages(self, settings: SiteSettings, ids: Ids) -> "Passages":
-        """Only a site with plate cameras loads it: memory."""
+        """Imported here because only a site with plate cameras needs it; saves memory."""
         from gateway.site.passages import Passages  # noqa: PLC0415
 
         return Passages(settings.access, self.gates, ids, self.alarms, self.deadlines)
 
     def _build_rounds(self, settings: SiteSettings, inspection: "RoundSettings", ids: Ids) -> "Rounds":
-        """Only a site with rounds loads it: memory, and the library for cron."""
+        """Imported here because only a site with rounds needs it; saves memory and the cron library."""
         from gateway.site.rounds import Rounds  # noqa: PLC0415
 
         return Rounds(
@@ -80,7 +80,7 @@ class Parts:
         )
 
     def take_up_rounds(self, settings: SiteSettings, ids: Ids) -> None:
-        """The file has no rounds any more: what they left in the memory is still put in order."""
+        """Load the rounds of a file that has none any more, so that their memory is cleared up."""
         from gateway.site.round_settings import RoundSettings  # noqa: PLC0415
 
         self.rounds = self._build_rounds(settings, RoundSettings(), ids)
@@ -99,7 +99,7 @@ def _round_acts(rounds: "Rounds") -> "RoundActs":
 
 
 def _wirings(settings: SiteSettings) -> dict[Ref, Wiring]:
-    """Every output that the site moves."""
+    """Every output that the site writes."""
     plain = [settings.annunciator.fire, settings.annunciator.fault, *(r for one in settings.linkages for r in one.set)]
     wirings = {ref: Wiring() for ref in plain if ref is not None}
     for gate in settings.gates.values():

@@ -1,8 +1,8 @@
-"""A camera's scale of confidence: of the file, or learnt from what it sends. Pure.
+"""A camera's confidence scale: set in the file, or learnt from its values. Pure.
 
-A value over the top of the known scale shows that the scale is larger, or that the camera sent nonsense. Either way
-the larger scale counts from then on: by it confidences are lower, and a lower confidence never opens a gate. Values
-that only fit a smaller scale lead back to it: a few, if the larger one rests on less than `SURE` values, else many.
+A value above the top of the known scale means that the scale is larger, or that the camera sent nonsense. Either way
+the larger scale is used from then on: it makes confidences lower, and a lower confidence never opens a gate. Values
+that all fit a smaller scale lead back to it: a few if the larger one rests on fewer than `SURE` values, else many.
 """
 
 from collections.abc import Mapping
@@ -11,30 +11,30 @@ from dataclasses import dataclass
 from gateway.model import Json
 
 SCALES: Mapping[str, float] = {"0-1": 1.0, "0-100": 100.0, "0-255": 255.0}
-"""The top of each, by its name in the site file."""
+"""The top of each scale, by its name in the site file."""
 _TOPS = tuple(SCALES.values())
 _USUAL_TOP = 100.0
 SURE = 3
-"""Values that no smaller scale holds, then a scale is no longer doubted."""
+"""A scale is no longer doubted after this many values that fit no smaller scale."""
 BACK_DOUBTED, BACK_SURE = 5, 20
-"""Values in a row that a smaller scale holds, until it counts again. Of a camera that reads, most are over 80 %."""
+"""Consecutive values that fit a smaller scale until it is used again. A working camera mostly sends over 80 %."""
 
 
 @dataclass(slots=True)
 class Scale:
-    """Of one camera: the scale of the file, or the one that is learnt."""
+    """The scale of one camera, set in the file or learnt."""
 
     fixed: float | None = None
     learnt: float | None = None
     above: int = 0
-    """Values that only this scale holds, as far as they are counted: up to `SURE`."""
+    """Values that fit no smaller scale, counted up to `SURE`."""
     below: int = 0
-    """Values in a row that a smaller scale holds."""
+    """Consecutive values that fit a smaller scale."""
     differs: bool = False
-    """The last values disagree about the scale."""
+    """The last values contradict the scale."""
 
     def percent(self, value: float | None) -> float | None:
-        """0-100; None: it gives no confidence, or one that is on no scale. Learns."""
+        """Convert to 0-100 and learn from the value; None: there is no confidence, or it fits no scale."""
         if value is None or not 0 <= value <= _TOPS[-1]:
             return None
         if self.fixed is not None and value > self.fixed:
@@ -62,23 +62,23 @@ class Scale:
                 self.learnt, self.above, self.below, self.differs = _TOPS[_TOPS.index(known) - 1], 1, 0, False
 
     def why(self) -> str:
-        """For the alarm; empty: the values agree about the scale."""
+        """The text of the alarm; empty: the values agree with the scale."""
         if not self.differs:
             return ""
         name = _name(self.top)
         return f"confidences of several scales; judged by {name}, which opens least; write confidence: in its entry"
 
     def told(self) -> dict[str, str]:
-        """For health: the scale, and whether it is `set`, `learnt`, `doubted`, or `assumed` as long as nothing came."""
+        """For health: the scale, and whether it is `set`, `learnt`, `doubted`, or `assumed` before the first value."""
         known = "learnt" if not self.differs else "doubted"
         return {"scale": _name(self.top), "scale_is": "set" if self.fixed else known if self.learnt else "assumed"}
 
     def state(self) -> Json:
-        """What has to survive a restart."""
+        """What must survive a restart."""
         return None if self.learnt is None else [self.learnt, self.above, self.below, self.differs]
 
     def restore(self, value: Json) -> None:
-        """Take it up; a bare number is what older versions kept, by one value or by many."""
+        """Load what `state` returned. Older versions kept a bare number."""
         if isinstance(value, int | float) and value in _TOPS:
             self.learnt, self.above = float(value), SURE
         elif isinstance(value, list) and len(value) == 4 and value[0] in _TOPS:
@@ -89,7 +89,7 @@ class Scale:
 
     @property
     def top(self) -> float:
-        """What stands for certainty."""
+        """The value that means 100 %."""
         return self.fixed or self.learnt or _USUAL_TOP
 
 

@@ -1,9 +1,8 @@
-"""Deadlines that survive a restart with the time that remained.
+"""Deadlines that keep their remaining time over a restart.
 
-They are counted on the age of the site: the monotonic seconds that its processes have lived, one after the other,
-and what can be known of the time between. Within one boot of the machine the monotonic clock runs on; in another boot
-at least the time since that has passed. Where the wall clock was trusted when a deadline was set, and is trusted now,
-all the time without a process counts.
+They count by the age of the site: the monotonic seconds of all its processes, plus the time between them as far as it
+is known. Within one boot of the machine the monotonic clock runs on; after a reboot at least the time since the boot
+has passed. If the wall clock was trusted when a deadline was set and is trusted now, the whole gap counts.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ _MEMORY = "deadline/"
 _AGE = "site/age"
 _SAVE_EVERY_S = 300.0
 _FRESH_S = 60.0
-"""A power cut may give back so many seconds to a deadline."""
+"""A power cut may prolong a deadline by up to this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class _Due:
 
 
 class Deadlines:
-    """Named deadlines; `site.py` learns by the timer (`PART`, key) that one has come."""
+    """Named deadlines. When one is due, its timer (`PART`, key) fires in `site.py`."""
 
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
@@ -37,14 +36,14 @@ class Deadlines:
         self._since: float | None = None
         self._saved: float | None = None
         self._anchors: list[tuple[float, float]] = []
-        """Ages that were kept, each with its monotonic time, of this boot or of one before."""
+        """Kept ages, each with its monotonic time in this boot or an earlier one."""
         self._trust: bool | None = None
 
     def __contains__(self, key: str) -> bool:
         return key in self._due
 
     def restore(self, memory: Mapping[str, Json]) -> None:
-        """Take up what ran."""
+        """Load the running deadlines."""
         for key, value in memory.items():
             match value:
                 case [int() | float() as age, int() | float() as mono] if key == _AGE:
@@ -61,7 +60,7 @@ class Deadlines:
         self._saved = self._age = max(self._age, *(kept for kept, _ in self._anchors), 0.0)
 
     def start(self, now: Instant) -> None:
-        """The process begins: time runs again."""
+        """Start counting time in this process."""
         for age, mono in self._anchors:
             self._age = max(self._age, age + (now.mono - mono if now.mono >= mono else now.mono))
         self._anchors.clear()
@@ -73,14 +72,14 @@ class Deadlines:
             self._timers.set((PART, ""), now.mono + _SAVE_EVERY_S)
 
     def trust(self, now: Instant) -> None:
-        """The wall clock may have become trusted: what ran over a restart is judged by it from then on."""
+        """Called when the wall clock may have become trusted: corrects deadlines that ran over a restart."""
         if self._trust is False and now.synced:
             self._trust = True
             for key in self._due:
                 self._wind(key, now)
 
     def set(self, key: str, seconds: float, now: Instant, *, by_age: bool = False) -> Iterator[Effect]:
-        """`key` is due in so many seconds. `by_age`: whatever the wall clock says."""
+        """Set `key` to be due in `seconds`. `by_age`: ignore the wall clock."""
         age = self._now(now)
         due = self._due[key] = _Due(age + seconds, now.wall + seconds, now.synced and not by_age)
         self._timers.set((PART, key), now.mono + seconds)
@@ -89,13 +88,13 @@ class Deadlines:
             yield from self.save(now)
 
     def drop(self, key: str) -> Iterator[Effect]:
-        """`key` has come, or is not wanted any more."""
+        """Remove `key`."""
         if self._due.pop(key, None) is not None:
             self._timers.drop((PART, key))
             yield Forget(_MEMORY + key)
 
     def save(self, now: Instant) -> Iterator[Effect]:
-        """Keep how old the site is, while anything depends on it."""
+        """Write the age of the site to the memory, while a deadline runs."""
         self._timers.drop((PART, ""))
         if self._due:
             self._saved = self._now(now)
@@ -103,17 +102,17 @@ class Deadlines:
             yield Remember(_AGE, [self._saved, now.mono])
 
     def left(self, key: str, now: Instant) -> float | None:
-        """Seconds until `key` comes, whatever became of the wall clock; None: it is not waited for."""
+        """Seconds until `key` is due, independent of the wall clock; None: it is not set."""
         due = self._timers.get((PART, key))
         return None if due is None else due - now.mono
 
     def until(self, key: str) -> str | None:
-        """The deadline as RFC 3339 text, as it was when it was set; None: there is none."""
+        """The deadline as RFC 3339 text, as computed when it was set; None: there is none."""
         due = self._due.get(key)
         return None if due is None else rfc3339(due.wall)
 
     def keys(self, prefix: str) -> list[str]:
-        """The names that begin so, without it."""
+        """The keys with this prefix, without the prefix."""
         return [key.removeprefix(prefix) for key in self._due if key.startswith(prefix)]
 
     def _now(self, now: Instant) -> float:

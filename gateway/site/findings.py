@@ -1,7 +1,7 @@
-"""Findings: what a round found wrong, from then until a later run finds it normal.
+"""Findings: what a round found wrong, open until a later run finds it normal.
 
-Key: the round and the item. One is open at most; a later *normal* cures it, *not-checkable* never does. It opens with
-an *abnormal*, or with the second *not-checkable* in a row. Its service clocks are told once each when they run out.
+Each item of a round has at most one open finding. It opens with an *abnormal*, or with the second *not-checkable* in a
+row; a later *normal* closes it, *not-checkable* never does. Each of its service clocks is reported once, at its end.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ class Findings:
         self._opened: dict[Key, float] = {}
 
     def restore(self, memory: Mapping[str, Json]) -> None:
-        """Take up what is open."""
+        """Load the open findings."""
         for key, value in memory.items():
             round_, _, item = key.removeprefix(MEMORY).partition("/")
             if key.startswith(MEMORY) and isinstance(value, Mapping):
@@ -43,7 +43,7 @@ class Findings:
                 self._opened[round_, item] = float(opened) if isinstance(opened, int | float) else 0.0
 
     def standing(self) -> list[dict[str, Json]]:
-        """Data of all that are open, the oldest first."""
+        """Data of all open findings, oldest first."""
         return [self._open[key] for key in sorted(self._open, key=self._opened.__getitem__)]
 
     def is_open(self, round_: str, item: str) -> bool:
@@ -51,7 +51,7 @@ class Findings:
         return (round_, item) in self._open
 
     def judged(self, round_: str, item: Item, found: Judged, now: Instant, *, again: bool) -> Iterator[Effect]:
-        """An item has ended. `again`: it could not be looked at in the run before either."""
+        """Take the result of an item. `again`: it was not checkable in the previous run either."""
         key = round_, item.id
         if found.normal:
             if key in self._open:
@@ -60,13 +60,13 @@ class Findings:
             yield from self._begin(key, item, found, now)
 
     def leave(self, known: Mapping[str, frozenset[str]], now: Instant) -> Iterator[Effect]:
-        """Items that left the file (`known`: items by round) cure their findings, with that reason."""
+        """Close the findings of items that left the file (`known`: items by round), with that reason."""
         for key in list(self._open):
             if key[1] not in known.get(key[0], frozenset()):
                 yield from self._cure(key, GONE, (), now)
 
     def acknowledge(self, finding: str, service_class: str | None, by: str, now: Instant) -> Iterator[Effect]:
-        """A person has seen it, and may say how grave it is."""
+        """Acknowledge a finding; the person may set its service class."""
         key = self.find(finding)
         if key is None:
             return
@@ -90,7 +90,7 @@ class Findings:
         return next((key for key, data in self._open.items() if data["finding"] == finding), None)
 
     def due(self, name: str, now: Instant) -> Iterator[Effect]:
-        """A service clock has run out."""
+        """Report a service clock that has run out."""
         _, _, finding = name.partition("/")
         key = self.find(finding)
         if key is not None:
@@ -102,7 +102,7 @@ class Findings:
     # ---- one finding ------------------------------------------------------------------------------
 
     def _age(self, key: Key, now: Instant) -> float:
-        """Seconds since it was opened. The wall clock may have been set since then: the running clock tells."""
+        """Seconds since it was opened, from the running service clock, because the wall clock may have been set."""
         data = self._open[key]
         whole = self._service.resolve(str(data["class"]))
         left = self._deadlines.left(self._clock("resolve", data), now)

@@ -1,4 +1,4 @@
-"""One gate: why it is held, what it was told, what it does."""
+"""The state of one gate: why it is held, what was ordered, what the arm does."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -8,64 +8,64 @@ from gateway.model import Instant, Json
 from gateway.site.settings import GateSettings, Ref
 
 AFTER = "after"
-"""The cause that stays when the last fire was reset; a person ends it."""
+"""The cause that remains after the last fire was reset; a person ends it."""
 UNKNOWN = "unknown"
-"""The output was found on, and nobody knows why; a person ends it."""
+"""The output was found on at start for an unknown reason; a person ends it."""
 COMMAND = "command"
-"""Begins the causes by a command, one for each key: `command/KID`; alone, of an older store, any key may end it."""
+"""Prefix of causes by command, one per key: `command/KID`. Without a key (from an older store), any key may end it."""
 _FIRE = "fire:"
 
 PULSES = 20
 MINUTE_S = 60.0
 JOINS_S = 1.0
-"""An opening within so many seconds of a pulse's end joins it."""
+"""An opening this soon after the end of a pulse joins that pulse."""
 
 Cause = Mapping[str, Json]
-"""`cause`, `by`, `alarm` of the events; `open`: of an unknown one, the output is `open`; `sure`: it was written."""
+"""`cause`, `by`, `alarm` as in the events. `open`: the output of an unknown cause is `open`; `sure`: it was written."""
 
 
 def fire(linkage: str) -> str:
-    """The name of the cause by a linkage."""
+    """The name of the cause of a linkage."""
     return _FIRE + linkage
 
 
 def by_command(cause: str, kid: str | None = None) -> bool:
-    """True for a cause by a command: of any key, or of this one."""
+    """True if the cause is a command: of any key, or of this one."""
     if kid is not None:
         return cause in (COMMAND, f"{COMMAND}/{kid}")
     return cause.partition("/")[0] == COMMAND
 
 
 def unwritten(gate: str, cause: str) -> str:
-    """The name of the time that a hold by command may wait to be written: `GATE/KID`."""
+    """The name of the deadline by which a hold by command must be written: `GATE/KID`."""
     return gate + cause.removeprefix(COMMAND)
 
 
 @dataclass(slots=True)
 class Gate:
-    """What is known of one gate. Times are monotonic seconds."""
+    """The state of one gate. Times are monotonic seconds."""
 
     settings: GateSettings
     causes: dict[str, Cause] = field(default_factory=dict)
     releasing: bool = False
-    """No cause is left; the way under it must be clear for 3 s first."""
+    """No cause is left; the gate waits until the way under it has been clear for 3 s."""
     opener: Cause | None = None
-    """Who asked for the opening whose order is under way, or whose arm is waited for."""
+    """Who asked for the opening whose order is under way or whose arm has yet to rise."""
     pulsing: bool = False
-    """The order of a pulse is under way."""
+    """The order for a pulse is under way."""
     pulse_until: float = float("-inf")
     rises_until: float = float("-inf")
-    """Until then a rising arm is our doing."""
+    """Until then a rising arm is explained by our order."""
     pulses: deque[float] = field(default_factory=deque)
     waiting: list[str] = field(default_factory=list)
     """Requests that wait for the pulse."""
     holders: dict[str, str] = field(default_factory=dict)
-    """Requests that wait for the hold to be written, and their causes."""
+    """Requests that wait until the hold is written -> their causes."""
     arm: bool | None = None
     """True: up; None: not known."""
     clear_since: float | None = None
     judged: set[Ref] = field(default_factory=set)
-    """Outputs whose first reading since the start has been looked at."""
+    """Outputs whose first reading since the start has been judged."""
 
     @property
     def id(self) -> str:
@@ -74,16 +74,16 @@ class Gate:
 
     @property
     def is_held(self) -> bool:
-        """Nothing may write false to what holds it."""
+        """True while it is held: nothing may write false to the output that holds it."""
         return bool(self.causes) or self.releasing
 
     @property
     def by_fire(self) -> bool:
-        """A fire holds it, or did and nobody has released it yet."""
+        """True if a fire holds it, or held it and nobody has released it yet."""
         return AFTER in self.causes or bool(self.fires())
 
     def fires(self) -> list[str]:
-        """Its causes by a linkage."""
+        """Its causes that come from a linkage."""
         return [key for key in self.causes if key.startswith(_FIRE)]
 
     def held_refs(self) -> list[Ref]:
@@ -106,7 +106,7 @@ class Gate:
         return "opening" if self.pulsing or now.mono < self.pulse_until else "idle"
 
     def actual(self, now: Instant, *, power: bool) -> str:
-        """`up`, `down`, `moving`, `power-lost` or `unknown`; without `arm` never more than unknown."""
+        """`up`, `down`, `moving`, `power-lost` or `unknown`; always `unknown` without an `arm` input."""
         if self.arm is None:
             return "unknown" if power or self.settings.arm is None else "power-lost"
         if self.arm:
@@ -122,13 +122,13 @@ class Gate:
         }
 
     def limited(self, now: Instant) -> bool:
-        """True if there were as many pulses in the last minute as there may be."""
+        """True if the limit of pulses per minute is reached."""
         while self.pulses and self.pulses[0] <= now.mono - MINUTE_S:
             self.pulses.popleft()
         return len(self.pulses) >= PULSES
 
     def take_holders(self, cause: str | None = None) -> list[str]:
-        """Take away the requests that wait for a hold, of one cause or of all."""
+        """Remove and return the requests that wait for a hold, for one cause or for all."""
         taken = [token for token, one in self.holders.items() if cause in (None, one)]
         for token in taken:
             del self.holders[token]
@@ -139,7 +139,7 @@ class Gate:
         return {"causes": {key: dict(cause) for key, cause in self.causes.items()}, "releasing": self.releasing}
 
     def restore(self, value: Json) -> None:
-        """Take up what survived."""
+        """Load what `memory` returned."""
         if isinstance(value, Mapping):
             causes = value.get("causes")
             if isinstance(causes, Mapping):

@@ -1,6 +1,6 @@
-"""Gates: openings, holds and their causes, and what the arm says about them.
+"""Gates: openings, holds and their causes, and whether the arm follows.
 
-There is no close. A release only stops holding, the barrier's own safety lowers it.
+There is no close. A release only ends the hold; the barrier lowers under its own safety devices.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -17,17 +17,17 @@ from gateway.site.timers import Timers
 
 PART = "gate"
 HOLD = "hold/"
-"""Deadline of a hold by command that was not written yet."""
+"""Deadline of a hold by command that is not written yet."""
 _MEMORY = "gate/"
 _LOOK_EVERY_S = 0.5
 _CLEAR_S = 3.0
 _CLEAR_LOOK_EVERY_S = 1.0
 _HOLDERS = 32
-"""Requests that may wait for one hold to be written."""
+"""The most requests that may wait for one hold to be written."""
 
 
 class Settled(NamedTuple):
-    """The answer to a request that had to wait for its order."""
+    """The answer to a request that waited for its order."""
 
     token: str
     ok: bool
@@ -36,7 +36,7 @@ class Settled(NamedTuple):
 
 
 class Opening(NamedTuple):
-    """What becomes of an opening: `ordered`, `joined`, `held-open` or `rate-limited`; `later`: it will be `Settled`."""
+    """The result of an opening: `ordered`, `joined`, `held-open` or `rate-limited`; `later`: a `Settled` follows."""
 
     decision: str
     later: bool = False
@@ -62,9 +62,9 @@ class Gates:
         self._timers = timers
         self._by_ref: dict[Ref, list[Gate]] = {}
         self._power = True
-        """The box has mains."""
+        """The box has mains power."""
         self._settled: list[Settled] = []
-        """Taken away by `site.py`."""
+        """Collected by `site.py`."""
         for gate in self._gates.values():
             one = gate.settings
             for ref in dict.fromkeys((one.open, one.hold, one.arm, one.clear)):
@@ -80,11 +80,11 @@ class Gates:
         return any(gate.is_held for gate in self._gates.values())
 
     def fires(self) -> list[tuple[str, str]]:
-        """Gates and their causes by a linkage."""
+        """Gate -> its causes that come from a linkage."""
         return [(gate.id, key) for gate in self._gates.values() for key in gate.fires()]
 
     def get(self, name: str) -> Gate:
-        """One gate, to look at."""
+        """The state of one gate, to read only."""
         return self._gates[name]
 
     def status(self, name: str, now: Instant) -> dict[str, Json]:
@@ -101,12 +101,12 @@ class Gates:
         self._power = on
 
     def restore(self, memory: Mapping[str, Json]) -> None:
-        """Take up the holds that are known."""
+        """Load the known holds."""
         for gate in self._gates.values():
             gate.restore(memory.get(_MEMORY + gate.id))
 
     def start(self, now: Instant) -> Iterator[Effect]:
-        """Known holds first of all; then every output is looked at."""
+        """Apply the known holds first, then read every output."""
         for gate in self._gates.values():
             if gate.is_held:
                 yield from self._apply(gate, now)
@@ -123,7 +123,7 @@ class Gates:
     def open_once(
         self, name: str, who: Cause, now: Instant, *, expires: float | None, token: str, limited: bool = True
     ) -> Generator[Effect, None, Opening]:
-        """One opening. `limited`: at most 20 pulses a minute, which binds commands and plates."""
+        """Open once. `limited`: apply the limit of 20 pulses a minute, which holds for commands and plates."""
         gate = self._gates[name]
         if gate.is_held:
             return Opening("held-open")
@@ -144,7 +144,7 @@ class Gates:
     def hold(
         self, name: str, key: str, who: Cause, now: Instant, *, token: str | None = None, life: float | None = None
     ) -> Iterator[Effect]:
-        """Add a cause of holding. `life`: seconds until it dies unless it was written by then."""
+        """Add a cause of holding. `life`: seconds after which it is dropped unless it was written."""
         gate = self._gates[name]
         if key in gate.causes:
             if token is not None and self._outputs.is_on(gate.settings.held):
@@ -173,7 +173,7 @@ class Gates:
         yield from self._is_on(gate) if on else ()
 
     def release(self, name: str, key: str, by: Cause, now: Instant) -> Iterator[Effect]:
-        """Take away one cause of holding; when none is left, and the way is clear, the gate is let go."""
+        """Remove one cause of holding. When none is left and the way is clear, the gate is released."""
         gate = self._gates[name]
         cause = gate.causes.pop(key, None)
         if cause is None:
@@ -193,7 +193,7 @@ class Gates:
         yield self._event("gate.released", gate, {**cause, "by": by.get("by")}, now)
 
     def after_fire(self, name: str, key: str, by: str | None, now: Instant) -> Iterator[Effect]:
-        """The last fire of a linkage was reset: the gate stays open until a person releases it."""
+        """Called when the last fire of a linkage was reset: the gate stays open until a person releases it."""
         gate = self._gates[name]
         cause = gate.causes.get(key)
         if cause is not None:
@@ -203,7 +203,7 @@ class Gates:
             yield self._event("gate.released", gate, {**cause, "by": by}, now)
 
     def hold_died(self, name: str, now: Instant) -> Iterator[Effect]:
-        """The device never took a hold by command within its life; `name` is GATE/KID."""
+        """Drop a hold by command that the device did not take within its life; `name` is GATE/KID."""
         gate = self._gates.get(name.partition("/")[0])
         if gate is not None:
             key = COMMAND + name.removeprefix(gate.id)
@@ -213,7 +213,7 @@ class Gates:
     # ---- what comes back ------------------------------------------------------------------------
 
     def outcome(self, ref: Ref, item: Outcome, now: Instant) -> Iterator[Effect]:
-        """What became of an order for an output of a gate."""
+        """Take the outcome of an order for an output of a gate."""
         for gate in self._by_ref.get(ref, ()):
             if gate.pulsing and ref == gate.settings.open:
                 yield from self._pulsed(gate, item, now)
@@ -221,7 +221,7 @@ class Gates:
                 yield from self._held(gate, item, now)
 
     def read(self, ref: Ref, reading: Reading, now: Instant) -> Iterator[Effect]:
-        """A reading of an input or an output of a gate."""
+        """Take a reading of an input or output of a gate."""
         for gate in self._by_ref.get(ref, ()):
             good = reading.quality is Quality.GOOD
             if ref == gate.settings.arm:
@@ -234,7 +234,7 @@ class Gates:
                     yield from self._adopt(gate, ref, now)
 
     def tick(self, name: str, now: Instant) -> Iterator[Effect]:
-        """Time to look at an arm, at a clear way, or whether it has opened in time."""
+        """A timer has fired: read an arm, check the clear way, or check whether the gate opened in time."""
         gate = self._gates[name.partition("/")[0]]
         match name.partition("/")[2]:
             case "look":
@@ -247,7 +247,7 @@ class Gates:
     # ---- one gate -------------------------------------------------------------------------------
 
     def _apply(self, gate: Gate, now: Instant) -> Iterator[Effect]:
-        """See to it that what holds it is on."""
+        """Switch on the output that holds the gate."""
         for ref in gate.held_refs():
             yield from self._outputs.hold(ref, now, urgent=gate.by_fire)
         if gate.arm is not True:
@@ -256,7 +256,7 @@ class Gates:
         yield from self._look(gate, now)
 
     def _absorb(self, gate: Gate) -> None:
-        """It is held now: openings that are under way have what they wanted."""
+        """Settle the openings under way, because the gate is held open now."""
         self._settled += (Settled(token, True, "held-open", gate.id) for token in gate.waiting)
         gate.waiting.clear()
         if gate.pulsing:
@@ -291,7 +291,7 @@ class Gates:
                 yield from self.release(gate.id, key, {"by": None}, now)
 
     def _is_on(self, gate: Gate) -> Iterator[Effect]:
-        """What holds it is on: whoever waits for that has it."""
+        """Settle the requests that wait for the hold, because its output is on."""
         self._tell_holders(gate, "", ok=True)
         for key in self._unwritten(gate):
             yield from self._deadlines.drop(HOLD + unwritten(gate.id, key))
@@ -303,7 +303,7 @@ class Gates:
         self._settled += (Settled(token, ok, detail, gate.id) for token in gate.take_holders(key))
 
     def _adopt(self, gate: Gate, ref: Ref, now: Instant) -> Iterator[Effect]:
-        """Its output was on when we came, and nobody knows why."""
+        """Hold the gate whose output was found on at start for an unknown reason."""
         who = {"cause": "unknown", "by": None, "open": ref != gate.settings.held}
         gate.causes[UNKNOWN] = who
         self._outputs.adopt(ref, now)
@@ -327,14 +327,14 @@ class Gates:
                 yield from self._open_again(gate, now)
 
     def _look(self, gate: Gate, now: Instant) -> Iterator[Effect]:
-        """Read the arm often while a fire holds the gate, and while it is expected to rise."""
+        """Schedule frequent reads of the arm while a fire holds the gate and while it is expected to rise."""
         arm = gate.settings.arm
         if arm is not None and (gate.by_fire or (gate.opener is not None and not gate.arm)):
             self._timers.set((PART, f"{gate.id}/look"), now.mono + _LOOK_EVERY_S)
             yield ReadNow(arm.device, (arm.point,))
 
     def _judge(self, gate: Gate, now: Instant) -> Iterator[Effect]:
-        """The time in which it opens is over."""
+        """Judge whether the gate is open at the end of its opening time."""
         one = gate.settings
         if one.arm is not None:
             well = gate.arm is True
@@ -364,7 +364,7 @@ class Gates:
             yield from self._alarms.worsen(subject, severity, now)
 
     def _open_again(self, gate: Gate, now: Instant) -> Iterator[Effect]:
-        """It lowers, or has not risen, in a fire."""
+        """Write the hold again: the arm lowers, or has not risen, in a fire."""
         gate.rises_until = now.mono + gate.settings.opens_within
         self._timers.set((PART, f"{gate.id}/opens"), now.mono + gate.settings.opens_within)
         for ref in gate.held_refs():
@@ -381,7 +381,7 @@ class Gates:
             yield from self._let_go(gate, now)
 
     def _wait_for_clear(self, gate: Gate, now: Instant) -> Iterator[Effect]:
-        """Nobody may be under it for 3 s before it is let go."""
+        """Release the gate once the way under it has been clear for 3 s."""
         clear = gate.settings.clear
         if clear is None:
             yield from self._let_go(gate, now)

@@ -1,4 +1,4 @@
-"""Ids that repeat when the same inputs are replayed: UUIDv7 in shape, without a random source."""
+"""Ids that are the same when the same inputs are replayed: UUIDv7 in form, without a random source."""
 
 import hashlib
 
@@ -14,12 +14,12 @@ class Ids:
         self._orders = 0
 
     def order(self) -> str:
-        """The name of an order or a request; unique in this process and, by the seed, beyond it."""
+        """A name for an order or a request; unique in this process and, through the seed, across processes."""
         self._orders += 1
         return f"{self._seed[:4].hex()}-{self._orders}"
 
     def new(self, now: Instant) -> str:
-        """The next id; ids of one millisecond sort in the order in which they were made."""
+        """The next id. Ids of the same millisecond sort in order of creation."""
         self._counter += 1
         digest = hashlib.blake2b(self._counter.to_bytes(8, "big"), key=self._seed, digest_size=8).digest()
         noise = int.from_bytes(digest, "big") >> 2

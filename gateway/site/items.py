@@ -1,7 +1,7 @@
-"""How an item of a round ended: one pure judgement per kind.
+"""The result of a round's item: one pure judgement per kind.
 
-*normal*, *abnormal* with its reason, or *not-checkable* with its reason; nothing is normal that was not looked at in
-this run. Each result is as the contract has an item, with what it rests on as `evidence`.
+*normal*, *abnormal* with a reason, or *not-checkable* with a reason. Nothing is normal that was not looked at in this
+run. Each result has the form of an item in the contract, with its `evidence`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -25,14 +25,14 @@ from gateway.site.trends import Sample, trend
 INTERRUPTED, FIRE, CANCELLED, NOBODY = "interrupted", "fire", "cancelled", "nobody answered"
 """Why an item was not looked at."""
 _ASKS_A_PERSON = 3
-"""Runs in a row in which a place looked another way."""
+"""After this many consecutive runs with a changed picture the result asks for a person."""
 _NAMED = 12
-"""So many alarms, devices or points are named, the rest is counted."""
+"""This many alarms, devices or points are named; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """How it was found. Absent = None."""
+    """The result of an item. Absent = None."""
 
     outcome: Outcome
     reason: str | None = None
@@ -45,7 +45,7 @@ class Judged:
 
     @property
     def normal(self) -> bool:
-        """It was looked at, and is well."""
+        """It was looked at and is in order."""
         return self.outcome == "normal"
 
 
@@ -55,7 +55,7 @@ def unseen(reason: str, **evidence: Json) -> Judged:
 
 
 def told(item: Item, found: Judged) -> dict[str, Json]:
-    """An item of `inspection.finished`: what is absent is left out."""
+    """The result as an item of `inspection.finished`; absent fields are left out."""
     data: dict[str, Json] = {
         "item": item.id, "kind": item.kind, "outcome": found.outcome, "value": found.value, "unit": found.unit,
         "rule": rule_text(item), "reason": found.reason, "pictures": list(found.pictures) or None, "at": found.at,
@@ -65,7 +65,7 @@ def told(item: Item, found: Judged) -> dict[str, Json]:
 
 
 def rule_text(item: Item) -> str:
-    """What is asked of it, in the words of the site file."""
+    """The requirement of an item, in the words of the site file."""
     rule = item.rule
     text = "a good picture"
     if isinstance(rule, PointRule):
@@ -91,7 +91,7 @@ def rule_text(item: Item) -> str:
 
 
 def point(rule: PointRule, answer: Mapping[str, Json], samples: Sequence[Sample]) -> Judged:
-    """A point's fresh reading, `samples`: its values of late with this one at their end."""
+    """Judge a fresh reading of a point. `samples`: its recent values, ending with this one."""
     reading = _reading(answer, rule.ref.point)
     if reading is None:
         return unseen(str(answer.get("failed") or "never-read"))
@@ -114,14 +114,14 @@ def point(rule: PointRule, answer: Mapping[str, Json], samples: Sequence[Sample]
 
 
 def good_value(answer: Mapping[str, Json], name: str) -> float | None:
-    """The number that a fresh reading adds to the values of late; None: it adds none."""
+    """The number that a fresh reading adds to the recent values; None: it adds none."""
     reading = _reading(answer, name)
     value = None if reading is None or reading.get("quality") != Quality.GOOD else reading.get("value")
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def device(answer: Mapping[str, Json], now: Instant) -> Judged:
-    """Whether it answered within its time, and how soon."""
+    """Judge whether a device answered within its time-out, and how fast."""
     failed = answer.get("failed")
     if failed == "silent":
         return Judged("abnormal", "silent", at=now.rfc3339(), evidence=_when(now))
@@ -135,9 +135,9 @@ def device(answer: Mapping[str, Json], now: Instant) -> Judged:
 
 
 def zone(standing: Mapping[str, bool], lost: Sequence[str] | None, now: Instant) -> Judged:
-    """What stands in it, shelved or not, and whether in a test.
+    """Judge the standing alarms of a zone, shelved or not, and whether they belong to a test.
 
-    `lost`: devices of it that cannot be seen; None: it has none that could be.
+    `lost`: devices of the zone whose state is not known; None: the zone has no device.
     """
     real = sorted(subject for subject, test in standing.items() if not test)
     if real:
@@ -151,7 +151,7 @@ def zone(standing: Mapping[str, bool], lost: Sequence[str] | None, now: Instant)
 
 
 def panel(rule: PanelRule, faults: Sequence[str], disabled: Sequence[str], lost: str | None, now: Instant) -> Judged:
-    """How many faults and disabled components it tells. `lost`: why it cannot be asked."""
+    """Judge how many faults and disabled components a panel reports. `lost`: why it cannot be asked."""
     if lost is not None:
         return unseen(lost)
     figures: dict[str, Json] = {"faults": len(faults), "disabled": len(disabled)}
@@ -168,7 +168,7 @@ def panel(rule: PanelRule, faults: Sequence[str], disabled: Sequence[str], lost:
 
 
 def duty(answer: Mapping[str, Json], now: Instant) -> Judged:
-    """Whether the person at the panel answered."""
+    """Judge whether the person at the panel answered."""
     failed = answer.get("failed")
     if failed == "silent":
         return Judged("abnormal", "not answered", at=now.rfc3339(), evidence=_when(now))
@@ -179,9 +179,9 @@ def duty(answer: Mapping[str, Json], now: Instant) -> Judged:
 
 
 def tested(rule: TestedRule, proven: Mapping[str, float], undated: Collection[str], now: Instant) -> Judged:
-    """Each initiating device of the zone whose fire was not seen within the time is named.
+    """Judge whether each initiating device of the zone showed a fire within the time; names those that did not.
 
-    How long ago that was nobody knows while the clock is not synced. `undated`: those that showed one since then.
+    While the clock is not synced, nobody knows how long ago a fire was. `undated`: devices that showed one since then.
     """
     late = [
         name
@@ -202,7 +202,7 @@ def tested(rule: TestedRule, proven: Mapping[str, float], undated: Collection[st
 
 
 def picture(result: Json, changed: int) -> Judged:
-    """What was found of a camera's picture. `changed`: in how many runs in a row before it had changed."""
+    """Judge a camera's picture. `changed`: in how many consecutive runs before this one it had changed."""
     look = verdict(result)
     runs = changed + 1
     if look.reason == CHANGED and runs >= _ASKS_A_PERSON:
@@ -224,7 +224,7 @@ def _looked(look: Look) -> Judged:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a person answered: `photo` and `sha256` of the picture, `presence` as it was proven."""
+    """A person's answer. `photo`, `sha256`: of the picture; `presence`: how being there was proven."""
 
     ok: bool
     by: str
@@ -234,20 +234,20 @@ class Answered:
     presence: str | None = None
 
     def memory(self) -> dict[str, Json]:
-        """What must survive while its watched points are waited for."""
+        """What must survive a restart while the watched points are pending."""
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
 def answered_of(said: Mapping[str, Json]) -> Answered:
-    """The answer that was remembered."""
+    """The answer from its remembered form."""
     note, photo, sha256, presence = (_text(said.get(name)) for name in ("note", "photo", "sha256", "presence"))
     return Answered(said.get("ok") is True, str(said.get("by")), note, photo, sha256, presence)
 
 
 def person(answer: Answered, missing: Sequence[str], unread: Sequence[str], now: Instant, *, unwatched: bool) -> Judged:
-    """`missing`: watched points that did not take their value in time; `unread`: those that could not be read.
+    """Judge a person's answer. `missing`: watched points without their value in time; `unread`: unreadable ones.
 
-    `unwatched`: for a part of that time nobody watched, so that what is missing may have been there.
+    `unwatched`: during a part of that time nothing was read, so a missing value may have been there.
     """
     evidence: dict[str, Json] = {
         "text": answer.note, "by": answer.by, "presence": answer.presence or "none", "sha256": answer.sha256,
@@ -268,14 +268,14 @@ def person(answer: Answered, missing: Sequence[str], unread: Sequence[str], now:
 
 
 def takes(wanted: Value | tuple[float, float], value: Json, text: Json) -> bool:
-    """A watched point has its value."""
+    """True if a watched point has its wanted value."""
     if isinstance(wanted, tuple):
         return isinstance(value, int | float) and not isinstance(value, bool) and wanted[0] <= value <= wanted[1]
     return value == wanted or (isinstance(wanted, str) and text == wanted)
 
 
 def wanted_text(ref: Ref, wanted: Value | tuple[float, float]) -> str:
-    """What a watched point was to show."""
+    """The wanted value of a watched point, as text."""
     return f"{ref} {_wanted(wanted)}"
 
 
@@ -312,7 +312,7 @@ def _reading(answer: Mapping[str, Json], name: str) -> Mapping[str, Json] | None
 
 
 def _registers(answer: Mapping[str, Json]) -> Mapping[str, Json]:
-    """What the device's answer held of each point, before it was decoded."""
+    """The registers of each point in the device's answer, before decoding."""
     registers = answer.get("registers")
     return registers if isinstance(registers, Mapping) else {}
 

@@ -1,7 +1,7 @@
-"""Linkage: what a fire moves (GB 55036-2022, 12.0.11: two independent devices of one zone, or a person).
+"""Linkage: what a fire switches (GB 55036-2022, 12.0.11: two independent devices of one zone, or a person).
 
-A linkage that was triggered stands until the last fire in its zones was reset; then its sounders and lamps
-end, and its gates stay open until a person releases them, one by one.
+A triggered linkage stands until the last fire in its zones is reset. Then its sounders and lamps go off, and its gates
+stay open until a person releases each of them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,18 +18,18 @@ from gateway.site.taken_out import TEST, TakenOut
 _MEMORY = "linkage/"
 _BUTTON_READS = 2
 SITE = "site"
-"""The zone of what has none."""
+"""The zone of devices without one."""
 
 
 @dataclass(slots=True)
 class _Rule:
     settings: LinkageSettings
     active: dict[str, Json] | None = None
-    """`cause`, `by`, `alarm` of what triggered it."""
+    """`cause`, `by`, `alarm` of the trigger."""
     pressed: int = 0
-    """Reads in a row that showed the button pressed."""
+    """Consecutive readings that showed the button pressed."""
     reading: Reading | None = None
-    """The last of the button, by this process."""
+    """The last reading of the button in this process."""
 
     def covers(self, zone: str) -> bool:
         return self.settings.zones is None or zone in self.settings.zones
@@ -55,12 +55,12 @@ class Linkage:
                 self._initiating.setdefault(device.zone or SITE, []).append(device)
         self._buttons = {one.button: self._rules[one.id] for one in settings.linkages if one.button is not None}
         self._unknown: list[str] = []
-        """Linkages that stood and are no more in the file."""
+        """Linkages that stood and are no longer in the file."""
         self.stale = False
-        """Something has changed that `evaluate` has not seen."""
+        """Something has changed since the last `evaluate`."""
 
     def built_in(self) -> Iterator[AlarmRule]:
-        """The alarms that are raised here. A person may confirm a fire where no device could."""
+        """The alarms that are raised here, among them fires confirmed by a person in any zone."""
         for zone in dict.fromkeys((*self._zones, *self._initiating, SITE)):
             yield self._confirmed(zone)
             yield built_in(f"{zone}/linkage-degraded", "supervisory", zone=_named(zone))
@@ -68,7 +68,7 @@ class Linkage:
             yield built_in(f"{rule.settings.id}/button", "fire")
 
     def restore(self, memory: Mapping[str, Json]) -> None:
-        """Take up the linkages that stood, and the fires."""
+        """Load the standing linkages and fires."""
         for rule in self._rules.values():
             value = memory.get(_MEMORY + rule.settings.id)
             rule.active = dict(value) if isinstance(value, Mapping) else None
@@ -80,7 +80,7 @@ class Linkage:
         self.stale = True
 
     def start(self, now: Instant) -> Iterator[Effect]:
-        """What stood goes on."""
+        """Continue the standing linkages."""
         for rule in self._rules.values():
             if rule.active is not None:
                 yield from self._move(rule, now)
@@ -93,7 +93,7 @@ class Linkage:
         self.stale = True
 
     def changed(self, change: Change) -> None:
-        """An alarm has changed."""
+        """Take a change of an alarm."""
         watch = change.watch
         if watch.rule.kind == "fire":
             self.stale = True
@@ -103,17 +103,17 @@ class Linkage:
                 self._fires[watch.rule.subject] = watch
 
     def health(self, devices: Iterable[str], *, answering: bool) -> None:
-        """Devices fell silent or answer again."""
+        """Take devices that fell silent or answer again."""
         for device in devices:
             self.stale = True
             (self._gone.discard if answering else self._gone.add)(device)
 
     def standing(self, zone: str) -> bool:
-        """True while a fire that counts stands in the zone."""
+        """True while a fire that counts for linkage stands in the zone."""
         return any(_zone(watch) == zone and self._counts(watch) for watch in self._fires.values())
 
     def in_fire(self, device: str) -> bool:
-        """True while a fire of the device stands; one that is part of a test: while it burns."""
+        """True while a fire of the device stands; a fire of a test only while its condition holds."""
         return any(watch.rule.device == device and (watch.active or not watch.test) for watch in self._fires.values())
 
     def silent(self, device: str) -> bool:
@@ -122,18 +122,18 @@ class Linkage:
 
     @property
     def any_fire(self) -> bool:
-        """True while any fire stands that counts."""
+        """True while any fire that counts for linkage stands."""
         return any(map(self._counts, self._fires.values()))
 
     def pressed(self, subject: str) -> bool:
-        """True if the alarm is that of a button which is still pressed, or was not read since the start."""
+        """True if the alarm belongs to a button that is still pressed, or was not read since the start."""
         rule = self._rule_of_button(subject)
         if rule is None or self.unreadable(subject):
             return False
         return rule.reading is None or rule.pressed > 0 or bool(rule.reading.value)
 
     def unreadable(self, subject: str) -> bool:
-        """True if the alarm is that of a button whose input is silent, or cannot be read."""
+        """True if the alarm belongs to a button whose input is silent or cannot be read."""
         rule = self._rule_of_button(subject)
         if rule is None or rule.settings.button is None:
             return False
@@ -141,7 +141,7 @@ class Linkage:
         return bad or self.silent(rule.settings.button.device)
 
     def confirm(self, zone: str, who: Mapping[str, Json], now: Instant) -> Iterator[Effect]:
-        """A person has seen a fire: linkage starts. Where none stands yet, this is one."""
+        """Start linkage because a person has seen a fire. If no fire stands in the zone, one is raised."""
         yield from self.end_test(zone, now)
         if not self.standing(zone):
             yield from self._alarms.begin(self._confirmed(zone), f"seen by {who.get('by')}", now)
@@ -150,7 +150,7 @@ class Linkage:
                 yield from self._trigger(rule, who, now)
 
     def end_test(self, zone: str, now: Instant) -> Iterator[Effect]:
-        """The zone is watched in earnest again; what still burns shows it by another reading."""
+        """End the test of a zone; conditions that still hold show in the next readings."""
         if self._out.tested(zone):
             yield from self._out.back(TEST + zone)
         for watch in tuple(self._fires.values()):
@@ -161,7 +161,7 @@ class Linkage:
                     yield ReadNow(watch.rule.device, (watch.rule.point,))
 
     def read(self, ref: Ref, reading: Reading, now: Instant) -> Iterator[Effect]:
-        """A reading of a button: two in a row confirm."""
+        """Take a reading of a button: two pressed ones in a row confirm a fire."""
         rule = self._buttons.get(ref)
         if rule is None:
             return
@@ -181,7 +181,7 @@ class Linkage:
             yield from self._trigger(rule, {"cause": "button", "by": None}, now)
 
     def evaluate(self, now: Instant) -> Iterator[Effect]:
-        """Draw the consequences of what has changed."""
+        """Trigger and end linkages after changes."""
         self.stale = False
         for watch in tuple(self._fires.values()):
             zone = _zone(watch)
@@ -198,7 +198,7 @@ class Linkage:
         yield from self._tell_degraded(now)
 
     def _left_over(self, now: Instant) -> Iterator[Effect]:
-        """What a linkage held that is no more in the file, or holds that gate no more: a person releases it."""
+        """Leave gates to a person's release if their linkage left the file or no longer holds them."""
         for name in self._unknown:
             yield Forget(_MEMORY + name)
         self._unknown = []
@@ -224,7 +224,7 @@ class Linkage:
             yield from self._outputs.hold(ref, now, urgent=True, remember=True)
 
     def _ended(self, rule: _Rule, now: Instant) -> Iterator[Effect]:
-        """The last fire was reset."""
+        """End a linkage after its last fire was reset."""
         rule.active = None
         yield Forget(_MEMORY + rule.settings.id)
         for name in rule.settings.hold:
@@ -235,7 +235,7 @@ class Linkage:
                 yield from self._outputs.release(ref, now)
 
     def _triggered(self, rule: _Rule) -> Watch | None:
-        """The fire that starts it, if one does."""
+        """The fire that triggers a linkage, if any."""
         zones: dict[str, dict[str, Watch]] = {}
         for watch in self._fires.values():
             zone = _zone(watch)
@@ -259,7 +259,7 @@ class Linkage:
         return rule.covers(_zone(watch))
 
     def _counts(self, watch: Watch) -> bool:
-        """Shelved or not; what is disabled, or part of a test, does not."""
+        """True if an alarm counts for linkage: also when shelved, but not when disabled or part of a test."""
         return watch.standing is not None and not watch.test and not self._out.disabled(watch.rule.device)
 
     def _by_hand(self, watch: Watch) -> bool:
@@ -273,7 +273,7 @@ class Linkage:
         return device is not None and device.kind == "call-point" and rule.settings.call_point == "alone"
 
     def _source(self, watch: Watch) -> str:
-        """Two alarms of one device are one source; of a panel, each component is one."""
+        """What counts as one source: a device with all its alarms; in a panel, each component."""
         rule = watch.rule
         device = self._devices.get(rule.device)
         return f"{rule.device}/{rule.point}" if device is not None and device.kind == "panel" else rule.device
@@ -281,7 +281,7 @@ class Linkage:
     # ---- degraded zones -------------------------------------------------------------------------
 
     def _degraded(self, zone: str) -> bool:
-        """Fewer than two of its initiating devices are alive and enabled; one in fire counts, silent or not."""
+        """True if fewer than two initiating devices of the zone are alive and enabled; one in fire counts anyway."""
         alive = 0
         for device in self._initiating.get(zone, ()):
             if self._out.disabled(device.id):

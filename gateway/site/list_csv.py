@@ -1,7 +1,7 @@
-"""Lists as people write them: CSV with `plate,kind,from,until,gates,note`, and the entries of commands. Pure.
+"""Reads lists written by people: CSV with `plate,kind,from,until,gates,note`, and the entries of commands. Pure.
 
-UTF-8, comma. `from` and `until` are a local date (`until`: its end) or RFC 3339; `gates` are separated by
-blanks, none means all. Every mistake is named with its line.
+UTF-8, comma. `from` and `until` are a local date (`until`: its end) or RFC 3339; `gates` are separated by blanks, and
+an empty cell means all gates. Every mistake is named with its line.
 """
 
 import csv
@@ -19,9 +19,9 @@ from gateway.site.plates import LONGEST, UNREAD, kind_of, normalise
 
 COLUMNS: Final = ("plate", "kind", "from", "until", "gates", "note")
 PROBLEMS = 200
-"""Mistakes that are named; after that the file is not read on."""
+"""Reading stops after this many mistakes."""
 MOST_COLUMNS = 64
-"""A header with more is none; it is not looked at name by name."""
+"""A header with more columns is rejected without looking at its names."""
 _NOTE = 200
 _BLOCK_BYTES = 64 << 10
 _REMEMBERED = 65_536
@@ -40,7 +40,7 @@ class RowProblem(NamedTuple):
 
 
 class ListReading(NamedTuple):
-    """What became of a file."""
+    """The result of reading a file."""
 
     list: PlateList | None
     """None: there is an error."""
@@ -48,7 +48,7 @@ class ListReading(NamedTuple):
 
 
 class BadEntry(ValueError):
-    """What is wrong with one value; `key` names its column."""
+    """One value is wrong; `key` names its column."""
 
     def __init__(self, key: str, text: str) -> None:
         super().__init__(text)
@@ -58,15 +58,15 @@ class BadEntry(ValueError):
 def read(
     name: str, data: bytes, zone: tzinfo, gates: Iterable[str] | None = None, *, doubts: bool = False
 ) -> ListReading:
-    """A file as a list whose version is the hash of its bytes.
+    """Read a file as a list. Its version is the hash of its bytes.
 
-    `gates`: those of the site; None: not checked. `doubts`: warn of plates that stand twice.
+    `gates`: the gates of the site; None: not checked. `doubts`: warn of plates that occur twice.
     """
     problems: list[RowProblem] = []
     builder = Builder()
     entries = EntryReader(zone, gates)
     first: dict[str, int] = {}
-    """The line in which each plate stood first."""
+    """The line in which each plate first occurred."""
     try:
         for line, row in _rows(data, problems):
             try:
@@ -169,7 +169,7 @@ class EntryReader:
 
 
 def _rows(data: bytes, problems: list[RowProblem]) -> Iterator[tuple[int, Sequence[str]]]:
-    """(line, its six texts). Files without a header have the columns in their usual order."""
+    """Yields (line, its six texts). Files without a header have the columns in the usual order."""
     reader = csv.reader(_lines(data), strict=True)
     places: Sequence[int] | None = None
     for line, row in _read(reader, problems):
@@ -200,7 +200,7 @@ def _rows(data: bytes, problems: list[RowProblem]) -> Iterator[tuple[int, Sequen
 
 
 def _read(reader: "Iterator[list[str]]", problems: list[RowProblem]) -> Iterator[tuple[int, list[str]]]:
-    """(first line, cells); ends at the first line that is no CSV or no UTF-8."""
+    """Yields (first line, cells); ends at the first line that is not CSV or not UTF-8."""
     while True:
         line = reader.line_num + 1  # type: ignore[attr-defined]
         try:
@@ -217,7 +217,7 @@ def _read(reader: "Iterator[list[str]]", problems: list[RowProblem]) -> Iterator
 
 
 class _NotUtf8(ValueError):
-    """At this line."""
+    """This line is not UTF-8."""
 
     def __init__(self, line: int) -> None:
         super().__init__(line)
@@ -225,7 +225,7 @@ class _NotUtf8(ValueError):
 
 
 def _lines(data: bytes) -> Iterator[str]:
-    """The lines with their ends, without the mark at the start; decoded in blocks."""
+    """The lines with their line ends, without a byte order mark; decoded in blocks."""
     start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
     while start < len(data):
         end = data.find(b"\n", start + _BLOCK_BYTES) + 1 or len(data)
@@ -238,7 +238,7 @@ def _lines(data: bytes) -> Iterator[str]:
 
 
 def _places(line: int, header: Sequence[str], problems: list[RowProblem]) -> Sequence[int]:
-    """For each column of the file its place in ours; empty if there is a mistake."""
+    """For each column of the file, its index in our order; empty if there is a mistake."""
     before = len(problems)
     if len(header) > MOST_COLUMNS:
         problems.append(RowProblem(line, "", f"found {len(header)} columns; {', '.join(COLUMNS)}"))

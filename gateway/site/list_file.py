@@ -1,4 +1,4 @@
-"""A list of plates as it is stored: a line of JSON, the columns as they lie in memory, a checksum. Pure.
+"""The stored form of a plate list: a line of JSON, the columns as in memory, a checksum. Pure.
 
 known, found = decode(data)       # raises ValueError: damaged
 """
@@ -19,32 +19,32 @@ _CODES = ("Q", "I", "I", "H", "I")
 """Types of the columns: keys, since, until, shape, offsets."""
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 MAX_HEAD_BYTES = 8 << 20
-"""Bytes of the first two lines."""
+"""The most bytes of the first two lines."""
 _HIGHEST = 1 << 53
-"""No list was saved more often, and no version counted by numbers is higher."""
+"""The upper limit of `number` and of numeric versions."""
 _LONGEST_NAME = 255
 
 
 class ListHead(NamedTuple):
-    """What stands before the list itself."""
+    """The head of the file, before the list itself."""
 
     name: str
     version: Version
     number: int
-    """Counts the savings of a list of this name: the highest is the newest."""
+    """Counts how often a list of this name was saved: the highest is the newest."""
     csv: str | None
-    """Fingerprint of the file of the site file that this list comes from, or was changed from by commands."""
+    """Fingerprint of the CSV file that this list comes from, possibly changed by commands since."""
     by: str | None = None
-    """Who imported it while no gateway ran; the next start tells it to the audit."""
+    """Who imported it while no gateway ran; the next start reports it to the audit."""
 
 
 def file_name(name: str, version: Version) -> str:
-    """`NAME.VERSION`; what is no plain word goes by its digest."""
+    """`NAME.VERSION`; a name or version that is not a plain word is replaced by its digest."""
     return file_prefix(name) + _plain(str(version))
 
 
 def file_prefix(name: str) -> str:
-    """What the names of all files of a list begin with."""
+    """The prefix of the names of a list's files."""
     return f"{_plain(name)}."
 
 
@@ -73,7 +73,7 @@ def encode(stored: PlateList, number: int, csv: str | None, by: str | None = Non
 
 
 def decode(data: bytes) -> tuple[ListHead, PlateList]:
-    """What is stored. Raises ValueError, with what is wrong."""
+    """Read the bytes of the file. Raises ValueError, saying what is wrong."""
     view = memoryview(data)
     if not data.startswith(MAGIC):
         raise ValueError("is no list of this version")
@@ -87,7 +87,7 @@ def decode(data: bytes) -> tuple[ListHead, PlateList]:
 
 
 def _list(said: dict[str, Any], body: memoryview) -> PlateList:
-    """What the head says of the body. Raises ValueError, KeyError, TypeError, IndexError, OverflowError."""
+    """Build the list from head and body. Raises ValueError, KeyError, TypeError, IndexError, OverflowError."""
     if said["order"] != sys.byteorder:
         raise ValueError("was written by a machine of another kind")
     rows, size = said["rows"], said["notes"]
@@ -117,7 +117,7 @@ def _list(said: dict[str, Any], body: memoryview) -> PlateList:
 
 
 def peek(data: bytes) -> ListHead:
-    """The head alone, of the first line of a file, unchecked. Raises ValueError."""
+    """Read only the head, from the first line of a file, unchecked. Raises ValueError."""
     return _known(_head(data)[0])
 
 

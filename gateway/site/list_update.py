@@ -1,4 +1,4 @@
-"""`access.update`: the parts of a change, taken whole or not at all. Pure."""
+"""`access.update`: collects the parts of a change, which is applied completely or not at all. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,19 +10,19 @@ from gateway.site.lists import ListEntry, PlateList, Version, changed, make
 from gateway.site.plates import UNREAD, normalise
 
 ENTRIES = 2_000
-"""Of one command, `put` and `drop` together."""
+"""The most entries of one command, `put` and `drop` together."""
 PARTS = 10_000
 UNDER_WAY = 4
-"""Lists whose changes may be under way at once; the oldest is given up."""
+"""The most lists whose changes may be under way at once; beyond it the oldest change is dropped."""
 HELD = 200_000
-"""Entries under way, `put` and `drop` of all lists together."""
+"""The most entries under way, `put` and `drop` of all lists together."""
 PATIENCE_S = 600.0
-"""Seconds without a part, after which a change is given up."""
+"""A change that gets no part for this time is dropped."""
 _NAME = 63
 
 
 class Rows:
-    """Entries in the order of their parts, as compact as a list: a list of 100,000 may be under way."""
+    """Entries in the order of their parts, as compact as a list, because a change may have 100,000 of them."""
 
     def __init__(self, parts: Iterable[PlateList]) -> None:
         self._parts = tuple(parts)
@@ -33,7 +33,7 @@ class Rows:
 
 
 class ListChange(NamedTuple):
-    """A complete change, to be carried out where time may be taken."""
+    """A complete change, to be applied outside the step because it takes time."""
 
     list: str
     version: Version
@@ -42,7 +42,7 @@ class ListChange(NamedTuple):
     drop: tuple[str, ...]
 
     def apply(self, old: PlateList | None) -> PlateList:
-        """The list in its new version."""
+        """The changed list."""
         if self.full or old is None:
             return make(self.list, self.version, self.put)
         return changed(old, self.version, self.put, self.drop)
@@ -55,16 +55,16 @@ class Waiting(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Not taken, and why; the list is as it was."""
+    """The change was refused, with the reason; the list is unchanged."""
 
     message: str
     held: Version | None = None
-    """The version that the list has, where the base was another."""
+    """The list's version, if `base` did not match it."""
 
 
 @dataclass(slots=True)
 class _UnderWay:
-    """What has come of one change."""
+    """The parts of one change so far."""
 
     version: Version
     base: Version | None
@@ -80,16 +80,16 @@ class _UnderWay:
 
 
 class Updates:
-    """Collects parts. What was under way when the process ended has to be sent again."""
+    """Collects parts. After a restart, changes that were under way have to be sent again."""
 
     def __init__(self, entries: EntryReader) -> None:
         self._entries = entries
         self._under_way: dict[str, _UnderWay] = {}
 
     def take(self, args: Mapping[str, Json], held: Version | None, at: float = 0.0) -> ListChange | Waiting | Refusal:
-        """One command. `held`: the version of its list, None if there is none. A part may come twice.
+        """Take one command. `held`: the version of its list, None if there is none. A part may come twice.
 
-        `at`: monotonic seconds; a change without a part for `PATIENCE_S` is given up.
+        `at`: monotonic seconds; a change that gets no part for `PATIENCE_S` is dropped.
         """
         for stale in [name for name, one in self._under_way.items() if at - one.heard > PATIENCE_S]:
             del self._under_way[stale]
@@ -124,7 +124,7 @@ class Updates:
         )
 
     def _read(self, args: Mapping[str, Json], at: float) -> tuple[str, int, _UnderWay]:
-        """Name of the list, number of the part, and the part. Raises BadEntry."""
+        """Read the list's name, the part's number and the part. Raises BadEntry."""
         name = args.get("list")
         if not isinstance(name, str) or not 0 < len(name) <= _NAME:
             raise BadEntry("list", "found no name of a list")

@@ -1,6 +1,6 @@
-"""Lists of plates: compact, immutable, looked up exactly or by one confusable character. Pure.
+"""Plate lists: compact and immutable, with look-up of a plate or of one that differs by one confusable character. Pure.
 
-A list is columns (22 bytes a row and its note), sorted by plate. A change makes a new list.
+A list is stored as columns (22 bytes a row plus its note), sorted by plate. A change makes a new list.
 """
 
 from array import array
@@ -14,10 +14,10 @@ from gateway.site.plates import PROVINCES, kind_of, spellings
 KINDS = ("resident", "visitor", "staff", "service", "blocked")
 Version = str | int
 ALWAYS = (1 << 32) - 1
-"""`until` of a row without an end; `since` of one without a beginning is 0. Wall seconds, to the year 2106."""
+"""`until` of a row without an end (`since` of a row without a beginning is 0). Wall seconds, up to the year 2106."""
 MOST = 1_000_000
 MOST_EXTRA = 10_000
-"""Plates that fit no column; they cost far more."""
+"""The most plates that do not fit the columns; they need far more memory."""
 _ALPHABET = PROVINCES + "警学挂港澳领使民航应急" + "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _PACK = {ord(one): place for place, one in enumerate(_ALPHABET, 1)}
 _UNPACK = dict(enumerate(_ALPHABET, 1))
@@ -31,27 +31,27 @@ class ListEntry(NamedTuple):
     kind: str
     since: int = 0
     until: int = ALWAYS
-    """The first second that is not in it."""
+    """The first second after the window."""
     gates: frozenset[str] = frozenset()
     """Empty: all."""
     note: str = ""
 
     @property
     def ends(self) -> bool:
-        """It has an end."""
+        """True if the window has an end."""
         return self.until != ALWAYS
 
     def holds(self, wall: float) -> bool:
-        """The window contains this time."""
+        """True if the window contains this time."""
         return self.since <= wall and (wall < self.until or not self.ends)
 
     def opens(self, gate: str | None) -> bool:
-        """It is for this gate (a camera without a gate: for any)."""
+        """True if it is valid at this gate (without a gate: at any)."""
         return not self.gates or gate is None or gate in self.gates
 
 
 class Columns(NamedTuple):
-    """A list's rows, sorted by plate; `shape` is the place of (kind, gates), `offsets` cut the notes."""
+    """A list's rows, sorted by plate. `shape` is an index of (kind, gates); `offsets` delimit the notes."""
 
     keys: "array[int]"
     since: "array[int]"
@@ -81,7 +81,7 @@ class PlateList:
         self._keys, self._since, self._until, self._shape_of, self._offsets, self._notes = columns
         self.shapes = tuple(shapes)
         self.extra = extra
-        """Lines of plates that fit no column."""
+        """Lines of plates that do not fit the columns."""
 
     def __repr__(self) -> str:
         return f"PlateList({self.name!r}, {self.version!r}, {len(self)} lines)"
@@ -132,7 +132,7 @@ class Builder:
         self._extra: dict[str, tuple[ListEntry, ...]] = {}
 
     def add(self, entry: ListEntry) -> None:
-        """One line more."""
+        """Add a line."""
         key = pack(entry.plate)
         if key is None:
             if len(self._extra) >= MOST_EXTRA:
@@ -171,7 +171,7 @@ class Builder:
 
 
 def make(name: str, version: Version, entries: Iterable[ListEntry]) -> PlateList:
-    """A list of these lines."""
+    """Make a list of these lines."""
     builder = Builder()
     for entry in entries:
         builder.add(entry)
@@ -179,7 +179,7 @@ def make(name: str, version: Version, entries: Iterable[ListEntry]) -> PlateList
 
 
 def changed(old: PlateList, version: Version, put: Iterable[ListEntry], drop: Iterable[str]) -> PlateList:
-    """The list with every line of the plates of `put` and `drop` taken away, and those of `put` added."""
+    """The list without all lines of the plates in `put` and `drop`, plus the lines of `put`."""
     added = make(old.name, version, put)
     gone = frozenset(drop)
     kept = (entry for entry in old if entry.plate not in added and entry.plate not in gone)
@@ -187,7 +187,7 @@ def changed(old: PlateList, version: Version, put: Iterable[ListEntry], drop: It
 
 
 class Lists:
-    """All lists of the site, as they stand. Immutable: a new list makes a new `Lists`."""
+    """All current lists of the site. Immutable: a new list makes a new `Lists`."""
 
     __slots__ = ("lists",)
 
@@ -202,13 +202,13 @@ class Lists:
         return next((one for one in self.lists if one.name == name), None)
 
     def replaced(self, new: PlateList) -> "Lists":
-        """With this list in the place of the one of its name, or behind all others."""
+        """A copy with this list in the place of the one with its name, or else at the end."""
         if self.named(new.name) is None:
             return Lists((*self.lists, new))
         return Lists(new if one.name == new.name else one for one in self.lists)
 
     def find(self, plate: str) -> list[tuple[str, ListEntry]]:
-        """(name of the list, line) for every line of this plate."""
+        """Every line of this plate, as (list name, line)."""
         return [(one.name, entry) for one in self.lists for entry in one.find(plate)]
 
     def near(self, plate: str) -> list[str]:
@@ -219,7 +219,7 @@ class Lists:
 
 
 def pack(plate: str) -> int | None:
-    """Up to eight characters as one number; None: it does not fit."""
+    """Pack up to eight characters into a number; None: they do not fit."""
     if len(plate) > 8:
         return None
     try:
@@ -229,5 +229,5 @@ def pack(plate: str) -> int | None:
 
 
 def unpack(key: int) -> str:
-    """The plate again."""
+    """The plate of a packed number."""
     return key.to_bytes((key.bit_length() + 7) // 8, "big").decode("latin-1").translate(_UNPACK)

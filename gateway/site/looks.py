@@ -1,6 +1,6 @@
-"""What a round asks of a camera and what it is told, as it goes through `Perform` and `Performed`. Pure.
+"""The question of a round to a camera and its answer, as data of `Perform` and `Performed`. Pure.
 
-The site never sees a picture: it asks `LOOK` with the arguments of `asked`, and takes the result by `verdict`.
+The site never sees a picture: it sends `LOOK` with the arguments of `asked`, and reads the result with `verdict`.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from gateway.model import Json
 from gateway.site.round_settings import PictureRule
 
 LOOK = "round.look"
-"""`Perform.cmd`: look at a camera by a rule, and say how it is. Two cameras at a time; a camera never twice."""
+"""`Perform.cmd`: judge a camera's picture by a rule. Two cameras at a time at most, and no camera twice at once."""
 
 Outcome = Literal["normal", "abnormal", "not-checkable"]
 
@@ -22,20 +22,20 @@ CHANGED = "changed"
 NOT_CHECKABLE = frozenset({
     "glare", "poor-sight", CHANGED, "weak-reference", "no-reference", "unreachable", "refused",
 })  # fmt: skip
-"""Why a picture is not normal; nothing else is a reason."""
+"""Reasons why a picture cannot be judged; with `ABNORMAL` they are all the reasons there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a camera's picture was found to be. Absent = None."""
+    """The verdict about a camera's picture. Absent = None."""
 
     outcome: Outcome
     reason: str | None = None
     """One of `ABNORMAL` or `NOT_CHECKABLE`; None if normal."""
     detail: str | None = None
-    """In words, for people: which limit, which error."""
+    """Details for people: which limit, which error."""
     figures: Mapping[str, Json] | None = None
-    """What was measured, by name: `grey`, `sharpness`, …"""
+    """Measured values by name: `grey`, `sharpness`, …"""
     picture: str | None = None
     """`id` of the `picture.taken` with the picture."""
     sha256: str | None = None
@@ -45,9 +45,9 @@ class Look:
     at: str | None = None
     """When it was taken, RFC 3339."""
     clock: str | None = None
-    """How far that time is trusted: `synced`, `unsynced`."""
+    """Whether that time is trusted: `synced`, `unsynced`."""
     compared_with: str | None = None
-    """The reference it was held against: its name, which carries when it was taken and by whom."""
+    """The name of the reference picture it was compared with; the name says when it was taken and by whom."""
 
     def result(self) -> dict[str, Json]:
         """As `Performed.result`."""
@@ -55,7 +55,7 @@ class Look:
 
 
 def asked(rule: PictureRule, round_: str, item: str, last: str | None) -> dict[str, Json]:
-    """`Perform.args` of `LOOK`. `last`: id of the picture that the run before took of this item, for `frozen`."""
+    """`Perform.args` of `LOOK`. `last`: id of this item's picture in the previous run, to detect `frozen`."""
     limits: dict[str, Json] = {
         name: getattr(rule, name)
         for name in ("dark_below", "bright_above", "flat_below", "blur_below", "max_drift", "max_clock")
@@ -67,7 +67,7 @@ def asked(rule: PictureRule, round_: str, item: str, last: str | None) -> dict[s
 
 
 def rule_of(args: Mapping[str, Json]) -> PictureRule:
-    """The rule again, on the other side."""
+    """The rule from `Perform.args`."""
     rule, written = args["rule"], args["written"]
     if not isinstance(rule, Mapping) or not isinstance(written, list | tuple):
         raise TypeError("no arguments of a look")
@@ -76,7 +76,7 @@ def rule_of(args: Mapping[str, Json]) -> PictureRule:
 
 
 def verdict(result: Json) -> Look:
-    """What was found. Anything that is no verdict is *not-checkable*: never normal by default."""
+    """Read the result. Anything that is not a valid verdict becomes *not-checkable*, never normal."""
     if isinstance(result, Mapping) and result.get("outcome") in ("normal", "abnormal", "not-checkable"):
         names = {one.name for one in fields(Look)}
         look = Look(**{name: value for name, value in result.items() if name in names})  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ def born(  # noqa: PLR0913 - one occurrence, all that is known of it
     shelved_until: str | None,
     disabled: bool,
 ) -> Data:
-    """A new occurrence, not seen by anybody yet."""
+    """A new occurrence, not acknowledged yet."""
     fire = rule.kind == "fire"
     return {
         "alarm": alarm,
@@ -54,7 +54,7 @@ def born(  # noqa: PLR0913 - one occurrence, all that is known of it
 
 
 def rule_of(subject: str, data: Mapping[str, Json]) -> AlarmRule:
-    """The rule of an occurrence that is no longer in the site file, as far as its data tells."""
+    """Rebuild the rule of an occurrence that is no longer in the site file, as far as its data allows."""
     name, point = str(data["name"]), str(data["point"] or "")
     device = subject.removesuffix(f"/{name}").removesuffix(f"/{point}" if point else "")
     zone = data["zone"]
@@ -65,7 +65,7 @@ def rule_of(subject: str, data: Mapping[str, Json]) -> AlarmRule:
 
 
 def subject_of(data: Mapping[str, Json]) -> str:
-    """The subject of an occurrence of which only the data is there; of a line's alarm that does not tell the line."""
+    """The subject of an occurrence, from its data alone; the data of a line's alarm does not name the line."""
     return "/".join(str(part) for part in (data.get("device") or "gateway", data.get("point"), data["name"]) if part)
 
 
@@ -75,7 +75,7 @@ def zone_of(rule: AlarmRule, device: DeviceSettings | None) -> str | None:
 
 
 def measured(reading: Reading | None, text: str | None = None) -> Data:
-    """What was measured; a built-in alarm has only a text."""
+    """The measured fields; a built-in alarm has only a text."""
     if reading is None:
         return {"value": None, "text": text, "unit": None, "quality": None}
     return {
@@ -87,7 +87,7 @@ def measured(reading: Reading | None, text: str | None = None) -> Data:
 
 
 def returned(reading: Reading | None) -> Data:
-    """The condition of a latched occurrence is back: people must look again."""
+    """The condition of a latched occurrence is back: it has to be acknowledged again."""
     return {
         "state": "unack",
         "active": True,
@@ -100,7 +100,7 @@ def returned(reading: Reading | None) -> Data:
 
 
 def seen(data: Data, by: str, now: Instant) -> Data:
-    """A person has seen it."""
+    """A person acknowledges it."""
     return {
         **data,
         "state": "ack" if data["active"] else "latched-ack",
@@ -120,7 +120,7 @@ def gone(data: Data, reading: Reading | None, now: Instant) -> Data:
 
 
 def reset(data: Data, by: str, now: Instant) -> Data:
-    """A person has ended it, which acknowledges it as well."""
+    """A person ends it, which also acknowledges it."""
     known = {} if data["acknowledged"] else {"acknowledged_at": now.rfc3339(), "acknowledged_by": by}
     told = {name: value for name, value in data.items() if name not in ("chattering", "count")}
     return {

@@ -1,8 +1,8 @@
-"""The outputs that the site moves: held ones are supervised, released ones are written until they are read back.
+"""The outputs that the site writes: held ones are supervised, released ones are written until they read back off.
 
-An output is *on* (somebody holds it), *off* (to be released) or nobody's. On an output that is on nothing
-writes false: what is pending for it is dropped. An output that this program has set, or pulsed, is remembered
-in the same step, so that its release is known after a crash.
+An output is *on* (held), *off* (to be released) or nobody's. Nothing writes false to an output that is held: its
+pending orders are dropped. An output that this program sets or pulses is remembered in the same step, so that it is
+released after a crash.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -16,27 +16,27 @@ from gateway.site.timers import Timers
 
 PART = "output"
 _MEMORY = "release/"
-"""`release/DEVICE.POINT`: this program has set it, so it has to be released."""
+"""`release/DEVICE.POINT`: this program has set the output, so it has to be released."""
 _HELD_READ_EVERY_S = 1.0
-"""A held output is read that often."""
+"""A held output is read at this interval."""
 _SOUND_READ_EVERY_S = 10.0
-"""A sound that nobody's life hangs on is looked at so often."""
+"""A held output that is not safety-critical (a sound) is read at this interval."""
 _LOST_S = 5.0
-"""An order of which nothing is heard is given again after so many seconds."""
+"""An order without an outcome is given again after this time."""
 _SLOWEST_S = 30.0
 _BLIND_WRITE_EVERY_S = 5.0
-"""A held output that cannot be read back is written again so often."""
+"""A held output that cannot be read back is written again at this interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """How an output wants to be written. Seconds."""
+    """How an output has to be written. Times in seconds."""
 
     pulse: float = 0.5
     timed: bool = False
     """The module has a timed pulse of its own."""
     repeat: float | None = None
-    """Only an edge counts: holding is a pulse again and again."""
+    """The board reacts only to an edge: holding means a pulse at this interval. None: it takes a level."""
     readable: bool = True
 
 
@@ -48,37 +48,37 @@ class _Output:
     urgent: bool = False
     """Writes do not wait for their commit."""
     order: str | None = None
-    """Under way."""
+    """The order under way."""
     writing: bool = False
     pulsing: bool = False
-    """The order under way, or the time that runs, belongs to a pulse."""
+    """The order under way, or the running timer, belongs to a pulse."""
     written: float | None = None
-    """A reading newer than that shows what the last write did."""
+    """Only a reading newer than this shows the effect of the last write."""
     ordered: float = float("-inf")
-    """When it was told the last time."""
+    """When the last order was given."""
     tries: int = 0
     is_on: bool | None = None
-    """As it was read last; None: never since the start, or not since a write."""
+    """The last reading; None: not read since the start or since a write."""
     touched: bool = False
-    """This process has written it."""
+    """True if this process has written it."""
     remembered: bool = False
 
 
 class Outputs:
-    """Every output by its point."""
+    """All outputs, by point."""
 
     def __init__(self, ids: Ids, timers: Timers, wirings: Mapping[Ref, Wiring], writable: Collection[Ref] = ()) -> None:
         self._ids = ids
         self._timers = timers
         self._outputs = {ref: _Output(ref, wiring) for ref, wiring in wirings.items()}
         self._writable = writable
-        """Points that can be written, whoever uses them now."""
+        """All points that can be written, used by the site or not."""
         self._lost: list[str] = []
-        """Keys of what has to be released and cannot be written any more."""
+        """Memory keys of outputs that have to be released but can no longer be written."""
         self._orders: dict[str, _Output] = {}
 
     def restore(self, memory: Mapping[str, Json]) -> None:
-        """Take up what has to be released."""
+        """Load the outputs that have to be released."""
         for key in memory:
             if key.startswith(_MEMORY):
                 device, _, point = key.removeprefix(_MEMORY).partition(".")
@@ -86,12 +86,12 @@ class Outputs:
                 if ref not in self._outputs and ref not in self._writable:
                     self._lost.append(key)
                     continue
-                # Nobody's any more, and nobody reads it: it is written off all the same.
+                # No longer used by the site and not read, but it is still switched off.
                 output = self._outputs.setdefault(ref, _Output(ref, Wiring(readable=False)))
                 output.remembered, output.want, output.urgent = True, False, True
 
     def start(self, now: Instant) -> Iterator[Effect]:
-        """Write the releases that are known; whoever holds one of them has said so before."""
+        """Write the known releases, after all holds have been applied."""
         for key in self._lost:
             yield Forget(key)
         for output in self._outputs.values():
@@ -103,23 +103,23 @@ class Outputs:
         return self._outputs[ref].is_on
 
     def taken(self, ref: Ref) -> bool:
-        """True if it is held, and is on or has just taken the order to be: no further outcome will come."""
+        """True if it is held and is on, or its order was carried out: no further outcome will come."""
         output = self._outputs[ref]
         if output.want is not True or output.is_on is not None:
             return output.want is True and output.is_on is True
         return output.order is None and output.written is not None
 
     def held(self, ref: Ref) -> bool:
-        """True while somebody holds it."""
+        """True while it is held."""
         return self._outputs[ref].want is True
 
     def touched(self, ref: Ref) -> bool:
-        """True once this process has written it, or has to."""
+        """True if this process has written it, or has to."""
         output = self._outputs[ref]
         return output.touched or output.remembered
 
     def hold(self, ref: Ref, now: Instant, *, urgent: bool, remember: bool = False) -> Iterator[Effect]:
-        """Keep it on until it is released. `remember`: whoever holds it does not remember that by himself."""
+        """Keep it on until it is released. `remember`: the caller does not remember the hold itself."""
         output = self._outputs[ref]
         hurried = urgent and not output.urgent
         output.urgent = urgent
@@ -130,28 +130,28 @@ class Outputs:
             output.want, output.tries = True, 0
             yield from self._write(output, True, now)
         elif hurried and not output.is_on:
-            # What is under way may wait for its commit; this one does not.
+            # The order under way may still wait for its commit; an urgent one does not.
             yield from self._write(output, True, now)
 
     def adopt(self, ref: Ref, now: Instant) -> None:
-        """It is on, and is held from now on; nothing has to be written for that."""
+        """Hold an output that is on already, without writing it."""
         output = self._outputs[ref]
         output.want, output.is_on = True, True
         self._wait(output, _HELD_READ_EVERY_S, now)
 
     def ref_of(self, order: str) -> Ref | None:
-        """The output that an order under way is for."""
+        """The output of an order under way."""
         output = self._orders.get(order)
         return None if output is None else output.ref
 
     def again(self, ref: Ref, now: Instant) -> Iterator[Effect]:
-        """Write a held output again, whatever it reads."""
+        """Write a held output again, whatever its reading."""
         output = self._outputs[ref]
         if output.want is True:
             yield from self._write(output, True, now)
 
     def release(self, ref: Ref, now: Instant, *, urgent: bool = False) -> Iterator[Effect]:
-        """Nobody holds it any more: write it off until it is read back."""
+        """Release it: write it off until it reads back off."""
         output = self._outputs[ref]
         if not output.remembered:
             output.remembered = True
@@ -160,7 +160,7 @@ class Outputs:
         yield from self._write(output, False, now)
 
     def pulse(self, ref: Ref, expires: float | None, now: Instant, *, urgent: bool = False) -> Iterator[Effect]:
-        """On and, after the time of its wiring, off again. Nothing if it is held."""
+        """Switch it on and, after the pulse time of its wiring, off again. Does nothing if it is held."""
         output = self._outputs[ref]
         if output.want is True:
             return
@@ -172,7 +172,7 @@ class Outputs:
         yield self._order(output, output.wiring.pulse if output.wiring.timed else True, expires, now, urgent=urgent)
 
     def outcome(self, item: Outcome, now: Instant) -> Iterator[Effect]:
-        """What became of an order."""
+        """Take the outcome of an order."""
         output = self._orders.pop(item.order, None)
         if output is None or output.order != item.order:
             return
@@ -195,7 +195,7 @@ class Outputs:
                 self._wait(output, doubled(_HELD_READ_EVERY_S, output.tries - 1, _SLOWEST_S), now)
 
     def read(self, ref: Ref, reading: Reading, now: Instant) -> Iterator[Effect]:
-        """A reading of the output."""
+        """Take a reading of the output."""
         output = self._outputs.get(ref)
         if output is None or reading.quality is not Quality.GOOD or output.order is not None:
             return
@@ -203,7 +203,7 @@ class Outputs:
             return
         output.is_on = bool(reading.value)
         if output.want is True and not output.is_on and output.wiring.repeat is None:
-            # A relay that sticks is not told faster than that: the line is for others too.
+            # A sticking relay is not written faster than this, because other devices need the line too.
             wait = output.ordered + _HELD_READ_EVERY_S - now.mono
             if wait > 0:
                 self._wait(output, wait, now)
@@ -218,21 +218,21 @@ class Outputs:
                 yield from self._released(output)
 
     def kick(self, device: str, now: Instant) -> Iterator[Effect]:
-        """The device answers again: what waits for it goes at once."""
+        """The device answers again: write at once what waits for it."""
         for output in self._outputs.values():
             if output.ref.device == device and output.want is not None and output.order is None:
                 output.tries = 0
                 yield from self._act(output, now)
 
     def tick(self, name: str, now: Instant) -> Iterator[Effect]:
-        """Time for the next thing to do with an output."""
+        """A timer has fired: do the next thing with an output."""
         device, _, point = name.partition(".")
         output = self._outputs[Ref(device, point)]
         if output.pulsing and output.want is None:
-            # The end of a pulse, or an order for one of which nothing was heard.
+            # The end of a pulse, or an order for a pulse without an outcome.
             output.pulsing, output.want, output.urgent = False, False, True
         if output.want is False and output.wiring.timed and output.writing and output.tries == 0:
-            # The module has ended its pulse by itself, as one look will show.
+            # The module has ended its pulse by itself; one read confirms it.
             output.tries = 1
             yield from self._look(output, now)
         else:
@@ -245,7 +245,7 @@ class Outputs:
         if output.want is True and output.order is None and steady and output.is_on:
             yield from self._look(output, now)
         elif output.want is True and output.wiring.repeat is not None and output.pulsing:
-            # The edge's end, not a release: the board keeps the gate up by itself until the next one.
+            # The end of an edge, not a release: the board itself keeps the gate up until the next edge.
             yield from self._write(output, False, now)
         elif output.want is True:
             yield from self._write(output, True, now)
@@ -271,7 +271,7 @@ class Outputs:
         return Operate(order, output.ref.device, output.ref.point, value, expires, urgent)
 
     def _pulsed(self, output: _Output, item: Outcome, now: Instant) -> Iterator[Effect]:
-        """An order of a pulse, or of an edge of a repeated hold, has come back."""
+        """Take the outcome of an order for a pulse, or for an edge of a repeated hold."""
         if output.want is True:
             self._wait(output, _left(output, item, now) if item.ok else _HELD_READ_EVERY_S, now)
             output.pulsing = item.ok
@@ -279,7 +279,7 @@ class Outputs:
             output.pulsing, output.want = False, None
             yield from self._released(output)
         elif item.ok and output.wiring.timed:
-            # The module ends it by itself; that it has is looked at.
+            # The module ends it by itself; a read checks that it did.
             output.pulsing, output.want, output.urgent = False, False, True
             if output.wiring.readable:
                 output.written = item.at.mono + output.wiring.pulse
@@ -287,7 +287,7 @@ class Outputs:
             else:
                 yield from self._released(output)
         else:
-            # Not ok: it may have been written all the same, with the answer lost.
+            # Not ok, but it may have been written and only the answer lost.
             self._wait(output, _left(output, item, now) if item.ok else 0.0, now)
 
     def _held(self, output: _Output, item: Outcome, now: Instant) -> Iterator[Effect]:
@@ -317,6 +317,6 @@ class Outputs:
 
 
 def _left(output: _Output, item: Outcome, now: Instant) -> float:
-    """Seconds until the end of a pulse, which began with the write and not with what is known of it."""
+    """Seconds until the end of a pulse, counted from the write and not from its outcome."""
     began = now.mono if item.sent is None else min(item.sent, now.mono)
     return max(0.0, began + output.wiring.pulse - now.mono)

@@ -1,4 +1,4 @@
-"""The property company's clocks: answered, solved, and a fire verified by a person; each is told once."""
+"""The property company's service clocks: respond, resolve, verify a fire. Each is reported once when it runs out."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -9,11 +9,11 @@ from gateway.site.deadlines import Deadlines
 from gateway.site.settings import AlarmRule, ServiceClock
 
 CLOCK = "clock/"
-"""`clock/WHICH/ALARM`: the deadline of the clock that runs out next."""
+"""`clock/WHICH/ALARM`: the deadline of the next clock to run out."""
 
 
 class Overdue:
-    """One deadline an occurrence: that of its next clock."""
+    """One deadline per occurrence: that of its next clock."""
 
     def __init__(self, service: ServiceClock, alarms: Alarms, deadlines: Deadlines) -> None:
         self._service = service
@@ -21,7 +21,7 @@ class Overdue:
         self._deadlines = deadlines
 
     def changed(self, change: Change, now: Instant) -> Iterator[Effect]:
-        """An alarm has changed."""
+        """Take a change of an alarm."""
         alarm = str(change.data["alarm"])
         if change.type == "alarm.raised":
             seconds, which = self._clocks(change.watch.rule)[0]
@@ -30,12 +30,12 @@ class Overdue:
             yield from self.stop(alarm)
 
     def stop(self, alarm: str) -> Iterator[Effect]:
-        """An occurrence has ended whose rule is not known any more."""
+        """Stop the clocks of an ended occurrence whose rule is no longer known."""
         for which in ("respond", "resolve", "verify"):
             yield from self._deadlines.drop(f"{CLOCK}{which}/{alarm}")
 
     def due(self, name: str, now: Instant) -> Iterator[Effect]:
-        """A clock has run out."""
+        """Report a clock that has run out."""
         which, _, alarm = name.partition("/")
         watch = self._alarms.find(alarm)
         if watch is None or watch.standing is None:

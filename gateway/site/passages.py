@@ -1,8 +1,8 @@
-"""Passages: what was decided about a plate becomes an opening, an event, and who is inside. Pure.
+"""Passages: turns the decision about a plate into an opening, an event, and the state of who is inside. Pure.
 
-Its event is told once, when it is known what became of the order: in one commit with the gate's own, or, after a
-crash, by the next process, as `opened` with `opened_at` null: nobody knows whether it was carried out. An order that
-came to nothing is a denial, `silent` or `refused`. The passage's key is remembered in the step that orders.
+A passage's event is emitted once, when the outcome of the order is known, in one commit with the gate's own event.
+After a crash the next process emits it as `opened` with `opened_at` null, because nobody knows whether the order was
+carried out. A failed order makes a denial, `silent` or `refused`. The passage's key is remembered in the ordering step.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,43 +36,43 @@ from gateway.site.presence import Presence
 from gateway.site.settings import AccessSettings, built_in
 
 ORDER_LIFE_S = 5.0
-"""An order whose device is silent dies so many seconds after the plate arrived."""
+"""An order expires this long after the plate arrived if the device stays silent."""
 WAITING = 256
-"""Passages whose orders are under way at once; beyond them a gate's limit is reached."""
+"""The most passages whose orders are under way at once; beyond it the gate counts as rate-limited."""
 DENIED = 64
-"""Denied cars that the guard may still let in by one press."""
+"""How many denied cars a guard may still let in with one press."""
 STORE = "store"
-"""Who asks for a list that stands as it was stored."""
+"""`by` of a list that was loaded from the store unchanged."""
 BY_KIND_AN_HOUR = 6
-"""Openings of a gate by nothing but the kind of a plate (`special`); then a person has to."""
+"""The most openings of a gate in an hour for the kind of a plate alone (`special`); then a person has to decide."""
 _BY_KIND = "by-kind/"
-"""`by-kind/GATE/PASSAGE`: the deadline at which one of these counts no more."""
+"""`by-kind/GATE/PASSAGE`: the deadline after which such an opening no longer counts."""
 _MEMORY = "passing/"
 _TOKEN = "passage/"  # noqa: S105 - names a request
 _LATEST_S = 4_102_444_800.0
-"""2100: a camera's time beyond it is none."""
+"""The year 2100; a later camera time is ignored."""
 _WORDS = 500
 
 _ROLES: Mapping[str, tuple[str, ...]] = {"plate": ("plate",), "scene": ("plate", "scene"), "none": ()}
-"""The pictures that are kept of every passage."""
+"""The roles of pictures that are kept of every passage."""
 
 Change = Mapping[str, Json]
 
 
 @dataclass(slots=True)
 class _Passing:
-    """The order of a passage is under way."""
+    """A passage whose order is under way."""
 
     data: dict[str, Json]
     car: "_Car"
     at: Instant
     by_kind: bool
-    """The kind of its plate alone opens."""
+    """Only the kind of its plate admits it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Car:
-    """What presence wants to know of a car."""
+    """What presence needs to know of a car."""
 
     gate: str | None
     plate: str | None
@@ -81,7 +81,7 @@ class _Car:
 
 
 class Passages:
-    """Takes passages and lists of plates in. `access.lists` are the lists in force."""
+    """Takes passages and plate lists. `access.lists` are the lists in force."""
 
     def __init__(self, settings: AccessSettings, gates: Gates, ids: Ids, alarms: Alarms, deadlines: Deadlines) -> None:
         self.access = Access(settings)
@@ -97,12 +97,12 @@ class Passages:
         self._by_hand: dict[str, str] = {}
 
     def restore(self, memory: Change) -> None:
-        """Take up what had to survive; it counts from `start` on."""
+        """Load the memory; it takes effect with `start`."""
         mine = (PREFIX, STATE, INSIDE, _MEMORY)
         self._memory = {key: value for key, value in memory.items() if key.startswith(mine)}
 
     def start(self, now: Instant) -> Iterator[Effect]:
-        """What was under way when the process ended is told now; nothing of it is ordered again."""
+        """Report what was under way when the previous process ended; nothing of it is ordered again."""
         memory, self._memory = self._memory, {}
         self.access.restore(memory, now)
         self.presence.restore(memory)
@@ -113,7 +113,7 @@ class Passages:
                     yield self._event(data, now, now)
 
     def take(self, item: Passage, now: Instant) -> Iterator[Effect]:
-        """A plate camera saw a car."""
+        """Take a passage of a plate camera."""
         gate = self._settings.cameras.get(item.camera)
         by_fire = gate is not None and self._gates.get(gate).by_fire
         taken = self.access.take(item, now.wall, held_by_fire=by_fire)
@@ -146,7 +146,7 @@ class Passages:
         yield self._event(data, item.at, now)
 
     def _told(self, camera: str, told: Mapping[str, str], now: Instant) -> Iterator[Effect]:
-        """Its alarms that change: of its clock, of its scale of confidence."""
+        """Raise, update or clear the camera's alarms: of its clock and its confidence scale."""
         for name, why in told.items():
             alarm = f"{camera}/{name}"
             if why:
@@ -157,7 +157,7 @@ class Passages:
     # ---- its order ------------------------------------------------------------------------------
 
     def _needs_person(self, decision: Decision, gate: str | None) -> bool:
-        """What looks like a police car or a fire engine is a picture of a plate: it opens so often and no more."""
+        """True if the limit for special kinds is reached: a picture of such a plate would open the gate as well."""
         if gate is None or not decision.by_kind or self._gates.get(gate).is_held:
             return False
         return len(self._deadlines.keys(f"{_BY_KIND}{gate}/")) >= BY_KIND_AN_HOUR
@@ -193,7 +193,7 @@ class Passages:
         yield self._event(data, one.at, now)
 
     def settled(self, item: Settled, now: Instant) -> Iterator[Effect]:
-        """A gate has taken an order, or not; perhaps one of a passage, or of the guard for a car that was denied."""
+        """Take the result of a gate's order, which may belong to a passage or to a guard's opening for a denied car."""
         by_hand = self._denied.pop(self._by_hand.pop(item.token, ""), None) if item.ok else None
         self._by_hand.pop(item.token, None)
         if by_hand is not None:
@@ -215,7 +215,7 @@ class Passages:
         yield self._event(one.data, one.at, now)
 
     def by_hand(self, passage: str, gate: str, token: str) -> str | None:
-        """Somebody on site opens for this passage, by the request `token`. Why not; None: it may be."""
+        """Note that a person on site opens for this passage by the request `token`. Returns why not; None: allowed."""
         car = self._denied.get(passage)
         if car is None:
             return None if len(passage) <= 64 and passage.isascii() else "passage: no such passage"
@@ -229,9 +229,9 @@ class Passages:
     # ---- lists ----------------------------------------------------------------------------------
 
     def list_ready(self, item: ListReady, now: Instant) -> Iterator[Effect]:
-        """A list comes into force, or could not be made.
+        """Put a list into force, or report that it could not be made.
 
-        In the audit: unless a command asked for it, which stands there by itself, or it is the stored one as ever.
+        It gets an audit event unless a command asked for it, which has its own, or it is the unchanged stored one.
         """
         ready = item.list if isinstance(item.list, PlateList) else None
         if ready is not None:
@@ -254,7 +254,7 @@ class Passages:
     # ---- one plate ------------------------------------------------------------------------------
 
     def kept(self, plate: str) -> dict[str, Json]:
-        """What this part keeps of a plate, beside its events."""
+        """What this part keeps of a plate, apart from events."""
         inside = self.presence.find(plate)
         return {
             "plate": plate,
@@ -274,7 +274,7 @@ class Passages:
         }
 
     def would(self, plate: str, gate: str | None, now: Instant) -> list[Json]:
-        """What would be decided now about a plate that is read well, at one gate or at all, by direction."""
+        """The decision that a well-read plate would get now, by direction, at one gate or at all gates."""
         seen = classify(plate)
         gates = [gate] if gate is not None else sorted({one for one in self._settings.cameras.values() if one})
         told: list[Json] = []
@@ -287,7 +287,7 @@ class Passages:
         return told
 
     def forget(self, plate: str) -> Iterator[Effect]:
-        """Erase a plate from everything but the lists and the events, which takes time."""
+        """Erase a plate everywhere except in lists and events, which are handled outside the site."""
         yield from _kept(self.access.forget(plate))
         yield from _kept(self.presence.forget(plate))
         for passage, car in self._denied.items():
@@ -300,25 +300,25 @@ class Passages:
                 yield Remember(f"{_MEMORY}{one.data['passage']}", dict(one.data))
 
     def correct(self, plate: str, now: Instant, *, inside: bool) -> Iterator[Effect]:
-        """A person knows better whether a car is inside."""
+        """A person corrects whether a car is inside."""
         yield from _kept(self.presence.correct(plate, now.wall, inside=inside))
 
     def plate(self, said: Json) -> str:
-        """A plate as people type it, in the form in which plates are compared; empty: it is none."""
+        """The compared form of a plate as people type it; empty: it is not a plate."""
         found = normalise(said) if isinstance(said, str) else ""
         return found if len(found) <= LONGEST else ""
 
     # ---- what follows ---------------------------------------------------------------------------
 
     def _pictures(self, item: Passage, decision: Decision) -> tuple[str, ...]:
-        """Which of its pictures are kept: after `access.pictures`; denied and emergency passages keep the scene."""
+        """The pictures to keep, by `access.pictures`; denied and emergency passages also keep the scene."""
         wanted = set(_ROLES[self._settings.pictures])
         if decision.decision == "denied" or decision.is_emergency:
             wanted.add("scene")
         return tuple(one.id for one in item.pictures if one.role in wanted)
 
     def _shut(self, one: _Passing) -> None:
-        """Its order came to nothing: the car still stands there."""
+        """Handle a failed order: the car still stands at the gate."""
         self._refused(str(one.data["passage"]), one.car)
         self.access.opened_nothing(str(one.data["camera"]), one.car.plate)
 
@@ -357,7 +357,7 @@ def _data(
         "camera": item.camera,
         "gate": gate,
         "direction": item.direction,
-        # What it was taken for: the list's plate behind a misread one, which stands in `plate_raw`.
+        # The listed plate that it was taken for; the misread one is in `plate_raw`.
         "plate": None if plate is None else decision.listed or plate.text,
         "plate_raw": None if item.plate_raw is None else item.plate_raw[: 4 * LONGEST],
         "plate_kind": None if plate is None else plate.kind,

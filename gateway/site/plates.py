@@ -1,10 +1,10 @@
-"""Plates: normalised, and told apart by GA 36-2018 and the rules of the special kinds. Pure.
+"""Plates: normalises and classifies them by GA 36-2018 and the rules of special kinds. Pure.
 
-A kind is a shape first; colour, and what the camera calls it, can only speak against it. Shapes without a
-Chinese mark of their own (military) are `sure` only where colour or camera confirm them.
+The kind comes from the shape of the text; colour and the camera's own classification can only contradict it. Shapes
+without a Chinese character of their own (military) are `sure` only if colour or camera confirm them.
 
-A separator is dropped only where GA 36 places it: one, before the serial. Whatever else stands between or beside
-letters and digits stands for a character that was not read: it becomes `UNREAD`, and no such text is a plate of a list.
+A separator is dropped only where GA 36 has it: one, before the serial. Any other sign between or beside letters and
+digits stands for an unread character: it becomes `UNREAD`, and such a text never equals a listed plate.
 """
 
 import re
@@ -18,7 +18,7 @@ KINDS = (
     "military", "wj", "civil-aviation", "emergency", "other",
 )  # fmt: skip
 LONGEST = 16
-"""Characters; whatever is longer is no plate but text out of the picture."""
+"""The longest plate in characters; a longer text is not a plate but other text in the picture."""
 
 NO_PLATE: Mapping[str, frozenset[str]] = {
     "vzenith": frozenset({"_无_", "无牌车", "无牌", "无"}),
@@ -34,10 +34,10 @@ NO_PLATE: Mapping[str, frozenset[str]] = {
         "no licence plate", "no license plate", "empty",
     }),
 }  # fmt: skip
-"""What makers write where they read nothing; compared without case, and by letters, digits and signs alone."""
+"""What makers send when they read nothing; compared without case, by letters, digits and signs only."""
 
 UNREAD = "?"
-"""Stands in a compared form for a character that was not read."""
+"""Stands for an unread character in the compared form."""
 
 
 def _letters(word: str) -> str:
@@ -46,10 +46,10 @@ def _letters(word: str) -> str:
 
 _NOTHING = frozenset(_letters(word) for words in NO_PLATE.values() for word in words)
 _SEPARATOR = re.compile(r" ?[·•・‧∙⋅●.\-‐‑‒–—] ?| ")
-"""What GA 36 (a dot), makers and people write between the head of a plate and its serial."""
+"""The separators between the head of a plate and its serial: the dot of GA 36 and what makers and people write."""
 _BLANKS = re.compile(r"\s")
 _COVERED = re.compile("X{3,}")
-"""No serial has three X in a row that was read: recognisers write them for what they did not read."""
+"""No serial has three X in a row; recognisers write them for unread characters."""
 _DOUBTED = "XX"
 _PLAIN = str.maketrans(
     "雲貴魯蘇陝寧粵贛滬晉瓊遼領學掛應臺晥",
@@ -62,9 +62,9 @@ _SHADES: Mapping[str, str] = {
 
 _P = f"[{PROVINCES}]"
 _S = "[0-9A-Z]"
-"""A serial's character before I and O are put right; they never occur in one (GA 36)."""
+"""A serial's character before I and O are corrected to 1 and 0; serials never contain I or O (GA 36)."""
 _WIDENED = "[DFABCEGHJK]"
-"""D and F, and what they were widened by when they ran out."""
+"""D and F, and the letters that were added when these ran out."""
 _SHAPES: tuple[tuple[str, str, int], ...] = (
     ("emergency", rf"{_P}[A-Z]{_S}{{4}}应急", 2),
     ("police", rf"{_P}[A-Z]{_S}{{4}}警", 2),
@@ -82,7 +82,7 @@ _SHAPES: tuple[tuple[str, str, int], ...] = (
     ("ordinary", rf"{_P}[A-Z]{_S}{{5}}", 2),
     ("military", r"[A-Z]{2}[0-9IO]{5}", 2),
 )
-"""Kind, shape, and where the serial begins."""
+"""Kind, shape, and the index at which the serial begins."""
 _SHAPE = re.compile("|".join(f"(?P<k{place}>{shape})" for place, (_, shape, _) in enumerate(_SHAPES)))
 _KINDS: Mapping[str, tuple[str, int]] = {f"k{place}": (kind, start) for place, (kind, _, start) in enumerate(_SHAPES)}
 _COLOURS: Mapping[str, frozenset[str]] = {
@@ -100,7 +100,7 @@ _COLOURS: Mapping[str, frozenset[str]] = {
     "civil-aviation": frozenset({"green"}),
     "emergency": frozenset({"white"}),
 }
-"""The grounds that a kind has; a known colour that is not here speaks against it."""
+"""The background colours of a kind; another known colour contradicts it."""
 _CONFUSED: tuple[str, ...] = (
     "0O", "0Q", "0D", "0U", "0G", "0B", "1I", "8B", "5S", "2Z", "6G", "7T1", "4A", "MNH", "VY",
     "津沪浙", "鲁鄂", "皖晥", "京宁", "苏赣",
@@ -109,31 +109,31 @@ CONFUSABLE: Mapping[str, str] = {
     one: "".join(sorted({other for group in _CONFUSED if one in group for other in group} - {one}))
     for one in {character for group in _CONFUSED for character in group}
 }
-"""For each character those that recognisers take it for."""
+"""For each character, those that recognisers confuse it with."""
 
 
 class Plate(NamedTuple):
-    """A plate as it is compared, and what it is."""
+    """The compared form of a plate, and its kind."""
 
     text: str
     kind: str
     colour: str | None = None
     sure: bool = True
-    """The kind is shown by more than Latin letters and digits."""
+    """The kind rests on more than Latin letters and digits."""
     whole: bool = True
-    """Every character was read. If not, it is no plate of a list, no near miss and no repeat of another passage."""
+    """Every character was read. If not, it matches no list, is no near miss, and is never a repeat."""
 
 
 def normalise(raw: str) -> str:
-    """The form in which plates are compared; empty if the words say that none was read. Idempotent."""
+    """The form in which plates are compared; empty if the text means that none was read. Idempotent."""
     return _normalise(raw[: 4 * LONGEST])[0]
 
 
 def classify(raw: str | None, colour: str | None = None, told: str | None = None, *, blanks: str = "") -> Plate | None:
     """The plate and its kind; None: no plate was read.
 
-    `told`: the kind as the camera sees it. `blanks`: what its maker writes for a character that was not read, besides
-    what nobody takes for a separator.
+    `told`: the kind according to the camera. `blanks`: what its maker writes for an unread character, in addition to
+    signs that are never separators.
     """
     if raw is None or told == "none":
         return None
@@ -157,7 +157,7 @@ def kind_of(text: str) -> str:
 
 
 def spellings(text: str) -> list[str]:
-    """Every text that differs in exactly one confusable character; whether it is a plate is not looked at."""
+    """Every text that differs in exactly one confusable character, plate or not."""
     return [
         text[:place] + other + text[place + 1 :] for place, one in enumerate(text) for other in CONFUSABLE.get(one, "")
     ]
@@ -167,7 +167,7 @@ _SERIAL = str.maketrans("IO", "10")
 
 
 def _normalise(raw: str) -> tuple[str, str | None]:
-    """The compared form and the colour that stood before it."""
+    """The compared form, and the colour that preceded it in the text."""
     plain = raw.upper()
     if plain[2:3] == "·":
         plain = plain[:2] + plain[3:]
@@ -193,7 +193,7 @@ def _normalise(raw: str) -> tuple[str, str | None]:
 
 
 def _plain(raw: str) -> str:
-    """In usual width, without blanks at the ends and without signs that nobody sees; every gap is of blanks."""
+    """The text in half-width characters, stripped, without invisible characters; all white space becomes blanks."""
     said = unicodedata.normalize("NFKC", raw)
     if not said.isprintable():
         said = "".join(one for one in said if unicodedata.category(one) != "Cf")
@@ -201,7 +201,7 @@ def _plain(raw: str) -> str:
 
 
 def _without_separator(said: str) -> str:
-    """Without the one separator before the serial of a whole plate; unchanged if there is none, or anything else."""
+    """The text without the one separator before the serial of a complete plate; otherwise unchanged."""
     gap = _SEPARATOR.search(said)
     if gap is None:
         return said
@@ -212,13 +212,13 @@ def _without_separator(said: str) -> str:
     kind, start = _KINDS[found.lastgroup or ""]
     places = {start}
     if "·" in gap[0]:
-        # The dot of a plate of emergency vehicles stands behind the province, of WJ behind its province sign too.
+        # On plates of emergency vehicles the dot follows the province, on WJ plates the province sign.
         places |= {1} if kind == "emergency" else {3} if kind == "wj" and text[2] in PROVINCES else set()
     return text if gap.start() in places else said
 
 
 def _righted(text: str, shape: re.Match[str]) -> str:
-    """With I and O of the serial put right."""
+    """The text with I and O of the serial corrected to 1 and 0."""
     if "I" not in text and "O" not in text:
         return text
     _, start = _KINDS[shape.lastgroup or ""]

@@ -1,4 +1,4 @@
-"""Who is inside, and how many came and went. Pure."""
+"""Which cars are inside, and how many came and went. Pure."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gateway.model import Json, Way
 
 MOST = 20_000
-"""Plates inside; beyond it the one that has been inside for the longest is given up."""
+"""The most plates inside; beyond it the one that has been inside longest is dropped."""
 PREFIX = "inside:"
 
 
@@ -17,7 +17,7 @@ class Inside:
 
     plate: str
     kind: str
-    """Of its list; `unknown` without one."""
+    """From its list; `unknown` without one."""
     since: float
     """Wall seconds."""
 
@@ -27,11 +27,11 @@ class Presence:
 
     def __init__(self) -> None:
         self.passed: Counter[tuple[str, Way]] = Counter()
-        """Openings since the start, by kind and direction, cars without a plate too."""
+        """Openings since the start, by kind and direction, including cars without a plate."""
         self._inside: dict[str, Inside] = {}
 
     def restore(self, memory: Mapping[str, Json]) -> None:
-        """What was remembered before the process ended."""
+        """Load the memory of the previous process."""
         found = []
         for name, value in memory.items():
             if name.startswith(PREFIX) and isinstance(value, list) and len(value) == 2:
@@ -41,7 +41,7 @@ class Presence:
         self._inside = {one.plate: one for one in sorted(found, key=lambda one: one.since)[-MOST:]}
 
     def moved(self, plate: str | None, direction: Way | None, kind: str | None, wall: float) -> Mapping[str, Json]:
-        """A car passed. What is to be remembered by name; None: to be forgotten."""
+        """Take a passage. Returns the memory to write: key -> value; None: to be removed."""
         if direction is None:
             return {}
         kind = kind or "unknown"
@@ -54,7 +54,7 @@ class Presence:
         return self._enter(plate, kind, wall) if direction == "in" else self._leave(plate)
 
     def correct(self, plate: str, wall: float, *, inside: bool) -> Mapping[str, Json]:
-        """A person knows better (`access.presence`)."""
+        """Correct whether a car is inside, as a person says (`access.presence`)."""
         if not inside:
             return self._leave(plate)
         known = self._inside.get(plate)
@@ -69,11 +69,11 @@ class Presence:
         return self._inside.get(plate)
 
     def inside(self) -> tuple[Inside, ...]:
-        """The plates inside; whoever asks needs the role for it."""
+        """The plates inside; the caller checks the role."""
         return tuple(self._inside.values())
 
     def counts(self) -> Mapping[str, int]:
-        """How many are inside, by kind."""
+        """The number of cars inside, by kind."""
         return Counter(one.kind for one in self._inside.values())
 
     def _enter(self, plate: str, kind: str, wall: float) -> Mapping[str, Json]:

@@ -1,7 +1,7 @@
-"""What people have shown before, so that nobody shows it twice: photos of each item, readings of each tag. Pure.
+"""Used photos of each item and used readings of each tag, so that none is accepted twice. Pure.
 
-Of a photo a mark of some 300 characters is kept, the last 4096 of each item: more than a year of eleven a day. The
-counter of a tag belongs to the tag and outlives the item, the round and the place that it was shown for.
+For each photo a mark of some 300 characters is kept, the last 4096 of each item: more than a year of eleven a day. The
+counter of a tag belongs to the tag and is kept even if the item, round or place leaves the file.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,13 +11,13 @@ from gateway.model import Effect, Forget, Json, Remember
 PHOTOS, COUNTERS = "round/photo/", "round/tag/"
 """`round/photo/SLOT/ROUND/ITEM` -> the number of its first mark, and up to 64 marks; `round/tag/UID` -> counter."""
 _TOGETHER = 64
-"""Marks that are remembered under one key: an answer writes no more than these."""
+"""Marks that are remembered under one key; an answer writes one key."""
 _SLOTS = 64
 _TAGS = 1000
 
 
 class _Photos:
-    """The marks of one item, of which the first is the `first`th ever."""
+    """The marks of one item; `first` is the running number of the oldest one."""
 
     def __init__(self) -> None:
         self.first = 0
@@ -25,14 +25,14 @@ class _Photos:
 
 
 class Proofs:
-    """All photos and tags that were shown."""
+    """All used photos and tags."""
 
     def __init__(self) -> None:
         self._photos: dict[str, _Photos] = {}
         self._counters: dict[str, int] = {}
 
     def restore(self, memory: Mapping[str, Json]) -> None:
-        """Take up what had to survive."""
+        """Load the memory."""
         pieces: list[tuple[str, int, list[str]]] = []
         for key, value in memory.items():
             match value:
@@ -55,12 +55,12 @@ class Proofs:
                 yield Forget(key)
 
     def photos(self, item: str) -> Sequence[str]:
-        """Marks of the photos that an item (`ROUND/ITEM`) was given."""
+        """Marks of the photos used for an item (`ROUND/ITEM`)."""
         photos = self._photos.get(item)
         return () if photos is None else tuple(photos.marks)
 
     def add_photo(self, item: str, mark: str) -> Iterator[Effect]:
-        """It was given a photo; the oldest are given up for it."""
+        """Add a used photo; the oldest are dropped."""
         photos = self._photos.setdefault(item, _Photos())
         photos.marks.append(mark)
         if len(photos.marks) > _TOGETHER * _SLOTS:
@@ -71,11 +71,11 @@ class Proofs:
         yield Remember(f"{PHOTOS}{slot}/{item}", [first, *photos.marks[first - photos.first :]])
 
     def is_newer(self, tag: str, counter: int) -> bool:
-        """The tag's counter went forward."""
+        """True if the tag's counter went forward."""
         return counter > self._counters.get(tag, -1)
 
     def add_tag(self, tag: str, counter: int) -> Iterator[Effect]:
-        """A reading of a tag was used."""
+        """Store the counter of a used reading of a tag."""
         self._counters.pop(tag, None)
         self._counters[tag] = counter
         yield Remember(COUNTERS + tag, counter)

@@ -1,7 +1,7 @@
-"""Refused commands in the audit: singly up to 60 a minute and, over long, 240 a day; the rest is summed.
+"""Refused commands in the audit: singly up to 60 a minute and, in the long run, 240 a day; the rest is summed.
 
-A sum comes once a minute, and from the sixtieth in a row on once an hour: whoever sends nonsense for a year must not
-fill the store with the record of it.
+A sum is emitted once a minute, and from the sixtieth in a row on once an hour, so that a year of invalid commands does
+not fill the store.
 """
 
 from collections import Counter
@@ -14,15 +14,15 @@ from gateway.site.timers import Timers
 PART = "refusals"
 _SINGLY = 60
 _SPARE = 1000
-"""Single ones that may be told in a row, beyond what a day allows."""
+"""How many may be reported singly in a row beyond the daily number."""
 _SINGLE_EVERY_S = 86400.0 / 240
 _MINUTE_S = 60.0
 _MINUTELY = 60
-"""Sums in a row that come once a minute."""
+"""How many sums in a row come once a minute."""
 
 
 class Refusals:
-    """Tells them; a flood costs one event per code and minute."""
+    """Emits the audit events; a flood makes one event per code and minute."""
 
     def __init__(self, ids: Ids, timers: Timers) -> None:
         self._ids = ids
@@ -31,12 +31,12 @@ class Refusals:
         self._spare = float(_SPARE)
         self._spare_at: float | None = None
         self._sums = 0
-        """Minutes or hours in a row that were summed up."""
+        """Consecutive minutes or hours with a sum."""
         self._since = 0.0
         self._summed: Counter[str] = Counter()
 
     def tell(self, data: Mapping[str, Json], code: str, now: Instant) -> Iterator[Effect]:
-        """One refusal, or one more of many."""
+        """Report a refusal, or count it."""
         if self._spare_at is not None and now.mono - self._spare_at >= HOUR_S:
             self._sums = 0
         if self._timers.get((PART, "")) is None:
@@ -52,7 +52,7 @@ class Refusals:
             self._summed[code] += 1
 
     def sum_up(self, now: Instant) -> Iterator[Effect]:
-        """The minute is over, or the process."""
+        """Emit the sums at the end of a minute or of the process."""
         self._timers.drop((PART, ""))
         self._sums = self._sums + 1 if self._summed else 0
         within = "a minute" if now.mono - self._since < 2 * _MINUTE_S else "an hour"

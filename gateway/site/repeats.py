@@ -1,8 +1,8 @@
-"""Commands that were taken, so that none runs twice, over restarts and whatever the clock shows.
+"""Commands that were accepted, so that none runs twice, also after restarts and clock changes.
 
-Each is remembered for as long as its token may be good by a clock that runs on: what moves something or quiets a fire
-for a day. When one is forgotten, everything of its key that was signed to end no later is taken no more: it may be
-the same one, sent again after the clock was set back.
+Each is remembered while its token is valid by a clock that runs on, or for a day if it moves something or quiets a
+fire. When one is forgotten, commands of its key with an `exp` no later than its own are no longer accepted: one of
+them could be the same command, sent again after the clock was set back.
 """
 
 from collections import Counter
@@ -17,26 +17,26 @@ JTI = "jti/"
 
 _MEMORY = "command/"
 _FORGOTTEN = "commands-forgotten/"
-"""By key: the latest signed `exp` of the commands that were forgotten."""
+"""By key: the latest signed `exp` of forgotten commands."""
 _LEEWAY_S = 30.0
 _SHARE = 1000
-"""Commands of one key that are remembered at once: a key that only reads must not stop another, nor fill memory."""
+"""The most commands of one key that are remembered, so that no key blocks another or fills the memory."""
 _SHARE_URGENT = 10_000
-"""The same for what opens gates and confirms fires, which never waits for the rest."""
+"""The same for commands that open gates or confirm fires, which have a share of their own."""
 
 
 class Repeats:
-    """What was taken, by the key and the `jti` of the command, and what is kept of each."""
+    """The accepted commands by key and `jti`, with what is kept of each."""
 
     def __init__(self, deadlines: Deadlines) -> None:
         self._deadlines = deadlines
         self._known: dict[str, Mapping[str, Json]] = {}
         self._shares: Counter[tuple[str, bool]] = Counter()
-        """What `_known` has, by key and urgency."""
+        """The number of entries in `_known`, by key and urgency."""
         self._forgotten: dict[str, float] = {}
 
     def restore(self, memory: Mapping[str, Json]) -> None:
-        """Take up what was taken before."""
+        """Load the accepted commands."""
         for key, value in memory.items():
             if key.startswith(_MEMORY) and isinstance(value, Mapping):
                 self._known[key] = value
@@ -45,7 +45,7 @@ class Repeats:
                 self._forgotten[key.removeprefix(_FORGOTTEN)] = float(value)
 
     def find(self, kid: str | None, jti: str | None) -> Mapping[str, Json] | None:
-        """What is kept of a command, if it was taken."""
+        """What is kept of a command, if it was accepted."""
         return self._known.get(f"{_MEMORY}{kid}/{jti}")
 
     def all(self) -> list[tuple[str, str, Mapping[str, Json]]]:
@@ -53,18 +53,18 @@ class Repeats:
         return [(*_names(key), value) for key, value in self._known.items()]
 
     def is_full(self, item: Command) -> bool:
-        """So many commands of this key are remembered that it gets no more."""
+        """True if this key's share is full."""
         urgent = _is_urgent(item.cmd)
         return self._shares[item.kid, urgent] >= (_SHARE_URGENT if urgent else _SHARE)
 
     def may_be_one(self, item: Command) -> bool:
-        """It is not known, but may have been forgotten. A nonce shows that it was not: as long as it is good, it is."""
+        """True if the command may be a forgotten one. A valid nonce shows that it is not."""
         if item.fresh or item.signed_exp is None:
             return False
         return item.signed_exp <= self._forgotten.get(item.kid, 0.0)
 
     def begin(self, item: Command, now: Instant) -> Iterator[Effect]:
-        """A command is taken; to be kept with the first `keep`."""
+        """Accept a command; it is remembered with the first `keep`."""
         key, urgent = f"{_MEMORY}{item.kid}/{item.jti}", _is_urgent(item.cmd)
         declared = COMMANDS.get(item.cmd)
         long = item.fresh or not now.synced or (declared is not None and declared.remembered_for_a_day)
@@ -74,14 +74,14 @@ class Repeats:
         self._shares[item.kid, urgent] += 1
 
     def keep(self, kid: str, jti: str, value: Mapping[str, Json]) -> Iterator[Effect]:
-        """What is known of one that was taken."""
+        """Keep the state of an accepted command."""
         key = f"{_MEMORY}{kid}/{jti}"
         if key in self._known:
             value = self._known[key] = {**value, **_marks(self._known[key])}
             yield Remember(key, value)
 
     def forget(self, key: str) -> Iterator[Effect]:
-        """The deadline `key` (without `JTI`) has come."""
+        """Forget the command whose deadline `key` (without `JTI`) has come."""
         known = self._known.pop(key, None)
         if known is None:
             return
@@ -104,10 +104,10 @@ def _names(key: str) -> tuple[str, str]:
 
 
 def _share(key: str, known: Mapping[str, Json]) -> tuple[str, bool]:
-    """Whose share of the memory it is in."""
+    """The share that it counts for: key and urgency."""
     return _names(key)[0], bool(known.get("urgent"))
 
 
 def _marks(known: Mapping[str, Json]) -> dict[str, Json]:
-    """What of a command is kept beside its reply."""
+    """What is kept of a command beside its reply."""
     return {name: value for name in ("urgent", "exp") if (value := known.get(name))}

@@ -1,4 +1,4 @@
-"""What people and commands do with rounds: begin and cancel one, answer an item, acknowledge a finding. Pure."""
+"""The acts about rounds: begin and cancel a round, answer an item, acknowledge a finding. Pure."""
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""One run of a round, and who is asked how many things at once on its behalf. Pure."""
+"""One run of a round, and the queue of its questions to lines, cameras and panels. Pure."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ ANSWER = "round.answer"
 """`Perform.cmd`: look at the photo and the tag of a person's answer."""
 DUTY = "panel.duty"
 _ITEMS_A_READ = 16
-"""So many items are judged in one step: with all their trends it takes 15 ms at most."""
+"""This many items are judged in one step; with all their trends that takes 15 ms at most."""
 _CAMERAS = "cameras"
 _CAMERAS_AT_ONCE = 2
 
@@ -39,15 +39,15 @@ class Run:
     trigger: str
     started_at: str
     planned: float | None
-    """The planned minute, seconds since 1970; None: it was asked for."""
+    """The planned minute, seconds since 1970; None: somebody asked for the run."""
     since: float
-    """Monotonic seconds of this process: a reading that arrived after it is fresh enough."""
+    """Monotonic seconds of this process; a reading that arrived later is fresh."""
     results: dict[str, dict[str, Json]] = field(default_factory=dict)
-    """As `inspection.finished` tells them, by item."""
+    """Item -> its result, as in `inspection.finished`."""
     answers: dict[str, tuple[Answered, float]] = field(default_factory=dict)
-    """What people answered whose watched points have not shown their value yet, with the monotonic time."""
+    """Answers whose watched points have not shown their value yet, with their monotonic time."""
     order: tuple[str, ...] = ()
-    """The items of the run, as the file had them when it began."""
+    """The items as in the file when the run began."""
 
     def waiting(self) -> list[Item]:
         """The items that have not ended, in the order of the file."""
@@ -59,7 +59,7 @@ class Run:
         return None if self.planned is None else rfc3339(self.planned)
 
     def memory(self) -> dict[str, Json]:
-        """What must survive, but for the results."""
+        """What must survive a restart, without the results."""
         return {
             "run": self.id, "trigger": self.trigger, "started_at": self.started_at, "planned": self.planned,
             "order": list(self.order),
@@ -67,7 +67,7 @@ class Run:
 
 
 def run_of(round_: Round, value: Json, now: Instant) -> Run | None:
-    """The run that was remembered."""
+    """The run from its remembered form."""
     match value:
         case {
             "run": str() as id_,
@@ -82,7 +82,7 @@ def run_of(round_: Round, value: Json, now: Instant) -> Run | None:
 
 
 def people_in_order(items: list[Item]) -> list[Item]:
-    """Those that ask a person, in the order of the file, place by place."""
+    """The items that ask a person, in the order of the file, grouped by place."""
     mine = [item for item in items if isinstance(item.rule, PersonRule)]
     places = list(dict.fromkeys(item.place for item in mine))
     return sorted(mine, key=lambda item: places.index(item.place))
@@ -90,11 +90,11 @@ def people_in_order(items: list[Item]) -> list[Item]:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Something that is asked outside of the site, for these items of a run."""
+    """A question that is answered outside the site, for these items of a run."""
 
     run: str
     lane: str
-    """Of a line, of the cameras, of a panel: so much of it at once."""
+    """A line, the cameras or a panel; limits how many questions run at once."""
     target: str
     cmd: str
     args: Mapping[str, Json]
@@ -102,7 +102,7 @@ class Question:
 
 
 def questions(run: Run, devices: Mapping[str, DeviceSettings], pictures: Mapping[str, str]) -> Iterator[Question]:
-    """What a run asks for; the points of one device together. `pictures`: of the run before, by item."""
+    """The questions of a run; one for all points of a device. `pictures`: item -> picture of the previous run."""
     by_device: dict[str, list[Item]] = {}
     for item in run.waiting():
         match item.rule:
@@ -133,7 +133,7 @@ def questions(run: Run, devices: Mapping[str, DeviceSettings], pictures: Mapping
 
 
 class Asking:
-    """What is asked for all runs: one read per line and two cameras at a time, no camera twice at once."""
+    """The questions of all runs: one read per line and two cameras at a time, and no camera twice at once."""
 
     def __init__(self, ids: Ids) -> None:
         self._ids = ids
@@ -141,16 +141,16 @@ class Asking:
         self._under_way: dict[str, Question] = {}
 
     def add(self, question: Question) -> None:
-        """Line it up."""
+        """Queue a question."""
         self._lanes.setdefault(question.lane, deque()).append(question)
 
     def drop(self, run: str) -> None:
-        """Ask nothing more for a run; what is under way is waited for."""
+        """Drop the queued questions of a run; those under way continue."""
         for lane, queue in list(self._lanes.items()):
             self._lanes[lane] = deque(one for one in queue if one.run != run)
 
     def next(self) -> Iterator[Effect]:
-        """Ask what may be asked now."""
+        """The questions that may be asked now."""
         for lane, queue in list(self._lanes.items()):
             most = _CAMERAS_AT_ONCE if lane == _CAMERAS else 1
             while (question := self._next_of(lane, queue, most)) is not None:
@@ -168,16 +168,16 @@ class Asking:
         return next((one for one in queue if lane != _CAMERAS or one.target not in busy), None)
 
     def done(self, order: str) -> Question | None:
-        """What became of an order is known; None: it is none of ours."""
+        """Remove and return the question of an order; None: the order is not a round's."""
         return self._under_way.pop(order, None)
 
     def targets(self, run: str) -> list[str]:
-        """What is being looked at for a run."""
+        """What is being asked for a run now."""
         return sorted(question.target for question in self._under_way.values() if question.run == run)
 
 
 class Watching:
-    """The points that persons' items watch: when each last had the value that is wanted of it."""
+    """The points watched by person items: when each last had its wanted value."""
 
     def __init__(self, rules: list[PersonRule]) -> None:
         self.refs = frozenset(ref for rule in rules for ref, _ in rule.watch)
@@ -185,21 +185,21 @@ class Watching:
         self._readings: dict[Ref, Reading] = {}
         self._took: dict[tuple[Ref, Value | tuple[float, float]], float] = {}
         self.since = float("-inf")
-        """Monotonic seconds: before it nobody watched."""
+        """Monotonic seconds since when the points are watched."""
 
     def begin(self, now: Instant) -> None:
         """Before now nobody watched."""
         self.since = now.mono
 
     def read(self, ref: Ref, reading: Reading, now: Instant) -> None:
-        """A watched point was read anew, or is lost."""
+        """Take a reading of a watched point, or its loss."""
         for watched in self._wanted:
             if watched[0] == ref and (self._has(watched) or _has(watched[1], reading)):
                 self._took[watched] = now.mono
         self._readings[ref] = reading
 
     def missing(self, rule: PersonRule, answered: float) -> tuple[list[str], list[str]]:
-        """Of what it watches, what did not have its value since its time before `answered`, and what cannot be read."""
+        """Watched points without their value in the rule's time before `answered`, and unreadable ones."""
         missing: list[str] = []
         unread: list[str] = []
         for watched in rule.watch:

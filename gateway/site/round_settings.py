@@ -1,4 +1,4 @@
-"""What the brain must know of rounds, already checked and complete. Times in seconds."""
+"""Settings of rounds for the brain, checked and complete. Times in seconds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,17 +9,17 @@ from gateway.site.settings import Ref
 
 ServiceClass = Literal["ordinary", "complex", "major"]
 Tag = Literal["printed", "ntag424"]
-"""How being at a place is shown."""
+"""How a person proves to be at a place."""
 
 ROUND = "round"
 """Timers of rounds."""
 ROUND_DUE = "round-due/"
-"""`round-due/ROUND`, a deadline: people have answered until then, or nobody has."""
+"""`round-due/ROUND`: the deadline for people's answers."""
 FINDING_CLOCK = "finding-clock/"
-"""`finding-clock/WHICH/FINDING`, a deadline: a service clock of a finding."""
+"""`finding-clock/WHICH/FINDING`: the deadline of a finding's service clock."""
 
 LEFT_BEHIND = ("finding/", "round/")
-"""Memory of rounds: also a file without any has still to cure what is open, and to forget the rest."""
+"""Memory keys of rounds. Even a file without rounds has to close open findings and forget the rest."""
 
 TREND_S = 30 * 86400.0
 LONGEST_DUE_S = 24 * 3600.0
@@ -27,9 +27,9 @@ LONGEST_DUE_S = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class PointRule:
-    """A fresh value of a point lies between two numbers, or is this one.
+    """A fresh value of a point must lie between two numbers, or equal one.
 
-    `trend`: so far ahead it is looked whether it will sink below the lower, or, if `rising`, above the upper.
+    `trend`: how far to look ahead whether it will sink below the lower number or, if `rising`, above the upper.
     """
 
     ref: Ref
@@ -37,26 +37,26 @@ class PointRule:
     equals: Value | None = None
     trend: float = 0.0
     rising: bool = False
-    """A residual current: what it may do is rise."""
+    """Watch for a rise, as with a residual current."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceRule:
-    """A device answers."""
+    """A device must answer."""
 
     device: str
 
 
 @dataclass(frozen=True, slots=True)
 class ZoneRule:
-    """Nothing stands in a zone."""
+    """No alarm may stand in a zone."""
 
     zone: str
 
 
 @dataclass(frozen=True, slots=True)
 class PanelRule:
-    """A panel has at most so many faults and disabled components; None: not asked."""
+    """The most faults and disabled components that a panel may have; None: not checked."""
 
     device: str
     faults: int | None = None
@@ -65,7 +65,7 @@ class PanelRule:
 
 @dataclass(frozen=True, slots=True)
 class DutyRule:
-    """The person at a panel answers a duty check (查岗)."""
+    """The person at a panel must answer a duty check (查岗)."""
 
     device: str
     within: float = 600.0
@@ -73,7 +73,7 @@ class DutyRule:
 
 @dataclass(frozen=True, slots=True)
 class TestedRule:
-    """Each of these devices of the zone has shown a fire, real or in a test."""
+    """Each of these devices of the zone must have shown a fire, real or in a test."""
 
     zone: str
     devices: tuple[str, ...]
@@ -82,9 +82,9 @@ class TestedRule:
 
 @dataclass(frozen=True, slots=True)
 class PictureRule:
-    """A camera's picture is good.
+    """A camera's picture must be good.
 
-    `written`: the limits that the file names; of those that need a reference only they are judged without one.
+    `written`: the limits named in the file. Without a reference, only named ones of those that need one are judged.
     """
 
     camera: str
@@ -99,7 +99,7 @@ class PictureRule:
 
 @dataclass(frozen=True, slots=True)
 class PersonRule:
-    """A person looks. `watch`: what points must show within so many seconds before the answer."""
+    """A person must look. `watch`: values that points must show within some seconds before the answer."""
 
     text: str
     photo: bool = False
@@ -112,11 +112,11 @@ Rule = PointRule | DeviceRule | ZoneRule | PanelRule | DutyRule | TestedRule | P
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that is looked at. `id`: its kind and target, `#2` for a second one: the order of the file is free."""
+    """One thing to look at. `id`: kind and target, `#2` for a second one, so that the order in the file is free."""
 
     id: str
     kind: str
-    """The key that makes it what it is: `point`, `device`, `no_alarm`, …"""
+    """The key that says its kind: `point`, `device`, `no_alarm`, …"""
     rule: Rule
     service_class: ServiceClass = "ordinary"
     place: str | None = None
@@ -124,7 +124,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where people go. `tag`: how being there is shown."""
+    """A place where people go. `tag`: how being there is proven."""
 
     id: str
     name: str
@@ -134,7 +134,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round of the file. `cron` None: on demand only; `due` None: until its next run, 24 h at most."""
+    """One round of the file. `cron` None: only on demand; `due` None: until its next run, at most 24 h."""
 
     id: str
     items: tuple[Item, ...]
@@ -152,16 +152,16 @@ class RoundSettings:
     places: Mapping[str, Place] = field(default_factory=dict)
 
     def watched(self) -> frozenset[Ref]:
-        """The points that persons' items watch: the site wants to see them."""
+        """The points watched by person items, which the site needs to read."""
         rules = [item.rule for one in self.rounds.values() for item in one.items]
         return frozenset(ref for rule in rules if isinstance(rule, PersonRule) for ref, _ in rule.watch)
 
     @property
     def looks_at_cameras(self) -> bool:
-        """True if a camera's picture is judged."""
+        """True if any item judges a camera's picture."""
         return any(isinstance(item.rule, PictureRule) for one in self.rounds.values() for item in one.items)
 
     @property
     def asks_people(self) -> bool:
-        """True if a person is asked anything."""
+        """True if any item asks a person."""
         return any(isinstance(item.rule, PersonRule) for one in self.rounds.values() for item in one.items)

@@ -1,9 +1,9 @@
-"""Rounds: when they run, what becomes of each item, how they end.
+"""Rounds: when they run, the result of each item, how they end.
 
-    planned or asked for ─▶ started ─▶ each item ends by itself, its finding with it ─▶ finished, with its digest
+    planned or asked for ─▶ started ─▶ each item ends on its own and updates its finding ─▶ finished, with its digest
 
-Nothing of a round writes to a device. Each item's result is remembered in the step that makes it, so that a restart
-within an hour goes on with the rest. A fire stops every run.
+A round never writes to a device. Each item's result is remembered in the step that makes it, so a restart within an
+hour continues with the rest. A fire stops every run.
 """
 
 import hashlib
@@ -60,26 +60,26 @@ _RUN, _ITEM, _LAST, _PLAN = "round/run/", "round/item/", "round/last/", "round/p
 _ANSWER = "round/answer/"
 _TREND, _PROVEN = "round/trend/", "round/proven/"
 _UNDATED = "round/undated/"
-"""`round/undated/DEVICE` -> monotonic seconds of a fire that was seen while nobody vouched for the clock."""
+"""`round/undated/DEVICE` -> monotonic seconds of a fire that was seen while the clock was not synced."""
 _LOOK_S = 30.0
-"""The clock is looked at as often: a step of it neither skips nor doubles a run."""
+"""The calendar is checked at this interval, so that a step of the clock neither skips nor doubles a run."""
 _RESUMES_WITHIN_S = 3600.0
 _SAMPLE_EVERY_S = 20 * 3600.0
-"""A trend is of days: runs in quick succession add one value, else they would drive the days before out of it."""
+"""Trends are over days: runs within this time add one value only, or they would displace the values of earlier days."""
 _NO_ANSWER = {"silent": "silent", "refused-by-device": "refused"}
 
 
 class _Last(NamedTuple):
-    """Of the run before."""
+    """The previous run."""
 
     digest: str | None = None
     unseen: frozenset[str] = frozenset()
     pictures: Mapping[str, str] = {}
     changed: Mapping[str, int] = {}
-    """By item in how many runs in a row its picture was; what could not be judged ends no row."""
+    """Item -> consecutive runs in which its picture had changed; a run that could not judge it does not reset this."""
 
     def after(self, digest: str, results: Sequence[Mapping[str, Json]]) -> "_Last":
-        """The run that has ended now."""
+        """The state after the run that ends now."""
         changed = {
             str(one["item"]): self.changed.get(str(one["item"]), 0) + (one.get("reason") == CHANGED)
             for one in results
@@ -93,7 +93,7 @@ class _Last(NamedTuple):
         )
 
     def memory(self) -> dict[str, Json]:
-        """What must survive."""
+        """What must survive a restart."""
         return {
             "digest": self.digest, "unseen": sorted(self.unseen), "pictures": dict(self.pictures),
             "changed": dict(self.changed),
@@ -133,9 +133,9 @@ class Rounds:
             if one.cron is not None
         }
         self._next: dict[str, str] = {}
-        """When each planned round runs next."""
+        """Round -> when it runs next."""
         self._held: dict[str, tuple[float, str]] = {}
-        """A planned minute that may not run yet, and why."""
+        """Round -> the planned minute that may not run yet, and why."""
         self._was_off = True
         self._lines_up: set[str] = set()
         self._last: dict[str, _Last] = {}
@@ -144,13 +144,13 @@ class Rounds:
         self._undated: dict[str, float] = {}
         self._memory: Mapping[str, Json] = {}
         self._answers: dict[str, tuple[str, str, Answered]] = {}
-        """By the token of who answers: run, item and what was said, while photo and tag are looked at."""
+        """Token of the asker -> run, item and answer, while photo and tag are checked."""
         self._proofs = Proofs()
 
     # ---- over a restart ---------------------------------------------------------------------------
 
     def restore(self, memory: Mapping[str, Json]) -> None:
-        """Take up what had to survive."""
+        """Load the memory."""
         self.findings.restore(memory)
         self._proofs.restore(memory)
         self._memory = {key: value for key, value in memory.items() if key.startswith("round/")}
@@ -162,7 +162,7 @@ class Rounds:
                     "pictures": {**pictures},
                     **more,
                 } if key.startswith(_LAST):
-                    changed = more.get("changed")  # the versions before kept none
+                    changed = more.get("changed")  # earlier versions did not keep it
                     self._last[key.removeprefix(_LAST)] = _Last(
                         digest, frozenset(map(str, names)), {str(item): str(one) for item, one in pictures.items()},
                         _counts(changed) if isinstance(changed, Mapping) else {},
@@ -179,7 +179,7 @@ class Rounds:
                     self._undated[key.removeprefix(_UNDATED)] = float(value)
 
     def start(self, blind_from: float | None, now: Instant) -> Iterator[Effect]:
-        """The process begins: runs of the life before go on, or are closed; what left the file is forgotten."""
+        """Start: continue or close the runs of the previous process, and forget what left the file."""
         self.watching.begin(now)
         known = {name: frozenset(item.id for item in one.items) for name, one in self.settings.rounds.items()}
         yield from self.findings.leave(known, now)
@@ -192,7 +192,7 @@ class Rounds:
         yield from (Forget(key) for key in memory if _left(key, known, self._devices))
         self._undated = {device: at for device, at in self._undated.items() if device in self._devices}
         for device, at in self._undated.items():
-            if at > now.mono:  # of a boot before: this one began later
+            if at > now.mono:  # from an earlier boot
                 self._undated[device] = 0.0
                 yield Remember(_UNDATED + device, 0.0)
         yield from self._plan(now)
@@ -218,18 +218,18 @@ class Rounds:
             yield from self.stop(name, FIRE, now)
         else:
             yield from self._go(run, now)
-            if self._is_due(run):  # what was still looked at went with the process
+            if self._is_due(run):  # checks under way were lost with the process
                 yield from self.due(name, now, INTERRUPTED)
 
     def stood_still(self, now: Instant) -> None:
-        """The process did not watch for a while."""
+        """Note that the process did not watch for a while."""
         self._was_off = True
         self.watching.begin(now)
 
     # ---- when -------------------------------------------------------------------------------------
 
     def _plan(self, now: Instant) -> Iterator[Effect]:
-        """Begin what is due, tell what was missed, look again in 30 s at most."""
+        """Begin what is due, report what was missed, and check again after 30 s at most."""
         yield from self._date(now)
         soonest = _LOOK_S
         for name, plan in self._plans.items():
@@ -286,7 +286,7 @@ class Rounds:
     # ---- a run ------------------------------------------------------------------------------------
 
     def begin(self, name: str, trigger: str, now: Instant) -> Generator[Effect, None, str]:
-        """Somebody asks for it; the name of the run. May only be asked for if `may_begin`."""
+        """Begin a round; returns the id of the run. Call `may_begin` first."""
         return (yield from self._begin(name, trigger, None, now))
 
     def may_begin(self, name: str) -> str | None:
@@ -319,7 +319,7 @@ class Rounds:
         return LONGEST_DUE_S if following is None else max(1.0, min(LONGEST_DUE_S, following - now.wall))
 
     def _go(self, run: Run, now: Instant) -> Iterator[Effect]:
-        """Look at what the site itself knows, ask for the rest."""
+        """Judge what the site itself knows, and ask for the rest."""
         yield from self._date(now)
         for item in run.waiting():
             found = self._own(item, now)
@@ -350,7 +350,7 @@ class Rounds:
         return None
 
     def _unseen_of(self, zone: str) -> list[str] | None:
-        """Devices of a zone that do not show now whether anything stands; None: it has no device."""
+        """Devices of a zone whose state is not known now; None: the zone has no device."""
         here = {name for name, device in self._devices.items() if _in(zone, device)}
         blind = self._alarms.unseen(None if zone == SITE else zone)
         lost = blind | {name for name in here if self._lost(name) is not None}
@@ -364,13 +364,13 @@ class Rounds:
         )
 
     def _lost(self, device: str) -> str | None:
-        """Why nothing is known of a device now."""
+        """Why the state of a device is not known now."""
         if self._linkage.silent(device):
             return "silent"
         return None if self._devices[device].line in self._lines_up else "never-read"
 
     def _ended(self, run: Run, item: Item, found: Judged, now: Instant) -> Iterator[Effect]:
-        """An item has ended: remembered, and its finding opens or is cured."""
+        """End an item: remember its result, and open or close its finding."""
         name = run.round.id
         run.results[item.id] = items.told(item, found)
         if run.answers.pop(item.id, None) is not None:
@@ -405,7 +405,7 @@ class Rounds:
             yield from self._plan(now)
 
     def stop(self, name: str, why: str, now: Instant) -> Iterator[Effect]:
-        """The rest of a run is not looked at."""
+        """Stop a run; its remaining items are not looked at."""
         run = self.runs.get(name)
         if run is None:
             return
@@ -415,13 +415,13 @@ class Rounds:
         yield from self._finish_if_done(run, now)
 
     def cancel(self, name: str, now: Instant) -> Iterator[Effect]:
-        """A person ends it."""
+        """Cancel the run of a round."""
         yield from self.stop(name, CANCELLED, now)
 
     # ---- what comes in ----------------------------------------------------------------------------
 
     def changed(self, change: Change, now: Instant) -> Iterator[Effect]:
-        """An alarm has changed: a fire proves its device, and stops every run."""
+        """Take a change of an alarm. A fire counts as a test of its device and stops every run."""
         rule = change.watch.rule
         if rule.kind != "fire" or not change.data["active"]:
             return
@@ -437,7 +437,7 @@ class Rounds:
                 yield from self.stop(name, FIRE, now)
 
     def _date(self, now: Instant) -> Iterator[Effect]:
-        """Fires get their time once the clock is vouched for."""
+        """Date the undated fires once the clock is synced."""
         if not now.synced:
             return
         for device, at in self._undated.items():
@@ -447,11 +447,11 @@ class Rounds:
         self._undated.clear()
 
     def line(self, line: str, *, up: bool) -> None:
-        """A line answers, or cannot be used."""
+        """Take the state of a line: it answers, or cannot be used."""
         (self._lines_up.add if up else self._lines_up.discard)(line)
 
     def read(self, device: str, readings: Mapping[str, Reading], now: Instant) -> Iterator[Effect]:
-        """What persons' items watch may have come."""
+        """Take readings, which may show what person items watch."""
         seen = False
         for point, reading in readings.items():
             ref = Ref(device, point)
@@ -465,7 +465,7 @@ class Rounds:
                 yield from self._finish_if_done(run, now)
 
     def tick(self, name: str, now: Instant) -> Iterator[Effect]:
-        """Time has passed: the calendar is looked at, or a watched point did not come."""
+        """A timer has fired: check the calendar, or give up waiting for a watched point."""
         if not name:
             yield from self._plan(now)
             return
@@ -477,7 +477,7 @@ class Rounds:
             yield from self._finish_if_done(run, now)
 
     def due(self, name: str, now: Instant, why: str = NOBODY) -> Iterator[Effect]:
-        """The time of people is over; an answer that is being looked at is waited for."""
+        """The time for people's answers is over; an answer that is being checked may still finish."""
         run = self.runs.get(name)
         if run is None:
             return
@@ -490,7 +490,7 @@ class Rounds:
         yield from self._finish_if_done(run, now)
 
     def performed(self, item: Performed, now: Instant) -> Generator[Effect, None, Performed | None]:
-        """What was asked outside has come; what is left for who gave a command, None: nothing."""
+        """Take the result of a question. Returns the answer to the command that asked, or None."""
         answer = self._answers.pop(item.order, None)
         if answer is not None:
             return (yield from self._looked_through(item, *answer, now))
@@ -535,7 +535,7 @@ class Rounds:
     # ---- what people answer -----------------------------------------------------------------------
 
     def asked_of(self, run_id: str, item_id: str) -> tuple[Run, Item] | None:
-        """A person's item that still waits for its answer."""
+        """The person item that still waits for its answer."""
         run = self._run(run_id)
         if run is None:
             return None
@@ -544,7 +544,7 @@ class Rounds:
         return (run, mine[0]) if mine else None
 
     def look_through(self, run: Run, item: Item, said: Answered, args: Mapping[str, Json], token: str) -> Perform:
-        """Photo and tag of an answer are looked at outside."""
+        """Have photo and tag of an answer checked outside the site."""
         key = f"{run.round.id}/{item.id}"
         self._answers[token] = run.id, item.id, said
         more: dict[str, Json] = {"item": item.id, "round": run.round.id, "known": self._proofs.photos(key)}
@@ -554,11 +554,11 @@ class Rounds:
         return next((one for one in self.runs.values() if one.id == id_), None)
 
     def _is_due(self, run: Run) -> bool:
-        """The time of people is over."""
+        """True if the time for people's answers is over."""
         return ROUND_DUE + run.round.id not in self._deadlines
 
     def _looked_at(self, run: Run) -> set[str]:
-        """Items whose answer has come, and its photo or tag is looked at."""
+        """Items whose answer has come and whose photo or tag is being checked."""
         return {item for id_, item, _ in self._answers.values() if id_ == run.id}
 
     def _looked_through(
@@ -576,7 +576,7 @@ class Rounds:
     def _weighed(
         self, done: Performed, run: Run, item: Item, said: Answered, now: Instant
     ) -> Generator[Effect, None, Performed]:
-        """What photo and tag have shown is taken with the answer, or refuses it."""
+        """Accept or refuse an answer by the check of its photo and tag."""
         if not done.ok or not isinstance(done.result, Mapping):
             return done
         result = done.result
@@ -593,7 +593,7 @@ class Rounds:
         return Performed(done.order, True, told, "", "", done.at)
 
     def answered(self, run: Run, item: Item, said: Answered, now: Instant) -> Generator[Effect, None, Json]:
-        """A person has answered; what is told to that person."""
+        """Take a person's answer; returns the reply to that person."""
         run.answers[item.id] = said, now.mono
         yield from self._judge_answer(run, item, now, last=self._is_due(run))
         result = run.results.get(item.id)
@@ -601,7 +601,7 @@ class Rounds:
         return {"outcome": None if result is None else result["outcome"]}
 
     def _judge_answer(self, run: Run, item: Item, now: Instant, *, last: bool) -> Iterator[Effect]:
-        """`last`: what has not come by now does not come."""
+        """Judge a person's answer. `last`: stop waiting for watched points."""
         said, at = run.answers[item.id]
         if not isinstance(item.rule, PersonRule):
             return
@@ -616,7 +616,7 @@ class Rounds:
     # ---- for who looks on -------------------------------------------------------------------------
 
     def progress(self) -> dict[str, Json]:
-        """The runs under way and when the next is planned, by round; the open findings."""
+        """The runs under way, the next planned run of each round, and the open findings."""
         return {
             "running": {name: self._shown(run) for name, run in self.runs.items()},
             "next": dict(self._next),
@@ -643,14 +643,14 @@ class Rounds:
 
 
 def digest(data: Mapping[str, Json]) -> str:
-    """SHA-256 of a run's canonical JSON: its data without `digest`, keys sorted, no blanks, UTF-8."""
+    """SHA-256 of a run's canonical JSON: data without `digest`, keys sorted, no blanks, UTF-8."""
     plain = {name: value for name, value in data.items() if name != "digest"}
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _in(zone: str, device: DeviceSettings) -> bool:
-    """The device is of the zone, or has an alarm of it, as a panel has."""
+    """True if the device is in the zone, or has alarms in it, as a panel does."""
     return (device.zone or SITE) == zone or any(rule.zone == zone for rule in device.rules)
 
 

@@ -1,4 +1,4 @@
-"""What the brain must know of the site file, already checked and complete."""
+"""The settings of the site for the brain, checked and complete."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,13 +30,13 @@ OWN_ALARMS = (
 
 CLOCK, SCALE = "camera-clock", "camera-scale"
 CAMERA_ALARMS = ("camera-unreadable", "camera-token", CLOCK, SCALE)
-"""Names of the alarms of a plate camera, kind gateway."""
+"""Names of a plate camera's alarms, kind gateway."""
 
 ON_LOSS = "on-loss"
-"""Name of a gate's alarm, kind fault: its module does not know what to do when the gateway falls silent."""
+"""Name of a gate's alarm, kind fault: its module has no setting for what to do when the gateway falls silent."""
 
 CONFUSED = "bus-confused"
-"""Name of a line's alarm, kind fault: answers came on it that nobody had asked for."""
+"""Name of a line's alarm, kind fault: unrequested answers came on the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class Condition:
     below: float | None = None
     clear: float | None = None
     words: frozenset[str] = frozenset()
-    """The reading's text is one of these."""
+    """The condition holds if the reading's text is one of these."""
     blind: frozenset[str] = frozenset()
-    """With one of these texts the reading says nothing about the condition (a contact behind a broken wire)."""
+    """With one of these texts the reading cannot be judged (a contact behind a broken wire)."""
 
     def judges(self, reading: Reading) -> bool:
-        """False if the reading says nothing about the condition: then nothing is raised and nothing cleared."""
+        """False if the reading cannot be judged: it then neither raises nor clears."""
         return reading.quality is Quality.GOOD and reading.text not in self.blind
 
     def holds(self, reading: Reading, *, standing: bool) -> bool:
@@ -82,13 +82,13 @@ class Condition:
 
 
 def _same(wanted: Value, reading: Reading) -> bool:
-    """Equal as a value; a word is also looked for in the reading's text."""
+    """True if equal as a value; a word is also compared with the reading's text."""
     return reading.value == wanted or (isinstance(wanted, str) and reading.text == wanted)
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmRule:
-    """One alarm of one point. Delays in seconds, `confirm` in reads in a row."""
+    """One alarm of one point. Delays in seconds, `confirm` in consecutive readings."""
 
     device: str
     point: str
@@ -102,9 +102,9 @@ class AlarmRule:
     clear_delay: float = 0.0
     confirm: int = 1
     zone: str | None = None
-    """Of a built-in alarm that belongs to no device, and of a component of a panel."""
+    """Zone of a built-in alarm without a device, or of a component of a panel."""
     counts: Literal["device", "status", "alone"] = "device"
-    """For linkage: as one device; as the common status of a panel; alone (a manual alarm, a panel's own output)."""
+    """How linkage counts it: as a device, as a panel's common status, or alone (manual alarm, panel's own output)."""
 
     @property
     def subject(self) -> str:
@@ -124,7 +124,7 @@ class Ref(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeviceReset:
-    """How a device itself is reset: `value` is written to `at`; with `off` its supply is taken away so many seconds."""
+    """How a device itself is reset: `value` is written to `at`. `off`: seconds for which its supply is switched off."""
 
     at: Ref
     value: Value = False
@@ -133,7 +133,7 @@ class DeviceReset:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSettings:
-    """A device as the brain sees it."""
+    """Settings of a device."""
 
     id: str
     line: str
@@ -142,40 +142,40 @@ class DeviceSettings:
     rules: tuple[AlarmRule, ...] = ()
     kind: str = "other"
     timeout: float = 1.0
-    """Longest answer time in seconds."""
+    """The longest answer time in seconds."""
     reset: DeviceReset | None = None
     points: frozenset[str] = frozenset()
-    """Everything that can be read of it."""
+    """All its readable points."""
 
     @property
     def initiates(self) -> bool:
-        """True for an initiating device: it can call a fire."""
+        """True for an initiating device, that is, one with a fire alarm."""
         return self.kind == "panel" or any(rule.kind == "fire" for rule in self.rules)
 
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
-    """A gate: what opens it, what holds it open, what tells what it does. Times in seconds."""
+    """Settings of a gate: outputs that open and hold it, inputs that show its state. Times in seconds."""
 
     id: str
     open: Ref
     pulse: float = 0.5
     timed: bool = False
-    """`open` has a timed pulse of the module's own."""
+    """The module itself times the pulse of `open`."""
     hold: Ref | None = None
-    """Maintained output; None: `open` is held."""
+    """Maintained output for holding; None: `open` is kept on."""
     hold_timed: bool = False
     repeat: float | None = None
-    """A board that takes only an edge: the hold is a pulse that is given again and again."""
+    """Interval of pulses for a board that reacts only to an edge; None: it takes a level."""
     arm: Ref | None = None
     """True = up."""
     clear: Ref | None = None
     """True = nobody under it."""
     opens_within: float = 5.0
     on_loss: Literal["keep", "open"] | None = None
-    """What the module does when the gateway dies: told to people, done by the module."""
+    """What the module itself does when the gateway dies; shown to people only."""
     readable: bool = True
-    """False: the relay of a camera; `open.device` is the camera, and nothing is read back."""
+    """False for the relay of a camera: `open.device` is the camera, and nothing can be read back."""
 
     @property
     def held(self) -> Ref:
@@ -185,7 +185,7 @@ class GateSettings:
 
 @dataclass(frozen=True, slots=True)
 class LinkageSettings:
-    """What a fire moves."""
+    """Settings of a linkage: what a fire switches."""
 
     id: str
     zones: frozenset[str] | None = None
@@ -201,7 +201,7 @@ class LinkageSettings:
 
 @dataclass(frozen=True, slots=True)
 class AnnunciatorSettings:
-    """Sound in the guard room."""
+    """Settings of the sound in the guard room."""
 
     fire: Ref | None = None
     fault: Ref | None = None
@@ -210,7 +210,7 @@ class AnnunciatorSettings:
 
 @dataclass(frozen=True, slots=True)
 class OwnSettings:
-    """The box's own signals. `alive` is the app's; `mains` and `battery` are true while all is well."""
+    """The box's own signals. `alive` belongs to the app; `mains` and `battery` are true in the normal state."""
 
     alive: Ref | None = None
     mains: Ref | None = None
@@ -219,7 +219,7 @@ class OwnSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServiceClock:
-    """The property company's promises, in seconds (page "product")."""
+    """The property company's service times in seconds (page "product")."""
 
     respond: float = 20 * 60.0
     ordinary: float = 30 * 60.0
@@ -237,7 +237,7 @@ Verdict = Literal["open", "deny"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What happens, by direction. An unknown direction is judged as `in`."""
+    """The verdict by direction. An unknown direction counts as `in`."""
 
     into: Verdict = "deny"
     out: Verdict = "open"
@@ -261,18 +261,18 @@ class AccessSettings:
     )
     pictures: Literal["plate", "scene", "none"] = "plate"
     cameras: Mapping[str, str | None] = field(default_factory=dict)
-    """The gate of each plate camera; None: it only looks on."""
+    """The gate of each plate camera; None: the camera only observes."""
     scales: Mapping[str, float] = field(default_factory=dict)
-    """The top of a camera's scale of confidence, where it is known; else it is learnt."""
+    """The top of a camera's confidence scale, if set; otherwise it is learnt."""
 
     def special_verdict(self, kind: str) -> Verdict | None:
-        """What a kind of plate is due, whoever it is. An emergency vehicle passes unless the file denies it."""
+        """The verdict for a kind of plate without lists. Emergency vehicles pass unless the file denies them."""
         return self.special.get(kind, "open" if kind == "emergency" else None)
 
 
 @dataclass(frozen=True, slots=True)
 class SiteSettings:
-    """The whole site as the brain sees it."""
+    """Settings of the whole site."""
 
     devices: Mapping[str, DeviceSettings]
     lines: tuple[str, ...]
@@ -288,10 +288,10 @@ class SiteSettings:
     writable: frozenset[Ref] = frozenset()
     """Points with `write: true`."""
     performed: frozenset[str] = frozenset()
-    """Commands that are carried out outside of the site; those that are neither here nor its own are `unknown`."""
+    """Commands that are carried out outside the site; a command neither here nor of the site itself is `unknown`."""
 
     def watched(self) -> Mapping[str, frozenset[str]]:
-        """The points that the brain wants to see, by device."""
+        """The points that the brain needs to read, by device."""
         points: dict[str, set[str]] = {}
         for device in self.devices.values():
             for rule in device.rules:
@@ -303,7 +303,7 @@ class SiteSettings:
         return {device: frozenset(names) for device, names in points.items()}
 
     def outputs(self) -> frozenset[Ref]:
-        """The outputs that gates, linkage, annunciator and device resets use: no `write` reaches them."""
+        """The outputs of gates, linkage, annunciator and device resets; the command `write` cannot reach them."""
         annunciator = self.annunciator
         refs = [annunciator.fire, annunciator.fault, self.own.alive]
         for gate in self.gates.values():
@@ -314,7 +314,7 @@ class SiteSettings:
         return frozenset(ref for ref in refs if ref is not None)
 
     def inputs(self) -> frozenset[Ref]:
-        """The inputs that gates, linkage, annunciator and the box itself look at."""
+        """The inputs of gates, linkage, annunciator and the box itself."""
         refs = [self.annunciator.silence, self.own.mains, self.own.battery]
         for gate in self.gates.values():
             refs += [gate.arm, gate.clear]
@@ -323,7 +323,7 @@ class SiteSettings:
 
 
 def built_in(subject: str, kind: str = "fault", *, zone: str | None = None, severity: str | None = None) -> AlarmRule:
-    """The rule of an alarm that needs no point: `DEVICE/silent`, `LINE/down`, `ZONE/confirmed`."""
+    """The rule of an alarm without a point: `DEVICE/silent`, `LINE/down`, `ZONE/confirmed`."""
     owner, _, name = subject.rpartition("/")
     usual, service_class, latch = ALARM_KINDS[kind]
     counts: Literal["device", "alone"] = "alone" if kind == "fire" else "device"

@@ -54,7 +54,7 @@ from gateway.site.settings import CONFUSED, ON_LOSS, Ref, SiteSettings, built_in
 
 
 class Site:
-    """Decides. `seed`: 16 bytes that make the ids of this process its own; recorded for a replay."""
+    """Decides everything. `seed`: 16 bytes that make the ids of this process unique; recorded for a replay."""
 
     def __init__(self, settings: SiteSettings, seed: bytes) -> None:
         self._settings = settings
@@ -63,7 +63,7 @@ class Site:
         self._down: set[str] = set()
         self._silent: set[str] = set()
         self._blind: set[str] = set()
-        """Devices of which an alarm point cannot be seen: they do not count as alive."""
+        """Devices with an unreadable alarm point: they do not count as alive."""
         self._of_line: dict[str, list[str]] = {}
         for device in settings.devices.values():
             self._of_line.setdefault(device.line, []).append(device.id)
@@ -73,7 +73,7 @@ class Site:
         self._orphans: list[Mapping[str, Json]] = []
 
     def restore(self, memory: Mapping[str, Json]) -> None:
-        """Take up what had to survive. Call once, before the first step, which is `Started`."""
+        """Load the memory. Call once, before the first step, which is `Started`."""
         parts = self._parts
         parts.deadlines.restore(memory)
         self._orphans = [*parts.alarms.restore(memory)]
@@ -97,19 +97,19 @@ class Site:
             parts.rounds.restore(memory)
 
     def deadline(self) -> float | None:
-        """Monotonic time at which a Tick is wanted; None while nothing runs."""
+        """Monotonic time at which a Tick is wanted; None while no timer runs."""
         return self._parts.timers.first()
 
     def interlocked(self) -> str | None:
-        """Why nothing of the configuration may change now: a fire stands, a gate is held; None: it may."""
+        """Why the configuration may not be changed now (a fire stands, a gate is held); None: it may."""
         return self._parts.acts.interlocked()
 
     def scales(self) -> Mapping[str, Mapping[str, Json]]:
-        """By camera its scale of confidence, and how that is known."""
+        """Camera -> its confidence scale, and how it is known."""
         return {} if self._parts.passages is None else self._parts.passages.access.scales()
 
     def passed(self) -> Mapping[str, Json]:
-        """Without a plate, for metrics and page: cars inside by kind; passages since the start by kind and way."""
+        """For metrics and page, without plates: cars inside by kind; passages since the start by kind and direction."""
         passages = self._parts.passages
         if passages is None:
             return {"inside": {}, "passed": []}
@@ -120,7 +120,7 @@ class Site:
         return {"inside": dict(passages.presence.counts()), "passed": counted}
 
     def step(self, item: Input, now: Instant) -> list[Effect]:
-        """Take one input; what it leads to, in order. Events and memory of one step belong in one commit."""
+        """Take one input; returns its effects in order. Events and memory of one step belong in one commit."""
         parts = self._parts
         effects: list[Effect] = []
         if not isinstance(item, Started):
@@ -132,19 +132,19 @@ class Site:
         return effects
 
     def rounds(self) -> Mapping[str, Json]:
-        """The runs under way and the open findings, for who looks on."""
+        """The runs under way and the open findings, for observers."""
         return {} if self._parts.rounds is None else self._parts.rounds.progress()
 
     def tested(self) -> frozenset[str]:
-        """Subjects of the alarms that stand as a test."""
+        """Subjects of standing alarms that belong to a test."""
         return frozenset(watch.rule.subject for watch in self._parts.alarms.all_standing() if watch.test)
 
     def under_test(self) -> dict[str, str]:
-        """By zone that is tested when its test ends, for who looks on."""
+        """Tested zone -> when its test ends, for observers."""
         return self._parts.out.under_test()
 
     def gates(self, now: Instant) -> dict[str, Json]:
-        """By gate `commanded`, `actual`, `verified` and `causes`, for who looks on."""
+        """Gate -> `commanded`, `actual`, `verified` and `causes`, for observers."""
         gates = self._parts.gates
         return {
             name: {**gates.status(name, now), "causes": sorted(gates.get(name).causes)} for name in self._settings.gates
@@ -194,7 +194,7 @@ class Site:
             yield from parts.rounds.read(item.device, item.readings, now)
 
     def _performed(self, item: Performed, now: Instant) -> Iterator[Effect]:
-        """What a round has asked, or a command, or both of them."""
+        """Take the result of a `Perform` for a round, a command, or both."""
         rounds = self._parts.rounds
         left = item if rounds is None else (yield from rounds.performed(item, now))
         if left is not None:
@@ -204,7 +204,7 @@ class Site:
         parts = self._parts
         if ref == self._settings.own.mains and reading.quality is Quality.GOOD:
             parts.gates.powered(on=bool(reading.value))
-        # The gates first: what is found on at the start is nobody's yet.
+        # The gates first: an output that is found on at start has no owner yet.
         yield from parts.gates.read(ref, reading, now)
         yield from parts.outputs.read(ref, reading, now)
         yield from parts.linkage.read(ref, reading, now)
@@ -257,7 +257,7 @@ class Site:
                 yield from self._reach(self._of_line.get(line, []), now)
 
     def _reach(self, devices: list[str], now: Instant) -> Iterator[Effect]:
-        """Devices are lost, or can be reached again: then what waits for them goes at once."""
+        """Take devices that are lost or can be reached again; what waits for the latter is written at once."""
         for device in devices:
             well = device not in self._silent and self._settings.devices[device].line not in self._down
             self._parts.linkage.health([device], answering=well and device not in self._blind)
@@ -317,7 +317,7 @@ class Site:
     # ---- what follows -----------------------------------------------------------------------------
 
     def _due(self, part: str, name: str, now: Instant) -> Iterator[Effect]:
-        """Something has waited long enough."""
+        """Handle a timer or deadline that is due."""
         parts = self._parts
         match part:
             case alarms.PART:
@@ -359,7 +359,7 @@ class Site:
             yield from parts.rounds.findings.due(name.removeprefix(round_settings.FINDING_CLOCK), now)
 
     def _settle(self, now: Instant) -> Iterator[Effect]:
-        """One consequence after the other, until nothing follows any more."""
+        """Apply consequences until none is left."""
         parts = self._parts
         while True:
             if changes := parts.alarms.take_changes():

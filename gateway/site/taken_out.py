@@ -1,4 +1,4 @@
-"""What people have taken out for a while: shelved alarms, disabled devices, zones under test."""
+"""What people have taken out of service for a limited time: shelved alarms, disabled devices, zones under test."""
 
 from collections.abc import Iterator
 
@@ -9,17 +9,17 @@ from gateway.site.settings import AlarmRule, DeviceSettings
 SHELF = "shelf/"
 DISABLED = "disabled/"
 TEST = "test/"
-"""Beginnings of the names of their deadlines."""
+"""Prefixes of the names of their deadlines."""
 
 
 class TakenOut:
-    """Looks up what is out; the deadlines bring it back."""
+    """Looks up what is out of service; the deadlines end it."""
 
     def __init__(self, deadlines: Deadlines) -> None:
         self._deadlines = deadlines
 
     def shelf(self, rule: AlarmRule) -> str | None:
-        """The shelf that an alarm is on: `device`, `device.point` or `device.point.alarm`; a fire only by the last."""
+        """The shelf that an alarm is on: `device`, `device.point` or `device.point.alarm`; for a fire only the last."""
         for target in self._deadlines.keys(SHELF):
             if covers(target, rule):
                 return target
@@ -35,34 +35,34 @@ class TakenOut:
         return DISABLED + device in self._deadlines
 
     def tested(self, zone: str | None) -> bool:
-        """True while the zone is tested (None: the zone `site`)."""
+        """True while the zone is under test (None: the zone `site`)."""
         return TEST + (zone or "site") in self._deadlines
 
     def under_test(self) -> dict[str, str]:
-        """By zone that is tested (`site`: what is in none), when its test ends by itself."""
+        """Zone under test (`site`: devices without a zone) -> when its test ends by itself."""
         return {zone: until for zone in self._deadlines.keys(TEST) if (until := self.until(TEST + zone)) is not None}
 
     def tests(self, rule: AlarmRule, device: DeviceSettings | None) -> bool:
-        """True if an alarm of this rule would be part of a test. A call point ends a test, it is no part of it."""
+        """True if an alarm of this rule would belong to a test. A call point never does: it ends the test."""
         zone = rule.zone or (device.zone if device else None)
         by_hand = rule.counts == "alone" or (device is not None and device.kind == "call-point")
         return not (rule.kind == "fire" and by_hand) and self.tested(zone)
 
     def put(self, name: str, seconds: float, now: Instant) -> Iterator[Effect]:
-        """Take something out; `name` begins with SHELF, DISABLED or TEST."""
+        """Take something out of service; `name` begins with SHELF, DISABLED or TEST."""
         yield from self._deadlines.set(name, seconds, now)
 
     def back(self, name: str) -> Iterator[Effect]:
-        """Bring it back."""
+        """Return it to service."""
         yield from self._deadlines.drop(name)
 
     def until(self, name: str) -> str | None:
-        """When it comes back by itself."""
+        """When it returns to service by itself."""
         return self._deadlines.until(name)
 
 
 def covers(target: str, rule: AlarmRule) -> bool:
-    """True if the shelf `target` takes an alarm of this rule."""
+    """True if the shelf `target` includes alarms of this rule."""
     full = rule.subject.replace("/", ".")
     if target == full:
         return True

@@ -1,13 +1,13 @@
-"""What the site waits for: named times of the monotonic clock."""
+"""Timers of the site: named times of the monotonic clock."""
 
 from heapq import heapify, heappop, heappush
 
 Key = tuple[str, str]
-"""Which part waits, and for what."""
+"""The part that waits, and the name of its timer."""
 
 
 class Timers:
-    """One time a key; setting it again replaces it. Those that are due come in the order of their times."""
+    """One time per key; setting it again replaces it. Due timers come in the order of their times."""
 
     def __init__(self) -> None:
         self._due: dict[Key, tuple[float, int]] = {}
@@ -15,7 +15,7 @@ class Timers:
         self._count = 0
 
     def set(self, key: Key, due: float) -> None:
-        """Wait for `due` (monotonic seconds)."""
+        """Set a timer to `due` (monotonic seconds)."""
         self._count += 1
         self._due[key] = due, self._count
         heappush(self._heap, (due, self._count, key))
@@ -24,16 +24,16 @@ class Timers:
             heapify(self._heap)
 
     def drop(self, key: Key) -> None:
-        """Do not wait any more."""
+        """Remove a timer."""
         self._due.pop(key, None)
 
     def get(self, key: Key) -> float | None:
-        """When it is due; None: nobody waits."""
+        """When it is due; None: it is not set."""
         waits = self._due.get(key)
         return None if waits is None else waits[0]
 
     def first(self) -> float | None:
-        """The next time; None while nothing waits."""
+        """The earliest time; None: no timer is set."""
         heap = self._heap
         while heap:
             due, count, key = heap[0]
@@ -44,7 +44,7 @@ class Timers:
         return None
 
     def take(self, now: float) -> Key | None:
-        """A key that is due at `now`, which then waits no more; None: there is none."""
+        """Remove and return a key that is due at `now`; None: there is none."""
         due = self.first()
         if due is None or due > now:
             return None

@@ -1,15 +1,15 @@
-"""Where a value is going: told before it gets there. Pure.
+"""Trends: predicts when a value will reach its limit. Pure.
 
-Over the last 14, 28 and 56 values: the slope of Theil and Sen (median of the slopes of all pairs) with Sen's interval
-of 90 %, believed where the test of Mann and Kendall finds |Z| > 3.3, and told only if even the slow end of the interval
-reaches the limit in time. A step, a wet week or one wild value is no trend: least squares, tried on the same series,
-found 10-56 of them per 100 points and year.
+For the last 14, 28 and 56 values: Theil-Sen slope (median of the slopes of all pairs) with Sen's 90 % interval. It is
+accepted if the Mann-Kendall test gives |Z| > 3.3, and reported only if even the slow end of the interval reaches the
+limit in time. A step, a wet week or one outlier is not a trend; least squares, tried on the same series, reported
+10-56 false trends per 100 points and year.
 
-The test takes each value for a draw of its own. Days are not: a wet spell lasts a week, so that 14 days hold the chance
-of three or four, and now and then they lie in order. So a window has to be borne out by the next longer one, which
-holds more spells: it has to show the same way, and to get there within twice the time. Corrections of Z for
-autocorrelation (Hamed and Rao; an effective number of values out of lag 1) were tried on the same series: out of
-14 values they find too little of it, and out of the values before they hide the fall itself.
+The test assumes independent values, but days are not independent: a wet spell lasts a week, so 14 days hold only three
+or four independent values, which are sometimes in order by chance. So the next longer window, with more spells, has
+to confirm a window: same direction, limit reached within twice the time. Corrections of Z for autocorrelation (Hamed
+and Rao; effective sample size from lag 1) were tried on the same series: from 14 values they find too little of it,
+and from earlier values they hide the fall itself.
 """
 
 import math
@@ -21,13 +21,13 @@ from typing import Literal, NamedTuple
 from gateway.model import DAY_S
 
 KEPT = 56
-"""Values that are kept of a point."""
+"""Values that are kept per point."""
 _WINDOWS = (14, 28, 56)
 _Z = 3.3
 _Z_OF_INTERVAL = 1.6449
-"""Of the normal distribution, for 90 % in the middle."""
+"""Quantile of the normal distribution for the middle 90 %."""
 _BORNE_OUT_FACTOR = 2.0
-"""The next longer window gets there within so many times the time."""
+"""The next longer window must reach the limit within this factor of the time."""
 
 Sample = tuple[float, float]
 """Seconds since 1970, value."""
@@ -37,25 +37,25 @@ Way = Literal["sinking", "rising"]
 
 
 class Trend(NamedTuple):
-    """A value that reaches its limit in time."""
+    """A value that is going to reach its limit."""
 
     reason: Way
     slope: float
-    """A day."""
+    """Change per day."""
     slow: float
     fast: float
-    """The ends of the slope's 90 % interval, the one nearer to nothing first."""
+    """Ends of the slope's 90 % interval, the one nearer to zero first."""
     n: int
     first: float
-    """The earliest moment at which it reaches the limit, seconds since 1970."""
+    """The earliest time at which it reaches the limit, seconds since 1970."""
     last: float
     """The latest."""
 
 
 def trend(samples: Sequence[Sample], way: Way, limit: float, ahead_s: float) -> Trend | None:
-    """When the values reach `limit` on their way, if within `ahead_s` seconds; None: not, as far as can be told.
+    """The trend of the values towards `limit`, if they reach it within `ahead_s` seconds; None: no trend found.
 
-    `samples` in the order in which they were read. Of several windows the one that tells of the earliest end counts.
+    `samples` are in reading order. Of several windows the one with the earliest end counts.
     """
     sizes = [size for size in _WINDOWS if len(samples) >= size]
     told = [_of_window(samples[-size:], way, limit) for size in sizes]
@@ -75,7 +75,7 @@ def trend(samples: Sequence[Sample], way: Way, limit: float, ahead_s: float) -> 
 
 
 def z_of(values: Sequence[float]) -> float:
-    """Z of the test of Mann and Kendall, corrected for ties: how far an order in time is from chance."""
+    """Z of the Mann-Kendall test, corrected for ties: how unlikely the order in time is by chance."""
     n = len(values)
     score = 0
     before: list[float] = []
@@ -91,7 +91,7 @@ def z_of(values: Sequence[float]) -> float:
 
 
 def _of_window(samples: Sequence[Sample], way: Way, limit: float) -> Trend | None:
-    """When they reach the limit, however far away that is; None: they do not go there."""
+    """The trend of one window, however far away the limit is; None: the values do not move towards it."""
     sign = -1 if way == "sinking" else 1
     if sign * z_of([value for _, value in samples]) <= _Z:
         return None
@@ -107,7 +107,7 @@ def _of_window(samples: Sequence[Sample], way: Way, limit: float) -> Trend | Non
 
 
 def _slopes(samples: Sequence[Sample]) -> tuple[float, float, float]:
-    """The median slope a day, and the ends of its 90 % interval (Sen 1968)."""
+    """The median slope per day, and the ends of its 90 % interval (Sen 1968)."""
     slopes = sorted(
         (value - earlier) / (at - before) * DAY_S
         for number, (at, value) in enumerate(samples)
@@ -124,7 +124,7 @@ def _slopes(samples: Sequence[Sample]) -> tuple[float, float, float]:
 
 
 def _variance(ordered: Sequence[float]) -> float:
-    """Of the score of Mann and Kendall if there were no trend; `ordered` by size, so that ties lie side by side."""
+    """Variance of the Mann-Kendall score without a trend; `ordered` by size, so that ties are adjacent."""
     n = len(ordered)
     total = n * (n - 1) * (2 * n + 5)
     start = 0

@@ -1,1 +1,1 @@
-"""What a technician needs on site: plan, scan, write, watch, doctor, and the frames of a line."""
+"""The technician's commands: plan, scan, write, watch, doctor, and the frames of a line."""

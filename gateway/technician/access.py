@@ -1,7 +1,7 @@
-"""Lists of plates from the command line: a CSV into the running gateway or into its store, and what is kept of a plate.
+"""Plate lists from the command line: imports a CSV into the gateway or its store; shows what is kept of a plate.
 
-With a running gateway everything goes by its control socket, and stands in its audit. Without one an import goes into
-the store, which the next start tells to the audit, and a plate is judged by the stored lists alone.
+With a running gateway everything goes through its control socket and appears in its audit. Without one, an import goes
+into the store, which the next start reports to the audit, and a plate is judged by the stored lists alone.
 """
 
 import os
@@ -28,11 +28,11 @@ from gateway.site.lists import ListEntry, Lists, PlateList
 from gateway.site.plates import classify
 
 _LINE_BYTES = 40_000
-"""Bytes of entries in one question to the gateway."""
+"""The most bytes of entries in one request to the gateway."""
 
 
 class Import(NamedTuple):
-    """A CSV, read: its list, or nothing and what is wrong with it (also warnings)."""
+    """A CSV that was read: its list, or None, and what is wrong with it (also warnings)."""
 
     name: str
     reading: ListReading
@@ -54,7 +54,7 @@ def problems(csv: Path, reading: ListReading) -> list[str]:
 
 
 def bring_in(file: SiteFile, name: str, new: PlateList) -> str:
-    """The list is in force in the running gateway, or stored for the next one: in words. Raises GatewayError."""
+    """Put a list into force in the running gateway, or store it for the next; returns a text. Raises GatewayError."""
     daemon = Daemon(file.store.path)
     try:
         parts = [*_parts(new)]
@@ -75,9 +75,9 @@ def bring_in(file: SiteFile, name: str, new: PlateList) -> str:
 
 
 def show(file: SiteFile, plate: str, gate: str | None) -> dict[str, Any]:
-    """What is kept of a plate, and what would be decided about it. Raises GatewayError.
+    """What is kept of a plate, and the decision it would get. Raises GatewayError.
 
-    `running` is false where only the stored lists could be asked.
+    `running` is false if only the stored lists could be asked.
     """
     args: dict[str, Json] = {"plate": plate, **({} if gate is None else {"gate": gate})}
     try:
@@ -87,12 +87,12 @@ def show(file: SiteFile, plate: str, gate: str | None) -> dict[str, Any]:
 
 
 def inside(file: SiteFile) -> dict[str, Any]:
-    """Who is inside. Raises ConnectionError, GatewayError."""
+    """The cars inside. Raises ConnectionError, GatewayError."""
     return person(file, "access.who", {})
 
 
 def person(file: SiteFile, cmd: str, args: dict[str, Json]) -> dict[str, Any]:
-    """Ask the running gateway as whoever is at the keyboard. Raises ConnectionError, GatewayError with its refusal."""
+    """Ask the running gateway as the person at the keyboard. Raises ConnectionError, GatewayError with its refusal."""
     question: dict[str, Json] = {"ask": "do", "cmd": cmd, "args": args, "by": who()}
     said = cast("dict[str, Any]", Daemon(file.store.path).ask(question, timeout=60.0))
     if not said["ok"]:
@@ -101,7 +101,7 @@ def person(file: SiteFile, cmd: str, args: dict[str, Json]) -> dict[str, Any]:
 
 
 def who() -> str:
-    """Who is at the keyboard, also behind sudo."""
+    """The person at the keyboard, also behind sudo."""
     try:
         return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -109,7 +109,7 @@ def who() -> str:
 
 
 def _store(file: SiteFile, name: str, new: PlateList) -> str:
-    """No gateway runs: the next one finds it, and tells the audit."""
+    """Store a list for the next start, which reports it to the audit."""
     place = list_settings(file)
     folder = ListFolder(place.folder)
     named = next((path for path in place.csv if path.stem == name), None)
@@ -126,7 +126,7 @@ def _store(file: SiteFile, name: str, new: PlateList) -> str:
 
 
 def _judge(file: SiteFile, plate: str, gate: str | None) -> dict[str, Any]:
-    """By the stored lists, with the time of this machine."""
+    """Judge a plate by the stored lists, with the time of this machine."""
     seen = classify(plate)
     if seen is None:
         raise GatewayError(f"bad-args: {plate!r} is no plate")
@@ -146,7 +146,7 @@ def _judge(file: SiteFile, plate: str, gate: str | None) -> dict[str, Any]:
 
 
 def _parts(new: PlateList) -> Iterator[list[dict[str, Json]]]:
-    """Entries for one question each; at least one, which may be empty."""
+    """The entries in parts, one request each; at least one part, which may be empty."""
     part: list[dict[str, Json]] = []
     size = 0
     for entry in new:

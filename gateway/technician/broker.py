@@ -1,4 +1,4 @@
-"""Whether the broker lets us in: a connection under another client id, so that the running gateway keeps its own."""
+"""Checks that the broker accepts us, with another client id, so that the running gateway keeps its connection."""
 
 import asyncio
 from dataclasses import replace
@@ -11,9 +11,9 @@ _GOODBYE_S = 1.0
 
 
 async def reach(broker: Broker, topic: str) -> str | None:
-    """Dial, shake hands, log in, leave; None if the broker took us, else why not. `topic`: where we may publish.
+    """Connect, log in, disconnect; None if the broker accepted us, else why not. `topic`: where we may publish.
 
-    Nothing is published: the Will that every connection carries is dropped with the goodbye.
+    Nothing is published: the Will of the connection is dropped by the clean disconnect.
     """
     guest = replace(broker, client_id=f"{broker.client_id}-doctor")
     events = Events(lambda _acks: None, lambda _code: None, lambda _topic, _payload, _delivery: None)

@@ -1,4 +1,4 @@
-"""What is wrong with a site's cameras: whether each gives its picture, knows the time, and has a reference."""
+"""Checks a site's cameras: whether each gives a picture, has the right time, and has a reference."""
 
 import asyncio
 import os
@@ -14,13 +14,13 @@ from gateway.site.round_settings import PictureRule
 from gateway.technician.wiring_faults import Level, Sign
 
 _AT_ONCE = 4
-"""Cameras that are asked at once."""
+"""The most cameras that are asked at once."""
 _LOCKS = 401
 _ELSEWHERE = "look at its page in a browser; write `snapshot` if its picture is elsewhere"
 
 
 def cameras(file: SiteFile, clock: Clock) -> Iterator[Sign]:
-    """Signs of every camera, in the order of the file. One wrong login of each at most: they lock who tries often."""
+    """Findings of every camera, in the order of the file. One login each, as cameras lock after several wrong ones."""
 
     async def asked() -> list[list[Sign]]:
         turns = asyncio.Semaphore(_AT_ONCE)
@@ -44,7 +44,7 @@ async def _camera(file: SiteFile, name: str, clock: Clock) -> AsyncIterator[Sign
     except ConfigError as error:
         yield Sign(about, "wrong", str(error))
         return
-    # No round misses the picture of a camera that none looks at.
+    # A camera that no round looks at needs no picture.
     failed: Level = "doubt" if by_hand.rule is None else "wrong"
     try:
         jpeg = await by_hand.picture()
@@ -71,7 +71,7 @@ def _login(file: SiteFile, name: str) -> str:
 
 
 async def _clock(about: str, failed: Level, by_hand: ByHand, rule: PictureRule, clock: Clock) -> Sign | None:
-    """None: it does not tell its time, ours is not trusted, or nobody minds."""
+    """Check the camera's clock; None: its time is not known, ours is not trusted, or it does not matter."""
     if not clock.now().synced or not rule.max_clock:
         return None
     off = await by_hand.clock_off(rule.camera)
@@ -85,7 +85,7 @@ async def _clock(about: str, failed: Level, by_hand: ByHand, rule: PictureRule, 
 
 
 def _reference(file: SiteFile, about: str, by_hand: ByHand) -> Sign | None:
-    """None: no round looks at it, or the references are not for this user to see."""
+    """Check the camera's reference; None: no round looks at it, or this user cannot read references."""
     if by_hand.rule is None:
         return None
     folder = folder_of(file)

@@ -1,4 +1,4 @@
-"""Key and certificate for the local page, made on the box itself, for its addresses and names; nobody else signs."""
+"""Key and self-signed certificate for the local page, made on the box for its addresses and names."""
 
 import ipaddress
 import itertools
@@ -17,17 +17,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _YEARS = 10
 _BEGINS = datetime(2026, 1, 1, tzinfo=UTC)
-"""Fixed: the clock of the box, or of the phone, may be wrong."""
+"""Fixed, because the clock of the box or the phone may be wrong."""
 _FIB = Path("/proc/net/fib_trie")
 _IPV6 = Path("/proc/net/if_inet6")
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _LONGEST_NAME = 253
 _LINK_LOCAL = "20"
-"""Scope in if_inet6: such an address is no use without its interface."""
+"""Scope in if_inet6: such an address is useless without its interface."""
 
 
 class Made(NamedTuple):
-    """PEM texts, and what people compare."""
+    """PEM texts, and the fingerprint to compare."""
 
     certificate: bytes
     key: bytes
@@ -36,7 +36,7 @@ class Made(NamedTuple):
 
 
 def make(names: list[str]) -> Made:
-    """For these addresses and names."""
+    """Make key and certificate for these addresses and names."""
     key = ec.generate_private_key(ec.SECP256R1())
     owner = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "site-gateway")])
     now = max(datetime.now(UTC), _BEGINS)
@@ -61,14 +61,14 @@ def make(names: list[str]) -> Made:
 
 
 def is_name(text: str) -> bool:
-    """An address, or a name of the DNS (RFC 1123, 2.1); one in another script is written in its `xn--` form."""
+    """True for an address or a DNS name (RFC 1123, 2.1); names in other scripts need their `xn--` form."""
     with suppress(ValueError):
         return bool(ipaddress.ip_address(text))
     return len(text) <= _LONGEST_NAME and all(map(_LABEL.fullmatch, text.split(".")))
 
 
 def own_names() -> list[str]:
-    """The addresses of this machine, those that others reach first, and its name."""
+    """The addresses of this machine, reachable ones first, and its name."""
     found = [*_ipv4(), *_ipv6()]
     outward = [one for one in found if not ipaddress.ip_address(one).is_loopback]
     return [*outward, socket.gethostname(), "localhost", *(one for one in found if one not in outward)]

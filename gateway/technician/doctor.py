@@ -1,4 +1,4 @@
-"""Looks for what is wrong with a site, from the ports to the cameras. Moves nothing, writes nothing to a device."""
+"""Diagnoses a site, from the ports to the cameras. Moves nothing, writes nothing to a device."""
 
 import asyncio
 import os
@@ -31,14 +31,14 @@ from gateway.technician.wiring_faults import LOADS, Sign, diagnose, oddities
 
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 6
 _ENOUGH_S, _LONGEST_S = 3.0, 15.0
-"""Seconds of asking a line directly: after the first no further round begins, after the second no further request."""
+"""Limits of asking a line directly: after the first time no new round begins, after the second no request."""
 _MUTE = 2
 _LEAST_FREE_BYTES = 64 << 20
 _MISSES_SHARE = 0.02
 
 
 def examine(file: SiteFile) -> list[Sign]:
-    """Every sign, of lines, store, clock and broker; through the running daemon where it runs."""
+    """All findings of lines, store, clock and broker, through the running daemon if there is one."""
     path = Daemon(file.store.path)
     user = service_user(file)
     daemon: Mapping[str, Any] | None = None
@@ -60,7 +60,7 @@ def examine(file: SiteFile) -> list[Sign]:
 
 
 def _apart(file: SiteFile, daemon: Mapping[str, Any] | None, user: UnixUser | None) -> Iterator[Sign]:
-    """What is not on a line."""
+    """Findings that do not concern a line."""
     if user is not None and user.uid != os.geteuid():
         me = name_of(os.geteuid())
         yield Sign("doctor", "good", f"runs as {me}, the gateway as {user.name}: rights are judged for {user.name}")
@@ -126,7 +126,7 @@ def _adapter(about: str, port: str) -> Iterator[Sign]:
 def _running(
     name: str, about: str, daemon: Mapping[str, Any], devices: Mapping[int, str], path: Daemon, *, bus: bool
 ) -> Iterator[Sign]:
-    """What the daemon knows of a line."""
+    """Findings about a line from the daemon."""
     line = daemon["lines"].get(name)
     if line is None:
         yield Sign(about, "doubt", "the running gateway does not know this line", "restart it with this file")
@@ -146,7 +146,7 @@ def _running(
     yield from signs
     yield from oddities(name, line.get("oddities"))
     if any(sign.of_all for sign in signs):
-        return  # that says it of every device
+        return  # that covers every device
     for device, known in daemon["devices"].items():
         if known["line"] != name:
             continue
@@ -159,15 +159,15 @@ def _running(
 
 
 def _since_it_died(talk: list[TracedExchange]) -> list[TracedExchange]:
-    """What was said after the last answer: what a line remembers from before says nothing of its death."""
+    """The exchanges after the last answer; earlier ones say nothing about why the line died."""
     last = max((at for at, one in enumerate(talk) if one.answer is not None), default=-1)
     return talk[last + 1 :]
 
 
 async def _talk(poller: Poller, *, bus: bool) -> list[TracedExchange]:
-    """Ask for every block some times, and give what was said. Raises LineDown.
+    """Ask for every block several times; returns the exchanges. Raises LineDown.
 
-    A device that left two requests without a byte is not asked again: the others have their turn.
+    A device that sent no byte for two requests is not asked again, in favour of others.
     """
     loop = asyncio.get_running_loop()
     started = loop.time()
@@ -181,7 +181,7 @@ async def _talk(poller: Poller, *, bus: bool) -> list[TracedExchange]:
                 began = loop.time()
                 if mute[block.device] >= _MUTE or began - started > _LONGEST_S:
                     continue
-                with suppress(DeviceError):  # the frames say more
+                with suppress(DeviceError):  # the frames tell more
                     await poller.read(block, poller.timing(block.device).ceiling)
                 if isinstance(poller, Traced):
                     said = exchanges([piece for piece in poller.frames if piece[1] >= began], bus=bus)

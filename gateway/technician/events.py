@@ -1,4 +1,4 @@
-"""The last events of a stream, and those that come, a line each."""
+"""Shows the last events of a stream, and new ones, one line each."""
 
 import select
 import time
@@ -13,18 +13,18 @@ from gateway.technician.tables import local
 
 _LOOK_S = 0.5
 _AWAY_S = 60.0
-"""For so long the daemon may be away, as in a restart."""
+"""How long the daemon may be away, as in a restart."""
 _LEFT_OUT = frozenset({
     "alarm", "name", "kind", "severity", "class", "state", "active", "acknowledged", "latched", "shelved", "disabled",
     "first_out", "device", "point", "zone", "acknowledged_at", "raised_at", "cleared_at", "respond_by", "resolve_by",
     "verify_by", "shelved_until", "overdue", "readings",
 })  # fmt: skip
-"""What is told before, or is too long for a line."""
+"""Fields that are shown elsewhere in the line, or too long for it."""
 _LONGEST = 200
 
 
 def event_lines(file: SiteFile, stream: str, last: int, *, follow: bool, as_json: bool) -> Iterator[str]:
-    """Each event as a line. Raises ConnectionError, GatewayError. Does not end when it follows."""
+    """Yield each event as a line. Raises ConnectionError, GatewayError. With `follow` it does not end."""
     daemon = Daemon(file.store.path)
     answer = cast("dict[str, Any]", daemon.ask({"ask": "events", "stream": stream, "last": last}))
     seen = time.monotonic()

@@ -1,4 +1,4 @@
-"""The first site file of a box, out of a few answers and of who is on the line."""
+"""Makes the first site file of a box from a few answers and the devices found on the line."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,7 @@ _ANSWERS: dict[str, tuple[Any, str]] = {
 
 
 class BoxAnswers(NamedTuple):
-    """What is known of the box."""
+    """The answers about the box."""
 
     site: str
     name: str
@@ -78,12 +78,12 @@ def mistake(name: str, answer: str) -> str | None:
 
 
 def serial_ports() -> list[str]:
-    """Of this machine, by names that stay."""
+    """The serial ports of this machine, by stable names."""
     return ports.ports()
 
 
 def look(answers: BoxAnswers, units: str, shown: Shown) -> str:
-    """Who is on the line, as a piece of a site file; empty if nobody answers. Raises ValueError in words for people."""
+    """The devices on the line as a piece of a site file; empty if none answers. Raises ValueError, for people."""
     target, settings, numbers = wanted(answers.serial, answers.tcp, units, None, None, None)
     search = Search(target, settings, numbers, everything=False, shown=shown)
     failed, _ = search.run()
@@ -93,7 +93,7 @@ def look(answers: BoxAnswers, units: str, shown: Shown) -> str:
 
 
 def text(answers: BoxAnswers, found: str) -> str:
-    """The file. Without `found` it has a line and one device that has to be replaced."""
+    """The text of the file. Without `found` it has a line and one device that has to be replaced."""
     head = _HEAD.format(
         file="site.yaml",
         site=_quoted(answers.site),

@@ -1,4 +1,4 @@
-"""What was found, as a piece of a site file that can be pasted. Pure."""
+"""Makes a piece of a site file from the units found. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,11 +8,11 @@ from gateway.technician.scan_line import Setting, Target
 
 _PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-"
 _CLOSE_SCORE = 1.0
-"""A guess this much below the best one is still worth naming."""
+"""A guess within this distance of the best one is also named."""
 
 
 def fragment(target: Target, found: Sequence[Found], guesses: Mapping[tuple[int, Setting], Sequence[Guess]]) -> str:
-    """YAML with `lines` and `devices`; a line for each setting at which somebody answered."""
+    """YAML with `lines` and `devices`; a line for each setting with an answer."""
     if not found:
         return "# Nobody answered.\n"
     settings = list(dict.fromkeys(one.setting for one in found))

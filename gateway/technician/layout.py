@@ -1,4 +1,4 @@
-"""Sheets as lines of so many columns, and the least to be written to change one picture into another.
+"""Lays tables out in lines of a given width, and finds the smallest update from one screen to another.
 
 Pure. Widths are columns of the terminal: Chinese characters take two (Unicode Standard Annex 11).
 """
@@ -11,7 +11,7 @@ from gateway.printable import harmless
 
 _GAP = 1
 _LEAST = 4
-"""Columns that are left of a cell."""
+"""The smallest width of a cell."""
 PLAIN, BOLD, RED, REVERSE = "", "1", "1;31", "7"
 
 
@@ -19,7 +19,7 @@ Row = Sequence[str]
 
 
 class PrintedTable(NamedTuple):
-    """Its title, its heads (a leading `>` sets a column to the right), its rows."""
+    """A table: title, headings (a leading `>` aligns right), rows."""
 
     title: str
     heads: Row
@@ -27,21 +27,21 @@ class PrintedTable(NamedTuple):
 
 
 class ScreenLine(NamedTuple):
-    """What stands in a line, and how it looks (SGR parameters)."""
+    """A line of text and its style (SGR parameters)."""
 
     text: str
     style: str = PLAIN
 
 
 def width(text: str) -> int:
-    """Columns that a text takes."""
+    """The width of a text in columns."""
     if text.isascii():
         return len(text)
     return sum(map(_width, text))
 
 
 def cut(text: str, columns: int) -> str:
-    """As much of a text as fits; what is missing is marked."""
+    """As much of a text as fits, with a mark if cut."""
     if width(text) <= columns:
         return text
     kept, used = [], 0
@@ -54,7 +54,7 @@ def cut(text: str, columns: int) -> str:
 
 
 def lines(sheet: PrintedTable, columns: int, words: str = "") -> list[ScreenLine]:
-    """A sheet without its title: its heads and those rows that contain `words`; none if no row does."""
+    """A sheet without its title: headings and rows that contain `words`; empty if no row does."""
     shown = [[harmless(cell) for cell in row] for row in sheet.rows if _has(row, words)]
     if not shown:
         return []
@@ -68,7 +68,7 @@ def lines(sheet: PrintedTable, columns: int, words: str = "") -> list[ScreenLine
 
 
 def change(old: Sequence[ScreenLine], new: Sequence[ScreenLine]) -> str:
-    """What to write so that a screen that shows `old` shows `new`, which has as many lines."""
+    """What to write to change a screen from `old` to `new`, which has the same number of lines."""
     parts = []
     for number, (before, after) in enumerate(zip(old, new, strict=True), 1):
         if before == after:
@@ -82,7 +82,7 @@ def change(old: Sequence[ScreenLine], new: Sequence[ScreenLine]) -> str:
 
 
 def _same(one: str, other: str) -> int:
-    """Characters at the beginning that are the same; a mark that combines stays with what it stands on."""
+    """The length of the common beginning; a combining mark stays with its base character."""
     number = 0
     for mine, theirs in zip(one, other, strict=False):
         if mine != theirs:
@@ -98,7 +98,7 @@ def _has(row: Row, words: str) -> bool:
 
 
 def _fitted(widths: list[int], columns: int) -> list[int]:
-    """The widest cells give way first."""
+    """Reduce widths to fit, the widest first."""
     room = columns - _GAP * (len(widths) - 1)
     widths = list(widths)
     while sum(widths) > room and max(widths) > _LEAST:

@@ -1,4 +1,4 @@
-"""The live view: a list that scrolls and filters, drawn anew where it changed; keys `q`, arrows, `/`."""
+"""The live view: a list that scrolls and filters; only changes are drawn; keys `q`, arrows, `/`."""
 
 import os
 import select
@@ -16,7 +16,7 @@ from gateway.printable import harmless
 from gateway.technician.layout import BOLD, REVERSE, PrintedTable, ScreenLine, change, cut, lines
 
 _AWAY_S = 60.0
-"""For so long the daemon may be away, as in a restart."""
+"""How long the daemon may be away, as in a restart."""
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J"
 _LEAVE = "\x1b[?25h\x1b[?1049l"
 _KEYS = {
@@ -28,20 +28,20 @@ _HELP = "q quit   arrows, space, b scroll   / filter"
 
 
 class View:
-    """What of the sheets is seen, and what keys do to it. Pure."""
+    """The visible part of the sheets, and how keys change it. Pure."""
 
     def __init__(self) -> None:
         self.words = ""
-        """Only rows with these."""
+        """The filter: only rows with these words."""
         self.typing: str | None = None
-        """The words that are being typed."""
+        """The filter while it is being typed."""
         self.notice = ""
         self._offset = 0
         self._body = 1
         self._count = 0
 
     def picture(self, sheets: Sequence[PrintedTable], rows: int, columns: int) -> list[ScreenLine]:
-        """`rows` lines: how all is, the part of the list that is seen, the keys."""
+        """The screen in `rows` lines: overall state, visible part of the list, keys."""
         body = []
         for number, sheet in enumerate(sheets):
             shown = lines(sheet, columns, self.words if self.typing is None else self.typing)
@@ -56,7 +56,7 @@ class View:
         return [top, *seen, *blank, ScreenLine(cut(self._foot(), columns), REVERSE)][:rows]
 
     def press(self, key: str) -> bool:
-        """False: it is to end."""
+        """Handle a key; False: quit."""
         if self.typing is not None and key not in ("\x1b", "\x03"):
             self._type(key)
             return True
@@ -94,7 +94,7 @@ class View:
 
 
 def show_live(fetch: Callable[[], Sequence[PrintedTable]], every: float) -> None:
-    """Draw what `fetch` gives each `every` seconds until `q`. Raises ConnectionError: away for over a minute.
+    """Draw the result of `fetch` every `every` seconds until `q`. Raises ConnectionError if away for over a minute.
 
     A function: the screen knows nothing of what it shows.
     """
@@ -128,7 +128,7 @@ def show_live(fetch: Callable[[], Sequence[PrintedTable]], every: float) -> None
 
 
 def _keys(until: float) -> list[str]:
-    """What was pressed; waits for it until then."""
+    """Wait for keys, at most until `until`."""
     if not sys.stdin.isatty():
         select.select([], [], [], max(0.0, until - time.monotonic()))
         return []
@@ -152,7 +152,7 @@ def _keys(until: float) -> list[str]:
 
 @contextmanager
 def _screen() -> Iterator[None]:
-    """The terminal gives keys as they are pressed, and shows a screen of its own; put back however it ends."""
+    """Switch the terminal to single keys and an alternate screen; always restored at the end."""
     before: list[Any] | None = None
 
     def end(number: int, _frame: object) -> None:

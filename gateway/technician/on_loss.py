@@ -1,4 +1,4 @@
-"""What the outputs of gates would do if the gateway fell silent: read from their modules. Writes nothing."""
+"""What the outputs of gates do if the gateway falls silent, as read from their modules. Writes nothing."""
 
 from collections.abc import Collection, Iterator, Mapping
 
@@ -15,9 +15,9 @@ _TRY = "stop the gateway and look at each output"
 
 
 def outputs(file: SiteFile, *, runs: bool, dead: Collection[str] = ()) -> Iterator[Sign]:
-    """A sign for each gate whose module can be asked, one for all others.
+    """A finding for each gate whose module can be asked, and one for all others.
 
-    `runs`: the gateway does; `dead`: lines that were told already, on which nobody is asked.
+    `runs`: the gateway runs; `dead`: lines that are reported already and not asked.
     """
 
     def asked(each: Iterator[OnLoss]) -> list[OnLoss]:
@@ -61,7 +61,7 @@ def _keeps(one: OnLoss, read: Mapping[str, Value | None] | str) -> Sign:
 
 
 def _read(file: SiteFile, one: OnLoss) -> Mapping[str, Value | None] | str:
-    """What both settings hold, or why that is not known."""
+    """The values of both settings, or why they are not known."""
     try:
         told = read_points(file, one.output.device, [*wanted(one)])
     except GatewayError as error:

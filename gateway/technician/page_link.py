@@ -1,4 +1,4 @@
-"""Codes for a phone's camera; where the local page is, as a link, as a code, as a sticker for a cabinet."""
+"""The address of the local page as a link, a QR code, or a sticker for the cabinet."""
 
 import io
 import ipaddress
@@ -16,7 +16,7 @@ _QUIET = 2
 
 
 def address(page: StatusPage, own: list[str], wanted: str | None = None) -> str:
-    """The page's address; `own`: what this machine is called, `wanted`: what people on site call it."""
+    """The page's address. `own`: names of this machine; `wanted`: the name that people on site use."""
     at = endpoint(page.listen)
     host = wanted or at.host
     if wanted is None and host in ("0.0.0.0", "::", ""):  # noqa: S104 - it is read, not listened at
@@ -27,24 +27,24 @@ def address(page: StatusPage, own: list[str], wanted: str | None = None) -> str:
 
 
 def with_code(link: str, code: str) -> str:
-    """The link that logs in once. What stands behind `#` is not sent by a browser, so it is in no log."""
+    """The link that logs in once. Browsers do not send the part after `#`, so it appears in no log."""
     return f"{link}#code={code}"
 
 
 def for_terminal(link: str) -> str:
-    """As a code of blocks."""
+    """A QR code in block characters."""
     out = io.StringIO()
     segno.make(link, error="l", micro=False).terminal(out, border=_QUIET, compact=True)
     return out.getvalue()
 
 
 def as_svg(text: str) -> str:
-    """Any text as a code, for a page."""
+    """A QR code of any text, for a page."""
     return str(segno.make(text, error="m", micro=False).svg_inline(border=_QUIET, omitsize=True))
 
 
 def sticker(link: str, name: str) -> str:
-    """An SVG of 70 x 95 mm: what it is, whose, the code, and the address to type."""
+    """An SVG of 70 x 95 mm: title, site, QR code, and the address to type."""
     width, height = _STICKER_MM
     code = segno.make(link, error="m", micro=False)
     inner = code.svg_inline(border=_QUIET, omitsize=True)

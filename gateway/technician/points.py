@@ -1,4 +1,4 @@
-"""Points read or written once: through the running daemon if it runs, else by this process, directly on the line."""
+"""Reads or writes points once: through the running daemon or, without one, directly on the line."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from gateway.technician.taken import must_be_free
 from gateway.technician.write_guard import must_fit, parse, writable_point
 
 Readings = Mapping[str, Mapping[str, Any]]
-"""By point, as the daemon and the events tell a reading."""
+"""Point -> reading, as in the daemon's answers and in events."""
 
 
 def read_once(file: SiteFile, what: str) -> Readings:
@@ -33,7 +33,7 @@ def read_once(file: SiteFile, what: str) -> Readings:
 
 
 def write_once(file: SiteFile, what: str, text: str) -> tuple[Value, Mapping[str, Any]]:
-    """What was written to `DEVICE.POINT`, and the reading after it.
+    """Write to `DEVICE.POINT`; returns the written value and the reading after it.
 
     Raises ConfigError, LineTaken (nothing was sent), DeviceError, LineDown.
     """
@@ -46,12 +46,12 @@ def write_once(file: SiteFile, what: str, text: str) -> tuple[Value, Mapping[str
 
 
 def read_points(file: SiteFile, device: str, points: Sequence[str] | None) -> Readings:
-    """Fresh readings of these points of a device; None: of all that the file names. Raises as `read_once`."""
+    """Fresh readings of these points of a device; None: of all in the file. Raises as `read_once`."""
     return _asked(file, device, points, {"ask": "read", "device": device, "points": points})
 
 
 def free_line(file: SiteFile, name: str) -> Poller:
-    """A line of the file to be asked directly, not opened yet. Raises LineTaken, ConfigError."""
+    """A line of the file for direct requests, not opened yet. Raises LineTaken, ConfigError."""
     must_be_free(file, name)
     return build.poller(file, name)
 
@@ -67,7 +67,7 @@ def _asked(
 
 
 async def _directly(line: Poller, device: str, points: Sequence[str], value: Value | None) -> Readings:
-    """Write the value to the only point, if there is a value; then read."""
+    """If there is a value, write it to the only point; then read."""
     clock = Clock()
     readings: dict[str, Reading] = {}
     async with line:

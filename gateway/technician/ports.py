@@ -1,4 +1,4 @@
-"""Serial ports as the machine sees them: who may open one, who has it, under which name it stays the same."""
+"""Serial ports of this machine: who may open one, which program uses it, its stable name."""
 
 import fcntl
 import os
@@ -8,18 +8,18 @@ from typing import NamedTuple
 
 _LONGEST_COMMAND = 200
 SLOW_TIMER_MS = 4
-"""Milliseconds that an adapter may hold an answer back."""
+"""The longest acceptable latency of an adapter, milliseconds."""
 
 
 class Trouble(NamedTuple):
-    """What is wrong, and what to do about it."""
+    """A problem, and what to do about it."""
 
     what: str
     todo: str
 
 
 def trouble(path: str) -> Trouble | None:
-    """Why this port cannot be used now; None if it can. Opens it for a moment."""
+    """Why this port cannot be used now; None: it can. Opens it for a moment."""
     try:
         number = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -44,7 +44,7 @@ def trouble(path: str) -> Trouble | None:
 
 
 def holder(path: str, proc: Path = Path("/proc")) -> str | None:
-    """The other program that has the port, as far as this user may see: `process 812 (site-gateway run …)`."""
+    """The other program that uses the port, as far as this user may see: `process 812 (site-gateway run …)`."""
     for pid in (*_locked_by(path, proc), *_opened_by(path, proc)):
         try:
             words = (proc / pid / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
@@ -66,19 +66,19 @@ def _locked_by(path: str, proc: Path) -> list[str]:
 
 
 def _opened_by(path: str, proc: Path) -> Iterator[str]:
-    """Who has the port open, of the programs of this user."""
+    """The program of this user that has the port open."""
     port = os.path.realpath(path)
     for folder in proc.glob("[0-9]*"):
         try:
             found = any(os.path.realpath(each) == port for each in (folder / "fd").iterdir())
-        except OSError:  # it ended meanwhile, or is somebody else's
+        except OSError:  # it has ended, or belongs to another user
             continue
         if found and folder.name != str(os.getpid()):
             yield folder.name
 
 
 def ports(dev: Path = Path("/dev")) -> list[str]:
-    """The serial ports of this machine, by their steady names where there are some."""
+    """The serial ports of this machine, by stable names if they have one."""
     links = sorted(str(link) for link in (*dev.glob("serial/by-id/*"), *dev.glob("rs485*")))
     named = {os.path.realpath(link) for link in links}
     plain = sorted(str(port) for kind in ("ttyUSB*", "ttyACM*", "ttyAMA*") for port in dev.glob(kind))
@@ -86,7 +86,7 @@ def ports(dev: Path = Path("/dev")) -> list[str]:
 
 
 def steady_name(path: str, dev: Path = Path("/dev")) -> str:
-    """A name of the same port that survives another order of plugging in; the path itself if there is none."""
+    """A name of the port that does not depend on the order of plugging in; the path itself if there is none."""
     if Path(path).is_symlink():
         return path
     port = os.path.realpath(path)
@@ -98,7 +98,7 @@ def steady_name(path: str, dev: Path = Path("/dev")) -> str:
 
 
 def latency_timer(path: str, sys: Path = Path("/sys")) -> int | None:
-    """Milliseconds that the USB adapter collects bytes before it hands them on; None if it has no such timer."""
+    """Milliseconds that the USB adapter collects bytes before passing them on; None: it has no such timer."""
     name = Path(os.path.realpath(path)).name
     try:
         return int((sys / "bus/usb-serial/devices" / name / "latency_timer").read_text(encoding="ascii"))

@@ -1,4 +1,4 @@
-"""Which profile fits a unit: every shipped one is tried on it, reading only, and ranked by what fits."""
+"""Finds the profile of a unit: tries every shipped one, reading only, and ranks them."""
 
 from collections.abc import Mapping
 from math import isfinite
@@ -14,15 +14,15 @@ from gateway.technician.scan_line import Setting, Target, profiles_at
 
 _GENERIC = "generic-"
 _SMALLEST, _LARGEST = 1e-4, 1e7
-"""A physical quantity in its unit is zero or lies in here; random bytes as a float seldom do."""
+"""The range of a physical quantity other than zero; random bytes as a float are rarely inside."""
 
 
 _Known = dict[tuple[tuple[str, int, int], ...], bytes | None]
-"""What a unit answered, by the places in its tables; None: nothing, or a refusal."""
+"""A unit's answers by addresses in its tables; None: no answer, or a refusal."""
 
 
 class Guess(NamedTuple):
-    """A profile whose registers all answered with values that make sense."""
+    """A profile whose registers all answered with plausible values."""
 
     profile: str
     title: str
@@ -30,7 +30,7 @@ class Guess(NamedTuple):
 
 
 async def guesses(target: Target, setting: Setting, unit: int, seconds: float) -> list[Guess]:
-    """The profiles that fit, the best first. `seconds`: what the unit took to answer. Raises LineDown."""
+    """The matching profiles, best first. `seconds`: the unit's answer time. Raises LineDown."""
     sheets = profiles()
     found = []
     async with profiles_at(target, setting, unit, {name: sheet.points for name, sheet in sheets.items()}) as poller:
@@ -59,7 +59,7 @@ def profiles() -> dict[str, Profile]:
 
 
 def rank(profile: Profile, values: dict[str, Decoded], setting: Setting) -> float | None:
-    """How well these readings fit; None: not at all. A point that could have been wrong counts more."""
+    """How well these readings fit; None: not at all. A point with more ways to be wrong counts more."""
     score = -1.0 if profile.profile.startswith(_GENERIC) else 0.0
     for name, point in profile.points.items():
         reading = values[name]
@@ -88,7 +88,7 @@ def _worth(point: Point, reading: Decoded) -> float | None:
 async def _values(
     poller: Poller, blocks: list[Block], points: Mapping[str, Point], timeout: float, known: _Known
 ) -> dict[str, Decoded] | None:
-    """The readings of a profile; None as soon as the unit does not give one. Each address is asked for once."""
+    """The readings of a profile; None as soon as one fails. Each address is asked for once."""
     values: dict[str, Decoded] = {}
     for block in blocks:
         place = tuple(sorted({points[name].span for name in block.points}))

@@ -1,7 +1,7 @@
-"""Rounds for who is responsible: a week of them out of the store, and the sheet of it. Pure.
+"""Weekly reports of rounds, for the responsible person: reads a week from events, and makes the sheet. Pure.
 
-The sheet is one HTML file for A4, in Chinese and English, with all pictures in it: items by days, what was missed, the
-findings with their clocks, trends, detectors that nobody has proven, digests, and room to sign.
+The sheet is one HTML file for A4, in Chinese and English, with all pictures included: items by day, missed runs,
+findings with their clocks, trends, untested detectors, digests, and space to sign.
 """
 
 import base64
@@ -41,14 +41,14 @@ _REASONS = {
 }  # fmt: skip
 _CLASSES = {"ordinary": "一般 ordinary", "complex": "较复杂 complex", "major": "重大 major"}
 _COUNTS = {"no_alarm": "条报警 alarms", "tested": "个已验证 proven"}
-"""What the value of these kinds counts."""
+"""What the value of these kinds of items counts."""
 _PLACE_TAGS = {None: "无 none", "printed": "印刷码 printed code", "ntag424": "NTAG 424 芯片"}
 _PICTURES = {"before": "当时 then", "after": "现在 now"}
 
 
 @dataclass(slots=True)
 class Week:
-    """What the store tells of rounds between two moments."""
+    """The rounds between two times, from the store."""
 
     first: datetime
     last: datetime
@@ -56,7 +56,7 @@ class Week:
     runs: list[Data] = field(default_factory=list)
     missed: list[Data] = field(default_factory=list)
     findings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """The last state of each, by id."""
+    """Finding id -> its last state."""
 
     def pictures(self) -> Iterator[str]:
         """The ids of the pictures of its findings."""
@@ -66,12 +66,12 @@ class Week:
 
     @property
     def days(self) -> list[date]:
-        """The local days."""
+        """The local days of the week."""
         return [self.first.date() + timedelta(number) for number in range((self.last - self.first).days)]
 
 
 def week_of(name: str | None, zone: tzinfo, now: datetime) -> tuple[datetime, datetime]:
-    """Begin and end of an ISO week (`2026-W48`), or of the present one. Raises ValueError."""
+    """Start and end of an ISO week (`2026-W48`), or of the present one. Raises ValueError."""
     if name is None:
         day = now.astimezone(zone).date()
         monday = day - timedelta(day.weekday())
@@ -85,9 +85,9 @@ def week_of(name: str | None, zone: tzinfo, now: datetime) -> tuple[datetime, da
 
 
 def sort_events(events: Iterable[Data], first: datetime, last: datetime, standing: Iterable[Data] = ()) -> Week:
-    """Sort the events of the inspection stream; findings that did not stand within the week are left out.
+    """Sort the events of the inspection stream; findings that were not open within the week are left out.
 
-    `standing`: findings that are open now, perhaps so long that no event of them is kept.
+    `standing`: findings that are open now, possibly for so long that none of their events is kept.
     """
     week = Week(first, last)
     for finding in standing:
@@ -105,9 +105,9 @@ def sort_events(events: Iterable[Data], first: datetime, last: datetime, standin
 
 
 def of_week(events: Iterable[Data], first: datetime, last: datetime) -> Iterator[Data]:
-    """Those that a week's sheet is made of.
+    """The events for a week's sheet.
 
-    Runs by when they were due, however late they ended or were told; of findings all that was told before its end.
+    Runs count by when they were due, however late they ended or were reported; for findings, all events before its end.
     """
     for event in events:
         data = event["data"]
@@ -118,13 +118,13 @@ def of_week(events: Iterable[Data], first: datetime, last: datetime) -> Iterator
 
 
 def stood(finding: Data, first: datetime, last: datetime) -> bool:
-    """True if it was open at some time between the two."""
+    """True if it was open at some time in between."""
     cured = finding.get("cured_at")
     return _moment(finding["opened_at"]) < last and (cured is None or _moment(cured) >= first)
 
 
 def of_run(week: Week, run: Data) -> Week:
-    """Of the week of a run only itself, and the findings of its round that stood while it ran."""
+    """Reduce the week of a run to that run, and the findings of its round that were open while it ran."""
     begun, ended = _moment(run["started_at"]), _moment(run["finished_at"]) + timedelta.resolution
     findings = week.findings.items()
     mine = {id_: one for id_, one in findings if one["round"] == run["round"] and stood(one, begun, ended)}
@@ -132,9 +132,9 @@ def of_run(week: Week, run: Data) -> Week:
 
 
 def links(runs: Sequence[Data]) -> list[bool | None]:
-    """Of each run whether its digest is that of its data, and its `previous` that of the run before.
+    """For each run: whether its digest matches its data, and its `previous` matches the run before.
 
-    None: the run before is not among these, so there is nothing to hold `previous` against.
+    None: the run before is not included, so `previous` cannot be checked.
     """
     found: list[bool | None] = []
     before: dict[str, object] = {}
@@ -152,7 +152,7 @@ def links(runs: Sequence[Data]) -> list[bool | None]:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What stands above the sheet. `names`: titles of the rounds, by their names in the site file."""
+    """The heading of the sheet. `names`: round -> its title."""
 
     site: str
     made: str
@@ -173,7 +173,7 @@ def sheet(week: Week, heading: Heading, pictures: Mapping[str, bytes], trends: M
 
 
 def page(title: str, body: str, style: str = "") -> str:
-    """A whole HTML document that loads nothing from anywhere."""
+    """A complete HTML document without external resources."""
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         f"<!doctype html><html lang=zh><meta charset=utf-8><title>{_e(title)}</title>"
@@ -206,7 +206,7 @@ def _round(week: Week, name: str, title: str, zone: tzinfo | None) -> str:
 
 
 def _cell(items: Sequence[Data], *, missed: bool) -> str:
-    """What every run of the day found: a good one does not hide the bad one before it, nor that one was missed."""
+    """The results of all runs of a day, so that a good run hides neither an earlier bad one nor a missed one."""
     if not items:
         return '<td class=missed title="漏检 missed">漏</td>' if missed else "<td class=none>–</td>"
     marks = [_MARKS[str(item["outcome"])] for item in items]
@@ -224,7 +224,7 @@ def _what(item: Data) -> str:
 
 
 def _named(id_: object) -> str:
-    """An item by its kind and target."""
+    """The text of an item: its kind and target."""
     kind, _, target = str(id_).partition(":")
     return f"{_e(_KINDS.get(kind, kind))} {_e(target)}"
 
@@ -232,7 +232,7 @@ def _named(id_: object) -> str:
 def _how(item: Data) -> str:
     words = [_MARKS[str(item["outcome"])][1]]
     value = item.get("value")
-    if value is not None and not isinstance(value, bool):  # what a person said is the outcome
+    if value is not None and not isinstance(value, bool):  # a person's answer is the outcome itself
         words.append(f"{value} {item.get('unit') or _COUNTS.get(str(item.get('kind')), '')}".strip())
     if item.get("reason"):
         words.append(_reason(item["reason"]))
@@ -408,12 +408,12 @@ _SIGN = (
 
 
 class Card(NamedTuple):
-    """What hangs at a place."""
+    """The card at a place."""
 
     id: str
     name: str
     tag: str | None
-    """How being there is shown: `printed`, `ntag424`."""
+    """How being there is proven: `printed`, `ntag424`."""
     code: str | None
     """The printed code."""
     asked: Sequence[str]

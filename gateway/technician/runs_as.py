@@ -1,4 +1,4 @@
-"""The account that the gateway runs as. Checks use its rights, not those of the person who runs the command."""
+"""The account that the gateway runs as. Checks use its rights, not those of the person at the keyboard."""
 
 import os
 import pwd
@@ -21,7 +21,7 @@ class UnixUser(NamedTuple):
 
 
 def service_user(file: SiteFile) -> UnixUser | None:
-    """Whose the store is; else the service's account, if there is one; None: it runs as whoever starts it."""
+    """The owner of the store, or else the service's account if it exists; None: it runs as the caller."""
     try:
         owner = owner_of(Path(file.store.path))
         known = pwd.getpwuid(owner.uid) if owner is not None else pwd.getpwnam(_SERVICE)
@@ -31,7 +31,7 @@ def service_user(file: SiteFile) -> UnixUser | None:
 
 
 def refusal(port: str, user: UnixUser) -> str | None:
-    """Why this account may not open a serial port; None if it may, or there is no such port."""
+    """Why this account may not open a serial port; None: it may, or the port does not exist."""
     try:
         about = Path(port).stat()
     except OSError:

@@ -1,9 +1,9 @@
-"""Who lives on a line: baud rate, parity, framing and unit ids, found by reading alone.
+"""Finds the devices on a line: baud rate, parity, framing and unit ids, by reading only.
 
-Every unit is asked for holding register 0 first; an exception is an answer too. The likely ids come first, at the
-commonest settings first, and the first setting with an answer is kept. Then those that said nothing are asked for
-the other tables, because some devices ignore what they do not have. Time-outs shrink to what the first answers took;
-whoever answers later than that is heard while others are asked, and asked again with patience.
+Every unit is first asked for holding register 0; an exception is an answer too. Likely ids and common settings come
+first, and the first setting with an answer is kept. Then silent units are asked for the other tables, because some
+devices ignore requests for tables that they do not have. Time-outs shrink to the first answer times; a unit that
+answers later is noticed while others are asked, and asked again with a longer time-out.
 """
 
 import asyncio
@@ -20,18 +20,18 @@ SETTINGS = (
     Setting(9600), Setting(4800), Setting(9600, "even"), Setting(19200), Setting(2400), Setting(115200),
     Setting(19200, "even"), Setting(38400), Setting(57600), Setting(9600, "odd"), Setting(1200),
 )  # fmt: skip
-"""The commonest first. A device with two stop bits is heard with one."""
+"""The most common first. A device with two stop bits is received with one."""
 FRAMINGS = (Setting(framing="tcp"), Setting(framing="rtu"))
 _LIKELY = 16
-"""Units up to this one are tried at every setting before the others."""
+"""Unit ids up to this one are tried at every setting before the others."""
 _PATIENT_S = 0.6
 FIRST_BUS_S, FIRST_TCP_S = 0.1, 0.3
-"""Time-outs until somebody has answered, in seconds beyond the wire time."""
+"""Time-outs before the first answer, beyond the wire time."""
 _LEAST_S = 0.05
 _MARGIN_S = 0.02
-"""What an adapter's latency timer may add, in seconds."""
+"""Allowance for an adapter's latency timer."""
 _STEPS = 4
-"""Units back that a late answer may be from."""
+"""A late answer may be from one of this many previous units."""
 
 
 @dataclass(slots=True)
@@ -41,25 +41,25 @@ class Found:
     unit: int
     setting: Setting
     seconds: float
-    """What its answer took beyond the wire time."""
+    """Its answer time beyond the wire time."""
     words: dict[str, str] = field(default_factory=dict)
-    """Tables whose address 0 gave a value."""
+    """Tables whose address 0 returned a value."""
 
 
 class Shown(Protocol):
-    """Where a person sees how far it is."""
+    """Shows the progress to a person."""
 
     def tell(self, done: int, of: int, doing: str) -> None:
-        """So many requests, as far as they can be foreseen, and what is being done."""
+        """Show the number of requests done and expected, and the present activity."""
         ...
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line."""
         ...
 
 
 class Scan:
-    """One scan. `found` fills while `run` runs, so that an interrupted one is not in vain."""
+    """One scan. `found` fills while `run` runs, so that an interrupted scan is still useful."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Scan:
         self._slowest: float | None = None
         self._asked: set[tuple[Setting, str, int]] = set()
         self._useless: dict[Setting, str] = {}
-        """Settings that the port cannot do."""
+        """Settings that the port does not support -> reason."""
         self._noise: set[tuple[int, Setting]] = set()
 
     async def run(self) -> None:
@@ -111,7 +111,7 @@ class Scan:
                 return
 
     async def _through(self, setting: Setting, units: Sequence[int], tables: Sequence[str]) -> None:
-        """One setting to its end, also when a converter hangs up at a unit that it does not like."""
+        """Try one setting completely, even if a converter closes the connection at some unit."""
         while True:
             asked = len(self._asked)
             try:
@@ -126,7 +126,7 @@ class Scan:
             return
 
     async def _pass(self, setting: Setting, units: Sequence[int], tables: Sequence[str]) -> None:
-        """These units once at this setting; the doubtful ones a second time."""
+        """Ask these units once at this setting, doubtful ones a second time."""
         silent = [unit for unit in units if (unit, setting) not in self.found]
         if all((setting, table, unit) in self._asked for table in tables for unit in silent):
             return
@@ -151,14 +151,14 @@ class Scan:
                     await self._look_around(poller, self.found[unit, setting], blocks)
 
     async def _ask(self, poller: Poller, setting: Setting, unit: int, block: Block, timeout: float) -> bool:
-        """One read. False if something came that is no answer: late, or damaged."""
+        """Do one read. False if the received bytes are not an answer: late or damaged."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         word = None
         try:
             word = (await poller.read(block, timeout)).hex()
         except DeviceRefused:
-            pass  # it lives
+            pass  # it answers
         except DeviceSilent:
             heard = _last(poller, began, setting)
             code = heard.answer.exception if heard is not None and heard.answer is not None else None
@@ -179,7 +179,7 @@ class Scan:
             one.words[table] = word
 
     async def _look_around(self, poller: Poller, found: Found, blocks: dict[tuple[str, str], Block]) -> None:
-        """Which other tables of a unit give a value at address 0."""
+        """Find which other tables of a unit return a value at address 0."""
         for table in TABLES:
             if table not in found.words:
                 await self._ask(poller, found.setting, found.unit, blocks[str(found.unit), table], _patience(found))
@@ -198,7 +198,7 @@ class Scan:
 
 
 def units_of(text: str) -> Iterator[int]:
-    """`1-16,31` as numbers 1 to 255. Raises ValueError."""
+    """Parse `1-16,31` into numbers 1 to 255. Raises ValueError."""
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not (first.isdecimal() and (last.isdecimal() or not dash)):
@@ -214,7 +214,7 @@ def _patience(found: Found) -> float:
 
 
 def _last(poller: Poller, since: float, setting: Setting) -> TracedExchange | None:
-    """What went over the line in the last request."""
+    """The traffic of the last request."""
     if not isinstance(poller, Traced):
         return None
     heard = exchanges([piece for piece in poller.frames if piece[1] >= since], bus=setting.is_bus)

@@ -1,4 +1,4 @@
-"""Lines that stand in no site file: what `scan` and `doctor` open to listen to a wire. Reads only, never unit 0."""
+"""Lines without a site file, which `scan` and `doctor` open. Only reads, and never from unit 0."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -16,15 +16,15 @@ from gateway.settings import build
 
 LINE = "scan"
 TABLES = ("holding", "input", "coil", "discrete")
-"""In the order in which they are tried; address 0 of each."""
+"""The tables in the order of trying; address 0 of each."""
 _LIMITS = LimitsEntry.model_construct(timeout=0.001, max_gap=0)
-"""The time-out is given with each read: a longest one of the device's own would keep the bus quiet that much longer."""
+"""The time-out is given with each read; a longer one of the device would keep the bus quiet that much longer."""
 _FIRST = {table: Point(at=At(cast("Any", table), 0)) for table in TABLES}
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a line is spoken to. `framing` None: a serial port."""
+    """Communication settings of a line. `framing` None: a serial port."""
 
     baudrate: int = 9600
     parity: Literal["none", "even", "odd"] = "none"
@@ -38,12 +38,12 @@ class Setting:
 
     @property
     def is_bus(self) -> bool:
-        """True if the frames are RTU frames."""
+        """True for RTU frames."""
         return self.framing != "tcp"
 
 
 class DialsIn(NamedTuple):
-    """Where a device dials in, and what it says first."""
+    """Where a device dials in, and what it sends first."""
 
     listen: str | None
     register: str | None
@@ -55,7 +55,7 @@ NOBODY_DIALS_IN = DialsIn(None, None)
 
 @dataclass(slots=True)
 class Target:
-    """A serial port, or `tcp` HOST:PORT, or where a device dials in."""
+    """A serial port, or `tcp` HOST:PORT, or a port where a device dials in."""
 
     serial: str | None = None
     tcp: str | None = None
@@ -63,13 +63,13 @@ class Target:
     _calls: Any = None
 
     def checked(self) -> Self:
-        """Itself. Raises ValueError if a device cannot dial in so."""
+        """Check it; returns itself. Raises ValueError if a device cannot dial in like this."""
         ModbusLine.model_validate(self.line(Setting(framing="rtu")), by_alias=True, by_name=False)
         return self
 
     @asynccontextmanager
     async def reachable(self) -> AsyncIterator[None]:
-        """Listen all the while where a device dials in: it does not do so for each setting. Raises LineDown."""
+        """Keep listening where a device dials in, as it does not dial in again for each setting. Raises LineDown."""
         if self.dials_in.listen is None:
             yield
             return
@@ -82,11 +82,11 @@ class Target:
 
     @property
     def calls(self) -> Any:
-        """What listens, while it does; for `build.poller`."""
+        """The listener, while it listens; for `build.poller`."""
         return self._calls
 
     def line(self, setting: Setting) -> dict[str, Any]:
-        """The line as a site file has it."""
+        """The line as in a site file."""
         if self.serial is None:
             rtu = {"framing": "rtu"} if setting.framing == "rtu" else {}
             if self.tcp is not None:
@@ -100,17 +100,17 @@ class Target:
 
 
 def first_words(target: Target, setting: Setting, units: Iterable[int]) -> Poller:
-    """Address 0 of every table of these units: device `UNIT`, points named after the tables."""
+    """Devices for address 0 of every table of these units: device `UNIT`, points named after the tables."""
     return open_line(target, setting, {str(unit): _device(unit, _FIRST) for unit in units})
 
 
 def profiles_at(target: Target, setting: Setting, unit: int, points: Mapping[str, Mapping[str, Point]]) -> Poller:
-    """The same unit as each of these profiles describes it: device = the profile's name."""
+    """The unit once for each of these profiles: device = the profile's name."""
     return open_line(target, setting, {name: _device(unit, each) for name, each in points.items()})
 
 
 def open_line(target: Target, setting: Setting, devices: Mapping[str, Device]) -> Poller:
-    """A line with these devices, not opened yet. Raises ConfigError."""
+    """Make a line with these devices, not opened yet. Raises ConfigError."""
     line = ModbusLine.model_validate(target.line(setting), by_alias=True, by_name=False)
     parts: dict[str, Any] = {"lines": {LINE: line}, "devices": dict(devices)}
     return build.poller(SiteFile.model_construct(**parts), LINE, target.calls)

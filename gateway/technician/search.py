@@ -1,4 +1,4 @@
-"""`scan` from its options to its fragment: checks the port, searches, tries the profiles."""
+"""The command `scan`: checks the port, searches, tries the profiles, makes the fragment."""
 
 import asyncio
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def wanted(
     framing: str | None,
     dials_in: DialsIn = NOBODY_DIALS_IN,
 ) -> tuple[Target, list[Setting], list[int]]:
-    """What the options ask for. Raises ValueError in words for people."""
+    """Parse the options. Raises ValueError with a text for people."""
     if [serial, tcp, dials_in.listen].count(None) != 2:
         raise ValueError("exactly one of --serial DEV, --tcp HOST:PORT and --listen HOST:PORT")
     if dials_in.register is not None and dials_in.listen is None:
@@ -58,7 +58,7 @@ def _serial(baud: str | None, parity: str | None) -> list[Setting]:
 
 
 class Search:
-    """A scan and the guesses that follow it."""
+    """A scan followed by guesses of profiles."""
 
     def __init__(
         self,
@@ -77,11 +77,11 @@ class Search:
 
     @property
     def found(self) -> list[Found]:
-        """Who answered."""
+        """The units that answered."""
         return list(self._scan.found.values())
 
     def run(self) -> tuple[list[str], bool]:
-        """Search; what failed, in lines, and whether somebody interrupted it. `found` holds in either case."""
+        """Search; returns failures as lines, and whether it was interrupted. `found` is valid in either case."""
         if self._target.serial is not None:
             trouble = ports.trouble(self._target.serial)
         elif self._target.tcp is not None:
@@ -108,12 +108,12 @@ class Search:
                 self._guesses[one.unit, one.setting] = known
 
     def fragment(self) -> str:
-        """A piece of a site file."""
+        """The result as a piece of a site file."""
         return fragment(self._target, self.found, self._guesses)
 
 
 def _first_look(target: Target, settings: Sequence[Setting], units: Sequence[int]) -> str:
-    """What is going to be done, and how long its first part takes if nobody answers."""
+    """What will be done, and how long its first part takes if nothing answers."""
     each = FIRST_BUS_S if target.serial is not None else FIRST_TCP_S
     wire = sum(16 * 11 / setting.baudrate for setting in settings if target.serial is not None)
     longest = len(units) * (len(settings) * each + wire)

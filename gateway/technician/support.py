@@ -1,8 +1,8 @@
-"""What may leave the site so that somebody else can help: built from a list of what is allowed, never by taking away.
+"""The support bundle: data that may leave the site, built from a list of what is allowed, never by removing things.
 
-A field that nobody has named here stays out, so what a later version tells is out until somebody has looked at it. No
-secret, plate, picture, address, place or name of a person is on the list, and no free text: why a line is down would
-tell addresses and paths. What looks like a plate in an id is masked.
+A field that is not listed here is left out, so new fields stay out until somebody has reviewed them. The list has no
+secret, plate, picture, address, place or name of a person, and no free text (the reason why a line is down contains
+addresses and paths). Text in an id that looks like a plate is masked.
 """
 
 import hashlib
@@ -25,13 +25,13 @@ from gateway.local.control import Daemon
 from gateway.masks import without_plates
 
 Allowed = Mapping[str, Any]
-"""By key: True for a plain value, a mapping for a tree; `*`: every key, for tables by id."""
+"""Allowed keys: True for a plain value, a mapping for a tree; `*`: every key, for tables by id."""
 
 _PLAIN: Final = ("bool", "int", "float", "str", "NoneType")
 
 
 def _named(*names: str) -> dict[str, Any]:
-    """Plain values of these names."""
+    """Allow plain values of these names."""
     return dict.fromkeys(names, True)
 
 
@@ -100,17 +100,17 @@ class Bundle:
     missing: list[str] = field(default_factory=list)
 
     def add(self, name: str, value: object) -> None:
-        """As JSON."""
+        """Add a file as JSON."""
         self.files[name] = orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
 
     def take(self, name: str, value: object, allowed: Allowed) -> None:
-        """What is allowed of a tree."""
+        """Add the allowed part of a tree."""
         kept, out = allow(value, allowed)
         self.left_out += out
         self.add(name, kept)
 
     def manifest(self) -> dict[str, Any]:
-        """What is in it, and how much is not."""
+        """The content, and how much was left out."""
         return {
             "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "version": __version__,
@@ -138,7 +138,7 @@ class Bundle:
 
 
 def allow(value: object, allowed: Allowed) -> tuple[Any, int]:
-    """What is on the list, and how many values are not."""
+    """The allowed part of a value, and how many values were left out."""
     if not isinstance(value, Mapping):
         return {}, 1
     kept: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""What the tables of `plan` and `watch` say. Pure."""
+"""The content of the tables of `plan` and `watch`. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -40,13 +40,13 @@ def plan_sheets(plans: Sequence[LinePlan]) -> list[PrintedTable]:
 
 
 def watch_sheets(state: Mapping[str, Any]) -> list[PrintedTable]:
-    """One picture of the running daemon; what is wrong comes first."""
+    """The state of the running daemon as tables; what is wrong comes first."""
     sheets = [_alarms(state), _gates(state), _lines(state), _devices(state), _cameras(state), _readings(state)]
     return [sheet for number, sheet in enumerate(sheets) if sheet.rows or number == 0]
 
 
 def shares(state: Mapping[str, Any]) -> dict[str, float]:
-    """How much of its line's time each device has used since the daemon started, 0-1 of all that was used there."""
+    """Device -> its share of the line's used time since the daemon started, 0-1."""
     used = {name: _used(device, state["wire"].get(name, 0.0)) for name, device in state["devices"].items()}
     totals: dict[str, float] = {}
     for name, device in state["devices"].items():
@@ -63,24 +63,24 @@ def _used(device: Mapping[str, Any], wire: float) -> float:
 
 
 def sorted_alarms(alarms: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The most severe first, and of those the newest."""
+    """Alarms, most severe first, then newest first."""
     newest = sorted(alarms, key=lambda alarm: str(alarm["raised_at"]), reverse=True)
     return sorted(newest, key=lambda alarm: _SEVERITIES.get(alarm["severity"], len(_SEVERITIES)))
 
 
 def local(at: str, timezone: str) -> str:
-    """A moment as the clock on the wall shows it, to the second."""
+    """A time in local time, to the second."""
     return datetime.fromisoformat(at).astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def standing(alarm: Mapping[str, Any]) -> str:
-    """How it stands, in words: `unack`, and what keeps people undisturbed."""
+    """The state of an alarm in words: `unack`, and whether it is shelved, disabled or a test."""
     marks = [word for word in ("shelved", "disabled", "chattering") if alarm.get(word)]
     return " ".join([str(alarm["state"]), *marks])
 
 
 def title(state: Mapping[str, Any]) -> str:
-    """The one line that says how all is."""
+    """One line with the overall state."""
     uplink = "connected" if state["uplink"]["connected"] else "NOT connected"
     clock = state["clock"]
     now = local(clock["time"], state["timezone"]) + ("" if clock["synced"] else " unsynced")
@@ -90,7 +90,7 @@ def title(state: Mapping[str, Any]) -> str:
 
 
 def alarm_lines(alarms: Sequence[Mapping[str, Any]], timezone: str) -> list[str]:
-    """A line for each alarm that stands."""
+    """A line for each standing alarm."""
     shown = [
         (
             local(alarm["raised_at"], timezone),
@@ -110,7 +110,7 @@ def alarm_lines(alarms: Sequence[Mapping[str, Any]], timezone: str) -> list[str]
 
 
 def status_lines(state: Mapping[str, Any]) -> list[str]:
-    """The state of the daemon, a line for each thing."""
+    """The state of the daemon, one line per subject."""
     clock, uplink = state["clock"], state["uplink"]
     trust = "synchronised" if clock["synced"] else "NOT synchronised"
     waiting = ", ".join(f"{name} {count}" for name, count in state["journal"]["waiting"].items())

@@ -1,7 +1,7 @@
-"""Whether somebody on this machine already speaks with a TCP device, or owns its line.
+"""Checks whether another program on this machine uses a TCP device or owns its line.
 
-Many serial servers and boards take a single connection: a second one, or another master's questions between those of
-the gateway, silences what hangs there. So a device is not asked directly while a gateway that runs here owns it.
+Many serial servers and boards accept a single connection: a second one, or requests of another master between those of
+the gateway, silences their devices. So a device is not asked directly while a gateway on this machine owns it.
 """
 
 import ipaddress
@@ -28,7 +28,7 @@ _TODO = "ask through it (site-gateway read, write, doctor with its site file), o
 
 
 def must_be_free(file: SiteFile, line: str) -> None:
-    """Before a line is asked directly. Raises LineTaken."""
+    """Call before a line is asked directly. Raises LineTaken."""
     settings = file.lines[line]
     if isinstance(settings, ModbusLine) and settings.tcp is not None:
         found = trouble(settings.tcp)
@@ -37,7 +37,7 @@ def must_be_free(file: SiteFile, line: str) -> None:
 
 
 def trouble(target: str) -> Trouble | None:
-    """Why `HOST:PORT` is not to be asked now; None if nobody here speaks with it."""
+    """Why `HOST:PORT` must not be asked now; None: nothing here uses it."""
     host, port = endpoint(target)
     addresses = _addresses(host, port)
     for path in _control_sockets():
@@ -73,7 +73,7 @@ def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
 
 
 def _connections(proc: Path = Path("/proc/net")) -> Iterator[tuple[str, int, str]]:
-    """Where this machine is connected to: address, port, inode of the socket (proc(5), /proc/net/tcp)."""
+    """The connections of this machine: address, port, inode of the socket (proc(5), /proc/net/tcp)."""
     for name in ("tcp", "tcp6"):
         try:
             rows = (proc / name).read_text(encoding="ascii").splitlines()[1:]
@@ -86,7 +86,7 @@ def _connections(proc: Path = Path("/proc/net")) -> Iterator[tuple[str, int, str
 
 
 def _address(text: str) -> str:
-    """Words of 32 bits in the byte order of the machine."""
+    """Decode an address of 32-bit words in the byte order of the machine."""
     words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
     order = "<" if sys.byteorder == "little" else ">"
     packed = struct.pack(f"{order}{len(words)}I", *words)
@@ -103,7 +103,7 @@ def _owner(inode: str, proc: Path = Path("/proc")) -> str:
 
 
 def _control_sockets(proc: Path = Path("/proc/net")) -> list[Path]:
-    """The control sockets of the gateways that run here, by /proc/net/unix (proc(5))."""
+    """The control sockets of gateways running here, from /proc/net/unix (proc(5))."""
     try:
         rows = (proc / "unix").read_text(encoding="utf-8", errors="replace").splitlines()[1:]
     except OSError:
@@ -113,12 +113,12 @@ def _control_sockets(proc: Path = Path("/proc/net")) -> list[Path]:
 
 
 def _lines(path: Path) -> list[dict[str, Any] | None]:
-    """The lines of that gateway; None for one that does not tell."""
+    """The lines of that gateway; None if it does not answer."""
     try:
         return cast("list[dict[str, Any] | None]", ask(path, {"ask": "lines"}, _ASK_S))
     except ConnectionError:
         return []
-    except NotAnswering:  # the service's own is believed to have lines; anybody could leave another socket there
+    except NotAnswering:  # anybody could leave another socket there
         return [None] if path == SERVICE_FOLDER / NAME else []
     except GatewayError:
         return []

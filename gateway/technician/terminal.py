@@ -1,4 +1,4 @@
-"""Tables and progress bars of a terminal. The only importer of rich; loaded by who draws."""
+"""Tables and progress bars in the terminal. The only importer of rich; loaded only when drawing."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ _WIDE = 160
 
 
 def show(sheets: Sequence[PrintedTable]) -> None:
-    """Print tables on standard output, wide enough to be read by a program where it is no terminal."""
+    """Print tables on standard output; if that is not a terminal, wide enough for a program to read."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     for sheet in sheets:
         console.print(Text(harmless(sheet.title)), soft_wrap=True)
@@ -25,24 +25,24 @@ def show(sheets: Sequence[PrintedTable]) -> None:
 
 
 class Bar:
-    """A bar with the time left, on standard error, and lines above it."""
+    """A progress bar with the time left, on standard error, and lines above it."""
 
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
         self._task = bar.add_task("", total=None, visible=False)
 
     def tell(self, done: int, of: int, doing: str) -> None:
-        """How far it is."""
+        """Set the progress."""
         self._bar.update(self._task, completed=done, total=of, description=harmless(doing), visible=True)
 
     def say(self, line: str) -> None:
-        """A line above it."""
+        """Print a line above it."""
         self._bar.console.print(Text(harmless(line)), soft_wrap=True)
 
 
 @contextmanager
 def progress() -> Iterator[Bar]:
-    """A bar while it lasts."""
+    """Show a bar within this context."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(
         *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
@@ -51,7 +51,7 @@ def progress() -> Iterator[Bar]:
 
 
 def _table(sheet: PrintedTable) -> Table:
-    # Text, not markup, and harmless: names and values come from files and devices.
+    # As text, not markup, and without control characters: names and values come from files and devices.
     table = Table(box=None, pad_edge=False)
     for head in sheet.heads:
         right = head.startswith(">")

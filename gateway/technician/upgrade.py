@@ -1,6 +1,6 @@
-"""An upgrade from a file, with all that can be known before: signature, machine, store, the new version's own check.
+"""Upgrade from a file after all possible checks: signature, machine, store, the new version's own check.
 
-And the way back on request. Both are root's. What happens to the packages themselves is dpkg's.
+Also the roll-back on request. Both need root. dpkg handles the packages themselves.
 """
 
 import os
@@ -27,14 +27,14 @@ _DPKG_S = 1800.0
 
 
 def upgrade(place: Package, file: Path, site: Path) -> Iterator[str]:
-    """Install a package that is signed, fits this machine and its store, and reads its site file; tells each step.
+    """Install a package that is signed, fits this machine and its store, and reads its site file; reports each step.
 
-    Raises GatewayError, and nothing was changed, or dpkg has said why; OSError.
+    Raises GatewayError (nothing was changed, or dpkg has reported why), OSError.
     """
     content = _signed(place, file)
     yield "the signature is that of the release key"
     with tempfile.TemporaryDirectory(prefix="site-gateway-upgrade-") as scratch:
-        package = Path(scratch) / "site-gateway.deb"  # from here on nobody can change what was verified
+        package = Path(scratch) / "site-gateway.deb"  # from here on nobody can change the verified file
         package.write_bytes(content)
         version = _fits(package)
         beside = Path(scratch) / "beside"
@@ -48,7 +48,7 @@ def upgrade(place: Package, file: Path, site: Path) -> Iterator[str]:
 
 
 def undo(place: Package) -> str:
-    """Have the version before run again; gives its name. Raises GatewayError where that cannot be, OSError."""
+    """Return to the previous version; returns its name. Raises GatewayError if that is impossible, OSError."""
     kept = place.kept()
     if place.is_previous:
         raise ConfigError("the version before runs already")
@@ -70,7 +70,7 @@ def undo(place: Package) -> str:
 
 
 def _signed(place: Package, file: Path) -> bytes:
-    """The content of the file, once its signature is proved; no clock has a say in it."""
+    """The content of the file after verifying its signature, independent of the clock."""
     try:
         key = load_pem_public_key((place.running / KEY).read_bytes())
     except FileNotFoundError:
@@ -92,7 +92,7 @@ def _signed(place: Package, file: Path) -> bytes:
 
 
 def _fits(package: Path) -> str:
-    """The version of a package that is ours and of this machine."""
+    """Check that a package is ours and for this machine; returns its version."""
     name, machine, version = (
         _do("dpkg-deb", "--field", str(package), field).strip() for field in ("Package", "Architecture", "Version")
     )
@@ -110,7 +110,7 @@ def _reads_store(place: Package, beside: Path) -> None:
 
 
 def _do(*command: str, within: float = 60.0) -> str:
-    """What a command prints. Raises GatewayError with what it said if it fails."""
+    """Run a command; returns its output. Raises GatewayError with the output if it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=within)  # noqa: S603 - ours
     except subprocess.TimeoutExpired as error:

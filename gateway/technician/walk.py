@@ -1,7 +1,7 @@
-"""The walk through a zone: each initiating device is made to report, and ticked off as its fire arrives.
+"""The walk test of a zone: each initiating device is triggered on site, and ticked off when its fire arrives.
 
-What is known of it comes from the running daemon: the alarms that stand. The record is what an acceptance is filed
-with: who walked, when, each device with its time of fire and of clear, and what was not tested.
+The input is the running daemon's standing alarms. The record is for the acceptance files: who walked, when, each device
+with its times of fire and clear, and what was not tested.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -32,15 +32,15 @@ class Walked:
     kind: str
     place: str | None
     alarm: str | None = None
-    """The occurrence that its fire raised."""
+    """The occurrence of its fire."""
     fire: str | None = None
     clear: str | None = None
     reset: bool = False
-    """The occurrence was ended by us."""
+    """The walk has reset the occurrence."""
 
     @property
     def by_hand(self) -> bool:
-        """A call point ends the test and counts."""
+        """True for a call point: it ends the test and counts as a real fire."""
         return self.kind == "call-point"
 
     @property
@@ -52,14 +52,14 @@ class Walked:
 
 
 class Walk:
-    """What has reported so far. `before`: occurrences that stood when the test began, which are none of it."""
+    """The progress of a walk. `before`: occurrences that stood when the test began and do not belong to it."""
 
     def __init__(self, devices: Iterable[Walked], before: Collection[str]) -> None:
         self.devices = {one.device: one for one in devices}
         self._before = frozenset(before)
 
     def see(self, standing: Iterable[Alarm]) -> list[Walked]:
-        """The alarms that stand now; gives the devices about which there is something new."""
+        """Take the standing alarms; returns the devices with news."""
         news = []
         fires = {str(one["alarm"]): one for one in standing if one["kind"] == "fire"}
         for alarm, data in fires.items():
@@ -75,38 +75,38 @@ class Walk:
         return [one for number, one in enumerate(news) if one not in news[:number]]
 
     def ended(self, device: Walked, at: str) -> None:
-        """Its occurrence was reset, for which its condition had to be gone."""
+        """Note that its occurrence was reset, so its condition is gone."""
         device.reset, device.clear = True, device.clear or at
 
     @property
     def to_reset(self) -> list[Walked]:
-        """Those whose fire is over and whose occurrence still stands; that of a call point is a person's to end."""
+        """Devices whose fire has ended and whose occurrence still stands; not call points, which a person resets."""
         return [one for one in self.devices.values() if one.clear is not None and not one.reset and not one.by_hand]
 
     @property
     def burning(self) -> list[Walked]:
-        """Those that still show their fire: the end of the test would make it a real one."""
+        """Devices that still show fire, which the end of the test would turn into a real one."""
         return [one for one in self.devices.values() if one.result == "fire stands"]
 
     @property
     def is_real(self) -> bool:
-        """A call point was pressed: the test is over."""
+        """True if a call point was pressed, which ends the test."""
         return any(one.by_hand and one.fire is not None for one in self.devices.values())
 
     @property
     def is_tested(self) -> bool:
-        """All that can be tested without a call point was."""
+        """True if everything except call points was tested."""
         return all(one.result == "passed" for one in self.devices.values() if not one.by_hand)
 
     @property
     def is_done(self) -> bool:
-        """Every device has reported, and shows nothing any more."""
+        """True if every device has reported and shows no fire any more."""
         passed = all(one.result == "passed" for one in self.devices.values())
         return passed and not self.to_reset
 
 
 def initiating(file: SiteFile, zone: str) -> list[Walked]:
-    """The devices of a zone that can call a fire, call points last, because one ends the test."""
+    """The initiating devices of a zone, call points last, because one ends the test."""
     found = [
         Walked(name, device.kind, device.place)
         for name, device in file.devices.items()
@@ -163,7 +163,7 @@ def as_text(record: Mapping[str, Any], timezone: str) -> str:
 
 
 def local(at: str | None, timezone: str) -> str:
-    """A time as it stands on the wall of the guard room, to the second; `-` for none."""
+    """A time in the site's local time, to the second; `-` for none."""
     if at is None:
         return f"{'':11}-"
     return datetime.fromisoformat(at).astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d %H:%M:%S")

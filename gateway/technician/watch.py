@@ -1,4 +1,4 @@
-"""The running daemon, looked at: one picture, a live one, or the frames of a line."""
+"""Shows the running daemon: once, live, or the frames of a line."""
 
 import select
 import time
@@ -16,14 +16,14 @@ from gateway.model import Json
 _EVERY_S = 1.0
 _FRAMES_EVERY_S = 0.2
 _SETTLED_S = 2.0
-"""Seconds after which a request without an answer is shown as such: no time-out of a bus is longer by default."""
+"""A request is shown as unanswered after this time; no default time-out of a bus is longer."""
 
 Where = Daemon | Path
-"""The daemon of a store, or a socket."""
+"""The daemon of a store, or a socket path."""
 
 
 def picture(where: Where) -> None:
-    """Print one picture. Raises ConnectionError, GatewayError."""
+    """Print the state once. Raises ConnectionError, GatewayError."""
     from gateway.technician.tables import watch_sheets
     from gateway.technician.terminal import show
 
@@ -31,7 +31,7 @@ def picture(where: Where) -> None:
 
 
 def live(where: Where) -> None:
-    """Draw it every second until `q` is pressed. Raises ConnectionError when the daemon ends."""
+    """Draw the state every second until `q` is pressed. Raises ConnectionError when the daemon ends."""
     from gateway.technician.live import show_live
     from gateway.technician.tables import watch_sheets
 
@@ -39,12 +39,12 @@ def live(where: Where) -> None:
 
 
 def state(where: Where) -> Mapping[str, Any]:
-    """What the daemon answers to `watch`."""
+    """The daemon's answer to `watch`."""
     return cast("Mapping[str, Any]", _ask(where, {"ask": "watch"}))
 
 
 def measured_by_daemon(file: SiteFile) -> Mapping[str, float]:
-    """The longest answer of late of each device that a running gateway asks, in seconds; nothing if none runs."""
+    """The longest recent answer of each device of a running gateway, in seconds; empty if none runs."""
     try:
         told = state(Daemon(file.store.path))
     except (ConnectionError, GatewayError):
@@ -57,7 +57,7 @@ def _ask(where: Where, request: Mapping[str, Json]) -> Json:
 
 
 def frames(where: Where, line: str, *, dump: bool) -> Iterator[str]:
-    """The conversation on a line: all that is remembered (`dump`), or what follows, until interrupted."""
+    """Print the exchanges on a line: all that are remembered (`dump`), or new ones until interrupted."""
     remembered = heard(where, line)
     if dump:
         for exchange in remembered.exchanges:
@@ -69,13 +69,13 @@ def frames(where: Where, line: str, *, dump: bool) -> Iterator[str]:
         now = heard(where, line, since=shown)
         for exchange in now.exchanges:
             if exchange.answer is None and now.mono - exchange.sent < _SETTLED_S:
-                break  # its answer may be under way
+                break  # its answer may still come
             yield describe(exchange, now.offset)
             shown = exchange.sent
 
 
 class Heard:
-    """The conversation of a line, and how its times become wall time."""
+    """The exchanges of a line, and the offset of their times to wall time."""
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
         pieces: list[Piece] = [(way, at, bytes.fromhex(data)) for way, at, data in answer["pieces"]]
@@ -85,12 +85,12 @@ class Heard:
 
 
 def heard(where: Where, line: str, since: float = 0.0) -> Heard:
-    """What went over a line after `since` (monotonic seconds). Raises ConnectionError, GatewayError."""
+    """The traffic of a line after `since` (monotonic seconds). Raises ConnectionError, GatewayError."""
     return Heard(cast("Mapping[str, Any]", _ask(where, {"ask": "frames", "line": line, "since": since})))
 
 
 def describe(exchange: TracedExchange, offset: float) -> str:
-    """Request and answer in two lines, or three with what else was heard."""
+    """Request and answer in two lines, or three with other received bytes."""
     at = datetime.fromtimestamp(exchange.sent + offset, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
     lines = [f"{at} > unit {exchange.unit}  {question(exchange.pdu)}  [{exchange.request.hex(' ')}]"]
     raw = f"[{exchange.received.hex(' ')}]"
@@ -113,7 +113,7 @@ def describe(exchange: TracedExchange, offset: float) -> str:
 
 
 def _pause(seconds: float) -> None:
-    """Until it is time to look again; ended by Ctrl-C."""
+    """Wait until the next look; ended by Ctrl-C."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         select.select([], [], [], left)

@@ -1,4 +1,4 @@
-"""What the bytes of a line say about its wires: named faults, with what to do about each. Pure."""
+"""Diagnoses the wiring of a line from its bytes: named faults, with what to do about each. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,32 +10,32 @@ from gateway.local.trace import EXCEPTIONS, NOBODY, TracedExchange, answers, que
 Level = Literal["good", "doubt", "wrong"]
 
 LOADS = 32
-"""Unit loads that an RS-485 driver must feed (TIA-485-A)."""
+"""Unit loads that an RS-485 driver must be able to drive (TIA-485-A)."""
 _CLEAN_SHARE = 0.1
-"""Share of damaged answers up to which a unit counts as clean."""
+"""A unit counts as clean up to this share of damaged answers."""
 _OFTEN_SHARE = 0.2
 _FEW = 2
 _SHOWN_BYTES = 24
-"""Bytes that are shown of what fits nothing."""
+"""How many bytes of unknown data are shown."""
 _LONG_BYTES = 16
-"""Bytes from which an answer is long."""
+"""An answer counts as long from this length on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """One finding: what it is about, what was seen, what to do."""
+    """One finding: subject, observation, what to do."""
 
     about: str
     level: Level
     what: str
     todo: str = ""
     of_all: bool = False
-    """Of every device of the line: nobody can be reached there."""
+    """It concerns every device of the line: none can be reached."""
 
 
 @dataclass(slots=True)
 class UnitTally:
-    """What became of the requests to one unit."""
+    """Results of the requests to one unit."""
 
     asked: int = 0
     answered: int = 0
@@ -45,13 +45,13 @@ class UnitTally:
 
     @property
     def damaged(self) -> float:
-        """Share of what came back that was damaged."""
+        """The share of damaged answers."""
         came = self.answered + self.garbled
         return self.garbled / came if came else 0.0
 
 
 def diagnose(line: str, devices: Mapping[int, str], talk: Sequence[TracedExchange], *, bus: bool = True) -> list[Sign]:
-    """What is wrong on a line. `devices`: names by unit; `talk`: what was said lately; `bus`: in RTU frames."""
+    """What is wrong with a line. `devices`: unit -> name; `talk`: recent exchanges; `bus`: RTU frames."""
     about = f"line {line}"
     talk = [one for one in talk if not (one.aside and (one.unit not in devices or one.verdict == "exception"))]
     tallies = count(talk)
@@ -75,7 +75,7 @@ def diagnose(line: str, devices: Mapping[int, str], talk: Sequence[TracedExchang
 
 
 def oddities(line: str, odd: Mapping[str, object] | None) -> list[Sign]:
-    """What the driver has put up with since it started (see the health of a line)."""
+    """Irregularities that the driver tolerated since it started (see the health of a line)."""
     about, odd = f"line {line}", odd or {}
     signs = []
     if odd.get("identity"):
@@ -104,7 +104,7 @@ def _nobody_on_tcp(about: str, talk: Sequence[TracedExchange]) -> Sign:
 
 
 def _strange(about: str, talk: Sequence[TracedExchange]) -> Iterator[Sign]:
-    """Bytes beside the answers."""
+    """Findings about bytes outside of answers."""
     came = b"".join(one.strange for one in talk)
     times = sum(bool(one.strange) for one in talk)
     if times >= _FEW:
@@ -115,7 +115,7 @@ def _strange(about: str, talk: Sequence[TracedExchange]) -> Iterator[Sign]:
 
 
 def described(came: bytes) -> tuple[str, str]:
-    """What bytes are that should be Modbus TCP, and what to do about it."""
+    """What bytes are if not Modbus TCP, and what to do about it."""
     shown = f"{came[:_SHOWN_BYTES].hex(' ')}{' …' if len(came) > _SHOWN_BYTES else ''}"
     text = came[:_SHOWN_BYTES].decode("ascii", "replace")
     if text.isprintable() or text.split("\r\n", 1)[0].isprintable():
@@ -142,7 +142,7 @@ def _on_a_bus(
 
 
 def count(talk: Sequence[TracedExchange]) -> dict[int, UnitTally]:
-    """The tally of each unit. A refusal is an answer, unless a converter gives it for somebody who is not there."""
+    """The tally of each unit. A refusal counts as an answer, unless a converter gives it for a missing device."""
     tallies: dict[int, UnitTally] = {}
     for one in talk:
         tally = tallies.setdefault(one.unit, UnitTally())
@@ -197,7 +197,7 @@ def _nobody(about: str, talk: Sequence[TracedExchange]) -> Sign:
 
 
 def is_inverted(noise: bytes) -> bool:
-    """True for what a receiver makes of a bus whose wires are swapped: breaks, idle ones, frames turned round."""
+    """True for the bytes that swapped wires cause: breaks, idle ones, inverted frames."""
     if sum(byte in (0x00, 0xFF) for byte in noise) * 2 > len(noise):
         return True
     return any(True for _ in answers(bytes(byte ^ 0xFF for byte in noise)))
@@ -226,7 +226,7 @@ def _one_by_one(about: str, devices: Mapping[int, str], tallies: Mapping[int, Un
 
 
 def _noise(about: str, talk: Sequence[TracedExchange], tallies: Mapping[int, UnitTally]) -> Iterator[Sign]:
-    """Damage that is not one unit's."""
+    """Findings about damage that does not come from one unit."""
     hit = [unit for unit, tally in tallies.items() if tally.garbled]
     came = sum(tally.answered + tally.garbled for tally in tallies.values())
     garbled = sum(tallies[unit].garbled for unit in hit)

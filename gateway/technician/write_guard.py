@@ -1,4 +1,4 @@
-"""What a person may write: points that no gate, linkage or annunciator uses, and values that fit. Pure."""
+"""Checks what a person may write: points that no gate, linkage or annunciator uses, and values that fit. Pure."""
 
 from collections.abc import Mapping
 from math import isfinite
@@ -24,11 +24,11 @@ _RAW = {
 
 
 class Interlocked(ConfigError):
-    """The site itself moves this point; nobody writes it by hand."""
+    """The site itself writes this point; it must not be written by hand."""
 
 
 def writable_point(file: SiteFile, device: str, point: str) -> Point:
-    """The point. Raises ConfigError if it does not exist or has no `write`, Interlocked if the site uses it."""
+    """Find the point. Raises ConfigError if it does not exist or has no `write`, Interlocked if the site uses it."""
     owner = file.devices.get(device)
     if owner is None:
         raise ConfigError(f"there is no device {device!r}; there are: {' '.join(file.devices)}")
@@ -45,7 +45,7 @@ def writable_point(file: SiteFile, device: str, point: str) -> Point:
 
 
 def must_fit(point: Point, value: Value) -> None:
-    """Raises ConfigError for a value that the point's registers cannot carry, or that its file does not allow."""
+    """Raise ConfigError for a value that the point's registers cannot hold or its file does not allow."""
     if point.type.startswith("text:"):
         if not isinstance(value, str) or len(value.encode()) > int(point.type[5:]):
             raise ConfigError(f"found {value!r}; a text of at most {point.type[5:]} bytes")
@@ -67,7 +67,7 @@ def must_fit(point: Point, value: Value) -> None:
 
 
 def parse(point: Point, text: str) -> Value:
-    """The value that `text` means for this point. Raises ConfigError."""
+    """Parse the value in `text` for this point. Raises ConfigError."""
     if point.type.startswith("text:"):
         return text
     for number, word in (point.values or {}).items():
@@ -88,7 +88,7 @@ def parse(point: Point, text: str) -> Value:
 
 
 def agrees(point: Point, value: Value, reading: Mapping[str, Any]) -> bool:
-    """True if what was read back is what was written, as exactly as the register can hold it."""
+    """True if the value read back is the written one, within the precision of the register."""
     read = reading["value"]
     if isinstance(read, bool) or isinstance(value, str) or not isinstance(read, int | float):
         return bool(read == value)

@@ -1,9 +1,9 @@
-"""Who may ask for what, and until when: the claims of a command whose signature has verified. Pure.
+"""Judges the claims of a command with a valid signature: who may ask for what, and until when. Pure.
 
-A nonce is needed only for what moves something and only while our clock is unsynced, but whoever sends a right one
-then is believed to be fresh, whatever the command; so is who sends one while our clock reads earlier than the newest
-time in the journal, or than the birth of the store. Without one, commands are judged by the clock, which for this never
-reads earlier than that newest time: what expired before stays expired.
+A nonce is required only for commands that move something, and only while our clock is unsynced. A valid nonce proves
+any command to be fresh while the clock is unsynced, or reads earlier than the newest time in the journal or than the
+birth of the store. Without a nonce, commands are judged by the clock, never earlier than that newest time, so that what
+has expired stays expired.
 """
 
 import math
@@ -15,7 +15,7 @@ from gateway.commands import FROM_AFAR, CommandType
 from gateway.model import LAST_WALL_S, Instant, Json
 
 LEEWAY_S = 30.0
-"""Seconds that the clocks of sender and gateway may differ."""
+"""The tolerated difference between the clocks of sender and gateway."""
 DEFAULT_ALLOW = frozenset(name for name, one in FROM_AFAR.items() if one.by_default)
 """What a key without `allow` may ask for."""
 
@@ -43,7 +43,7 @@ class Rejection(Exception):
 
 
 class Said(NamedTuple):
-    """What a payload says about itself, as far as it is text that can be told on; believed only if it is signed."""
+    """What a payload says about itself, as far as it is printable text; trusted only if signed."""
 
     jti: str | None = None
     iss: str | None = None
@@ -52,7 +52,7 @@ class Said(NamedTuple):
 
 
 class Granted(NamedTuple):
-    """The parts of a command that is in order."""
+    """The parts of a valid command."""
 
     jti: str
     iss: str
@@ -60,16 +60,16 @@ class Granted(NamedTuple):
     cmd: str
     args: Mapping[str, Json]
     exp: float
-    """Wall seconds until which it may be carried out, by our clock. While that is unsynced: arrival plus the life that
-    the command gave itself; where it is past `exp` already, but within the leeway: the end of that."""
+    """Wall seconds until which it may be carried out, by our clock. If the clock is unsynced: arrival plus the life of
+    the command; if `exp` has passed but is within the leeway: the end of the leeway."""
     signed_exp: float
     """`exp` as it was signed."""
     fresh: bool
-    """A nonce of this process shows that it was not recorded before."""
+    """A nonce of this process proves that it is not a recorded one."""
 
 
 def said(claims: object) -> Said:
-    """What can be told on of claims of any form; a `cmd` that is too long is cut, which makes it no command."""
+    """The reportable part of claims of any form; a `cmd` that is too long is cut and so matches no command."""
     if not isinstance(claims, dict):
         return Said()
     cmd = claims.get("cmd")
@@ -96,8 +96,8 @@ def judge(
 ) -> Granted:
     """The command in these claims, if it may be carried out now. Raises Rejection.
 
-    `born`: wall time at which the store was begun; what a store before it has carried out is not remembered.
-    `floor`: wall time before which it cannot be, whatever the clock says.
+    `born`: wall time at which the store was made; commands carried out before it are not remembered.
+    `floor`: the earliest possible wall time, whatever the clock shows.
     """
     if claims.get("aud") not in (audience, [audience]):  # RFC 7519, 4.1.3: one, or a list
         raise Rejection("wrong-audience", f"aud: this is {audience}")
@@ -112,7 +112,7 @@ def judge(
     if declared is not None and declared.moves and not now.synced and not fresh:
         raise Rejection("expired", "nonce: the clock here is not synced; `data.nonce` of the retained status is needed")
     _judge_times(claims, iat, exp, wall, fresh=fresh)
-    # Who signs may count in whole seconds (RFC 7519, 2): within the first one both are taken for equal.
+    # A signer may count in whole seconds (RFC 7519, 2): within the same second both times count as equal.
     if not fresh and iat < math.floor(born):
         raise Rejection("expired", "iat: before the store here was begun, which remembers what was carried out")
     if cmd is None:

@@ -1,13 +1,12 @@
-"""By which time commands are judged, and since when it is known what was carried out. Pure.
+"""The time by which commands are judged, and since when executed commands are remembered. Pure.
 
-A token that was recorded must not run once more, whatever the clock shows later: the clock of a gateway is set by
-whoever answers for the time server. So the time that judges commands never reads earlier than the newest time in the
-journal, nor than it read before in this process, synced or not. A wall clock that jumps ahead by more than a day is
-followed, but becomes a lower bound only after it has stayed there for a day: one wrong answer of a time server must
-not lock everybody out until that day comes.
+A recorded token must not run again, whatever the clock shows later, and a forged time server can set a gateway's clock.
+So the time that judges commands is never earlier than the newest time in the journal, or than before in this process,
+synced or not. A wall clock that jumps ahead by more than a day is followed, but becomes a lower bound only after it has
+stayed there for a day; otherwise one wrong answer of a time server would lock everybody out until that date.
 
-On a store begun anew nothing is known of what was carried out before. If its birth was read off a clock that nobody
-had set, it is corrected: by steps of that clock, and for good once the clock is synced.
+With a new store it is not known which commands were carried out before. If the store's birth was read from a clock that
+was not set, it is corrected: by steps of that clock, and finally once the clock is synced.
 """
 
 from collections.abc import Mapping
@@ -16,27 +15,27 @@ from typing import Protocol
 from gateway.model import Instant, Json, Remember
 
 MEMORY = "commands/time"
-"""Its key in the memory of the journal."""
+"""Its key in the journal's memory."""
 STEP_S = 30.0
-"""A wall clock that moves more than this against the monotonic clock was set."""
+"""A wall clock that moves by more than this relative to the monotonic clock was set."""
 JUMP_S = 24 * 3600.0
-"""A jump ahead by more than this is believed after it has stayed for as long."""
+"""A jump ahead by more than this is trusted after it has stayed for as long."""
 SAVE_EVERY_S = 600.0
 
 
 class BirthRecord(Protocol):
-    """What a store knows of itself."""
+    """What a store knows about its own age."""
 
     @property
     def born(self) -> float:
-        """Its beginning, seconds since 1970; 0: not known."""
+        """When the store was made, seconds since 1970; 0: not known."""
         ...
 
 
 class CommandTime:
-    """`record`: the store's own. `now`: when this process began.
+    """`record`: the store. `now`: when this process began.
 
-    `newest`: the newest wall time that is known from before; `kept`: what `changed` gave, from the memory.
+    `newest`: the newest wall time known from before; `kept`: what `changed` returned, from the memory.
     """
 
     def __init__(self, record: BirthRecord, newest: float, kept: Json, now: Instant) -> None:
@@ -53,12 +52,12 @@ class CommandTime:
             } if recorded == self._recorded:  # fmt: skip
                 self._born, self._certain, self._saved, self._dirty = float(wall), synced, float(floor), False
             case _ if not 0.0 < self._recorded < now.wall - STEP_S:
-                self._born, self._certain = now.wall, now.synced  # it was begun just now, or it cannot be read
+                self._born, self._certain = now.wall, now.synced  # the store was made just now, or cannot be read
         self._floor = max(newest, self._saved, self._born), now.mono
         self._ahead_since: float | None = None
 
     def floor(self, now: Instant) -> float:
-        """The earliest wall time that may be shown at `now`."""
+        """The earliest possible wall time at `now`."""
         wall, mono = self._floor
         floor = wall + now.mono - mono
         if now.wall <= floor + JUMP_S:
@@ -72,9 +71,9 @@ class CommandTime:
         return floor
 
     def born(self, now: Instant) -> float:
-        """Wall time before which nothing is known of what was carried out."""
+        """Wall time before which executed commands are not known."""
         recorded = self._record.born
-        if recorded != self._recorded:  # what was remembered has been set aside
+        if recorded != self._recorded:  # the memory has been set aside
             self._recorded = self._born = recorded
             self._certain, self._dirty = now.synced, True
         if not self._certain:
@@ -86,7 +85,7 @@ class CommandTime:
         return self._born
 
     def changed(self, now: Instant) -> Remember | None:
-        """What is to be remembered, if that has changed enough since it was asked for."""
+        """What to remember, if it has changed enough since the last call."""
         floor, born = self.floor(now), self.born(now)
         if not self._dirty and floor - self._saved < SAVE_EVERY_S:
             return None

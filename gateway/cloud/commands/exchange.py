@@ -1,8 +1,8 @@
-"""Commands from the broker on their way to the site, and replies on their way back.
+"""Passes commands from the broker to the site, and replies back.
 
-A command is acknowledged to the broker once the site's inbox has taken it; while that is full it waits here, and
-the broker with it. A reply goes to `T/reply`, and to the response topic that came with the command if that lies
-below; the correlation data of MQTT 5 (4.10) goes back as it came.
+A command is acknowledged to the broker once it is in the site's inbox; while the inbox is full it waits here
+unacknowledged. A reply goes to `T/reply`, and also to the command's response topic if that lies below `T/reply`; the
+correlation data of MQTT 5 (4.10) is returned unchanged.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _CORRELATION_BYTES = 512
 
 
 class Judge(Protocol):
-    """Says what a payload is."""
+    """Judges a payload."""
 
     def verify(
         self, payload: bytes, *, size: int | None = None, retained: bool = False, reply_to: str | None = None
@@ -37,7 +37,7 @@ class Judge(Protocol):
 
 
 class NoKeys:
-    """The judge of a site file without `commands`: there is no key, so no signature is good."""
+    """The judge of a site file without `commands`: there is no key, so no signature is valid."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -52,7 +52,7 @@ class NoKeys:
 
 
 class Closed:
-    """The desk while commands are off: what comes is acknowledged, counted and not read."""
+    """The desk while commands are off: commands are acknowledged and counted but not read."""
 
     def __init__(self) -> None:
         self.ignored = 0
@@ -67,7 +67,7 @@ class Closed:
 
 
 class ReplyMessage(NamedTuple):
-    """A message back."""
+    """A reply as a message."""
 
     topic: str
     payload: bytes
@@ -80,7 +80,7 @@ class _Arrival(NamedTuple):
 
 
 class Exchange:
-    """The way in and the way back. Handing on to the inbox waits while there is no room."""
+    """Receives commands and makes replies. Passing a command to the inbox waits while there is no room."""
 
     def __init__(self, settings: Settings, judge: Judge, clock: Clock, inbox: SiteInbox) -> None:
         self._settings = settings
@@ -93,11 +93,11 @@ class Exchange:
 
     @property
     def waiting(self) -> int:
-        """Commands that were not judged yet."""
+        """Commands that are not judged yet."""
         return len(self._arrivals)
 
     def arrived(self, _topic: str, payload: bytes, delivery: Delivery) -> bool:
-        """One came; False if 64 wait already, then this one is not taken."""
+        """Take a command; False if 64 wait already, and this one is dropped."""
         if len(self._arrivals) >= _WAITING:
             return False
         self._arrivals.append(_Arrival(payload, delivery))
@@ -105,7 +105,7 @@ class Exchange:
         return True
 
     async def run(self) -> None:
-        """Judge and hand on, one after the other, until cancelled."""
+        """Judge commands and pass them on, one after the other, until cancelled."""
         while True:
             while not self._arrivals:
                 self._filled.clear()
@@ -123,7 +123,7 @@ class Exchange:
             delivery.acknowledge()
 
     def answers(self, reply: Reply) -> list[ReplyMessage]:
-        """What is to be sent for an answer of the site's to a command; after the commit of its step."""
+        """The messages for a reply of the site; call after the commit of its step."""
         root, at = self._settings.root, self._clock.now()
         payload = envelope(
             id_=new_id(at),
@@ -151,7 +151,7 @@ class Exchange:
 
 
 def response_topic(root: str, topic: str | None) -> str | None:
-    """The response topic, if a reply may go there: `T/reply/` and 1-64 of [A-Za-z0-9_-]."""
+    """The response topic if a reply may go there: `T/reply/` and 1-64 of [A-Za-z0-9_-]."""
     below = f"{root}/reply/"
     if topic is not None and topic.startswith(below) and _BELOW.fullmatch(topic, len(below)):
         return topic

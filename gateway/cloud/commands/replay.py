@@ -1,11 +1,11 @@
-"""`events.replay`: kept events once more, with the ids and bytes that they had.
+"""`events.replay`: sends kept events once more, with their original ids and bytes.
 
     replay = Replay(journal.history)
     uplink = Uplink(…, replayed=replay)
-    result = await replay.begin("alarm", 10, 20)        # what is kept of that; it is on its way when `run` runs
+    result = await replay.begin("alarm", 10, 20)        # what is kept of that range; `run` sends it
 
-One piece at a time is in memory; the next is read when the uplink has taken this one, and the uplink asks only when
-it has nothing else to send. A restart ends a replay; whoever asked for it sees by the sequence how far it came.
+One piece at a time is in memory; the next is read when the uplink has taken this one, and the uplink asks only when it
+has nothing else to send. A restart ends a replay; the requester sees from the sequence how far it came.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class _Range(NamedTuple):
 
 
 class Replay:
-    """Ranges that were asked for, one after the other."""
+    """Replays requested ranges, one after the other."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -39,15 +39,15 @@ class Replay:
         self._piece: deque[Again] = deque()
         self._changed = asyncio.Event()
         self.sent = 0
-        """Events that were handed to the uplink."""
+        """Events given to the uplink."""
 
     @property
     def waiting(self) -> int:
-        """Ranges that are not at their end."""
+        """Ranges that are not finished."""
         return len(self._ranges)
 
     async def begin(self, stream: str, first: int, last: int) -> Json:
-        """Line up what is kept of a range; says what that is. Raises NotDone."""
+        """Queue the kept part of a range; returns which part that is. Raises NotDone."""
         if len(self._ranges) >= _WAITING:
             raise NotDone("interlocked", f"{_WAITING} replays are under way; later")
         try:
@@ -65,7 +65,7 @@ class Replay:
         self._ready = ready
 
     def take(self) -> Again | None:
-        """The next event, if one is at hand: for the uplink."""
+        """The next event, if one is ready; for the uplink."""
         if not self._piece:
             return None
         event = self._piece.popleft()

@@ -1,11 +1,10 @@
-"""Signed commands: a JWT (JWS compact, EdDSA with Ed25519) to a `Command`, or to why it is refused.
+"""Signed commands: turns a JWT (JWS compact, EdDSA with Ed25519) into a `Command` or a refusal.
 
-The only importer of cryptography, and only imported where the site file has `commands`. Nothing of a payload is
-believed, and nothing is answered, before the signature by a listed key has verified. There is one algorithm, and the
-key is never anything but an Ed25519 key, so `alg` has nothing to decide. The form is exact: base64 that is read
-leniently would let other texts than the one that was signed verify too. Of the JOSE formats this is all that is
-needed; PyJWT looks at each byte of a payload in Python before the signature, which costs a forger's 256 KiB 20 ms of
-the loop instead of 3 (the tests hold both against each other).
+The only importer of cryptography, and only imported if the site file has `commands`. Nothing in a payload is trusted,
+and nothing is answered, before the signature by a listed key is verified. There is one algorithm and keys are always
+Ed25519 keys, so `alg` decides nothing. The form is strict: lenient base64 would accept other texts than the signed one.
+No more of the JOSE formats is needed. PyJWT reads each byte of a payload in Python before the signature, so a forged
+command of 256 KiB would cost 20 ms of the loop instead of 3 (the tests compare both).
 """
 
 import json
@@ -27,12 +26,12 @@ from gateway.model import Command, Instant, Refused
 ALGORITHM = "EdDSA"
 
 _COMPACT = re.compile(rb"([A-Za-z0-9_-]{4,1024})\.([A-Za-z0-9_-]*)\.([A-Za-z0-9_-]{85}[AQgw])")
-"""RFC 7515, 7.1, with a signature of 64 bytes whose last character has no bits to spare (RFC 4648, 3.5)."""
+"""RFC 7515, 7.1, with a signature of 64 bytes whose last character has no unused bits set (RFC 4648, 3.5)."""
 _NAMELESS = "?"
-"""The `cmd` of a signed command that names none: its reply must name one."""
+"""The `cmd` in the reply to a signed command that names none."""
 _MAX_PEM_BYTES = 16 << 10
 _TOLD_UNSIGNED_BYTES = 8 << 10
-"""Characters of claims that are looked into though nobody signed them, to tell what they say."""
+"""The most characters of unsigned claims that are read, only to report what they say."""
 
 
 class Key(NamedTuple):
@@ -58,7 +57,7 @@ def read_key(place: KeyFile) -> Key:
 
 
 def read_keys(places: Iterable[KeyFile]) -> tuple[list[Key], list[str]]:
-    """The keys that can be read, and what is wrong with the others: one bad file stops neither them nor the gateway."""
+    """The readable keys, and what is wrong with the others. A bad file stops neither the other keys nor the gateway."""
     keys, wrong = [], []
     for place in places:
         try:
@@ -77,23 +76,23 @@ class Now(Protocol):
 
 
 class Fresh(Protocol):
-    """What shows that a command is fresh."""
+    """Supplies the texts that prove a command to be fresh."""
 
     @property
     def good(self) -> tuple[str, ...]:
-        """The nonces that a command may name."""
+        """The nonces that are valid now."""
         ...
 
 
 class Bounds(Protocol):
-    """What is known of the time (`CommandTime`)."""
+    """Bounds of the true time (`CommandTime`)."""
 
     def born(self, now: Instant) -> float:
-        """When the memory was begun, wall seconds."""
+        """When the memory of commands begins, wall seconds."""
         ...
 
     def floor(self, now: Instant) -> float:
-        """Wall time before which it cannot be, whatever the clock says."""
+        """The earliest possible wall time, whatever the clock shows."""
         ...
 
 
@@ -117,7 +116,7 @@ class Verifier:
     def verify(
         self, payload: bytes, *, size: int | None = None, retained: bool = False, reply_to: str | None = None
     ) -> Command | Refused:
-        """What the payload is. Never raises; `size`: bytes as sent, if the payload was too large to be handed on."""
+        """Judge a payload. Never raises. `size`: bytes as sent, if the payload was too large to be passed on."""
         at = self._clock.now()
         if max(len(payload), size or 0) > MAX_COMMAND_BYTES:
             return Refused("bad-args", f"{max(len(payload), size or 0)} bytes; {MAX_COMMAND_BYTES} at most", at)
@@ -175,9 +174,9 @@ def _verify(signed: bytes, signature: bytes, key: Key) -> None:
 
 
 def _kid(segment: bytes) -> str | None:
-    """The key that a header names. Raises Rejection for all but one flat object of texts with our algorithm.
+    """The key that a header names. Raises Rejection unless it is a flat object of texts with our algorithm.
 
-    That also leaves out `crit`, `b64`, `jwk`, `x5c`: whoever uses them wants to be understood differently.
+    That also rejects `crit`, `b64`, `jwk` and `x5c`, which would change the meaning of the token.
     """
     header = _read(segment)
     if header is not None and (why := _twins(_decoded(segment))):
@@ -193,12 +192,12 @@ def _kid(segment: bytes) -> str | None:
 
 
 def _said_unsigned(segment: bytes) -> Said:
-    """What claims say that may yet turn out not to be signed."""
+    """What claims say before their signature is verified."""
     return said(_read(segment)) if len(segment) <= _TOLD_UNSIGNED_BYTES else Said()
 
 
 def _read(segment: bytes) -> object:
-    """The JSON of a part of the token; None if there is none."""
+    """The JSON of a part of the token; None if it is not JSON."""
     try:
         return orjson.loads(_decoded(segment))
     except (Rejection, orjson.JSONDecodeError):
@@ -206,7 +205,7 @@ def _read(segment: bytes) -> object:
 
 
 def _decoded(segment: bytes) -> bytes:
-    """Raises Rejection: base64 of an impossible length."""
+    """Decode base64. Raises Rejection if its length is impossible."""
     try:
         return urlsafe_b64decode(segment + b"=" * (-len(segment) % 4))
     except ValueError as error:
@@ -214,7 +213,7 @@ def _decoded(segment: bytes) -> bytes:
 
 
 def _claims(content: bytes) -> dict[str, Any]:
-    """RFC 7519, 7.2: the claims are one JSON object, in UTF-8. Raises Rejection."""
+    """Read the claims, one JSON object in UTF-8 (RFC 7519, 7.2). Raises Rejection."""
     try:
         claims = orjson.loads(content)
     except orjson.JSONDecodeError as error:
@@ -236,7 +235,7 @@ def _refuse_twins(content: bytes) -> None:
 
 
 def _twins(content: bytes) -> str:
-    """A name that comes twice, at any depth, means one thing here and another there (RFC 7519, 4; RFC 7515, 4)."""
+    """Find a duplicate name at any depth; parsers differ about which one counts (RFC 7519, 4; RFC 7515, 4)."""
     found: list[str] = []
 
     def unique(pairs: list[tuple[str, object]]) -> None:

@@ -1,1 +1,1 @@
-"""What is kept: the only user of SQLite."""
+"""The journal: events and memory on disk. The only user of SQLite."""

@@ -1,4 +1,4 @@
-"""What one commit of the journal holds. Filled on the loop's thread, written by the writer's. Pure."""
+"""The content of one commit of the journal. Filled on the loop's thread, written on the writer's. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -8,16 +8,16 @@ from gateway.cloud.outbox import Row
 from gateway.model import Json, Stream
 
 ENTRY_BYTES = 1024
-"""What an event takes up in memory beside its bytes: its objects and its places in the queue and the outbox.
+"""The memory of an event beside its bytes: its objects and its entries in the queue and the outbox.
 
 Rounded up; tests/cloud/journal/test_commits.py measures it.
 """
 KEY_BYTES = 256
-"""The same of a remembered key."""
+"""The same for a remembered key."""
 
 
 class State(IntEnum):
-    """Where a row of the outbox stands."""
+    """The state of a row in the outbox."""
 
     WAITING = 0
     ASIDE = 1
@@ -25,7 +25,7 @@ class State(IntEnum):
 
 
 class Worth(IntEnum):
-    """What goes first when neither the disk nor the broker takes anything and the memory is full."""
+    """The order in which events are dropped when neither disk nor broker takes anything and the memory is full."""
 
     DELIVERED_BULK = 0
     """Pictures and telemetry that the broker has."""
@@ -33,11 +33,11 @@ class Worth(IntEnum):
     PICTURE = 2
     TELEMETRY = 3
     TRANSITION = 4
-    """Alarms below fire and gas that come and go, movements of a gate: of each point the last one stays."""
+    """Changes of alarms other than fire and gas, movements of a gate: the last one of each point stays."""
     FIRE = 5
-    """The same of fire and gas."""
+    """The same for fire and gas."""
     FIRM = 6
-    """Never goes: passages, commands, what people did. Who asks for more of it waits at the door."""
+    """Never dropped: passages, commands, what people did. Requests that would make more of these wait."""
 
 
 _COMES_AND_GOES = frozenset((
@@ -47,7 +47,7 @@ _COMES_AND_GOES = frozenset((
 
 
 def worth_of(stream: Stream, type_: str, data: Mapping[str, Json] | bytes | None) -> Worth:
-    """What an event that was not delivered is worth."""
+    """The worth of an undelivered event."""
     if stream is Stream.PICTURE:
         return Worth.PICTURE
     if stream is Stream.TELEMETRY:
@@ -67,26 +67,26 @@ class Entry:
     at: float
     """Wall time, seconds since 1970."""
     mono: float | None
-    """Monotonic birth of an event born unsynced whose time may still be corrected; else None."""
+    """Monotonic time of an event with an unsynced wall time that may still be corrected; else None."""
     state: State = State.WAITING
     reason: str | None = None
     offered: bool = False
-    """`take` may give it, or gave it, before its commit."""
+    """`take` may return it, or has returned it, before its commit."""
     acked: bool = False
     """The broker has it already: it goes straight to history."""
     worth: Worth = Worth.FIRM
     about: str = ""
-    """The point, the gate or the stream that it is about."""
+    """The point, gate or stream that it is about."""
 
     @property
     def size(self) -> int:
-        """Bytes of memory that it takes up."""
+        """Bytes of memory."""
         return self.row.size + ENTRY_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Shed:
-    """Numbers of a stream that will never arrive. `count`: how many of first..last."""
+    """Numbers of a stream that will never be sent. `count`: how many of first..last."""
 
     stream: Stream
     first: int
@@ -95,31 +95,31 @@ class Shed:
     reason: str
 
     def and_(self, other: "Shed") -> "Shed":
-        """Both in one; of the same stream and reason."""
+        """Merge with another gap of the same stream and reason."""
         first, last = min(self.first, other.first), max(self.last, other.last)
         return Shed(self.stream, first, last, self.count + other.count, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Where the numbering stands when a batch is handed to the writer."""
+    """How far the numbering has come when a batch is handed to the writer."""
 
     journal: str
     newest: float | None
-    """The newest wall time that is believed."""
+    """The newest wall time that is trusted."""
     streams: Mapping[Stream, tuple[int, int]]
     """The last number given, and up to where numbers are reserved."""
     told: float | None = None
     """Wall time of the last event."""
     lived: float = 0.0
-    """Seconds that the box has lived through."""
+    """Seconds that the box has run, over all processes."""
     top: int = 0
     """The highest `n` given."""
     renews: bool = False
-    """What is reserved changes by more than one number at a time: that must be durable before it is used."""
+    """The reservation grows by a block of numbers, which must be durable before they are used."""
 
     def after(self, earlier: "Marks | None") -> "Marks":
-        """These, with the streams that only `earlier` names."""
+        """These marks, plus the streams that only `earlier` has."""
         if earlier is None or earlier.journal != self.journal:
             return self
         return replace(self, streams={**earlier.streams, **self.streams})
@@ -127,7 +127,7 @@ class Marks:
 
 @dataclass(slots=True)
 class Batch:
-    """Everything that goes into one transaction, in the order of its arrival."""
+    """Everything for one transaction, in order of arrival."""
 
     entries: dict[int, Entry] = field(default_factory=dict)
     memory: dict[str, bytes | None] = field(default_factory=dict)
@@ -135,26 +135,26 @@ class Batch:
     acks: list[tuple[Stream, State, int]] = field(default_factory=list)
     aside: list[tuple[Stream, int, str]] = field(default_factory=list)
     frozen: list[tuple[Stream, int]] = field(default_factory=list)
-    """Rows whose content must not change any more, because they are about to be sent."""
+    """Rows whose content must not change any more because they are about to be sent."""
     sheds: list[Shed] = field(default_factory=list)
     named: list[tuple[Stream, int]] = field(default_factory=list)
-    """Gaps up to this number are told by an event of this batch."""
+    """Gaps up to this number are reported by an event of this batch."""
     thens: list[Callable[[], None]] = field(default_factory=list)
     size: int = 0
-    """Bytes of memory that events and remembered keys take up."""
+    """Bytes of memory of events and remembered keys."""
     firm: int = 0
-    """The part of it that never goes."""
+    """The part of it that is never dropped."""
     marks: Marks | None = None
     steps: int = 0
     """How many commits in it wrote events or memory."""
 
     @property
     def urgent(self) -> bool:
-        """A power cut must not undo it: more than acknowledgements and telemetry that the broker has."""
+        """True if a power cut must not undo it: more than acknowledgements and telemetry that the broker has."""
         return self.presses(max(self.entries, default=0))
 
     def presses(self, upto: int) -> bool:
-        """The same, but for telemetry after `n` = `upto`, which is perhaps on its way to the broker."""
+        """The same, but ignoring telemetry after `n` = `upto`, which may be on its way to the broker."""
         return bool(
             self.memory
             or self.aside
@@ -174,27 +174,27 @@ class Batch:
         )  # fmt: skip
 
     def add(self, entry: Entry) -> None:
-        """Take in one event."""
+        """Add an event."""
         self.entries[entry.row.n] = entry
         self.size += entry.size
         if entry.worth is Worth.FIRM:
             self.firm += entry.size
 
     def remember(self, key: str, value: bytes | None) -> None:
-        """Take in one key of the memory; the last value wins."""
+        """Add a key of the memory; the last value wins."""
         self.size -= self._held(key)
         self.memory[key] = value
         self.size += self._held(key)
 
     def remove(self, n: int) -> None:
-        """Let go of an event that need not be written any more."""
+        """Remove an event that need not be written any more."""
         entry = self.entries.pop(n)
         self.size -= entry.size
         if entry.worth is Worth.FIRM:
             self.firm -= entry.size
 
     def shed(self, shed: Shed) -> None:
-        """Note a gap, together with others of its kind."""
+        """Add a gap, merging it with others of its kind."""
         for place, other in enumerate(self.sheds):
             if (other.stream, other.reason) == (shed.stream, shed.reason):
                 self.sheds[place] = other.and_(shed)
@@ -218,9 +218,9 @@ class Batch:
         self.thens += later.thens
 
     def follow(self, later: "Batch", forgotten: frozenset[Stream]) -> None:
-        """Take in a batch that was committed after this one: what it says of events of this one is done at once.
+        """Apply a batch that was committed after this one, including its changes to this one's events.
 
-        `later` stays as it is. `forgotten`: streams that leave no history.
+        `later` is not changed. `forgotten`: streams of which no history is kept.
         """
         for n, entry in later.entries.items():
             if n in self.entries:
@@ -243,7 +243,7 @@ class Batch:
         self._follow_others(later)
 
     def _follow_others(self, later: "Batch") -> None:
-        """What a later batch says of events that are not in this one."""
+        """Add a later batch's changes to events that are not in this one."""
         self.acks += [one for one in later.acks if one[2] not in self.entries]
         self.aside += [one for one in later.aside if one[1] not in self.entries]
         self.frozen += [one for one in later.frozen if one[1] not in self.entries]

@@ -1,4 +1,4 @@
-"""The commit queue: what waits for the writer, and what is with it. Loop thread only."""
+"""The commit queue: batches that wait for the writer or are being written. Loop thread only."""
 
 import asyncio
 from collections import Counter
@@ -11,13 +11,13 @@ from gateway.cloud.outbox import Row
 from gateway.model import Instant, Stream
 
 QUEUE_BYTES = 16 << 20
-"""Of memory, with everything that hangs on it."""
+"""Of memory, with all objects."""
 
 _BULK = (Stream.PICTURE, Stream.TELEMETRY)
 
 
 class CommitQueue:
-    """`most` bytes of memory for what is not committed. `waiting` is the next transaction."""
+    """Holds up to `most` bytes of uncommitted events and memory. `waiting` is the next transaction."""
 
     def __init__(self, delivery: Delivery, tell: Callable[[list[Shed]], None], most: int = QUEUE_BYTES) -> None:
         self._delivery = delivery
@@ -27,19 +27,19 @@ class CommitQueue:
         self._flying: Batch | None = None
         self.waiting = Batch()
         self.lost = False
-        """The store cannot be written: everything is accepted in memory."""
+        """True while the store cannot be written: everything is accepted in memory."""
         self.ahead_of_commit = 0
         self.shed = 0
 
     @property
     def size(self) -> int:
-        """Bytes of memory that what is not committed takes up."""
+        """Bytes of memory that are not committed."""
         return self.waiting.size + (self._flying.size if self._flying else 0)
 
     # ---- to the writer and back -------------------------------------------------------------------
 
     def launch(self, marks: Marks) -> Batch:
-        """What waits, for the writer; it stays in the queue until `landed`."""
+        """Take the waiting batch for the writer; it counts as queued until `landed`."""
         batch, self.waiting = self.waiting, Batch()
         batch.marks = marks
         batch.steps = 1 if batch.entries or batch.memory else 0
@@ -47,7 +47,7 @@ class CommitQueue:
         return batch
 
     def landed(self, *, written: bool) -> Batch:
-        """The writer is done with it. Not written: nothing of it is in the file, it waits again, first of all."""
+        """The writer has finished. Not `written`: nothing of the batch is in the file, and it waits again first."""
         batch, self._flying = self._flying, None
         self._look_at = 0
         if batch is None:
@@ -60,7 +60,7 @@ class CommitQueue:
     def add(
         self, entries: Sequence[Entry], *, then: Callable[[], None] | None, named: Iterable[tuple[Stream, int]]
     ) -> None:
-        """Events of one step; accepted at once while the store is lost."""
+        """Add the events of one step; they are accepted at once while the store is lost."""
         for entry in entries:
             self.waiting.add(entry)
         self.waiting.named += named
@@ -74,18 +74,18 @@ class CommitQueue:
     # ---- accepting in memory ----------------------------------------------------------------------
 
     def answered(self, *, lost: bool) -> None:
-        """The writer is done with something. `lost`: the store still cannot be written."""
+        """The writer has finished a job. `lost`: the store still cannot be written."""
         self.lost = lost
 
     def accept_all(self) -> None:
-        """The store has just been lost."""
+        """Accept everything, because the store has just been lost."""
         self.lost = True
         for batch in (self._flying, self.waiting):
             if batch is not None:
                 self.accept(batch, batch.entries.values())
 
     def accept(self, batch: Batch, entries: Iterable[Entry]) -> None:
-        """Hand out rows that are in memory only, and say so to who waits for them."""
+        """Give out rows that are only in memory, and notify those who wait for them."""
         count = self._delivery.offer(entries, written=False)
         self.ahead_of_commit += count
         run_thens(batch)
@@ -95,12 +95,12 @@ class CommitQueue:
 
     @property
     def roomy(self) -> bool:
-        """There is room for what may wait at the door: it may fill half of the queue with what never goes."""
+        """True if there is room for requests that may wait: events never dropped may fill half of the queue."""
         firm = self.waiting.firm + (self._flying.firm if self._flying else 0)
         return self.size < self._most and firm < self._most // 2
 
     def shrink(self) -> None:
-        """Let go of what is worth least if there is too much, down to three quarters of the room; never waits."""
+        """If there is too much, drop what is worth least, down to three quarters of the limit; never waits."""
         if self.size < max(self._most, self._look_at):
             return
         gone: dict[Stream, list[int]] = {}
@@ -111,10 +111,10 @@ class CommitQueue:
             stream = entry.row.stream
             if not entry.acked:
                 if not self._delivery.window(stream, entry.state).drop(n):
-                    continue  # it is with the broker at this moment
+                    continue  # it is being sent right now
                 gone.setdefault(stream, []).append(entry.row.sequence)
             self.waiting.remove(n)
-        # A look costs time: what could not go stays until there is a good deal more.
+        # Searching costs time, so the next search waits until the queue has grown considerably.
         self._look_at = self.size + max(self._most // 16, self.size // 8)
         sheds = [Shed(stream, min(of), max(of), len(of), "memory") for stream, of in gone.items()]
         for shed in sheds:
@@ -124,10 +124,10 @@ class CommitQueue:
             self._tell(sheds)
 
     def _least(self) -> list[int]:
-        """What may go, by `n`, in the order in which it goes.
+        """The `n` of what may be dropped, in that order.
 
-        Of what comes and goes the last transition of each point stays, and the point with the most goes first: who
-        chatters pays for it.
+        The last transition of each point stays, and the point with the most transitions loses first, so a chattering
+        point costs only itself.
         """
         places: list[tuple[Worth, int, int]] = []
         newer: Counter[tuple[Worth, Stream, str]] = Counter()
@@ -147,7 +147,7 @@ class CommitQueue:
     # ---- times of events born unsynced ------------------------------------------------------------
 
     def harden(self, row: Row) -> bool:
-        """Make a row's content final before it is sent. False: that takes a commit, ask again after it.
+        """Make a row's content final before it is sent. False: that needs a commit; call again after it.
 
         A row that is on disk with a time that may be corrected must be marked as final there before its
         first sending, or a later process could send it with another content. All such rows of the stream
@@ -170,7 +170,7 @@ class CommitQueue:
         return False
 
     def correct(self, sync: Instant) -> None:
-        """Give what waits for its commit its true time."""
+        """Correct the time of events that wait for their commit."""
         for entry in self.waiting.entries.values():
             if entry.mono is None:
                 continue
@@ -182,7 +182,7 @@ class CommitQueue:
 
 
 def run_thens(batch: Batch) -> None:
-    """Tell those who wait that the batch is accepted; each in a turn of the loop of its own."""
+    """Notify those who wait that the batch is accepted, each in its own turn of the loop."""
     loop = asyncio.get_running_loop()
     for then in batch.thens:
         loop.call_soon(then)

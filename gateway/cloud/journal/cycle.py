@@ -1,7 +1,7 @@
-"""The one writer: what waits for it, its thread, and what it does next. All but the thread's work is on the loop.
+"""The one writer: its thread, and what it does next. Everything but the thread's jobs runs on the loop.
 
-Commits come before all else, then fetching, correcting, tidying. While the store is *lost* everything is accepted in
-memory. A store whose commit failed is tried again with back-off; a store that was only slow is back when it answers.
+Commits come first, then fetching, correcting, tidying. While the store is *lost* everything is accepted in memory.
+After a failed commit the store is retried with back-off; a store that was only slow is back when it answers.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ from gateway.model import Instant, Stream
 
 Work = Callable[[], object]
 Done = Callable[[object], None]
-"""Gets what the work returned, or the exception that it raised."""
+"""Called with the result of the work, or the exception that it raised."""
 
 
 class Writer:
-    """Does jobs one after the other in a thread of its own and answers on the loop's thread, in the same order.
+    """Does jobs one after the other in its own thread and reports on the loop's thread, in the same order.
 
-    The thread is a daemon: a disk that never answers must not keep the process from ending.
+    The thread is a daemon thread, so a disk that never answers does not keep the process from ending.
     """
 
     def __init__(self, name: str) -> None:
@@ -44,16 +44,16 @@ class Writer:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
-        """Begin; called on the loop's thread."""
+        """Start the thread; called on the loop's thread."""
         self._loop = asyncio.get_running_loop()
         threading.Thread(target=self._run, args=(self._loop,), name=self._name, daemon=True).start()
 
     def submit(self, work: Work, done: Done) -> None:
-        """Have `work` done in the thread; `done` gets its result on the loop's thread."""
+        """Do `work` in the thread; `done` gets its result on the loop's thread."""
         self._jobs.put((work, done))
 
     def stop(self) -> None:
-        """End the thread after what was submitted."""
+        """End the thread after the submitted jobs."""
         self._jobs.put(None)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -64,22 +64,22 @@ class Writer:
                 result = work()
             except Exception as error:  # noqa: BLE001 - handed to `done`, which tells expected ones from bugs
                 result = error
-            with suppress(RuntimeError):  # the loop is closed: nobody waits, but the file is to be closed
+            with suppress(RuntimeError):  # the loop is closed: nobody waits, but the file must still be closed
                 loop.call_soon_threadsafe(done, result)
 
 
 STALL_S = 2.0
 TELEMETRY_S = 1.0
-"""Telemetry waits so long for company, and is written if the broker does not have it then."""
+"""Telemetry waits this long for other events to commit with, and is written unless the broker has it by then."""
 _AT_ONCE_S = 0.05
 ACKS_S = 30.0
-"""Acknowledgements wait so long for the next commit: that spares the card, and a kill costs repeats."""
+"""Acknowledgements wait this long for the next commit. That spares the card; after a kill, events are sent again."""
 PATIENCE_S = 300.0
-"""The same for telemetry that the broker has: a kill costs so much of its history."""
+"""The same for telemetry that the broker has; a kill costs that much of its history."""
 _PATIENT_BYTES = 256 << 10
-"""What may wait for that in memory."""
+"""The most bytes that may wait this way in memory."""
 _PASSED_OVER_S = 15.0
-"""A disk that answers later than this is passed over: what is new does not wait for the backlog on it any more."""
+"""If the disk takes longer than this, new events no longer wait for the backlog on it."""
 _RETRY_S = (1.0, 30.0)
 _UPKEEP_EVERY_S = 60.0
 _EXPIRE_EVERY_MINUTES = 60
@@ -87,7 +87,7 @@ _EXPIRE_EVERY_MINUTES = 60
 
 @dataclass(slots=True)
 class Chores:
-    """Work that waits for a free moment."""
+    """Work that is done when the writer is idle."""
 
     correct: bool = False
     settle: bool = False
@@ -124,7 +124,7 @@ class Cycle:
         self._timer: asyncio.TimerHandle | None = None
         self._delay = 0.0
         self._ahead: deque[tuple[float, int]] = deque()
-        """When telemetry was given out before its commit, and its `n`; what came within a moment is one."""
+        """When telemetry was given out before its commit, and its `n`; what came almost together is one entry."""
         self._patient_since: float | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._upkeep: asyncio.TimerHandle | None = None
@@ -134,7 +134,7 @@ class Cycle:
         self._minutes = 0
         self.chores = Chores()
         self._memory: dict[str, bytes] = {}
-        """What the site remembers, as it will be when everything is committed."""
+        """The memory of the site, as it will be when everything is committed."""
         self.counters = Counters()
         self._move: Move | None = None
         self._moving: tuple[Move, asyncio.Event] | None = None
@@ -149,7 +149,7 @@ class Cycle:
         self._writer.start()
 
     async def ask(self, work: Work, seconds: float) -> object:
-        """Have something done before the cycle runs, or after. Raises what it raises, TimeoutError."""
+        """Do `work` before the cycle runs, or after it ended. Raises what the work raises, and TimeoutError."""
         answer: asyncio.Future[object] = self._loop.create_future()
         self._writer.submit(work, lambda result: None if answer.done() else answer.set_result(result))
         async with asyncio.timeout(seconds):
@@ -159,7 +159,7 @@ class Cycle:
         return result
 
     def start(self, opened: Opened | None, trouble: StoreError | None) -> None:
-        """Begin with what the file said when it was opened. `trouble`: why the store cannot be written."""
+        """Begin with what was read from the opened file. `trouble`: why the store cannot be written."""
         if opened is not None:
             self._memory = opened.memory
             for entry in opened.tail:
@@ -172,7 +172,7 @@ class Cycle:
         self.kick()
 
     async def stop(self, seconds: float) -> None:
-        """Write what waits, hand back what is reserved, close; give up after `seconds`."""
+        """Write what waits, release reserved numbers, close; give up after `seconds`."""
         self._closing = True
         for timer in (self._timer, self._upkeep):
             if timer is not None:
@@ -187,29 +187,29 @@ class Cycle:
                 await self._idle.wait()
                 await self.ask(self._store.close, seconds)
         except TimeoutError:
-            # The disk does not answer: when it does, the thread closes the file, if the process still lives.
+            # The disk does not answer. When it does, the thread closes the file, if the process still runs.
             self._writer.submit(self._store.close, lambda _: None)
         finally:
             self._writer.stop()
 
     def abandon(self) -> None:
-        """End the thread without having begun."""
+        """End the thread without having started the cycle."""
         self._writer.submit(self._store.close, lambda _: None)
         self._writer.stop()
 
     async def move(self, move: Move) -> None:
-        """Go on in another journal, with all that this life has numbered; returns when nothing has its old number."""
+        """Move all that this process has numbered to another journal; returns when nothing has its old number."""
         moved = asyncio.Event()
         self._moving = move, moved
         self.kick()
         await moved.wait()
 
     def went_back(self, loss: Loss) -> None:
-        """Another witness knows that the store lost something."""
+        """Take a loss of the store that another witness shows."""
         self._begun_anew(None, loss)
 
     def correct(self, sync: Instant) -> None:
-        """The clock is trusted from `sync` on: what was born before, and was never sent, gets its true time."""
+        """The clock is trusted from `sync` on: correct the time of earlier events that were never sent."""
         self._queue.correct(sync)
         self.chores.correct = True
         self.kick()
@@ -222,7 +222,7 @@ class Cycle:
         then: Callable[[], None] | None = None,
         named: Iterable[tuple[Stream, int]] = (),
     ) -> None:
-        """Something new that must not wait for company; written as a whole. `named`: gaps that are told by it."""
+        """Add events and memory that must be committed at once, as a whole. `named`: gaps that these events report."""
         for key, value in memory:
             if value is None:
                 self._memory.pop(key, None)
@@ -237,26 +237,26 @@ class Cycle:
 
     @property
     def moving(self) -> bool:
-        """Numbers are being changed: nothing may be sent."""
+        """True while numbers are being changed: nothing may be sent."""
         return self._moving is not None
 
     def due(self) -> None:
-        """Something waits that must not wait for company."""
+        """Note that something must be committed at once."""
         self._due = True
         self.kick()
 
     def soon(self, seconds: float) -> None:
-        """Something waits that goes along with the next commit, or after `seconds`."""
+        """Note that something waits for the next commit, `seconds` at most."""
         if self._timer is not None:
             if self._delay <= seconds:
-                return  # one that was set before, and for no longer, comes first
+                return  # an earlier deadline is set already
             self._timer.cancel()
         self._patient_since = self._patient_since or self._loop.time()
         self._delay = seconds
         self._timer = self._loop.call_later(seconds, self._timed)
 
     def ahead(self, n: int) -> None:
-        """The telemetry of this number has been given out before its commit."""
+        """Note that the telemetry row `n` was given out before its commit."""
         now = self._loop.time()
         if self._ahead and now - self._ahead[-1][0] < _AT_ONCE_S:
             now = self._ahead.pop()[0]
@@ -266,7 +266,7 @@ class Cycle:
     # ---- what the writer does next ----------------------------------------------------------------
 
     def kick(self) -> None:
-        """Look for something to do: rows may be wanted from disk, or a chore has come up."""
+        """Look for something to do: rows may be wanted from disk, or a chore is due."""
         if not (self._busy or self._scheduled or self._closing):
             self._scheduled = True
             self._loop.call_soon(self._dispatch)
@@ -325,7 +325,7 @@ class Cycle:
         )
 
     def _start_move(self, move: Move) -> None:
-        """Nothing is with the writer now: what is in memory gets its numbers, then what is in the file."""
+        """Start a move while the writer is idle: rows in memory get their new numbers first, then those in the file."""
         self._numbering.move(move)
         waiting = self._queue.waiting
         for entry in waiting.entries.values():
@@ -351,7 +351,7 @@ class Cycle:
             self._move = None
             self._delivery.revived(result, self._queue.waiting)
         else:
-            self._fail(_error(result))  # the file is told when it can be written again
+            self._fail(_error(result))  # the file is changed when it can be written again
         self._end_move()
 
     def _start_fetch(self) -> bool:
@@ -414,7 +414,7 @@ class Cycle:
             self._fail(committed.error)
 
     def _settled(self, result: object) -> None:
-        """What was in the redo log is in the database."""
+        """The content of the redo log has been moved into the database."""
         committed = result if isinstance(result, Committed) else Committed(error=_error(result))
         self._shed(committed.tidied)
         if committed.error is None:
@@ -501,7 +501,7 @@ class Cycle:
             self._fail(_error(result))
 
     def _done(self, result: object) -> None:
-        """A checkpoint or a slice of vacuum: True if there is more of it."""
+        """A checkpoint or a slice of vacuum is done; `result` True: there is more to do."""
         if isinstance(result, StoreError):
             self._fail(result)
         else:
@@ -517,7 +517,7 @@ class Cycle:
     # ---- losing the store, and time ---------------------------------------------------------------
 
     def _fail(self, error: StoreError) -> None:
-        """The store cannot be used: go on in memory, try again later."""
+        """The store cannot be used: continue in memory and try again later."""
         first = self._trouble is None
         self._trouble = error
         delay = 0.0 if first and isinstance(error, StoreDamaged | StoreGone) else self._retry_delay
@@ -533,9 +533,9 @@ class Cycle:
         self.kick()
 
     def _stalled(self) -> None:
-        """The job under way takes over 2 s: no new event waits for its commit any more.
+        """The job under way takes over 2 s: new events no longer wait for their commit.
 
-        Behind a backlog on disk it waits still: a disk that is slow for a while must not turn a stream's order round.
+        They still wait behind a backlog on disk, because a slow disk must not change the order of a stream.
         """
         self._stall = self._loop.call_later(_PASSED_OVER_S - STALL_S, self._pass_over)
         self._slow = True
@@ -545,12 +545,12 @@ class Cycle:
         self._ready()
 
     def _pass_over(self) -> None:
-        """It does not answer at all: the backlog on it is passed over until it does."""
+        """The disk does not answer at all: pass over the backlog on it until it does."""
         self._delivery.skip()
         self._ready()
 
     def _timed(self) -> None:
-        """Write now, unless a power cut may undo all that waits: that waits on for company."""
+        """Write now, unless a power cut may undo everything that waits: then keep waiting for the next commit."""
         self._timer = None
         now = self._loop.time()
         waiting = self._queue.waiting

@@ -1,4 +1,4 @@
-"""What is missing in a stream, told as `stream.shed`: the first gap at once, then together, ever more seldom."""
+"""Reports gaps in a stream as `stream.shed`: the first one at once, later ones together and less and less often."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,11 +10,11 @@ from gateway.model import Emit, Instant, Json, Stream
 _log = logger(__name__)
 
 _EVERY_S = (10.0, 600.0)
-"""While gaps go on, they are told together after the first, and then after twice the time, up to the second."""
+"""While gaps continue, they are reported together after the first time, then after doubled times, up to the second."""
 
 
 class Gaps:
-    """Gaps that are not told yet. `tell` takes the events and what they name. Loop thread only."""
+    """Gaps that are not reported yet. `tell` takes the events and the gaps that they name. Loop thread only."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Gaps:
         self._timer: asyncio.TimerHandle | None = None
 
     def name(self, sheds: Sequence[Shed]) -> None:
-        """Tell of these, now or soon."""
+        """Report these, now or soon."""
         for shed in sheds:
             key = shed.stream, shed.reason
             before = self._unnamed.get(key)
@@ -39,7 +39,7 @@ class Gaps:
             self._name_now()
 
     def close(self) -> None:
-        """Tell what there is, and nothing after it."""
+        """Report what is left, and nothing afterwards."""
         if self._timer is not None:
             self._timer.cancel()
             self._name_now()

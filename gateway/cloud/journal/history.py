@@ -1,8 +1,8 @@
-"""The kept events: read again in pieces, and a plate taken out of them.
+"""The kept events: read again in pieces, and a plate erased from them.
 
-Both on the writer's thread, between what is written. Access and audit events that name an erased plate stay, without
-the plate, whether the broker has them or not: nothing is lost, and their numbers have no gap. Pictures of that car's
-passages go, and what they leave in their stream is named as `erased`. Alarms are never touched.
+Both run on the writer's thread, between commits. Access and audit events that name an erased plate stay, without the
+plate, whether the broker has them or not, so their numbers have no gap. Pictures of that car's passages are deleted,
+and the gap in their stream is reported as `erased`. Alarms are never changed.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -44,30 +44,30 @@ _SINCE = "SELECT n, unpacked(payload) FROM event WHERE n > ? AND stream = ? ORDE
 _BACK = """SELECT epoch, sequence, n, CASE WHEN instr(unpacked(payload), ?) THEN unpacked(payload) END FROM event
     WHERE stream = ? AND (epoch, sequence) < (?, ?) ORDER BY epoch DESC, sequence DESC LIMIT ?"""
 _END = (2**62, 2**62)
-"""Behind the last of all."""
+"""A place after the last event."""
 
 
 class Kept(NamedTuple):
-    """What there is of a range; both 0 if nothing."""
+    """The kept part of a range; both 0 if nothing is kept."""
 
     first: int
     last: int
 
 
 class Past(NamedTuple):
-    """A kept event on the way back from the newest one."""
+    """A kept event, read backwards from the newest one."""
 
     epoch: int
     sequence: int
     n: int
     payload: bytes | None
-    """None: what was looked for is not in it."""
+    """None: it does not contain the text that was looked for."""
 
 
 class Shelf:
-    """The tables. Runs on the writer's thread.
+    """Reads the tables. Runs on the writer's thread.
 
-    Only what the broker has acknowledged is history: what waits will be sent anyway, in its order.
+    Only events that the broker has acknowledged are history; waiting ones will be sent anyway, in order.
     """
 
     def __init__(self, database: Database) -> None:
@@ -80,7 +80,7 @@ class Shelf:
         return Kept(found, self._database.number(_LAST, what) if found else 0)
 
     def piece(self, stream: Stream, journal: str, first: int, last: int) -> list[tuple[int, bytes]]:
-        """Sequence and bytes of some events of a range, in order; none: it is at its end. Raises StoreError."""
+        """Sequence and bytes of some events of a range, in order; empty at its end. Raises StoreError."""
         piece: list[tuple[int, bytes]] = []
         size = 0
         with closing(self._database.each(_PIECE, (*self._what(stream, journal, first, last), _PIECE_ROWS))) as rows:
@@ -107,7 +107,7 @@ class Shelf:
         return jpeg(self._database, n)
 
     def naming(self, plate: Redaction, after: int) -> tuple[list[bytes], int | None]:
-        """Of some access events after `n` those that name the plate, delivered or not, and where the next begin.
+        """Those of some access events after `n` that name the plate, delivered or not, and where to continue.
 
         Raises StoreError.
         """
@@ -120,16 +120,16 @@ class Shelf:
         epoch = database.number("SELECT epoch FROM journal WHERE id = ?", (journal,))
         waiting = database.execute(_WAITING, (BROKER, State.WAITING, number))
         if waiting:
-            # In order: the oldest that waits is the end of what was delivered; it may wait since the journal before.
+            # The oldest waiting event is the end of what was delivered; it may be from the previous journal.
             last = min(last, waiting[0][1] - 1) if waiting[0][0] == epoch else 0
         return (number, epoch, first, last, BROKER, State.ASIDE)
 
 
 class KeptEvents(Protocol):
-    """The store, as far as it keeps events. On the writer's thread; all raise StoreError."""
+    """What this module needs of the store. Runs on the writer's thread; every method raises StoreError."""
 
     def kept(self, work: Callable[[Shelf], object]) -> object:
-        """Read what is kept."""
+        """Read kept events."""
         ...
 
     def latest(self, stream: Stream, after: int | None, count: int) -> list[tuple[int, bytes]]:
@@ -137,12 +137,12 @@ class KeptEvents(Protocol):
         ...
 
     def erase(self, work: Callable[["Eraser"], object]) -> object:
-        """Change what is kept."""
+        """Change kept events."""
         ...
 
 
 class History:
-    """The kept events of the present journal, for the loop's thread. `ask`: have something done by the writer."""
+    """The kept events of the present journal, for the loop's thread. `ask`: runs work on the writer's thread."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class History:
         return cast("Kept", await self._kept(lambda shelf: shelf.edges(stream, journal, first, last)))
 
     async def piece(self, stream: Stream, first: int, last: int) -> list[tuple[int, bytes]]:
-        """Sequence and bytes of some events of a range, in order; none: there are no more. Raises StoreError."""
+        """Sequence and bytes of some events of a range, in order; empty at its end. Raises StoreError."""
         journal = self._journal()
         read = await self._kept(lambda shelf: shelf.piece(stream, journal, first, last))
         return cast("list[tuple[int, bytes]]", read)
@@ -173,7 +173,7 @@ class History:
     async def back(self, stream: Stream, before: tuple[int, int] | None, count: int, needle: bytes = b"") -> list[Past]:
         """Some events of all journals before (epoch, sequence), newest first; None: the newest. Raises StoreError.
 
-        Only those with `needle` in them come with their payload.
+        Only events that contain `needle` come with their payload.
         """
         read = await self._kept(lambda shelf: shelf.back(stream, before or _END, count, needle))
         return cast("list[Past]", read)
@@ -221,7 +221,7 @@ class Erased(NamedTuple):
 
 @dataclass(slots=True)
 class Slice:
-    """What one slice did; `after`: where the next begins, None: there is none."""
+    """The result of one slice. `after`: where the next begins; None: it was the last."""
 
     after: int | None
     changed: int = 0
@@ -230,13 +230,13 @@ class Slice:
 
 
 class Eraser:
-    """The tables of one store. Runs on the writer's thread."""
+    """Erases in the tables of one store. Runs on the writer's thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def events(self, redaction: Redaction, after: int) -> Slice:
-        """Some access and audit events after `n`. Raises StoreError."""
+        """Erase in some access and audit events after `n`. Raises StoreError."""
         database = self._database
         numbers = (NUMBER[stream] for stream in STREAMS)
         rows = database.execute(_NAMED, (redaction.needle, after, *numbers, _SLICE_ROWS))
@@ -254,7 +254,7 @@ class Eraser:
         return done
 
     def pictures(self, passages: Collection[str], after: int) -> Slice:
-        """Some pictures after `n`. Raises StoreError."""
+        """Delete some pictures after `n`. Raises StoreError."""
         database, number = self._database, NUMBER[Stream.PICTURE]
         rows = database.execute(_PICTURES, (after, number, _SLICE_ROWS))
         done = Slice(rows[-1][0] if len(rows) == _SLICE_ROWS else None)
@@ -272,7 +272,7 @@ class Eraser:
         return done
 
     def wash(self) -> None:
-        """Leave nothing of it in the -wal and in the redo log. Raises StoreError."""
+        """Leave nothing of it in the -wal and the redo log. Raises StoreError."""
         self._database.fold()
         self._database.log.wipe()
 
@@ -296,7 +296,7 @@ class Eraser:
 
 
 class Erasure:
-    """The same for the loop's thread, with the rows at hand. `ask`: have something done by the writer."""
+    """Erases also in the rows in memory; for the loop's thread. `ask`: runs work on the writer's thread."""
 
     def __init__(
         self,
@@ -311,7 +311,7 @@ class Erasure:
         self._tell = tell
 
     async def of(self, plate: str) -> Erased:
-        """Everything that is in the file. Raises StoreError."""
+        """Erase a plate from everything that is kept. Raises StoreError."""
         redaction = Redaction(plate)
         passages: set[str] = set()
         events = await self._through(lambda eraser, after: eraser.events(redaction, after), passages)

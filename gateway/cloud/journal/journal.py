@@ -1,11 +1,10 @@
-"""The journal: what the site must not forget, and what the broker must still get.
+"""The journal: the site's memory, and the events for the broker.
 
-Lives on the event loop's thread and never blocks it; the disk belongs to one writer thread. Two rules
-carry the whole. A row of telemetry may leave before its commit, because its number was reserved in an
-earlier one; every other row leaves only once *accepted*. While the store is *lost* (a commit failed, or
-took over 2 s) everything is accepted in memory, and written when the store is back; if the process dies
-before that, numbers given meanwhile are not in the file: the next life learns of them from `alarm/active` and goes on
-under a new journal. No number has two ids.
+Runs on the event loop's thread and never blocks it; one writer thread uses the disk. There are two rules. A telemetry
+row may be sent before its commit, because its number was reserved in an earlier one; every other row is sent only when
+*accepted*. While the store is *lost* (a commit failed, or took over 2 s) everything is accepted in memory, and written
+when the store is back. If the process dies before that, numbers given meanwhile are not in the file: the next process
+learns of them from `alarm/active` and continues under a new journal. So no number ever gets two ids.
 """
 
 import asyncio
@@ -48,9 +47,9 @@ KEEP: Mapping[Stream, float] = {
 """Seconds that delivered events are kept, unless the site file says otherwise."""
 
 PICTURE_BYTES = 96 << 10
-"""Of a JPEG."""
+"""The largest JPEG."""
 REBORN = "journal/reborn"
-"""Key of the memory: when the rest of it was set aside, wall seconds."""
+"""Memory key: when the rest of the memory was set aside, wall seconds."""
 
 _ASIDE_S = 2.0
 _MOST_ACKS = 200
@@ -58,11 +57,11 @@ _OPEN_S = 15.0
 _CLOSE_S = 1.0
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _MEMORY_BASE = 1 << 62
-"""Where `n` begins when the store could not even be read, so that it meets no number of the file."""
+"""`n` starts here if the store could not even be read, so that it collides with no number of the file."""
 
 
 class Journal:
-    """The outbox of the uplink (`Outbox`) and the memory of the site, in one file."""
+    """The outbox of the uplink (`Outbox`) and the memory of the site in one file."""
 
     def __init__(  # noqa: PLR0913 - what the site file says of the store
         self,
@@ -79,24 +78,25 @@ class Journal:
         schema: int = VERSION,
         scratch: Path | None = None,
     ) -> None:
-        """`schema`: what a file is made with, and an older one is brought to.
+        """`schema`: the version in which a new file is made, and to which an older one is migrated.
 
-        `scratch`: a folder that outlives the process and need not outlive the machine: off the card.
+        `scratch`: a folder that survives the process but need not survive a reboot; not on the card.
         """
         self._now = now
         self._keep = {**KEEP, **keep}
         self.boot = boot or _BOOT.read_text(encoding="ascii").strip()
         """The kernel's id of this boot."""
         self.memory: dict[str, Json] = {}
-        """What the site remembered when the journal was opened."""
+        """The memory of the site when the journal was opened."""
         self.newest: float | None = None
-        """Newest wall time in the journal when it was opened that is believed: no later clock was right."""
+        """The newest trusted wall time in the journal when it was opened: the true time cannot be earlier."""
         self.told: float | None = None
-        """Wall time of the last event when it was opened, as the clock showed it then."""
+        """Wall time of the last event when it was opened, trusted or not."""
         self._opened: Opened | None = None
         self._fresh = ""
         self.born = 0.0
-        """Since when what was carried out is known (wall time): the beginning of this journal, or of its memory."""
+        """Wall time since when it is known which commands were carried out: the start of this journal, or of its
+        memory."""
         self._ready_calls: list[Callable[[], None]] = []
 
         self._numbering = Numbering(source, self.boot, simulated=simulated)
@@ -114,38 +114,38 @@ class Journal:
 
     @property
     def journal_id(self) -> str:
-        """The `journal` of the events; changes only when a store is begun anew."""
+        """The `journal` field of events; changes only when the store is begun anew."""
         return self._numbering.journal
 
     @property
     def quarantined_file(self) -> Path | None:
-        """Where a damaged file was set aside in this run."""
+        """Where a damaged file was set aside by this process."""
         return self._cycle.quarantined
 
     @property
     def loss(self) -> Loss | None:
-        """What the store was found to have lost in this run, the latest."""
+        """The latest loss of the store that this process found."""
         return self._cycle.loss
 
     @property
     def clock_doubted(self) -> bool:
-        """The clock was set by more than a day, and that is not believed yet."""
+        """True if the clock was set by more than a day and is not trusted yet."""
         return self._numbering.believed.doubted
 
     @property
     def lost(self) -> bool:
-        """The store cannot be written; events flow from memory."""
+        """True while the store cannot be written and events are sent from memory."""
         return self._queue.lost
 
     @property
     def slow(self) -> bool:
-        """Commits take over 0.5 s, on and on: what is committed comes late."""
+        """True while commits persistently take over 0.5 s."""
         return self._cycle.counters.slow
 
     # ---- opening and closing ----------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        """Open the store. Raises StoreNewer and StoreBusy; any other trouble means: from memory, try again."""
+        """Open the store. Raises StoreNewer and StoreBusy; after any other error work in memory and retry."""
         self._cycle.open()
         fresh = self._fresh = uuid.uuid4().hex
         opened, trouble = await self._open(fresh)
@@ -208,22 +208,22 @@ class Journal:
         return Numbers(self.journal_id, self._numbering.durable, not self.lost)
 
     def known(self, journal: str) -> bool:
-        """The file knew this journal when it was opened."""
+        """True if the file knew this journal when it was opened."""
         return self._opened is not None and journal in self._opened.journals
 
     def judged(self, said: Numbers) -> Loss | None:
-        """What is missing, by what an earlier life said of the journal; to be asked before anything was sent."""
+        """What is missing according to what an earlier process said of the journal; call before anything is sent."""
         opened = self._opened
         if opened is None or not self.known(said.journal):
             return recall.loss(said, {})
         if said.journal != opened.journal:
-            return None  # a journal was begun after it, and that was told
-        # A number of telemetry may be sent before its commit; those that were reserved are not given again.
+            return None  # a later journal was begun, and that was reported
+        # Telemetry may be sent before its commit; its reserved numbers are not given again.
         ahead = {stream for stream, last in said.given.items() if last > opened.last.get(stream, 0)}
         return None if said.stored and not ahead else recall.loss(said, opened.last)
 
     async def went_back(self, loss: Loss) -> None:
-        """Go on under a new journal, with all that this life has numbered: nothing of it was sent yet."""
+        """Continue under a new journal with all that this process has numbered; nothing of it has been sent yet."""
         opened, now = self._opened, self._now()
         if opened is not None and self.journal_id == opened.journal and opened.journal != self._fresh:
             move = Move(opened.journal, uuid.uuid4().hex, opened.last, opened.top, now.wall)
@@ -234,9 +234,9 @@ class Journal:
     # ---- the site's side --------------------------------------------------------------------------
 
     def append(self, effects: Sequence[Emit | Remember | Forget], *, then: Callable[[], None] | None = None) -> None:
-        """One step, written as a whole or not at all. `then` is called on the loop once it is accepted.
+        """Add the effects of one step, completely or not at all. `then` is called on the loop once they are accepted.
 
-        Raises TypeError, and takes nothing, if the data cannot be said in JSON.
+        Raises TypeError, and adds nothing, if the data cannot be written as JSON.
         """
         self._append(effects, then=then)
 
@@ -270,9 +270,9 @@ class Journal:
         self._cycle.add(entries, memory, then=then, named=named)
 
     def telemetry(self, device: str, data: Mapping[str, Json] | bytes, at: Instant) -> None:
-        """One device's readings: given to `take` at once, stored along with the next commit or after 1 s.
+        """Add one device's readings: `take` gets them at once, they are stored with the next commit or after 1 s.
 
-        `data`: of `telemetry.readings`, as JSON already or to be made so.
+        `data`: of `telemetry.readings`, encoded as JSON or not.
         """
         numbering, queue = self._numbering, self._queue
         self._watch(at)
@@ -289,9 +289,9 @@ class Journal:
             self._cycle.due()
 
     def picture(self, camera: str, passage: str | None, kind: str, taken_at: Instant, jpeg: bytes, id_: str) -> None:
-        """A picture becomes the event `picture.taken` under this id; `kind`: `plate` or `scene`.
+        """Add a picture as the event `picture.taken` with this id; `kind`: `plate` or `scene`.
 
-        The first that may go when room runs short. Raises ValueError over PICTURE_BYTES, and for an empty one.
+        Pictures are deleted first when space runs short. Raises ValueError if it is empty or over PICTURE_BYTES.
         """
         if not 0 < len(jpeg) <= PICTURE_BYTES:
             raise ValueError(f"a picture of {len(jpeg)} bytes; 1 to {PICTURE_BYTES} are taken")
@@ -307,10 +307,10 @@ class Journal:
         return await self.history.naming(plate)
 
     async def erase(self, plate: str) -> Erased:
-        """Take a plate out of all access and audit events that are kept, and drop the pictures of its passages.
+        """Erase a plate from all kept access and audit events, and delete the pictures of its passages.
 
-        As the plate is written in the events. Also of what waits or was sent and not acknowledged: its content
-        changes under the same id. Raises StoreError if not all of it could be done.
+        `plate` is in the form of the events. Events that wait, or were sent and not acknowledged, also change under the
+        same id. Raises StoreError if not everything could be done.
         """
         written = asyncio.Event()
         self.append([], then=written.set)
@@ -320,7 +320,7 @@ class Journal:
         return await self._erasure.of(plate)
 
     def reborn(self) -> None:
-        """What was remembered has been set aside: which commands were carried out before now is not known."""
+        """The memory was set aside: it is not known which commands were carried out before now."""
         self.born = self._now().wall
         self.append([Remember(REBORN, self.born)])
 
@@ -330,23 +330,23 @@ class Journal:
 
     @property
     def roomy(self) -> bool:
-        """There is room for what may wait. All else is taken anyhow, and what is worth least goes (`stream.shed`)."""
+        """True if there is room for requests that may wait. Others are always taken; unimportant events are shed."""
         return self._queue.roomy
 
     def clock_synced(self, now: Instant) -> None:
-        """The clock is trusted from `now` on: events of this boot that were never sent get their true time."""
+        """The clock is trusted from `now` on: correct the time of events of this boot that were never sent."""
         self._numbering.synced(now)
         self._cycle.correct(now)
 
     def _watch(self, at: Instant) -> None:
-        """Notice by the first trusted time that the clock was set."""
+        """Notice from the first trusted time that the clock was set."""
         if at.synced and (self._numbering.sync is None or self._numbering.unsynced):
             self.clock_synced(at)
 
     # ---- the uplink's side (`Outbox`) -------------------------------------------------------------
 
     def take(self, stream: Stream) -> Row | None:
-        """The next row of the stream that was not taken since `rewind`; rows set aside come last."""
+        """The next row of the stream since `rewind`; rows set aside come last."""
         row = None if self._cycle.moving else self._delivery.take(stream, self._harden)
         if self._delivery.wants(stream):
             self._cycle.kick()
@@ -358,7 +358,7 @@ class Journal:
         self._cycle.kick()
 
     def acknowledge(self, row: Row) -> None:
-        """The broker has it."""
+        """The broker has the row."""
         waiting = self._queue.waiting
         if not self._delivery.acknowledge(row, waiting, keep=self._keep[row.stream] > 0):
             return
@@ -370,7 +370,7 @@ class Journal:
             self._cycle.soon(ACKS_S)
 
     def _note_delivered(self) -> None:
-        """A number that waits for its reservation is not offered yet; rows of a journal before have its numbers."""
+        """Note up to which number the broker has everything. Rows of an earlier journal do not count."""
         window, numbering = self._delivery.window(Stream.TELEMETRY), self._numbering
         oldest = next(iter(window), None)
         row = oldest or (None if window.waiting else window.youngest)
@@ -379,7 +379,7 @@ class Journal:
             self._ahead.note(self.journal_id, numbering.last[Stream.TELEMETRY], numbering.delivered)
 
     def quarantine(self, row: Row, reason: str) -> None:
-        """Set the row aside: it is given again after the next `rewind()` of all streams, when no other row waits."""
+        """Set the row aside: it is offered again after the next `rewind()` of all streams, when no other row waits."""
         self._delivery.quarantine(row, reason, self._queue.waiting)
         self._cycle.soon(_ASIDE_S)
 
@@ -388,7 +388,7 @@ class Journal:
         return self._delivery.window(stream).waiting
 
     def notify(self, ready: Callable[[], None]) -> None:
-        """Call `ready` on the loop when `take` may give something that it did not give before."""
+        """Call `ready` on the loop when `take` may have something new."""
         self._ready_calls.append(ready)
 
     def _ready(self) -> None:
@@ -406,7 +406,7 @@ class Journal:
     # ---- looking on -------------------------------------------------------------------------------
 
     def stats(self) -> Stats:
-        """How it stands."""
+        """A snapshot for health and metrics."""
         return snapshot(self._cycle.counters, self._queue, self._delivery, self._now())
 
     def _tell_gaps(self, events: Sequence[Emit], sheds: Sequence[Shed]) -> None:

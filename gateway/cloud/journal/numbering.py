@@ -1,9 +1,8 @@
 """Numbers, times and bytes of events: an event is rendered once, when it gets its number. Pure but for its random ids.
 
-Which wall time is believed: a clock is set by whoever answers for the time server, and a hardware clock may show
-anything. So a time counts only if it was synced; and one that is more than a day away from where the time known before
-has run on to (by monotonic time) counts only after it has stayed there for a day. Until then the time known before
-runs on.
+Which wall time is trusted: a forged time server may set the clock, and a hardware clock may show anything. So a time is
+trusted only if it was synced. If it differs by more than a day from the trusted time, extrapolated by the monotonic
+clock, it is trusted only after it has stayed there for a day; until then the extrapolated time is used.
 """
 
 import secrets
@@ -21,11 +20,11 @@ from gateway.model import Instant, Json, Stream, uuid7
 
 DAY_S = 86400.0
 _SAME_S = 3600.0
-"""Two readings that differ from monotonic time by less than this are the same claim."""
+"""Clock readings that differ by less than this, after monotonic correction, count as the same time."""
 
 
 class Believed:
-    """`value`: wall seconds; None: no synced time was seen yet. `mono`: monotonic seconds at which that is known."""
+    """The trusted time. `value`: wall seconds; None: no synced time yet. `mono`: monotonic seconds of that moment."""
 
     def __init__(self, value: float | None, mono: float) -> None:
         self.value = value
@@ -35,9 +34,9 @@ class Believed:
 
     @property
     def doubted(self) -> bool:
-        """The clock was set by more than a day while we looked, or set back before we did, and is not believed yet.
+        """True if the clock was set by more than a day while we ran, or set back before, and is not trusted yet.
 
-        One that is ahead at the start is in no doubt: the box may have been off for long.
+        A clock that is ahead at start is not doubted, because the box may have been off for long.
         """
         start, since = self._anchor
         if self._claim is None or start is None:
@@ -45,7 +44,7 @@ class Believed:
         return self._followed or self._claim[0] < start - since
 
     def see(self, wall: float, mono: float, *, synced: bool) -> None:
-        """The clock shows `wall` at `mono`."""
+        """Take a reading of the clock: `wall` at `mono`."""
         start, since = self._anchor
         if self.value is None or start is None:
             if synced:
@@ -92,7 +91,7 @@ class Draft(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What this life has numbered in `old` goes to the journal `fresh`: a number is as much lower as `base` says."""
+    """Moves what this process has numbered in `old` to the journal `fresh`: numbers become lower by `base`."""
 
     old: str
     fresh: str
@@ -104,7 +103,7 @@ class Move:
     """Wall seconds."""
 
     def row(self, row: Row) -> Row:
-        """The row under its new number; one that was there before stays as it is."""
+        """The row under its new number; a row from before this process stays as it is."""
         if row.n <= self.after:
             return row
         event = orjson.loads(row.payload)
@@ -117,13 +116,13 @@ class Move:
         return row._replace(sequence=sequence, payload=orjson.dumps(event))
 
     def entry(self, entry: Entry) -> None:
-        """The same for an event that is not committed."""
+        """The same for an uncommitted event."""
         row = self.row(entry.row)
         if row is not entry.row:
             entry.row, entry.journal = row, self.fresh
 
     def _gap(self, data: dict[str, Json]) -> None:
-        """A gap in the numbers of before belongs to the old journal, one in those of this life moves along."""
+        """Split a gap: numbers from before this process stay in the old journal, those of this process move along."""
         base = self.base.get(Stream(str(data["stream"])), 0)
         first, last = int(str(data["first"])), int(str(data["last"]))
         if first > base:
@@ -143,38 +142,38 @@ class Numbering:
         self.believed = Believed(None, 0.0)
         """The newest wall time that later lives may rely on."""
         self.told: float | None = None
-        """Wall time given to the last event."""
+        """The wall time of the last event."""
         self._lived = 0.0, 0.0
         self.n = 0
         self.last: dict[Stream, int] = dict.fromkeys(Stream, 0)
         self.since = 0
-        """What has a higher `n` was numbered in this journal."""
+        """Rows with a higher `n` were numbered in this journal."""
         self.delivered = 0
-        """Up to this number of telemetry the broker has all that this life numbered."""
+        """The broker has all telemetry of this process up to this number."""
         self.reserved = 0
-        """Numbers of telemetry up to this one may be sent before their commit."""
+        """Telemetry numbers up to this one may be sent before their commit."""
         self._moved: set[Stream] = set()
         self.durable: dict[Stream, int] = {}
         """The last number of each stream that is committed."""
         self.sync: Instant | None = None
-        """When the clock was last found trusted after it had not been."""
+        """When the clock last became trusted."""
         self.unsynced = False
-        """Events were born with an untrusted time since then."""
+        """Events with an untrusted time were made since then."""
         self._seed = secrets.randbits(62)
         self._count = 0
 
     @property
     def low(self) -> bool:
-        """The reservation is to be renewed."""
+        """True if the reservation should be renewed."""
         return self.reserved - self.last[Stream.TELEMETRY] < BLOCK // 2
 
     def live_on(self, lived: float, newest: float | None, mono: float) -> None:
-        """Seconds that the box had lived through, and the time that was believed, when the store was opened."""
+        """Set the seconds that the box had run and the trusted time, as read when the store was opened."""
         self._lived = lived, mono
         self.believed = Believed(newest, mono)
 
     def lived(self, mono: float) -> float:
-        """Seconds that the box has lived through since its store was begun, by monotonic time over all lives."""
+        """Seconds that the box has run since its store was made: monotonic time summed over all processes."""
         lived, since = self._lived
         return lived + mono - since
 
@@ -187,7 +186,7 @@ class Numbering:
         top: int | None = None,
         told: float | None = None,
     ) -> None:
-        """Go on with a journal's numbers, or begin a new one. `top`: the highest `n`; `told`: of the last event."""
+        """Continue a journal's numbers, or begin one. `top`: the highest `n`; `told`: wall time of the last event."""
         self.n = self.since = self.n if top is None else top
         self.told = told or self.told
         self.journal = journal
@@ -198,7 +197,7 @@ class Numbering:
         self._moved.clear()
 
     def move(self, move: Move) -> None:
-        """Count on in another journal."""
+        """Continue counting in another journal."""
         last = {stream: number - move.base.get(stream, 0) for stream, number in self.last.items()}
         self.begin(move.fresh, last, 0)
         self.since = move.after
@@ -206,7 +205,7 @@ class Numbering:
         self._moved = set(Stream)
 
     def entry(self, draft: Draft, *, final: bool) -> Entry:
-        """Give the event its numbers and render it. `final`: it leaves at once, its time is never corrected."""
+        """Number the event and render it. `final`: it is sent at once, so its time is never corrected."""
         stream, name, subject, data, id_, at, test, attributes, jpeg = draft
         clock, wall, mono = self._label(at)
         if attributes is not None:
@@ -249,7 +248,7 @@ class Numbering:
         return self.n, dict(self.last)
 
     def take_back(self, given: tuple[int, Mapping[Stream, int]]) -> None:
-        """Give again what was given since: nobody has seen it."""
+        """Take back the numbers given since, which nobody has seen."""
         self.n, self.last = given[0], dict(given[1])
 
     def synced(self, now: Instant) -> None:
@@ -258,12 +257,12 @@ class Numbering:
         self.unsynced = False
 
     def new_id(self, wall: float) -> str:
-        """An id for an event that is not born in the site."""
+        """An id for an event that does not come from the site."""
         self._count += 1
         return uuid7(wall, (self._count & 0xFFF) << 62 | (self._seed + self._count) & (1 << 62) - 1)
 
     def marks(self, mono: float, *, whole: bool, release: bool = False) -> Marks:
-        """Where the numbering stands at `mono`. `whole`: of all streams; `release`: nothing stays reserved."""
+        """How far the numbering has come at `mono`. `whole`: for all streams; `release`: keep nothing reserved."""
         streams = set(Stream) if whole else self._moved
         if self.low and not release:
             streams.add(Stream.TELEMETRY)
@@ -283,7 +282,7 @@ class Numbering:
         )
 
     def committed(self, marks: Marks) -> None:
-        """The marks are on disk: what they reserve may be used."""
+        """The marks are on disk: the numbers that they reserve may be used."""
         if marks.journal != self.journal:
             return
         self.durable = self.durable | {stream: last for stream, (last, _) in marks.streams.items()}
@@ -291,7 +290,7 @@ class Numbering:
             self.reserved = marks.streams[Stream.TELEMETRY][1]
 
     def _label(self, at: Instant) -> tuple[str, float, float | None]:
-        """Clock, wall time, and the monotonic time if the wall time may still be corrected."""
+        """The clock label, the wall time, and the monotonic time if the wall time may still be corrected."""
         if at.synced:
             return events.SYNCED, at.wall, None
         if self.sync is not None and at.mono <= self.sync.mono:

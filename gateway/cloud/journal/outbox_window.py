@@ -1,7 +1,7 @@
-"""What waits for the broker, as far as it is at hand in memory. Loop thread only; nothing here touches the disk.
+"""The part of the outbox that is in memory. Loop thread only; nothing here touches the disk.
 
-Of each stream two windows, for rows that wait and rows set aside. In the order of `n`: rows *given* and not
-acknowledged, rows *ahead* in memory, then either nothing or (`more`) rows that are on disk only. Rows that are not on
+Each stream has two windows, one for waiting rows and one for rows set aside. In the order of `n` a window has: rows
+*given* and not acknowledged, rows *ahead* in memory, then (if `more`) rows that are only on disk. Rows that are not on
 disk yet are `unwritten`; they come after all rows on disk, because the store is written in order.
 """
 
@@ -35,22 +35,22 @@ class Window:
         self.given: OrderedDict[int, Row] = OrderedDict()
         self.unwritten: dict[int, Row] = {}
         self.soft: set[int] = set()
-        """Rows at hand or unwritten whose time may still be corrected."""
+        """Rows in memory whose time may still be corrected."""
         self.leaving: set[int] = set()
-        """Rows that left, which the disk does not know yet; whoever fetches must not see them again."""
+        """Acknowledged rows that are still in the outbox on disk; a fetch must skip them."""
         self.cursor = 0
-        """`n` of the last row that came to hand."""
+        """`n` of the last row that came into the window."""
         self.more = False
         self.skipped = False
         """Rows on disk were passed over because the disk could not be read."""
         self.fetching = False
         self.generation = 0
-        """Changes when a fetch that is under way has become useless."""
+        """Changes when the result of a fetch under way must be ignored."""
         self.waiting = 0
         self.youngest: Row | None = None
-        """The last that was offered."""
+        """The last row that was offered."""
         self.hungry = False
-        """The last `take` found nothing and nothing came since."""
+        """The last `take` found nothing, and nothing has come since."""
 
     def __len__(self) -> int:
         return len(self._ahead)
@@ -67,7 +67,7 @@ class Window:
 
     @property
     def wants(self) -> bool:
-        """It is time to fetch from disk."""
+        """True if rows should be fetched from disk."""
         return (
             self.more
             and not self.fetching
@@ -76,7 +76,7 @@ class Window:
         )  # fmt: skip
 
     def peek(self) -> Row | None:
-        """The row that `take` would give."""
+        """The row that `take` would return."""
         for row in self._ahead.values():
             return row
         return None
@@ -91,7 +91,7 @@ class Window:
         return row
 
     def offer(self, row: Row, *, written: bool, soft: bool) -> None:
-        """A new row, the youngest of its stream."""
+        """Add a new row, the youngest of its stream."""
         self.youngest = row
         self.waiting += 1
         self.hungry = False
@@ -105,12 +105,12 @@ class Window:
             self._append(row, soft=soft)
 
     def written(self, n: int) -> None:
-        """The row is on disk now."""
+        """Note that the row is on disk now."""
         if self.unwritten.pop(n, None) is not None and n not in self._ahead:
             self.soft.discard(n)
 
     def acknowledge(self, n: int) -> bool:
-        """The row has left; False if it is not known here."""
+        """Remove an acknowledged row; False if it is not known here."""
         self.unwritten.pop(n, None)
         if self.given.pop(n, None) is None:
             row = self._ahead.pop(n, None)
@@ -128,11 +128,11 @@ class Window:
         self._ahead, self.given = self.given, OrderedDict()
         self.hungry = False
         if self.more and any(n > self.cursor for n in self._ahead):
-            # Given before the disk was read anew: what lies on disk between them goes first.
+            # These were given before the disk was read again: rows on disk between them go first.
             self._cut(self.cursor + 1)
 
     def fetched(self, generation: int, rows: Iterable[tuple[Row, bool]], *, complete: bool) -> None:
-        """Rows from disk after `cursor`, and whether those were all there are."""
+        """Add rows from disk after `cursor`. `complete`: there are no more."""
         self.fetching = False
         if generation != self.generation:
             return
@@ -145,19 +145,19 @@ class Window:
             self._catch_up()
 
     def skip(self) -> None:
-        """The disk cannot be read: go on with what is in memory, come back for the rest with `reload`."""
+        """The disk cannot be read: continue with the rows in memory; `reload` gets the rest later."""
         self.generation += 1
         self.fetching = False
         self.skipped = True
         self._catch_up()
 
     def reload(self) -> None:
-        """Begin again with the disk, except for the rows given. All rows must be on disk or unwritten."""
+        """Read from disk again, except for the rows given. All rows must be on disk or unwritten."""
         self._cut(0)
         self.skipped = False
 
     def cut_soft(self) -> bool:
-        """Fetch again from the first row on whose content may have changed; False if there is none."""
+        """Fetch again, beginning with the first row whose content may have changed; False if there is none."""
         first = next((n for n in self._ahead if n in self.soft), None)
         if first is None:
             return False
@@ -165,7 +165,7 @@ class Window:
         return True
 
     def replace(self, row: Row) -> None:
-        """The row's content was corrected before its first sending."""
+        """Replace a row whose content was corrected before it was first sent."""
         if row.n in self.unwritten:
             self.unwritten[row.n] = row
         if row.n in self._ahead:
@@ -174,7 +174,7 @@ class Window:
         self.soft.discard(row.n)
 
     def rewrite(self, change: Callable[[Row], Row]) -> None:
-        """Put another content in place of that of rows in memory; `change` gives back those that it leaves alone."""
+        """Change the content of rows in memory; `change` returns a row as it is to leave it alone."""
         for rows in (self._ahead, self.given, self.unwritten):
             for n, row in rows.items():
                 other = change(row)
@@ -184,12 +184,12 @@ class Window:
         self.youngest = self.youngest and change(self.youngest)
 
     def gone(self, n: int) -> None:
-        """One row on disk is no more, at hand or not."""
+        """A row on disk has been deleted."""
         if n not in self.leaving and not self.acknowledge(n):
             self.waiting -= 1
 
     def shed(self, upto: int, count: int) -> None:
-        """`count` rows up to `n` = `upto` are no more."""
+        """`count` rows up to `n` = `upto` have been deleted."""
         for n in [n for n in self._ahead if n <= upto]:
             self._size -= self._ahead.pop(n).size
             self.soft.discard(n)
@@ -199,7 +199,7 @@ class Window:
         self.waiting -= count - sum(1 for n in self.leaving if n <= upto)
 
     def drop(self, n: int) -> bool:
-        """One row that is in memory only is no more; False if it was given already."""
+        """Remove a row that is only in memory; False if it was given already."""
         if n in self.given:
             return False
         row = self._ahead.pop(n, None)
@@ -212,7 +212,7 @@ class Window:
         return True
 
     def strip(self, n: int) -> None:
-        """Let go of a picture's bytes; the row is on disk and comes from there when it is needed again."""
+        """Drop a picture's bytes; the row is on disk and is fetched when it is needed again."""
         if n in self.given and n not in self.unwritten:
             self.given[n] = self.given[n]._replace(jpeg=None)
 
@@ -230,7 +230,7 @@ class Window:
                 self._append(row, soft=n in self.soft)
 
     def _cut(self, first: int) -> None:
-        """Forget the rows ahead from `n` = `first` on; they are fetched again."""
+        """Drop the rows ahead from `n` = `first` on; they are fetched again."""
         for n in [n for n in self._ahead if n >= first]:
             self._size -= self._ahead.pop(n).size
             if n not in self.unwritten:
@@ -243,14 +243,14 @@ class Window:
 
 _STATES = tuple(State)
 _MOST_PICTURES = 4, 512 << 10
-"""Rows and bytes of pictures that are at hand: one at a time is sent."""
+"""The most rows and bytes of pictures in memory; one is sent at a time."""
 
 Harden = Callable[[Row], bool]
 """Make a row's content final before its first sending; False if that has to be committed first."""
 
 
 class Delivery:
-    """What waits for the broker. Loop thread only; knows nothing of the disk but what it is told."""
+    """The windows of all streams. Loop thread only; it learns about the disk only through calls."""
 
     def __init__(self) -> None:
         self._windows = {
@@ -269,7 +269,7 @@ class Delivery:
     # ---- the uplink's side ------------------------------------------------------------------------
 
     def take(self, stream: Stream, harden: Harden) -> Row | None:
-        """The next row; rows set aside come when no other waits."""
+        """The next row; rows set aside come when no other row waits."""
         pair = self._pairs[stream]
         for window in pair:
             row = window.peek()
@@ -284,7 +284,7 @@ class Delivery:
         return None
 
     def rewind(self, stream: Stream | None) -> None:
-        """Begin again; with no stream named (a new connection) also with the rows set aside."""
+        """Begin again at the oldest row; without `stream` (a new connection) also with the rows set aside."""
         if stream is not None:
             self._windows[stream, State.WAITING].rewind()
             return
@@ -296,7 +296,7 @@ class Delivery:
                 window.reload()
 
     def acknowledge(self, row: Row, waiting: Batch, *, keep: bool) -> bool:
-        """The row has left; the disk learns it with the batch `waiting`. False if the row is not known."""
+        """Remove an acknowledged row; the batch `waiting` tells the disk. False if the row is not known."""
         for state, window in zip(_STATES, self._pairs[row.stream], strict=True):
             if not window.acknowledge(row.n):
                 continue
@@ -328,7 +328,7 @@ class Delivery:
             entry.reason = reason
 
     def oldest(self, stream: Stream) -> float | None:
-        """When the oldest waiting row at hand happened, in seconds since 1970."""
+        """The time of the oldest waiting row in memory, in seconds since 1970."""
         for row in self._windows[stream, State.WAITING]:
             return events.time_of(row.payload)
         return None
@@ -336,13 +336,13 @@ class Delivery:
     # ---- the journal's side -----------------------------------------------------------------------
 
     def opened(self, counts: Mapping[tuple[Stream, State], int]) -> None:
-        """What waits on disk at start."""
+        """Take the counts of rows that wait on disk at start."""
         for key, count in counts.items():
             self._windows[key].waiting = count
             self._windows[key].more = count > 0
 
     def revived(self, counts: Mapping[tuple[Stream, State], int], waiting: Batch) -> None:
-        """The disk was just written and holds everything that is not in `waiting`: begin again with it."""
+        """Read from disk again, after it was written with everything that is not in `waiting`."""
         for key, window in self._windows.items():
             window.waiting = counts.get(key, 0) - len(window.leaving)
             window.reload()
@@ -359,7 +359,7 @@ class Delivery:
                 window.reload()
 
     def offer(self, entries: Iterable[Entry], *, written: bool) -> int:
-        """Hand out new rows, and note which of those handed out before are on disk now. How many are new."""
+        """Add new rows, and note which of the earlier ones are on disk now. Returns how many are new."""
         count = 0
         for entry in entries:
             row = entry.row
@@ -372,11 +372,11 @@ class Delivery:
         return count
 
     def hardened(self, row: Row) -> None:
-        """The row's time is final."""
+        """Replace a row whose time has become final."""
         self._pairs[row.stream][0].soft.discard(row.n)
 
     def settle(self, batch: Batch) -> None:
-        """The batch is on disk."""
+        """Take a batch that is on disk now."""
         self.offer(batch.entries.values(), written=True)
         for stream, state, n in batch.acks:
             self._windows[stream, state].leaving.discard(n)
@@ -387,12 +387,12 @@ class Delivery:
             self._windows[stream, State.WAITING].soft.discard(n)
 
     def wants(self, stream: Stream) -> bool:
-        """The stream is to be filled from disk."""
+        """True if the stream needs rows from disk."""
         waiting, aside = self._pairs[stream]
         return waiting.wants or aside.wants
 
     def next_fetch(self) -> tuple[Stream, State, Window] | None:
-        """The window that is to be filled from disk now, by priority of its stream; `fetched` or `skip` comes next."""
+        """The window to fill from disk now, by priority of its stream; call `fetched` or `skip` next."""
         for (stream, state), window in self._windows.items():
             if window.wants:
                 window.fetching = True
@@ -400,11 +400,11 @@ class Delivery:
         return None
 
     def fetched(self, window: Window, generation: int, chunk: Chunk) -> None:
-        """Rows came from disk."""
+        """Take rows that came from disk."""
         window.fetched(generation, chunk.rows, complete=chunk.complete)
 
     def skip(self) -> None:
-        """The disk cannot be read: what is in memory must not wait for it."""
+        """The disk cannot be read: rows in memory must not wait for it."""
         for window in self._windows.values():
             if window.more:
                 window.skip()
@@ -415,20 +415,20 @@ class Delivery:
             window.cut_soft()
 
     def shed(self, shed: Shed, state: State, upto: int) -> None:
-        """Rows of this state up to `n` = `upto` are no more."""
+        """Rows of this state up to `n` = `upto` have been deleted."""
         self._windows[shed.stream, state].shed(upto, shed.count)
-        if state is State.WAITING:  # so they stand on disk until the batch that sets them aside is written
+        if state is State.WAITING:  # their state on disk until the batch that sets them aside is written
             aside = self._pairs[shed.stream][State.ASIDE]
             for n in [n for n in aside.unwritten if n <= upto]:
                 aside.gone(n)
 
     def rewrite(self, stream: Stream, change: Callable[[Row], Row]) -> None:
-        """Put another content in place of that of the stream's rows at hand, as was done on disk."""
+        """Change the content of the stream's rows in memory, as was done on disk."""
         for window in self._pairs[stream]:
             window.rewrite(change)
 
     def rows(self) -> list[tuple[Row, State]]:
-        """Every row at hand, whole."""
+        """Every row in memory, with its payload."""
         return [
             (row, state)
             for (stream, state), window in self._windows.items()

@@ -1,6 +1,6 @@
-"""What the store holds, for who looks on: opened read-only, with the daemon running or not.
+"""Reads the store for observers: opened read-only, whether the daemon runs or not.
 
-What stands in the redo log only is read as well.
+What is only in the redo log is read as well.
 
 with JournalReader(folder) as reader: reader.events(Stream.INSPECTION, since, until); reader.picture(id_)
 """
@@ -23,11 +23,11 @@ _PICTURE = "SELECT n FROM event WHERE stream = ? AND instr(payload, ?) LIMIT 1"
 _MEMORY = "SELECT key, value FROM memory WHERE key >= ? AND key < ?"
 _ID_LENGTH = 36
 _TRIES = 2
-"""While the daemon takes its redo log into the database, what was read of both does not fit together."""
+"""Reading is repeated when the daemon moved its redo log into the database meanwhile, so that the two did not match."""
 
 
 class JournalReader:
-    """Raises StoreError, StoreNewer when it is entered: there is no store here that can be read."""
+    """Entering raises StoreError or StoreNewer if there is no readable store here."""
 
     def __init__(self, folder: Path) -> None:
         self._database = Database(folder, 0)
@@ -40,8 +40,8 @@ class JournalReader:
         self._database.close()
 
     def events(self, stream: Stream, since: float, until: float) -> Iterator[Mapping[str, Any]]:
-        """The kept events of a time (wall seconds), in their order, delivered or not. Raises StoreError."""
-        late = self._late()  # first: what is taken in meanwhile is seen in the database
+        """The kept events of a period (wall seconds), in order, delivered or not. Raises StoreError."""
+        late = self._late()  # before the database, so that what moves meanwhile is seen there
         with closing(self._database.each(_EVENTS, (NUMBER[stream], since, until))) as rows:
             for n, payload in rows:
                 late.entries.pop(n, None)
@@ -58,7 +58,7 @@ class JournalReader:
         return (jpeg(self._database, found) or None) if found else None
 
     def memory(self, prefix: str) -> dict[str, Json]:
-        """What the site remembers under keys that begin so, without it. Raises StoreError."""
+        """The site's memory under keys with this prefix, without the prefix. Raises StoreError."""
         rows: dict[str, bytes | None] = {}
         for _ in range(_TRIES):
             before = round_of(self._database)

@@ -1,6 +1,6 @@
-"""A plate taken out of an event. Pure.
+"""Removes a plate from an event. Pure.
 
-A number of people's cars is no part of what must be told: what happened stays, under its id, without the plate.
+The event stays, under its id, without the plate.
 """
 
 import re
@@ -11,11 +11,11 @@ from gateway.model import Json
 
 _GONE = "[erased]"
 _CANNOT_FOLLOW = "0-9A-Za-z警学港澳挂使领临"
-"""What makes another plate of one that ends here."""
+"""Characters after which the text is a longer, different plate."""
 
 
 class Redaction:
-    """Of one plate, as it is written in the events."""
+    """Removes one plate, in the form that is written in events."""
 
     def __init__(self, plate: str) -> None:
         self.plate = plate
@@ -25,7 +25,7 @@ class Redaction:
         self._within = re.compile(f"{before}{re.escape(plate)}(?![{_CANNOT_FOLLOW}])")
 
     def of(self, payload: bytes) -> tuple[bytes, str | None] | None:
-        """The event without the plate, and the passage if it is one of that car; None: it does not name it."""
+        """The event without the plate, and its passage id if it is that car's passage; None: it does not name it."""
         if self.needle not in payload:
             return None
         event = orjson.loads(payload)
@@ -42,7 +42,7 @@ class Redaction:
         return None if changed == payload else (changed, passage)
 
     def names(self, payload: bytes) -> bool:
-        """Whether the event names this plate, and not only a longer one that begins with it."""
+        """True if the event names this plate, and not only a longer one that begins with it."""
         return self.needle in payload and self._anywhere(orjson.loads(payload).get("data"))
 
     def _anywhere(self, value: Json) -> bool:

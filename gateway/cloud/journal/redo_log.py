@@ -1,13 +1,13 @@
-"""The redo log: commits that are on the card and not yet in the database.
+"""The redo log: commits that are on the card but not yet in the database.
 
-A commit is one record, written in place into a file of fixed size and synced once: that is one block of the card, where
-the database would write a page for each of its tables, and each page twice. The database takes the records in
-together, hundreds at a time; at the start of a life those that it does not have are replayed.
+A commit is one record, written in place into a file of fixed size and synced once. That costs one block of the card;
+the database would write a page for each of its tables, and each page twice. Hundreds of records are moved into the
+database together; at start the records that it does not have are replayed.
 
-A *round* is what is written between two of these moments. Its number is drawn at random and stands in the database, in
-the same transaction that took in the round before. So a record belongs to the database exactly if it names its
-round, and records of other rounds, of another file or of an older copy are never replayed. Within a round records are
-numbered; what follows the first one that is torn, garbled or missing is not read.
+A *round* is what is written between two such moves. Its number is random and is stored in the database, in the same
+transaction that moved the previous round. So a record belongs to the database only if it carries the database's round
+number; records of other rounds, of another file or of an older copy are never replayed. Within a round records are
+numbered; nothing is read after the first record that is torn, garbled or missing.
 
 Everything here runs on the writer's thread.
 """
@@ -31,8 +31,8 @@ from gateway.errors import StoreError, StoreFull
 from gateway.model import Stream
 
 MOST_BYTES = 384 << 10
-"""Of memory for a batch that goes into the log: more than what waits patiently for company (`cycle`). What is larger
-goes straight to the database, where each transaction costs some ten pages beside its rows."""
+"""The most memory of a batch that goes into the log: more than what `cycle` lets wait for the next commit. A larger
+batch goes straight to the database, where each transaction costs some ten pages beside its rows."""
 
 _BLOCK_BYTES = 4096
 _READ_BYTES = 4 << 20
@@ -40,7 +40,7 @@ _INFLATED_BYTES = 4 * MOST_BYTES
 _HEAD = struct.Struct("<IIIQ")
 """Format and length of the body (8 and 24 bits), checksum, number in the round, round."""
 _FORMAT = 0
-"""Of what `encoded` makes. A record of another one is not understood, and the log is kept for who does."""
+"""The format that `encoded` writes. A log with another format is kept for the version that can read it."""
 _LENGTH_BITS = 24
 _ROUND_AT = _HEAD.size - 8
 _LENGTH = struct.Struct("<I")
@@ -50,10 +50,10 @@ _NUMBER = {stream: number for number, stream in enumerate(Stream)}
 
 
 class RedoLog:
-    """The file. Without room for it there is none: `fits` says so, and every commit goes to the database."""
+    """The file. If there is no room for it, `fits` is always false and every commit goes to the database."""
 
     def __init__(self, path: Path, size: int) -> None:
-        """`size`: bytes, written once so that a commit changes nothing of the file system's own."""
+        """`size`: bytes, written once in advance so that a commit changes no metadata of the file system."""
         self._path = path
         self._size = size
         self._handle: int | None = None
@@ -61,7 +61,7 @@ class RedoLog:
         self._number = 0
         self._end = 0
         self._broken = False
-        """A write or a sync failed, or the round may have ended: nothing may follow in this round."""
+        """A write or sync failed, or the round may have ended: nothing more may be written in this round."""
 
     @property
     def used(self) -> float:
@@ -69,16 +69,17 @@ class RedoLog:
         return self._end / self._size
 
     def open(self) -> None:
-        """Make the file if it is not there or too short; one that cannot be made is done without."""
+        """Make the file if it is missing or too short. If that fails, work without it."""
         self.close()
         with suppress(OSError):
             handle = os.open(self._path, _FLAGS, 0o600)
             try:
                 size = os.fstat(handle).st_size
                 for offset in range(size, self._size, _BLOCK_BYTES):
-                    os.pwrite(handle, bytes(_BLOCK_BYTES), offset)  # raises for what is no file
+                    os.pwrite(handle, bytes(_BLOCK_BYTES), offset)  # raises if it is not a regular file
                 os.fsync(handle)
-                # Read whole it may lie in large pieces in the kernel's memory, each of which is written whole.
+                # After a full read the page cache may hold large folios, and writing one block would write a whole
+                # folio.
                 os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
             except OSError:
                 os.close(handle)
@@ -87,28 +88,28 @@ class RedoLog:
             self._broken = True  # until a round begins
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         handle, self._handle = self._handle, None
         if handle is not None:
             with suppress(OSError):
                 os.close(handle)
 
     def end(self) -> None:
-        """The database is about to leave this round: nothing may follow in it, though that should fail."""
+        """The database is about to end this round: nothing more may be written in it, even if that fails."""
         self._broken = True
 
     def begin(self, round_: int) -> None:
-        """The database has all and knows this round: begin at the start of the file."""
+        """Begin a round at the start of the file, once the database holds all records and this round's number."""
         self._round = round_
         self._number = self._end = 0
         self._broken = False
 
     def fits(self, record: bytes) -> bool:
-        """There is room for this record."""
+        """True if there is room for this record."""
         return self._handle is not None and not self._broken and self._end + _HEAD.size + len(record) <= self._size
 
     def append(self, record: bytes, *, sync: bool) -> None:
-        """Write a record that fits. `sync`: it and all before it survive a power cut then. Raises StoreError."""
+        """Write a record that fits. `sync`: make it and all before it survive a power cut. Raises StoreError."""
         handle = self._handle
         if handle is None:
             raise StoreError(f"{self._path}: not open")
@@ -128,7 +129,7 @@ class RedoLog:
         self._end += len(whole)
 
     def wipe(self) -> None:
-        """Overwrite what no round needs any more; call `begin` before. Raises StoreError."""
+        """Overwrite the file, which no round needs any more; call `begin` before. Raises StoreError."""
         if self._handle is None:
             return
         try:
@@ -140,18 +141,18 @@ class RedoLog:
 
 
 def disk_error(path: Path, error: OSError) -> StoreError:
-    """What the disk's refusal means for the store: it is full, or it cannot be used."""
+    """Translate an error of the disk: the store is full, or cannot be used."""
     kind = StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else StoreError
     return kind(f"{path}: {error.strerror}")
 
 
 def new_round() -> int:
-    """A number that no round had before."""
+    """A random number for a new round."""
     return secrets.randbits(63) | 1
 
 
 class _Record(NamedTuple):
-    """A record with what its head says."""
+    """A record with the fields of its head."""
 
     format: int
     number: int
@@ -160,19 +161,19 @@ class _Record(NamedTuple):
 
 
 def read(path: Path, round_: int | None) -> list[bytes]:
-    """The records of this round that can be read, in order; None: of the round that the file begins with."""
+    """The readable records of this round, in order; None: of the round that the file begins with."""
     whole, _ = content(path)
     return [record.body for record in _records(whole, round_)]
 
 
 def content(path: Path) -> tuple[bytes, str | None]:
-    """The file up to its first block that cannot be read, and why that could not; None: all of it was read."""
+    """The file up to its first unreadable block, and why that block cannot be read; None: all of it was read."""
     whole = bytearray()
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if stat.S_ISREG(os.fstat(handle).st_mode):
-                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_RANDOM)  # else it lies in large pieces again, see `open`
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_RANDOM)  # or it makes large folios again, see `open`
                 while len(whole) < _READ_BYTES and (block := os.pread(handle, _BLOCK_BYTES, len(whole))):
                     whole += block
         finally:
@@ -198,7 +199,7 @@ def _records(whole: bytes, round_: int | None) -> list[_Record]:
 
 
 def _record(whole: bytes, at: int) -> _Record | None:
-    """The record that begins there; None: none with a right checksum."""
+    """The record that begins at `at`; None: there is none with a valid checksum."""
     if at + _HEAD.size > len(whole):
         return None
     first, _, number, round_ = _HEAD.unpack_from(whole, at)
@@ -209,7 +210,7 @@ def _record(whole: bytes, at: int) -> _Record | None:
 
 
 def _follows(whole: bytes, at: int, round_: int) -> bool:
-    """Somewhere from there on is a record of this round."""
+    """True if a record of this round is found at or after `at`."""
     named = _HEAD.pack(0, 0, 0, round_)[_ROUND_AT:]
     found = whole.find(named, at + _ROUND_AT)
     while found >= 0:
@@ -230,7 +231,7 @@ def _packed(record: _Record) -> bytes:
 
 
 def loggable(batch: Batch) -> bool:
-    """A record can say it: no picture, nothing set aside or shed, and not too large."""
+    """True if a record can hold the batch: no picture, nothing set aside or shed, and not too large."""
     return not (
         batch.size > MOST_BYTES
         or batch.sheds
@@ -241,7 +242,7 @@ def loggable(batch: Batch) -> bool:
 
 
 def encoded(batch: Batch, boot: str) -> bytes:
-    """One record. `boot`: of the kernel, for events whose time may still be corrected."""
+    """Encode a batch as a record. `boot`: the kernel's boot id, for events whose time may still be corrected."""
     marks = batch.marks
     said = {
         "boot": boot,
@@ -266,7 +267,7 @@ def encoded(batch: Batch, boot: str) -> bytes:
 
 
 def decoded(record: bytes, boot: str) -> Batch:
-    """What `encoded` made a record of. Raises ValueError."""
+    """Decode what `encoded` returned. Raises ValueError."""
     inflating = zlib.decompressobj()
     try:
         whole = inflating.decompress(record, _INFLATED_BYTES)
@@ -295,23 +296,23 @@ def decoded(record: bytes, boot: str) -> Batch:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """What a redo log says."""
+    """The content of a redo log."""
 
     batch: Batch
     unreadable: str | None = None
-    """Why a block of it, or all of it, cannot be read; what follows that block is lost."""
+    """Why a block of it, or all of it, cannot be read; everything after that block is lost."""
     content: bytes = b""
     """The file, as far as it can be read."""
     skipped: bool = False
-    """A sound record of the round is not in `batch`: one before it is broken, or it is of another version."""
+    """A valid record of the round is not in `batch`: an earlier one is broken, or it comes from another version."""
     other: bool = False
-    """It begins with a record of another round: an older one, unless it is the database that is older."""
+    """It begins with a record of another round: either the log or the database is an older one."""
 
 
 def tail(path: Path, round_: int | None, boot: str, forgotten: frozenset[Stream]) -> Tail:
-    """What the database of this round does not have; None: of whichever round the file begins with.
+    """What the log has and the database of this round has not; None: of the round that the file begins with.
 
-    `forgotten`: streams that leave no history.
+    `forgotten`: streams of which no history is kept.
     """
     whole, unreadable = content(path)
     first = _record(whole, 0)

@@ -1,7 +1,7 @@
-"""Saves what can be read of a damaged journal: the site's memory and the events that still wait.
+"""Saves what can be read of a damaged journal: the site's memory and the waiting events.
 
-Delivered history stays in the copy that was set aside. Rows keep their number and their bytes, so their
-ids do not change. What cannot be read is named. Nothing here raises because of what the copy holds.
+Delivered history stays in the copy that was set aside. Rows keep their numbers and bytes, so their ids do not change.
+What cannot be read is reported. Nothing here raises because of the copy's content.
 """
 
 import time
@@ -29,21 +29,21 @@ _OUTBOX = "SELECT n, state, stream FROM outbox ORDER BY destination, state, stre
 _OUTBOX_BACKWARDS = "SELECT n, state, stream FROM outbox ORDER BY destination DESC, state DESC, stream DESC, n DESC"
 
 Found = tuple[int, int, str, int, float, bytes, int, bytes | None]
-"""n, stream, journal, sequence, at, payload, state, the bytes of a picture."""
+"""n, stream, journal, sequence, at, payload, state, bytes of a picture."""
 
 
 @dataclass(slots=True)
 class Numbers:
-    """Which numbers of each journal and stream could be read, as runs without a gap; what the copy says of itself."""
+    """The numbers of each journal and stream that could be read, as ranges; and what the copy says about itself."""
 
     runs: dict[tuple[str, Stream], list[tuple[int, int]]] = field(default_factory=dict)
     journal: str | None = None
     lasts: dict[Stream, int] = field(default_factory=dict)
     lost: set[Stream] = field(default_factory=set)
-    """Streams of which not every event that waits could be read."""
+    """Streams of which not every waiting event could be read."""
 
     def add(self, journal: str, stream: Stream, sequence: int) -> None:
-        """One more that could be read; they come in their order."""
+        """Add a number that could be read; they come in order."""
         runs = self.runs.setdefault((journal, stream), [])
         if runs and runs[-1][1] == sequence - 1:
             runs[-1] = (runs[-1][0], sequence)
@@ -51,7 +51,7 @@ class Numbers:
             runs.append((sequence, sequence))
 
     def loss(self, water: Mark | None) -> Loss | None:
-        """What is missing of the latest journal: gaps between what could be read, and all up to its mark."""
+        """What is missing of the latest journal: gaps between readable events, and all after them up to its mark."""
         journal = water.journal if water is not None else self.journal
         if journal is None:
             return None
@@ -73,9 +73,9 @@ class Numbers:
 
 
 def into(database: Database, aside: Path, water: Mark | None, tail: Batch | None) -> Loss | None:
-    """Read the copy at `aside` and write what is sound into the open transaction of `database`; what is missing then.
+    """Read the copy at `aside`, write what is valid into the open transaction of `database`; returns what is missing.
 
-    `water`: the copy's mark; `tail`: what was committed and is not in the copy, None: what its log says. Raises
+    `water`: the copy's mark. `tail`: what was committed and is not in the copy; None: read it from its redo log. Raises
     StoreError only for `database`.
     """
     numbers = Numbers()
@@ -86,7 +86,7 @@ def into(database: Database, aside: Path, water: Mark | None, tail: Batch | None
 
 
 def still_open(database: Database) -> "Saved":
-    """Read what `database` still has open, though its files were deleted or replaced."""
+    """Read the files that `database` still has open although they were deleted or replaced."""
     memory: dict[str, bytes] = {}
     numbers = Numbers()
     for key, value in _memory(database):
@@ -106,7 +106,7 @@ class Saved:
 
 
 def write(database: Database, saved: Saved, water: Mark | None, tail: Batch | None) -> Loss | None:
-    """Write what was saved, and after it `tail`, into the open transaction of `database`; what is missing then.
+    """Write what was saved, then `tail`, into the open transaction of `database`. Returns what is missing.
 
     Raises StoreError.
     """
@@ -134,7 +134,7 @@ def write(database: Database, saved: Saved, water: Mark | None, tail: Batch | No
 
 
 def _followed(saved: Saved, tail: Batch) -> Saved:
-    """What was saved, with the commits after it."""
+    """What was saved, with the later commits applied."""
     memory = {**saved.memory, **tail.memory}
     found = {row[0]: row for row in saved.events}
     for _, _, n in tail.acks:
@@ -155,15 +155,15 @@ def _followed(saved: Saved, tail: Batch) -> Saved:
 
 
 def _read(aside: Path, numbers: Numbers) -> tuple[dict[str, bytes], list[Found], int | None]:
-    """Its memory, what waits, and the round of its log.
+    """The copy's memory, its waiting events, and the round of its redo log.
 
-    Both ways of opening are tried: with its -wal, and the bare file if the -wal is what is broken.
+    It is opened with its -wal, or without it if the -wal is broken.
     """
     memory: dict[str, bytes] = {}
     found: dict[int, Found] = {}
     round_: int | None = None
     if not aside.exists() or aside.stat().st_size == 0:
-        return memory, [], None  # opening it would make SQLite delete the -wal
+        return memory, [], None  # if it were opened, SQLite would delete the -wal
     for mode in ("ro", "ro&immutable=1"):
         copy = Database(aside.parent, 0, aside.name)
         try:
@@ -185,7 +185,7 @@ def _read(aside: Path, numbers: Numbers) -> tuple[dict[str, bytes], list[Found],
 
 
 def _memory(copy: Database) -> Iterator[tuple[str, bytes]]:
-    """From both ends, each up to the first page that cannot be read."""
+    """The memory, read from both ends, each up to the first unreadable page."""
     for sql in ("SELECT key, value FROM memory ORDER BY key", "SELECT key, value FROM memory ORDER BY key DESC"):
         with suppress(StoreError):
             for key, value in copy.each(sql):
@@ -194,7 +194,7 @@ def _memory(copy: Database) -> Iterator[tuple[str, bytes]]:
 
 
 def _numbers(copy: Database, numbers: Numbers) -> None:
-    """The copy's present journal and how far it says it had come."""
+    """The copy's present journal, and how far its numbers had come."""
     with suppress(StoreError):
         for (journal,) in copy.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1"):
             numbers.journal = journal if isinstance(journal, str) else None
@@ -205,7 +205,7 @@ def _numbers(copy: Database, numbers: Numbers) -> None:
 
 
 def _waiting(copy: Database, numbers: Numbers) -> Iterator[Found]:
-    """The events that wait; if it cannot be read which, every one that must not be lost."""
+    """The waiting events; if the outbox cannot be read, every event that must not be lost."""
     states: dict[int, int] = {}
     streams: dict[int, int] = {}
     sound = True
@@ -229,7 +229,7 @@ def _waiting(copy: Database, numbers: Numbers) -> Iterator[Found]:
 
 
 def _jpeg(copy: Database, n: int) -> bytes | None:
-    """The bytes of a picture, whole or not at all."""
+    """The bytes of a picture; None unless complete."""
     with suppress(StoreError):
         for (jpeg,) in copy.execute("SELECT jpeg FROM picture WHERE n = ?", (n,)):
             return jpeg if isinstance(jpeg, bytes) else None
@@ -237,7 +237,7 @@ def _jpeg(copy: Database, n: int) -> bytes | None:
 
 
 def _events(copy: Database) -> Iterator[tuple[Any, ...]]:
-    """Every readable row of the event table: ranges that fail are halved down to the rows at fault."""
+    """Every readable row of the event table. Ranges that fail are halved until only the bad rows are left out."""
     deadline = time.monotonic() + _READ_S
     bounds = _bounds(copy)
     ranges = [bounds] if bounds else []
@@ -245,7 +245,7 @@ def _events(copy: Database) -> Iterator[tuple[Any, ...]]:
         low, high = ranges.pop()
         if high - low > 4096:
             middle = (low + high) // 2
-            # Most numbers between two journals are not there at all; count() says so without reading payloads.
+            # Most numbers between two journals do not exist; count() shows that without reading payloads.
             ranges += [part for part in ((middle + 1, high), (low, middle)) if _any(copy, *part)]
             continue
         try:
@@ -259,7 +259,7 @@ def _events(copy: Database) -> Iterator[tuple[Any, ...]]:
 
 
 def _bounds(copy: Database) -> tuple[int, int] | None:
-    """The lowest and the highest `n`, guessed where one end cannot be read; None if neither can."""
+    """The lowest and the highest `n`, estimated if one end cannot be read; None if neither can."""
     ends: list[object] = []
     for sql in ("SELECT min(n) FROM event", "SELECT max(n) FROM event"):
         with suppress(StoreError):
@@ -271,7 +271,7 @@ def _bounds(copy: Database) -> tuple[int, int] | None:
 
 
 def _highest(copy: Database) -> int:
-    """A bound for `n` when the end of the table cannot be read."""
+    """An upper bound for `n` if the end of the table cannot be read."""
     highest = 1
     for sql in ("SELECT max(n) FROM outbox", "SELECT max(sequence) FROM event", "SELECT sum(last) FROM stream"):
         with suppress(StoreError):
@@ -287,7 +287,7 @@ def _any(copy: Database, low: int, high: int) -> bool:
 
 
 def _sound(row: tuple[Any, ...]) -> tuple[int, int, str, int, float, bytes] | None:
-    """The row if it is what we once wrote."""
+    """The row, if its content is what we once wrote."""
     n, stream, sequence, at, payload = row
     numbers = all(isinstance(number, int) for number in (n, stream, sequence))
     if not numbers or not isinstance(at, int | float) or not isinstance(payload, bytes):

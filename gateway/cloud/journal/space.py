@@ -1,11 +1,11 @@
-"""Room: the reserve for alarms, who gives way when room runs short, and what has been kept long enough.
+"""Disk space: the reserve for alarms, what is deleted when space runs short, and what has expired.
 
-Delivered history goes first, whatever `keep` says: pictures, telemetry, what is older than `keep`, then passages, audit
-and inspection, then alarms but for the last thousand. Then undelivered pictures and telemetry, those that the broker
-would not take before those that wait, oldest first; their numbers are written down for `stream.shed` in the same
-transaction. Then the last thousand alarms, which the broker has. Undelivered events of the other streams never go.
+Delivered history is deleted first, whatever `keep` says: pictures, telemetry, what is older than `keep`, then passages,
+audit and inspection, then all but the last thousand alarms. Next come undelivered pictures and telemetry, first those
+that the broker refused, oldest first; their numbers are noted for `stream.shed` in the same transaction. Next come the
+last thousand delivered alarms. Undelivered events of the other streams are never deleted.
 
-Age is the time that the box has lived through since (`age` of the schema): no wall clock makes history old.
+Age is the time that the box has run since then (`age` of the schema), so a wrong wall clock does not age history.
 """
 
 import os
@@ -22,14 +22,14 @@ from gateway.model import Stream
 
 _SLICE_ROWS = 200
 _SLICE_PICTURES = 16
-"""Of a slice: as many bytes as some hundred other events."""
+"""Pictures per slice: as many bytes as some hundred other events."""
 _CROWDED_SHARE = 0.90
 _ROOMY_SHARE = 0.85
 _VACUUM_PAGES = 256
 _SHEDDABLE = (Stream.PICTURE, Stream.TELEMETRY)
 _RECORDS = (Stream.ACCESS, Stream.AUDIT, Stream.INSPECTION)
 _LAST_ALARMS = 1000
-"""The last ones, which stay while anything else can go."""
+"""The newest alarms, which stay while anything else can be deleted."""
 _ALL = (1 << 63) - 1
 
 _OLDEST = """SELECT n FROM event WHERE stream = ? AND n < ?
@@ -40,34 +40,34 @@ _OLDEST = """SELECT n FROM event WHERE stream = ? AND n < ?
 
 @dataclass(slots=True)
 class Tidied:
-    """What one slice of work did."""
+    """The result of one slice of work."""
 
     removed: int = 0
     sheds: list[tuple[Shed, State, int]] = field(default_factory=list)
-    """Undelivered ranges that are gone, each with where they stood and the highest `n` in it."""
+    """Deleted undelivered ranges, each with its state and highest `n`."""
     more: bool = False
 
     def add(self, other: "Tidied") -> None:
-        """Sum up."""
+        """Add another result."""
         self.removed += other.removed
         self.sheds += other.sheds
 
 
 class Space:
-    """The policy of size and age over one store. Each call is a short slice of work."""
+    """Keeps one store within its size and age. Each call is a short slice of work."""
 
     def __init__(self, database: Database, keep: Mapping[Stream, float]) -> None:
         self._database = database
         self._keep = keep
 
     def crowded(self) -> bool:
-        """Over 90 % of `max_size` is used."""
+        """True if over 90 % of `max_size` is used."""
         return self._share() > _CROWDED_SHARE
 
     def make_room(self, lived: float) -> Tidied:
-        """Remove up to 200 rows of those that go first, until 85 % of `max_size` is used.
+        """Delete up to 200 rows by the order above, until 85 % of `max_size` is used.
 
-        `lived`: seconds that the box has lived through.
+        `lived`: seconds that the box has run.
         """
         if self._share() <= _ROOMY_SHARE:
             return Tidied()
@@ -78,14 +78,14 @@ class Space:
         return Tidied()
 
     def relieve(self, lived: float) -> Tidied:
-        """Remove up to 200 rows of those that go first, whatever the share."""
+        """Delete up to 200 rows by the order above, however much is used."""
         for done in self._stages(lived):
             if done.removed:
                 return done
         return Tidied()
 
     def expire(self, lived: float) -> Tidied:
-        """Remove up to 200 delivered events of each stream that are older than `keep`."""
+        """Delete up to 200 delivered events of each stream that are older than `keep`."""
         done = Tidied()
         for stream in Stream:
             part = self._history(stream, self._old(lived - self._keep[stream]))
@@ -96,7 +96,7 @@ class Space:
         return done
 
     def vacuum(self) -> bool:
-        """Give some free pages back to the disk; False when that is not worth it."""
+        """Return some free pages to the disk; False if that is not worth it."""
         pages, free = self._database.used()
         if free < 2 * _VACUUM_PAGES or free * 4 < pages:
             return False
@@ -111,7 +111,7 @@ class Space:
         for stream in _SHEDDABLE:
             yield self._history(stream, _ALL)
         yield self.expire(lived)
-        # The oldest first: of these streams the one with the oldest.
+        # Oldest first: choose the stream that has the oldest event.
         oldest = {stream: self._next(stream, _ALL, 1) for stream in _RECORDS}
         for stream in sorted(_RECORDS, key=lambda stream: oldest[stream][:1] or [_ALL]):
             yield self._history(stream, _ALL)
@@ -126,7 +126,7 @@ class Space:
         yield self._history(Stream.ALARM, _ALL)
 
     def _old(self, lived: float) -> int:
-        """The highest `n` of what was there when the box had lived through so many seconds."""
+        """The highest `n` at the time when the box had run for `lived` seconds."""
         return self._database.number("SELECT max(n) FROM age WHERE lived <= ?", (lived,))
 
     def _history(self, stream: Stream, upto: int) -> Tidied:
@@ -176,7 +176,7 @@ _MARGIN_FACTOR = 1.25
 
 
 class Ballast:
-    """`alarm_reserve` bytes beside the journal. Making it may take long; giving it up takes no time."""
+    """The reserve file: `alarm_reserve` bytes beside the journal. Making it may take long; deleting it is instant."""
 
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
@@ -187,7 +187,7 @@ class Ballast:
 
     @property
     def present(self) -> bool:
-        """The whole reserve is there."""
+        """True if the whole reserve exists."""
         try:
             found = self._path.stat()
         except OSError:
@@ -195,7 +195,7 @@ class Ballast:
         return found.st_size == self._size and found.st_blocks * 512 >= self._size
 
     def make(self) -> None:
-        """Take up the room in a thread of its own, if it is not there and there is enough of it. Never blocks."""
+        """Make the file in a thread of its own, if it is missing and there is enough space. Never blocks."""
         if not self._lock.acquire(blocking=False):
             return
         try:
@@ -208,7 +208,7 @@ class Ballast:
             self._lock.release()
 
     def give_up(self) -> bool:
-        """Free the room; True if there was any to free."""
+        """Delete the file; True if that freed any space."""
         with self._lock:
             self._wanted = False
             try:
@@ -234,7 +234,7 @@ class Ballast:
                 if self._wanted:
                     part.rename(self._path)
         except OSError:
-            return  # no room for a reserve: `present` says so
+            return  # no space for a reserve: `present` stays false
         finally:
             with suppress(OSError):
                 part.unlink()

@@ -1,8 +1,8 @@
 """The files of the journal: the only module that knows SQLite.
 
-One database in a folder of its own with its redo log, one read-write connection, used on one thread only. WAL with
-`synchronous=FULL`: a commit that returned survives a power cut, at one fsync each. Every setting is
-written explicitly and read back. Errors leave this module as `StoreError` and its kinds.
+One database in its own folder with its redo log, and one read-write connection, used on one thread only. WAL mode with
+`synchronous=FULL`: a commit that has returned survives a power cut, for one fsync each. Every setting is written
+explicitly and read back. Errors leave this module as `StoreError` and its subclasses.
 """
 
 import fcntl
@@ -34,12 +34,12 @@ _SALVAGE = ".salvage"
 _TAILS = ("", "-wal", "-shm", _LOG)
 _LOG_SHARE = 32
 _LOG_BYTES = 64 << 10, 512 << 10
-"""The redo log has a part of `max_size`, within these."""
+"""The redo log is a share of `max_size`, between these limits."""
 _SALVAGES = 3
-"""How often a salvage is begun that is cut each time, perhaps by what is in the copy; less than ten."""
+"""How often an interrupted salvage is begun again, as the copy itself may be the cause; less than ten."""
 _COPIES = 2
 _COPIES_SHARE = 0.25
-"""Damaged copies that are kept: how many, and how much of `max_size` together."""
+"""Damaged copies that are kept: their number, and their share of `max_size`."""
 _HEADROOM_PAGES = 1024
 _UNPACKED_BYTES = 16 << 20
 _PACKED_WITH = (
@@ -49,7 +49,7 @@ _PACKED_WITH = (
     b'"sequence":"00000000000000000001","journal":"","data":{"device":"","full":true,"readings":{"":'
     b'{"value":0,"text":null,"unit":null,"quality":"GOOD","reason":null,"at":"2026-12-01T12:00:00.000000Z"},"'
 )
-"""What most payloads of telemetry have in common. Never to be changed: what is in a file can be read with this only."""
+"""The common text of most telemetry payloads. Never change it: existing files can only be read with it."""
 _BORN = (("page_size", PAGE_BYTES), ("auto_vacuum", 2))
 """Set when the file is made; `auto_vacuum` 2 is INCREMENTAL."""
 _SETTINGS: tuple[tuple[str, int | str], ...] = (
@@ -66,7 +66,7 @@ _SETTINGS: tuple[tuple[str, int | str], ...] = (
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _NO_TEXT = ("Could not decode to UTF-8", "user-defined function raised")
-"""Words of the errors, which have no code, for bytes that count as text: one bit that flips makes them so."""
+"""Texts of errors without a code about invalid text, which a single flipped bit can cause."""
 
 Parameters = Sequence[Any]
 
@@ -81,13 +81,13 @@ class Database:
         self.path = folder / name
         least, most = _LOG_BYTES
         self.log = RedoLog(self.log_path, max(least, min(most, max_size // _LOG_SHARE)) // PAGE_BYTES * PAGE_BYTES)
-        """Commits that are not in the database yet."""
+        """The log of commits that are not in the database yet."""
         self._most = max(max_size // PAGE_BYTES, 64)
         self.max_pages = self._most
-        """Pages that the file may have now."""
+        """The most pages that the file may have now."""
         self.writable = False
         self.packs = False
-        """The file may hold payloads that are `packed`."""
+        """The file may hold `packed` payloads."""
         self._connection: sqlite3.Connection | None = None
         self._lock: int | None = None
         self._files: dict[Path, tuple[int, int]] = {}
@@ -95,25 +95,25 @@ class Database:
 
     @property
     def is_open(self) -> bool:
-        """There is a connection, perhaps a read-only one."""
+        """True if there is a connection, perhaps a read-only one."""
         return self._connection is not None
 
     @property
     def log_path(self) -> Path:
-        """Of the redo log that goes with the database."""
+        """The path of the database's redo log."""
         return Path(f"{self.path}{_LOG}")
 
     @property
     def _salvage_path(self) -> Path:
-        """Names the copy that is to be salvaged, while there is one."""
+        """The path of the file that names the copy to be salvaged, while there is one."""
         return self.path.with_name(f"{self.path.name}{_SALVAGE}")
 
     # ---- opening and closing ----------------------------------------------------------------------
 
     def open(self, *, check: bool) -> None:
-        """Open for reading and writing; make what is not there. `check`: look for damage, 2 s at most.
+        """Open for reading and writing; make missing files. `check`: look for damage, for 2 s at most.
 
-        Raises StoreNewer, StoreFull, StoreError; StoreDamaged, and then `set_aside` must be next.
+        Raises StoreNewer, StoreFull, StoreError; after StoreDamaged the next call must be `set_aside`.
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -135,12 +135,12 @@ class Database:
             self._migrate(version)
             self.packs = self.number("PRAGMA user_version") >= PACKED
             if version == 0:
-                self.fold()  # the tables themselves are not lost with a -wal
-            # After it: a file that is at its limit, or over one that was lowered, must be brought up to date too.
+                self.fold()  # so that the tables themselves are not lost with a -wal
+            # Set after the migration, because a file that is at or over its limit must be migrated too.
             self.execute(f"PRAGMA max_page_count={self.max_pages}")
             with self.transaction():
-                pass  # SQLite opens a write-protected file without a word; this finds out
-            sync_folder(self.folder)  # for the names of the other files; also of one that an attempt before has made
+                pass  # SQLite opens a write-protected file without an error; this detects it
+            sync_folder(self.folder)  # for the names of the other files, also of files made by an earlier attempt
         except StoreDamaged:
             raise
         except StoreError:
@@ -154,12 +154,12 @@ class Database:
         self.writable = True
 
     def open_readonly(self) -> None:
-        """Open what is there for reading. Raises StoreNewer, StoreError."""
+        """Open an existing file for reading. Raises StoreNewer, StoreError."""
         for mode in ("ro", "ro&immutable=1"):
             try:
                 self.connect(mode)
                 if self._version():
-                    return  # what an older version lacks is not asked for
+                    return  # what an older version lacks is not read
             except StoreNewer:
                 self.close()
                 raise
@@ -169,7 +169,7 @@ class Database:
         raise StoreError(f"{self.path}: cannot be read")
 
     def close(self) -> None:
-        """Let go of the file; never raises."""
+        """Close the file; never raises."""
         self.writable = False
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -178,20 +178,20 @@ class Database:
         self.log.close()
 
     def release(self) -> None:
-        """Let another process have the folder."""
+        """Unlock the folder for another process."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def check_files(self) -> None:
-        """Raises StoreGone if one of the files that SQLite has open is not at its place any more."""
+        """Raise StoreGone if a file that SQLite has open is no longer at its path."""
         for path, file in self._files.items():
             if _identity(path) != file:
                 raise StoreGone(f"{path}: deleted or replaced while in use")
 
     @property
     def in_place(self) -> bool:
-        """The database at its path is the one that is open."""
+        """True if the file at the database's path is the open one."""
         return self.path in self._files and _identity(self.path) == self._files[self.path]
 
     def drop_tails(self, wall: float) -> None:
@@ -206,7 +206,7 @@ class Database:
             if path != self.path and _identity(path) == file:
                 try:
                     if path == self.log_path:
-                        path.rename(aside)  # nothing on disk holds its records yet
+                        path.rename(aside)  # its records are nowhere else on disk yet
                     else:
                         path.unlink()
                 except FileNotFoundError:
@@ -215,7 +215,7 @@ class Database:
                     raise StoreError(f"{path}: {error.strerror}") from error
 
     def drop_copies(self) -> None:
-        """Keep two damaged copies at most, and 25 % of `max_size`: the oldest go."""
+        """Keep at most two damaged copies and 25 % of `max_size`: delete the oldest."""
         copies: dict[str, list[os.stat_result]] = {}
         paths: dict[str, list[Path]] = {}
         for path in self.folder.glob(f"{_NAME}.damaged-*"):
@@ -237,14 +237,14 @@ class Database:
     def set_aside(self, wall: float, *, salvage: bool = True) -> Path:
         """Rename the file, its -wal and -shm; nothing is deleted. `wall` names the copy. Raises StoreFull, StoreError.
 
-        `salvage`: it is noted first that the copy is to be salvaged, so that a life after this one does it if this one
-        is cut. The connection is closed after that: SQLite deletes the -wal of a file that it closes.
+        `salvage`: first note that the copy has to be salvaged, so that a later process does it if this one is
+        interrupted. The connection is closed only afterwards, because SQLite deletes the -wal of a file that it closes.
         """
         aside = self._damaged(wall)
         try:
             if salvage:
                 replace_file(self._salvage_path, f"0 {aside.name}".encode())
-            # The database goes first: without it a -wal left behind by a crash is seen as headless.
+            # Rename the database first: if a crash follows, the -wal without a database is recognised as headless.
             self._rename(_TAILS, aside)
         except OSError as error:
             raise disk_error(self.path, error) from error
@@ -253,7 +253,7 @@ class Database:
         return aside
 
     def unsalvaged(self) -> Path | None:
-        """The damaged copy whose salvage was begun and cut, wholly set aside now; None: none, or cut too often.
+        """The damaged copy whose salvage was interrupted, completely set aside; None: none, or interrupted too often.
 
         Raises StoreFull, StoreError.
         """
@@ -263,7 +263,7 @@ class Database:
         aside = self.folder / Path(name).name
         try:
             self._lock_folder()
-            if not aside.is_file():  # cut before anything was renamed: the database is still in its place
+            if not aside.is_file():  # interrupted before anything was renamed: the database is still in place
                 self.salvaged()
                 return None
             if not self.path.exists():
@@ -278,7 +278,7 @@ class Database:
 
     @contextmanager
     def salvaging(self) -> Generator[None]:
-        """While a copy is salvaged: it counts if the process ends in it, an error does not. Raises StoreError."""
+        """Wraps a salvage, to count those in which the process ended; an error does not count. Raises StoreError."""
         begun = redo_log.content(self._salvage_path)[0][:1]
         try:
             self._count_salvage(int(begun) + 1)
@@ -293,20 +293,20 @@ class Database:
         self.salvaged()
 
     def salvaged(self) -> None:
-        """Nothing is to be salvaged any more. Never raises."""
+        """Note that nothing is left to salvage. Never raises."""
         with suppress(OSError):
             self._salvage_path.unlink()
             sync_folder(self.folder)
 
     def _rename(self, tails: Sequence[str], aside: Path) -> None:
-        """Set these files aside, durably. Raises OSError."""
+        """Rename these files durably. Raises OSError."""
         for tail in tails:
             with suppress(FileNotFoundError):
                 Path(f"{self.path}{tail}").rename(f"{aside}{tail}")
         sync_folder(self.folder)
 
     def _count_salvage(self, begun: int) -> None:
-        """So many times it was begun; written in place, which takes no room. Raises OSError."""
+        """Write how many times the salvage was begun; in place, which needs no space. Raises OSError."""
         handle = os.open(self._salvage_path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             os.write(handle, b"%d" % begun)
@@ -315,7 +315,7 @@ class Database:
             os.close(handle)
 
     def _damaged(self, wall: float) -> Path:
-        """A name for a damaged copy that no other has."""
+        """An unused name for a damaged copy."""
         stamp = datetime.fromtimestamp(max(wall, 0.0), UTC).strftime("%Y%m%dT%H%M%SZ")
         aside = self.path.with_name(f"{_NAME}.damaged-{stamp}")
         count = 1
@@ -325,7 +325,7 @@ class Database:
         return aside
 
     def keep_log(self, wall: float, content: bytes) -> None:
-        """Keep a copy of a redo log of which not all was taken in, where there is none yet. Never raises."""
+        """Keep a copy of a redo log that was not used completely, unless there is one already. Never raises."""
         if any(redo_log.content(path)[0] == content for path in self.folder.glob(f"{_NAME}.damaged-*{_LOG}")):
             return
         aside = Path(f"{self._damaged(wall)}{_LOG}")
@@ -336,7 +336,7 @@ class Database:
             _log.error("the redo log cannot be kept", error=error.strerror)
 
     def replace_log(self, wall: float, why: str) -> None:
-        """Set aside a redo log that cannot be read, and make another; without one if that cannot be. Never raises."""
+        """Set aside an unreadable redo log and make another; if that fails, work without one. Never raises."""
         aside = Path(f"{self._damaged(wall)}{_LOG}")
         _log.error(
             "the redo log cannot be read: set aside, what it held after that is lost", error=why, path=str(aside)
@@ -355,28 +355,28 @@ class Database:
     # ---- statements -------------------------------------------------------------------------------
 
     def execute(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
-        """One statement; all rows that it gives."""
+        """Run one statement; returns all its rows."""
         try:
             return self._open_connection().execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             raise _translated(error) from error
 
     def many(self, sql: str, rows: Iterable[Parameters]) -> None:
-        """One statement for each row of parameters."""
+        """Run a statement for each row of parameters."""
         try:
             self._open_connection().executemany(sql, rows)
         except sqlite3.Error as error:
             raise _translated(error) from error
 
     def each(self, sql: str, parameters: Parameters = ()) -> Generator[tuple[Any, ...]]:
-        """The rows of one statement, read as they are asked for."""
+        """Iterate over the rows of one statement."""
         try:
             yield from self._open_connection().execute(sql, parameters)
         except sqlite3.Error as error:
             raise _translated(error) from error
 
     def number(self, sql: str, parameters: Parameters = ()) -> int:
-        """The single number that a statement gives; 0 for none."""
+        """The single number that a statement returns; 0 for none."""
         rows = self.execute(sql, parameters)
         return int(rows[0][0] or 0) if rows else 0
 
@@ -384,7 +384,7 @@ class Database:
     def transaction(self, *, new_round: bool = False) -> Generator[None]:
         """All or nothing: committed when the block ends, rolled back when it raises.
 
-        `new_round`: what is in the redo log is of no use after it, because it is in the database then.
+        `new_round`: the transaction contains everything in the redo log, so a new round begins with it.
         """
         self.execute("BEGIN IMMEDIATE")
         try:
@@ -394,7 +394,7 @@ class Database:
                 self.execute("INSERT OR REPLACE INTO round (id, round) VALUES (0, ?)", (round_,))
                 self.log.end()
             self.execute("COMMIT")
-        except BaseException:  # whatever ends the block: a transaction left open would take the next one in
+        except BaseException:  # whatever ends the block: an open transaction would include the next one
             connection = self._connection
             if connection is not None and connection.in_transaction:
                 with suppress(sqlite3.Error):
@@ -405,17 +405,17 @@ class Database:
 
     @property
     def limited(self) -> bool:
-        """The file may not grow as far as it was meant to."""
+        """True while the file's limit is lowered."""
         return self.max_pages < self._most
 
     def limit(self, pages: int | None) -> None:
-        """The file may have so many pages from now on; None: what it was meant to have."""
+        """Limit the file to this many pages; None: back to the configured size."""
         self.max_pages = self._most if pages is None else min(pages, self._most)
         self.execute(f"PRAGMA max_page_count={self.max_pages}")
 
     @contextmanager
     def headroom(self) -> Generator[None]:
-        """The file may grow by what the redo log can hold: that was accepted."""
+        """Raise the limit by what the redo log can hold, because that was accepted already."""
         self.execute(f"PRAGMA max_page_count={self.max_pages + _HEADROOM_PAGES}")
         try:
             yield
@@ -423,7 +423,7 @@ class Database:
             self.execute(f"PRAGMA max_page_count={self.max_pages}")
 
     def used(self) -> tuple[int, int]:
-        """Pages of the file, and how many of them are free."""
+        """The number of pages of the file, and how many of them are free."""
         return self.number("PRAGMA page_count"), self.number("PRAGMA freelist_count")
 
     def checkpoint(self) -> None:
@@ -433,8 +433,8 @@ class Database:
     def fold(self) -> None:
         """Move all of the -wal into the file and begin it anew.
 
-        After a commit that failed: pages of the -wal whose sync failed count as written for the kernel, so that a
-        later sync would not write them, and a power cut would end the log there.
+        Needed after a failed commit: the kernel treats -wal pages whose sync failed as written, so a later sync would
+        not write them, and a power cut would end the -wal there.
         """
         self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -446,7 +446,7 @@ class Database:
         return self._connection
 
     def connect(self, mode: str) -> None:
-        """A connection in one of SQLite's modes, without settings and checks. Raises StoreError."""
+        """Connect in one of SQLite's modes, without settings and checks. Raises StoreError."""
         self.close()
         try:
             address = f"{self.path.absolute().as_uri()}?mode={mode}"
@@ -468,12 +468,12 @@ class Database:
         for name, value in settings:
             self.execute(f"PRAGMA {name}={value}")
             read = self.execute(f"PRAGMA {name}")
-            # mmap_size gives no row where memory mapping is compiled out.
+            # mmap_size returns no row if memory mapping is compiled out.
             if read and read[0][0] != value:
                 raise StoreError(f"{self.path}: {name} is {read[0][0]}, not {value}")
 
     def check(self, how: str, seconds: float) -> None:
-        """Have SQLite check the file by `quick_check(1)` or `integrity_check(1)`; unfinished in time is no fault.
+        """Check the file with `quick_check(1)` or `integrity_check(1)`; running out of time is not a fault.
 
         Raises StoreDamaged.
         """
@@ -506,12 +506,12 @@ class Database:
             self.execute(f"PRAGMA user_version={reached}")
 
     def _lock_folder(self) -> None:
-        """Only one process may write here (two writers can corrupt a WAL file). Raises StoreBusy, OSError."""
+        """Lock the folder, because two writing processes can corrupt a WAL file. Raises StoreBusy, OSError."""
         if self._lock is not None:
             about = os.fstat(self._lock)
             if _identity(self.folder) == (about.st_dev, about.st_ino):
                 return
-            self.release()  # the folder itself is another one now
+            self.release()  # the folder itself has been replaced
         lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -524,7 +524,7 @@ class Database:
         self._lock = lock
 
     def _refuse_headless(self) -> None:
-        """SQLite would drop a -wal beside an empty or missing file; set both aside instead. The same for the log."""
+        """Set aside a -wal or redo log beside an empty or missing database; SQLite would delete the -wal."""
         wal = Path(f"{self.path}-wal")
         if self.path.exists() and self.path.stat().st_size:
             return
@@ -533,13 +533,13 @@ class Database:
 
 
 def packed(payload: bytes) -> bytes:
-    """A payload of JSON as the file keeps it where room counts more than looking into it by SQL."""
+    """Compress a JSON payload, for events where space matters more than searching them with SQL."""
     deflating = zlib.compressobj(1, zdict=_PACKED_WITH)
     return deflating.compress(payload) + deflating.flush()
 
 
 def unpacked(payload: Any) -> Any:
-    """What was `packed`; anything else as it is, so that what is garbled is seen by who reads it."""
+    """Undo `packed`; anything else is returned as it is, so that the reader notices garbled bytes."""
     if isinstance(payload, bytes) and not payload.startswith(b"{"):
         inflating = zlib.decompressobj(zdict=_PACKED_WITH)
         with suppress(zlib.error):
@@ -549,13 +549,13 @@ def unpacked(payload: Any) -> Any:
 
 
 def _make_file(path: Path) -> None:
-    """Make an empty file that only its owner may read, if it is not there."""
+    """Make an empty file that only its owner may read, if it is missing."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode of what stands there; None: nothing that can be seen."""
+    """Device and inode of the file at `path`; None: it cannot be seen."""
     try:
         about = path.lstat()
     except OSError:

@@ -1,4 +1,4 @@
-"""What the journal counts, and a snapshot of how it stands for health and metrics."""
+"""Counters of the journal, and a snapshot of its state for health and metrics."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -14,33 +14,33 @@ SLOW_S = 0.5
 """A commit that takes longer is a slow one."""
 _SLOW_MANY = 3
 _SLOW_OF = 16
-"""The store is slow from the third slow commit of so many on, until there is none among as many."""
+"""The store counts as slow after three slow commits among this many, until there is none among as many."""
 
 
 @dataclass(slots=True)
 class Counters:
-    """What happened since the start."""
+    """Counts since the start."""
 
     commits: int = 0
     rows: int = 0
     commit_seconds: float = 0.0
-    """Of the last commit, fsync included."""
+    """Seconds of the last commit, including fsync."""
     commit_seconds_max: float = 0.0
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT_COMMITS))
     """Seconds of the last commits."""
     slow: bool = False
-    """Commits take long, on and on."""
+    """Commits are persistently slow."""
     shed: int = 0
     losses: int = 0
     begun_anew: float | None = None
     """When the store was set aside, or found to have lost something; monotonic seconds."""
     file_bytes: int = 0
     reserve: bool = False
-    """The ballast is there."""
+    """The reserve file exists."""
     _slow_ones: deque[bool] = field(default_factory=lambda: deque(maxlen=_SLOW_OF))
 
     def committed(self, rows: int, seconds: float) -> None:
-        """One more commit."""
+        """Count a commit."""
         self.commits += 1
         self.rows += rows
         self.commit_seconds = seconds
@@ -56,7 +56,7 @@ _ANEW_FOR_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class StreamStats:
-    """One stream's outbox. `oldest`: age in seconds of the oldest row at hand."""
+    """One stream's outbox. `oldest`: age in seconds of the oldest row in memory."""
 
     waiting: int
     quarantined: int
@@ -65,11 +65,11 @@ class StreamStats:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """A snapshot for health and metrics. Seconds are of commits, fsync included."""
+    """A snapshot for health and metrics. Times of commits are in seconds and include fsync."""
 
     streams: Mapping[Stream, StreamStats]
     store: str
-    """`ok`, `lost`, or for ten minutes `begun-anew`: it had been damaged, deleted, or put back in time."""
+    """`ok`, `lost`, or for ten minutes `begun-anew` after it was damaged, deleted or replaced by an older copy."""
     losses: int
     commits: int
     rows: int
@@ -83,7 +83,7 @@ class Stats:
     """Events accepted before their commit, because the store was lost."""
     shed: int
     reserve: bool
-    """The ballast is there."""
+    """The reserve file exists."""
     file_bytes: int
 
 

@@ -30,38 +30,39 @@ _CHECKPOINT_PAGES = 700
 _SETTLE_SHARE = 0.75
 _SETTLE_BYTES = 1 << 20
 _SETTLE_OF_SIZE = 16
-"""So much of the redo log, or of memory for what is in it (or this part of `max_size`), is taken into the database."""
+"""When the redo log, or its content in memory, reaches this (or this part of `max_size`), it is moved into the
+database."""
 _MOST_ACKS = 4096
 
 
 @dataclass(slots=True)
 class Committed:
-    """What became of a batch. With an `error` nothing of the batch is in the file."""
+    """The result of writing a batch. With an `error` nothing of the batch is in the file."""
 
     error: StoreError | None = None
     seconds: float = 0.0
     tidied: Tidied = field(default_factory=Tidied)
     durable: Marks | None = None
-    """How much of the numbering survives a power cut now, where that has changed."""
+    """How much of the numbering now survives a power cut, if that has changed."""
     settle: bool = False
-    """The redo log has grown enough to be taken into the database."""
+    """The redo log should be moved into the database."""
     crowded: bool = False
     checkpoint: bool = False
-    """The -wal has grown enough to be moved into the file."""
+    """The -wal should be moved into the file."""
     file_bytes: int = 0
     reserve: bool = False
-    """The ballast is there."""
+    """The reserve file exists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the process knows and a file may not: its journal, memory and the rows at hand."""
+    """What the process knows and a file may lack: its journal, memory and the rows in memory."""
 
     journal: str
     memory: Mapping[str, bytes]
     rows: Sequence[tuple[Row, State]]
     move: Move | None = None
-    """What the file must still be told: events of this life have other numbers."""
+    """A change that the file still needs: events of this process have new numbers."""
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ class Revived:
     committed: Committed
     journal: str
     reserved: int
-    """0: what was reserved stays so."""
+    """0: the reservation is unchanged."""
     counts: dict[tuple[Stream, State], int]
     sheds: list[Shed]
     quarantined: Path | None
@@ -79,7 +80,7 @@ class Revived:
 
 
 class Store:
-    """Puts batches into the file, pages out of it, and keeps it within its size."""
+    """Writes batches to the file, reads pages of the outbox, and keeps the file within its size."""
 
     def __init__(
         self,
@@ -92,9 +93,9 @@ class Store:
         *,
         schema: int = VERSION,
     ) -> None:
-        """`keep`: seconds that delivered events stay; `max_size`, `alarm_reserve`: bytes; `ahead` is only read here.
+        """`keep`: seconds to keep delivered events; `max_size`, `alarm_reserve`: bytes; `ahead` is only read here.
 
-        `schema`: what a file is made with, and an older one is brought to.
+        `schema`: the version in which a new file is made, and to which an older one is migrated.
         """
         forgotten = frozenset(stream for stream, age in keep.items() if age <= 0)
         shortest = min((age for age in keep.values() if age > 0), default=_DAY_S)
@@ -108,10 +109,10 @@ class Store:
         self._boot = boot
         self._forgotten = forgotten
         self._pending = Batch()
-        """What stands in the redo log and not in the database."""
+        """What is in the redo log and not in the database."""
         self._settle_bytes = min(_SETTLE_BYTES, max_size // _SETTLE_OF_SIZE)
         self._loose: Marks | None = None
-        """What commits that are not synced say of the numbering."""
+        """The marks of commits that are not synced yet."""
         self._replayed = False
         self._written = 0
         self._checked = False
@@ -134,10 +135,10 @@ class Store:
         return self._tables.begin_readonly(fresh)
 
     def commit(self, batch: Batch, *, again: bool = False) -> Committed:
-        """A record of the redo log, or one transaction with all that is in the log.
+        """Write a record of the redo log, or one transaction with everything in the log.
 
-        If there is no room, the ballast goes, then what the policy lets go. `again`: part of it may stand in the
-        database already; then it goes there.
+        If there is no space, the reserve file is deleted, then what the policy allows. `again`: part of the batch may
+        be in the database already; it is then written there.
         """
         done = Committed()
         begun = time.monotonic()
@@ -161,7 +162,7 @@ class Store:
         return done
 
     def revive(self, batch: Batch, known: Known, fresh: str, now: Instant, trouble: StoreError | None) -> Revived:
-        """Try to write again after `trouble`, with everything that was held in memory. Raises StoreError."""
+        """Try to write again after `trouble`, with everything that is held in memory. Raises StoreError."""
         database = self._database
         revived = Revived(Committed(), known.journal, 0, {}, [], None)
         if not (database.writable and isinstance(trouble, StoreFull)):
@@ -192,7 +193,7 @@ class Store:
         return revived
 
     def move(self, move: Move) -> dict[tuple[Stream, State], int]:
-        """Give the events of this life their new numbers; how many rows wait. Raises StoreError."""
+        """Give the events of this process their new numbers; returns how many rows wait. Raises StoreError."""
         self._settled()
         self._move(move)
         self._rise()
@@ -233,19 +234,19 @@ class Store:
 
     def kept(self, work: Callable[[Shelf], Found]) -> Found:
         """Read the kept events, all of them. Raises StoreError."""
-        with suppress(StoreError):  # what is in the database can be read though nothing can be written
+        with suppress(StoreError):  # the database can be read even if nothing can be written
             self._settled()
         return work(self._shelf)
 
     def erase(self, work: Callable[[Eraser], Found]) -> Found:
-        """Take something out of what is kept, all of it. Raises StoreError."""
+        """Erase something in all kept events. Raises StoreError."""
         self._settled()
         return work(self._eraser)
 
     def settle(self) -> Committed:
-        """Take what is in the redo log into the database."""
+        """Move the content of the redo log into the database."""
         done = self.commit(Batch(), again=True)
-        done.checkpoint = done.error is None  # hardly more is written for it, and a lost -wal costs less
+        done.checkpoint = done.error is None  # it writes hardly more, and a lost -wal then costs less
         return done
 
     def correct(self, sync: Instant) -> bool:
@@ -274,7 +275,7 @@ class Store:
             return Tidied()
 
     def expire(self, lived: float) -> Tidied:
-        """One slice of what is too old. Raises StoreError."""
+        """Delete one slice of what is too old. Raises StoreError."""
         with suppress(StoreFull):
             self._settled()
         done = self._space.expire(lived)
@@ -282,7 +283,7 @@ class Store:
         return done
 
     def vacuum(self) -> bool:
-        """A look whether the files are still there, and one slice of giving room back; False when done.
+        """Check that the files are still there, and return one slice of free space; False when done.
 
         Raises StoreError.
         """
@@ -290,11 +291,11 @@ class Store:
         return self._space.vacuum()
 
     def restore_reserve(self) -> None:
-        """Make the ballast again if there is room for it. May be called on any thread; never blocks."""
+        """Make the reserve file again if there is space for it. May be called on any thread; never blocks."""
         self._ballast.make()
 
     def close(self) -> None:
-        """Close the files (which moves the log and the -wal into the database) and let go of the folder."""
+        """Close the files, which moves the redo log and the -wal into the database, and unlock the folder."""
         with suppress(StoreError):
             self._settled()
         self._database.close()
@@ -302,7 +303,7 @@ class Store:
         self._water.close()
 
     def _rise(self) -> None:
-        """The mark follows what is committed and synced."""
+        """Move the high-water mark to what is committed and synced."""
         mark = self._tables.standing(self._pending)
         if mark is not None:
             self._water.write(mark)
@@ -316,7 +317,7 @@ class Store:
         )  # fmt: skip
 
     def _append(self, record: bytes, batch: Batch, done: Committed) -> None:
-        """One more record. Only what a power cut must not undo is synced, and all before it with that."""
+        """Append a record. It is synced, with all before it, only if a power cut must not undo it."""
         self._database.log.append(record, sync=batch.urgent)
         self._database.check_files()
         self._pending.follow(batch, self._forgotten)
@@ -328,7 +329,7 @@ class Store:
             self._loose = marks or self._loose
 
     def _write_through(self, batch: Batch, done: Committed, *, again: bool) -> None:
-        """All that is in the redo log and this batch."""
+        """Write everything in the redo log plus this batch to the database."""
         whole = Batch()
         for part in (self._pending, batch):
             whole.follow(part, self._forgotten)
@@ -341,7 +342,7 @@ class Store:
         self._rise()
 
     def _settled(self) -> None:
-        """Have the database say all. Raises StoreError."""
+        """Write the redo log's content to the database. Raises StoreError."""
         if self._pending or self._pending.marks:
             self._tables.write(self._pending)
             self._pending = Batch()
@@ -353,7 +354,7 @@ class Store:
         except StoreFull:
             self._give_way()
         with suppress(StoreFull):
-            self._tables.leave(batch)  # what the broker has may go
+            self._tables.leave(batch)  # delivered events may be deleted
         lived = batch.marks.lived if batch.marks else 0.0
         for _ in range(_RELIEF_SLICES):
             try:
@@ -367,14 +368,14 @@ class Store:
                     continue
                 if not self._database.limited:
                     raise
-                self._database.limit(None)  # nothing more may give way: this is what the ballast's room was kept for
+                self._database.limit(None)  # nothing more can be deleted: this is what the reserve was kept for
         self._tables.write(batch, again=again)
 
     def _give_way(self) -> None:
-        """There is no room: the ballast goes.
+        """There is no space: delete the reserve file.
 
-        If the disk is what is full, the file must not grow any more until the ballast is back: what is in
-        it is shed instead. The -wal goes into the file and begins anew, which takes no more room.
+        If the disk is full, the file must not grow until the reserve is back; its content is shed instead. The -wal is
+        moved into the file and begun anew, which needs no more space.
         """
         pages, _ = self._database.used()
         if pages < self._database.max_pages:

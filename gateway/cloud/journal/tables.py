@@ -1,4 +1,4 @@
-"""What stands in the tables of the journal. Runs on the writer's thread."""
+"""The content of the journal's tables. Runs on the writer's thread."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
@@ -19,13 +19,13 @@ from gateway.errors import StoreDamaged, StoreError, StoreGone
 from gateway.model import Instant, Json, Stream
 
 BLOCK = 1024
-"""How many numbers of telemetry are reserved beyond the last one committed."""
+"""How many telemetry numbers are reserved beyond the last committed one."""
 NUMBER = {stream: number for number, stream in enumerate(Stream)}
-"""How streams are written in the tables. Never reorder `Stream`."""
+"""The number of each stream in the tables. Never reorder `Stream`."""
 BROKER = 0
 """The outbox's only destination."""
 UNTOLD = "journal/untold/"
-"""Begins the keys of what befell the store and no event tells yet; after it the type of that event."""
+"""Prefix of memory keys for damage that no event has reported yet, followed by the type of that event."""
 QUARANTINED, ROLLED_BACK = "store.quarantined", "store.rolled-back"
 """Types of those events."""
 
@@ -61,11 +61,11 @@ class Opened:
     journal: str
     born: float
     newest: float | None
-    """The newest wall time that was believed."""
+    """The newest wall time that was trusted."""
     told: float | None
     """Wall time of the last event."""
     lived: float
-    """Seconds that the box had lived through."""
+    """Seconds that the box had run, over all processes."""
     memory: dict[str, bytes]
     last: dict[Stream, int]
     reserved: int
@@ -74,15 +74,15 @@ class Opened:
     top: int
     """The highest `n`."""
     sheds: list[Shed]
-    """Gaps that are not named yet."""
+    """Gaps that are not reported yet."""
     quarantined: Path | None
     writable: bool
     loss: Loss | None = None
-    """What the store has lost, where that is known."""
+    """What the store has lost, if that is known."""
     journals: frozenset[str] = frozenset()
-    """All that the file knows of."""
+    """All journals that the file knows."""
     tail: tuple[Entry, ...] = ()
-    """What waits and stands in the redo log only, because the database cannot be written."""
+    """Waiting events that are only in the redo log, because the database cannot be written."""
 
 
 class Tables:
@@ -99,21 +99,21 @@ class Tables:
         self._database = database
         self._boot = boot
         self._forgotten = forgotten
-        """Streams that leave no history."""
+        """Streams of which no history is kept."""
         self._epochs: dict[str, int] = {}
         self.mark: Mark | None = None
-        """Where the present journal stands in the file; None: not known."""
+        """How far the present journal has come in the file; None: not known."""
         self._gone = False
-        """The files were deleted or replaced, and no new one is begun yet."""
+        """The files were deleted or replaced, and no new one has been made yet."""
         self._saved: salvage.Saved | None = None
         self._other: bytes | None = None
-        """A redo log of another round, which has what is missing if the database went back."""
+        """A redo log of another round, which holds what is missing if the database is an older copy."""
         self._ahead = ahead
         self._age_every = age_every
         """Seconds between two marks of age."""
         self._lived = 0.0
         self._aged: float | None = None
-        """Seconds lived through at the last mark of age."""
+        """The `lived` seconds at the last mark of age."""
 
     # ---- opening ----------------------------------------------------------------------------------
 
@@ -130,9 +130,9 @@ class Tables:
     ) -> Opened:
         """Open the file, or begin a new one under the name `fresh`; a damaged one is set aside and salvaged.
 
-        One that stands before its mark `water` goes on under the name `fresh`. `check`: look for damage first. `ours`:
-        the journal that this process has written so far, whose numbering goes on; `trouble`: what befell it.
-        `tail`: what was committed and is not in the database, if that is known; None: what the redo log says.
+        A file that is behind its mark `water` continues under the name `fresh`. `check`: look for damage first. `ours`:
+        the journal that this process has written so far, whose numbering continues; `trouble`: what happened to it.
+        `tail`: what was committed and is not in the database; None: read it from the redo log.
         Raises StoreNewer, StoreError.
         """
         database = self._database
@@ -167,7 +167,7 @@ class Tables:
         return opened if ours is not None else _with_untold(opened, database.folder)
 
     def _cut_salvage(self, wall: float) -> Path | None:
-        """The damaged copy whose salvage was cut, unless that was after its commit. Raises StoreError."""
+        """The damaged copy whose salvage was interrupted before its commit, if any. Raises StoreError."""
         database = self._database
         aside = None if database.writable else database.unsalvaged()
         if aside is None:
@@ -178,17 +178,17 @@ class Tables:
                 database.salvaged()
                 aside = None
         except StoreDamaged:
-            database.set_aside(wall, salvage=False)  # it was hardly made, and says nothing
+            database.set_aside(wall, salvage=False)  # it was only just made and holds nothing
         database.close()
         return aside
 
     def _rescue(self, wall: float) -> Path | None:
-        """Save what the files that are gone hold; what stands in their place is set aside as the file returned."""
+        """Save the content of files that are gone. Returns what was found in their place, after setting it aside."""
         database = self._database
         self._gone = True
         if database.in_place:
             with suppress(StoreError):
-                database.fold()  # the log is gone from its folder, but it is still open: now all is in the file
+                database.fold()  # the -wal is gone from its folder but still open: after this everything is in the file
                 return None
         self._saved = salvage.still_open(database)
         if database.path.exists():
@@ -197,18 +197,18 @@ class Tables:
         return None
 
     def begin_readonly(self, fresh: str) -> Opened:
-        """What a store that cannot be written still says. Numbering begins anew. Raises StoreNewer, StoreError."""
+        """Read a store that cannot be written. Numbering begins anew. Raises StoreNewer, StoreError."""
         self._database.open_readonly()
         return _with_tail(self._read(fresh, None), self._logged().batch)
 
     def _logged(self) -> redo_log.Tail:
-        """What the redo log says that follows this database."""
+        """The content of the redo log that belongs to this database."""
         return redo_log.tail(self._database.log_path, round_of(self._database), self._boot, self._forgotten)
 
     def replay(self, tail: Batch | None = None, wall: float = 0.0) -> None:
-        """Take in what was committed and is not in the database: `tail`, or what the redo log says.
+        """Write what was committed and is not in the database: `tail`, or the content of the redo log.
 
-        A log that cannot be read whole is set aside after it, one of which a sound record is not taken in is copied;
+        A log that cannot be read completely is then set aside; a log with a valid record that was not used is copied.
         `wall` names the copy. Raises StoreError.
         """
         database = self._database
@@ -247,7 +247,7 @@ class Tables:
             if begun:
                 database.execute("INSERT INTO journal (id, born) VALUES (?, ?)", (fresh, wall))
                 database.execute("DELETE FROM stream")
-                database.execute("DELETE FROM shed")  # of numbers that are named with all that is missing
+                database.execute("DELETE FROM shed")  # these numbers are reported with everything that is missing
                 self._note_untold(aside, loss)
             if begun or present[0][0] != ours:
                 self._settle_gap()
@@ -260,18 +260,18 @@ class Tables:
         return found
 
     def _note_untold(self, aside: Path | None, loss: Loss | None) -> None:
-        """Until an event says it: this life may end before that."""
+        """Remember damage until an event reports it, because this process may end before."""
         untold: dict[str, Mapping[str, Json]] = {} if aside is None else {QUARANTINED: {"file": aside.name}}
         untold |= {} if loss is None else {ROLLED_BACK: loss.data()}
         self._database.many(_MEMORY, ((f"{UNTOLD}{type_}", events.encode(data)) for type_, data in untold.items()))
 
     def _lost(self, water: Mark | None, aside: Path | None, tail: Batch | None) -> Loss | None:
-        """What the file that was opened has lost; what was saved of others is written into it."""
+        """What the opened file has lost, after what was saved of other files is written into it."""
         if aside is not None:
             return salvage.into(self._database, aside, water, tail)
         if not self._gone:
             return self._went_back(water)
-        # What was given beyond the last commit is in the memory of this process: nothing of it is missing.
+        # Numbers given after the last commit are in the memory of this process, so nothing of them is missing.
         water = water and replace(water, streams={stream: (last, last) for stream, last in water.lasts().items()})
         loss = None if self._saved is None else salvage.write(self._database, self._saved, water, tail)
         if loss is None and water is not None:
@@ -279,7 +279,7 @@ class Tables:
         return None if loss is None else replace(loss, witness="files")
 
     def _went_back(self, water: Mark | None) -> Loss | None:
-        """What is missing in the file by its mark. Raises StoreDamaged if what is left does not fit together."""
+        """What is missing in the file according to its mark. Raises StoreDamaged if the file is inconsistent."""
         if water is None:
             return None
         database = self._database
@@ -287,18 +287,18 @@ class Tables:
         if found is not None and found.journal == water.journal:
             if not water.beyond(found):
                 return None
-            # A garbled -wal shows old pages beside newer ones of the file.
+            # With a garbled -wal, old pages appear beside newer ones of the file.
             database.check("integrity_check(1)", _CHECK_S)
             loss = behind(water, found)
         elif database.number("SELECT count(*) FROM journal WHERE id = ?", (water.journal,)):
-            return None  # a journal was begun after it, and the mark of that was never written
+            return None  # a later journal was begun, whose mark was never written
         else:
             loss = behind(water, None)
         unnamed = (replace(gap, reason=REASON) for gap in self._unnamed() if found and found.journal == water.journal)
         return replace(loss, missing=(*unnamed, *loss.missing))
 
     def _standing(self) -> Mark | None:
-        """Where the present journal stands in the file."""
+        """How far the present journal has come in the file."""
         database = self._database
         for journal, commits in database.execute("SELECT id, commits FROM journal ORDER BY epoch DESC LIMIT 1"):
             rows = database.execute("SELECT stream, last, reserved FROM stream")
@@ -306,18 +306,18 @@ class Tables:
         return None
 
     def _unnamed(self) -> list[Shed]:
-        """Gaps that no event names yet."""
+        """Gaps that no event has reported yet."""
         rows = self._database.execute(
             "SELECT stream, min(first), max(last), sum(count), reason FROM shed GROUP BY stream, reason"
         )
         return [Shed(_STREAMS[number], *rest) for number, *rest in rows]
 
     def _present(self) -> str:
-        """The journal that goes on, or has just begun."""
+        """The present journal."""
         return str(self._database.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1")[0][0])
 
     def _settle_gap(self) -> None:
-        """Name the numbers that an unclean end swallowed; reserve the next ones."""
+        """Note the numbers that were lost by an unclean end as a gap; reserve the next ones."""
         telemetry = NUMBER[Stream.TELEMETRY]
         rows = self._database.execute("SELECT last, reserved FROM stream WHERE stream = ?", (telemetry,))
         last, reserved = rows[0] if rows else (0, 0)
@@ -366,7 +366,7 @@ class Tables:
         )
 
     def move(self, old: str, fresh: str, born: float, after: int, change: Callable[[Row], Row]) -> None:
-        """Begin the journal `fresh` and give it all events of `old` after `n` = `after`, as `change` makes them.
+        """Begin the journal `fresh` and move all events of `old` after `n` = `after` to it, changed by `change`.
 
         Raises StoreError.
         """
@@ -392,19 +392,19 @@ class Tables:
         self.mark = self._standing()
 
     def adopt(self, journal: str, memory: Mapping[str, bytes], rows: Iterable[tuple[Row, State]], *, also: str) -> None:
-        """Make `journal` the present one of a file that does not know what this process knows: memory and rows.
+        """Make `journal` the present one of a file that lacks the memory and rows of this process, and write these.
 
-        `also`: the journal under which events of this process may still come.
+        `also`: the journal under which further events of this process may still come.
         """
         database = self._database
         found = list(rows)
         born = "INSERT OR IGNORE INTO journal (id, born) VALUES (?, ?)"
         with database.transaction(new_round=True):
-            # Decoded one at a time, twice: an event takes up ten times its bytes then.
+            # Decoded one at a time, and twice, because a decoded event takes ten times its bytes.
             database.many(born, ((orjson.loads(row.payload)["journal"], 0.0) for row, _ in found))
             database.many(born, ((name, 0.0) for name in (also, journal)))
             epoch = database.number("SELECT max(epoch) FROM journal")
-            # A journal begun a moment ago has no rows yet, so its number may still change.
+            # A journal that was just begun has no rows yet, so its number may still change.
             database.execute("UPDATE journal SET epoch = ? WHERE id = ? AND epoch < ?", (epoch + 1, journal, epoch))
             self._epochs.clear()
             database.execute("DELETE FROM stream")
@@ -425,7 +425,7 @@ class Tables:
         """Wall time of the last event, seconds lived through, the highest `n` whose age is known."""
         database = self._database
         if database.number("PRAGMA user_version") < AGED:
-            return None, 0.0, 0  # an older version that is only read
+            return None, 0.0, 0  # a file of an older version, which is only read
         told = database.execute("SELECT told FROM journal WHERE told IS NOT NULL ORDER BY epoch DESC LIMIT 1")
         lived = database.execute("SELECT max(lived) FROM (SELECT lived FROM journal UNION SELECT lived FROM age)")
         return told[0][0] if told else None, lived[0][0] or 0.0, database.number("SELECT max(n) FROM age")
@@ -433,9 +433,9 @@ class Tables:
     # ---- writing ----------------------------------------------------------------------------------
 
     def write(self, batch: Batch, *, again: bool = False) -> None:
-        """One transaction, and with it a new round of the redo log.
+        """Write a batch in one transaction, which also begins a new round of the redo log.
 
-        `again`: part of it may stand there already, from a commit that seemed to fail. Raises StoreError.
+        `again`: part of it may be there already, from a commit that seemed to fail. Raises StoreError.
         """
         database = self._database
         with database.transaction(new_round=True):
@@ -454,7 +454,7 @@ class Tables:
         self.mark = mark or self.mark
 
     def leave(self, batch: Batch) -> None:
-        """Only what the batch says of rows that are in the database; to be written again with all of it.
+        """Write only the batch's changes to rows that are in the database; they are written again with the whole batch.
 
         Raises StoreError.
         """
@@ -462,7 +462,7 @@ class Tables:
             self._leave(batch)
 
     def standing(self, pending: Batch) -> Mark | None:
-        """Where the journal stands with what is in the redo log; None: the numbering of a journal that has ended."""
+        """How far the journal has come including the redo log; None: the numbering belongs to an ended journal."""
         mark, marks = self.mark, pending.marks
         if mark is None or marks is None:
             return mark
@@ -507,12 +507,12 @@ class Tables:
             database.many("UPDATE event SET mono = NULL, boot = NULL WHERE n = ?", ((n,) for _, n in batch.frozen))
 
     def _mark(self, batch: Batch, marks: Marks) -> Mark | None:
-        """Note where the numbering stands; what stands then. None: the numbering of a journal that has ended."""
+        """Write how far the numbering has come, and return it; None: the numbering belongs to an ended journal."""
         mark = self.mark
         if mark is None or mark.journal != marks.journal:
             return None
         commits = mark.commits + batch.steps
-        # A life that could not read the file counts from nothing; what is older must not look younger for it.
+        # A process that could not read the file counts from zero; older events must not look younger because of that.
         lived = max(marks.lived, self._lived)
         self._database.execute("UPDATE journal SET newest = ?, told = ?, lived = ?, commits = ? WHERE epoch = ?",
                             (marks.newest, marks.told, lived, commits, self._epoch(marks.journal)))  # fmt: skip
@@ -547,7 +547,7 @@ class Tables:
         most = _CHUNK_PICTURE_BYTES if pictures else _CHUNK_BYTES
         with closing(self._database.each(_PAGE, (BROKER, state, NUMBER[stream], after, _CHUNK_ROWS))) as page:
             for n, sequence, payload, soft in page:
-                # SQLite does not notice a bit that is flipped within a row: it must not come further than this.
+                # SQLite does not notice a flipped bit within a row; the check here keeps it from being sent.
                 if not _is_json(payload):
                     raise StoreDamaged(f"event {n} is garbled")
                 row = Row(n, stream, sequence, payload, jpeg(self._database, n) if pictures else None)
@@ -560,7 +560,7 @@ class Tables:
     # ---- time -------------------------------------------------------------------------------------
 
     def correct(self, sync: Instant) -> bool:
-        """Give some events of this boot that were never sent their true time; False when all have it."""
+        """Correct the time of some events of this boot that were never sent; False when none is left."""
         database = self._database
         rows = database.execute(
             "SELECT n, mono, unpacked(payload) FROM event WHERE mono IS NOT NULL LIMIT ?", (_SLICE_ROWS,)
@@ -579,14 +579,14 @@ class Tables:
 
 
 def round_of(database: Database) -> int:
-    """The round of the redo log that follows this database; 0: none. Raises StoreError."""
+    """The round of the redo log that belongs to this database; 0: none. Raises StoreError."""
     if database.number("PRAGMA user_version") < LOGGED:
         return 0
     return database.number("SELECT round FROM round")
 
 
 def _with_untold(opened: Opened, folder: Path) -> Opened:
-    """With what an earlier life found of its store and could not tell."""
+    """Add damage that an earlier process found in its store and could not report."""
     aside, loss = (opened.memory.get(f"{UNTOLD}{type_}") for type_ in (QUARANTINED, ROLLED_BACK))
     with suppress(LookupError, TypeError, ValueError):
         if opened.quarantined is None and aside is not None:
@@ -598,7 +598,7 @@ def _with_untold(opened: Opened, folder: Path) -> Opened:
 
 
 def _with_tail(opened: Opened, tail: Batch) -> Opened:
-    """What a file that cannot be written says, with what its redo log says."""
+    """Combine a file that cannot be written with the content of its redo log."""
     memory = {**opened.memory, **tail.memory}
     marks = tail.marks
     return replace(

@@ -1,14 +1,14 @@
-"""How far the journal has come, in two small files beside it that the store itself can be held against.
+"""How far the journal has come, in two small files beside it, against which the store is checked.
 
-*High water*: written after each commit and never before one, so that after a kill or a power cut the journal stands at
-its mark or beyond it. A journal that stands before its mark has lost committed steps: its -wal was deleted, cut or
-garbled, or an older copy was put in its place. Two slots are written in turn, each in a page of its own and with a
-checksum: a torn write leaves the other one. A commit never waits for the mark's own sync. A thread does that: at once
-after ten quiet seconds, else once in ten. So a kill costs nothing of the mark, a power cut its last ten seconds.
+*High water*: a mark written after each commit, never before it. So after a kill or power cut the journal is at its mark
+or beyond. A journal behind its mark has lost committed steps: its -wal was deleted, cut or garbled, or the file was
+replaced by an older copy. Two slots are written in turn, each in its own page and with a checksum, so a torn write
+leaves the other slot. A commit never waits for the sync of the mark. A thread syncs it at once after ten quiet seconds,
+else every ten seconds. So a kill loses nothing of the mark, a power cut at most its last ten seconds.
 
-*Sent ahead*: which telemetry was sent before its commit, read by the next life after a kill, so that no gap is
-overstated. A page of shared memory in a file: what is in it outlives the process, though not the machine, so it counts
-within one boot only. It is written before a number is used, and never waited for.
+*Sent ahead*: which telemetry was sent before its commit. The next process reads it after a kill, so that no gap is
+overstated. It is a file mapped into memory: it survives the process but not the machine, so it is valid within one
+boot only. It is written before a number is used, and never synced.
 """
 
 import mmap
@@ -29,7 +29,7 @@ from gateway.cloud.journal.batch import Shed
 from gateway.model import Json, Stream
 
 REASON = "rolled-back"
-"""Of the numbers that a store lost."""
+"""The reason given for numbers that a store lost."""
 
 _SLOT_BYTES = 4096
 _RECORD_BYTES = 1024
@@ -40,7 +40,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a journal stands after a commit."""
+    """How far a journal has come after a commit."""
 
     journal: str
     commits: int
@@ -49,7 +49,7 @@ class Mark:
     """The last number committed, and up to where numbers are reserved."""
 
     def beyond(self, other: "Mark") -> bool:
-        """This journal has come further than `other`, which has the same name."""
+        """True if this journal has come further than `other`, which has the same name."""
         return self.commits > other.commits or any(
             last > other.streams.get(stream, (0, 0))[0] for stream, (last, _) in self.streams.items()
         )
@@ -70,7 +70,7 @@ class Loss:
     """The last numbers that the store knows of."""
     missing: tuple[Shed, ...]
     witness: str
-    """What gave it away: `high-water` (this file), `salvage`, `files` (gone while in use), `alarm/active`."""
+    """What revealed it: `high-water` (this file), `salvage`, `files` (gone while in use), `alarm/active`."""
 
     def data(self) -> dict[str, Json]:
         """Data of `store.rolled-back`."""
@@ -87,7 +87,7 @@ class Loss:
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> "Loss":
-        """What `data` gave. Raises LookupError, TypeError, ValueError."""
+        """Read what `data` returned. Raises LookupError, TypeError, ValueError."""
         stood, stands = ({Stream(name): int(last) for name, last in data[key].items()} for key in ("from", "to"))
         gaps = (
             (Stream(gap["stream"]), int(gap["first"]), int(gap["last"]), int(gap["count"])) for gap in data["missing"]
@@ -97,13 +97,13 @@ class Loss:
 
 
 def behind(mark: Mark, found: Mark | None) -> Loss:
-    """What is missing in a store that stands at `found`; None: it does not know the journal of `mark` at all."""
+    """What is missing in a store that has come to `found`; None: it does not know the journal of `mark`."""
     at = found.streams if found is not None else {}
     missing = []
     for stream in Stream:
         last, reserved = mark.streams.get(stream, (0, 0))
         if stream is Stream.TELEMETRY:
-            last = max(last, reserved)  # those numbers may have been sent before their commit
+            last = max(last, reserved)  # reserved numbers may have been sent before their commit
         first = at.get(stream, (0, 0))[0] + 1
         if last >= first:
             missing.append(Shed(stream, first, last, last - first + 1, REASON))
@@ -111,7 +111,7 @@ def behind(mark: Mark, found: Mark | None) -> Loss:
 
 
 class HighWater:
-    """The file. It is a witness, not a part of the store: what goes wrong with it is never an error."""
+    """The file of the mark. It is not part of the store: a failure with it is never an error."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -126,7 +126,7 @@ class HighWater:
         self._syncing: threading.Thread | None = None
 
     def read(self) -> Mark | None:
-        """The latest mark; None if there is none that can be read."""
+        """The latest mark; None if there is no readable one."""
         if self._written is not None:
             return self._written
         with suppress(OSError):
@@ -141,7 +141,7 @@ class HighWater:
         return None
 
     def write(self, mark: Mark) -> None:
-        """Note where the journal stands; to be called after its commit."""
+        """Write how far the journal has come; call after its commit."""
         if mark == self._written:
             return
         serial = self._serial + 1
@@ -165,13 +165,13 @@ class HighWater:
                 self._syncing.start()
 
     def close(self) -> None:
-        """Sync what is not yet synced, and let go of the file."""
+        """Sync the file if needed, and close it."""
         self._ended.set()
         self._dirty.set()
         if self._syncing is not None:
             self._syncing.join(timeout=_CLOSE_S)
             if self._syncing.is_alive():
-                return  # the disk does not answer: its handle is left to the end of the process
+                return  # the disk does not answer: leave the handle open until the process ends
         handle, self._handle = self._handle, None
         if handle is not None:
             with suppress(OSError):
@@ -188,13 +188,13 @@ class HighWater:
         handle = os.open(self._path, _FLAGS, 0o600)
         try:
             about = os.fstat(handle)
-            os.posix_fallocate(handle, 0, 2 * _SLOT_BYTES)  # raises for what is no file
+            os.posix_fallocate(handle, 0, 2 * _SLOT_BYTES)  # raises if it is not a regular file
             os.fsync(handle)
         except OSError:
             os.close(handle)
             raise
         if self._handle is not None:
-            self._old.append(self._handle)  # the thread may be syncing it at this moment: it closes it later
+            self._old.append(self._handle)  # the thread may be syncing it right now, and closes it later
         self._handle, self._file = handle, (about.st_dev, about.st_ino)
         return handle
 
@@ -214,7 +214,7 @@ class HighWater:
 
 
 def _parsed(slot: bytes) -> tuple[int, Mark] | None:
-    """The serial number and the mark of a slot; None if it is not whole."""
+    """The serial number and the mark of a slot; None if it is incomplete."""
     line, end, _ = slot.partition(b"\n")
     checksum, _, record = line.partition(b" ")
     if not end or checksum != b"%08x" % zlib.crc32(record):
@@ -235,13 +235,13 @@ class Ahead(NamedTuple):
     """Numbers of the telemetry stream."""
 
     given: int
-    """The last one given."""
+    """The last number given."""
     delivered: int
-    """Up to this one the broker has all."""
+    """The broker has all numbers up to this one."""
 
 
 class SentAhead:
-    """The file; without one nothing is known. `boot`: of the kernel."""
+    """The file of numbers sent ahead; works without one, knowing nothing. `boot`: the kernel's boot id."""
 
     def __init__(self, path: Path, boot: str) -> None:
         self._path = path
@@ -250,7 +250,7 @@ class SentAhead:
         self._failed = False
 
     def read(self, journal: str) -> Ahead | None:
-        """What the life before has noted; None: nothing, or of another boot or journal."""
+        """What the previous process noted; None: nothing, or it belongs to another boot or journal."""
         with suppress(OSError):
             whole = self._path.read_bytes()[: _BODY.size + _CRC.size]
             body = whole[: _BODY.size]
@@ -261,7 +261,7 @@ class SentAhead:
         return None
 
     def note(self, journal: str, given: int, delivered: int) -> None:
-        """To be called before the number `given` is used."""
+        """Call before the number `given` is used."""
         if self._page is None and not self._failed:
             self._open()
         if self._page is not None:
@@ -269,7 +269,7 @@ class SentAhead:
             self._page[: _BODY.size + _CRC.size] = body + _CRC.pack(zlib.crc32(body))
 
     def close(self) -> None:
-        """Let go of the file; nothing is noted after it."""
+        """Close the file; nothing is noted afterwards."""
         self._failed = True
         if self._page is not None:
             self._page.close()
@@ -279,7 +279,7 @@ class SentAhead:
         try:
             handle = os.open(self._path, _FLAGS, 0o600)
             try:
-                os.posix_fallocate(handle, 0, mmap.PAGESIZE)  # else a full disk would end the process at a write
+                os.posix_fallocate(handle, 0, mmap.PAGESIZE)  # or a full disk would kill the process at a write
                 self._page = mmap.mmap(handle, mmap.PAGESIZE)
             finally:
                 os.close(handle)

@@ -1,1 +1,1 @@
-"""The broker: the only user of paho."""
+"""The connection to the broker: the only user of paho."""

@@ -1,12 +1,12 @@
-"""What becomes of the messages that the broker sends, and when the session at the broker is given up. Pure.
+"""Handles messages from the broker, and decides when to discard the session at the broker. Pure.
 
-Only what comes on `T/command` is a command. Everything is acknowledged: a message that the broker keeps for us and that
-we never take would come first on each connection and stop all behind it. What is dropped is counted and told.
+Only messages on `T/command` are commands. Every message is acknowledged, because one that we never accept would come
+first on each connection and block all later ones. Dropped messages are counted and reported.
 
-The session at the broker outlives a connection, and anybody who has connected with our client id could leave a
-subscription or a message in it (of QoS 2, which we never subscribe, too). So the next connection begins with a clean
-session after a message on a topic that we never subscribed, and after the second connection in a row that ended because
-the broker's bytes could not be understood. Nothing of ours is lost by it: our rows are in the journal.
+The session at the broker outlives a connection, and anybody who connected with our client id could leave a
+subscription or a message in it (even of QoS 2, which we never subscribe). So the next connection begins with a clean
+session after a message on a topic that we never subscribed, or after two consecutive connections that ended because the
+broker's bytes could not be parsed. Nothing of ours is lost, because our rows are in the journal.
 """
 
 from collections import Counter
@@ -25,27 +25,27 @@ _TEXTS = {
 
 
 class Intake:
-    """What comes on `topic` goes to `desk`; without one it is acknowledged and left."""
+    """Passes messages on `topic` to `desk`; without a desk they are only acknowledged."""
 
     def __init__(self, topic: str, desk: CommandDesk | None) -> None:
         self.dropped: Counter[str] = Counter()
-        """Messages that were not taken, by reason, since the start; `garbled`: sessions that were given up for one."""
+        """Messages that were dropped since the start, by reason; `garbled`: sessions discarded because of one."""
         self._topic = topic
         self._desk = desk
         self.trouble = ""
-        """What is wrong; empty: nothing, or it is long ago."""
+        """What is wrong; empty: nothing, or nothing recent."""
         self._dropped_at: float | None = None
         self._garbled = 0
         self._clean_next = False
         self._clean_now = False
 
     def begin(self) -> bool:
-        """A connection is begun; True: the broker is to forget the session."""
+        """A connection begins. True: ask the broker for a clean session."""
         self._clean_now, self._clean_next = self._clean_next, False
         return self._clean_now
 
     def arrived(self, topic: str | None, payload: bytes, delivery: Delivery, now: float) -> bool:
-        """A message came. False: the session holds what is not ours, end the connection (monotonic `now`)."""
+        """Take a message. False: the session contains something that is not ours, so end the connection."""
         if topic == self._topic:
             if self._desk is None:
                 delivery.acknowledge()
@@ -53,14 +53,14 @@ class Intake:
                 self._drop(CROWDED, delivery, now)
             return True
         self._drop(UNREADABLE if topic is None else FOREIGN, delivery, now)
-        # In a session that has just begun it is the broker that sends this, so beginning again would not help.
+        # In a new session the broker itself sends this, so another clean session would not help.
         if self._clean_now:
             return True
         self._clean_next = True
         return False
 
     def ended(self, ending: Ending, now: float, *, accepted: bool) -> None:
-        """The connection is over. `accepted`: the broker had taken it, so it knows whether to forget the session."""
+        """The connection has ended. `accepted`: the broker had accepted it, and with it a wish for a clean session."""
         if not accepted:
             self._clean_next = self._clean_next or self._clean_now
         if accepted or ending.garbled:
@@ -70,7 +70,7 @@ class Intake:
             self._note(GARBLED, now)
 
     def look(self, now: float) -> None:
-        """To be called now and then: what was long ago is no trouble any more."""
+        """Call from time to time: clears trouble that is long past."""
         if self._dropped_at is not None and now - self._dropped_at >= _TOLD_FOR_S:
             self._dropped_at = None
             self.trouble = ""

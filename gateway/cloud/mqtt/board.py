@@ -1,4 +1,4 @@
-"""What stands on the retained topics: the alarms that stand, the status with its nonce, the health."""
+"""The content of the retained topics: standing alarms, the status with its nonce, the health."""
 
 import os
 from collections.abc import Mapping
@@ -15,23 +15,24 @@ _NONCE_EVERY_S = 60.0
 _NONCE_BYTES = 16
 _ACTIVE_EVERY_S = 1.0
 _NUMBERS_EVERY_S, _NUMBERS_BYTES_PER_S = 60.0, 128
-"""So often newer numbers are told though no alarm has changed, and no more bytes a second than that for it."""
+"""Newer numbers are sent at this interval even if no alarm has changed, and with no more than this many bytes a
+second."""
 _URGENT = frozenset({"fire", "gas"})
 _LONG = ("devices", "lines", "cameras")
 
 _ALARM_MEMORY = "alarm/"
-"""What the keys of standing alarms begin with; the rest is the subject of their events."""
+"""Prefix of the keys of standing alarms; the rest is the subject of their events."""
 
 
 class Nonces:
-    """The texts by which a command shows that it is fresh: the present one and the one before."""
+    """The texts that prove a command to be fresh: the current one and the previous one."""
 
     def __init__(self) -> None:
         self._renewed_at = float("-inf")
         self.good: tuple[str, ...] = ()
 
     def renew(self, now: float) -> bool:
-        """Replace the present one if it is old enough (monotonic `now`); True if it was replaced."""
+        """Replace the current one if it is old enough (monotonic `now`); True if it was replaced."""
         if now - self._renewed_at < _NONCE_EVERY_S:
             return False
         self._renewed_at = now
@@ -40,7 +41,7 @@ class Nonces:
 
 
 class Board:
-    """Three slots and what is written into them."""
+    """Three slots, and their content."""
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class Board:
         self._upto = 0
         self._told: Numbers | None = None
         self._tell_again = 0.0
-        """From then on newer numbers are worth a message of their own (monotonic seconds)."""
+        """From then on newer numbers justify a message of their own (monotonic seconds)."""
         self._clock = clock
         root = settings.root
         self.active = Slot(f"{root}/alarm/active", "alarm/active", every=_ACTIVE_EVERY_S)
@@ -66,11 +67,11 @@ class Board:
 
     @property
     def slots(self) -> tuple[Slot, Slot, Slot]:
-        """In the order in which they go."""
+        """The slots in sending order."""
         return self.active, self.status, self.health
 
     def set_standing(self, alarms: Mapping[str, Mapping[str, Json]], upto: int) -> float:
-        """The alarms that stand and the last alarm event in them; the monotonic time of now."""
+        """Set the standing alarms and the sequence of the last alarm event in them."""
         self._standing, self._upto = alarms, upto
         fires = {id_ for id_, alarm in alarms.items() if alarm.get("kind") in _URGENT and alarm.get("active")}
         urgent, self._fires = bool(fires - self._fires), fires
@@ -81,7 +82,7 @@ class Board:
 
         def build(limit: int) -> bytes:
             self._told = numbers = self._journal.numbers
-            # A number of a journal that has ended since says nothing of the present one.
+            # A number of an ended journal says nothing about the present one.
             last = upto if before == self._epoch() else 0
             message = self._event("alarm.active", active_data(_named(standing), last, limit, numbers), at)
             self._tell_again = self._clock.now().mono + max(_NUMBERS_EVERY_S, len(message) / _NUMBERS_BYTES_PER_S)
@@ -95,10 +96,10 @@ class Board:
         return None if numbers is None else numbers.journal
 
     def numbers_changed(self, *, leaving: bool = False) -> None:
-        """Have `alarm/active` sent again if the store was lost or is back.
+        """Send `alarm/active` again if the store was lost or is back.
 
-        Also if any number is newer, when `leaving` at once, else now and then: a store that is put back as a whole is
-        found out by these, whatever of its events it has lost.
+        Also if any number is newer: at once when `leaving`, else at intervals. These numbers reveal a store that was
+        replaced by an older copy, whichever events it has lost.
         """
         now, told = self._journal.numbers, self._told
         if now is None or told is None or self._standing is None or self.active.pending:
@@ -108,7 +109,7 @@ class Board:
             self._put_active()
 
     def set_health(self, data: Mapping[str, Json]) -> None:
-        """The health as of now; the data must not be changed afterwards."""
+        """Set the health; the data must not be changed afterwards."""
         self.numbers_changed()
         at = self._clock.now()
 
@@ -116,7 +117,7 @@ class Board:
             whole = self._event("gateway.health", data, at)
             if len(whole) <= limit:
                 return whole
-            # On a thin link the parts that grow with the site stay out.
+            # On a slow link the parts that grow with the site are left out.
             return self._event("gateway.health", {**data, **{key: {} for key in _LONG if key in data}}, at)
 
         self.health.put(build)
@@ -126,16 +127,16 @@ class Board:
         return self._nonces.renew(now)
 
     def tell_online(self) -> None:
-        """The status: online, with the nonce."""
+        """Set the status: online, with the nonce."""
         at, data = self._clock.now(), self._status(self._nonces.good[0], online=True)
         self.status.put(lambda _limit: self._event("gateway.status", data, at))
 
     def farewell(self) -> bytes:
-        """The status as a goodbye says it."""
+        """Set the status for a clean goodbye."""
         return self._event("gateway.status", self._status(nonce=None, online=False), self._clock.now())
 
     def last_words(self, broker: Broker, *, retain: bool) -> Will | None:
-        """The status as the broker is to say it when we are gone: without time, who knows when it will be true."""
+        """The Will: the status that the broker publishes when we are gone; without a time, which is not known."""
         if not broker.will:
             return None
         payload = self._event("gateway.status", self._status(nonce=None, online=False), None)

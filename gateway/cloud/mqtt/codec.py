@@ -1,16 +1,16 @@
-"""What a broker sends, as MQTT 3.1.1 and 5 have it: QoS 0 and 1. Pure.
+"""Parses what a broker sends by MQTT 3.1.1 and 5, QoS 0 and 1. Pure.
 
-What a broker sends is foreign: anybody with its login can put anything into a message. So `Parser` takes time in
-proportion to the bytes that came, keeps a bounded number of them, and reads of a message only what is used: topic,
-message id, Response Topic, Correlation Data, payload. Text that nobody looks at is not judged either.
+The input is untrusted: anybody with the broker's login can put anything into a message. So `Parser` takes time in
+proportion to the bytes received, keeps a bounded number of them, and reads only what is used of a message: topic,
+message id, Response Topic, Correlation Data, payload. Unused text is not validated.
 
-Section numbers are those of the MQTT 5 specification.
+Section numbers refer to the MQTT 5 specification.
 """
 
 from typing import Final, NamedTuple
 
 MAX_PACKET_BYTES: Final = 256 << 10
-"""The largest PUBLISH that is kept (announced in CONNECT), bytes. A larger one is told with its size only."""
+"""The largest PUBLISH that is kept (announced in CONNECT), bytes. Of a larger one only the size is reported."""
 
 V5: Final = 5
 CONNECTED, BAD_VERSION_3, NOT_SUPPORTED = 0x00, 0x01, 0x84
@@ -19,13 +19,13 @@ FAILURE: Final = 0x80
 """Reason codes from here on are refusals."""
 NO_LISTENER, NOT_AUTHORIZED, TOPIC_INVALID, FORMAT_INVALID = 0x10, 0x87, 0x90, 0x99
 STOPPING: Final = frozenset((NOT_AUTHORIZED, TOPIC_INVALID, FORMAT_INVALID))
-"""Refusals that a person must mend."""
+"""Refusals that a person has to fix."""
 
 _CONNACK, _PUBLISH, _PUBACK, _SUBACK, _PINGRESP, _DISCONNECT = 2, 3, 4, 9, 13, 14
 _KEPT = {_CONNACK: 16 << 10, _PUBACK: 3, _SUBACK: 16 << 10, _PINGRESP: 0, _DISCONNECT: 1}
-"""Bytes of a packet's body that are looked at; the rest of it is passed over."""
+"""Bytes of a packet's body that are read; the rest is skipped."""
 _HEAD_BYTES = 2 + 0xFFFF + 2
-"""Bytes that topic and message id of a PUBLISH take at most."""
+"""The most bytes of topic and message id of a PUBLISH."""
 _NUMBERS = {
     **dict.fromkeys((0x01, 0x17, 0x19, 0x24, 0x25, 0x28, 0x29, 0x2A), 1),
     **dict.fromkeys((0x13, 0x21, 0x22, 0x23), 2),
@@ -36,7 +36,7 @@ _PAIR, _VARIABLE = 0x26, 0x0B
 _RECEIVE_MAXIMUM, _PACKET_LIMIT, _RESPONSE_TOPIC, _CORRELATION = 0x21, 0x27, 0x08, 0x09
 _SERVER_KEEPALIVE, _MAXIMUM_QOS, _RETAIN_AVAILABLE = 0x13, 0x24, 0x25
 _PROPERTIES = 256
-"""Properties of one packet that are looked at."""
+"""Properties of one packet that are read."""
 
 _REASONS: Final = {
     0x00: "normal disconnection",
@@ -72,16 +72,16 @@ _REASONS: Final = {
     0xA0: "maximum connect time",
 }
 _OLD_REASONS: Final = {1: NOT_SUPPORTED, 2: 0x85, 3: 0x88, 4: 0x86, 5: 0x87}
-"""The return codes of MQTT 3.1.1 (3.2.2.3 there) in the words of MQTT 5."""
+"""The return codes of MQTT 3.1.1 (3.2.2.3 there) as reason codes of MQTT 5."""
 
 
 def reason(code: int) -> str:
-    """What a reason code means (2.4), and the code."""
+    """The meaning of a reason code (2.4), with the code."""
     return f"{_REASONS.get(code, 'unknown reason')} (0x{code:02x})"
 
 
 class Malformed(Exception):
-    """What came is no MQTT, or nothing that this client may be sent: the connection cannot go on."""
+    """The input is not MQTT, or not allowed for this client: the connection must be closed."""
 
 
 class Connack(NamedTuple):
@@ -101,11 +101,11 @@ class Publish(NamedTuple):
     """A message (3.3)."""
 
     topic: str | None
-    """None: it is no UTF-8."""
+    """None: it is not UTF-8."""
     payload: bytes
-    """Empty if the packet is over MAX_PACKET_BYTES."""
+    """Empty if the packet is larger than MAX_PACKET_BYTES."""
     size: int
-    """Bytes of the payload as it was sent; of a packet over MAX_PACKET_BYTES more than that."""
+    """Bytes of the payload as sent; for a packet over MAX_PACKET_BYTES somewhat more."""
     qos: int = 0
     retain: bool = False
     mid: int = 0
@@ -141,7 +141,7 @@ Packet = Connack | Publish | Puback | Suback | Pong | Disconnect
 
 
 class Parser:
-    """Bytes in, packets out; the first is a CONNACK. After Malformed it is not to be used any more."""
+    """Bytes in, packets out; the first is a CONNACK. Must not be used after Malformed."""
 
     def __init__(self, version: int) -> None:
         self._version = version
@@ -149,12 +149,12 @@ class Parser:
         self._held = bytearray()
         self._at = 0
         self._skip = 0
-        """Bytes of a packet that still come and are passed over."""
+        """Bytes of a packet that still arrive and are skipped."""
         self._ready: Packet | None = None
-        """The packet whose bytes are passed over."""
+        """The packet whose remaining bytes are skipped."""
 
     def feed(self, data: bytes) -> None:
-        """What came. To be called when `next` has given all it can, so that no more than a packet is held."""
+        """Add received bytes. Call when `next` has returned None, so that no more than one packet is held."""
         if self._skip:
             over = min(self._skip, len(data))
             self._skip -= over
@@ -165,7 +165,7 @@ class Parser:
         self._held += data
 
     def next(self) -> Packet | None:
-        """The next packet; None: more is needed. Raises Malformed."""
+        """The next packet; None: more bytes are needed. Raises Malformed."""
         if self._ready is not None:
             if self._skip:
                 return None
@@ -192,7 +192,7 @@ class Parser:
         return packet
 
     def _header(self) -> tuple[int, int, int] | None:
-        """First byte, where the body begins, its size (2.1)."""
+        """The first byte, the start of the body, its size (2.1)."""
         held, at, size = self._held, self._at, 0
         if not self._begun and held and held[0] >> 4 != _CONNACK:
             raise Malformed("it does not begin with an answer to CONNECT")
@@ -223,7 +223,7 @@ class Parser:
 
 def _kept(kind: int, size: int) -> int:
     if kind == _PUBLISH:
-        # With its fixed header of up to five bytes.
+        # Including the fixed header of up to five bytes.
         return size if size <= MAX_PACKET_BYTES - 5 else _HEAD_BYTES
     limit = _KEPT.get(kind, 0)
     if size > limit and kind in (_CONNACK, _SUBACK):
@@ -264,7 +264,7 @@ def _publish(flags: int, body: bytes, size: int, version: int) -> Publish:
 
 
 def _extent(body: bytes, at: int) -> tuple[int, int]:
-    """Where properties begin and end (2.2.2); what is longer than the packet ends with it."""
+    """Where properties begin and end (2.2.2), cut at the end of the packet."""
     size = 0
     for place in range(4):
         if at >= len(body):
@@ -279,7 +279,7 @@ def _extent(body: bytes, at: int) -> tuple[int, int]:
 def _walk(
     body: bytes, at: int, end: int, *, numbers: dict[int, int] | None = None, texts: dict[int, bytes] | None = None
 ) -> None:
-    """Collect the first properties between `at` and `end`; at one that is none the walk ends."""
+    """Collect the first properties between `at` and `end`; stops at an invalid one."""
     for _ in range(_PROPERTIES):
         if at >= end:
             return
@@ -309,7 +309,7 @@ def _connack(body: bytes, version: int) -> Connack:
     if version != V5:
         return Connack(_OLD_REASONS.get(code, code | FAILURE) if code else CONNECTED, present)
     if len(body) == 2:
-        # The answer of MQTT 3.1.1 has no properties: this broker does not speak 5.
+        # The answer of MQTT 3.1.1 has no properties: this broker does not speak MQTT 5.
         return Connack(NOT_SUPPORTED if code < FAILURE else code)
     numbers: dict[int, int] = {}
     begin, end = _extent(body, 2)

@@ -1,9 +1,10 @@
-"""Which of our messages a broker hangs up on. Pure.
+"""Finds out which of our messages a broker hangs up on. Pure.
 
-Some brokers end the connection at a publish that they deny, after a refusal or instead of it. When three connections in
-a row end soon, with something unanswered, the next ones have one message in flight: what was refused on such a
-connection, else what was under way when it ended, is to blame, unless the broker has taken that very message meanwhile.
-Three times makes it certain. A link that is just bad ends at any message, and is not mistaken.
+Some brokers end the connection when they deny a publish, after a refusal or instead of one. After three consecutive
+connections that soon ended with something unanswered, the next ones have only one message in flight. The message that
+was refused on such a connection, or else the one in flight when it ended, is the suspect, unless the broker has
+accepted that very message meanwhile. After three times it is certain. A bad link ends at varying messages and is not
+mistaken for this.
 """
 
 from collections import Counter
@@ -15,7 +16,7 @@ _HANG_UPS = 3
 
 
 class Suspect(NamedTuple):
-    """One message: the row of a stream, or what is on a topic that is no stream (`n` is None)."""
+    """One message: a row of a stream, or the content of a topic that is not a stream (`n` is None)."""
 
     topic: str
     n: int | None = None
@@ -32,11 +33,11 @@ class Blame:
 
     @property
     def careful(self) -> bool:
-        """Connections end so often that one message at a time should be under way."""
+        """True if connections end so often that only one message at a time should be in flight."""
         return self._breaks >= _HANG_UPS
 
     def calm(self, now: float) -> bool:
-        """This connection has lasted: all is well again."""
+        """This connection has lasted: clear all suspicion."""
         if self._careful_until is None:
             self._careful_until = now + _SOON_S
         if now >= self._careful_until:
@@ -51,7 +52,7 @@ class Blame:
             self._blamed.pop(message, None)
 
     def ended(self, messages: Collection[Suspect], lived: float, *, hung_up: bool) -> Suspect | None:
-        """A connection is over with these messages unanswered: the one that the broker surely hangs up on."""
+        """A connection has ended with these messages unanswered. Returns the one that certainly caused it, if known."""
         self._careful_until = None
         refused, self._refused = self._refused, None
         if not hung_up or not (messages or refused) or lived >= _SOON_S:

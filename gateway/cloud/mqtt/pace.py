@@ -1,13 +1,14 @@
-"""How much may be under way to the broker, and how long is waited for it: learnt from what it acknowledges. Pure.
+"""How much may be in flight to the broker, and how long to wait for it: learnt from its acknowledgements. Pure.
 
-* The *speed* of the link in bytes a second: what was acknowledged from the last PUBACK before a message was sent (if
-  nothing was in flight, from the sending) to its own PUBACK, by the time between beyond the round trip; the best of the
-  last two minutes, kept over connections. It bounds the bytes in flight, the size of what is sent again and again, and
-  the time after which silence means a dead link.
-* The *window* of messages grows by each quick PUBACK and is halved by a slow one (AIMD): a broker that throttles is not
-  overrun, and a live alarm waits behind little.
-* The *rate* of messages is bounded by the site file, and, after a link died with messages that were never answered
-  while others were, by what the broker did answer.
+* The *speed* of the link in bytes a second. One sample: the bytes acknowledged between the last PUBACK before a message
+  was sent (if nothing was in flight, its sending) and the message's own PUBACK, divided by that time less the round
+  trip. The best sample of the last two minutes is used and kept over connections. It bounds the bytes in flight, the
+  size of repeated messages, and the silence after which the link counts as dead.
+* The *window* of messages grows with each quick PUBACK and is halved by a slow one (AIMD), so that a throttling broker
+is
+  not overrun and a live alarm waits behind little.
+* The *rate* of messages is bounded by the site file. If a link died while some messages were answered and others were
+  not, it is also bounded by the rate that the broker did answer.
 
 Times are monotonic seconds.
 """
@@ -16,7 +17,7 @@ from collections import deque
 from typing import NamedTuple
 
 UNKNOWN_BYTES_PER_S = 8 << 10
-"""Speed that is assumed of a link of which nothing is known, bytes a second."""
+"""Assumed speed of an unknown link, bytes a second."""
 
 _LEAST_BYTES_PER_S = 256
 _MOST_BYTES_PER_S = 64 << 20
@@ -25,7 +26,7 @@ _SAMPLES = 256
 _ROOM_BYTES = (2 << 10, 256 << 10)
 _FIRST_ROOM_BYTES = 16 << 10
 _AHEAD_S = 1.0
-"""The bytes in flight take at most about so long."""
+"""The bytes in flight take about this time at most."""
 _FIRST_WINDOW = 16
 _QUICK_S, _SLOW_S = 0.5, 2.0
 _MARGIN_FACTOR = 1.5
@@ -35,22 +36,22 @@ _NO_PACE_PER_S = 1000.0
 
 
 class Stamp(NamedTuple):
-    """What is remembered of a message that was sent."""
+    """What is remembered of a sent message."""
 
     at: float
     since: float
-    """When the last answer had come; if nothing was in flight, `at`."""
+    """The time of the last answer before it; if nothing was in flight, `at`."""
     delivered: int
-    """Bytes that had been acknowledged by then."""
+    """Bytes acknowledged by then."""
     order: int
 
 
 class Pace:
-    """`rate`: messages a second at most; None: no limit."""
+    """Measures and limits. `rate`: messages a second at most; None: no limit."""
 
     def __init__(self, rate: float | None = None) -> None:
         self._round_trip = 0.0
-        """Of the link alone, without the broker's work, as far as it is known; seconds."""
+        """Round trip of the link alone, without the broker's work, as far as known; seconds."""
         self._spacing = 0.0 if rate is None else 1 / rate
         self._samples: deque[tuple[float, float]] = deque(maxlen=_SAMPLES)
         self._speed: float | None = None
@@ -59,7 +60,7 @@ class Pace:
         self._answered_order = -1
         self._in_flight = 0
         self._progress = 0.0
-        """When the last answer came, or the connection."""
+        """When the last answer came, or when the connection began."""
         self._limit = 0
         self._window = 0.0
         self._halved = 0.0
@@ -79,26 +80,26 @@ class Pace:
 
     @property
     def room(self) -> float:
-        """Bytes that may be in flight beside alarms."""
+        """Bytes that may be in flight in addition to alarms."""
         if self._speed is None:
             return _FIRST_ROOM_BYTES
         return min(max(self._speed * _AHEAD_S, _ROOM_BYTES[0]), _ROOM_BYTES[1])
 
     @property
     def window(self) -> int:
-        """Messages that may be in flight beside alarms."""
+        """Messages that may be in flight in addition to alarms."""
         return max(1, int(self._window))
 
     def cost(self, size: int) -> float:
-        """Seconds that so many bytes take."""
+        """Seconds that `size` bytes take."""
         return size / (self._speed or UNKNOWN_BYTES_PER_S)
 
     def within(self, seconds: float) -> int:
-        """Bytes that this time carries."""
+        """Bytes that the link carries in this time."""
         return int((self._speed or UNKNOWN_BYTES_PER_S) * seconds)
 
     def connected(self, window: int, now: float, sample: float | None = None) -> None:
-        """A new connection; `window`: messages at most; `sample`: speed at which it was begun, bytes a second."""
+        """A new connection has begun. `window`: messages at most; `sample`: speed of its CONNECT, bytes a second."""
         self._limit = window
         self._window = float(min(window, _FIRST_WINDOW))
         self._answers = self._in_flight = 0
@@ -107,14 +108,14 @@ class Pace:
             self._learn(now, sample)
 
     def next_at(self, *, alarm: bool) -> float:
-        """The next message may be sent from then on."""
+        """When the next message may be sent."""
         spacing = self._spacing
         if self._pace is not None and not alarm:
             spacing = max(spacing, 1 / self._pace)
         return self._sent_at + spacing
 
     def sent(self, now: float) -> Stamp:
-        """A message was sent."""
+        """Take a message that is being sent."""
         if self._pace is not None and now - self._pace_at >= 1:
             self._pace, self._pace_at = self._pace * _PACE_FACTOR, now
             if self._pace > _NO_PACE_PER_S:
@@ -125,7 +126,7 @@ class Pace:
         return Stamp(now, now if self._in_flight == 1 else self._progress, self._delivered, self._order)
 
     def answered(self, stamp: Stamp, size: int, now: float) -> None:
-        """The broker's PUBACK for `size` bytes."""
+        """Take the broker's PUBACK for `size` bytes."""
         self._delivered += size
         self._answers += 1
         self._in_flight -= 1
@@ -142,15 +143,15 @@ class Pace:
             self._window = max(self._window / 2, 1.0)
 
     def dead_at(self, oldest: Stamp, size: int, answer: float) -> float:
-        """When the link is dead unless the oldest message, of `size` bytes, is answered.
+        """When the link counts as dead unless the oldest message, of `size` bytes, is answered.
 
-        As long as answers come in turn each has its own time; one that was passed over by a later one has had its turn.
+        While answers come in order each message gets its own time; a message that a later one overtook gets no more.
         """
         begun = oldest.at if oldest.order < self._answered_order else max(oldest.at, self._progress)
         return begun + answer + _MARGIN_FACTOR * self.cost(size)
 
     def died(self, now: float, lived: float) -> None:
-        """The link was found dead: either it is slower than it was, or the broker does not answer all that comes."""
+        """The link was found dead: either it has become slower, or the broker does not answer every message."""
         if self._answers:
             self._pace, self._pace_at = max(1.0, self._answers / max(lived, 1.0)), now
         self._samples.clear()
@@ -161,7 +162,7 @@ class Pace:
         sample = min(max(sample, _LEAST_BYTES_PER_S), _MOST_BYTES_PER_S)
         while samples and (samples[0][0] < now - _REMEMBERED_S):
             samples.popleft()
-        # Only what no later and better sample makes idle is kept, so the first is the best.
+        # Samples that a later and better one replaces are dropped, so the first is the best.
         while samples and samples[-1][1] <= sample:
             samples.pop()
         samples.append((now, sample))

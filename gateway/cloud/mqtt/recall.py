@@ -1,8 +1,8 @@
-"""Our own retained `alarm/active` as an earlier life left it: a witness of how far the journal had come. Pure.
+"""Our own retained `alarm/active` from an earlier process: it shows how far the journal had come. Pure.
 
-It is read once a life, on the first connection, before anything is sent: what this life has numbered until then can
-still get other numbers. Whoever has the broker's login can write it, so it is believed only so far: it may begin a new
-journal, once, and end occurrences that nobody here knows.
+It is read once per process, on the first connection and before anything is sent, because until then events can still
+be renumbered. Anybody with the broker's login can write it, so its effect is limited: it may begin a new journal, once,
+and end occurrences that are unknown here.
 """
 
 from collections.abc import Mapping
@@ -31,27 +31,27 @@ _OTHERS = (
 
 
 class Numbers(NamedTuple):
-    """How far the journal has come, as `alarm/active` says it."""
+    """How far the journal has come, according to `alarm/active`."""
 
     journal: str
     given: Mapping[Stream, int]
     """The last committed number of each stream."""
     stored: bool
-    """False: the store cannot be written, so that numbers are given which it does not know."""
+    """False: the store cannot be written, so numbers are given that it does not know."""
 
 
 class Numbered(Protocol):
-    """A journal that counts, or does not."""
+    """What this module needs of a journal."""
 
     @property
     def numbers(self) -> Numbers | None:
-        """How far it has come."""
+        """How far the journal has come; None: it has no numbers."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What the message says."""
+    """The content of the message."""
 
     numbers: Numbers
     alarms: tuple[Mapping[str, Json], ...]
@@ -77,7 +77,7 @@ def recalled(payload: bytes, source: str) -> Recalled | None:
 
 
 def loss(said: Numbers, stands: Mapping[Stream, int]) -> Loss:
-    """What a journal that stands at `stands` has lost by what was said of it."""
+    """What a journal that has come to `stands` has lost according to the message."""
     missing = tuple(
         Shed(stream, stands.get(stream, 0) + 1, last, last - stands.get(stream, 0), REASON)
         for stream, last in said.given.items()
@@ -109,33 +109,33 @@ def _is_text(value: object) -> bool:
 
 
 class ReadBack:
-    """When the message is to be asked for, and how long sending is held up for it. `wanted`: at all."""
+    """Decides when to ask for the message, and how long sending waits for it. `wanted`: ask for it at all."""
 
     def __init__(self, *, wanted: bool) -> None:
         self._done = not wanted
         self.asked = False
-        """The broker has not given it yet."""
+        """The message was asked for and has not come yet."""
         self._judging = False
 
     @property
     def holding(self) -> bool:
-        """Nothing may be sent yet."""
+        """True while nothing may be sent."""
         return self.asked or self._judging
 
     def connected(self) -> bool:
-        """A new connection; True: it is to be asked for."""
+        """A new connection has begun. True: ask for the message."""
         self.asked = not self._done and not self._judging
         return self.asked
 
     def answered(self) -> None:
-        """It is there, or it is known that it will not come: it is being judged."""
+        """The message has come, or will not come: judging begins."""
         self.asked, self._judging, self._done = False, True, True
 
     def judged(self) -> None:
-        """All is clear."""
+        """Judging has ended: sending may begin."""
         self.asked, self._judging, self._done = False, False, True
 
     def ended(self, *, hung_up: bool) -> None:
-        """The connection is over. A broker that hangs up at the question is not asked again."""
+        """The connection has ended. A broker that hangs up at the question is not asked again."""
         self._done = self._done or (self.asked and hung_up)
         self.asked = False

@@ -1,7 +1,7 @@
-"""Messages of which only the latest counts: the alarms that stand, the health, the status. Pure.
+"""Messages of which only the latest counts: standing alarms, health, status. Pure.
 
-A slot forgets what was replaced before it could be sent. What was sent once is sent again, on a new
-connection, with the same bytes and the same id.
+A slot drops content that is replaced before it could be sent. Sent content is sent again on a new connection, with the
+same bytes and the same id.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -15,13 +15,13 @@ from gateway.cloud.mqtt.types import HUNG_UP
 from gateway.model import Json, Stream
 
 ACTIVE_BYTES: Final = 128 << 10
-"""Size of `alarm.active` beyond which the least severe alarms are left out, bytes."""
+"""The largest `alarm.active`, bytes; beyond it the least severe alarms are left out."""
 
 _ENVELOPE_BYTES = 1024
 _SEVERITIES: Final = {name: rank for rank, name in enumerate(("critical", "high", "medium", "low"))}
 
 Build = Callable[[int], bytes]
-"""Makes the message; it should not be larger than the bytes given."""
+"""Makes the message; it should not exceed the given number of bytes."""
 
 
 def _nothing(_size: int) -> float:
@@ -34,26 +34,26 @@ class Slot:
     def __init__(self, topic: str, name: str, *, every: float = 0.0) -> None:
         self.topic = topic
         self.name = name
-        """What it is called to people."""
+        """Its name for people."""
         self._every = every
         self._build: Build | None = None
         self._frozen: bytes | None = None
         self.pending = False
-        """There is something to send, now or later."""
+        """True if there is something to send, now or later."""
         self._not_before = float("-inf")
         self._held_until = float("-inf")
         self.too_large = 0
-        """How often the content did not fit into a packet of the broker's."""
+        """How often the content did not fit into the broker's largest packet."""
         self.urgent = False
-        """The content is to be sent as soon as `every` allows, whatever it costs."""
+        """Send the content as soon as `every` allows, whatever share of the link it takes."""
         self._built_for = 0
         self._sent_at = float("-inf")
         self.code: int | None = None
-        """The reason code for which the broker does not take it."""
+        """The reason code with which the broker refuses it."""
         self._told = False
 
     def put(self, build: Build, *, urgent: bool = False) -> None:
-        """Replace the content; it is made when it is sent first."""
+        """Replace the content; it is built when it is first sent."""
         if urgent:
             self.urgent = True
             if self.code is None:
@@ -63,12 +63,12 @@ class Slot:
         self.pending = True
 
     def clear(self) -> None:
-        """There is nothing to send until the next `put`."""
+        """Send nothing until the next `put`."""
         self._build = self._frozen = None
         self.pending = False
 
     def connected(self) -> None:
-        """A new connection: what there is is sent again, at once."""
+        """A new connection has begun: send the content again at once."""
         self.pending = self._build is not None
         self._not_before = self._held_until
 
@@ -77,16 +77,16 @@ class Slot:
         return self._not_before if self.pending else None
 
     def grow(self, limit: int) -> None:
-        """The link has become wide enough for much more: what was cut is made anew."""
+        """The link has become much faster: build cut content anew."""
         frozen = self._frozen
         if frozen is not None and limit >= 2 * self._built_for and 2 * len(frozen) > self._built_for:
             self._frozen = None
             self.pending = True
 
     def take(self, now: float, limit: int, cost: Callable[[int], float] = _nothing, share: float = 0.0) -> bytes | None:
-        """What to send now, at most `limit` bytes; it counts as sent. None: nothing, or not yet.
+        """What to send now, at most `limit` bytes; it then counts as sent. None: nothing, or not yet.
 
-        `cost`: seconds that so many bytes take; the next waits `share` times as long.
+        `cost`: gives the seconds that a number of bytes takes; the next one waits `share` times as long.
         """
         if not self.pending or now < self._not_before or self._build is None:
             return None
@@ -101,7 +101,7 @@ class Slot:
         return self._frozen
 
     def answered(self, code: int, now: float, retry: BackOff) -> bool:
-        """The broker's PUBACK; True: what there is to tell of `code` has changed."""
+        """Take the broker's PUBACK. True: `code` has changed in a way to report."""
         if code < FAILURE:
             retry.reset()
             was_told, self.code, self._told = self._told, None, False
@@ -111,7 +111,7 @@ class Slot:
         return self._tells(again and code in STOPPING)
 
     def hung_up(self, now: float, wait: float) -> bool:
-        """The broker ends the connection at it, so a new one is no reason to try at once. As `answered`."""
+        """The broker ends the connection at it, so a new connection must not retry at once. Returns as `answered`."""
         self.code = HUNG_UP
         self._later(now + wait)
         self._held_until = self._not_before
@@ -129,10 +129,10 @@ class Slot:
 def active_data(
     standing: Collection[Mapping[str, Json]], upto: int, limit: int, numbers: Numbers | None = None
 ) -> bytes:
-    """Data of `alarm.active`: the most severe first, then the oldest; what does not fit is counted in `more`.
+    """Data of `alarm.active`: the most severe first, then the oldest; `more` counts what does not fit.
 
-    `standing`: data of alarms as in `alarm.raised`; `upto`: sequence of the last alarm event that is in it;
-    `limit`: bytes that the whole message may have; `numbers`: how far the journal has come.
+    `standing`: data of alarms as in `alarm.raised`; `upto`: sequence of the last alarm event included;
+    `limit`: bytes of the whole message; `numbers`: how far the journal has come.
     """
     left = min(limit, ACTIVE_BYTES) - _ENVELOPE_BYTES
     fitting = []

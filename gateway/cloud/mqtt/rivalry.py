@@ -1,8 +1,8 @@
-"""Whether another client uses our client id, where the broker does not say so (MQTT 3.1.1, mosquitto 2.0.11). Pure.
+"""Detects another client with our client id if the broker does not say so (MQTT 3.1.1, mosquitto 2.0.11). Pure.
 
-The broker ends the older of two connections with one client id. Two clients that both come back at once then chase each
-other every second. Three connections in a row that were accepted and soon ended without a reason and without anything
-unanswered are taken for that.
+The broker ends the older of two connections with the same client id. Two clients that both reconnect at once then
+replace each other every second. This is assumed after three consecutive connections that were accepted and soon ended
+without a reason and without anything unanswered.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ class Rivalry:
         self._ends: deque[float] = deque(maxlen=_SHORT_CONNECTIONS)
 
     def ended(self, now: float, lived: float, *, without_reason: bool) -> bool:
-        """A connection that was accepted is over after `lived` seconds; True: another client took it over."""
+        """An accepted connection has ended after `lived` seconds. True: another client took over."""
         if not without_reason or lived >= _SOON_S:
             self._ends.clear()
             return False

@@ -1,9 +1,9 @@
-"""What goes to the broker next, and what its answers mean. Pure: no connection, no clock.
+"""Decides what is sent to the broker next, and what its answers mean. Pure: no connection, no clock.
 
-In this order: `alarm.active` on a new connection, replies, the status, alarms, `alarm.active` again when something has
-changed, the health, the other streams by priority, last of all what is replayed. A part of the window is kept free for
-alarms, so that a live alarm never waits for the acknowledgement of another stream. How much is under way is bounded by
-what the link has carried so far (`pace`): on a thin link an alarm does not stand behind a minute's worth of others.
+The order: `alarm.active` on a new connection, replies, status, alarms, `alarm.active` again after changes, health, the
+other streams by priority, and last what is replayed. A part of the window is kept free for alarms, so that a live alarm
+never waits for the acknowledgement of another stream. What is in flight is bounded by the measured speed of the link
+(`pace`), so that on a slow link an alarm does not queue behind a minute's worth of other messages.
 """
 
 from collections import deque
@@ -21,39 +21,39 @@ from gateway.cloud.outbox import Outbox, Row
 from gateway.model import Stream
 
 REPLIES = 256
-"""Replies that are kept; the oldest gives way."""
+"""The most waiting replies; beyond it the oldest is dropped."""
 REPLY_BYTES = 1 << 20
-"""Bytes of them."""
+"""The most bytes of waiting replies."""
 
 _MOST_REPLAYED = 4
-"""Replayed events in flight; of pictures one is as much."""
+"""The most replayed events in flight; one picture counts as this many."""
 _MOST_REPLAYED_BYTES = 64 << 10
 _EXTRA_BYTES = 16
-"""Bytes that the user property of a replay takes, or correlation data beside itself."""
+"""Bytes of a replay's user property, or of the header of correlation data."""
 
 _NO_LIMIT_BYTES = 268435455
 _LATENCIES = 512
 _ACTIVE_S = 5.0
-"""`alarm.active` is cut to what the link carries in so long …"""
+"""`alarm.active` is cut to what the link carries in this time …"""
 _ACTIVE_LEAST_BYTES = 4 << 10
-"""… but not below so many bytes."""
+"""… but not below this size."""
 _ACTIVE_SHARE = 10.0
-"""Repeats of it take at most this part of the link."""
+"""Repeats of it use at most one part in this many of the link."""
 _HEALTH_S = 2.0
 _HEALTH_LEAST_BYTES = 4 << 10
 _PICTURE_S = 25.0
-"""A picture that takes longer waits for a faster link: a broker ends a connection on which no packet is completed for
-one and a half times the keep-alive."""
+"""A picture that takes longer waits for a faster link, because a broker ends a connection on which no packet is
+completed for one and a half times the keep-alive."""
 _PICTURE_RETRY_S = 10.0
 _ALARMS_FIRST = 16
-"""With more alarm events waiting than this, a fire goes in `alarm.active` before them."""
+"""If more alarm events wait than this, a fire is sent in `alarm.active` before them."""
 _RATE_TOO_HIGH = 0x96
 _LEAST_LIMIT_BYTES = 1 << 10
-"""A broker that hangs up at less than so many bytes has another reason."""
+"""A broker that hangs up at a smaller packet does so for another reason than size."""
 _HELD_S = 60.0
-"""Seconds that a retained message is held back on which the broker hangs up."""
+"""How long a retained message is held back after the broker hung up on it."""
 _MOST_TRIES = 3
-"""Refusals of a row, or ends of the connection at it, after which it is set aside if others are taken."""
+"""After this many refusals or hang-ups a row is set aside, if the broker takes others."""
 _SUSPECTS = 8
 _HANGS_UP = "the broker hung up at it 3 times, others were taken"
 
@@ -66,11 +66,11 @@ class _State(Enum):
 
 
 HASTY = frozenset((Stream.ALARM, Stream.ACCESS, Stream.AUDIT))
-"""Streams that wait for nothing longer than they must."""
+"""Streams for which waits are cut short."""
 
 
 class OutStream:
-    """One stream on its way to the broker: its order, and what becomes of rows that the broker refuses.
+    """The sending state of one stream: order of its rows, and handling of rows that the broker refuses.
 
         OPEN ──refused──▶ HELD ──time is up, nothing in flight──▶ PROBING ──taken──▶ OPEN
                            ▲                                        │ refused: HELD again;
@@ -79,9 +79,9 @@ class OutStream:
                                                                     ▼
                                                                  JUDGING ──refused──▶ quarantined, go on
 
-    HELD stops this stream only, also over connections if the broker hangs up on its rows; else a new alarm, passage or
-    audit event shortens the wait. PROBING and JUDGING have one row in flight, beginning with the oldest; a row at which
-    the broker hung up 3 times is passed over without being sent. Times are monotonic seconds.
+    HELD stops only this stream. It lasts over connections if the broker hangs up on its rows; otherwise a new alarm,
+    passage or audit event shortens the wait. PROBING and JUDGING have one row in flight, beginning with the oldest; a
+    row at which the broker hung up 3 times is skipped without being sent. Times are monotonic seconds.
     """
 
     def __init__(
@@ -98,12 +98,12 @@ class OutStream:
         self.stream = stream
         self.topic = topic
         self.overhead = overhead
-        """Bytes of a packet beside the payload."""
+        """Bytes of a packet in addition to the payload."""
         self.dry = False
-        """The outbox had nothing when it was last asked; cleared when it says otherwise."""
+        """The outbox was empty when last asked; cleared when it reports new rows."""
         self.in_flight = 0
         self.code: int | None = None
-        """The reason code for which the stream stands still."""
+        """The reason code that stopped the stream."""
         self.hangs_up = False
         """The broker ends the connection at its rows."""
         self._outbox = outbox
@@ -123,15 +123,15 @@ class OutStream:
         self._hung: dict[int, int] = {}
         """Rows at which the broker hung up, and how often."""
         self._never: set[int] = set()
-        """Rows that were set aside for that: not sent again in this life."""
+        """Rows that were set aside because of it: not sent again by this process."""
 
     @property
     def judging(self) -> bool:
-        """A row that was passed over is sent once more: if it fails again it is set aside."""
+        """True while a skipped row is sent once more; if it fails again it is set aside."""
         return self._state is _State.JUDGING
 
     def connected(self) -> None:
-        """A new connection: nothing is in flight, begin with the oldest row (the caller rewinds the outbox)."""
+        """A new connection: nothing is in flight, start with the oldest row (the caller rewinds the outbox)."""
         self.in_flight = 0
         self.dry = False
         self._suspects = 0
@@ -156,7 +156,7 @@ class OutStream:
                 break
         if row is None:
             self.dry = True
-            waiting = self._outbox.waiting(self.stream)  # rows may be on their way from the disk
+            waiting = self._outbox.waiting(self.stream)  # rows may still be being read from disk
             if self._state is _State.PROBING and self._suspects >= waiting:
                 self._hold(now) if waiting else self._reopen()
             elif self._state is _State.JUDGING and not waiting:
@@ -166,7 +166,7 @@ class OutStream:
         return row
 
     def _passes_over(self, row: Row) -> bool:
-        """It was shown that the broker hangs up at this row, and another one can be tried."""
+        """True if the broker has hung up at this row repeatedly and another row can be tried."""
         return (
             self._state is _State.PROBING
             and self._hung.get(row.n, 0) >= _MOST_TRIES
@@ -174,15 +174,15 @@ class OutStream:
         )
 
     def too_large(self, row: Row, limit: int) -> None:
-        """The row that was taken does not fit into a packet that the broker accepts."""
+        """The taken row does not fit into a packet that the broker accepts."""
         self._outbox.quarantine(row, f"larger than the broker's limit of {limit} bytes a packet")
 
     def sent(self) -> None:
-        """The row that was taken is on its way."""
+        """The taken row has been sent."""
         self.in_flight += 1
 
     def answered(self, row: Row, code: int, now: float) -> None:
-        """The broker's PUBACK for the row."""
+        """Take the broker's PUBACK for the row."""
         self.in_flight -= 1
         if code < FAILURE:
             self._accepted(row)
@@ -190,9 +190,9 @@ class OutStream:
             self._turned_down(row, code, now)
 
     def hung_up(self, now: float, row: Row | None, *, surely: bool) -> None:
-        """The broker ended the connection at this row; `surely`: it was seen three times.
+        """The broker ended the connection at this row; `surely`: that happened three times.
 
-        Another row's being there shortens no wait.
+        Waiting rows do not shorten this wait.
         """
         self.in_flight = 0
         if row is not None:
@@ -222,7 +222,7 @@ class OutStream:
         return True
 
     def _hurried(self, now: float) -> bool:
-        """Something that must not wait for the whole back-off has come since."""
+        """True if a row has come since that should not wait for the whole back-off."""
         return self.stream in HASTY and now >= self._hurried_from and self._outbox.waiting(self.stream) > self._waiting
 
     def _begin(self, state: _State) -> None:
@@ -240,7 +240,7 @@ class OutStream:
             return
         if not self._suspects:
             self._reopen()
-        elif row.sequence > self._suspected_upto:  # a row that was set aside before comes last, but is no later one
+        elif row.sequence > self._suspected_upto:  # a row that was set aside earlier comes last, but is not a later one
             self._judge_upto = row.sequence
             self._begin(_State.JUDGING)
 
@@ -265,7 +265,7 @@ class OutStream:
         self.dry = False
         if code is not None:
             self.code = code
-            # Told when it is refused a second time: a bad row that was set aside is offered once a connection.
+            # Reported at the second refusal only, because a bad row that was set aside is offered once per connection.
             if again and code in STOPPING and code != self._told:
                 self._told = code
                 self._observer.refused(self.stream, code)
@@ -287,7 +287,7 @@ class OutStream:
 
 
 class Message(NamedTuple):
-    """One publish. Exactly one of `out` (with `row`) and `slot` is set, or none for a reply or a replay."""
+    """One publish. Either `out` (with `row`) or `slot` is set, or neither for a reply or a replay."""
 
     topic: str
     payload: bytes
@@ -300,7 +300,7 @@ class Message(NamedTuple):
 
 
 class Counts:
-    """What was counted since the start."""
+    """Counts since the start."""
 
     __slots__ = ("accepted", "no_listener", "refused", "replies_lost")
 
@@ -312,7 +312,7 @@ class Counts:
 
 
 class Sending:
-    """The order of all publishes over one connection after the other. Times are monotonic seconds."""
+    """Orders all publishes, over all connections. Times are monotonic seconds."""
 
     def __init__(
         self,
@@ -340,7 +340,7 @@ class Sending:
             for stream in Stream
         )
         self.latencies: deque[float] = deque(maxlen=_LATENCIES)
-        """Seconds from publish to PUBACK, the last ones."""
+        """The latest times from publish to PUBACK, in seconds."""
         self._outbox = outbox
         self._alarm, self._picture = self.streams[0], self.streams[-1]
         self.slots = slots
@@ -365,25 +365,25 @@ class Sending:
         self._blame = Blame()
         self._limit = _NO_LIMIT_BYTES
         self.found_limit: int | None = None
-        """The largest packet that the broker takes, as far as it was found out by its hanging up; bytes."""
+        """The largest packet that the broker takes, inferred from its hang-ups; bytes."""
         self._largest = 0
-        """The largest packet that it has taken."""
+        """The largest packet that it has acknowledged."""
         self._draining = False
 
     @property
     def in_flight(self) -> int:
-        """Publishes without an answer."""
+        """Publishes without a PUBACK."""
         return len(self._flight)
 
     def refused(self) -> dict[str, int]:
-        """What the broker does not take, with its reason code: streams and retained topics."""
+        """Streams and retained topics that the broker refuses -> reason code."""
         codes = {out.stream.value: out.code for out in self.streams} | {slot.name: slot.code for slot in self.slots}
         return {name: code for name, code in codes.items() if code is not None}
 
     def connected(
         self, receive_maximum: int, packet_limit: int | None, now: float = 0.0, speed: float | None = None
     ) -> None:
-        """A new connection: everything that was not acknowledged goes again. `speed`: of its greeting, bytes/s."""
+        """A new connection: everything unacknowledged is sent again. `speed`: of its CONNECT, bytes/s."""
         self._window = min(self._limits.window, receive_maximum)
         self._most = self._window - min(16, self._window // 4)
         self._limit = min(packet_limit or _NO_LIMIT_BYTES, self._limits.packet, self.found_limit or _NO_LIMIT_BYTES)
@@ -399,10 +399,10 @@ class Sending:
     def disconnected(
         self, now: float = 0.0, lived: float = 0.0, *, hung_up: bool = False, dead: bool = False, code: int = 0
     ) -> None:
-        """Forget what was in flight: rows are in the outbox, replies and replays go again.
+        """Clear what was in flight: rows are in the outbox, replies and replays are sent again.
 
-        `lived`: seconds that the connection lasted; `hung_up`: the broker, or something between, has ended it; `dead`:
-        it was found dead; `code`: the reason that the broker gave.
+        `lived`: seconds that the connection lasted; `hung_up`: the broker, or something between, ended it; `dead`: it
+        was found dead; `code`: the broker's reason code.
         """
         flight = [message for message, _ in self._flight.values()]
         if flight and (dead or code == _RATE_TOO_HIGH):
@@ -419,7 +419,7 @@ class Sending:
             if guilty is not None and slot.topic == guilty.topic and slot.hung_up(now, _HELD_S):
                 self._observer.refused(slot.name, slot.code)
         for out in self.streams:
-            self._outbox.rewind(out.stream)  # what comes now waits: its time may be corrected before it is sent
+            self._outbox.rewind(out.stream)  # new rows wait, because their time may be corrected before they are sent
         for message in reversed(flight):
             if guilty is None or message.topic != guilty.topic:
                 self._put_back(message)
@@ -436,7 +436,7 @@ class Sending:
         out.hung_up(now, row, surely=guilty is not None)
 
     def _find_limit(self, size: int) -> None:
-        """The broker hung up at a packet of this size: if it never took a larger one, that is why."""
+        """The broker hung up at a packet of this size: if it never took a larger one, infer its limit."""
         if size > max(self._largest, _LEAST_LIMIT_BYTES):
             self.found_limit = min(size - 1, self.found_limit or _NO_LIMIT_BYTES)
 
@@ -445,7 +445,7 @@ class Sending:
         self._draining = True
 
     def parting(self, slot: Slot) -> Message | None:
-        """What is still to be sent of the slot, whenever it was sent last."""
+        """What is left to send of the slot at the goodbye, ignoring its interval."""
         payload = slot.take(float("inf"), self._limit - self._overhead(slot.topic))
         return None if payload is None else Message(slot.topic, payload, retain=True, slot=slot)
 
@@ -455,7 +455,7 @@ class Sending:
             out.dry = False
 
     def reply(self, topic: str, payload: bytes, correlation: bytes | None = None) -> None:
-        """Send a reply; over REPLIES or REPLY_BYTES waiting the oldest is lost and counted."""
+        """Send a reply; if more than REPLIES or REPLY_BYTES wait, the oldest is dropped and counted."""
         while self._replies and (len(self._replies) >= REPLIES or self._reply_bytes + len(payload) > REPLY_BYTES):
             self._next_reply()
             self.counts.replies_lost += 1
@@ -463,7 +463,7 @@ class Sending:
         self._reply_bytes += len(payload)
 
     def take(self, now: float) -> Message | None:
-        """What to send now; it must be sent, and said so with `sent`."""
+        """What to send now; the caller must send it and call `sent`, or else `unsent`."""
         if len(self._flight) >= self._window or self._draining or now < self.pace.next_at(alarm=True):
             return None
         if self._blame.careful and self._flight and not self._blame.calm(now):
@@ -487,11 +487,11 @@ class Sending:
         )
 
     def unsent(self, message: Message) -> None:
-        """The connection was gone before the message could leave."""
+        """The connection ended before the message could be sent."""
         self._put_back(message)
 
     def sent(self, mid: int, message: Message, now: float) -> None:
-        """The message left under this message id."""
+        """The message was sent under this message id."""
         self._flight[mid] = (message, self.pace.sent(now))
         self._bytes += len(message.payload)
         if message.out is not None:
@@ -532,14 +532,14 @@ class Sending:
             self.counts.replies_lost += 1
 
     def due(self, now: float) -> float | None:
-        """When `take` may give something, or the link be found dead, without anything else happening."""
+        """When `take` may return something, or the link may be found dead, without another event."""
         times = [slot.due() for slot in self.slots]
         times += [out.due() for out in self.streams]
         times += [self.dead_at(), self.pace.next_at(alarm=True), self.pace.next_at(alarm=False)]
         return min((time for time in times if time is not None and time > now), default=None)
 
     def dead_at(self) -> float | None:
-        """When the link counts as dead unless the oldest publish is answered before."""
+        """When the link counts as dead unless the oldest publish is answered first."""
         for message, stamp in self._flight.values():
             return self.pace.dead_at(stamp, len(message.payload), self._limits.answer)
         return None
@@ -551,7 +551,7 @@ class Sending:
         return None if payload is None else Message(slot.topic, payload, retain=True, slot=slot)
 
     def _take_active(self, now: float) -> Message | None:
-        """What stands; cut to what the link carries, and made whole when it turns out to carry more."""
+        """Take `alarm.active`, cut to what the link carries; it is sent complete when the link turns out faster."""
         limit = max(self.pace.within(_ACTIVE_S), _ACTIVE_LEAST_BYTES)
         self._active.grow(min(limit, self._limit))
         message = self._take_slot(self._active, now, limit, _ACTIVE_SHARE)
@@ -564,7 +564,7 @@ class Sending:
         return self._take_slot(self._health, now, max(self.pace.within(_HEALTH_S), _HEALTH_LEAST_BYTES), _ACTIVE_SHARE)
 
     def _may_share(self, now: float) -> bool:
-        """There is room for something that is no alarm."""
+        """True if there is room for something other than an alarm."""
         return (
             len(self._flight) < min(self._most, self.pace.window)
             and self._bytes < self.pace.room
@@ -598,7 +598,7 @@ class Sending:
         return not (self._picture.in_flight or self._outbox.waiting(Stream.ALARM) or now < self._picture_not_before)
 
     def _take_again(self, now: float) -> Message | None:
-        """What is replayed waits for all else, and is little at a time: a live alarm finds the way free."""
+        """Take a replayed event: after everything else, and few at a time, so that a live alarm does not wait."""
         if not self._may_share(now) or self._outbox.waiting(Stream.ALARM):
             return None
         while self._replaying < _MOST_REPLAYED and self._replaying_bytes < _MOST_REPLAYED_BYTES:

@@ -1,12 +1,12 @@
-"""One MQTT connection, from the dialling to its end; never used twice. The only importer of paho.
+"""One MQTT connection, from dialling to its end; never reused. The only importer of paho.
 
-paho frames all that we send. It reads nothing: what a broker sends is foreign, and paho takes quadratic time over some
-of it, so our own `Parser` reads, and paho is told which of its messages are answered. paho has no thread, no queue and
-no reconnection here.
+paho frames everything that we send. It does not read: a broker's bytes are untrusted and paho takes quadratic time for
+some of them, so our own `Parser` reads, and paho is told which of its messages are acknowledged. paho's thread, queue
+and reconnection are not used.
 
-A worker thread dials (name, TCP, TLS, reading of files), then the event loop owns the socket: nothing wakes a second
-thread for each message, and a message's id is known before its PUBACK can be looked at. A turn of the loop takes in a
-bounded number of bytes and packets, whatever the broker sends. What is no MQTT ends the connection and nothing else.
+A worker thread dials (name, TCP, TLS, reading of files), then the event loop owns the socket. So no message wakes a
+second thread, and a message's id is known before its PUBACK can be read. One turn of the loop reads a bounded number
+of bytes and packets, whatever the broker sends. Invalid MQTT ends the connection and nothing else.
 """
 
 import asyncio
@@ -30,17 +30,17 @@ from gateway.errors import GatewayError, UplinkDown
 _SESSION_EXPIRY_S = 3600
 _COMMANDS_AT_ONCE = 16
 _READS = 8
-"""Pieces of at most 64 KiB that one turn of the loop takes from the socket."""
+"""Reads of at most 64 KiB from the socket in one turn of the loop."""
 _PACKETS = 256
-"""Packets that one turn takes in."""
+"""Packets processed in one turn."""
 _MAX_TEXT_BYTES = 0xFFFF
-"""Bytes that a text may have in MQTT (1.5.4)."""
+"""The longest text in MQTT (1.5.4)."""
 _LEAST_PACKET_BYTES = 2000
-"""Bytes of an alarm with its names; a broker that takes less would have every fire set aside as too large."""
+"""Bytes of an alarm with its names; with a broker that takes less, every fire would be set aside as too large."""
 _UNSENT_ACKS = 16384
-"""PUBACKs that wait in our buffer; a broker that keeps to our Receive Maximum (MQTT 5, 3.3.4) leaves 16 at most."""
+"""The most PUBACKs in our buffer; a broker that respects our Receive Maximum (MQTT 5, 3.3.4) causes 16 at most."""
 _TOO_SHORT_S = 0.02
-"""A broker that greets within this time says nothing about the speed of the link."""
+"""A CONNACK within this time says nothing about the speed of the link."""
 
 
 def _properties(packet: int, **values: object) -> Properties:
@@ -57,7 +57,7 @@ class _Packed(Properties):
         super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         for name, value in {"ContentType": CONTENT_TYPE, **values}.items():
             setattr(self, name, value)
-        # paho's own `__setattr__` refuses names that are no property.
+        # paho's own `__setattr__` refuses names that are not properties.
         object.__setattr__(self, "_bytes", super().pack())  # type: ignore[no-untyped-call]
 
     def pack(self) -> bytes:
@@ -74,12 +74,12 @@ _NO_MORE = SubscribeOptions(qos=0, noLocal=True, retainHandling=SubscribeOptions
 
 
 def overhead(topic: str) -> int:
-    """Bytes that a PUBLISH takes at most beside its payload (MQTT 5, 3.3; a length field of 4 bytes)."""
+    """The most bytes of a PUBLISH in addition to its payload (MQTT 5, 3.3; with a length field of 4 bytes)."""
     return 1 + 4 + 2 + len(topic.encode()) + 2 + len(_CLOUD_EVENT.pack())
 
 
 class _Outlet:
-    """What paho takes for its socket: what it frames goes in line on the wire; who ends the wire is the session."""
+    """The object that paho uses as its socket: it queues frames on the wire. Only the session closes the wire."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -102,7 +102,7 @@ class _Outlet:
 
 
 class _Client(Client):
-    """paho's client for what we send on one connection."""
+    """paho's client, for what we send on one connection."""
 
     def __init__(self, broker: Broker, will: Will | None, *, clean: bool) -> None:
         five = broker.protocol == codec.V5
@@ -114,14 +114,14 @@ class _Client(Client):
             reconnect_on_failure=False,
             manual_ack=True,
         )
-        # 0: paho holds no message back. The window is ours.
+        # 0: paho holds no message back. We manage the window ourselves.
         self.max_inflight_messages_set(0)
         self._five = five
         self._broker = broker
         self._clean = clean
         self._outlet: _Outlet | None = None
         self.asked: dict[int, Callable[[int], None]] = {}
-        """Who is told the answer, by the message id of a SUBSCRIBE that has none yet."""
+        """Message id of an unanswered SUBSCRIBE -> who gets the answer."""
         if will is not None:
             delay = {"WillDelayInterval": will.delay} if will.delay else {}
             about = _properties(PacketTypes.WILLMESSAGE, ContentType=will.content_type, **delay)
@@ -129,14 +129,14 @@ class _Client(Client):
 
     @property
     def unanswered(self) -> int:
-        """Messages without a PUBACK."""
+        """The number of messages without a PUBACK."""
         return len(self._out_messages)
 
     def greet(self, wire: Wire, password: str | None) -> int:
-        """Put a CONNECT on the wire; its size in bytes."""
+        """Send a CONNECT; returns its size in bytes."""
         broker = self._broker
         if password is not None:
-            # paho sends a password only beside a user, which may be empty.
+            # paho sends a password only together with a user name, which may be empty.
             self.username_pw_set(broker.username or "", password)
         else:
             self.username_pw_set(broker.username)
@@ -154,18 +154,18 @@ class _Client(Client):
         return wire.waiting - before
 
     def ask(self, topic: str, options: SubscribeOptions, answered: Callable[[int], None]) -> None:
-        """Send a SUBSCRIBE; the last one with the same `answered` counts. MQTT 3.1.1 knows only the QoS."""
+        """Send a SUBSCRIBE; only the last one with the same `answered` is reported. MQTT 3.1.1 has only a QoS."""
         _, mid = self.subscribe(topic, options=options) if self._five else self.subscribe(topic, options.QoS)
         if mid is not None:
             self.asked = {earlier: told for earlier, told in self.asked.items() if told != answered}
             self.asked[mid] = answered
 
     def acknowledged(self, mid: int) -> bool:
-        """A PUBACK came, so that paho keeps its message no more; False: there is no such message."""
+        """Take a PUBACK, so that paho forgets the message; False: there is no such message."""
         return self._out_messages.pop(mid, None) is not None
 
     def ping(self) -> None:
-        """Send a PINGREQ. Not by `loop_misc`, which knows nothing of what came since the ping."""
+        """Send a PINGREQ. Not with `loop_misc`, which does not know what has arrived since the ping."""
         self._send_pingreq()
 
     def _create_socket(self) -> _Outlet:
@@ -174,7 +174,7 @@ class _Client(Client):
         return self._outlet
 
     def _mid_generate(self) -> int:
-        # paho refuses to send under an id that is taken, and knows nothing of the ids of SUBSCRIBEs.
+        # paho refuses to send with an id in use, but does not know the ids of SUBSCRIBEs.
         mid = super()._mid_generate()
         while mid in self._out_messages or mid in self.asked:
             mid = super()._mid_generate()
@@ -182,7 +182,7 @@ class _Client(Client):
 
 
 class Session:
-    """One connection. `open`, then `publish` … until `ended` is done; `abort` or `close` ends it from our side."""
+    """One connection: `open`, then `publish` until `ended` is done; `abort` or `close` ends it from our side."""
 
     def __init__(self, broker: Broker, will: Will | None, events: Events, *, clean: bool = False) -> None:
         self._broker = broker
@@ -197,24 +197,24 @@ class Session:
         self._greeting, self._greeted_at = 0, 0.0
         self._pinged_at: float | None = None
         self._reading_on = False
-        """The next turn of the loop goes on with what has come already."""
+        """The next turn of the loop continues with bytes that have arrived already."""
         self._flushing = False
         self._writing = False
         self._unsent_acks = 0
-        """PUBACKs that were written since the buffer was last empty."""
+        """PUBACKs written since the buffer was last empty."""
         self._opened: asyncio.Future[Terms] = self._loop.create_future()
         self.ended: asyncio.Future[Ending] = self._loop.create_future()
-        """Done when the connection is over; an exception in it is a fault of the program."""
+        """Done when the connection has ended; an exception in it is a bug of the program."""
 
     def open(self) -> asyncio.Future[Terms]:
-        """Begin to dial; the terms come when the broker has accepted us, `ended` if not."""
+        """Begin to dial. The terms follow when the broker has accepted us, `ended` if not."""
         threading.Thread(target=self._dial, name="uplink-dial", daemon=True).start()
         return self._opened
 
     def publish(
         self, topic: str, payload: bytes, *, retain: bool = False, correlation: bytes | None = None, again: bool = False
     ) -> int | None:
-        """Send one message at QoS 1; its message id, or None if the connection is over. `again`: it is a replay."""
+        """Send one message at QoS 1; returns its message id, or None if the connection has ended. `again`: a replay."""
         if self._client.socket() is None or self.ended.done():
             return None
         properties: Properties | None = _REPLAYED if again else _CLOUD_EVENT
@@ -228,20 +228,20 @@ class Session:
         return sent.mid
 
     def subscribe(self, topic: str) -> None:
-        """Ask for `topic` at QoS 1, retained messages marked as such."""
+        """Subscribe to `topic` at QoS 1, with retained messages marked as such."""
         self._client.ask(topic, _COMMANDS, self._events.subscribed)
 
     def read(self, topic: str) -> None:
-        """Ask for what is retained on `topic`; it arrives marked as retained, `Events.read` is told the SUBACK."""
+        """Ask for what is retained on `topic`. It arrives marked as retained; `Events.read` gets the SUBACK."""
         self._client.ask(topic, _ONCE, self._events.read)
 
     def read_no_more(self, topic: str) -> None:
-        """Nothing is to come on `topic` any more. In MQTT 3.1.1 what we publish there ourselves goes on to come."""
+        """Stop messages on `topic`. In MQTT 3.1.1 our own messages there continue to arrive."""
         if self._broker.protocol == codec.V5:
             self._client.ask(topic, _NO_MORE, _whatever)
 
     def check(self) -> float | None:
-        """Keep alive; to be called again in so many seconds (None: the connection is over)."""
+        """Keep the connection alive. Returns after how many seconds to call again; None: the connection has ended."""
         if self._wire is None or self.ended.done():
             return None
         now, keepalive = self._loop.time(), self._keepalive
@@ -254,7 +254,7 @@ class Session:
             if not self._client.unanswered:
                 self._finish(Ending("no answer to a ping"))
                 return None
-            return 1.0  # whether what is under way takes too long is the owner's to say
+            return 1.0  # the owner decides whether unanswered publishes take too long
         left = min(self._sent_at, self._heard_at) + 0.75 * keepalive - now
         if left <= 0:
             self._pinged_at = now
@@ -262,7 +262,7 @@ class Session:
         return max(left, 0.1)
 
     def close(self) -> None:
-        """Say goodbye (the Will is dropped) and end when the broker hangs up; `abort` after a while."""
+        """Send DISCONNECT, which drops the Will, and end when the broker hangs up; call `abort` after a while."""
         if self._wire is None or self.ended.done():
             self.abort("closed")
             return
@@ -272,11 +272,11 @@ class Session:
             self._wire.half_close()
 
     def round_trip(self) -> float:
-        """The shortest round trip of the link that the kernel has seen, without what the broker takes; seconds."""
+        """The shortest round trip that the kernel has measured, without the broker's work; seconds."""
         return 0.0 if self._wire is None else self._wire.round_trip()
 
     def abort(self, why: str, *, goodbye: bool = False, dead: bool = False) -> None:
-        """End at once; with a `goodbye` the broker drops the Will, if it still hears us. `dead`: it answers nothing."""
+        """End at once. `goodbye`: send DISCONNECT, so that the broker drops the Will. `dead`: it does not answer."""
         if goodbye and self._wire is not None and not self.ended.done():
             self._client.disconnect()
             self._client.loop_write()
@@ -284,7 +284,7 @@ class Session:
         self._finish(Ending(why, dead=dead))
 
     def guarded(self, work: Callable[..., None], *arguments: object) -> None:
-        """A fault of the program in a callback of the loop must reach the task that runs the uplink."""
+        """Run `work` in a callback of the loop so that a bug in it reaches the task that runs the uplink."""
         try:
             work(*arguments)
         except Exception as error:  # noqa: BLE001  # handed on whole
@@ -316,7 +316,7 @@ class Session:
     def _hand_over(self, call: Callable[[Any], None], value: object) -> bool:
         try:
             self._loop.call_soon_threadsafe(call, value)
-        except RuntimeError:  # the loop is closed: nobody waits any more
+        except RuntimeError:  # the loop is closed: nobody waits
             return False
         return True
 
@@ -356,7 +356,7 @@ class Session:
         self.guarded(self._flush)
 
     def _take_in(self) -> None:
-        """Read and understand as much as one turn of the loop may."""
+        """Read and process as much as one turn of the loop may."""
         wire = self._wire
         if wire is None or self.ended.done():
             return
@@ -391,7 +391,7 @@ class Session:
             self._loop.call_soon(self._read_on)
 
     def _understand(self, packet: codec.Packet, acks: list[tuple[int, int]]) -> Ending | None:
-        """Act on one packet; an Ending if it is the last."""
+        """Act on one packet; returns an Ending if it is the last."""
         if isinstance(packet, Connack):
             return self._greeted(packet)
         if isinstance(packet, Disconnect):
@@ -438,7 +438,7 @@ class Session:
         return Ending(text, refused=taken, hung_up=not taken, code=code)
 
     def _hung_up(self, how: str) -> str:
-        """The other side ended it; before it has answered CONNECT the reason can only be guessed."""
+        """The other side ended the connection. Before CONNACK the reason can only be guessed."""
         if self._opened.done():
             return how
         mine = "5" if self._broker.protocol == codec.V5 else "3.1.1"
@@ -457,7 +457,7 @@ class Session:
         self._events.arrived(message.topic, payload, delivery)
 
     def _something_to_write(self, _client: Client, _data: object, _socket: object) -> None:
-        """All that is sent in this turn of the loop leaves together."""
+        """Flush once per turn of the loop, so that everything leaves together."""
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._writable)
@@ -478,7 +478,7 @@ class Session:
             self._unsent_acks = 0
         self._writing = rest
         if self._wire.ended is not None:
-            # What the broker said before it hung up is read first: it may be the reason.
+            # Read first what the broker sent before it hung up: it may contain the reason.
             self._take_in()
             self._finish(Ending(self._hung_up(self._wire.ended), hung_up=True))
 
@@ -501,9 +501,9 @@ class Session:
 
 
 def _keepalive(broker: Broker) -> int:
-    """As the site file has it, in whole seconds (3.1.2.10)."""
+    """The keep-alive of the site file, in whole seconds (3.1.2.10)."""
     return max(1, round(broker.keepalive))
 
 
 def _whatever(_code: int) -> None:
-    """The answer to a question that nobody waits for."""
+    """Ignore the answer."""

@@ -1,6 +1,6 @@
-"""The way to the broker below MQTT: name, TCP and TLS, and a buffer for what waits to be sent.
+"""The connection below MQTT: name resolution, TCP and TLS, and a send buffer.
 
-`connect` blocks and belongs into a worker thread. From then on the socket is non-blocking.
+`connect` blocks and must run in a worker thread. Afterwards the socket is non-blocking.
 """
 
 import errno
@@ -21,12 +21,12 @@ _ATTEMPTS = 16
 _STAGGER_S = 0.7
 _HTTPS = 443
 _MIN_RTT_AT = 148
-"""Where `tcpi_min_rtt` lies in `struct tcp_info`."""
+"""Offset of `tcpi_min_rtt` in `struct tcp_info`."""
 _NEVER_MEASURED = 0xFFFFFFFF
 _NOT_YET_VALID = 9
 """X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL."""
 _STRICT = frozenset(range(80, 95))
-"""Errors that only OpenSSL's strict check of RFC 5280 finds: X509_V_ERR_PATHLEN_INVALID_FOR_NON_CA to
+"""Errors that only OpenSSL's strict check of RFC 5280 reports: X509_V_ERR_PATHLEN_INVALID_FOR_NON_CA to
 X509_V_ERR_EC_KEY_EXPLICIT_PARAMS of its x509_vfy.h; 92 is an authority without keyUsage."""
 
 
@@ -37,15 +37,15 @@ class Wire:
         self._sock = sock
         self._waiting = bytearray()
         self.ended: str | None = None
-        """Why nothing more will come or go."""
+        """Why the connection has ended; None: it has not."""
 
     @property
     def decrypted(self) -> bool:
-        """True if TLS holds bytes that the kernel would not announce again."""
+        """True if TLS holds decrypted bytes, which the kernel would not announce."""
         return isinstance(self._sock, ssl.SSLSocket) and self.ended is None and self._sock.pending() > 0
 
     def read(self) -> bytes:
-        """What has arrived, at most 64 KiB; empty: nothing now, or the connection has `ended`."""
+        """The bytes that have arrived, at most 64 KiB; empty: nothing now, or the connection has `ended`."""
         try:
             chunk = self._sock.recv(_CHUNK_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -59,15 +59,15 @@ class Wire:
 
     @property
     def waiting(self) -> int:
-        """Bytes in line for `flush`."""
+        """Bytes that wait for `flush`."""
         return len(self._waiting)
 
     def send(self, data: bytes | bytearray) -> None:
-        """Put `data` in line for `flush`."""
+        """Add `data` to the send buffer; `flush` sends it."""
         self._waiting += data
 
     def flush(self) -> bool:
-        """Hand over to the kernel what it takes; True if nothing is left."""
+        """Give the kernel as much as it takes; True if nothing is left."""
         while self._waiting:
             try:
                 sent = self._sock.send(self._waiting)
@@ -80,7 +80,7 @@ class Wire:
         return True
 
     def round_trip(self) -> float:
-        """`tcpi_min_rtt` of the kernel (linux/tcp.h), seconds; 0 where it does not tell."""
+        """`tcpi_min_rtt` of the kernel (linux/tcp.h), seconds; 0 if it is not available."""
         if self._sock.fileno() < 0 or not hasattr(socket, "TCP_INFO"):
             return 0.0
         info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _MIN_RTT_AT + 4)
@@ -94,7 +94,7 @@ class Wire:
         return self._sock.fileno()
 
     def half_close(self) -> None:
-        """Say that nothing more will be sent; what the broker still says can be fetched."""
+        """Shut down sending; what the broker still sends can be read."""
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError as error:
@@ -108,8 +108,8 @@ class Wire:
 def connect(host: str, port: int, *, timeout: float, silence: float, tls: TlsFiles | None) -> Wire:
     """Resolve, connect and shake hands within `timeout` seconds (the resolver has limits of its own); blocks.
 
-    `silence`: seconds after which the kernel gives up sent bytes that nobody acknowledges. The TLS files are
-    read anew. Raises UplinkDown, whose cause tells `not_yet_valid` whether it is a matter of time.
+    `silence`: seconds after which the kernel gives up if sent bytes are not acknowledged. The TLS files are read
+    anew. Raises UplinkDown; `not_yet_valid` tells from its cause whether our clock is the reason.
     """
     deadline = time.monotonic() + timeout
     try:
@@ -120,16 +120,16 @@ def connect(host: str, port: int, *, timeout: float, silence: float, tls: TlsFil
             if context is not None:
                 sock = _shake_hands(sock, context, host, deadline)
             sock.setblocking(False)
-        except BaseException:  # whatever it is: no socket stays open
+        except BaseException:  # whatever happens, no socket stays open
             sock.close()
             raise
-    except (OSError, ValueError) as error:  # ValueError: a host name that is none, a file that is no PEM
+    except (OSError, ValueError) as error:  # ValueError: an invalid host name, or a file that is not PEM
         raise UplinkDown(f"{host}:{port}: {_explain(error, tls)}") from error
     return Wire(sock)
 
 
 def not_yet_valid(error: UplinkDown) -> bool:
-    """True if the broker's certificate begins later than our clock says it is."""
+    """True if the broker's certificate begins in the future by our clock."""
     cause = error.__cause__
     return isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code == _NOT_YET_VALID
 
@@ -145,19 +145,20 @@ def _context(tls: TlsFiles, port: int) -> ssl.SSLContext:
     elif tls.strict is False:
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if tls.cert is not None:
-        # An encrypted key must fail here, not ask a person on a terminal that nobody watches.
+        # An encrypted key must fail here instead of asking for a password on a terminal that nobody watches.
         context.load_cert_chain(tls.cert, tls.key, password=lambda: "")
     if port == _HTTPS:
-        # A broker that shares the port with HTTPS tells by ALPN; the first name is AWS IoT's for client certificates.
+        # A broker that shares its port with HTTPS is selected by ALPN; the first name is AWS IoT's, for client
+        # certificates.
         context.set_alpn_protocols(["x-amzn-mqtt-ca", "mqtt"] if tls.cert is not None else ["mqtt"])
     return context
 
 
 def _tcp(host: str, port: int, deadline: float) -> socket.socket:
-    """The first attempt that is answered, over all addresses (in the manner of RFC 8305).
+    """Connect to all addresses in the manner of RFC 8305; the first attempt that is answered wins.
 
-    A further attempt begins each 0.7 s: the kernel repeats a SYN that was lost only after 1, 3 and 7 s, and a link
-    that came back must be used within the second.
+    A new attempt begins every 0.7 s, because the kernel repeats a lost SYN only after 1, 3 and 7 s, and a link that
+    came back must be used within a second.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[:_ADDRESSES]
     failure: OSError = TimeoutError("no time left to connect")
@@ -188,7 +189,7 @@ def _tcp(host: str, port: int, deadline: float) -> socket.socket:
 
 
 def _begin(info: tuple[int, int, int, str, Any]) -> socket.socket:
-    """An attempt under way; whether it came off shows when it is writable. Raises OSError."""
+    """Begin an attempt; its result is known when the socket is writable. Raises OSError."""
     family, kind, proto, _name, address = info
     sock = socket.socket(family, kind, proto)
     sock.setblocking(False)
@@ -210,7 +211,7 @@ def _shake_hands(sock: socket.socket, context: ssl.SSLContext, host: str, deadli
     try:
         wrapped.settimeout(max(0.01, deadline - time.monotonic()))
         wrapped.do_handshake()
-    except BaseException:  # wrapping took the socket over: the caller holds an empty one
+    except BaseException:  # wrapping has taken over the socket: the caller's object is empty
         wrapped.close()
         raise
     return wrapped

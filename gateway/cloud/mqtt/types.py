@@ -1,4 +1,4 @@
-"""What the uplink and its owner, and the uplink and one of its connections, say to each other."""
+"""Types shared by the uplink, its owner and its connections."""
 
 from asyncio import Future
 from collections.abc import Callable, Mapping
@@ -11,36 +11,36 @@ from gateway.driver import SecretSource
 from gateway.model import Stream
 
 MAX_COMMAND_BYTES = 256 << 10
-"""A payload over this many bytes is reported, but not handed on (nor is any in a packet over `mqtt.MAX_PACKET`)."""
+"""A payload over this many bytes is reported but not passed on (nor is any in a packet over `mqtt.MAX_PACKET`)."""
 
 HUNG_UP = 0x00
-"""No code of the broker's: instead of refusing a message it ends the connection, each time."""
+"""Used where the broker ends the connection each time instead of refusing a message."""
 
 
 class Again(NamedTuple):
-    """An event that is sent again because somebody asked for it, with the bytes that it always had."""
+    """An event that is sent again on request, with its original bytes."""
 
     stream: Stream
     payload: bytes
 
 
 class Limits(NamedTuple):
-    """How much may be under way, and how long is waited for it (seconds)."""
+    """How much may be in flight, and how long to wait for it (seconds)."""
 
     packet: int = 256 << 10
-    """Bytes of the largest packet that is sent; the broker's Maximum Packet Size, if that is less."""
+    """The largest packet to send, bytes; the broker's Maximum Packet Size if that is less."""
     rate: float | None = None
-    """Messages a second that are sent at most; None: no limit."""
+    """The most messages a second; None: no limit."""
     window: int = 64
-    """Publishes without an answer; the broker's Receive Maximum, if that is less."""
+    """The most publishes without a PUBACK; the broker's Receive Maximum if that is less."""
     answer: float = 9.0
-    """For a PUBACK, plus one and a half times what its message takes on this link; then the link is dead."""
+    """Time for a PUBACK, plus one and a half times what its message takes on this link; then the link is dead."""
     retry_first: float = 0.5
     """After a refused publish; doubles …"""
     retry_quick: float = 10.0
     """… up to this, if the broker may take it soon (0x80, 0x83, 0x97), …"""
     retry_last: float = 60.0
-    """… or up to this, if a person must mend something (0x87, 0x90, 0x99)."""
+    """… or up to this, if a person must fix something (0x87, 0x90, 0x99)."""
 
 
 class TlsFiles(NamedTuple):
@@ -50,12 +50,12 @@ class TlsFiles(NamedTuple):
     cert: Path | None = None
     key: Path | None = None
     strict: bool | None = None
-    """Refuse certificates that RFC 5280 does not allow; None: as this Python does (since 3.13 it does)."""
+    """Refuse certificates that RFC 5280 does not allow; None: Python's default (refuse since 3.13)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is and who we are to it."""
+    """Address of the broker, and our identity there."""
 
     host: str
     port: int = 1883
@@ -68,20 +68,20 @@ class Broker:
     """Read for each connection, in a worker thread."""
     keepalive: float = 30.0
     will: bool = True
-    """The broker is to say that we are offline when we are gone."""
+    """The broker publishes that we are offline when we are gone (Will)."""
     will_delay: int = 10
-    """Seconds that it waits for us before it says so; 0: it says so at once."""
+    """Seconds that it waits for us before it does so."""
     retain: bool = True
-    """Messages of which only the latest counts are retained, if the broker can."""
+    """Retain messages of which only the latest counts, if the broker can."""
     max_packet: int = 256 << 10
-    """Bytes of the largest packet that is sent; the broker's word, if that is less."""
+    """The largest packet to send, bytes; the broker's limit if that is less."""
     rate: float | None = None
-    """Messages a second that are sent at most; None: no limit."""
+    """The most messages a second; None: no limit."""
     connect_timeout: float = 10.0
 
 
 class Will(NamedTuple):
-    """What the broker publishes when we are gone."""
+    """The message that the broker publishes when we are gone."""
 
     topic: str
     payload: bytes
@@ -93,51 +93,51 @@ class Will(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """Why a connection is over, or never was."""
+    """Why a connection ended or could not be made."""
 
     text: str
     refused: bool = False
-    """The broker turned us away (CONNACK, take-over): trying again soon would not help."""
+    """The broker refused us (CONNACK, take-over): retrying soon would not help."""
     early: bool = False
-    """Its certificate begins later than our clock says it is."""
+    """Its certificate begins in the future by our clock."""
     hung_up: bool = False
-    """The other side ended it."""
+    """The other side ended the connection."""
     garbled: bool = False
-    """What the broker sent could not be understood."""
+    """The broker's bytes could not be parsed."""
     code: int = 0
-    """The broker's reason code; 0: it gave none."""
+    """The broker's reason code; 0: none."""
     dead: bool = False
-    """Nothing was answered in time."""
+    """The broker did not answer in time."""
 
 
 class Terms(NamedTuple):
-    """What the broker grants on this connection."""
+    """The broker's terms for this connection."""
 
     receive_maximum: int
-    """Publishes that may be unacknowledged at once."""
+    """The most unacknowledged publishes."""
     packet_limit: int | None
     """Largest packet it takes, bytes."""
     retain: bool
-    """It keeps retained messages."""
+    """The broker keeps retained messages."""
     speed: float | None = None
     """Bytes a second at which CONNECT was answered."""
 
 
 class Delivery(NamedTuple):
-    """What came along with a message."""
+    """What comes with a message."""
 
     size: int
-    """Bytes of the payload as it was sent; over MAX_COMMAND_BYTES the payload is not handed on."""
+    """Bytes of the payload as sent; over MAX_COMMAND_BYTES the payload is not passed on."""
     retain: bool
     response_topic: str | None
     acknowledge: Callable[[], None]
-    """Tell the broker that it was accepted; without this it comes again on the next connection."""
+    """Acknowledge the message to the broker; without this it comes again on the next connection."""
     correlation: bytes | None = None
-    """Of MQTT 5: whoever asks knows the answer by it."""
+    """Correlation Data of MQTT 5, by which the requester recognises the reply."""
 
 
 class Events(NamedTuple):
-    """What the owner of a session is told, all on the loop's thread."""
+    """Callbacks of a session to its owner, all on the loop's thread."""
 
     acknowledged: Callable[[list[tuple[int, int]]], None]
     """PUBACKs of one burst: (message id, reason code)."""
@@ -153,50 +153,50 @@ COMMANDS_REFUSED, COMMANDS_DROPPED = "commands-refused", "commands-dropped"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where to send and as whom."""
+    """Settings of the uplink."""
 
     broker: Broker
     root: str
-    """`T`: what every topic begins with."""
+    """`T`: the prefix of every topic."""
     source: str
     """The CloudEvents source of this gateway."""
     boot: str
     version: str
     simulated: bool = False
     commands: bool = True
-    """Somebody may command: without, nothing is subscribed."""
+    """There are command keys; otherwise nothing is subscribed."""
     limits: Limits = field(default_factory=Limits)
 
 
 class Observer(Protocol):
-    """Who is told how the uplink fares; all on the loop's thread, and none may wait."""
+    """Gets reports of the uplink; called on the loop's thread, must not block."""
 
     def refused(self, stream: str, code: int | None) -> None:
-        """A stream stands still, or `alarm/active`, `status` or `health` is not taken, because of this reason code.
+        """A stream, or `alarm/active`, `status` or `health`, is refused with this reason code.
 
-        0x87, 0x90, 0x99; 0: the broker hangs up at it. None: it flows again.
+        The code is 0x87, 0x90 or 0x99; 0: the broker hangs up at it. None: it is accepted again.
         """
         ...
 
     def heard(self, row: Row) -> None:
-        """The broker took the row, and did not say that nobody is subscribed."""
+        """The broker accepted the row and did not report missing subscribers."""
         ...
 
     def unheard(self, row: Row) -> None:
-        """The broker took the row, but nobody is subscribed (0x10)."""
+        """The broker accepted the row, but nobody is subscribed (0x10)."""
         ...
 
     def link(self, up: bool, why: str) -> None:
-        """Connected, or lost and why."""
+        """The link is connected, or lost, and why."""
         ...
 
     def trouble(self, name: str, text: str) -> None:
-        """COMMANDS_REFUSED or COMMANDS_DROPPED, and what is wrong; empty: it is over."""
+        """COMMANDS_REFUSED or COMMANDS_DROPPED, with what is wrong; empty: it has ended."""
         ...
 
 
 class Unobserved:
-    """Nobody is told."""
+    """An observer that does nothing."""
 
     def refused(self, stream: str, code: int | None) -> None:
         """Nothing."""
@@ -215,35 +215,35 @@ class Unobserved:
 
 
 class CommandDesk(Protocol):
-    """Who takes commands."""
+    """Receives commands."""
 
     def arrived(self, topic: str, payload: bytes, delivery: Delivery) -> bool:
-        """One came; empty if it is larger than a command may be (see `Delivery.size`).
+        """Take a command; `payload` is empty if it is larger than a command may be (see `Delivery.size`).
 
-        False: it was not taken for lack of room; then it is acknowledged and counted by the uplink.
+        False: there was no room; the uplink then acknowledges and counts it.
         """
         ...
 
 
 class Replayed(Protocol):
-    """Events that are to be sent again."""
+    """Supplies events that are sent again."""
 
     def take(self) -> Again | None:
-        """The next one, if one is at hand; asked when nothing else is to be sent."""
+        """The next one, if one is ready; called when nothing else has to be sent."""
         ...
 
     def notify(self, ready: Callable[[], None]) -> None:
-        """Call `ready` on the loop whenever `take` may give something that it did not give before."""
+        """Call `ready` on the loop when `take` may have something new."""
         ...
 
 
 class RecallJudge(Protocol):
-    """Who judges what stood on `alarm/active` before the first sending of this life."""
+    """Judges the retained `alarm/active` before the process first sends anything."""
 
     def recalled(self, payload: bytes | None) -> Future[None] | None:
-        """What it was; None: it could not be read.
+        """Judge the message; `payload` None: it could not be read.
 
-        What is given back holds up all sending until it is done; None: nothing follows.
+        All sending waits until the returned future is done; None: nothing to wait for.
         """
         ...
 
@@ -257,26 +257,26 @@ class Snapshot:
     reconnects: int
     in_flight: int
     error: str | None
-    """Why the last connection or attempt ended."""
+    """Why the last connection or attempt ended, if it did."""
     latency_p50: float | None
     latency_p99: float | None
-    """Publish to PUBACK, over the last 512."""
+    """From publish to PUBACK, over the last 512."""
     acknowledged: float | None
     """When the last PUBACK came, monotonic."""
     accepted: int
     no_listener: int
     replies_lost: int
     refused: Mapping[str, int] = field(default_factory=dict)
-    """Streams that stand still, and retained topics that are not taken, with the reason code."""
+    """Stopped streams and refused retained topics -> reason code."""
     retained: bool = True
     """The broker keeps the latest of `alarm/active`, `status` and `health`."""
     found_limit: int | None = None
-    """The largest packet that the broker takes as found out by its hanging up, bytes."""
+    """The largest packet that the broker takes, inferred from its hang-ups, bytes."""
     speed: float | None = None
-    """Bytes a second that the link was seen to carry."""
+    """Measured speed of the link, bytes a second."""
     window: int = 0
-    """Messages that may be in flight at present, beside alarms."""
+    """Messages that may be in flight now, in addition to alarms."""
     commands: str | None = None
     """What is wrong with the subscription to commands."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """Messages from the broker that were not taken, by reason."""
+    """Dropped messages from the broker, by reason."""

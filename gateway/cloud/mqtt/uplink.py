@@ -1,7 +1,7 @@
-"""The uplink: events to the broker over MQTT, as the delivery page says.
+"""The uplink: sends events to the broker over MQTT (page "Delivery").
 
-One supervised task holds one connection after the other and looks at the time once a second; all sending
-is done in callbacks of the loop (a row is ready, a PUBACK came), so a message costs no task and no timer.
+One supervised task keeps the connection and checks the time once a second. All sending is done in callbacks of the loop
+(a row is ready, a PUBACK came), so a message costs no task and no timer.
 What goes next is decided in `sending`, when to try again in `reconnection`, MQTT itself is in `session`.
 """
 
@@ -44,16 +44,16 @@ _log = logger(__name__)
 _BEAT_S = 1.0
 _AT_ONCE_S = 0.1
 _DENIALS = frozenset((0x00, 0x80, 0x82, 0x83, 0x87, 0x8F, 0x97, 0x98, 0xA2))
-"""Reasons with which a broker ends a connection at a SUBSCRIBE that it denies; 0x00: without a word."""
+"""Reason codes with which a broker ends a connection to deny a SUBSCRIBE; 0x00: no reason given."""
 _READ_S = 1.0, 2.0
-"""How long what is retained on `alarm/active` is waited for: at least, at most."""
+"""How long to wait for the retained `alarm/active`: at least, at most."""
 _READ_GRACE_S = 0.25
-"""… and after the broker has agreed to give it."""
+"""… and after the SUBACK."""
 _JUDGED_WITHIN_S = 5.0
 
 
 class Uplink:
-    """The way to the broker. Every method belongs on the loop's thread."""
+    """The uplink. Call every method on the loop's thread."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Uplink:
         recall: RecallJudge | None = None,
     ) -> None:
         self.beat = 0.0
-        """Monotonic time at which `run` was last seen alive; at least once a second."""
+        """Monotonic time of the last heartbeat of `run`; updated at least once a second."""
         self._settings = settings
         self._outbox = outbox
         self._clock = clock
@@ -106,7 +106,7 @@ class Uplink:
         self._commands_told = self._dropped_told = ""
 
     async def run(self) -> None:
-        """Keep the connection until cancelled (or until `farewell`); raises only for a fault of the program."""
+        """Keep the connection until cancelled or until `farewell`; raises only for a bug of the program."""
         self._outbox.notify(self.wake)
         if self._replayed is not None:
             self._replayed.notify(self.wake)
@@ -122,7 +122,7 @@ class Uplink:
                 self._session.abort("stopped")
 
     def wake(self) -> None:
-        """The outbox may have more to give."""
+        """The outbox may have more rows."""
         self._sending.woken()
         self._board.numbers_changed()
         if self._live:
@@ -131,9 +131,9 @@ class Uplink:
             self._news.set()
 
     def set_standing(self, alarms: Mapping[str, Mapping[str, Json]], upto: int) -> None:
-        """The alarms that stand after a commit, by their id, and the sequence of the last alarm event in them.
+        """Set the standing alarms after a commit, by id, and the sequence of the last alarm event in them.
 
-        To be called before `run` too: until then nothing is said of them. The alarms' data must not be
+        Call before `run` too: until then nothing is sent about them. The alarms' data must not be
         changed afterwards.
         """
         now = self._board.set_standing(alarms, upto)
@@ -143,22 +143,22 @@ class Uplink:
             self._later = asyncio.get_running_loop().call_later(due - now, self._tell_active)
 
     def set_health(self, data: Mapping[str, Json]) -> None:
-        """The health as of now; the data must not be changed afterwards."""
+        """Set the health; the data must not be changed afterwards."""
         self._board.set_health(data)
         self._schedule()
 
     def reply(self, topic: str, payload: bytes, correlation: bytes | None = None) -> None:
-        """Send a reply, before every stream; kept over a lost connection, but not over a restart."""
+        """Send a reply, ahead of every stream; kept over a lost connection, but not over a restart."""
         self._sending.reply(topic, payload, correlation)
         self._schedule()
 
     @property
     def connected(self) -> bool:
-        """The broker has accepted us."""
+        """True while connected and accepted by the broker."""
         return self._live
 
     async def farewell(self, timeout: float) -> None:
-        """Await what is in flight, say `online: false`, disconnect cleanly; within `timeout` seconds. Ends `run`."""
+        """Wait for what is in flight, publish `online: false`, disconnect; within `timeout` seconds. Ends `run`."""
         self._leaving = True
         self._news.set()
         session = self._session
@@ -173,7 +173,7 @@ class Uplink:
             session.abort("stopped")
 
     def snapshot(self) -> Snapshot:
-        """How it stands."""
+        """The state for health and metrics."""
         latencies = sorted(self._sending.latencies)
         counts = self._sending.counts
         return Snapshot(
@@ -276,7 +276,7 @@ class Uplink:
         self._reconnection.failed(now.mono, refused=ending.refused)
 
     def _told_apart(self, ending: Ending, now: float, lived: float) -> Ending:
-        """What is behind the end of a connection, as far as it takes more than this one to see it."""
+        """The cause of a connection's end, as far as it shows only over several connections."""
         if ending.code == RETAIN_NOT_SUPPORTED:
             self._retain_no_more()
         if not self._live:
@@ -329,7 +329,7 @@ class Uplink:
             await asyncio.wait((session.ended,), timeout=timeout / 4)
 
     def _publish_last(self, session: Session) -> None:
-        """`alarm/active` with the last numbers of this life, for the next one to read."""
+        """Publish `alarm/active` with the last numbers, for the next process to read."""
         message = None if self._read_back.holding else self._sending.parting(self._board.active)
         if message is not None:
             mid = session.publish(message.topic, message.payload, retain=self._retains)
@@ -360,7 +360,7 @@ class Uplink:
         self._pump()
 
     def _arrived(self, topic: str | None, payload: bytes, delivery: Delivery) -> None:
-        if topic == self._board.active.topic:  # what we asked for, or wrote ourselves
+        if topic == self._board.active.topic:  # what we asked for, or published ourselves
             delivery.acknowledge()
             if delivery.retain:
                 self._recalled(payload)
@@ -371,9 +371,9 @@ class Uplink:
             self._session.abort("a message on a topic that was never subscribed", goodbye=True)
 
     def _ask_back(self, session: Session, dialled: float) -> None:
-        """On the first connection of a life: ask for what the life before left on `alarm/active`.
+        """On the first connection of a process: ask for the `alarm/active` that the previous process left.
 
-        It is asked before anything is sent, and waited for as long as the dialling took and again, 1 to 2 s.
+        This happens before anything is sent. The wait is twice the time of dialling, between 1 and 2 s.
         """
         if self._retains and self._read_back.connected():
             session.read(self._board.active.topic)
@@ -386,7 +386,7 @@ class Uplink:
             return
         if code >= FAILURE:
             self._recalled(None)
-        else:  # what is retained comes with the answer; a broker that keeps nothing says nothing
+        else:  # a retained message comes with the answer; a broker without one sends nothing
             asyncio.get_running_loop().call_later(_READ_GRACE_S, self._read_in_vain, session)
 
     def _read_in_vain(self, session: Session) -> None:
@@ -412,12 +412,12 @@ class Uplink:
         self._schedule()
 
     def _resume(self) -> None:
-        """What was recalled has been seen to, or took too long: now all may be sent."""
+        """The recalled message has been handled, or took too long: sending may begin."""
         self._read_back.judged()
         self._schedule()
 
     def _listen(self, session: Session, now: float) -> None:
-        """Look after the subscription to commands."""
+        """Maintain the subscription to commands."""
         self._intake.look(now)
         self._tell_dropped()
         self._subscription.look(now)
@@ -473,7 +473,7 @@ class Uplink:
             self._sending.sent(mid, message, now)
 
     def _live_on(self) -> float:
-        """The heartbeat of `run`: note that it is alive, renew the nonce."""
+        """The heartbeat of `run`: note the time, renew the nonce."""
         now = self._clock.now().mono
         self.beat = now
         if self._board.renew(now):

@@ -252,10 +252,12 @@ def _give_back_large_pieces() -> None:
     """Have the C library return what is large (bodies, pictures) to the system once it is free.
 
     By itself glibc raises this threshold to the largest piece that was ever freed, and later ones leave holes in its
-    heap (mallopt(3)): 10 MiB with every queue full. Another C library has no such thing.
+    heap (mallopt(3)): 10 MiB with every queue full. It stays above the 256 KiB that asyncio reserves for each read: a
+    piece of the system's memory cannot be cut to less than a page, and what a line remembers is many short answers.
+    Another C library has no such thing.
     """
     import contextlib
     import ctypes
 
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(-3, 256 << 10)  # M_MMAP_THRESHOLD
+        ctypes.CDLL(None).mallopt(-3, 320 << 10)  # M_MMAP_THRESHOLD

@@ -410,6 +410,8 @@ class Perform:
     cmd: str
     args: Mapping[str, Json]
     by: str
+    at_once: bool = False
+    """Leaves before the commit of its step: it only reads, so that done twice over a kill is as good as once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ BEHAVIOURS = {
     "gateway/local/queries.py": "questions of the control socket, with the roles of the commands of that name",
     "gateway/local/page.py": "asks for it",
     "gateway/technician/access.py": "asks for it",
+    "gateway/technician/rounds.py": "the audit of what was written about a finding",
     "gateway/cli/camera.py": "asks for it",
     "gateway/cli/page.py": "the question of the control socket of that name",
     "gateway/cli/walk.py": "asks for it",

@@ -6,7 +6,7 @@ darker or brighter, rotated or mirrored, but not another photo of the same place
 """
 
 import base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from PIL import (  # noqa: F401 - else loaded by the first photo, perhaps after an upgrade
@@ -36,7 +36,7 @@ class Photo(NamedTuple):
 
     jpeg: bytes
     mark: str
-    """Recognises a repeated photo; see `repeats`."""
+    """Recognises a repeated photo; see `given_for`."""
 
 
 def photo_of(data: bytes, stamp: str, limit: int = MAX_JPEG_BYTES) -> Photo:
@@ -53,15 +53,18 @@ def photo_of(data: bytes, stamp: str, limit: int = MAX_JPEG_BYTES) -> Photo:
     return Photo(encoded(image, limit), mark)
 
 
-def repeats(mark: str, known: Iterable[str]) -> bool:
-    """True if one of the known marks belongs to the same photo, in any orientation."""
+def given_for(mark: str, known: Mapping[str, Iterable[str]]) -> str | None:
+    """The name under which the same photo is known, in any orientation; None: it is new. `known`: name -> marks."""
     here = _bits(mark)
     if here is None:
-        return False
+        return None
     turned = [*_turned(here)]
     most = _ALIKE * _MARK_BYTES * 8
-    before = filter(None, map(_bits, known))
-    return any((there ^ one).bit_count() < most for there in before for one in turned)
+
+    def same(marks: Iterable[str]) -> bool:
+        return any((there ^ one).bit_count() < most for there in filter(None, map(_bits, marks)) for one in turned)
+
+    return next((name for name, marks in known.items() if same(marks)), None)
 
 
 def _mark(image: Image.Image) -> str:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from gateway.technician.rounds import Week
 
 _FOREVER_S = 1e11
-_TOLD_WITHIN_S = 8 * 86400.0
-"""After the week: a run of people ends a day later at most, what was missed is told when the box is on again."""
 
 
 @commands.command()
@@ -80,13 +78,15 @@ def _run(reader: Any, run_id: str) -> Any:
 
 
 def _found(reader: Any, first: datetime, last: datetime) -> "Week":
-    """What is kept is read from its beginning: a finding may have stood long before the week."""
+    """All that is kept is read: a finding may have been told of before the week, or after it only."""
     from gateway.model import Stream
-    from gateway.technician.rounds import of_week, sort_events
+    from gateway.technician.rounds import add_notes, sort_events
 
     standing = [value for value in reader.memory("finding/").values() if isinstance(value, dict)]
-    events = reader.events(Stream.INSPECTION, 0.0, last.timestamp() + _TOLD_WITHIN_S)
-    return sort_events(of_week(events, first, last), first, last, standing)
+    week = sort_events(reader.events(Stream.INSPECTION, 0.0, _FOREVER_S), first, last, standing)
+    if week.findings:
+        add_notes(week, reader.events(Stream.AUDIT, 0.0, last.timestamp()))
+    return week
 
 
 def _write(reader: Any, file: "SiteFile", found: "Week", html: Path, only: str | None) -> None:
@@ -107,6 +107,9 @@ def _write(reader: Any, file: "SiteFile", found: "Week", html: Path, only: str |
 
 
 def _show(found: "Week") -> None:
+    if not found.is_whole:
+        since = "none" if found.kept_from is None else f"those from {found.kept_from:%Y-%m-%dT%H:%M:%S}Z on"
+        say(f"of the records {since} are kept")
     for run in found.runs:
         counts = dict.fromkeys(("normal", "abnormal", "not-checkable"), 0)
         for item in run["items"]:
@@ -124,6 +127,8 @@ def _show(found: "Week") -> None:
         if finding.get("cured_at") is None:
             what = f"{finding['round']}/{finding['item']}  {finding.get('reason')}"
             say(f"open  {what}  since {finding['opened_at'][:19]}Z")
+            for note in finding.get("notes") or ():
+                say(f"  {note['at'][:19]}Z  {note['by']}: {note['note']}")
 
 
 def _show_running(file: "SiteFile") -> None:

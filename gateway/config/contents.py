@@ -1,8 +1,9 @@
-"""What stands in the files that a site file names: lists of plates, keys that may command, certificates.
+"""What stands in the files that a site file names: lists of plates, keys that may command, certificates, tags' secrets.
 
 Looked at by `check` alone: the daemon says the same of each file when it uses it.
 """
 
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from zoneinfo import ZoneInfo
 from gateway.config.access import AccessEntry, Http
 from gateway.config.problems import Finding, Problem
 from gateway.config.problems import Path as Where
+from gateway.config.rounds import PlaceEntry
 from gateway.config.uplink import CommandsEntry, UplinkEntry
 
 _LARGEST_KEY_BYTES = 64 << 10
@@ -36,6 +38,9 @@ def look_into(parts: Mapping[str, Any]) -> tuple[list[Finding], list[Problem]]:
         findings += _tls(uplink.tls, ("uplink", "tls"))
     if isinstance(http, Http) and http.status is not None and http.status.tls is not None:
         findings += _tls(http.status.tls, ("http", "status", "tls"))
+    places = parts.get("places")
+    if isinstance(places, dict):
+        findings += _tags(places)
     problems: list[Problem] = []
     if isinstance(access, AccessEntry):
         site = parts.get("site")
@@ -53,6 +58,32 @@ def _bytes(file: Path, most: int) -> bytes | None:
         return file.read_bytes()
     except (OSError, ValueError):
         return None
+
+
+# ---- places ---------------------------------------------------------------------------------------
+
+
+def _tags(places: Mapping[str, PlaceEntry]) -> Iterator[Finding]:
+    """Each place has a code or key of its own, whatever files they lie in; and a key is one."""
+    held: dict[tuple[str, str], tuple[str, Path]] = {}
+    for name, place in places.items():
+        if place.tag is None:
+            continue
+        kind = "printed" if place.tag.printed is not None else "ntag424"
+        secret = place.tag.printed or place.tag.ntag424
+        data = None if secret is None or secret.file is None else _bytes(secret.file, _LARGEST_KEY_BYTES)
+        if secret is None or secret.file is None or data is None:
+            continue
+        path: Where = ("places", name, "tag", kind)
+        text = data.decode(errors="replace").strip()
+        if kind == "ntag424" and re.fullmatch(r"[0-9A-Fa-f]{32}", text) is None:
+            yield Finding(path, f"found no key of a tag in {secret.file.name}; 32 hex digits")
+            continue
+        key = kind, text.lower() if kind == "ntag424" else text
+        other, file = held.setdefault(key, (name, secret.file))
+        if file != secret.file:  # one file for two places is said without a look into it
+            what = f"found in {secret.file.name} the same as for places.{other}, whose tag would prove this place too"
+            yield Finding(path, f"{what}; one of its own")
 
 
 # ---- lists ----------------------------------------------------------------------------------------

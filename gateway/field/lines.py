@@ -157,8 +157,13 @@ class Line:
         return (await self.fetch_raw(device, points)).readings
 
     async def fetch_raw(self, device: str, points: tuple[str, ...] | None = None) -> Fetched:
-        """As `fetch`, with the registers behind the readings."""
-        self._must_be_up()
+        """As `fetch`, with the registers behind the readings.
+
+        A request for points made before the line was first opened waits for that: a round resumed after a restart
+        makes such requests.
+        """
+        if points is None or self._up is not None:
+            self._must_be_up()
         self._stir()
         return await self._polling.fetch(device, points, self._clock.now().mono)
 

@@ -3,11 +3,11 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from drivers.pictures.jpeg import Unusable
-from drivers.pictures.photo import Photo, photo_of, repeats
+from drivers.pictures.photo import Photo, given_for, photo_of
 from gateway.clock import Clock
 from gateway.errors import NotDone
 from gateway.intake.arrivals import PictureStore
@@ -43,14 +43,17 @@ class Answers:
         return {ANSWER: self._look}
 
     async def _look(self, act: Perform) -> Json:
-        """`{photo, tag, place, known}` -> `{picture, sha256, mark, presence, uid, counter}`. Raises NotDone."""
+        """`{photo, tag, place, item, known}` -> `{picture, sha256, mark, presence, uid, counter}`. Raises NotDone.
+
+        `item`: `ROUND/ITEM`; `known`: item -> marks of its earlier photos.
+        """
         args, now = act.args, self._clock.now()
         told: dict[str, Json] = dict(self._presence(args.get("tag"), args.get("place")))
         photo = args.get("photo")
         if isinstance(photo, str):
             known = args.get("known")
-            before = [str(mark) for mark in known] if isinstance(known, Sequence) else []
-            told |= await self._photo(photo, before, now)
+            before = known if isinstance(known, Mapping) else {}
+            told |= await self._photo(photo, str(args.get("item")), before, now)
         return told
 
     def _presence(self, tag: Json, place: Json) -> Mapping[str, Json]:
@@ -66,7 +69,7 @@ class Answers:
         reading = read_tag(tag, known.secret.read())
         return {"presence": "ntag424", "uid": reading.uid.hex(), "counter": reading.counter}
 
-    async def _photo(self, text: str, known: Sequence[str], now: Instant) -> Mapping[str, Json]:
+    async def _photo(self, text: str, item: str, known: Mapping[str, Json], now: Instant) -> Mapping[str, Json]:
         try:
             data = base64.b64decode(text, validate=True)
         except ValueError as error:  # also if it is not ASCII
@@ -76,7 +79,7 @@ class Answers:
         sha256 = hashlib.sha256(data).hexdigest()
         stamp = f"received {now.rfc3339()[:19]}Z" + ("" if now.synced else " (clock not synced)")
         try:
-            made = await asyncio.get_running_loop().run_in_executor(self._worker, _made, data, stamp, known)
+            made = await asyncio.get_running_loop().run_in_executor(self._worker, _made, data, stamp, item, known)
         except Unusable as error:
             raise NotDone("bad-args", f"photo: {error}") from error
         return {"picture": self._keep(made, now), "sha256": sha256, "mark": made.mark}
@@ -87,9 +90,16 @@ class Answers:
         return id_
 
 
-def _made(data: bytes, stamp: str, known: Sequence[str]) -> Photo:
-    """Runs in the worker's thread. `known`: marks of earlier photos. Raises Unusable, NotDone."""
+def _made(data: bytes, stamp: str, item: str, known: Mapping[str, Json]) -> Photo:
+    """Runs in the worker's thread. `known`: item -> marks of its earlier photos. Raises Unusable, NotDone."""
     made = photo_of(data, stamp)
-    if repeats(made.mark, (mark.rpartition(":")[2] for mark in known)):  # older versions kept a digest in front of it
-        raise NotDone("bad-args", "photo: it was given for this item before; a new one")
+    other = given_for(made.mark, {name: _marks(marks) for name, marks in known.items()})
+    if other is not None:
+        what = "this item" if other == item else other
+        raise NotDone("bad-args", f"photo: it was given for {what} before; each item wants a new one of its own")
     return made
+
+
+def _marks(known: Json) -> Iterator[str]:
+    for mark in known if isinstance(known, Sequence) else ():
+        yield str(mark).rpartition(":")[2]  # older versions kept a digest in front of it

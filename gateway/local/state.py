@@ -102,6 +102,8 @@ class SiteView:
         self._devices = {name: _Device(device, every.get(name, {})) for name, device in facts.devices.items()}
         self._alarms: dict[str, tuple[Mapping[str, Json], Tree]] = {}
         self._passages: dict[str, Tree] = {}
+        self._ended: dict[tuple[str, str], Tree] = {}
+        """Items of the runs under way that have ended, by run and item: they change no more."""
         self._under_test: Mapping[str, str] = {}
         self._zones: Tree = {}
 
@@ -169,11 +171,12 @@ class SiteView:
             return {}
         running, planned, findings = (progress.get(name) for name in ("running", "next", "findings"))
         runs = running if isinstance(running, Mapping) else {}
+        known, self._ended = self._ended, {}
         told: Tree = {
             name: {
                 **facts,
                 **_there(next_at=planned.get(name) if isinstance(planned, Mapping) else None),
-                **_run(runs.get(name)),
+                **self._run(runs.get(name), known),
             }
             for name, facts in self._facts.rounds.items()
         }
@@ -182,6 +185,18 @@ class SiteView:
             "rounds": told,
             "findings": {str(one["finding"]): _some(one, _FINDING) for one in standing if isinstance(one, Mapping)},
         }
+
+    def _run(self, run: Json, known: Mapping[tuple[str, str], Tree]) -> Tree:
+        """The run of a round that is under way, if one is. `known`: as `_ended`, of the look before."""
+        if not isinstance(run, Mapping):
+            return {}
+        ended = run.get("items")
+        items: Tree = {}
+        for one in ended if isinstance(ended, list | tuple) else ():
+            if isinstance(one, Mapping):
+                key = str(run.get("run")), str(one["item"])
+                items[key[1]] = self._ended[key] = known.get(key) or _some(one, _ITEM)
+        return {"run": {**_some(run, _RUN), "items": items}}
 
     def box(self, health: Mapping[str, Json]) -> Tree:
         """The state of the box, from `gateway.health` and what the page adds."""
@@ -220,19 +235,6 @@ def _alarm(alarm: Mapping[str, Json]) -> Tree:
     if told.get("point") and isinstance(text := alarm.get("text"), str):
         told["text"] = without_plates(text)
     return told
-
-
-def _run(run: Json) -> Tree:
-    """The run of a round under way, if any."""
-    if not isinstance(run, Mapping):
-        return {}
-    ended = run.get("items")
-    items = {
-        str(one["item"]): _some(one, _ITEM)
-        for one in (ended if isinstance(ended, list | tuple) else [])
-        if isinstance(one, Mapping)
-    }
-    return {"run": {**_some(run, _RUN), "items": items}}
 
 
 def _passage(data: Mapping[str, Json]) -> Tree:

@@ -157,7 +157,7 @@ class Decisions:
     """Steps the site. `executor` carries out effects, `world` publishes standing alarms, `bystanders` observe.
 
     Orders and replies leave after the commit of their step, so that nothing moves twice after a kill. Confirm reads,
-    holds by fire and releases of pulses never wait for it.
+    reads of rounds, holds by fire and releases of pulses never wait for it.
     """
 
     def __init__(
@@ -371,4 +371,4 @@ def _changes(kept: Sequence[Emit | Remember | Forget]) -> list[Change]:
 
 
 def _at_once(act: Act) -> bool:
-    return isinstance(act, ReadNow) or (isinstance(act, Operate) and act.at_once)
+    return isinstance(act, ReadNow) or (isinstance(act, Operate | Perform) and act.at_once)

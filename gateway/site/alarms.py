@@ -163,6 +163,20 @@ class Alarms:
             if not watch.good and occurrence.zone_of(watch.rule, self._device(watch)) == zone
         }
 
+    @property
+    def all_seen(self) -> bool:
+        """Of every alarm point it is known whether its alarms stand."""
+        return all(watch.good for watches in self._by_point.values() for watch in watches)
+
+    def unseen_of(self, device: str) -> set[str]:
+        """Kinds of a device's alarms of which nobody knows now whether they stand."""
+        return {
+            watch.rule.kind
+            for (name, _), watches in self._by_point.items()
+            for watch in watches
+            if name == device and not watch.good
+        }
+
     def known(self, target: str) -> bool:
         """True if `device`, `device.point` or `device.point.alarm` names an alarm, or something that has an alarm."""
         names = (subject.replace("/", ".") for subject in self._watches)

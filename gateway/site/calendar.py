@@ -10,6 +10,7 @@ unsynced clock makes no span; otherwise one wrong year would suppress rounds for
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
+from math import inf
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -154,18 +155,16 @@ class Plan:
         if following is None or now.wall < following:
             return None, missed, leapt
         late = max(mark, now.wall - RUNS_WITHIN_S)
-        for at in self._calendar.between(mark, late):
-            if not self._was_handled(at):
-                missed.add(at)
+        for at in self._not_handled(mark, late):
+            missed.add(at)
             if missed.full:
                 missed.last_other = late
                 break
         due = None
-        for at in self._calendar.between(late, now.wall):
-            if not self._was_handled(at):
-                if due is not None:
-                    missed.add(due)
-                due = at
+        for at in self._not_handled(late, now.wall):
+            if due is not None:
+                missed.add(due)
+            due = at
         return due, missed, leapt
 
     def handled(self, until: float, now: Instant, *, ran: bool, leapt: bool = False) -> None:
@@ -187,8 +186,12 @@ class Plan:
             return not now.synced
         return abs((now.wall - before.wall) - (now.mono - before.mono)) > _LEAP_S
 
-    def _was_handled(self, at: float) -> bool:
-        return any(first <= at <= last for first, last in self._spans)
+    def _not_handled(self, after: float, until: float) -> Iterator[float]:
+        """The planned minutes of that time outside of the spans: those within are passed over, not looked at."""
+        for first, last in [*sorted(self._spans), (inf, inf)]:
+            if after < min(first, until):
+                yield from (at for at in self._calendar.between(after, min(first, until)) if at != first)
+            after = max(after, last)
 
 
 def _span(value: Json) -> Iterator[tuple[float, float]]:

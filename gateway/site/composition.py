@@ -85,6 +85,10 @@ class Parts:
 
         self.rounds = self._build_rounds(settings, RoundSettings(), ids)
 
+    def leave_rounds(self) -> None:
+        """Their memory is cleared up."""
+        self.rounds = None
+
 
 def _access_acts(passages: "Passages", gates: Gates, ids: Ids) -> "AccessActs":
     from gateway.site.access_acts import AccessActs  # noqa: PLC0415 - as above

@@ -4,6 +4,7 @@
 run. Each result has the form of an item in the contract, with its `evidence`.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
@@ -26,6 +27,10 @@ INTERRUPTED, FIRE, CANCELLED, NOBODY = "interrupted", "fire", "cancelled", "nobo
 """Why an item was not looked at."""
 _ASKS_A_PERSON = 3
 """After this many consecutive runs with a changed picture the result asks for a person."""
+MOST_BYTES = 224 << 10
+"""Limit for the items of a run as JSON: many brokers accept no message over 256 KiB."""
+_SHORT = 80
+"""Characters of a text that had to be cut."""
 _NAMED = 12
 """This many alarms, devices or points are named; the rest is counted."""
 
@@ -85,6 +90,42 @@ def rule_text(item: Item) -> str:
         wanted = "; ".join(wanted_text(ref, value) for ref, value in rule.watch)
         text = f"{rule.text} ({wanted})" if wanted else rule.text
     return text
+
+
+def left_the_file(item: str, reason: str) -> dict[str, Json]:
+    """An item of a run that had not ended when the file changed; all that is left of it is its id."""
+    return {"item": item, "kind": item.partition(":")[0], "outcome": "not-checkable", "reason": reason}
+
+
+def fitting(results: Sequence[Mapping[str, Json]]) -> list[dict[str, Json]]:
+    """Items of the end of a run, which has to fit into one message: what is least missed goes first."""
+    told = [dict(one) for one in results]
+    for shorter in (_without_good_figures, _with_short_text, _without_evidence):
+        if len(json.dumps(told, ensure_ascii=False).encode()) <= MOST_BYTES:
+            break
+        told = [shorter(one) for one in told]
+    return told
+
+
+def _without_good_figures(one: dict[str, Json]) -> dict[str, Json]:
+    return one if one["outcome"] != "normal" else _with_evidence(one, figures=None)
+
+
+def _with_short_text(one: dict[str, Json]) -> dict[str, Json]:
+    evidence = one.get("evidence")
+    text = evidence.get("text") if isinstance(evidence, Mapping) else None
+    return one if not isinstance(text, str) else _with_evidence(one, text=text[:_SHORT] + "…" * (len(text) > _SHORT))
+
+
+def _without_evidence(one: dict[str, Json]) -> dict[str, Json]:
+    return {name: value for name, value in one.items() if name not in ("evidence", "rule")}
+
+
+def _with_evidence(one: dict[str, Json], **more: Json) -> dict[str, Json]:
+    evidence = one.get("evidence")
+    kept = {**(evidence if isinstance(evidence, Mapping) else {}), **more}
+    told: dict[str, Json] = {name: value for name, value in kept.items() if value is not None}
+    return {**one, "evidence": told} if told else {name: value for name, value in one.items() if name != "evidence"}
 
 
 # ---- one judgement per kind -------------------------------------------------------------------------

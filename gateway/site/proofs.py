@@ -7,9 +7,10 @@ counter of a tag belongs to the tag and is kept even if the item, round or place
 from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.model import Effect, Forget, Json, Remember
+from gateway.site.round_settings import TAG_COUNTER
 
-PHOTOS, COUNTERS = "round/photo/", "round/tag/"
-"""`round/photo/SLOT/ROUND/ITEM` -> the number of its first mark, and up to 64 marks; `round/tag/UID` -> counter."""
+PHOTOS = "round/photo/"
+"""`round/photo/SLOT/ROUND/ITEM` -> the number of its first mark, and up to 64 marks."""
 _TOGETHER = 64
 """Marks that are remembered under one key; an answer writes one key."""
 _SLOTS = 64
@@ -38,8 +39,8 @@ class Proofs:
             match value:
                 case [int() as first, *marks] if key.startswith(PHOTOS):
                     pieces.append((_item_of(key), first, list(map(str, marks))))
-                case int() if key.startswith(COUNTERS):
-                    self._counters[key.removeprefix(COUNTERS)] = value
+                case int() if key.startswith(TAG_COUNTER):
+                    self._counters[key.removeprefix(TAG_COUNTER)] = value
         for item, first, some in sorted(pieces):
             photos = self._photos.setdefault(item, _Photos())
             if not photos.marks:
@@ -54,10 +55,15 @@ class Proofs:
                 self._photos.pop(f"{round_}/{item}", None)
                 yield Forget(key)
 
-    def photos(self, item: str) -> Sequence[str]:
-        """Marks of the photos used for an item (`ROUND/ITEM`)."""
-        photos = self._photos.get(item)
-        return () if photos is None else tuple(photos.marks)
+    def photos(self, item: str) -> Mapping[str, Sequence[str]]:
+        """Item (`ROUND/ITEM`) -> marks of its photos: all photos of this item, the last 64 of every other one."""
+        return {
+            name: tuple(one.marks if name == item else one.marks[-_TOGETHER:]) for name, one in self._photos.items()
+        }
+
+    def given_for(self, mark: str) -> str | None:
+        """The item whose recent photos include exactly this one; None: no item."""
+        return next((item for item, one in self._photos.items() if mark in one.marks[-_TOGETHER:]), None)
 
     def add_photo(self, item: str, mark: str) -> Iterator[Effect]:
         """Add a used photo; the oldest are dropped."""
@@ -78,11 +84,11 @@ class Proofs:
         """Store the counter of a used reading of a tag."""
         self._counters.pop(tag, None)
         self._counters[tag] = counter
-        yield Remember(COUNTERS + tag, counter)
+        yield Remember(TAG_COUNTER + tag, counter)
         if len(self._counters) > _TAGS:
             oldest = next(iter(self._counters))
             del self._counters[oldest]
-            yield Forget(COUNTERS + oldest)
+            yield Forget(TAG_COUNTER + oldest)
 
 
 def _item_of(key: str) -> str:

@@ -1,13 +1,14 @@
 """One run of a round, and the queue of its questions to lines, cameras and panels. Pure."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gateway.model import Effect, Instant, Json, Perform, Reading, Value, rfc3339
 from gateway.site.ids import Ids
 from gateway.site.items import Answered, takes, wanted_text
-from gateway.site.looks import LOOK, asked
+from gateway.site.looks import CHANGED, LOOK, asked
 from gateway.site.round_settings import (
     DeviceRule,
     DutyRule,
@@ -20,7 +21,7 @@ from gateway.site.round_settings import (
 from gateway.site.settings import DeviceSettings, Ref
 
 READ = "round.read"
-"""`Perform.cmd`: read points of one device, in the normal lane. See `Question`."""
+"""`Perform.cmd`: read points of one device, in the normal lane; at once, or a bus would rest while the disk writes."""
 ANSWER = "round.answer"
 """`Perform.cmd`: look at the photo and the tag of a person's answer."""
 DUTY = "panel.duty"
@@ -48,10 +49,17 @@ class Run:
     """Answers whose watched points have not shown their value yet, with their monotonic time."""
     order: tuple[str, ...] = ()
     """The items as in the file when the run began."""
+    waiting: dict[str, Item] = field(init=False)
+    """The items that have not ended, in the order of the file."""
 
-    def waiting(self) -> list[Item]:
-        """The items that have not ended, in the order of the file."""
-        return [item for item in self.round.items if item.id not in self.results and item.id in self.order]
+    def __post_init__(self) -> None:
+        mine = frozenset(self.order)
+        self.waiting = {item.id: item for item in self.round.items if item.id in mine}
+
+    def end(self, item: str, result: dict[str, Json]) -> None:
+        """It has ended so."""
+        self.results[item] = result
+        self.waiting.pop(item, None)
 
     @property
     def planned_at(self) -> str | None:
@@ -81,7 +89,50 @@ def run_of(round_: Round, value: Json, now: Instant) -> Run | None:
     return None
 
 
-def people_in_order(items: list[Item]) -> list[Item]:
+class LastRun(NamedTuple):
+    """The previous run of a round."""
+
+    digest: str | None = None
+    unseen: frozenset[str] = frozenset()
+    pictures: Mapping[str, str] = {}
+    changed: Mapping[str, int] = {}
+    """Item -> consecutive runs in which its picture had changed; a run that could not judge it does not reset this."""
+
+    def after(self, digest: str, results: Sequence[Mapping[str, Json]]) -> "LastRun":
+        """The state after the run that ends now."""
+        changed = {
+            str(one["item"]): self.changed.get(str(one["item"]), 0) + (one.get("reason") == CHANGED)
+            for one in results
+            if one["outcome"] == "not-checkable"
+        }
+        return LastRun(
+            digest,
+            frozenset(str(one["item"]) for one in results if one["outcome"] == "not-checkable"),
+            {str(one["item"]): str(ids[0]) for one in results if isinstance(ids := one.get("pictures"), list)},
+            {item: runs for item, runs in changed.items() if runs},
+        )
+
+    def memory(self) -> dict[str, Json]:
+        """What must survive a restart."""
+        return {
+            "digest": self.digest, "unseen": sorted(self.unseen), "pictures": dict(self.pictures),
+            "changed": dict(self.changed),
+        }  # fmt: skip
+
+
+def last_of(value: Json) -> LastRun:
+    """The previous run, from the memory."""
+    match value:
+        case {"digest": str() as digest, "unseen": [*names], "pictures": {**pictures}, **more}:
+            changed = more.get("changed")  # earlier versions did not keep it
+            return LastRun(
+                digest, frozenset(map(str, names)), {str(item): str(one) for item, one in pictures.items()},
+                _counts(changed) if isinstance(changed, Mapping) else {},
+            )  # fmt: skip
+    return LastRun()
+
+
+def people_in_order(items: Iterable[Item]) -> list[Item]:
     """The items that ask a person, in the order of the file, grouped by place."""
     mine = [item for item in items if isinstance(item.rule, PersonRule)]
     places = list(dict.fromkeys(item.place for item in mine))
@@ -104,7 +155,7 @@ class Question:
 def questions(run: Run, devices: Mapping[str, DeviceSettings], pictures: Mapping[str, str]) -> Iterator[Question]:
     """The questions of a run; one for all points of a device. `pictures`: item -> picture of the previous run."""
     by_device: dict[str, list[Item]] = {}
-    for item in run.waiting():
+    for item in run.waiting.values():
         match item.rule:
             case PointRule(ref):
                 by_device.setdefault(ref.device, []).append(item)
@@ -157,7 +208,7 @@ class Asking:
                 queue.remove(question)
                 order = self._ids.order()
                 self._under_way[order] = question
-                yield Perform(order, question.cmd, question.args, "round")
+                yield Perform(order, question.cmd, question.args, "round", at_once=question.cmd == READ)
             if not queue:
                 del self._lanes[lane]
 
@@ -217,3 +268,7 @@ class Watching:
 
 def _has(wanted: Value | tuple[float, float], reading: Reading) -> bool:
     return reading.value is not None and takes(wanted, reading.value, reading.text)
+
+
+def _counts(value: Mapping[str, Json]) -> dict[str, int]:
+    return {item: runs for item, runs in value.items() if isinstance(runs, int)}

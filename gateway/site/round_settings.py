@@ -18,8 +18,14 @@ ROUND_DUE = "round-due/"
 FINDING_CLOCK = "finding-clock/"
 """`finding-clock/WHICH/FINDING`: the deadline of a finding's service clock."""
 
-LEFT_BEHIND = ("finding/", "round/")
-"""Memory keys of rounds. Even a file without rounds has to close open findings and forget the rest."""
+TAG_COUNTER = "round/tag/"
+"""`round/tag/UID` -> counter, in the memory: a tag's last reading is known whatever becomes of rounds."""
+
+
+def is_left_behind(key: str) -> bool:
+    """True for memory of rounds that a file without any has still to put in order: to cure what is open, and forget."""
+    return key.startswith(("finding/", "round/")) and not key.startswith(TAG_COUNTER)
+
 
 TREND_S = 30 * 86400.0
 LONGEST_DUE_S = 24 * 3600.0
@@ -61,6 +67,12 @@ class PanelRule:
     device: str
     faults: int | None = None
     disabled: int | None = None
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of alarms that are counted."""
+        asked = (("fault", self.faults), ("disabled", self.disabled))
+        return frozenset(kind for kind, most in asked if most is not None)
 
 
 @dataclass(frozen=True, slots=True)

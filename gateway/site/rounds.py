@@ -8,8 +8,7 @@ hour continues with the rest. A fire stops every run.
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Generator, Iterator, Mapping
 
 from gateway.model import (
     Effect,
@@ -29,13 +28,12 @@ from gateway.site import items
 from gateway.site.alarms import Alarms, Change
 from gateway.site.calendar import Calendar, Missed, Plan
 from gateway.site.deadlines import Deadlines
-from gateway.site.findings import Findings
+from gateway.site.findings import GONE, Findings
 from gateway.site.ids import Ids
 from gateway.site.items import CANCELLED, FIRE, INTERRUPTED, NOBODY, Answered, Judged, unseen
 from gateway.site.linkage import SITE, Linkage
-from gateway.site.looks import CHANGED
 from gateway.site.proofs import Proofs
-from gateway.site.round_run import ANSWER, Asking, Run, Watching, people_in_order, questions, run_of
+from gateway.site.round_run import ANSWER, Asking, LastRun, Run, Watching, last_of, people_in_order, questions, run_of
 from gateway.site.round_settings import (
     LONGEST_DUE_S,
     ROUND,
@@ -64,40 +62,11 @@ _UNDATED = "round/undated/"
 _LOOK_S = 30.0
 """The calendar is checked at this interval, so that a step of the clock neither skips nor doubles a run."""
 _RESUMES_WITHIN_S = 3600.0
+_SETTLES_WITHIN_S = 30.0
+"""Of a process that has just begun: until all is read nothing is planned to run, for it would find no zone well."""
 _SAMPLE_EVERY_S = 20 * 3600.0
 """Trends are over days: runs within this time add one value only, or they would displace the values of earlier days."""
 _NO_ANSWER = {"silent": "silent", "refused-by-device": "refused"}
-
-
-class _Last(NamedTuple):
-    """The previous run."""
-
-    digest: str | None = None
-    unseen: frozenset[str] = frozenset()
-    pictures: Mapping[str, str] = {}
-    changed: Mapping[str, int] = {}
-    """Item -> consecutive runs in which its picture had changed; a run that could not judge it does not reset this."""
-
-    def after(self, digest: str, results: Sequence[Mapping[str, Json]]) -> "_Last":
-        """The state after the run that ends now."""
-        changed = {
-            str(one["item"]): self.changed.get(str(one["item"]), 0) + (one.get("reason") == CHANGED)
-            for one in results
-            if one["outcome"] == "not-checkable"
-        }
-        return _Last(
-            digest,
-            frozenset(str(one["item"]) for one in results if one["outcome"] == "not-checkable"),
-            {str(one["item"]): str(ids[0]) for one in results if isinstance(ids := one.get("pictures"), list)},
-            {item: runs for item, runs in changed.items() if runs},
-        )
-
-    def memory(self) -> dict[str, Json]:
-        """What must survive a restart."""
-        return {
-            "digest": self.digest, "unseen": sorted(self.unseen), "pictures": dict(self.pictures),
-            "changed": dict(self.changed),
-        }  # fmt: skip
 
 
 class Rounds:
@@ -138,7 +107,10 @@ class Rounds:
         """Round -> the planned minute that may not run yet, and why."""
         self._was_off = True
         self._lines_up: set[str] = set()
-        self._last: dict[str, _Last] = {}
+        self._lines_told: set[str] = set()
+        """That are up or down, in this life."""
+        self._settles_at = 0.0
+        self._last: dict[str, LastRun] = {}
         self._samples: dict[str, list[Sample]] = {}
         self._proven: dict[str, float] = {}
         self._undated: dict[str, float] = {}
@@ -156,17 +128,8 @@ class Rounds:
         self._memory = {key: value for key, value in memory.items() if key.startswith("round/")}
         for key, value in self._memory.items():
             match value:
-                case {
-                    "digest": str() as digest,
-                    "unseen": [*names],
-                    "pictures": {**pictures},
-                    **more,
-                } if key.startswith(_LAST):
-                    changed = more.get("changed")  # earlier versions did not keep it
-                    self._last[key.removeprefix(_LAST)] = _Last(
-                        digest, frozenset(map(str, names)), {str(item): str(one) for item, one in pictures.items()},
-                        _counts(changed) if isinstance(changed, Mapping) else {},
-                    )  # fmt: skip
+                case _ if key.startswith(_LAST):
+                    self._last[key.removeprefix(_LAST)] = last_of(value)
                 case {**_plan} if key.startswith(_PLAN):
                     plan = self._plans.get(key.removeprefix(_PLAN))
                     if plan is not None:
@@ -181,6 +144,7 @@ class Rounds:
     def start(self, blind_from: float | None, now: Instant) -> Iterator[Effect]:
         """Start: continue or close the runs of the previous process, and forget what left the file."""
         self.watching.begin(now)
+        self._settles_at = now.mono + _SETTLES_WITHIN_S
         known = {name: frozenset(item.id for item in one.items) for name, one in self.settings.rounds.items()}
         yield from self.findings.leave(known, now)
         memory, self._memory = self._memory, {}
@@ -189,8 +153,9 @@ class Rounds:
             if key.startswith(_RUN):
                 yield from self._resume(key.removeprefix(_RUN), value, memory, off, now)
         yield from self._proofs.leave(memory, known)
-        yield from (Forget(key) for key in memory if _left(key, known, self._devices))
-        self._undated = {device: at for device, at in self._undated.items() if device in self._devices}
+        proving = self._devices if known else {}
+        yield from (Forget(key) for key in memory if _left(key, known, proving))
+        self._undated = {device: at for device, at in self._undated.items() if device in proving}
         for device, at in self._undated.items():
             if at > now.mono:  # from an earlier boot
                 self._undated[device] = 0.0
@@ -198,15 +163,14 @@ class Rounds:
         yield from self._plan(now)
 
     def _resume(self, name: str, value: Json, memory: Mapping[str, Json], off: float, now: Instant) -> Iterator[Effect]:
-        round_ = self.settings.rounds.get(name)
-        run = None if round_ is None else run_of(round_, value, now)
+        run = run_of(self.settings.rounds.get(name, Round(name, ())), value, now)
         if run is None:
             yield Forget(_RUN + name)
             yield from (Forget(key) for key in memory if key.startswith((f"{_ITEM}{name}/", f"{_ANSWER}{name}/")))
             return
         for key, result in memory.items():
             if key.startswith(f"{_ITEM}{name}/") and isinstance(result, Mapping):
-                run.results[key.removeprefix(f"{_ITEM}{name}/")] = dict(result)
+                run.end(key.removeprefix(f"{_ITEM}{name}/"), dict(result))
         for key, said in memory.items():
             item = key.removeprefix(f"{_ANSWER}{name}/")
             if key.startswith(f"{_ANSWER}{name}/") and isinstance(said, Mapping) and item not in run.results:
@@ -220,6 +184,9 @@ class Rounds:
             yield from self._go(run, now)
             if self._is_due(run):  # checks under way were lost with the process
                 yield from self.due(name, now, INTERRUPTED)
+        if name not in self.settings.rounds:
+            yield from (Forget(key) for key in memory if key.startswith(f"{_ANSWER}{name}/"))
+            yield Forget(_LAST + name)
 
     def stood_still(self, now: Instant) -> None:
         """Note that the process did not watch for a while."""
@@ -238,8 +205,10 @@ class Rounds:
                 yield from self._missed(name, missed, leapt, now)
                 plan.handled(missed.until, now, ran=False, leapt=leapt)
                 yield Remember(_PLAN + name, plan.memory())
-            if due is not None:
+            if due is not None and self._is_settled(now):
                 yield from self._due(name, due, leapt, now)
+            elif due is not None:
+                soonest = 1.0
             if plan.is_new:
                 plan.is_new = False
                 yield Remember(_PLAN + name, plan.memory())
@@ -251,6 +220,11 @@ class Rounds:
         self._was_off = False
         if self._plans or self._undated:
             self._timers.set((ROUND, ""), now.mono + max(0.001, soonest))
+
+    def _is_settled(self, now: Instant) -> bool:
+        """All that the site knows of its zones was read since the start, or does not come."""
+        told = {device.line for device in self._devices.values()} <= self._lines_told
+        return (told and self._alarms.all_seen) or now.mono >= self._settles_at
 
     def _due(self, name: str, planned: float, leapt: bool, now: Instant) -> Iterator[Effect]:
         why = FIRE if self._linkage.any_fire else "the one before still runs" if name in self.runs else None
@@ -321,13 +295,13 @@ class Rounds:
     def _go(self, run: Run, now: Instant) -> Iterator[Effect]:
         """Judge what the site itself knows, and ask for the rest."""
         yield from self._date(now)
-        for item in run.waiting():
+        for item in [*run.waiting.values()]:
             found = self._own(item, now)
             if found is not None:
                 yield from self._ended(run, item, found, now)
             elif item.id in run.answers:
                 yield from self._judge_answer(run, item, now, last=False)
-        for question in questions(run, self._devices, self._last.get(run.round.id, _Last()).pictures):
+        for question in questions(run, self._devices, self._last.get(run.round.id, LastRun()).pictures):
             self._asking.add(question)
         yield from self._asking.next()
         yield from self._finish_if_done(run, now)
@@ -342,9 +316,8 @@ class Rounds:
                 }
                 return items.zone(stands, self._unseen_of(zone), now)
             case PanelRule(device) as rule:
-                return items.panel(
-                    rule, self._of_panel(device, "fault"), self._of_panel(device, "disabled"), self._lost(device), now
-                )
+                lost = self._lost(device) or ("not seen" if rule.kinds & self._alarms.unseen_of(device) else None)
+                return items.panel(rule, self._of_panel(device, "fault"), self._of_panel(device, "disabled"), lost, now)
             case TestedRule() as rule:
                 return items.tested(rule, self._proven, self._undated, now)
         return None
@@ -372,31 +345,31 @@ class Rounds:
     def _ended(self, run: Run, item: Item, found: Judged, now: Instant) -> Iterator[Effect]:
         """End an item: remember its result, and open or close its finding."""
         name = run.round.id
-        run.results[item.id] = items.told(item, found)
+        run.end(item.id, items.told(item, found))
         if run.answers.pop(item.id, None) is not None:
             self._timers.drop((ROUND, f"{name}/{item.id}"))
             yield Forget(f"{_ANSWER}{name}/{item.id}")
         yield Remember(f"{_ITEM}{name}/{item.id}", run.results[item.id])
-        again = found.outcome == "not-checkable" and item.id in self._last.get(name, _Last()).unseen
+        again = found.outcome == "not-checkable" and item.id in self._last.get(name, LastRun()).unseen
         yield from self.findings.judged(name, item, found, now, again=again)
 
     def _finish_if_done(self, run: Run, now: Instant) -> Iterator[Effect]:
-        if self.runs.get(run.round.id) is run and not run.waiting():
+        if self.runs.get(run.round.id) is run and not run.waiting:
             yield from self._finish(run, now)
 
     def _finish(self, run: Run, now: Instant) -> Iterator[Effect]:
         name = run.round.id
         del self.runs[name]
         self._asking.drop(run.id)
-        results = [run.results[item] for item in run.order if item in run.results]
+        results = [run.results.get(item) or items.left_the_file(item, GONE) for item in run.order]
         data: dict[str, Json] = {
             "round": name, "run": run.id, "trigger": run.trigger, "planned_at": run.planned_at,
-            "started_at": run.started_at, "finished_at": now.rfc3339(), "items": results,
-            "previous": self._last.get(name, _Last()).digest,
+            "started_at": run.started_at, "finished_at": now.rfc3339(), "items": items.fitting(results),
+            "previous": self._last.get(name, LastRun()).digest,
         }  # fmt: skip
         data["digest"] = digest(data)
         yield Emit(Stream.INSPECTION, "inspection.finished", name, data, self._ids.new(now), now)
-        last = self._last[name] = self._last.get(name, _Last()).after(str(data["digest"]), results)
+        last = self._last[name] = self._last.get(name, LastRun()).after(str(data["digest"]), results)
         yield Remember(_LAST + name, last.memory())
         yield Forget(_RUN + name)
         yield from (Forget(f"{_ITEM}{name}/{item}") for item in run.results)
@@ -410,7 +383,7 @@ class Rounds:
         if run is None:
             return
         self._asking.drop(run.id)
-        for item in run.waiting():
+        for item in [*run.waiting.values()]:
             yield from self._ended(run, item, unseen(why), now)
         yield from self._finish_if_done(run, now)
 
@@ -448,6 +421,7 @@ class Rounds:
 
     def line(self, line: str, *, up: bool) -> None:
         """Take the state of a line: it answers, or cannot be used."""
+        self._lines_told.add(line)
         (self._lines_up.add if up else self._lines_up.discard)(line)
 
     def read(self, device: str, readings: Mapping[str, Reading], now: Instant) -> Iterator[Effect]:
@@ -460,7 +434,7 @@ class Rounds:
                 seen = True
         if seen:
             for run in list(self.runs.values()):
-                for item in [item for item in run.waiting() if item.id in run.answers]:
+                for item in [item for item in run.waiting.values() if item.id in run.answers]:
                     yield from self._judge_answer(run, item, now, last=False)
                 yield from self._finish_if_done(run, now)
 
@@ -471,7 +445,7 @@ class Rounds:
             return
         round_, _, item_id = name.partition("/")
         run = self.runs.get(round_)
-        item = None if run is None else next((one for one in run.waiting() if one.id == item_id), None)
+        item = None if run is None else run.waiting.get(item_id)
         if run is not None and item is not None and item.id in run.answers:
             yield from self._judge_answer(run, item, now, last=True)
             yield from self._finish_if_done(run, now)
@@ -482,7 +456,7 @@ class Rounds:
         if run is None:
             return
         looked_at = self._looked_at(run)
-        for item in people_in_order(run.waiting()):
+        for item in people_in_order(run.waiting.values()):
             if item.id in run.answers:
                 yield from self._judge_answer(run, item, now, last=True)
             elif item.id not in looked_at:
@@ -499,10 +473,9 @@ class Rounds:
             return item
         run = self._run(question.run)
         if run is not None:
-            waiting = {one.id: one for one in run.waiting()}
             for name in question.items:
-                if name in waiting:
-                    yield from self._judge(run, waiting[name], item, now)
+                if (asked := run.waiting.get(name)) is not None:
+                    yield from self._judge(run, asked, item, now)
             yield from self._finish_if_done(run, now)
         yield from self._asking.next()
         return None
@@ -524,12 +497,12 @@ class Rounds:
             case DeviceRule():
                 found = items.device(answer, now)
             case DutyRule():
-                found = items.duty(answer, now)
+                found = items.duty({"failed": "no driver"} if done.code == "unknown" else answer, now)
             case PictureRule() if "failed" in answer:
                 why = "unreachable" if done.code == "silent" else "refused"
                 found = unseen(why, text=done.message or None)
             case _:
-                found = items.picture(answer, self._last.get(run.round.id, _Last()).changed.get(item.id, 0))
+                found = items.picture(answer, self._last.get(run.round.id, LastRun()).changed.get(item.id, 0))
         yield from self._ended(run, item, found, now)
 
     # ---- what people answer -----------------------------------------------------------------------
@@ -539,15 +512,16 @@ class Rounds:
         run = self._run(run_id)
         if run is None:
             return None
-        taken = self._looked_at(run) | run.answers.keys()
-        mine = [item for item in people_in_order(run.waiting()) if item.id == item_id and item.id not in taken]
-        return (run, mine[0]) if mine else None
+        item = run.waiting.get(item_id)
+        if item is None or not isinstance(item.rule, PersonRule):
+            return None
+        return None if item_id in run.answers or item_id in self._looked_at(run) else (run, item)
 
     def look_through(self, run: Run, item: Item, said: Answered, args: Mapping[str, Json], token: str) -> Perform:
         """Have photo and tag of an answer checked outside the site."""
         key = f"{run.round.id}/{item.id}"
         self._answers[token] = run.id, item.id, said
-        more: dict[str, Json] = {"item": item.id, "round": run.round.id, "known": self._proofs.photos(key)}
+        more: dict[str, Json] = {"item": key, "known": self._proofs.photos(key)}
         return Perform(token, ANSWER, {**args, **more}, said.by)
 
     def _run(self, id_: str) -> Run | None:
@@ -565,7 +539,7 @@ class Rounds:
         self, done: Performed, run_id: str, item_id: str, said: Answered, now: Instant
     ) -> Generator[Effect, None, Performed]:
         run = self._run(run_id)
-        item = None if run is None else next((one for one in run.waiting() if one.id == item_id), None)
+        item = None if run is None else run.waiting.get(item_id)
         if run is None or item is None:
             return _no(done, "the run is over") if done.ok else done
         told = yield from self._weighed(done, run, item, said, now)
@@ -581,6 +555,8 @@ class Rounds:
             return done
         result = done.result
         tag, counter, mark = result.get("uid"), result.get("counter"), result.get("mark")
+        if isinstance(mark, str) and (other := self._proofs.given_for(mark)) is not None:  # looked at at the same time
+            return _no(done, f"photo: it was given for {other} too; each item wants a new one of its own")
         if isinstance(tag, str) and isinstance(counter, int):
             if not self._proofs.is_newer(tag, counter):
                 return _no(done, "tag: its counter did not go forward")
@@ -624,8 +600,7 @@ class Rounds:
         }
 
     def _shown(self, run: Run) -> dict[str, Json]:
-        waiting = run.waiting()
-        people = people_in_order([item for item in waiting if item.id not in run.answers])
+        people = people_in_order(item for item in run.waiting.values() if item.id not in run.answers)
         places = list(dict.fromkeys(item.place for item in people if item.place is not None))
         named = [self.settings.places[place].name for place in places]
         asked: list[Json] = [
@@ -660,10 +635,6 @@ def _no(done: Performed, message: str) -> Performed:
 
 def _text(value: Json) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _counts(value: Mapping[str, Json]) -> dict[str, int]:
-    return {item: runs for item, runs in value.items() if isinstance(runs, int)}
 
 
 def _sample(value: Json) -> Iterator[Sample]:

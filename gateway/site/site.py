@@ -91,7 +91,7 @@ class Site:
         parts.commands.restore(memory)
         if parts.passages is not None:
             parts.passages.restore(memory)
-        if parts.rounds is None and any(key.startswith(round_settings.LEFT_BEHIND) for key in memory):
+        if parts.rounds is None and any(map(round_settings.is_left_behind, memory)):
             parts.take_up_rounds(self._settings, self._ids)
         if parts.rounds is not None:
             parts.rounds.restore(memory)
@@ -313,6 +313,8 @@ class Site:
             yield from parts.passages.start(now)
         if parts.rounds is not None:
             yield from parts.rounds.start(item.blind_from, now)
+            if self._settings.inspection is None:
+                parts.leave_rounds()
 
     # ---- what follows -----------------------------------------------------------------------------
 

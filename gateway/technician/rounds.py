@@ -19,6 +19,7 @@ NOTICE = (
     "本表由网关远程巡检生成，仅供辅助，不替代法定的防火巡查、检查和消防设施检测。",
     "Made by remote rounds of the gateway. They aid, and do not replace, the statutory patrols, inspections and tests.",
 )
+_MOMENT = timedelta.resolution
 _MARKS = {
     "normal": ("✓", "正常 normal"),
     "abnormal": ("✗", "异常 abnormal"),
@@ -38,6 +39,8 @@ _REASONS = {
     "flat": "无内容", "covered": "遮挡", "blurred": "模糊", "moved": "移位", "frozen": "画面冻结", "glare": "强光",
     "poor-sight": "能见度低", "changed": "场景改变", "weak-reference": "参考图不足", "no-reference": "无参考图",
     "unreachable": "连接不上", "unsynced": "时钟未同步", "no longer in the site file": "已从配置中移除",
+    "not-asked": "未能及时读取", "under test": "测试中", "not read": "读不到", "not answered": "未应答",
+    "no number": "不是数值", "out-of-range": "超出量程", "invalid": "读数无效", "no driver": "本版本不支持",
 }  # fmt: skip
 _CLASSES = {"ordinary": "一般 ordinary", "complex": "较复杂 complex", "major": "重大 major"}
 _COUNTS = {"no_alarm": "条报警 alarms", "tested": "个已验证 proven"}
@@ -57,6 +60,13 @@ class Week:
     missed: list[Data] = field(default_factory=list)
     findings: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Finding id -> its last state."""
+    kept_from: datetime | None = None
+    """Time of the oldest event that is kept; None: no event is kept."""
+
+    @property
+    def is_whole(self) -> bool:
+        """The records reach back to its beginning."""
+        return self.kept_from is not None and self.kept_from <= self.first
 
     def pictures(self) -> Iterator[str]:
         """The ids of the pictures of its findings."""
@@ -85,36 +95,61 @@ def week_of(name: str | None, zone: tzinfo, now: datetime) -> tuple[datetime, da
 
 
 def sort_events(events: Iterable[Data], first: datetime, last: datetime, standing: Iterable[Data] = ()) -> Week:
-    """Sort the events of the inspection stream; findings that were not open within the week are left out.
+    """Sort all events of the inspection stream that are kept, oldest first.
 
-    `standing`: findings that are open now, possibly for so long that none of their events is kept.
+    Runs count by when they were due, however late they ended or were reported. Findings are shown as they were at the
+    end of the week, if need be derived from later events or from `standing`, the findings that are open now.
     """
     week = Week(first, last)
-    for finding in standing:
-        week.findings[str(finding["finding"])] = dict(finding)
+    later: dict[str, Data] = {}
+    oldest: tuple[bool, datetime] | None = None
     for event in events:
         kind, data = str(event["type"]).split(".", 1)[1], event["data"]
-        if kind == "inspection.finished.v1":
-            week.runs.append(data)
-        elif kind == "inspection.missed.v1":
-            week.missed.append(data)
-        elif kind.startswith("finding."):
-            week.findings[str(data["finding"])] = {**week.findings.get(str(data["finding"]), {}), **data}
-    week.findings = {id_: one for id_, one in week.findings.items() if stood(one, first, last)}
+        told = _moment(event["time"])
+        is_guess = event.get("clock") == "unsynced"
+        oldest = min((is_guess, told), oldest or (is_guess, told))
+        if kind.startswith("finding."):
+            id_ = str(data["finding"])
+            if told < last:
+                week.findings[id_] = {**week.findings.get(id_, {}), **data}
+            else:
+                later.setdefault(id_, data)
+        elif first <= _moment(data.get("planned_at") or data.get("started_at") or event["time"]) < last:
+            if kind == "inspection.finished.v1":
+                week.runs.append(data)
+            elif kind == "inspection.missed.v1":
+                week.missed.append(data)
+    week.kept_from = None if oldest is None else oldest[1]
+    for one in standing:
+        later.setdefault(str(one["finding"]), one)
+    before = {id_: _as_of(one, last) for id_, one in later.items() if id_ not in week.findings}
+    week.findings = {id_: one for id_, one in (week.findings | before).items() if stood(one, first, last)}
     return week
 
 
-def of_week(events: Iterable[Data], first: datetime, last: datetime) -> Iterator[Data]:
-    """The events for a week's sheet.
+def _as_of(finding: Data, last: datetime) -> dict[str, Any]:
+    """The state of a finding at `last`, derived from a later event."""
+    data = dict(finding)
+    for key, with_it in (("cured_at", "after"), ("acknowledged_at", "acknowledged_by")):
+        if data.get(key) and _moment(data[key]) >= last:
+            data[key] = data[with_it] = None
+    clocks = [data[key] for key in ("respond_by", "resolve_by") if data.get(key)]
+    data["overdue"] = bool(data.get("overdue")) and any(_moment(clock) < last for clock in clocks)
+    return data
 
-    Runs count by when they were due, however late they ended or were reported; for findings, all events before its end.
-    """
-    for event in events:
+
+def add_notes(week: Week, audit: Iterable[Data]) -> None:
+    """Add the notes written when a finding was acknowledged; only the audit has them."""
+    for event in audit:
         data = event["data"]
-        is_finding = "finding" in data
-        at = event["time"] if is_finding else data.get("planned_at") or data.get("started_at") or event["time"]
-        if (is_finding or first <= _moment(at)) and _moment(at) < last:
-            yield event
+        args, told = data.get("args") or {}, _moment(event["time"])
+        if data.get("cmd") != "finding.acknowledge" or not data.get("ok") or not args.get("note") or told >= week.last:
+            continue
+        note = {"at": event["time"], "by": data.get("sub", data.get("by")), "note": args["note"]}
+        for id_, one in week.findings.items():
+            named = args.get("finding")
+            if named == id_ or (named == f"{one['round']}/{one['item']}" and stood(one, told, told + _MOMENT)):
+                one["notes"] = [*one.get("notes", ()), note]
 
 
 def stood(finding: Data, first: datetime, last: datetime) -> bool:
@@ -125,10 +160,10 @@ def stood(finding: Data, first: datetime, last: datetime) -> bool:
 
 def of_run(week: Week, run: Data) -> Week:
     """Reduce the week of a run to that run, and the findings of its round that were open while it ran."""
-    begun, ended = _moment(run["started_at"]), _moment(run["finished_at"]) + timedelta.resolution
+    begun, ended = _moment(run["started_at"]), _moment(run["finished_at"]) + _MOMENT
     findings = week.findings.items()
     mine = {id_: one for id_, one in findings if one["round"] == run["round"] and stood(one, begun, ended)}
-    return Week(week.first, week.last, [run], [], mine)
+    return Week(week.first, week.last, [run], [], mine, week.kept_from)
 
 
 def links(runs: Sequence[Data]) -> list[bool | None]:
@@ -164,7 +199,7 @@ def sheet(week: Week, heading: Heading, pictures: Mapping[str, bytes], trends: M
     zone, days = week.first.tzinfo, week.days
     begin = (
         f"<h1>巡检周报 <small>Week of rounds</small></h1><p>{_e(heading.site)} · {days[0]} – {days[-1]}"
-        f" · 生成 made {_e(heading.made)}</p><p class=notice>{_e(NOTICE[0])}<br>{_e(NOTICE[1])}</p>"
+        f" · 生成 made {_e(heading.made)}</p><p class=notice>{_e(NOTICE[0])}<br>{_e(NOTICE[1])}</p>{_kept(week)}"
     )
     parts = [begin, *(_round(week, name, title, zone) for name, title in heading.names.items())]
     parts += [_missed(week, heading.names, zone), _findings(week, heading.names, pictures, zone)]
@@ -180,6 +215,15 @@ def page(title: str, body: str, style: str = "") -> str:
         f'<meta http-equiv=Content-Security-Policy content="{policy}">'
         f"<style>{_STYLE}{style}</style><body>{body}</body></html>\n"
     )
+
+
+def _kept(week: Week) -> str:
+    """What is not kept was not found well."""
+    if week.is_whole:
+        return ""
+    since = None if week.kept_from is None else f"{week.kept_from.astimezone(week.first.tzinfo):%Y-%m-%d %H:%M}"
+    told = f"仅保存 {since} 以后的记录 records are kept from {since} on" if since else "没有保存记录 no record is kept"
+    return f"<p class=notice>{told}</p>"
 
 
 def _round(week: Week, name: str, title: str, zone: tzinfo | None) -> str:
@@ -249,14 +293,14 @@ def _how(item: Data) -> str:
 
 def _dealt(week: Week, name: str, item: str) -> str:
     mine = [one for one in week.findings.values() if (one["round"], one["item"]) == (name, item)]
-    return "<br>".join(_state(one) for one in mine) or "–"
+    return "<br>".join(_state(one, week.first.tzinfo) for one in mine) or "–"
 
 
-def _state(finding: Data) -> str:
-    if finding.get("cured_at"):
-        return "已处置 cured"
+def _state(finding: Data, zone: tzinfo | None) -> str:
     words = "已确认 acknowledged" if finding.get("acknowledged_at") else "未确认 open"
-    return words + (" <b>超时 overdue</b>" if finding.get("overdue") else "")
+    words += " <b>超时 overdue</b>" if finding.get("overdue") else ""
+    notes = [f"{_when(one['at'], zone)} {_e(one['by'])}: {_e(one['note'])}" for one in finding.get("notes") or ()]
+    return "<br>".join(["已处置 cured" if finding.get("cured_at") else words, *notes])
 
 
 def _missed(week: Week, names: Mapping[str, str], zone: tzinfo | None) -> str:
@@ -279,7 +323,7 @@ def _findings(week: Week, names: Mapping[str, str], pictures: Mapping[str, bytes
     rows = [
         f"<tr><td>{_e(names.get(str(one['round']), one['round']))}<br>{_named(one['item'])}</td>"
         f"<td>{_e(_reason(one.get('reason')))}<br>{_e(_CLASSES.get(str(one.get('class')), one.get('class')))}</td>"
-        f"<td class=clocks>{_clocks(one, zone)}</td><td>{_state(one)}</td>"
+        f"<td class=clocks>{_clocks(one, zone)}</td><td>{_state(one, zone)}</td>"
         f"<td>{_pictures(one, pictures) or '–'}</td></tr>"
         for one in week.findings.values()
     ]

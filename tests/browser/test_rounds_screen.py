@@ -140,8 +140,10 @@ async def test_a_night_round_goes_on_before_ones_eyes_and_its_finding_is_acknowl
         await expect(finding).to_contain_text("低于下限")
         await expect(finding).to_contain_text("响应还剩")
         await expect(finding).to_contain_text("解决还剩")
+        await finding.locator("input[name=note]").fill("已报修")
         await press(finding, "finding.acknowledge", "重大").click()
         await expect(finding).to_contain_text("已知晓")
+        await expect(finding.locator("input[name=note]")).to_have_value("")
         await expect(finding).to_contain_text("重大")
         run = look.page.locator("details.run", has_text="夜间巡检").first
         await run.locator("summary").click()
@@ -154,6 +156,8 @@ async def test_a_night_round_goes_on_before_ones_eyes_and_its_finding_is_acknowl
         await look.page.locator("select").select_option("inspection")
         for said in ("巡检完成", "发现问题", "问题已知晓"):
             await expect(look.page.locator("main.log tbody")).to_contain_text(said)
+        await look.page.locator("select").select_option("audit")
+        await expect(look.page.locator("main.log tbody")).to_contain_text("已报修")
         clean(look)
 
 

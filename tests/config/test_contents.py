@@ -146,3 +146,44 @@ def test_lists_are_read_beside_other_errors(folder: Path) -> None:
     )
     (folder / "residents.csv").write_bytes(b"plate;kind\n")
     assert [one.partition(":")[0] for one in said(folder)] == ["site.yaml", "site.yaml", "residents.csv"]
+
+
+TAGS = """
+version: 1
+site: {id: here}
+gateway: box
+uplink: {url: "mqtts://127.0.0.1"}
+lines: {io: {driver: modbus, tcp: "127.0.0.1:502"}}
+devices: {relay: {line: io, points: {do1: {at: coil 0}}}}
+places:
+  roof: {name: R, tag: {ntag424: {file: roof.key}}}
+  pump: {name: P, tag: {ntag424: {file: pump.key}}}
+  gate: {name: G, tag: {printed: {file: gate.code}}}
+  door: {name: D, tag: {printed: {file: door.code}}}
+"""
+KEYS = {"roof.key": "00ff" * 8, "pump.key": "01ff" * 8, "gate.code": "gate-7", "door.code": "Gate-7"}
+
+
+SAME = "{}: found in {} the same as for {}, whose tag would prove this place too; one of its own"
+NO_KEY = "places.roof.tag.ntag424: found no key of a tag in roof.key; 32 hex digits"
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({}, None),
+        ({"pump.key": "00FF" * 8 + "\n"}, SAME.format("places.pump.tag.ntag424", "pump.key", "places.roof")),
+        ({"door.code": "gate-7\r\n"}, SAME.format("places.door.tag.printed", "door.code", "places.gate")),
+        ({"gate.code": "00ff" * 8}, None),
+        ({"roof.key": "00ff"}, NO_KEY),
+        ({"roof.key": "00ff" * 8 + "00"}, NO_KEY),
+    ],
+)
+def test_each_place_has_a_secret_of_its_own(tmp_path: Path, files: dict[str, str], found: str | None) -> None:
+    (tmp_path / "site.yaml").write_text(TAGS)
+    for name, text in (KEYS | files).items():
+        (tmp_path / name).write_text(text)
+    told = load(tmp_path / "site.yaml", contents=True).problems
+    assert [f"{one.key}: {one.text}" for one in told] == ([] if found is None else [found])
+    assert all(text.strip() not in str(told) for text in (KEYS | files).values())
+    assert load(tmp_path / "site.yaml").problems == (), "the daemon does not look into them"

@@ -1,6 +1,6 @@
 """Each kind of item of a round, normal, abnormal and not checkable: real wires, `walk`, people, a clock of its own.
 
-Cameras: `test_round_cameras.py`. A panel and its duty check have no driver yet: `check` says so.
+Cameras: `test_round_cameras.py`. A duty check has no driver yet: `check` says so, and it is never normal.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ ITEMS = """\
       - {device: smoke-1}
       - {no_alarm: b3}
       - {tested: b3, within: 365d}
+      - {panel: panel, faults: 0, disabled: 0}
+      - {duty_check: panel, within: 5s}
       - {person: look}
       - {person: run, watch: {pump.running: 1}, within: 2s}
 """
@@ -33,6 +35,13 @@ devices:
   smoke-2: {{line: loop, unit: 2, {SMOKE}}}
   hydrant: {{line: water, unit: 3, points: {{pressure: {{at: input 0, scale: 0.001, unit: MPa, every: 1s}}}}}}
   pump: {{line: water, unit: 4, kind: pump, points: {{running: {{at: input 1, every: 1s}}}}}}
+  panel:
+    line: water
+    unit: 5
+    kind: panel
+    points:
+      fault: {{at: input 0, every: 1s, alarms: {{fault: {{kind: fault, equals: 1}}}}}}
+      off: {{at: input 1, every: 1s, alarms: {{off: {{kind: disabled, equals: 1}}}}}}
 inspection:
   all:
     due: 1h
@@ -65,23 +74,29 @@ async def test_every_kind_of_item_in_each_of_its_three_ways(tmp_path: Path) -> N
     async with compound(tmp_path, SITE) as it, gateway(it.site, hands):
         it.virtual.set("hydrant.pressure", 0.35)
         it.virtual.set("pump.running", 1)
-        for device in ("smoke-1", "smoke-2", "hydrant", "pump"):
+        for device in ("smoke-1", "smoke-2", "hydrant", "pump", "panel"):
             await it.until_well(device)
         assert (await walked(it, it.folder / "walked")).status == 0
         await until_clear(it)
-        assert set((await run(it, "all", look=True, run=True)).values()) == {("normal", None)}
+        found = await run(it, "all", look=True, run=True)
+        assert found.pop("duty_check:panel") == ("not-checkable", "no driver")
+        assert set(found.values()) == {("normal", None)}
 
         hands.wall += 366 * DAY
         it.virtual.set("hydrant.pressure", 0.05)
         it.virtual.set("pump.running", 0)
+        it.virtual.set("panel.fault", 1)
         it.virtual.silence("smoke-1")
-        await it.until_standing("smoke-1/silent", within=30)
+        for subject in ("panel/fault/fault", "smoke-1/silent"):
+            await it.until_standing(subject, within=30)
         await asyncio.sleep(3)  # longer than the pump may have run before the answer
         assert await run(it, "all", look=False, run=True) == {
             "point:hydrant.pressure": ("abnormal", "below"),
             "device:smoke-1": ("abnormal", "silent"),
             "no_alarm:b3": ("abnormal", "alarms stand"),
             "tested:b3": ("abnormal", "not proven"),
+            "panel:panel": ("abnormal", "faults"),
+            "duty_check:panel": ("not-checkable", "no driver"),
             "person:look": ("abnormal", "answered no"),
             "person:run": ("abnormal", "not seen: pump.running = 1"),
         }
@@ -99,6 +114,8 @@ async def test_every_kind_of_item_in_each_of_its_three_ways(tmp_path: Path) -> N
             "device:smoke-1": ("not-checkable", "line-down"),
             "no_alarm:b3": ("not-checkable", "not seen"),
             "tested:b3": ("not-checkable", "unsynced"),
+            "panel:panel": ("not-checkable", "silent"),
+            "duty_check:panel": ("not-checkable", "no driver"),
             "person:look": ("not-checkable", "nobody answered"),
             "person:run": ("not-checkable", "not read: pump.running = 1"),
         }

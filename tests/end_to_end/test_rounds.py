@@ -261,6 +261,8 @@ async def check_kills(folder: Path, times: int) -> None:
             before = ends[run]["digest"]
             assert digest(ends[run]) == before
             assert len(ends[run]["items"]) == 5
+            asked = [one for one in ends[run]["items"] if one["kind"] != "no_alarm"]
+            assert {one["outcome"] for one in asked} == {"normal"}, "the rest was looked at after the restart"
 
 
 async def test_kill_at_any_instant_of_a_run(tmp_path: Path) -> None:

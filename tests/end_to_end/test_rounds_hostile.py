@@ -1,23 +1,30 @@
 """Rounds that meet a full disk, clocks that step and answers that nobody asked for."""
 
 import asyncio
+import base64
 import resource
 import time
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from gateway.site.rounds import digest
+from simulators.cameras.scene import Scene, SceneView, encoded
 from tests.end_to_end.compound import HEAD, SMOKE, Compound, compound
 from tests.end_to_end.process import running
 from tests.end_to_end.rounds import ended, outcomes
 from tests.hands import Hands, gateway
+from tests.technician.command import site_gateway
 
 DAY, HOUR = 86400.0, 3600.0
 LOOK_S = 31.0
 """The calendar is looked at at least as often."""
 ROOM_BYTES = 16 << 10
 PROMPT = 3.0
+EVIL = "<img src=x onerror=alert(1)>"
 SITE = f"""\
 {HEAD}
 lines:
@@ -36,6 +43,18 @@ inspection:
   hourly:
     cron: "0 * * * *"
     items: [{{point: hydrant.pressure, between: [0.10, 0.60]}}, {{device: smoke-2}}]
+"""
+
+WITH_PHOTOS = f"""\
+{SITE}\
+  photos:
+    due: 1h
+    items:
+      - {{person: pump, photo: true, place: room}}
+      - {{person: roof, photo: true}}
+      - {{person: "{EVIL}"}}
+places:
+  room: {{name: Pump room, tag: {{ntag424: {{file: room.key}}}}}}
 """
 
 
@@ -108,6 +127,54 @@ async def test_answers_that_nobody_asked_for(tmp_path: Path) -> None:
         late = await it.person("inspection.answer", **look)
         assert (late["error"]["code"], "over" in late["error"]["message"]) == ("bad-args", True)
         assert len(of_cloud(it, "inspection.finished", "people")) == 1
+
+
+def photo(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+async def test_photos_that_are_none_of_another_item_or_by_nobody(tmp_path: Path) -> None:
+    """Each is refused with a word, keeps nothing and stops nothing; then a right one is taken."""
+    first, second = (Scene("pump-room", seed).picture(SceneView(size=(480, 270))) for seed in (1, 2))
+    (tmp_path / "room.key").write_text("00" * 16)
+    (tmp_path / "room.key").chmod(0o600)
+    async with compound(tmp_path, WITH_PHOTOS) as it, running(it.site):
+        await well(it)
+        name = (await it.person("inspection.run", role="technician", round="photos"))["result"]["run"]
+        pump: dict[str, Any] = {"run": name, "item": "person:pump", "ok": True}
+        html = b"<html><body>" + first + b"</body></html>"
+        for bad in (b"", b"a text", html, first[:1], first[: len(first) // 2],
+                    bytes(96 << 10), first + bytes(96 << 10)):  # fmt: skip
+            refused = await it.person("inspection.answer", **pump, photo=photo(bad))
+            assert refused["error"]["code"] == "bad-args", (bad[:20], refused)
+        for word, more in {
+            "photo: is missing": {}, "no PICC data": {"photo": photo(first), "tag": "https://example.com/?x=1"},
+            "this item is at room": {"photo": photo(first), "place": "attic"}, "no base64": {"photo": "%%%"},
+        }.items():  # fmt: skip
+            refused = await it.person("inspection.answer", **pump, **more)
+            assert word in refused["error"]["message"], (word, refused)
+        assert not it.cloud.of("picture.taken")
+        assert (await it.person("inspection.answer", **pump, photo=photo(first)))["ok"]
+        roof = {**pump, "item": "person:roof"}
+        for again in (first, encoded(Image.open(BytesIO(first)).rotate(180), SceneView(quality=50, size=(480, 270)))):
+            refused = await it.command("inspection.answer", **roof, photo=photo(again))
+            assert "given for photos/person:pump before" in refused["error"]["message"]
+        assert (await it.command("inspection.answer", **roof, photo=photo(second)))["ok"]
+        assert (await it.person("inspection.answer", run=name, item=f"person:{EVIL}", ok=False, note=EVIL))["ok"]
+        data = await ended(it, name)
+        assert [outcome for outcome, _ in outcomes(data).values()] == ["normal", "normal", "abnormal"]
+        later = (await it.person("inspection.run", role="technician", round="photos"))["result"]["run"]
+        refused = await it.person("inspection.answer", **roof | {"run": later}, photo=photo(first))
+        assert "given for photos/person:pump before" in refused["error"]["message"], "a run before this one, too"
+        finding = next(iter(it.cloud.of("finding.opened", f"photos/person:{EVIL}")))["data"]["finding"]
+        said = await it.person("finding.acknowledge", role="guard", finding=finding, note=f"seen {EVIL}")
+        assert said["ok"], said
+        sheet = it.folder / "week.html"
+        assert (await site_gateway("rounds", it.site, "--html", sheet)).status == 0
+        text = sheet.read_text(encoding="utf-8")
+        assert "seen &lt;img" in text
+        assert "<img src=x" not in text
+        assert f"seen {EVIL}" in (await site_gateway("rounds", it.site)).out
 
 
 async def looks(it: Compound, hands: Hands, seconds: float = LOOK_S) -> None:

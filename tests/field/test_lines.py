@@ -712,6 +712,24 @@ def test_fetch_is_fresh_and_raises_what_the_wire_said() -> None:
     virtual_time.run(main())
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_read_that_is_asked_for_before_the_line_was_opened_waits_for_it(*, cut: bool) -> None:
+    """A round goes on in the first moment of a process; what it asks is not called lost."""
+
+    async def main() -> None:
+        wire = bus(1)
+        wire.cut = cut
+        async with running(wire, virtual_time.clock()) as bench:
+            assert not wire.log
+            if cut:
+                with pytest.raises(LineDown):
+                    await bench.line.fetch("d0", ("p",))
+            else:
+                assert (await bench.line.fetch("d0", ("p",)))["p"].quality is Quality.GOOD
+
+    virtual_time.run(main())
+
+
 def test_who_waits_for_an_answer_is_told_when_the_line_is_lost() -> None:
     async def main() -> None:
         wire = bus(1)

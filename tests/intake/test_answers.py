@@ -5,6 +5,7 @@ import hashlib
 import math
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
 from drivers.pictures.jpeg import Unusable
-from drivers.pictures.photo import photo_of, repeats
+from drivers.pictures.photo import given_for, photo_of
 from gateway.clock import Clock
 from gateway.errors import NotDone
 from gateway.intake.answers import MAX_PHOTO_BYTES, Answers
@@ -63,7 +64,7 @@ class Kept:
 async def test_a_photo_is_made_anew_and_told_again() -> None:
     kept = Kept()
     data = jpeg(scene(1), exif=b"Exif\x00\x00GPS here", comment=b"me") + b"<script>"
-    told = await kept.look(photo=base64.b64encode(data).decode(), known=[])
+    told = await kept.look(photo=base64.b64encode(data).decode(), known={})
     assert told["sha256"] == hashlib.sha256(data).hexdigest()
     assert told["presence"] == "none"
     ((name, picture),) = kept.pictures
@@ -73,9 +74,23 @@ async def test_a_photo_is_made_anew_and_told_again() -> None:
     again = jpeg(ImageEnhance.Brightness(scene(1).resize((320, 240))).enhance(0.9), quality=40)
     for repeat in (data, again, picture):
         with pytest.raises(NotDone, match="before"):
-            await kept.look(photo=base64.b64encode(repeat).decode(), known=[told["mark"]])
-    other = await kept.look(photo=base64.b64encode(jpeg(scene(2))).decode(), known=[told["mark"]])
+            await kept.look(photo=base64.b64encode(repeat).decode(), known={"it": [told["mark"]]})
+    other = await kept.look(photo=base64.b64encode(jpeg(scene(2))).decode(), known={"it": [told["mark"]]})
     assert other["picture"] != told["picture"]
+
+
+def repeats(mark: str, known: Sequence[str]) -> bool:
+    return given_for(mark, {"new": (), "it": known}) == "it"
+
+
+async def test_who_was_given_the_photo_before_is_named() -> None:
+    kept = Kept()
+    mark = photo_of(jpeg(scene(1)), "t").mark
+    photo = base64.b64encode(jpeg(scene(1).rotate(90, expand=True))).decode()
+    for item, words in (("nightly/person:pump", "this item"), ("nightly/person:roof", "nightly/person:pump")):
+        with pytest.raises(NotDone, match=f"given for {words} before"):
+            await kept.look(photo=photo, item=item, known={"nightly/person:pump": [mark]})
+    assert kept.pictures == []
 
 
 def test_another_photo_of_the_same_thing_is_another_photo() -> None:
@@ -91,7 +106,7 @@ async def test_what_shows_nothing_is_refused(grey: int, size: tuple[int, int]) -
     """No mark would tell it again, however often it came."""
     kept = Kept()
     with pytest.raises(NotDone, match="shows nothing"):
-        await kept.look(photo=base64.b64encode(jpeg(Image.new("RGB", size, (grey,) * 3))).decode(), known=[])
+        await kept.look(photo=base64.b64encode(jpeg(Image.new("RGB", size, (grey,) * 3))).decode(), known={})
     assert kept.pictures == []
 
 
@@ -103,11 +118,11 @@ def test_a_photo_that_is_too_small_is_refused(size: tuple[int, int]) -> None:
 
 async def test_a_comment_makes_no_other_photo_of_it() -> None:
     kept = Kept()
-    told = await kept.look(photo=base64.b64encode(jpeg(scene(1))).decode(), known=[])
+    told = await kept.look(photo=base64.b64encode(jpeg(scene(1))).decode(), known={})
     again = base64.b64encode(jpeg(scene(1), comment=b"another")).decode()
     for mark in (told["mark"], f"{told['sha256'][:32]}:{told['mark']}"):  # as an older version kept it
         with pytest.raises(NotDone, match="before"):
-            await kept.look(photo=again, known=[mark])
+            await kept.look(photo=again, known={"it": [mark]})
 
 
 def by_hand(place: Scene, rng: random.Random) -> Image.Image:
@@ -175,7 +190,7 @@ def test_the_time_of_arrival_stands_in_the_photo() -> None:
 async def test_what_is_no_photo_is_refused(photo: str) -> None:
     kept = Kept()
     with pytest.raises(NotDone) as no:
-        await kept.look(photo=photo, known=[])
+        await kept.look(photo=photo, known={})
     assert no.value.code == "bad-args"
     assert kept.pictures == []
 

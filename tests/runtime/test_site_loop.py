@@ -16,15 +16,22 @@ from gateway.model import (
     Operate,
     Outcome,
     OwnHealth,
+    Perform,
+    Person,
     Quality,
     Reading,
     Remember,
+    Reply,
     Stream,
 )
 from gateway.runtime.inbox import Inbox
 from gateway.runtime.poison import Poison
 from gateway.runtime.site_loop import Act, CurrentSite, Decisions
+from gateway.site.looks import LOOK
+from gateway.site.round_run import READ
+from gateway.site.settings import SiteSettings
 from tests.site.compound import ALL, yard
+from tests.site.round_world import ALIVE, HYDRANT, YARD, site_of
 from tests.slow_disk import stalled
 
 _SOURCE = "/sites/s/gateways/g"
@@ -33,14 +40,14 @@ _SOURCE = "/sites/s/gateways/g"
 class Wired:
     """The site of the tests over a real journal; orders end here."""
 
-    def __init__(self, journal: Journal, folder: Path) -> None:
+    def __init__(self, journal: Journal, folder: Path, settings: SiteSettings) -> None:
         self.clock = Clock()
         self.journal = journal
         self.inbox = Inbox()
         self.done: list[Act] = []
         self.standing: list[tuple[dict[str, Mapping[str, Json]], int]] = []
         self.decisions = Decisions(
-            CurrentSite(yard(), bytes(16)),
+            CurrentSite(settings, bytes(16)),
             self.inbox,
             journal,
             self.clock,
@@ -87,10 +94,10 @@ class Wired:
 
 
 @asynccontextmanager
-async def wired(folder: Path) -> AsyncIterator[Wired]:
+async def wired(folder: Path, settings: SiteSettings | None = None) -> AsyncIterator[Wired]:
     clock = Clock()
     async with Journal(folder, source=_SOURCE, now=clock.now, keep={}, max_size=1 << 26, alarm_reserve=0) as journal:
-        yield Wired(journal, folder)
+        yield Wired(journal, folder, settings or yard())
 
 
 async def test_a_release_that_waited_for_its_commit_is_not_written_after_the_fires_hold(tmp_path: Path) -> None:
@@ -134,6 +141,16 @@ async def test_behind_a_slow_disk_a_fire_is_told_before_its_commit_and_nothing_e
         told, upto = site.standing[-1]
         assert {str(one["kind"]): "uncommitted" in one for one in told.values()} == {"fire": False, "gateway": False}
         assert upto == site.journal.last(Stream.ALARM)
+
+
+async def test_the_reads_of_a_round_leave_before_their_commit(tmp_path: Path) -> None:
+    async with wired(tmp_path, site_of(HYDRANT, ALIVE, YARD, cron=None)) as site:
+        now = site.now
+        site.decisions.step(Person("a", "li", "technician", "inspection.run", {"round": "nightly"}, now, "li"))
+        assert [act.cmd for act in site.done if isinstance(act, Perform)] == [READ, READ]
+        assert not any(isinstance(act, Reply) for act in site.done)
+        await site.committed()
+        assert [act.cmd for act in site.done if isinstance(act, Perform)] == [READ, READ, LOOK]
 
 
 async def test_what_moves_waits_for_its_commit_and_then_leaves(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """When planned rounds run: time zones, summer time, clocks that step, boxes that were off."""
 
+import time
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -195,6 +196,18 @@ def test_nights_that_a_fast_clock_claimed_at_the_start_are_run_once_it_is_right(
     before = len(box.ran)
     box.pass_(3 * DAY)
     assert len(box.ran) == len(set(box.ran)) == before + 3
+
+
+def test_a_clock_that_is_a_year_back_and_right_again_costs_no_time() -> None:
+    """A round that ran each minute of a year: half a million minutes are not looked at one by one."""
+    calendar = Calendar("* * * * *", "Asia/Shanghai")
+    plan, end = Plan(calendar), START + 365 * DAY
+    plan.restore({"cron": calendar.key, "mark": end, "spans": [[START, end - 300.0]]})
+    began = time.process_time()
+    for wall, missed in ((START + DAY, 0), (START + 2 * DAY, 0), (end + 3600.0, 64)):
+        due, lost, _ = plan.look(Instant(1000.0, wall, synced=True))
+        assert (len(lost.singly) + lost.others, due is not None) == (missed, missed > 0)
+    assert time.process_time() - began < 0.1
 
 
 def test_1970_runs_nothing_twice() -> None:

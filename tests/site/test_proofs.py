@@ -28,8 +28,8 @@ def test_a_year_of_photos_survives_and_no_answer_writes_much() -> None:
             again = Proofs()
             again.restore(memory)
             assert again.photos(ITEM) == proofs.photos(ITEM)
-            assert [int(mark) for mark in again.photos(ITEM)][-1] == number
-            assert len(again.photos(ITEM)) >= min(number + 1, 4032)
+            assert [int(mark) for mark in again.photos(ITEM)[ITEM]][-1] == number
+            assert len(again.photos(ITEM)[ITEM]) >= min(number + 1, 4032)
             proofs = again
     assert sum(len(str(value)) for value in memory.values()) < 4096 * 330
     assert len(memory) == 64
@@ -42,8 +42,16 @@ def test_the_photos_of_an_item_go_with_it() -> None:
         kept(memory, *proofs.add_photo(item, "m"))
     kept(memory, *proofs.add_tag("04a1", 7))
     kept(memory, *proofs.leave(dict(memory), KNOWN))
-    assert (proofs.photos(ITEM), proofs.photos(OTHER)) == (("m",), ())
+    assert proofs.photos(OTHER) == {ITEM: ("m",)}
     assert list(memory) == [f"round/photo/0/{ITEM}", "round/tag/04a1"]
+
+
+def test_of_other_items_the_last_photos_are_known() -> None:
+    proofs = Proofs()
+    for number in range(100):
+        kept({}, *proofs.add_photo(ITEM, str(number)))
+    assert proofs.photos(OTHER) == {ITEM: tuple(map(str, range(36, 100)))}
+    assert (proofs.given_for("36"), proofs.given_for("35"), proofs.given_for("x")) == (ITEM, None, None)
 
 
 def test_of_many_tags_those_that_were_read_last_are_known() -> None:

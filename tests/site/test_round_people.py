@@ -65,10 +65,33 @@ def test_a_photo_is_wanted_and_looked_at_outside() -> None:
     assert (found["outcome"], found["pictures"], found["evidence"]["presence"]) == ("normal", ["p"], "ntag424")
     night.restart()
     run = night.run()["run"]
+    night.outside["answer"]["mark"] = "m2"
     refused = night.do("inspection.answer", **args | {"run": run}, photo="AA==", tag="x")
     assert "counter" in str(refused["error"])
     sent = night.effects[-20:]
-    assert any(getattr(effect, "args", {}).get("known") == ("m1",) for effect in sent)
+    assert any(getattr(effect, "args", {}).get("known") == {f"nightly/{PHOTO.id}": ("m1",)} for effect in sent)
+
+
+def test_one_photo_answers_one_item() -> None:
+    """Also if two answers with it are looked at at the same time; the tag's reading is not used up by the second."""
+    other = Item("person:other", "person", PHOTO.rule, place="pump-room")
+    night = Night(plan=site_of(PHOTO, other, cron=None), hold=True)
+    run = night.run()["run"]
+    found = {"picture": "p", "mark": "m1", "presence": "ntag424", "uid": "04a1"}
+    asked: list[Perform] = []
+    for number, item in enumerate((PHOTO, other)):
+        args: dict[str, Any] = {"run": run, "item": item.id, "ok": True, "photo": "AA==", "tag": "x"}
+        night.feed(Person(f"token-{number}", "li", "guard", "inspection.answer", args, night.instant(), "li"))
+        asked.append(night.asked_outside.pop())
+    for act, counter in zip(asked, (5, 6), strict=True):
+        night.outside["answer"] = {**found, "counter": counter}
+        night.come_one(act)
+    assert night.replies[-2]["ok"]
+    assert f"nightly/{PHOTO.id}" in str(night.replies[-1]["error"])
+    assert night.memory["round/tag/04a1"] == 5
+    args = {"run": run, "item": other.id, "ok": True}
+    night.feed(Person("token-3", "li", "guard", "inspection.answer", {**args, "photo": "AA=="}, night.instant(), "li"))
+    assert night.asked_outside[-1].args["known"] == {f"nightly/{PHOTO.id}": ("m1",)}
 
 
 def shown(night: Night, item: Item, uid: str, counter: int) -> Mapping[str, Any]:

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from gateway.model import LineHealth, Operate, StoodStill, rfc3339
-from gateway.site.looks import Look
-from gateway.site.round_settings import Item, PictureRule, ZoneRule
+from gateway.site import items
+from gateway.site.items import Judged
+from gateway.site.looks import LOOK, Look
+from gateway.site.round_run import DUTY, READ
+from gateway.site.round_settings import Item, PersonRule, PictureRule, ZoneRule
 from gateway.site.settings import Condition
 from tests.site.round_world import (
     ALIVE,
@@ -19,6 +22,7 @@ from tests.site.round_world import (
     MODE,
     PANEL,
     PERSON,
+    PHOTO,
     QUIET,
     TESTED,
     YARD,
@@ -57,7 +61,8 @@ CASES: list[tuple[Item, dict[str, Any], str, str | None]] = [
     (YARD, {"yard": {"outcome": "abnormal"}}, "not-checkable", "refused"),
     (DUTY_ITEM, {"panel": {"by": "7"}}, "normal", None),
     (DUTY_ITEM, {"panel": ("silent", "nobody")}, "abnormal", "not answered"),
-    (DUTY_ITEM, {"panel": ("unknown", "not done here")}, "not-checkable", "not done here"),
+    (DUTY_ITEM, {"panel": ("unknown", "not done here")}, "not-checkable", "no driver"),
+    (DUTY_ITEM, {"panel": ("refused-by-device", "no")}, "not-checkable", "refused"),
 ]
 
 
@@ -153,6 +158,20 @@ def test_a_panel() -> None:
     night.feed(LineHealth("panel-line", False, "gone", night.instant()))
     night.run()
     assert (night.item(PANEL.id)["outcome"], night.item(PANEL.id)["reason"]) == ("not-checkable", "silent")
+
+
+def test_a_panel_whose_faults_cannot_be_read_has_not_none() -> None:
+    plan = site_of(PANEL, cron=None)
+    fault = rule("panel", "fault", "fault", "fault", Condition(equals=1))
+    panel = replace(plan.devices["panel"], rules=(fault,), points=frozenset({"fault"}))
+    night = Night(plan=replace(plan, devices={**plan.devices, "panel": panel}))
+    night.line("panel-line", up=True)
+    night.run()
+    assert night.item(PANEL.id)["reason"] == "not seen", "nothing of it was read yet"
+    for value, outcome, reason in ((0, "normal", None), (1, "abnormal", "faults"), (None, "not-checkable", "not seen")):
+        night.read("panel", "fault", value)
+        night.run()
+        assert (night.item(PANEL.id)["outcome"], night.item(PANEL.id).get("reason")) == (outcome, reason)
 
 
 def test_what_was_tested() -> None:
@@ -356,19 +375,65 @@ def kept(night: Night) -> list[Any]:
     return list(values)
 
 
+def seen_burning(night: Night) -> None:
+    """One detector is proven, and one of which nobody knows when: the clock is not right from then on."""
+    for name, synced in (("smoke-1", True), ("smoke-2", False)):
+        night.synced = synced
+        night.read(name, "smoke", 1)
+        night.read(name, "smoke", 0)
+
+
 def test_a_file_without_rounds_cures_all_and_forgets_the_rest() -> None:
-    night = Night(plan=site_of(HYDRANT, MODE))
+    night = Night(plan=site_of(HYDRANT, MODE, PHOTO, cron=None))
+    seen_burning(night)
     night.outside["hydrant"] = {"pressure": answered(0.05)}
+    found = {"picture": "p", "mark": "m", "presence": "ntag424", "uid": "04a1", "counter": 5}
+    night.outside["answer"] = found
     night.run()
+    begun = night.inspection("inspection.started")[-1].data["run"]
+    assert night.do("inspection.answer", run=begun, item=PHOTO.id, ok=True, photo="AA==", tag="x")["ok"]
     night.hold = True
     night.run()
+    begun = night.inspection("inspection.started")[-1].data["run"]
+    kinds = {key.split("/")[1] for key in night.memory if key.startswith("round/")}
+    assert kinds == {"trend", "proven", "undated", "photo", "tag", "last", "run"}
     night.plan = replace(night.plan, inspection=None)
     night.restart()
     assert night.told_of("finding.cured") == ["nightly/point:hydrant.pressure"]
-    assert not [key for key in night.memory if key.startswith(("finding/", "round/", "deadline/"))]
+    ended = night.inspection("inspection.finished")[-1].data
+    assert (ended["run"], {one["reason"] for one in ended["items"]}) == (begun, {"no longer in the site file"})
+
+    def left() -> list[str]:
+        return [key for key in night.memory if key.startswith(("finding/", "round/", "deadline/"))]
+
+    assert left() == ["round/tag/04a1"], "a tag's reading is used once, whatever becomes of rounds"
     before = len(night.events)
+    seen_burning(night)
+    assert left() == ["round/tag/04a1"], "nothing is kept for rounds that are not there"
     night.restart()
     assert not [one for one in night.events[before:] if one.type.startswith(("inspection.", "finding."))]
+
+
+def test_a_device_that_is_gone_is_forgotten() -> None:
+    night = Night(plan=site_of(TESTED, cron=None))
+    seen_burning(night)
+    plan = site_of(HYDRANT, cron=None)
+    night.plan = replace(plan, devices={"hydrant": plan.devices["hydrant"]})
+    night.restart()
+    assert not [key for key in night.memory if key.startswith(("round/proven", "round/undated"))]
+
+
+def test_what_a_run_had_not_looked_at_when_it_left_the_file_is_told_so() -> None:
+    night = Night(plan=site_of(HYDRANT, MODE, cron=None), hold=True)
+    night.run()
+    night.come_one(next(act for act in night.asked_outside if act.args.get("device") == "hydrant"))
+    night.plan = site_of(HYDRANT, cron=None)
+    night.restart()
+    assert night.item(HYDRANT.id)["outcome"] == "normal"
+    found = night.item(MODE.id)
+    assert (found["outcome"], found["reason"], found["kind"]) == (
+        "not-checkable", "no longer in the site file", "point",
+    )  # fmt: skip
 
 
 # ---- trends -----------------------------------------------------------------------------------------
@@ -491,6 +556,26 @@ def test_a_run_that_lasts_makes_the_next_one_missed() -> None:
     assert len(night.inspection("inspection.started")) == 1
 
 
+def test_what_is_due_when_a_process_begins_waits_until_it_has_read_its_points() -> None:
+    night = Night(plan=site_of(QUIET, MODE, cron="0 * * * *"))
+    night.now = 3600.0 - (EPOCH + night.now) % 3600.0 + night.now - 10.0
+    night.wait(1.0)
+    night.restart(off=20.0)
+    for line in ("loop", "bus", "panel-line"):
+        assert night.inspection("inspection.started") == []
+        night.line(line, up=True)
+    for name in ("smoke-1", "smoke-2"):
+        night.read(name, "smoke", 0)
+    night.wait(2.0)
+    assert {one["outcome"] for one in night.inspection("inspection.finished")[0].data["items"]} == {"normal"}
+    night.wait(3575.0)
+    night.restart(off=10.0)  # a line that does not come holds up nothing for long
+    night.wait(20.0)
+    assert len(night.inspection("inspection.started")) == 1
+    night.wait(11.0)
+    assert len(night.inspection("inspection.started")) == 2
+
+
 def test_a_machine_that_stood_still_missed_its_run() -> None:
     night = Night(plan=site_of(MODE))
     night.step_of_clock = DAY
@@ -563,6 +648,13 @@ def test_a_round_is_cancelled() -> None:
     assert night.do("inspection.run", "guard", round="nightly")["error"]["code"] == "not-allowed"
 
 
+def test_a_bus_does_not_rest_while_the_disk_writes() -> None:
+    """A read leaves before the commit of its step; a look at a camera, which keeps a picture, waits for it."""
+    night = Night(plan=site_of(HYDRANT, ALIVE, YARD, DUTY_ITEM), hold=True)
+    night.run()
+    assert {act.cmd: act.at_once for act in night.asked_outside} == {READ: True, LOOK: False, DUTY: False}
+
+
 def test_one_read_per_line_and_two_cameras_at_a_time() -> None:
     cameras = [Item(f"camera:{n}", "camera", PictureRule(f"c{n}")) for n in range(5)]
     again = Item("camera:0#2", "camera", PictureRule("c0"))
@@ -594,6 +686,32 @@ def test_the_registers_are_shown_whatever_is_thought_of_the_value() -> None:
         night.run()
         assert night.item(HYDRANT.id)["evidence"]["raw"] == raw
     assert night.item(ALIVE.id)["evidence"]["raw"] == "smoke 0"
+
+
+@pytest.mark.parametrize(("note", "figures", "kept"), [
+    (10, 3, {"figures", "text"}), (10, 100, {"text"}), (1000, 3, {"text"}), (1000, 100, {"text"}),
+])  # fmt: skip
+def test_the_end_of_a_run_fits_into_one_message(note: int, figures: int, kept: set[str]) -> None:
+    found = Judged("normal", evidence={"text": "备" * note, "figures": {str(n): n for n in range(figures)}})
+    bad = Judged("abnormal", "dark", pictures=("p",), evidence={"figures": {"grey": 3}})
+    results = [items.told(Item(f"camera:{n}", "camera", PictureRule(str(n))), found) for n in range(299)]
+    told = items.fitting([*results, items.told(YARD, bad)])
+    assert len(json.dumps(told, ensure_ascii=False).encode()) <= items.MOST_BYTES
+    evidence: Any = told[0]["evidence"]
+    assert set(evidence) == kept
+    assert len(evidence["text"]) == min(note, 81)
+    assert told[-1]["evidence"] == {"figures": {"grey": 3}}
+
+
+def test_of_the_longest_words_the_outcome_is_told() -> None:
+    rule = PersonRule("看" * 200)
+    found = Judged("abnormal", "answered no", False, pictures=("p",), evidence={"text": "备" * 1000, "by": "li"})
+    results = [items.told(Item(f"person:{rule.text}#{n}", "person", rule), found) for n in range(300)]
+    told = items.fitting(results)
+    assert len(json.dumps(told, ensure_ascii=False).encode()) <= 256 << 10
+    assert {(one["outcome"], one["reason"], len(str(one["pictures"]))) for one in told} == {
+        ("abnormal", "answered no", 5)
+    }
 
 
 def test_digests_chain() -> None:

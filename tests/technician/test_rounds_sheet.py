@@ -1,6 +1,7 @@
 """The sheet of a week: what stands in it, what a hostile name does to it, and the chain of digests."""
 
 import asyncio
+import json
 import re
 import shutil
 import xml.etree.ElementTree as ET
@@ -16,15 +17,16 @@ from PIL import Image
 
 from gateway.printable import harmless
 from gateway.site.rounds import digest
+from gateway.technician import rounds
 from gateway.technician.page_link import sticker
 from gateway.technician.rounds import (
     NOTICE,
     Card,
     Heading,
     Week,
+    add_notes,
     links,
     of_run,
-    of_week,
     places_sheet,
     sheet,
     sort_events,
@@ -89,7 +91,8 @@ def run(day: int, outcome: str, previous: str | None, words: str = EVIL, **more:
 
 
 def event(kind: str, data: dict[str, Any]) -> dict[str, Any]:
-    return {"type": f"sitegateway.{kind}.v1", "data": data}
+    told = next((data[key] for key in ("finished_at", "cured_at", "opened_at", "planned_at") if data.get(key)), None)
+    return {"type": f"sitegateway.{kind}.v1", "time": told, "data": data}
 
 
 def week(words: str = EVIL) -> Week:
@@ -162,6 +165,18 @@ def test_what_an_item_found_is_said_in_words() -> None:
     assert "True" not in text
 
 
+def test_every_reason_that_the_page_says_in_chinese_the_sheet_says_too() -> None:
+    words = json.loads((Path(rounds.__file__).parents[1] / "local/static/words.zh.json").read_text(encoding="utf-8"))
+    reasons = {key.removeprefix("found."): said for key, said in words.items() if key.startswith("found.")}
+    items = [
+        {"item": f"point:p{number}", "kind": "point", "outcome": "not-checkable", "reason": reason}
+        for number, reason in enumerate(reasons)
+    ]
+    text = shown(sort_events([event("inspection.finished", run(22, "normal", None) | {"items": items})], FIRST, LAST))
+    missing = [reason for reason in reasons if not re.search(rf"[\u4e00-\u9fff]+ {re.escape(reason)}<", text)]
+    assert missing == []
+
+
 def test_a_good_run_hides_neither_a_bad_one_nor_a_missed_one() -> None:
     night = run(23, "abnormal", None, reason="covered")
     again = run(23, "normal", night["digest"]) | {"planned_at": None, "started_at": "2026-11-24T00:00:00.000000Z"}
@@ -176,9 +191,9 @@ def test_a_good_run_hides_neither_a_bad_one_nor_a_missed_one() -> None:
 def test_a_run_stands_in_the_week_in_which_it_was_due() -> None:
     late = run(29, "normal", None) | {"planned_at": "2026-11-29T15:00:00.000000Z"}
     late |= {"finished_at": "2026-11-30T15:00:00.000000Z"}
-    events = [event("inspection.finished", late) | {"time": late["finished_at"]}]
-    assert [*of_week(events, FIRST, LAST)] == events
-    assert [*of_week(events, LAST, LAST + timedelta(7))] == []
+    events = [event("inspection.finished", late)]
+    assert sort_events(events, FIRST, LAST).runs == [late]
+    assert sort_events(events, LAST, LAST + timedelta(7)).runs == []
 
 
 def finding(name: str, opened: str, cured: str | None = None, round_: str = "nightly") -> dict[str, Any]:
@@ -186,7 +201,8 @@ def finding(name: str, opened: str, cured: str | None = None, round_: str = "nig
     return {
         "finding": name, "round": round_, "item": f"point:{name}.p", "reason": "below", "class": "ordinary",
         "opened_at": f"2026-{opened}T18:00:30.000000Z", "cured_at": cured and f"2026-{cured}T18:00:30.000000Z",
-        "acknowledged_at": None,
+        "respond_by": f"2026-{opened}T18:20:30.000000Z", "resolve_by": f"2026-{opened}T18:30:30.000000Z",
+        "acknowledged_at": None, "acknowledged_by": None, "overdue": False, "after": None,
     }  # fmt: skip
 
 
@@ -209,17 +225,73 @@ def test_the_sheet_of_a_week_shows_what_stood_in_it() -> None:
         finding("old", "09-01"),
         finding("new", "11-23") | {"acknowledged_at": "2026-12-02T00:00:00.000000Z"},
     ]
-    found = sort_events(of_week(KEPT, FIRST, LAST), FIRST, LAST, standing)
+    found = sort_events(KEPT, FIRST, LAST, standing)
     assert sorted(found.findings) == ["long", "new", "old", "other"]
     assert found.findings["long"]["cured_at"] is None, "it was cured later"
     assert shown(found).count("未确认 open") == 4
 
 
+def test_a_finding_of_which_only_the_end_is_kept_stands_on_the_sheet_as_it_was() -> None:
+    """It was opened before what is kept begins, and acknowledged, late and cured after the week."""
+    after = {"acknowledged_at": "2026-12-01T08:00:00.000000Z", "acknowledged_by": "li", "overdue": True}
+    ended = finding("ended", "11-20", "12-02") | after | {"after": ["now"]}
+    found = sort_events([told("finding.cured", "12-02", ended)], FIRST, LAST)
+    shown_as = found.findings["ended"]
+    assert (shown_as["cured_at"], shown_as["after"], shown_as["acknowledged_by"]) == (None, None, None)
+    assert shown_as["overdue"], "both clocks had run out by then"
+    assert "未确认 open <b>超时 overdue</b>" in shown(found)
+    assert sort_events([told("finding.cured", "12-02", ended)], LAST, LAST + timedelta(7)).findings["ended"] == ended
+    fresh = finding("fresh", "11-29") | {"opened_at": "2026-11-29T15:50:00.000000Z"}
+    late = fresh | {"respond_by": "2026-11-29T16:10:00.000000Z", "resolve_by": "2026-11-29T16:20:00.000000Z"}
+    assert not sort_events([told("finding.overdue", "11-30", late | {"overdue": True})], FIRST, LAST).findings["fresh"][
+        "overdue"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        ([], "没有保存记录 no record is kept"),
+        (["11-25"], "records are kept from 2026-11-26 02:00 on"),
+        (["11-10", "11-25"], None),
+    ],
+)
+def test_a_sheet_says_from_when_on_records_are_kept(kept: list[str], words: str | None) -> None:
+    """A week of which nothing is kept any more is not one in which nothing was found."""
+    guessed = told("finding.opened", "01-01", finding("g", "01-01")) | {"clock": "unsynced"}
+    found = sort_events(
+        [*[guessed] * bool(kept), *(told("finding.opened", at, finding(at, at)) for at in kept)], FIRST, LAST
+    )
+    assert found.is_whole == (words is None)
+    assert shown(found).count("class=notice") == 1 + (words is not None)
+    assert words is None or words in shown(found)
+
+
+def test_what_was_written_with_an_acknowledgement_stands_on_the_sheet() -> None:
+    def said(at: str, name: str, note: str, **more: Any) -> dict[str, Any]:
+        args = {"finding": name, "note": note}
+        return told("command.done", at, {"cmd": "finding.acknowledge", "ok": True, "sub": "li", "args": args} | more)
+
+    found = sort_events(KEPT, FIRST, LAST)
+    audit = [
+        said("11-23", "new", f"handle {EVIL}"), said("11-24", "nightly/point:new.p", "ordered"),
+        said("11-24", "nightly/point:new.p", "refused", ok=False), said("11-24", "another", "of another"),
+        said("11-24", "new", "not of this command", cmd="alarm.acknowledge"), said("12-03", "new", "later"),
+        said("11-01", "nightly/point:new.p", "of one before it"),
+    ]  # fmt: skip
+    add_notes(found, audit)
+    assert [note["note"] for note in found.findings["new"]["notes"]] == [f"handle {EVIL}", "ordered"]
+    assert not found.findings["long"].get("notes")
+    page = Page(shown(found))
+    assert "11-25 02:00 li: ordered" in "\n".join(page.text)
+    assert "script" not in page.tags
+
+
 def test_the_sheet_of_a_run_shows_what_stood_while_it_ran() -> None:
     night = run(23, "abnormal", None)
-    found = of_run(sort_events(of_week(KEPT, FIRST, LAST), FIRST, LAST), night)
+    found = of_run(sort_events(KEPT, FIRST, LAST), night)
     assert (found.runs, sorted(found.findings)) == ([night], ["long", "new"])
-    before = of_run(sort_events(of_week(KEPT, FIRST, LAST), FIRST, LAST), run(22, "normal", None))
+    before = of_run(sort_events(KEPT, FIRST, LAST), run(22, "normal", None))
     assert sorted(before.findings) == ["long"]
 
 

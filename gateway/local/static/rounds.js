@@ -12,7 +12,7 @@ const PIECE = 10;                  // runs at a time
 let show = () => {};
 let kept = null, next = null, turn = 0, problem = '';    // runs of the journal, newest first
 let seenRuns = '';
-const said = new Map();            // RUN/ITEM -> {note, tag, photo, problem}: what a person is about to answer
+const said = new Map();            // RUN/ITEM, finding/FINDING -> {note, tag, photo, problem}: what a person is about to say
 const open = new Set();            // runs whose items are shown
 
 export function enter(change) {
@@ -131,14 +131,18 @@ function card([id, round]) {
 // ---- what they have found ----
 
 function finding([id, one]) {
+  const key = `finding/${id}`, state = stateOf(key);
+  const args = name => ({finding: id, class: name, ...(state.note ? {note: state.note} : {})});
   return html`<article class="finding" data-finding=${id}><h3><span aria-hidden="true">◆</span> ${itemName(one.item)}
       <small>${[titleOf(one.round), word('class', one.class)].join(' · ')}</small></h3>
     <p class="facts"><span>${reason(one.reason)}</span><span>${t('alarm.since', {time: moment(one.opened_at)})}</span>
       ${one.acknowledged_at ? html`<span>✓ ${t('alarm.acknowledged')}</span>` : html`<span>! ${t('alarm.unacknowledged')}</span>${dueIn(one.respond_by, 'alarm.respond-by')}`}
       ${dueIn(one.resolve_by, 'alarm.resolve-by')}</p>
     ${live.me.name ? html`<div class="looked">${(one.before ?? []).map(picture_ => picture(picture_, t('rounds.picture'), show))}</div>` : nothing}
-    ${live.me.commands?.['finding.acknowledge'] ? html`<fieldset class="verify"><legend>${t('rounds.acknowledge')}</legend>${CLASSES.map(name =>
-      button(t(`class.${name}`), 'finding.acknowledge', {finding: id, class: name}, {kind: one.acknowledged_at || name !== one.class ? '' : 'strong'}))}</fieldset>` : nothing}</article>`;
+    ${live.me.commands?.['finding.acknowledge'] ? html`<fieldset class="verify"><legend>${t('rounds.acknowledge')}</legend>
+      <label>${t('rounds.note')} <input name="note" maxlength="200" .value=${state.note} @input=${event => { state.note = event.target.value; show(); }}></label>${CLASSES.map(name =>
+      button(t(`class.${name}`), 'finding.acknowledge', args(name), {kind: one.acknowledged_at || name !== one.class ? '' : 'strong',
+        key: `${key}/${name}`, after: told => { if (told.ok) said.delete(key); }}))}</fieldset>` : nothing}</article>`;
 }
 
 function findings() {

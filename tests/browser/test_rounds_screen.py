@@ -153,7 +153,7 @@ async def test_a_night_round_goes_on_before_ones_eyes_and_its_finding_is_acknowl
         }.items():  # fmt: skip
             await expect(run.locator(f"[data-item='{item}']")).to_contain_text(said)
         await look.go("log")
-        await look.page.locator("select").select_option("inspection")
+        await look.page.locator("select[name=stream]").select_option("inspection")
         for said in ("巡检完成", "发现问题", "问题已知晓"):
             await expect(look.page.locator("main.log tbody")).to_contain_text(said)
         await look.page.locator("select").select_option("audit")

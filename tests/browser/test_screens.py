@@ -28,7 +28,11 @@ from tests.end_to_end.test_page import USERS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _COUNTED = """window.print = () => { window.printed = (window.printed ?? 0) + 1; };
-navigator.vibrate = () => { window.shaken = (window.shaken ?? 0) + 1; return true; };"""
+navigator.vibrate = () => { window.shaken = (window.shaken ?? 0) + 1; return true; };
+window.tones = [];
+window.OscillatorNode = class extends OscillatorNode {
+    constructor(context, options) { super(context, options); window.tones.push(options.frequency); }
+};"""
 """What a page asks of the machine that it runs on, counted."""
 SEVERITIES = ["紧急", "重要", "一般", "提示"]
 
@@ -342,7 +346,7 @@ async def test_the_bus_is_drawn_with_its_gaps_and_time_outs(site: PageSite, brow
             while await look.page.locator("rect.answered").count() <= narrow:
                 await asyncio.sleep(0.1)
         await look.page.locator("button", has_text="gate-io").click()
-        await expect(look.page.locator("main.lines table").last).to_contain_text("read coil")
+        await expect(look.page.locator("main.lines table").last).to_contain_text("读线圈")
         clean(look)
 
 
@@ -355,6 +359,7 @@ async def test_a_walk_sounds_shakes_and_is_printed(site: PageSite, browser: Brow
         site.virtual.set("heat-garage.heat", 1)
         await look.page.locator("li.tested[data-device='heat-garage']").wait_for()
         assert await look.page.evaluate("() => window.shaken") >= 1
+        assert await look.page.evaluate("() => window.tones") == [1200], "once, and no fire"
         site.virtual.set("heat-garage.heat", 0)
         assert (await site.it.person("alarm.reset", alarm="heat-garage/heat/fire"))["ok"]
         await look.hold(press(look.page, "zone.test", "结束走查"))
@@ -386,9 +391,13 @@ async def test_the_box_tells_depth_age_puback_store_clock_version_and_file(site:
         assert facts["版本"]
         assert facts["时钟"] in ("时钟可信", "✕ 时钟未校准")
         await expect(box.locator("tbody tr").first).to_contain_text("报警")
+        signs = look.page.locator(".signs")
+        await expect(signs).to_contain_text("平台在线")
+        await expect(signs).to_contain_text(facts["时钟"].removeprefix("✕ "))
         await site.it.broker.stop()
         try:
             await expect(box).to_contain_text("离线", timeout=30_000)
+            await expect(signs).to_contain_text("平台离线")
             site.virtual.set("hydrant-1.pressure", 0.05)
             row = box.locator("tbody tr", has_text="报警")
             await expect(row.locator("td").nth(1)).not_to_have_text("0", timeout=30_000)
@@ -405,16 +414,16 @@ async def test_the_log_is_narrowed_by_who_and_what(site: PageSite, browser: Brow
     async with context(browser, PHONE) as made:
         look = await logged_in(made, site.base, "li", "log")
         assert (await site.it.person("gate.open", gate="north-in", reason="log")).get("ok")
-        await look.page.locator("input[name=cmd]").fill("gate.open")
+        await look.page.locator("select[name=cmd]").select_option(label="开闸一次")
         await look.page.locator("form.bar button").click()
         rows = look.page.locator("main.log tbody tr")
-        await expect(rows.first).to_contain_text("gate.open")
-        assert all("gate.open" in one for one in await rows.all_inner_texts())
+        await expect(rows.first).to_contain_text("开闸一次 · zhang · 道闸 北门入口 · 原因 log")
+        assert all("开闸一次" in one for one in await rows.all_inner_texts())
         await look.page.locator("input[name=by]").fill("nobody of that name")
         await look.page.locator("form.bar button").click()
         await expect(look.page.locator("main.log")).to_contain_text("没有记录")
         for stream, said in {"alarm": "报警", "access": "开门"}.items():
-            await look.page.locator("select").select_option(stream)
+            await look.page.locator("select[name=stream]").select_option(stream)
             await expect(look.page.locator("main.log tbody")).to_contain_text(said)
         clean(look)
 

@@ -63,14 +63,19 @@ class Stream:
 
 
 class Browser:
-    """One browser with its cookies. `ssl`: False for a certificate that is clicked through."""
+    """One browser with its cookies. `ssl`: False for a certificate that is clicked through; `source`: its address."""
 
-    def __init__(self, base: str, ssl: bool = True) -> None:
+    def __init__(self, base: str, ssl: bool = True, source: str = "127.0.0.1") -> None:
         self.base = base
         self._ssl = ssl
+        self._source = source
 
     async def __aenter__(self) -> Self:
-        self.session = aiohttp.ClientSession(self.base, cookie_jar=aiohttp.CookieJar(unsafe=True))
+        self.session = aiohttp.ClientSession(
+            self.base,
+            cookie_jar=aiohttp.CookieJar(unsafe=True),
+            connector=aiohttp.TCPConnector(local_addr=(self._source, 0)),
+        )
         return self
 
     async def __aexit__(

@@ -479,7 +479,8 @@ async def fire_and_release(it: Compound, guard: Browser, seen: Stream) -> float:
     await seen.until(lambda state: state["alarms"]["smoke-1/smoke/fire"]["active"])
     it.virtual.set("smoke-1.smoke", 0)
     await seen.until(lambda state: not state["alarms"]["smoke-1/smoke/fire"]["active"])
-    assert (await guard.do(seen, "alarm.reset", alarm="smoke-1/smoke/fire"))[1]["ok"]
+    reset = (await guard.do(seen, "alarm.reset", alarm="smoke-1/smoke/fire"))[1]
+    assert reset["ok"], reset
     await seen.until(lambda state: state["gates"]["north"]["causes"] == ["after"])
     assert (await guard.do(seen, "gate.release", gate="north"))[1]["ok"]
     await seen.until(lambda state: state["gates"]["north"]["commanded"] == "idle")

@@ -23,7 +23,7 @@ function journal() {
   const one = live.state.box.journal;
   return html`<article><h3>${t('box.journal')}</h3><div class="wide" tabindex="0"><table><thead><tr><th>${t('box.stream')}</th><th class="number">${t('box.waiting')}</th><th>${t('box.oldest')}</th></tr></thead>
     <tbody>${Object.entries(one.waiting ?? {}).map(([stream, n]) => html`<tr><td>${word('stream', stream)}</td><td class="number">${n}</td><td>${oldest(one.oldest?.[stream])}</td></tr>`)}</tbody></table></div>
-    <dl>${fact('box.store', one.store === 'ok' ? t('quality.GOOD') : one.store, one.store !== 'ok')}${fact('box.commit', `${ms(one.commit_p50)} / ${ms(one.commit_p99)}`)}
+    <dl>${fact('box.store', word('store', one.store), one.store !== 'ok')}${fact('box.commit', `${ms(one.commit_p50)} / ${ms(one.commit_p99)}`)}
     ${fact('box.losses', one.losses ?? 0, one.losses > 0)}${fact('box.size', mib(one.file_bytes))}</dl></article>`;
 }
 

@@ -57,7 +57,7 @@ function row(id, name, one) {
     <td class="number">${valueText(one, live.state.devices[id].kind)}</td>
     <td class=${one.quality}>${one.quality === 'GOOD' ? '●' : one.quality === 'BAD' ? '✕' : '?'} ${t(`quality.${one.quality}`)}${
       one.reason ? ` · ${word('bad', one.reason)}` : ''}</td>
-    <td title=${stamp(one.since)}>${span(now() - Date.parse(one.since))}</td><td>${spark(remember(key, one))}</td></tr>
+    <td title=${stamp(one.since)} data-name=${t('device.age')}>${span(now() - Date.parse(one.since))}</td><td>${spark(remember(key, one))}</td></tr>
     ${plot?.point === key ? html`<tr><td colspan="5"><div>${plot.text}</div>${host}</td></tr>` : nothing}`;
 }
 
@@ -139,7 +139,7 @@ function card([id, device]) {
   return html`<details class="device" data-device=${id} ?open=${open.has(id)} @toggle=${event => toggle(event, id)}>
     <summary><b>${device.place ?? id}</b><small>${word('devices.kind', device.kind)} · ${id}</small>${brief(device)}</summary>
     ${open.has(id) ? html`<div class="inside"><p class="facts"><span>${device.title ?? ''}</span><span>${t('device.line')} ${device.line}</span></p>
-      <div class="wide" tabindex="0"><table><thead><tr><th>${t('device.point')}</th><th class="number">${t('device.value')}</th><th>${t('device.state')}</th><th>${t('device.age')}</th><th></th></tr></thead>
+      <div class="wide" tabindex="0"><table class="stack"><thead><tr><th>${t('device.point')}</th><th class="number">${t('device.value')}</th><th>${t('device.state')}</th><th>${t('device.age')}</th><th></th></tr></thead>
       <tbody>${Object.entries(device.points).map(([name, one]) => row(id, name, one))}</tbody></table></div>
       <div class="actions">${button(t('device.read'), 'read', {device: id})}
         ${off ? button(t('device.enable'), 'device.enable', {device: id})

@@ -60,19 +60,28 @@ function svgRow(name, row, x, width) {
 }
 
 function devices() {
-  const all = Object.entries(told.devices);
-  return html`<div class="wide" tabindex="0"><table><thead><tr><th>${t('line.device')}</th><th class="number">p50</th><th class="number">p95</th>
-    <th class="number">${t('line.requests')}</th><th class="number">${t('line.timeouts')}</th><th class="number">${t('line.misses')}</th><th class="number">${t('line.share')}</th></tr></thead>
-    <tbody>${repeat(all, ([id]) => id, ([id, one]) => html`<tr><td>${placeOf(id)} <small>${id}</small></td><td class="number">${ms(one.p50)}</td><td class="number">${ms(one.p95)}</td>
-      <td class="number">${one.requests ?? ''}</td><td class="number ${one.timeouts ? 'bad' : ''}">${one.timeouts ?? ''}</td><td class="number ${one.misses ? 'bad' : ''}">${one.misses ?? ''}</td>
-      <td class="number">${one.share === undefined || one.share === null ? '—' : `${Math.round(one.share * 100)} %`}</td></tr>`)}</tbody></table></div>`;
+  const all = Object.entries(told.devices), heads = ['p50', 'p95', ...['requests', 'timeouts', 'misses', 'share'].map(key => t(`line.${key}`))];
+  const share = one => one.share === undefined || one.share === null ? '—' : `${Math.round(one.share * 100)} %`;
+  const cells = one => [ms(one.p50), ms(one.p95), one.requests ?? '—', one.timeouts ?? '—', one.misses ?? '—', share(one)];
+  const bad = (one, at) => (at === 3 && one.timeouts) || (at === 4 && one.misses) ? 'bad' : '';
+  return html`<div class="wide" tabindex="0"><table class="stack"><thead><tr><th>${t('line.device')}</th>${heads.map(head => html`<th class="number">${head}</th>`)}</tr></thead>
+    <tbody>${repeat(all, ([id]) => id, ([id, one]) => html`<tr><td class="head">${placeOf(id)} <small>${id}</small></td>${
+      cells(one).map((text, at) => html`<td class="number ${bad(one, at)}" data-name=${heads[at]}>${text}</td>`)}</tr>`)}</tbody></table></div>`;
+}
+
+// A request begins with what it does, an exception ends with its name: the rest are addresses and numbers.
+const asked = one => one.asked.replace(/^(?:read|write) [a-z]+/, name => word('frame', name));
+
+function said(one) {
+  if (one.verdict === 'answered') return word('frame', one.said);
+  const [, code, name] = /^exception (\d+), (.+)$/.exec(one.said ?? '') ?? [];
+  return `✕ ${word('verdict', one.verdict)}${name ? ` ${code}: ${word('exception', name)}` : ''}`;
 }
 
 function frames() {
   return html`<h2>${t('line.frames')}</h2><div class="wide" tabindex="0"><table class="stack"><thead><tr><th class="number">${t('line.age')}</th><th>${t('line.device')}</th><th>${t('line.asked')}</th><th>${t('line.said')}</th><th class="number">${t('line.took')}</th></tr></thead>
-    <tbody>${told.exchanges.slice(-FRAMES).reverse().map(one => html`<tr><td class="number">${(told.now - one.at).toFixed(1)} s</td><td>${nameOf(one)}</td><td>${one.asked}</td>
-      <td class=${one.verdict === 'answered' ? '' : 'bad'}>${one.verdict === 'answered' ? one.said : `✕ ${word('verdict', one.verdict)} ${one.said ?? ''}`}
-        ${one.hex ? html`<div class="hex">${typeof one.hex === 'string' ? one.hex : Object.values(one.hex).join(' → ')}</div>` : nothing}</td><td class="number">${ms(one.took)}</td></tr>`)}</tbody></table></div>`;
+    <tbody>${told.exchanges.slice(-FRAMES).reverse().map(one => html`<tr><td class="number">${(told.now - one.at).toFixed(1)} s</td><td>${nameOf(one)}</td><td>${asked(one)}</td>
+      <td class=${one.verdict === 'answered' ? '' : 'bad'}>${said(one)}<div class="hex">${one.hex}</div></td><td class="number">${ms(one.took)}</td></tr>`)}</tbody></table></div>`;
 }
 
 export function draw() {

@@ -2,8 +2,8 @@
 
 import {live, begin, now, logIn, logOut, command} from './live.js';
 import {
-  COUNTS, FAULTS, button, causes, clock, countOf, dead, dueIn, errorText, failure, gateName, has, hint, html, language, mark, moment,
-  nothing, onPress, placeOf, pressed, pressing, render, repeat, settle, speak, t, unread, word, zoneName, zonesInTest,
+  COUNTS, FAULTS, button, causes, clock, countOf, dead, dueIn, errorText, failure, has, hint, html, language, mark, moment,
+  nothing, onPress, ownerOf, placeOf, pressed, pressing, render, repeat, settle, speak, t, unread, word, zoneName, zonesInTest,
 } from './show.js';
 
 const SCREENS = ['overview', 'gates', 'devices', 'lines', 'rounds', 'walk', 'box', 'log'];
@@ -236,7 +236,7 @@ function due(alarm) {
 const nameOf = alarm => has(`name.${alarm.name}`) && !isFire(alarm) ? t(`name.${alarm.name}`)
   : [word('kind', alarm.kind), alarm.name === alarm.kind ? '' : word('name', alarm.name)].filter(Boolean).join(' ');
 const siteOf = alarm => alarm.place || (alarm.device ? placeOf(alarm.device) : '') || (alarm.zone ? zoneName(alarm.zone) : '')
-  || gateName(alarm.subject.split('/')[0]);
+  || ownerOf(alarm.subject);
 
 function facts(alarm) {
   const reading = alarm.value === undefined || isFire(alarm) ? '' : `${alarm.value}${alarm.unit ? ` ${alarm.unit}` : ''}`;

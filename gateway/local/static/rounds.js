@@ -1,7 +1,9 @@
 // 巡检: what people are asked now, the rounds and how far they are, what they have found, and the runs that are kept.
 
 import {live, ask} from './live.js';
-import {button, dueIn, failure, has, html, moment, nothing, placeOf, repeat, stamp, t, unread, word, zoneName} from './show.js';
+import {
+  button, dueIn, failure, html, itemName, moment, nothing, placeName, placeOf, reason, repeat, stamp, t, titleOf, unread, word,
+} from './show.js';
 import {forget as forgetPictures, picture} from './pictures.js';
 import {shrunk} from './photo.js';
 
@@ -43,26 +45,6 @@ async function read(more) {
     next = told.next ?? null;
   }
   show();
-}
-
-// ---- names ----
-
-const titleOf = round => live.state.rounds[round]?.title ?? round;
-const placeName = place => live.state.places[place]?.name ?? place;
-
-// What is looked at, in words: an item is KIND:TARGET, of a point DEVICE.POINT.
-function itemName(id) {
-  const [, kind, target] = /^([^:]*):(.*?)(?:#\d+)?$/.exec(id) ?? ['', '', id];
-  if (kind === 'person') return target;
-  const [device, point] = target.split('.');
-  const where = kind === 'no_alarm' || kind === 'tested' ? zoneName(target) : placeOf(device);
-  return `${where} · ${word('item', kind)}${point ? ` ${point}` : ''}`;
-}
-
-// A reason begins with one of the contract's words.
-function reason(text) {
-  const [head, ...more] = String(text).split(':');
-  return [word('found', head), more.join(':').trim()].filter(Boolean).join(': ');
 }
 
 // ---- what a person is asked ----

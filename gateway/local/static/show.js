@@ -36,6 +36,9 @@ export function t(key, values) {
 // The word for a value of the contract; a value that has none is shown as it is.
 export const word = (family, value) => has(`${family}.${value}`) ? t(`${family}.${value}`) : String(value ?? '');
 
+// All of a family: [[VALUE, word]].
+export const family = name => Object.keys(words).filter(key => key.startsWith(`${name}.`)).map(key => [key.slice(name.length + 1), words[key]]);
+
 // ---- times ----
 
 const formats = new Map();
@@ -66,9 +69,39 @@ export const left = time => asMs(time) - now();
 
 // ---- names ----
 
-export const zoneName = zone => live.state.zones[zone]?.name ?? (zone === 'site' ? t('device.no-zone') : zone);
-export const gateName = gate => live.state.gates[gate]?.name ?? gate;
-export const placeOf = device => live.state.devices[device]?.place ?? device;
+// What an id stands for in a table of the state. Ids of the log are whatever somebody has sent: `constructor` is none.
+const known = (table, id) => Object.hasOwn(live.state[table] ?? {}, id) ? live.state[table][id] : undefined;
+
+export const zoneName = zone => known('zones', zone)?.name ?? (zone === 'site' ? t('device.no-zone') : zone);
+export const gateName = gate => known('gates', gate)?.name ?? gate;
+export const placeOf = device => known('devices', device)?.place ?? device;
+export const titleOf = round => known('rounds', round)?.title ?? round;
+export const placeName = place => known('places', place)?.name ?? place;
+
+// What an alarm belongs to, in words: SUBJECT begins with it. The gateway's own have the name of a part of it.
+export function ownerOf(subject) {
+  const [owner] = subject.split('/');
+  if (known('devices', owner)) return placeOf(owner);
+  if (known('gates', owner)) return gateName(owner);
+  if (known('lines', owner)) return `${t('own.line')} ${owner}`;
+  if (known('cameras', owner)) return `${t('own.camera')} ${owner}`;
+  return has(`own.${owner}`) ? t(`own.${owner}`) : word('stream', owner);
+}
+
+// What a round looks at, in words: an item is KIND:TARGET, of a point DEVICE.POINT.
+export function itemName(id) {
+  const [, kind, target] = /^([^:]*):(.*?)(?:#\d+)?$/s.exec(id) ?? ['', '', id];
+  if (kind === 'person') return target;
+  const [device, point] = target.split('.');
+  const where = kind === 'no_alarm' || kind === 'tested' ? zoneName(target) : placeOf(device);
+  return `${where} · ${word('item', kind)}${point ? ` ${point}` : ''}`;
+}
+
+// The reason of an item or finding begins with one of the contract's words.
+export function reason(text) {
+  const [head, ...more] = String(text).split(':');
+  return [word('found', head), more.join(':').trim()].filter(Boolean).join(': ');
+}
 
 // What is under test: [[ZONE, when its test ends]]. `site`: what is in no zone.
 export const zonesInTest = () => Object.entries({site: live.state.site, ...live.state.zones})
@@ -155,10 +188,10 @@ export const hint = () => hinting === null ? nothing : html`<p class="hint" role
 
 export const errorText = told => {
   const code = told.error?.code ?? 'other';
-  const known = has(`error.${code}`) ? t(`error.${code}`, {seconds: told.wait ?? ''}) : t('error.other');
-  const more = told.error?.message, argument = `hint.${more?.split(':')[0]}`;
-  if (code === 'bad-args' && has(argument)) return t(argument);
-  return more && ['interlocked', 'bad-args', 'unknown', 'refused-by-device'].includes(code) ? `${known} (${more})` : known;
+  const said = has(`error.${code}`) ? t(`error.${code}`, {seconds: told.wait ?? ''}) : t('error.other');
+  const more = told.error?.message, hint = `hint.${more?.split(':')[0]}`;
+  if (has(hint)) return t(hint);
+  return more && ['interlocked', 'bad-args', 'unknown', 'refused-by-device'].includes(code) ? `${said} (${more})` : said;
 };
 
 // What could not be read is no fact: it is said why, and a press reads it again.

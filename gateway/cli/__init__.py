@@ -24,22 +24,24 @@ def main() -> NoReturn:
         begin_early(sys.argv[2:])
     import click
 
-    from gateway.cli import (  # noqa: F401 - each has commands
-        access,
-        camera,
-        daemon,
-        do,
-        init,
-        page,
-        picture,
-        rounds,
-        simulate,
-        support,
-        token,
-        upgrade,
-        walk,
-        wire,
-    )
+    from gateway.cli import daemon  # noqa: F401 - has commands, as each of the others
+
+    if sys.argv[1:2] != ["run"]:  # which needs none of them, and keeps what it loads for years
+        from gateway.cli import (  # noqa: F401
+            access,
+            camera,
+            do,
+            init,
+            page,
+            picture,
+            rounds,
+            simulate,
+            support,
+            token,
+            upgrade,
+            walk,
+            wire,
+        )
     from gateway.cli.group import USAGE, commands
 
     try:

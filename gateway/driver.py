@@ -1,9 +1,9 @@
 """What a driver promises to the field. Pure.
 
-A `Poller` is a line that the gateway asks. Its factory checks the settings and does no I/O (raises
-`ConfigError`); entering it connects (raises `LineDown`); leaving closes; it can be entered again.
-A driver never sleeps for a schedule, never retries, never logs an expected failure, and knows nothing
-of topics, rules or storage. Protocol silences on the wire are its own affair.
+A `Poller` is a line that the gateway asks. Its factory checks the settings and does no I/O (raises `ConfigError`);
+entering it connects (raises `LineDown`); leaving closes; it can be entered again. A driver never sleeps for a schedule,
+never retries, never logs an expected failure, and knows nothing of topics, rules or storage. It keeps the silences that
+its protocol needs on the wire.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from gateway.model import Input, Lane, Passage, Quality, Reason, Value
 
 
 class Decoded(NamedTuple):
-    """One point's value out of an answer, before the field stamps the time on it."""
+    """One point's value from an answer, before the field adds the time."""
 
     value: Value | None
     text: str | None
@@ -26,7 +26,7 @@ class Decoded(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """One request that reads some points of one device. The field schedules it, the driver understands it.
+    """One request that reads some points of one device. The field schedules it, the driver interprets it.
 
     Blocks compare by identity: a line keeps the blocks it got from its poller.
     """
@@ -58,7 +58,7 @@ class Poller(Protocol):
     latency: float
     """Seconds that the last answer took beyond its wire time, from the last byte of the request on.
 
-    Right after `read` has returned it is that read's, also with several in flight.
+    Right after `read` has returned it belongs to that read, even with several in flight.
     """
 
     def blocks(self) -> Sequence[Block]:
@@ -84,7 +84,7 @@ class Poller(Protocol):
         ...
 
     def decode(self, block: Block, raw: bytes) -> Mapping[str, Decoded]:
-        """What `raw` (from `read`) says about each point of the block; pure."""
+        """Decode each point of the block from `raw` (from `read`); pure."""
         ...
 
     def narrow(self, block: Block) -> Sequence[Block]:
@@ -102,40 +102,41 @@ class Poller(Protocol):
 
 @runtime_checkable
 class Proving(Protocol):
-    """A poller on whose line answers carry no number, so that before a read it may wait, or ask something else."""
+    """A poller whose answers carry no number, so that it may wait or send a side request before a read."""
 
     async def read_back(self, block: Block, timeout: float) -> bytes:
-        """As `read`, right after a write whose reply was not right: at once, and in a shape that no old answer has."""
+        """As `read`, right after a write with a wrong reply: at once, and in a shape that no old answer has."""
         ...
 
 
 @runtime_checkable
 class Yielding(Protocol):
-    """A poller of one request at a time whose reads can be ended for an order to another device."""
+    """A poller with one request at a time, whose reads can be cut short for an order to another device."""
 
     def give_way(self, haste: float | None) -> None:
         """An order waits: the read under way ends with GaveWay if it has not been sent yet.
 
-        `haste`: what has been sent (a write too) ends so as well, unless the answer has begun that many seconds after
-        the last byte sent; None: it is waited for as ever. Does nothing when nothing is under way.
+        `haste`: a request that has been sent (also a write) ends too, unless its answer has begun within that many
+        seconds after the last byte sent; None: its answer is waited for as usual. Does nothing when nothing is under
+        way.
         """
         ...
 
 
 @runtime_checkable
 class Traced(Protocol):
-    """A poller that keeps the last bytes of its line, for fault finding."""
+    """A poller that keeps the last traffic of its line, for fault finding."""
 
     frames: Iterable[tuple[str, float, bytes]]
-    """`>` sent (`?`: only to prove whose answers come) or `<` received, monotonic seconds, bytes; the oldest first."""
+    """`>` sent (`?`: a side request) or `<` received, monotonic seconds, bytes; oldest first."""
 
 
 @runtime_checkable
 class Showing(Protocol):
-    """A poller that can show what an answer held before it was decoded, as evidence."""
+    """A poller that can show the content of an answer before decoding, as evidence."""
 
     def registers(self, block: Block, raw: bytes) -> Mapping[str, int | str]:
-        """Of each point: a bit or one register as a number, more registers as words in hex; pure."""
+        """The raw content of each point: a bit or one register as a number, more registers as words in hex; pure."""
         ...
 
 
@@ -145,13 +146,13 @@ class Tolerant(Protocol):
 
     @property
     def oddities(self) -> Mapping[str, int | str | None]:
-        """For health: strange bytes, answers that nobody asked for, how its devices name themselves."""
+        """For health: strange bytes, unrequested answers, deviating identities of its devices."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CapturedPicture:
-    """A picture as a camera sent it: bytes that nobody has decoded yet."""
+    """A picture as a camera sent it, not decoded."""
 
     role: Literal["plate", "scene"]
     data: bytes = field(repr=False)
@@ -159,78 +160,78 @@ class CapturedPicture:
 
 
 class Push(NamedTuple):
-    """What a camera says of one car. The passage names no pictures yet; they are here, in the order of sending."""
+    """A camera's report of one car. The passage has no picture ids yet; the pictures are here, in the order of sending."""
 
     passage: Passage
     snapshots: tuple[CapturedPicture, ...] = ()
 
 
 class SecretSource(Protocol):
-    """Where a password or a token lies. It is read each time it is needed and kept nowhere."""
+    """The place of a password or token. It is read each time it is needed and never stored."""
 
     def read(self) -> str:
-        """The secret as it is now. Raises ConfigError."""
+        """The present secret. Raises ConfigError."""
         ...
 
 
 class InputInbox(Protocol):
-    """The way into the site for what may have to wait there."""
+    """The part of the inbox for inputs that may have to wait."""
 
     async def put(self, item: Input) -> None:
-        """Hand in; waits while there is no room for what may wait."""
+        """Add an input; waits while there is no room."""
         ...
 
 
 class PassageInbox(Protocol):
-    """The way into the site for passages."""
+    """The part of the inbox for passages."""
 
     async def hand_in(self, passage: Passage) -> None:
-        """Hand in a passage; returns once its step is committed and what it wants done was begun."""
+        """Add a passage; returns once its step is committed and its effects were begun."""
         ...
 
 
 class ReminderInbox(Protocol):
-    """The way into the site for what waits for nothing."""
+    """The part of the inbox for inputs that never wait."""
 
     def remind(self, item: Input) -> None:
-        """Hand in what waits for nothing: an outcome, a tick, the gateway's own health."""
+        """Add an input that never waits: an outcome, a tick, the gateway's own health."""
         ...
 
 
 class SiteInbox(InputInbox, PassageInbox, ReminderInbox, Protocol):
-    """The way into the site."""
+    """The whole inbox of the site."""
 
 
 class PushTaker(Protocol):
-    """Who takes what cameras say."""
+    """Takes the reports of cameras."""
 
     async def take(self, push: Push) -> None:
-        """Hand one push in; returns once it is *accepted* (committed, or taken while the store is lost).
+        """Take a push; returns once it is *accepted* (committed, or taken while the store is lost).
 
-        May be cancelled when the camera cannot wait any longer: the push is taken all the same.
+        May be cancelled when the camera cannot wait any longer; the push is still taken.
         """
         ...
 
     async def opens(self, push: Push) -> bool:
-        """The answer to this push opens the camera's own relay. Asked once the push is accepted."""
+        """True if the answer to this push opens the camera's relay. Called once the push is accepted."""
         ...
 
     def tell(self, who: str, well: bool, why: str) -> None:
-        """A camera or the port went down, or is back: a line of the log."""
+        """Log that a camera or the port is down, or back."""
         ...
 
     def alarm(self, name: str, well: bool, why: str) -> None:
-        """`CAMERA/camera-unreadable` or `CAMERA/camera-token` begins, or ends."""
+        """Raise or clear `CAMERA/camera-unreadable` or `CAMERA/camera-token`."""
         ...
 
 
 class Listener(Protocol):
-    """What speaks by itself: a port that cameras push to, or a camera that is listened to."""
+    """A source that sends by itself: a port that cameras push to, or a camera's event stream."""
 
     async def run(self) -> None:
-        """Until cancelled. A port that is taken, a camera that is away: tried again by itself."""
+        """Run until cancelled. Retries a port in use or an absent camera by itself."""
         ...
 
     def snapshot(self) -> Mapping[str, Mapping[str, int | float | str | bool | None]]:
-        """For health, by camera: `reachable`, `last` (wall seconds of the last word), counters of what was refused."""
+        """For health, by camera: `reachable`, `last` (wall seconds of its last message), counters of refusals."""
         ...

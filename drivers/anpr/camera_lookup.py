@@ -29,7 +29,7 @@ class Camera:
     """`HOST` or `HOST:PORT`; pushes come from this host, from any port."""
     settings: CameraSettings = field(default_factory=CameraSettings)
     token: SecretSource | None = None
-    """What the push URL must carry; None: the address alone is asked for."""
+    """The token of the push URL; None: the address alone identifies the camera."""
     opening: RelayOpening | None = None
     """Its own relay, if that is a gate's `open`: the answer to a push may open it (VZenith only)."""
     channel: int | None = None

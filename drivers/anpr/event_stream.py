@@ -221,7 +221,7 @@ class Puller:
             self._tally.unread(str(error), self._clock.now().wall, part.body, "", part.content_type)
             self._tally.say(self._camera.id, self._taker)
             return ()
-        except Exception:  # noqa: BLE001 - one part that we cannot cope with must not cost the next
+        except Exception:  # noqa: BLE001 - a bug with one part must not affect the next
             self._tally.unread("error of our own", self._clock.now().wall, part.body, "", part.content_type)
             self._tally.counts["bugs"] += 1
             if self._tally.counts["bugs"] == 1:

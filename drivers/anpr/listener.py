@@ -57,7 +57,7 @@ T = TypeVar("T")
 class PushListener:
     """Listens at `host:port` (0: any free port, see `port`) until cancelled. Raises ConfigError for an unknown maker.
 
-    `taker` is given every passage, and asked about cameras with an `opening` within the 150 ms.
+    `taker` gets every passage, and is asked about cameras with an `opening` within the 150 ms.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class PushListener:
             await wire.linger()
         except (OSError, TimeoutError):
             pass  # it is gone, or does not read its answers
-        except Exception as bug:  # noqa: BLE001 - one connection must not cost the others
+        except Exception as bug:  # noqa: BLE001 - a bug in one connection must not affect others
             self._log_bug("a connection", bug)
         finally:
             self._crowd.leave(wire)
@@ -326,7 +326,7 @@ class PushListener:
             tally.unread(str(error), at.wall, payload, path, content_type)
             tally.say(camera.id, self._taker)
             return accepted(camera.driver, path)
-        except Exception as bug:  # noqa: BLE001 - a camera must not learn of it by silence, nor others suffer
+        except Exception as bug:  # noqa: BLE001 - a bug must neither leave a camera unanswered nor affect others
             tally.unread("error of our own", at.wall, payload, path, content_type)
             self._bug(camera, bug)
             return accepted(camera.driver, path)

@@ -36,12 +36,12 @@ class TimerFd:
         loop.add_reader(self._fd, self._expired)
 
     def start(self, when: float, waker: asyncio.Future[None]) -> None:
-        """Have `waker` done at `when` (monotonic seconds, as the loop's), at once if that is past."""
+        """Call `waker` at `when` (monotonic seconds of the loop), or at once if that has passed."""
         self._waker = waker
         self._set(when)
 
     def stop(self) -> None:
-        """Wake nobody any more."""
+        """Stop the timer."""
         self._waker = None
         self._set(0.0)
 

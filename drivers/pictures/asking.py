@@ -17,7 +17,7 @@ _REFUSES = frozenset({400, 401, 403, 500})
 
 
 class CameraQuestions:
-    """Asks one camera. `utc_offset`: of its clock, where it writes no zone."""
+    """Asks one camera. `utc_offset`: of its clock, if it sends no zone."""
 
     def __init__(self, driver: str, account: CameraSession, clock: Clock, utc_offset: float | None = None) -> None:
         self._driver = driver

@@ -95,7 +95,7 @@ class Snapshots:
                     raise
                 else:
                     refused = refused or no
-        assert refused is not None  # noqa: S101 - there is a target, and it gave a picture or this
+        assert refused is not None  # noqa: S101 - there is a target, which gave a picture or this error
         raise refused
 
     async def _ask_where(self, questions: CameraQuestions) -> None:

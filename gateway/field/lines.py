@@ -253,7 +253,7 @@ class Line:
         """Take turns until this task or one beside it fails."""
         try:
             await self._ask_by_turns()
-        except Exception as error:  # noqa: BLE001 - raised again by whoever waits for it
+        except Exception as error:  # noqa: BLE001 - raised again in the waiting task
             failed.append(error)
             _ring(one)
 

@@ -123,7 +123,7 @@ class TelemetrySender:
     def _tell(self, device: str, full: bool, readings: Mapping[str, Reading], at: Instant) -> None:
         try:
             self._publish(device, full, readings, at)
-        except Exception:  # noqa: BLE001 - whatever it is: alarms go on, and so do other devices
+        except Exception:  # noqa: BLE001 - any error: alarms and other devices must continue
             self.failures += 1
             if device not in self._told:
                 self._told.add(device)

@@ -42,7 +42,7 @@ _PATIENCE_S = 10.0
 _T = TypeVar("_T")
 
 Shrink = Callable[[bytes], bytes]
-"""Any picture -> a small clean JPEG; work for a thread. Raises GatewayError: it is none."""
+"""Any picture -> a small clean JPEG; slow, for a thread. Raises GatewayError if it is not a picture."""
 
 
 class CameraInbox(PassageInbox, ReminderInbox, Protocol):
@@ -153,7 +153,7 @@ class Entrance:
         await accepted.wait()
 
     async def opens(self, push: Push) -> bool:
-        """The site has just ordered a pulse of this camera's relay: it leaves with the answer to this push."""
+        """True if the site has just ordered a pulse of this camera's relay, which the answer to this push carries."""
         return self._relays is not None and self._relays.leaves_with(push)
 
     def _shed(self) -> tuple[Passage, asyncio.Event]:
@@ -329,7 +329,7 @@ class Entrance:
             _log.info("camera back", camera=who, after_s=round(now - since, 1))
 
     def alarm(self, name: str, well: bool, why: str) -> None:
-        """An alarm of the gateway's own about a camera begins, or ends."""
+        """Raise or clear an alarm of the gateway about a camera."""
         self._inbox.remind(OwnHealth(name, well, why, self._clock.now()))
 
 

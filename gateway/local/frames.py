@@ -66,7 +66,7 @@ class Frames:
 
 
 class LineFrames:
-    """What the lines have carried, and what each device costs there."""
+    """Decodes the traffic of all lines, with each device's cost."""
 
     def __init__(
         self, settings: Settings, lines: Mapping[str, Line], pollers: Mapping[str, Poller], clock: Clock
@@ -78,7 +78,7 @@ class LineFrames:
         self._decoded = Frames()
 
     async def told(self, name: str, seconds: float) -> Json:
-        """What a line's wire has carried of late. Raises ConfigError."""
+        """The recent traffic on a line's wire. Raises ConfigError."""
         poller, line = self._pollers.get(name), self._lines.get(name)
         if poller is None or line is None:
             raise ConfigError("there is no line of that name that is asked")
@@ -122,7 +122,7 @@ def _paced(items: Iterable[T]) -> Iterator[T]:
     for item in items:
         yield item
         if (took := time.perf_counter() - began) > _TURN_S:
-            time.sleep(_REST_FACTOR * took)  # noqa: TID251 - the rest itself, in a worker's thread
+            time.sleep(_REST_FACTOR * took)  # noqa: TID251 - the pause itself, in a worker thread
             began = time.perf_counter()
 
 

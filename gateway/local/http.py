@@ -71,7 +71,7 @@ _HEADERS_OF_ALL = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 SSLProtocol.max_size = _TLS_RECORD_BYTES  # per connection, even a half-open one; asyncio's default is 256 KiB
-setattr(web_response, "SERVER_SOFTWARE", _NAME)  # noqa: B010 - also in the library's own answer to what is no HTTP
+setattr(web_response, "SERVER_SOFTWARE", _NAME)  # noqa: B010 - also for the library's answer to invalid HTTP
 
 
 class Gone(GatewayError):
@@ -207,7 +207,7 @@ class _HttpConnection(ConnectionPlace):
 
 
 class _Connections:
-    """Those that are open: by what the library knows of each, and in its place."""
+    """The open connections, by the library's object and by place."""
 
     def __init__(self, places: Places) -> None:
         self._places = places
@@ -218,11 +218,11 @@ class _Connections:
         self._by_protocol[protocol] = connection
 
     def of(self, protocol: RequestHandler) -> _HttpConnection | None:
-        """None: it is gone."""
+        """The transport; None: it is closed."""
         return self._by_protocol.get(protocol)
 
     def lost(self, protocol: RequestHandler) -> None:
-        """It is gone: its place is free."""
+        """Remove a closed connection and free its place."""
         connection = self._by_protocol.pop(protocol, None)
         if connection is not None:
             self._places.leave(connection)
@@ -231,7 +231,7 @@ class _Connections:
 
 
 class _Server(Server):
-    """The library's, which frees the places of connections that are gone."""
+    """The library's server, which also frees the places of closed connections."""
 
     def __init__(
         self,
@@ -267,7 +267,7 @@ class Listener:
         tls: tuple[Path, Path] | None = None,
         *,
         names: frozenset[str] = frozenset(),
-        visitors: Visitors = Strangers(),  # noqa: B008 - it has no state
+        visitors: Visitors = Strangers(),  # noqa: B008 - it is stateless
     ) -> None:
         self.port = port
         self.listening = asyncio.Event()

@@ -48,7 +48,7 @@ _LINE_COUNTERS = {
 
 
 class Metrics(Collector):
-    """Numbers of one gateway."""
+    """The metrics of one gateway."""
 
     def __init__(self, version: str, watched: Watched) -> None:
         self._version = version

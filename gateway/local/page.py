@@ -71,7 +71,7 @@ class PagePeople:
 
 @dataclass(frozen=True, slots=True)
 class SiteAsks:
-    """Whom the page asks about the rest of the gateway. `people`: as a person on site."""
+    """What the page asks of the gateway. `people`: takes requests of a person on site."""
 
     people: People
     frames: LineFrames
@@ -379,7 +379,7 @@ class Page:
 
 
 def _commands(role: str) -> dict[str, Json]:
-    """By command that this role may ask for the schema of its arguments."""
+    """Command that this role may ask for -> schema of its arguments."""
     return {
         name: fields(one.arguments(on_site=True))
         for name, one in COMMANDS.items()

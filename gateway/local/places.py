@@ -33,14 +33,14 @@ class ConnectionPlace(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Its place is another one's now."""
+        """Close it, because another connection takes its place."""
 
 
 class KnownAddresses(Protocol):
-    """From where people are logged in."""
+    """The addresses from which people are logged in."""
 
     def is_known(self, address: str) -> bool:
-        """Somebody is logged in from there."""
+        """True if somebody is logged in from there."""
         ...
 
 

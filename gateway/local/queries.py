@@ -34,18 +34,18 @@ _SHOWN = [stream.value for stream in Stream if stream is not Stream.PICTURE]
 
 
 class Watched(Protocol):
-    """What the daemon tells of itself and of its site."""
+    """The state of the daemon and its site."""
 
     def health(self) -> Mapping[str, Json]:
         """The data of `gateway.health`."""
         ...
 
     def alarms(self) -> list[Mapping[str, Json]]:
-        """Those that stand, each with its subject and severity."""
+        """The standing alarms, each with subject and severity."""
         ...
 
     def gates(self) -> Mapping[str, Json]:
-        """How each gate stands."""
+        """Gate -> its state."""
         ...
 
 

@@ -52,7 +52,7 @@ class Results(NamedTuple):
 
 
 class Records:
-    """What the journal has kept, for who is logged in."""
+    """Queries of the journal for logged-in users."""
 
     def __init__(self, kept: History, clock: Clock) -> None:
         self._kept = kept

@@ -60,10 +60,10 @@ class PageSession:
 
 
 class SessionStreams(Protocol):
-    """The streams of those who are logged in."""
+    """The streams of logged-in people."""
 
     def end(self, session: PageSession) -> None:
-        """It is over: so are its streams."""
+        """End the streams of an ended session."""
         ...
 
 
@@ -217,7 +217,7 @@ def _digest(token: str) -> str:
 
 
 class Codes:
-    """Codes that log a technician in, each once and within five minutes."""
+    """Login codes of technicians, each valid once within five minutes."""
 
     LIFE_S = 300.0
     _MOST = 8

@@ -161,7 +161,7 @@ class Streams:
     # ---- everybody ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Tell what is new until cancelled. However much there is, no heart-beat is left out for it."""
+        """Send news until cancelled. However much there is, no heartbeat is left out."""
         beaten = 0
         while True:
             if not self._readers:

@@ -145,7 +145,8 @@ class Gateway:
     _reason = "asked to stop"
     """Why the gateway ends."""
     anew = False
-    """It ended to be executed anew: another site file, the version before, or everything on after a reduced life."""
+    """It ended to be executed anew: with another site file, the previous version, or everything on after a reduced
+    run."""
     _bug: BaseException | None = None
     """An error of our own in a callback of the loop."""
 
@@ -375,7 +376,7 @@ class Gateway:
     async def _begin_anew(self, until_due: Coroutine[Any, Any, str], stop: asyncio.Event) -> None:
         reason = await until_due
         if not stop.is_set():
-            # Another version has a unit of its own, and only the service manager starts a process under that.
+            # Another version has its own unit, and only the service manager can start a process under it.
             self.anew, self._reason = not self._replaced.is_set(), reason
             _log.info("the process begins anew", why=reason)
         stop.set()
@@ -503,7 +504,7 @@ class Gateway:
         }
 
     async def _replace(self, _request: Mapping[str, Any]) -> Json:
-        """A package has laid down another version: why it may not restart us now; then we end once it may be."""
+        """Answer a package that installed another version: why it may not restart us now; we end when possible."""
         why = self._around.interlocked()
         if why is not None:
             self._replaced.set()

@@ -38,7 +38,7 @@ _WAITING = 256
 class Effects:
     """Carries out every effect except events and memory. `line_of`: the line of each polled device."""
 
-    def __init__(  # noqa: PLR0913 - all whom it talks to
+    def __init__(  # noqa: PLR0913 - everything that it calls
         self,
         line_of: Mapping[str, Line],
         inbox: SiteInbox,

@@ -44,7 +44,7 @@ _PASSWORDS_S = 10.0
 class LocalPage:
     """Everything below `http.status`."""
 
-    def __init__(  # noqa: PLR0913 - it looks at everything
+    def __init__(  # noqa: PLR0913 - it reads everything
         self,
         settings: Settings,
         page: PageSettings,

@@ -367,7 +367,7 @@ def reexecute() -> NoReturn:
     """Execute the same command line anew under the same process id. Everything must be closed."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - executes this program
 
 
 def _refuse(why: str | None) -> None:

@@ -47,7 +47,7 @@ from gateway.site.site import Site
 _log = logger(__name__)
 
 Brain = Callable[[SiteSettings, bytes], Site]
-"""Makes a site from its settings and the seed of its ids: `Site`, or in tests one with a fault."""
+"""Makes a site from its settings and the seed of its ids: `Site`, or in tests a faulty one."""
 
 Act = ReadNow | Operate | Perform | KeepPictures | Reply
 """An effect that is carried out."""
@@ -92,7 +92,7 @@ class Bystander(Protocol):
 
 
 class CurrentSite:
-    """The site that decides, and what is committed of it, for who looks at it. `seed`: of its ids.
+    """The site, and its committed state for observers. `seed`: of its ids.
 
     Another site takes its place if what is remembered cannot be used.
     """
@@ -198,7 +198,7 @@ class Decisions:
         else:
             try:
                 self._current.site.restore(journal.memory)
-            except Exception:  # noqa: BLE001 - whatever it is, the site must begin without it
+            except Exception:  # noqa: BLE001 - any error: the site must begin without the memory
                 _log.critical("what is remembered cannot be taken up", exc_info=True)
                 aside = self._set_aside(folder)
         if aside is None:

@@ -38,7 +38,7 @@ _STUCK_S = 30.0
 class Vitals:
     """Reads the state of all rooms and changes nothing. `folder`: of the store."""
 
-    def __init__(  # noqa: PLR0913 - it looks at everything
+    def __init__(  # noqa: PLR0913 - it reads everything
         self,
         folder: Path,
         journal: Journal,

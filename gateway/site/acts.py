@@ -48,7 +48,7 @@ class Acts:
     """None: the site has no rounds."""
 
     def interlocked(self) -> str | None:
-        """Why the configuration may not be changed now."""
+        """Why the configuration may not be changed now; None: it may."""
         if self.linkage.any_fire:
             return "a fire stands"
         return "a gate is held open" if self.gates.any_held else None

@@ -67,7 +67,7 @@ class Resetting:
         return subject in self._resets
 
     def take_ended(self) -> list[Ended]:
-        """The resets that have ended since this was asked last."""
+        """Take the resets that have ended since the last call."""
         ended, self._ended = self._ended, []
         return ended
 

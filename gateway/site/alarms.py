@@ -88,7 +88,7 @@ class Alarms:
     out: TakenOut
     timers: Timers
     _changes: list[Change] = field(default_factory=list)
-    """Transitions that nobody has drawn consequences from yet."""
+    """Transitions that are not handled yet."""
     _watches: dict[str, Watch] = field(default_factory=dict)
     _by_point: dict[tuple[str, str], list[Watch]] = field(default_factory=dict)
     _by_id: dict[str, Watch] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Alarms:
         return tuple(self._by_id.values())
 
     def take_changes(self) -> list[Change]:
-        """What has changed since this was asked last."""
+        """Take the transitions since the last call."""
         changes, self._changes = self._changes, []
         return changes
 

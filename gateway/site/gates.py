@@ -92,12 +92,12 @@ class Gates:
         return self._gates[name].status(now, power=self._power)
 
     def take_settled(self) -> list[Settled]:
-        """What has become of orders since this was asked last."""
+        """Take the answers to requests since the last call."""
         settled, self._settled = self._settled, []
         return settled
 
     def powered(self, *, on: bool) -> None:
-        """There is mains power, or none."""
+        """Set whether there is mains power."""
         self._power = on
 
     def restore(self, memory: Mapping[str, Json]) -> None:

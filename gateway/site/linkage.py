@@ -89,7 +89,7 @@ class Linkage:
         yield from self._left_over(now)
 
     def look_again(self) -> None:
-        """A device was taken out, or is back."""
+        """Evaluate again, because a device was taken out of service or returned."""
         self.stale = True
 
     def changed(self, change: Change) -> None:

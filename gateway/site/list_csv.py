@@ -95,7 +95,7 @@ def fingerprint(data: bytes) -> str:
 
 
 class EntryReader:
-    """Rows of six texts, and entries of `access.update` -> entries. What thousands have in common is read once."""
+    """Turns rows of six texts, and entries of `access.update`, into entries. Values shared by thousands are parsed once."""
 
     def __init__(self, zone: tzinfo, gates: Iterable[str] | None = None) -> None:
         self._zone = zone
@@ -104,7 +104,7 @@ class EntryReader:
         self._kinds: dict[tuple[str, str], tuple[str, frozenset[str]]] = {}
 
     def named(self, said: Mapping[str, Json]) -> ListEntry:
-        """The entry of texts by column. Raises BadEntry."""
+        """The entry from texts by column. Raises BadEntry."""
         row = [""] * len(COLUMNS)
         for key, value in said.items():
             if key not in COLUMNS:

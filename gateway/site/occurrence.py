@@ -8,7 +8,7 @@ from gateway.site.settings import AlarmRule, Condition, DeviceSettings, ServiceC
 Data = dict[str, Json]
 
 
-def born(  # noqa: PLR0913 - one occurrence, all that is known of it
+def born(  # noqa: PLR0913 - all fields of an occurrence
     alarm: str,
     rule: AlarmRule,
     device: DeviceSettings | None,

@@ -239,7 +239,7 @@ class Watching:
         """Monotonic seconds since when the points are watched."""
 
     def begin(self, now: Instant) -> None:
-        """Before now nobody watched."""
+        """Note that nothing was watched before now."""
         self.since = now.mono
 
     def read(self, ref: Ref, reading: Reading, now: Instant) -> None:

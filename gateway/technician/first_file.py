@@ -51,7 +51,7 @@ _ANSWERS: dict[str, tuple[Any, str]] = {
     "broker": (BrokerUrl, ""),
     "tcp": (Address, ""),
 }
-"""What the site file takes for each, and how that is said; empty: as the site file's own check says it."""
+"""What the site file accepts for each answer, and a text about it; empty: use the text of the site file's own check."""
 
 
 class BoxAnswers(NamedTuple):
@@ -68,7 +68,7 @@ class BoxAnswers(NamedTuple):
 
 
 def mistake(name: str, answer: str) -> str | None:
-    """Why the site file would not take this answer, in words for people; None: it does."""
+    """Why the site file does not accept this answer, as text for people; None: it does."""
     kind, expected = _ANSWERS[name]
     try:
         TypeAdapter(kind).validate_python(answer)
@@ -106,7 +106,7 @@ def text(answers: BoxAnswers, found: str) -> str:
 
 
 def problems(text: str, out: Path) -> list[str]:
-    """What `check` will say of it."""
+    """What `check` says about it."""
     with TemporaryDirectory() as folder:
         draft = Path(folder) / "site.yaml"
         draft.write_text(text, encoding="utf-8")

@@ -19,7 +19,7 @@ def address(page: StatusPage, own: list[str], wanted: str | None = None) -> str:
     """The page's address. `own`: names of this machine; `wanted`: the name that people on site use."""
     at = endpoint(page.listen)
     host = wanted or at.host
-    if wanted is None and host in ("0.0.0.0", "::", ""):  # noqa: S104 - it is read, not listened at
+    if wanted is None and host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
         host = own[0] if own else "127.0.0.1"
     with suppress(ValueError):
         host = f"[{host}]" if ipaddress.ip_address(host).version == 6 else host

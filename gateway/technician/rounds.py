@@ -195,7 +195,7 @@ class Heading:
 
 
 def sheet(week: Week, heading: Heading, pictures: Mapping[str, bytes], trends: Mapping[str, Any]) -> str:
-    """The HTML. `pictures`: the JPEGs that are kept, by id; `trends`: values of late by ROUND/ITEM."""
+    """The sheet as HTML. `pictures`: id -> kept JPEG; `trends`: ROUND/ITEM -> recent values."""
     zone, days = week.first.tzinfo, week.days
     begin = (
         f"<h1>巡检周报 <small>Week of rounds</small></h1><p>{_e(heading.site)} · {days[0]} – {days[-1]}"
@@ -467,7 +467,7 @@ class Card(NamedTuple):
 
 
 def places_sheet(places: Sequence[Card], site: str) -> str:
-    """A card for each place to hang there."""
+    """A card for each place, to hang there."""
     from gateway.technician.page_link import as_svg
 
     cards = "".join(

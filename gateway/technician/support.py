@@ -93,7 +93,7 @@ _SITE: Final = {
 
 @dataclass
 class Bundle:
-    """Files by name; how many values stayed out; what is missing and why, for who makes it."""
+    """Files by name, how many values were left out, and what is missing and why, for the person who makes it."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     left_out: int = 0
@@ -159,7 +159,7 @@ def allow(value: object, allowed: Allowed) -> tuple[Any, int]:
 
 
 def bundle(loaded: Loaded, daemon: Daemon | None) -> Bundle:
-    """Of a site file, and of its gateway if that answers. None: nobody knows where it would be."""
+    """Make the bundle of a site file, and of its gateway if that answers. `daemon` None: its place is not known."""
     made = Bundle()
     made.add("machine.json", _machine())
     made.add(
@@ -186,7 +186,7 @@ def bundle(loaded: Loaded, daemon: Daemon | None) -> Bundle:
 
 
 def _without_ids(key: str) -> str:
-    """The path of a problem without what people have named: users, accounts, and keys that are none of the file."""
+    """The path of a problem without names given by people: users, accounts, and keys unknown to the file."""
     parts = [part if _KEY.fullmatch(part) else "*" for part in key.split(".")]
     for number, part in enumerate(parts[:-1]):
         if part in ("users", "people"):

@@ -145,7 +145,7 @@ def record(walk: Walk, file: SiteFile, zone: str, **about: str) -> dict[str, Any
 
 
 def as_text(record: Mapping[str, Any], timezone: str) -> str:
-    """The record to be printed and signed; no name in it does anything to the terminal that shows the file."""
+    """The record as text, to be printed and signed; names in it are free of terminal control characters."""
     place = f"{record['site_name'] or record['site']}, {record['zone_name'] or record['zone']}"
     lines = [
         f"Walk through zone {record['zone']}: {place}",

@@ -160,7 +160,7 @@ class CapturedPicture:
 
 
 class Push(NamedTuple):
-    """A camera's report of one car. The passage has no picture ids yet; the pictures are here, in the order of sending."""
+    """A camera's report of one car. The passage has no picture ids yet; the pictures are in the order of sending."""
 
     passage: Passage
     snapshots: tuple[CapturedPicture, ...] = ()

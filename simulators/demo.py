@@ -154,7 +154,7 @@ def _program() -> str:
 
 def _say_what_next(example: Path) -> None:
     program, site = _program(), shlex.quote(os.path.relpath(example))
-    say("\nWhat to try next / 接下来可以试:")
+    say("\nWhat to try next / 接下来可以试：")
     steps = {
         f"{program} check {site}": "检查站点文件 break it first, and see how a mistake is named",
         f"{program} simulate {site} --out sim.yaml": "虚拟设备 the devices of this site, until Ctrl-C",

@@ -10,7 +10,7 @@ from gateway.printable import harmless
 
 _BOLD_RED, _RED, _GREEN, _BLUE, _PLAIN = "1;38;5;160", "38;5;160", "38;5;28", "38;5;31", ""
 """Of the 256 colours those that are read on a dark and on a light ground; plain green and cyan are lost on white."""
-_KINDS: Final = {
+KINDS: Final = {
     "fire": "火警", "gas": "燃气", "pre-alarm": "预警", "heat-rise": "温升", "overtemperature": "超温",
     "water": "水位水压", "electrical": "电气", "power": "电源", "gate": "道闸", "supervisory": "监管",
     "disabled": "屏蔽", "fault": "故障", "wire": "断线", "battery": "电池", "dirty": "污染", "tamper": "防拆",
@@ -97,7 +97,7 @@ def _alarm(name: str, data: Mapping[str, Any], subject: str) -> tuple[str, str, 
     burning = kind == "fire" and name == "raised"
     style = _BOLD_RED if burning else _RED if name == "raised" else _PLAIN
     title = "FIRE" if burning else f"{kind} {english}"
-    return style, f"{_KINDS.get(kind, kind)}{'' if burning else chinese}", title, f"{subject} {where}".rstrip()
+    return style, f"{KINDS.get(kind, kind)}{'' if burning else chinese}", title, f"{subject} {where}".rstrip()
 
 
 def _round(kind: str, data: Mapping[str, Any], subject: str) -> tuple[str, str, str, str]:

@@ -95,7 +95,7 @@ def fingerprint(data: bytes) -> str:
 
 
 class EntryReader:
-    """Turns rows of six texts, and entries of `access.update`, into entries. Values shared by thousands are parsed once."""
+    """Turns rows of six texts, and entries of `access.update`, into entries. Shared values are parsed once."""
 
     def __init__(self, zone: tzinfo, gates: Iterable[str] | None = None) -> None:
         self._zone = zone

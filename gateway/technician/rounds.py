@@ -25,7 +25,7 @@ _MARKS = {
     "abnormal": ("✗", "异常 abnormal"),
     "not-checkable": ("?", "未能检查 not checkable"),
 }
-_KINDS = {
+KINDS = {
     "point": "测点", "device": "设备", "no_alarm": "区域报警", "panel": "控制器", "duty_check": "查岗",
     "tested": "探测器验证", "camera": "画面", "person": "人工",
 }  # fmt: skip
@@ -270,7 +270,7 @@ def _what(item: Data) -> str:
 def _named(id_: object) -> str:
     """The text of an item: its kind and target."""
     kind, _, target = str(id_).partition(":")
-    return f"{_e(_KINDS.get(kind, kind))} {_e(target)}"
+    return f"{_e(KINDS.get(kind, kind))} {_e(target)}"
 
 
 def _how(item: Data) -> str:

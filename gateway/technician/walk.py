@@ -20,7 +20,7 @@ Alarm = Mapping[str, Any]
 _SITE = "site"
 _NOTICE = (
     "This record says what reached site-gateway. It is not a fire alarm control unit and replaces no test of one.",
-    "本记录仅说明信号到达网关的情况;本产品不是火灾报警控制器,不替代法定消防设施的检测。",
+    "本记录仅说明信号到达网关的情况；本产品不是火灾报警控制器，不替代法定消防设施的检测。",
 )
 
 

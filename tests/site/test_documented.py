@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NOTICE = "本产品不是火灾报警控制器、消防联动控制器或用户信息传输装置,不替代法定消防设施、值班、巡查和119报警。"
+NOTICE = "本产品不是火灾报警控制器、消防联动控制器或用户信息传输装置，不替代法定消防设施、值班、巡查和119报警。"
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/safety.md"])

@@ -1,4 +1,4 @@
-"""What an argument of a command may be: kinds of values with their limits, and how each is checked. Pure."""
+"""The kinds of arguments of commands: values with limits and checks. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ def number(value: object) -> int:
 
 
 class Kind(Protocol):
-    """What a field may hold."""
+    """The kind of a field's value."""
 
     def check(self, value: object) -> None:
         """Raises ValueError with what is allowed."""
@@ -53,7 +53,7 @@ class Kind(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text of so many characters."""
+    """Text with limits of its length."""
 
     most: int = MAX_NAME
     least: int = 1
@@ -66,7 +66,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Name(Text):
-    """The name of a thing. `of`: the part of the site file that has it; empty: something else has."""
+    """The name of a thing. `of`: the part of the site file that defines it; empty: defined elsewhere."""
 
     of: str = ""
 
@@ -85,7 +85,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """Text such as `90s`, between `least_s` and `most_s`; `limits`: the same in words."""
+    """Text such as `90s`, between `least_s` and `most_s`; `limits`: the limits as text."""
 
     least_s: float
     most_s: float
@@ -131,7 +131,7 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """Of a list: a number or text, as its owner counts."""
+    """The version of a list: a number or text, as its owner counts."""
 
     def check(self, value: object) -> None:
         """Raises ValueError."""
@@ -143,7 +143,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class PointValue:
-    """What a point can be given: JSON has no NaN, a journal no number beyond 64 bits."""
+    """A value for a point: JSON has no NaN, and the journal no number beyond 64 bits."""
 
     def check(self, value: object) -> None:
         """Raises ValueError."""
@@ -179,30 +179,30 @@ class Many:
                 raise ValueError(f"[{place}] {error}") from error
 
     def check_length(self, value: object) -> None:
-        """The list, but not what is in it: two thousand entries are no work for a step of the site."""
+        """Check the list without its entries: checking two thousand entries takes too long for a step of the site."""
         if not isinstance(value, list) or len(value) > MAX_ENTRIES:
             raise ValueError(f"a list of at most {MAX_ENTRIES}")
 
 
 @dataclass(frozen=True, slots=True)
 class Like:
-    """In results: what a field of the events of this family (`alarm`, `gate`) holds."""
+    """In results: the same as a field of this family's events (`alarm`, `gate`)."""
 
     family: str
     name: str
 
     def check(self, value: object) -> None:
-        """Everything."""
+        """Accept everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anything:
-    """In results: what is not limited. `form`: of which kind."""
+    """In results: an unlimited value. `form`: its kind."""
 
     form: Literal["moment", "number", "object", "objects", "readings", "text", "texts", "value", "version"]
 
     def check(self, value: object) -> None:
-        """Everything."""
+        """Accept everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +211,11 @@ class Field:
 
     kind: Kind
     zh: str = ""
-    """What people on site read beside it."""
+    """Its label for people on site."""
     says: str = ""
     """For the schemas."""
     needed: bool = True
-    """Else it may be left out or null."""
+    """If false, it may be left out or null."""
     on_site: bool = False
     """Only people on site may give it."""
 
@@ -237,7 +237,7 @@ class Record:
 
 
 def check_fields(values: Mapping[str, object], fields: Fields, *, entries: bool = True) -> None:
-    """Exactly these fields; without `entries` lists are measured and not read. Raises ValueError."""
+    """Check that there are exactly these fields; without `entries`, only the length of lists. Raises ValueError."""
     for name in values:
         if name not in fields:
             raise ValueError(f"{name[:60]!r}: found an argument that is not known; {', '.join(fields) or 'none'}")

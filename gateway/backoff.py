@@ -1,4 +1,4 @@
-"""Waits between attempts: doubling, with a part of chance, so that many who lost a link do not return at once. Pure."""
+"""Waits between attempts: doubling and partly random, so that many clients do not reconnect at once. Pure."""
 
 from typing import Protocol
 
@@ -12,15 +12,15 @@ class Draw(Protocol):
 
 
 def doubled(first_s: float, times: int, last_s: float) -> float:
-    """The wait of `first_s` after it was doubled so often; `last_s` at most."""
+    """The wait `first_s`, doubled `times` times; `last_s` at most."""
     return min(first_s * 2.0 ** min(times, 64), last_s)
 
 
 class BackOff:
     """Waits in seconds below a ceiling that doubles from `first_s` to `last_s`.
 
-    Without `chance` each wait is as long as its ceiling. Else none is shorter than `least_s`, nor than the part `sure`
-    of the ceiling.
+    Without `chance` each wait is as long as its ceiling. Otherwise no wait is shorter than `least_s`, or than the share
+    `sure` of the ceiling.
     """
 
     def __init__(
@@ -54,5 +54,5 @@ class BackOff:
         return ceiling
 
     def reset(self) -> None:
-        """It works again."""
+        """Begin again with `first_s`, after a success."""
         self._ceiling_s = self.first_s

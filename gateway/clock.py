@@ -1,10 +1,10 @@
-"""The one place that looks at the clocks.
+"""The only place that reads the clocks.
 
 *Synced* = the kernel says that its clock is disciplined (adjtimex(2): state not TIME_ERROR and
-STA_UNSYNC clear), or has said so in this boot less than 72 h ago. While it is not, the wall time given out
-runs on from the newest believed time in the journal if the clock reads earlier than that: a box without a
-battery-backed clock never goes back before what it has already told. What no synced clock has said is not believed
-(see `cloud.believed`), so a hardware clock that showed 2053 once binds nobody.
+STA_UNSYNC clear), or has said so in this boot less than 72 h ago. While it is not, and the clock reads earlier than the
+newest trusted time in the journal, the wall time continues from that: a box without a battery-backed clock never goes
+back before times that it has already sent. Only times of a synced clock are trusted (see
+`gateway.cloud.journal.numbering`), so a hardware clock that once showed 2053 has no lasting effect.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ _TIME_ERROR = 5
 _STA_UNSYNC = 0x0040
 _TIMESYNCD = Path("/run/systemd/timesync/synchronized")
 _KEEPS_FOR_S = 16 / 500e-6
-"""Seconds until the kernel gives up a clock that nobody disciplines: its error grows by 500 ppm up to 16 s."""
+"""Seconds until the kernel declares an undisciplined clock unsynced: its error grows by 500 ppm up to 16 s."""
 _TRUSTED_FOR_S = 72 * 3600.0
 _ASK_EVERY_S = 10.0
 
@@ -39,7 +39,7 @@ class _Timex(ctypes.Structure):
 
 
 def kernel_synced() -> bool:
-    """True if the kernel says that its clock is disciplined; where it may not be asked, systemd-timesyncd is."""
+    """True if the kernel's clock is disciplined; if the kernel may not be asked, systemd-timesyncd is asked."""
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         timex = _Timex()
@@ -52,7 +52,7 @@ def kernel_synced() -> bool:
 
 
 def timesyncd_synced(stamp: Path = _TIMESYNCD) -> bool:
-    """True if systemd-timesyncd set the clock of late: it touches `stamp` each time, and /run begins anew at boot.
+    """True if systemd-timesyncd has set the clock recently: it touches `stamp` each time, and /run is empty at boot.
 
     For a sandbox that refuses adjtimex(2) as a whole (ProtectClock= of systemd.exec(5)).
     """
@@ -81,7 +81,7 @@ class Clock:
         self._floor = (0.0, 0.0)
 
     def now(self) -> Instant:
-        """This moment."""
+        """The present time."""
         mono = self._mono()
         if mono - self._asked >= _ASK_EVERY_S:
             self._asked = mono
@@ -94,5 +94,5 @@ class Clock:
         return Instant(mono, max(wall, floor + mono - since) if floor else wall, synced=False)
 
     def not_before(self, wall: float) -> None:
-        """Unless the clock is trusted, give out no wall time earlier than this (seconds since 1970)."""
+        """Unless the clock is trusted, return no wall time earlier than this (seconds since 1970)."""
         self._floor = (self._mono(), max(self._floor[1], wall))

@@ -1,10 +1,10 @@
-"""Every command, declared once: arguments, who may ask, for how long it is good, what it answers. Pure.
+"""Every command, declared once: arguments, who may ask, its life, its result. Pure.
 
-From here come the judgement of signed commands, the check of every argument, the site's dispatch, `site-gateway do`,
-what a key's `allow` may name, the schemas of the MQTT contract and the tables of docs/mqtt.md. A new command takes its
-entry in `COMMANDS`, and its behaviour: in the site (`gateway/site`), or, with `outside=True`, among what the daemon
-performs. Only the form of arguments is looked at here; whether a gate or an alarm of that name exists the site knows.
-What has passed is flat, bounded and can be said in JSON again.
+The verification of signed commands, the check of arguments, the site's dispatch, `site-gateway do`, the values of a
+key's `allow`, the schemas of the MQTT contract and the tables of docs/mqtt.md are derived from here. A new command
+needs an entry in `COMMANDS` and its behaviour: in the site (`gateway/site`) or, with `outside=True`, in the daemon
+(`gateway/runtime/effects.py`). Only the form of arguments is checked here; the site checks whether a gate or an alarm
+of that name exists. Checked arguments are flat, limited in size and can be written as JSON again.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,56 +44,56 @@ from gateway.kinds import ROLES, Role
 from gateway.model import DAY_S, HOUR_S, Stream
 
 GRANTS: Final = ("fire.reset", "fire.release")
-"""No commands: what the `allow` of a key may name besides, for more than `alarm.reset` and `gate.release` do else."""
+"""Not commands: further values of a key's `allow`, which extend `alarm.reset` and `gate.release` to fires."""
 
 LIFE_MOVING_S: Final = 120.0
 TRIAL_S: Final = 300.0
-"""Of `config.apply` without `trial`."""
+"""The trial of `config.apply` without `trial`."""
 
 
 def _nothing(_args: Any) -> None:
-    """No rule beyond those of the single arguments."""
+    """The default: no rule for several arguments together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandType:
-    """What the contract says of one command."""
+    """The declaration of one command."""
 
     zh: str
     """Its name for people on site."""
     does: str
-    """Its effect, in a line: for docs/mqtt.md and those who ask what there is."""
+    """Its effect in one line, for docs/mqtt.md and for lists of commands."""
     notes: str = ""
-    """What docs/mqtt.md says of its arguments."""
+    """Notes about its arguments in docs/mqtt.md."""
     args: Fields = field(default_factory=dict)
     result: Fields = field(default_factory=dict)
     result_notes: str = ""
     from_afar: bool = True
-    """Else only people on site can ask for it."""
+    """A signed command may ask for it; if false, only people on site."""
     by_default: bool = False
     """A key without `allow` may ask for it."""
     role: Role = "technician"
-    """The lowest that may ask for it on site."""
+    """The lowest role that may ask for it on site."""
     offered: bool = True
-    """People on site are shown it; else it has another name, or is a part of something else."""
+    """It is shown to people on site; if false, it is another name, or a part of something else."""
     moves: bool = False
     """It is short-lived, and needs a nonce while the clock is unsynced."""
     urgent: bool = False
-    """It has a share of what is remembered of its own: other commands of the same key never keep it out."""
+    """It has its own share of remembered commands, so that other commands of the same key never block it."""
     remembered_for_a_day: bool = False
-    """Also after it has expired; else until `exp` and the leeway."""
+    """Remembered even after it has expired; if false, until `exp` plus the leeway."""
     outside: bool = False
-    """It is carried out outside of the site; else the site decides what follows from it."""
+    """It is carried out outside the site; if false, the site itself carries it out."""
     needs_cameras: bool = False
     """A site without cameras does not know it."""
     needs_quiet: bool = False
-    """Not while a fire stands or a gate is held."""
+    """It is refused while a fire stands or a gate is held."""
     tells_once: bool = False
-    """A repeat is told `ok` and no result: it is not kept once more."""
+    """A repeat gets `ok` without the result, so that the result is not stored."""
     hides_args: bool = False
     """The audit keeps no argument."""
     other_forms: Callable[[dict[str, Any]], None] = _nothing
-    """Renames, in place, arguments of commands from afar that say the same otherwise."""
+    """Renames, in place, alternative forms of arguments in signed commands."""
     together: Callable[[Args], None] = _nothing
     """Rules of several arguments. Raises ValueError."""
 
@@ -103,16 +103,16 @@ class CommandType:
         return LIFE_MOVING_S if self.moves else HOUR_S
 
     def arguments(self, *, on_site: bool) -> Fields:
-        """Those that may be given from there."""
+        """The arguments for people on site, or for signed commands."""
         return {name: one for name, one in self.args.items() if on_site or not one.on_site}
 
     def check(self, args: Args, *, on_site: bool = False, entries: bool = True) -> None:
-        """Check arguments; without `entries` lists are measured and not read. Raises ValueError: which one, and why."""
+        """Check arguments; without `entries`, only the length of lists. Raises ValueError, saying which one and why."""
         check_fields(args, self.arguments(on_site=on_site), entries=entries)
         self.together(args)
 
     def plain(self, args: Args) -> dict[str, Any]:
-        """The arguments under the names of the table, where another form says the same; anything else as it is."""
+        """The arguments with alternative forms renamed; everything else unchanged."""
         made = {name: value for name, value in args.items() if value is not None}
         self.other_forms(made)
         return made

@@ -1,22 +1,22 @@
 """The whole exception tree. Each name tells the caller what to do. Pure.
 
 GatewayError
-├── ConfigError          a person must mend the file or the settings; nothing was touched
-├── LineTaken            another program of this machine has it: nothing was sent; stop that, or ask through it
-├── NotAnswering         a daemon runs and cannot be asked: not the same as that none runs; tell the person
+├── ConfigError          a person must correct the file or the settings; nothing was touched
+├── LineTaken            another program of this machine uses it: nothing was sent; stop that, or ask through it
+├── NotAnswering         a daemon runs but cannot be asked (unlike none running): tell the person
 ├── LineDown             the line cannot be used: close it, wait (back-off), open it again
-├── DeviceError          one device did not give what was asked; the line is fine
+├── DeviceError          one device did not answer as asked; the line is fine
 │   ├── DeviceSilent     no valid answer in time: count a miss
 │   │   └── GaveWay      an order went first: neither a miss nor an answer; ask again
 │   └── DeviceRefused    it answered with an exception: `code` says which; do not ask the same again
 ├── StoreError           the journal cannot do what was asked: go on from memory, try again
 │   ├── StoreNewer       the file was written by a newer version: stop, never touch it
 │   ├── StoreBusy        another process has the folder: stop
-│   ├── StoreFull        no room: shed by policy, then try again
-│   ├── StoreDamaged     the file is not sound: set it aside, begin a new one
+│   ├── StoreFull        no space: shed by policy, then try again
+│   ├── StoreDamaged     the file is damaged: set it aside, begin a new one
 │   └── StoreGone        its files were deleted or replaced: save what is still open, begin a new one
 ├── UplinkDown           no connection to the broker: wait (back-off), connect again
-└── NotDone              what was asked is refused: tell whoever asked; `code` is one of the contract
+└── NotDone              a request is refused: tell the caller; `code` is one of the contract
 """
 
 
@@ -25,7 +25,7 @@ class GatewayError(Exception):
 
 
 class ConfigError(GatewayError):
-    """The settings are wrong; a person must mend them. Raised before any I/O."""
+    """The settings are wrong; a person must correct them. Raised before any I/O."""
 
 
 class LineDown(GatewayError):
@@ -33,7 +33,7 @@ class LineDown(GatewayError):
 
 
 class LineTaken(GatewayError):
-    """Another program of this machine has the line; nothing was sent."""
+    """Another program of this machine uses the line; nothing was sent."""
 
 
 class NotAnswering(GatewayError):
@@ -41,11 +41,11 @@ class NotAnswering(GatewayError):
 
 
 class DeviceError(GatewayError):
-    """One device did not give what was asked; the line is fine."""
+    """One device did not answer as asked; the line is fine."""
 
 
 class DeviceSilent(DeviceError):
-    """No valid answer within the time-out; `code`: the exception by which a converter said so for it (10, 11)."""
+    """No valid answer within the time-out; `code`: the exception with which a converter reported this (10, 11)."""
 
     def __init__(self, detail: str = "", code: int | None = None) -> None:
         super().__init__(detail)
@@ -53,7 +53,7 @@ class DeviceSilent(DeviceError):
 
 
 class GaveWay(DeviceSilent):
-    """An order went first. `sent`: the request had been sent, and its answer was not waited for to the end."""
+    """An order went first. `sent`: the request had been sent, and the wait for its answer was cut short."""
 
     def __init__(self, *, sent: bool) -> None:
         super().__init__("an order went first")
@@ -97,7 +97,7 @@ class UplinkDown(GatewayError):
 
 
 class NotDone(GatewayError):
-    """What somebody asked for is refused."""
+    """A request is refused."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -11,7 +11,7 @@ AlarmKind = Literal[
 
 
 class KindDefaults(NamedTuple):
-    """What an alarm kind brings along unless the file says otherwise."""
+    """Defaults of an alarm kind, unless the file says otherwise."""
 
     severity: str
     service_class: str
@@ -44,8 +44,8 @@ PassageReason = Literal[
     "fire", "special", "needs-person", "blocked", "listed", "near-miss", "unknown", "expired", "not-yet", "other-gate",
     "no-plate", "unread", "low-confidence", "no-confidence", "other-kind", "late", "too-late", "silent", "refused",
 ]  # fmt: skip
-"""Which rule decided about a passage, or what came in between (page "MQTT contract")."""
+"""The rule that decided about a passage, or what prevented it (page "MQTT contract")."""
 
 Role = Literal["guard", "steward", "technician"]
 ROLES: tuple[str, ...] = get_args(Role)
-"""Of people on site; each may do what those before it may."""
+"""Roles of people on site; each includes those before it."""

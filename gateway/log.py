@@ -5,10 +5,9 @@
 * on a terminal: readable text with the time, coloured unless NO_COLOR is set;
 * else: JSON lines.
 
-What libraries tell `logging` comes out the same way, from WARNING up, and not more than a few lines a minute. What
-flaps (a camera, a line, the link) is told a few times, then twice a minute with the number of lines not shown.
-Secrets and plates are masked, control characters escaped, and everything has a bound. The only file that knows
-structlog.
+Messages of libraries to `logging` are shown the same way, from WARNING up, at most a few lines a minute. Flapping (a
+camera, a line, the link) is logged a few times, then twice a minute with the number of suppressed lines. Secrets and
+plates are masked, control characters escaped, and every length is limited. The only importer of structlog.
 """
 
 import json
@@ -47,30 +46,30 @@ _Render = Callable[[_Event], str]
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _COLOUR = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "1;31"}
 _QUIET = {"pymodbus.logging": logging.CRITICAL}
-"""Loggers that report every expected failure: it is told once, by whoever watches the line."""
+"""Loggers that report every expected failure, which the line itself logs once."""
 
 _SECRET = re.compile(r"password|passwd|secret|token|credential", re.IGNORECASE)
 _PLATE = re.compile(r"(?<![a-z])(?:plate|licen[cs]e)", re.IGNORECASE)
 _USERINFO = re.compile(r"://[^/\s@]+@")
 _PARAMETER = re.compile(r"((?:password|passwd|secret|token)=)[^&\s'\"]+", re.IGNORECASE)
 _FROM = "from"
-"""The key of the module that speaks: a word of the language, so that no event has it as an argument."""
+"""The key of the logging module's name: a Python keyword, so that no event can have it as an argument."""
 _MASK = "***"
 _TEXT = 2_000
-"""Characters of one value that are kept."""
+"""The longest value in characters."""
 _TRACE = 20_000
-"""Characters of one traceback that are kept, counted from its end."""
+"""The most characters of a traceback, counted from its end."""
 _DEPTH = 4
 _ITEMS = 50
 _WHO = ("line", "device", "camera", "gate", "stream", "list", "address", "topic", "what", "id")
-"""Facts that say whom a line is about: each has an allowance of its own for the same sentence."""
+"""Facts that say what a line is about: the same text has a separate allowance for each of them."""
 _BURST, _A_MINUTE = 10, 2
 _ALLOWANCES = 512
-"""Sentences about somebody that are counted; the one that was told least lately goes."""
+"""The most texts with an allowance; the least recently used one is dropped."""
 
 
 class Style(Enum):
-    """How a line looks."""
+    """The format of a line."""
 
     JOURNAL = "journal"
     TERMINAL = "terminal"
@@ -80,7 +79,8 @@ class Style(Enum):
 def logger(name: str) -> Logger:
     """The log of one module.
 
-    Given `__name__`; then `log.info("line is up", line="fire-loop", after_s=12)`: what happened, and its facts.
+    `name` is `__name__`. Use: `log.info("line is up", line="fire-loop", after_s=12)`, that is, what happened and its
+    facts.
     """
     return cast("Logger", structlog.get_logger(**{_FROM: name}))
 
@@ -117,7 +117,7 @@ def configure(
 
 
 def style_of(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Style:
-    """Who reads this stream."""
+    """The style for this stream."""
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):
@@ -128,7 +128,7 @@ def style_of(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Style:
 
 
 class Allowance:
-    """So many lines at once, so many a minute; counts what it refused. The time is an argument (seconds)."""
+    """Allows a number of lines at once and then per minute; counts refused ones. The time is an argument (seconds)."""
 
     def __init__(self, burst: int, per_minute: float) -> None:
         self._burst = burst
@@ -138,7 +138,7 @@ class Allowance:
         self._refused = 0
 
     def take(self, now: float) -> int | None:
-        """None: refused. Else how many were refused since the last one that was not."""
+        """Ask for a line. None: refused; otherwise the number refused since the last allowed one."""
         if self._at is not None:
             self._left = min(float(self._burst), self._left + (now - self._at) * self._rate)
         self._at = now
@@ -151,7 +151,7 @@ class Allowance:
 
 
 class _Measured:
-    """Limits repeats of the same event about the same thing; code that logs need not care for flapping."""
+    """Limits repeats of the same event about the same thing, so that logging code can ignore flapping."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -159,7 +159,7 @@ class _Measured:
         self._lock = threading.Lock()
 
     def __call__(self, _logger: object, _method: str, event: _Event) -> _Event:
-        """Raises DropEvent: not this one."""
+        """Raise DropEvent if the event is over its allowance."""
         who = (event.get(_FROM), event.get("event"), *(str(event[name]) for name in _WHO if name in event))
         with self._lock:
             allowance = self._allowances.pop(who, None) or Allowance(_BURST, _A_MINUTE)
@@ -175,7 +175,7 @@ class _Measured:
 
 
 class _Sink:
-    """Where lines go. Being unable to tell is no reason to stop working."""
+    """The output of lines. A failing output is ignored."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -193,7 +193,7 @@ class _Sink:
 
 
 class _Libraries(logging.Handler):
-    """What libraries say through `logging`, with an allowance for each of them."""
+    """Messages of libraries through `logging`, with an allowance for each library."""
 
     def __init__(self, render: _Render, sink: _Sink) -> None:
         super().__init__(logging.WARNING)
@@ -270,7 +270,7 @@ def _shown(value: object) -> str:
 
 
 def _tamed(_logger: object, _method: str, event: _Event) -> _Event:
-    """Only JSON values, bounded, without secrets."""
+    """Reduce an event to JSON values of limited length, without secrets."""
     return {key: _masked(value, _TRACE) if key == "exception" else _tame(key, value) for key, value in event.items()}
 
 
@@ -289,7 +289,7 @@ def _tame(key: object, value: object, depth: int = _DEPTH) -> object:
 
 
 def _hex(data: bytes) -> str:
-    """Bytes for people to compare; not those in which a plate can be read."""
+    """Bytes in hex for people to compare, unless a plate can be read in them."""
     text = data.decode("utf-8", "replace")
     return data[: _TEXT // 2].hex() if without_plates(text) == text else f"({len(data)} bytes)"
 

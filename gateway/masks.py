@@ -15,7 +15,7 @@ _PLATE = re.compile(
     r"|(?-i:(?<![0-9A-Za-z-])[A-Z]{2}-?[0-9]{5}(?![0-9A-Za-z]))",
     re.IGNORECASE,
 )
-"""What looks like a Chinese plate within a text; too much rather than too little."""
+"""Anything in a text that looks like a Chinese plate; rather too much than too little."""
 _ESCAPED = re.compile(r"\\u[0-9a-f]{4}", re.IGNORECASE)
 _SHOWN = 2
 
@@ -26,7 +26,7 @@ def masked(plate: str | None) -> str:
 
 
 def without_plates(text: str) -> str:
-    """The text with everything in it masked that looks like a plate."""
+    """The text with everything masked that looks like a plate."""
     if text.isascii() and _ESCAPED.search(text) is None:
         return _PLATE.sub(_mask, text) if any(map(str.isdigit, text)) else text
     return _PLATE.sub(_mask, _ESCAPED.sub(_unescaped, text))
@@ -43,7 +43,7 @@ def _unescaped(found: re.Match[str]) -> str:
 
 
 def shown(value: Json) -> Json:
-    """A tree with every plate masked: whose car it was is seen only by who asks for that, which stands in the audit."""
+    """A tree with every plate masked; unmasked plates are shown only on an audited request."""
     if isinstance(value, str):
         return without_plates(value)
     if isinstance(value, Mapping):

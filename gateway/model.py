@@ -1,7 +1,7 @@
-"""The vocabulary: what happens at a site and what is decided about it. Pure.
+"""The vocabulary: inputs and effects of a site. Pure.
 
-Every type is immutable and imports nothing of ours. Times are `Instant`s, durations seconds (float), ids text. What
-`Site.step` is given (`Answer`, `LineHealth`, …) is an *input*, what it returns (`Emit`, …) is an *effect*.
+Every type is immutable, and the module imports no other module of ours. Times are `Instant`s, durations seconds
+(float), ids text. `Site.step` takes an *input* (`Answer`, `LineHealth`, …) and returns *effects* (`Emit`, …).
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -33,13 +33,13 @@ def uuid7(wall: float, entropy: int) -> str:
 
 
 def rfc3339(wall: float) -> str:
-    """Seconds since 1970 as RFC 3339 text: UTC, microseconds, `Z`; held within 1970-9999."""
+    """Seconds since 1970 as RFC 3339 text: UTC, microseconds, `Z`; limited to 1970-9999."""
     held = min(max(wall, 0.0), LAST_WALL_S)
     return datetime.fromtimestamp(held, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 class Instant(NamedTuple):
-    """A moment: monotonic for every interval, wall time for labels, and whether the label is trusted."""
+    """A point in time: monotonic time for intervals, wall time for labels, and whether the wall time is trusted."""
 
     mono: float
     """Seconds of the monotonic clock, comparable within one boot only."""
@@ -54,7 +54,7 @@ class Instant(NamedTuple):
 
 
 class Quality(StrEnum):
-    """How far a reading may be believed."""
+    """Whether a reading can be trusted."""
 
     GOOD = "GOOD"
     SUSPECT = "SUSPECT"
@@ -73,7 +73,7 @@ class Reason(StrEnum):
 
 
 class Reading(NamedTuple):
-    """One point's value as it was answered. BAD has no value: never zero, never the last one, never NaN."""
+    """One point's value from an answer. BAD has no value: never zero, never the last one, never NaN."""
 
     value: Value | None
     text: str | None
@@ -85,7 +85,7 @@ class Reading(NamedTuple):
 
 
 class Lane(IntEnum):
-    """Who goes first on a line; strictly in this order."""
+    """The priority of requests on a line, strictly in this order."""
 
     ORDER = 0
     ALARM = 1
@@ -120,7 +120,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class StoodStill:
-    """The whole process stood still (stopped, or the machine was): `blind_from`…`at` was not watched (wall seconds)."""
+    """The process or the machine was stopped for a while: `blind_from`…`at` was not watched (wall seconds)."""
 
     at: Instant
     version: str
@@ -137,7 +137,7 @@ class Stopping:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is new of the points that the site asked to see, or what `ReadNow` asked for; BAD if the device is lost."""
+    """Changed readings of points that the site watches, or the readings for `ReadNow`; BAD if the device is lost."""
 
     device: str
     readings: Mapping[str, Reading]
@@ -146,7 +146,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class LineHealth:
-    """A line went down, or answers (again). `detail` of one that is up: it flaps, and its alarm stays."""
+    """A line went down, or answers (again). A `detail` while it is up means that it flaps, and its alarm stays."""
 
     line: str
     up: bool
@@ -166,7 +166,7 @@ class DeviceHealth:
 
 @dataclass(frozen=True, slots=True)
 class DeviceBlind:
-    """Alarm points of a device had no value for 100 s though it shows life (`DEVICE/blind`); or all have one again."""
+    """Alarm points of a device had no value for 100 s although it is alive (`DEVICE/blind`); or all have one again."""
 
     device: str
     blind: bool
@@ -176,7 +176,7 @@ class DeviceBlind:
 
 @dataclass(frozen=True, slots=True)
 class OwnHealth:
-    """A part of the gateway itself is unwell, or well again: its built-in alarm is raised or cleared.
+    """A part of the gateway itself has a fault, or works again: raises or clears its built-in alarm.
 
     `alarm` is the alarm's subject: `gateway/store`, `gateway/clock`, `STREAM/refused`, `GATE/on-loss`, …
     """
@@ -189,7 +189,7 @@ class OwnHealth:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A damaged store, or a memory that could not be taken up, was set aside as `file`."""
+    """A damaged store, or an unusable memory, was set aside as `file`."""
 
     file: str
     at: Instant
@@ -201,7 +201,7 @@ class WentBack:
 
     told: Mapping[str, Json] | None
     alarms: Sequence[Mapping[str, Json]]
-    """Data of occurrences that the cloud shows as standing: those that are not known here are ended."""
+    """Data of occurrences that the cloud shows as standing; unknown ones are ended."""
     at: Instant
 
 
@@ -214,7 +214,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an `Operate`. Every order has exactly one; an order that ended with the process has none."""
+    """The outcome of an `Operate`. Every order gets exactly one, unless the process ends first."""
 
     order: str
     ok: bool
@@ -224,12 +224,12 @@ class Outcome:
     """Read back after the write, if the line did so."""
     at: Instant
     sent: float | None = None
-    """When the write went out (monotonic seconds), which may be well before the outcome is known; None: not known."""
+    """When the write was sent (monotonic seconds), possibly long before the outcome was known; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command whose signature, audience, times and nonce were verified; nothing else of it was."""
+    """A command with verified signature, audience, times and nonce; nothing else is verified."""
 
     jti: str
     iss: str
@@ -239,16 +239,16 @@ class Command:
     cmd: str
     args: Mapping[str, Json]
     exp: float
-    """Wall seconds. While the clock is not synced: the time of arrival plus the life that the command gave itself."""
+    """Wall seconds. While the clock is not synced: the time of arrival plus the command's own life."""
     reply_to: str | None  # the response topic; None: only `T/reply`
     at: Instant
     signed_exp: float | None = None  # as it was signed
-    fresh: bool = False  # a nonce of this process shows that it was not recorded before
+    fresh: bool = False  # a nonce of this process proves that it is not a recorded one
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A command that failed verification, with the code of the contract; as much of it as could be read."""
+    """A command that failed verification, with the contract's code and as much as could be read."""
 
     code: str
     message: str
@@ -259,14 +259,14 @@ class Refused:
     kid: str | None = None
     cmd: str | None = None
     signed: bool = False
-    """The signature verified: then there is a reply."""
+    """The signature was valid: then it gets a reply."""
     reply_to: str | None = None
     args: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody on site asks: `by` as they call themselves, `account` as the machine knows it; `ask` names the reply."""
+    """A request of a person on site. `by`: claimed name, `account`: of the machine; `ask` names the reply."""
 
     ask: str
     by: str
@@ -279,7 +279,7 @@ class Person:
 
 
 class PictureRef(NamedTuple):
-    """A picture that came with a passage: its bytes wait outside of the site, under this id."""
+    """A picture that came with a passage; its bytes wait outside the site under this id."""
 
     id: str
     role: Literal["plate", "scene"]
@@ -291,31 +291,31 @@ class Passage:
 
     camera: str
     plate_raw: str | None
-    """As the camera sent it; None: it says that it read none. `at`: when the last byte arrived."""
+    """As the camera sent it; None: it reports that it read none. `at`: when the last byte arrived."""
     at: Instant
     key: str
-    """The same for every sending of the same capture; empty: the camera sends nothing that tells it."""
+    """Identifies the capture in every transmission; empty: the camera sends nothing for that."""
     direction: Way | None = None
     confidence: float | None = None
-    """On the camera's own scale; None: it gives none."""
+    """On the camera's own scale; None: it sends none."""
     colour: str | None = None
     kind: str | None = None
-    """The plate's kind, as far as the camera tells."""
+    """The plate's kind, if the camera reports it."""
     seen: float | None = None
     """The camera's own time, wall seconds."""
     seen_firm: bool = False
     """The camera did not contradict itself about `seen`."""
     history: bool = False
-    """The maker's mark of a record from the camera's memory."""
+    """Marked by the camera as a record from its memory."""
     trigger: str | None = None
     pictures: tuple[PictureRef, ...] = ()
-    blanks: str = ""  # what the maker writes for a character that was not read
-    also: tuple[str, ...] = ()  # all plates of a car that carries several, as sent
+    blanks: str = ""  # what the maker writes for an unread character
+    also: tuple[str, ...] = ()  # all plates of a car with several, as sent
 
 
 @dataclass(frozen=True, slots=True)
 class ListReady:
-    """A list of plates was parsed, indexed and saved by a worker, or could not be; it takes effect with this step."""
+    """A plate list was parsed, indexed and saved by a worker, or that failed; it takes effect with this step."""
 
     name: str
     list: object
@@ -330,7 +330,7 @@ class ListReady:
 
 @dataclass(frozen=True, slots=True)
 class Performed:
-    """What became of a `Perform`. Every one has exactly one; `code` is a code of the contract if not `ok`."""
+    """The result of a `Perform`. Each gets exactly one; `code` is a code of the contract if not `ok`."""
 
     order: str
     ok: bool
@@ -364,7 +364,7 @@ class Emit:
 
 @dataclass(frozen=True, slots=True)
 class Remember:
-    """Keep `value` under `key`, in the same commit as the events of the step."""
+    """Store `value` under `key` in the memory, in the same commit as the events of the step."""
 
     key: str
     value: Json
@@ -372,7 +372,7 @@ class Remember:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Drop `key`, in the same commit as the events of the step."""
+    """Delete `key` from the memory, in the same commit as the events of the step."""
 
     key: str
 
@@ -399,19 +399,19 @@ class Operate:
     expires: float | None
     """Monotonic seconds: tried again until then while the device is silent. None: tried once."""
     at_once: bool = False
-    """Leaves before the commit of its step: holds by fire and releases of pulses."""
+    """Sent before the commit of its step: holds by fire and releases of pulses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Perform:
-    """Something that is done outside of the site (a fresh read, a replay): do it after the commit of its step."""
+    """Something done outside the site (a fresh read, a replay), after the commit of its step."""
 
     order: str
     cmd: str
     args: Mapping[str, Json]
     by: str
     at_once: bool = False
-    """Leaves before the commit of its step: it only reads, so that done twice over a kill is as good as once."""
+    """Begun before the commit of its step: it only reads, so doing it twice after a kill does no harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,4 +441,4 @@ Effect = Emit | Remember | Forget | ReadNow | Operate | Perform | KeepPictures |
 
 
 Errand = Callable[[Perform], Awaitable[Json]]
-"""Does what a step wants done outside and gives the result. Raises NotDone, LineDown, DeviceError, ConfigError."""
+"""Carries out a `Perform`; returns the result. Raises NotDone, LineDown, DeviceError, ConfigError."""

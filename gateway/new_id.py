@@ -1,4 +1,4 @@
-"""Ids of events that are made outside of the site. The site makes its own, which follow from its inputs."""
+"""Ids of events that are made outside the site. The site's own ids follow from its inputs."""
 
 import os
 
@@ -6,5 +6,5 @@ from gateway.model import Instant, uuid7
 
 
 def new_id(at: Instant) -> str:
-    """A UUIDv7 that nobody else has."""
+    """A new UUIDv7."""
     return uuid7(at.wall, int.from_bytes(os.urandom(10), "big"))

@@ -1,7 +1,7 @@
-"""Text from outside, made harmless before a person or a terminal sees it. Pure.
+"""Makes text from outside harmless for people and terminals. Pure.
 
-What devices, cameras, brokers and files say may hold escape sequences, line ends, and marks that turn the order of
-letters round (Unicode TR 36, TR 9). On a terminal such text moves the cursor, sets the title, answers as if typed.
+Text of devices, cameras, brokers and files may contain escape sequences, line ends, and marks that reverse the order of
+letters (Unicode TR 36, TR 9). On a terminal such text can move the cursor, set the title, or send input.
 """
 
 import json
@@ -12,7 +12,7 @@ _WIDE_BLANK = "\u3000"
 
 
 def harmless(text: str) -> str:
-    """One line in which everything that is not printable stands as its escape."""
+    """One line in which everything unprintable is escaped."""
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() or sign == _WIDE_BLANK else _escape(sign) for sign in text)
@@ -24,7 +24,7 @@ def harmless_lines(text: str) -> str:
 
 
 def harmless_json(text: str) -> str:
-    """The same JSON; in its strings, what is not printable stands as its escape."""
+    """The same JSON with unprintable characters in its strings escaped."""
     return _DOUBTFUL.sub(_escape_in_json, text)
 
 

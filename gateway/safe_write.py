@@ -1,7 +1,7 @@
-"""Replaces files as a whole, and as the owner of the folder: for root's commands in folders that others may write to.
+"""Replaces files atomically, as the owner of the folder: for commands of root in folders that others may write to.
 
-A service that was taken over can plant links in its folders. So nothing is written through a link, and root becomes
-the owner of a folder before it writes there: what is planted leads no further than that account could go itself.
+A compromised service could plant links in its folders. So nothing is written through a link, and root takes the rights
+of the folder's owner before writing, so that a planted link reaches nothing that the account could not reach itself.
 """
 
 import errno
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _LINKS = 16
-"""Links that are followed on the way to a folder."""
+"""The most links that are followed on the way to a folder."""
 
 
 class Owner(NamedTuple):
@@ -24,7 +24,7 @@ class Owner(NamedTuple):
 
 
 def owner_of(path: Path) -> Owner | None:
-    """The first account that is not root and may change what lies on the way to `path`; None: root alone can.
+    """The first account other than root that may change a folder on the way to `path`; None: only root can.
 
     Raises OSError.
     """
@@ -48,7 +48,7 @@ def _owner_of(path: Path, links: int) -> Owner | None:
 
 @contextmanager
 def as_owner(path: Path) -> Iterator[None]:
-    """While it lasts root is the owner of what leads to `path`; for others nothing changes. Raises OSError."""
+    """Within this context root has the rights of the owner of `path`; other accounts are unchanged. Raises OSError."""
     owner = owner_of(path) if os.geteuid() == 0 else None
     if owner is None:
         yield
@@ -66,9 +66,9 @@ def as_owner(path: Path) -> Iterator[None]:
 
 
 def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Make or replace a file, whole or not at all, durable when this returns. Raises OSError.
+    """Make or replace a file atomically; durable when this returns. Raises OSError.
 
-    Never through a link: neither one in the place of the file, nor one in the place of what is written first.
+    Never through a link, neither in place of the file nor in place of the temporary one.
     """
     if not path.name or path.name == "..":
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -84,13 +84,13 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
             os.fsync(handle)
         part.replace(path)
     finally:
-        with suppress(OSError):  # it is there only if it did not take the file's place
+        with suppress(OSError):  # it exists only if it did not replace the file
             part.unlink()
     sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
-    """What was renamed or removed in it is durable. Raises OSError."""
+    """Make renames and removals in a folder durable. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Where a secret lies. It is read each time it is needed and kept nowhere."""
+"""The place of a secret. It is read each time it is needed and never stored."""
 
 import os
 from dataclasses import dataclass

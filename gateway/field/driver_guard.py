@@ -30,6 +30,8 @@ class GuardedPoller:
 
     def __init__(self, poller: Poller) -> None:
         self._poller = poller
+        # Asking a protocol is slow, and the page looks at every line each second.
+        self._tolerant = poller if isinstance(poller, Tolerant) else None
         self.in_flight = max(1, poller.in_flight)
         self._yielding = poller if isinstance(poller, Yielding) and self.in_flight == 1 else None
 
@@ -41,8 +43,8 @@ class GuardedPoller:
     @property
     def oddities(self) -> Mapping[str, int | str | None] | None:
         """See Tolerant; None for a poller that does not count."""
-        poller = self._poller
-        return _call(lambda: poller.oddities) if isinstance(poller, Tolerant) else None
+        poller = self._tolerant
+        return None if poller is None else _call(lambda: poller.oddities)
 
     async def __aenter__(self) -> Self:
         try:

@@ -61,10 +61,12 @@ class Feed:
         self._held = 0
         self._snapshot: PageEvent | None = None
 
-    def update(self, parts: Mapping[str, Json]) -> bool:
-        """Set these top-level keys; True if anything has changed."""
-        before = {key: self.tree[key] for key in parts if key in self.tree}
-        patch = difference(before, parts)
+    def update(self, parts: Mapping[str, Json], patches: Mapping[str, Tree] | None = None) -> bool:
+        """Set these top-level keys; True if anything has changed. `patches`: of some keys, the change that is known."""
+        known = {key: patch for key, patch in (patches or {}).items() if key in self.tree}
+        compared = {key: part for key, part in parts.items() if key not in known}
+        patch = difference({key: self.tree[key] for key in compared if key in self.tree}, compared)
+        patch |= {key: one for key, one in known.items() if one}
         if not patch:
             return False
         self.tree = {**self.tree, **parts}
@@ -126,7 +128,7 @@ def difference(old: Mapping[str, Json], new: Mapping[str, Json]) -> Tree:
         elif type(value) in _PLAIN:
             if before != value or type(before) is not type(value):  # 1 and true are different in JSON
                 patch[key] = value
-        elif isinstance(before, Mapping) and isinstance(value, Mapping):
+        elif type(before) is dict is type(value) or (isinstance(before, Mapping) and isinstance(value, Mapping)):
             if inner := difference(before, value):
                 patch[key] = inner
         elif _differ(before, value):

@@ -6,6 +6,7 @@ Unchanged parts stay the same objects, so that `feed` need not compare them.
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from gateway.local.feed import Tree, difference
 from gateway.masks import without_plates
 from gateway.model import Json, Reading, rfc3339
 from gateway.settings.types import PageFacts
@@ -40,8 +41,6 @@ _FINDING = (
 )  # fmt: skip
 _CAMERA = ("reachable", "last", "passages", "unreadable", "refused", "scale")
 
-Tree = dict[str, Json]
-
 
 class _Device:
     """The last part of one device."""
@@ -50,20 +49,39 @@ class _Device:
         self._facts = facts
         self._every = every
         self._seen: Mapping[str, Reading] = {}
-        self._points: Tree = {}
+        self._points: dict[str, Tree] = {}
         self._answering: bool | None = None
         self.tree: Tree = dict(facts)
 
     def look(self, readings: Mapping[str, Reading], answering: bool | None) -> Tree:
-        """The device's part of the tree; the same object if nothing has changed."""
-        seen = self._seen
-        changed = {point: reading for point, reading in readings.items() if seen.get(point) is not reading}
-        if changed or answering is not self._answering or len(readings) != len(seen):
-            told = {point: self._reading(point, reading) for point, reading in changed.items()}
-            self._points = {point: one for point, one in {**self._points, **told}.items() if point in readings}
-            self._seen, self._answering = dict(readings), answering
-            self.tree = {**self._facts, **_there(answering=answering), "points": self._points}
-        return self.tree
+        """Look again: the merge patch of the device's part of the tree (`tree`)."""
+        seen, points, before = self._seen, self._points, self.tree
+        if readings == seen and answering is self._answering:
+            return {}
+        told: dict[str, Tree] = {}
+        patch: Tree = {}
+        at, since = None, ""
+        for point, reading in readings.items():
+            was = seen.get(point)
+            if was is reading:
+                told[point] = points[point]
+            elif was and was[1:5] == reading[1:5] and type(was[0]) is type(reading[0]) and was[0] != reading[0]:
+                # The hot path, a thousand a second: only value and time are others. An answer gives all one time.
+                if at is not reading[5]:
+                    at = reading[5]
+                    since = _second(int(at.wall))
+                patch[point] = news = {"value": reading[0], "since": since}
+                told[point] = {**points[point], **news}
+            else:
+                told[point] = one = self._reading(point, reading)
+                if inner := difference(points.get(point, {}), one):
+                    patch[point] = inner
+        is_old_shape = answering is self._answering and seen.keys() == readings.keys()
+        self._seen, self._points, self._answering = dict(readings), told, answering
+        self.tree = {**self._facts, **_there(answering=answering), "points": self._points}
+        if is_old_shape:
+            return {"points": patch} if patch else {}
+        return difference(before, self.tree)
 
     def _reading(self, point: str, reading: Reading) -> Tree:
         # The hot path: a thousand a second.
@@ -142,11 +160,15 @@ class SiteView:
             told[name] = {**self._facts.gates.get(name, {}), **_there(**live)}
         return told
 
-    def devices(self, readings: Mapping[str, Mapping[str, Reading]], answering: Mapping[str, bool | None]) -> Tree:
-        """The devices. `readings`: the last ones, each replaced when it changes."""
-        return {
-            name: device.look(readings.get(name, {}), answering.get(name)) for name, device in self._devices.items()
-        }
+    def devices(
+        self, readings: Mapping[str, Mapping[str, Reading]], answering: Mapping[str, bool | None]
+    ) -> tuple[Tree, Tree]:
+        """The devices, and the merge patch since the last time. `readings`: each is replaced when it changes."""
+        patch: Tree = {}
+        for name, device in self._devices.items():
+            if inner := device.look(readings.get(name, {}), answering.get(name)):
+                patch[name] = inner
+        return {name: device.tree for name, device in self._devices.items()}, patch
 
     def lines(self, health: Mapping[str, Mapping[str, Json]]) -> Tree:
         """The lines. `health`: the lines of `gateway.health`."""

@@ -26,7 +26,7 @@ BEAT_S = 5.0
 STALE_S = 15.0
 """A command based on an older heartbeat moves nothing."""
 _READINGS_S = 0.25
-_HEALTH_S = 1.0
+_HEALTH_S = 2.0
 _PACE_S = 0.02
 """Time between two checks for what is sent at once."""
 _RETRY = b"retry: 1000\n\n"
@@ -120,7 +120,8 @@ class Streams:
         self._wanted = asyncio.Event()
         self._news = asyncio.Event()
         self._beat: PageEvent | None = None
-        self._health: Mapping[str, Json] = {}
+        self._answering: Mapping[str, bool | None] = {}
+        """By device, as health last told it."""
         self._health_at = float("-inf")
         self._box_at = float("-inf")
         self._readings_at = float("-inf")
@@ -222,30 +223,31 @@ class Streams:
             "passages": state.passages(),
             **state.zones(sources.under_test()),
         }
+        patches: dict[str, Tree] = {}
         if now - self._readings_at >= _READINGS_S:
             self._readings_at = now
             if now - self._health_at >= _HEALTH_S:
-                self._health, self._health_at = sources.health(), now
-            parts |= self._of_lines(self._health) | state.rounds(sources.rounds())
-            if now - self._box_at >= BEAT_S:
-                self._box_at = now
-                parts["box"] = state.box(self._health)
-        return self._feed.update(parts)
+                self._health_at = now
+                parts |= self._of_health(sources.health(), now)
+            parts["devices"], patches["devices"] = state.devices(sources.readings(), self._answering)
+            parts |= state.rounds(sources.rounds())
+        return self._feed.update(parts, patches)
 
-    def _of_lines(self, health: Mapping[str, Json]) -> Tree:
+    def _of_health(self, health: Mapping[str, Json], now: float) -> Tree:
         state = self._state
         devices, lines = health["devices"], health["lines"]
-        answering: dict[str, bool | None] = {}
         if isinstance(devices, Mapping):
-            for name, device in devices.items():
-                answers = device["answering"] if isinstance(device, Mapping) else None
-                answering[name] = answers if isinstance(answers, bool) else None
+            answers = {name: one["answering"] for name, one in devices.items() if isinstance(one, Mapping)}
+            self._answering = {name: one if isinstance(one, bool) else None for name, one in answers.items()}
         told = lines.items() if isinstance(lines, Mapping) else ()
-        return {
-            "devices": state.devices(self._sources.readings(), answering),
+        parts: Tree = {
             "lines": state.lines({name: line for name, line in told if isinstance(line, Mapping)}),
             "cameras": state.cameras(health.get("cameras")),
         }
+        if now - self._box_at >= BEAT_S:
+            self._box_at = now
+            parts["box"] = state.box(health)
+        return parts
 
     # ---- one reader ---------------------------------------------------------------------------------
 

@@ -4,13 +4,16 @@ import os
 import resource
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from gateway.cloud.journal.stats import Stats
 from gateway.cloud.mqtt.uplink import Snapshot
-from gateway.field.status import LineStatus
+from gateway.field.status import DeviceStatus, LineStatus
 from gateway.model import Instant, Json
+
+_DEVICE = tuple(each.name for each in fields(DeviceStatus))
+"""They are plain values, and there are many devices: `asdict` would copy each."""
 
 
 def data(
@@ -20,7 +23,7 @@ def data(
     return {
         "lines": {name: _line(line, now) for name, line in lines.items()},
         "devices": {
-            name: {"line": line.line, **asdict(device)}
+            name: {"line": line.line, **{key: getattr(device, key) for key in _DEVICE}}
             for line in lines.values()
             for name, device in line.devices.items()
         },

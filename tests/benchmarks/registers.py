@@ -1,14 +1,17 @@
 """A Modbus TCP server that costs next to nothing: every unit has 25 holding registers.
 
-As a program it serves until its standard input ends: `python -m tests.benchmarks.registers still|moving|whirling N`
-prints the ports of N servers. *moving*: every register changes with every second; *whirling*: with every answer.
+As a program it serves until its standard input ends: `python -m tests.benchmarks.registers KIND N` prints the ports of
+N servers. *still*: no register changes; *moving*: every one with every second, all to the same; *noisy*: each to a
+value of its own, that nothing compresses; *whirling*: with every answer.
 """
 
 import asyncio
+import hashlib
 import struct
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 REGISTERS = 25
@@ -51,6 +54,12 @@ def moving(_address: int, count: int) -> bytes:
     return (int(time.monotonic()) & 0xFFFF).to_bytes(2, "big") * count
 
 
+def noisy(server: int, address: int, count: int) -> bytes:
+    """Registers that each take a value of their own with every second."""
+    seed = f"{int(time.monotonic())} {server}".encode()
+    return hashlib.shake_128(seed).digest(2 * REGISTERS)[2 * address : 2 * (address + count)]
+
+
 _answers = count()
 
 
@@ -59,12 +68,16 @@ def whirling(_address: int, many: int) -> bytes:
     return (next(_answers) & 0xFFFF).to_bytes(2, "big") * many
 
 
-async def _main(words: Callable[[int, int], bytes], count: int) -> None:
-    servers = [await listen(words) for _ in range(count)]
+def _words(kind: str, server: int) -> Callable[[int, int], bytes]:
+    return partial(noisy, server) if kind == "noisy" else {"still": still, "moving": moving, "whirling": whirling}[kind]
+
+
+async def _main(kind: str, count: int) -> None:
+    servers = [await listen(_words(kind, number)) for number in range(count)]
     sys.stdout.write(" ".join(str(server.sockets[0].getsockname()[1]) for server in servers) + "\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.read)
 
 
 if __name__ == "__main__":
-    asyncio.run(_main({"still": still, "moving": moving, "whirling": whirling}[sys.argv[1]], int(sys.argv[2])))
+    asyncio.run(_main(sys.argv[1], int(sys.argv[2])))

@@ -1,7 +1,10 @@
 """What is told to everybody: no names of persons, no words of theirs."""
 
+from typing import Any
+
+from gateway.local.feed import Tree, difference
 from gateway.local.state import SiteView
-from gateway.model import Json, Stream
+from gateway.model import Instant, Json, Quality, Reading, Reason, Stream
 from gateway.settings.types import PageFacts
 from tests.site.compound import Compound
 
@@ -51,6 +54,35 @@ def test_a_key_that_is_new_is_not_told_by_itself() -> None:
     alarm: dict[str, Json] = {"kind": "fire", "point": "smoke", "text": "ALARM", "seen_by": "wang"}
 
     assert told({"x": alarm}) == "{'x': {'kind': 'fire', 'point': 'smoke', 'text': 'ALARM'}}"
+
+
+def test_of_a_device_only_what_is_different_is_made_anew() -> None:
+    at = Instant(1.0, 1.8e9, synced=True)
+    good = Reading(3, None, "bar", Quality.GOOD, None, at)
+    silent = Reading(None, None, None, Quality.BAD, Reason.SILENT, at)
+    view = SiteView(PageFacts({}, {}, {}, {"pump": {"line": "loop"}}, {}, {}, {}, {}), {}, {"pump": {"pressure": 2.0}})
+
+    shown: Tree = {}
+    shown |= view.devices({}, {})[0]
+
+    def pump(readings: dict[str, Reading], *, answering: bool = True) -> Any:
+        tree, patch = view.devices({"pump": readings}, {"pump": answering})
+        assert difference(shown, tree) == patch
+        shown.update(tree)
+        return tree["pump"]
+
+    readings = {"pressure": good, "level": good}
+    before = pump(readings)
+    assert pump(dict(readings)) is before
+    assert before["points"]["level"] == {"quality": "GOOD", "since": "2027-01-15T08:00:00Z", "value": 3, "unit": "bar"}
+
+    readings["level"] = silent  # the table is the same one, and holds another reading
+    after = pump(readings)
+    assert after["points"]["pressure"] is before["points"]["pressure"]
+    assert after["points"]["level"] == {"quality": "BAD", "since": "2027-01-15T08:00:00Z", "reason": "silent"}
+    assert after["points"]["pressure"]["every"] == 2.0
+    assert pump(readings, answering=False) == {**after, "answering": False}
+    assert pump({"level": silent}, answering=False)["points"].keys() == {"level"}
 
 
 def test_who_answered_in_a_round_and_what_was_said_is_told_to_nobody() -> None:

@@ -17,6 +17,7 @@ class Site(Clock):
     def __init__(self) -> None:
         self.alarms: dict[str, Mapping[str, Json]] = {}
         self.looks: Counter[str] = Counter()
+        self.is_up = True
         self.mono = 100.0
 
     def now(self) -> Instant:
@@ -40,7 +41,8 @@ class Site(Clock):
         return {}
 
     def health(self) -> Mapping[str, Json]:
-        return {"devices": {}, "lines": {}}
+        self.looks["health"] += 1
+        return {"devices": {}, "lines": {"loop": {"up": self.is_up}}}
 
 
 class Told:
@@ -114,3 +116,14 @@ async def test_no_heart_beat_is_left_out_while_there_is_news_all_the_time() -> N
         assert sum(piece.count(b"event: beat") for piece in told.pieces) == beats
         running.cancel()
         them.leave(reader)
+
+
+def test_health_is_asked_every_other_second_and_told_in_between() -> None:
+    site = Site()
+    them = streams(site)
+    for quarter in range(16):
+        assert them.snapshot().state["lines"] == {"loop": {"up": quarter < 8, "busy": 0.0}}
+        site.is_up = False
+        site.mono += 0.25
+
+    assert (site.looks["readings"], site.looks["health"]) == (16, 2)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 _WRITE_COIL, _WRITE_REGISTER = 5, 6
 _ON = 0xFF00
+_TWO = [0.0, 0.0]
 
 
 class Served(NamedTuple):
@@ -37,12 +38,15 @@ class Registers:
     """Wall times of the requests of each connection: the master was alive then."""
     coils: dict[int, list[tuple[float, bool]]] = field(default_factory=dict)
     """Writes of each coil: wall time and value."""
+    shown: dict[int, list[float]] = field(default_factory=dict)
+    """Of each register that was set: wall times of the first two answers that had it since."""
     requests: int = 0
     connections: int = 0
 
     def set(self, address: int, value: int) -> None:
         """In force with the next request."""
         self.values[address] = value
+        self.shown[address] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One master, until it goes."""
@@ -66,6 +70,8 @@ class Registers:
                 self.requests += 1
                 self.asked.setdefault(mine, []).append(now)
                 for address, value in enumerate(words, first):
+                    if len(times := self.shown.get(address, _TWO)) < len(_TWO):
+                        times.append(now)
                     if given.get(address) != value:
                         given[address] = value
                         self.log.append(Served(now, address, value, mine))

@@ -1,6 +1,6 @@
 """What the uplink needs of the journal: rows in order, and methods to report their outcome."""
 
-from collections.abc import Callable
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.cloud.events import with_picture
@@ -41,7 +41,7 @@ class Outbox(Protocol):
     def take(self, stream: Stream) -> Row | None:
         """The next row of the stream since `rewind`, in sequence order.
 
-        None: nothing is in memory now. Rows on disk are then fetched, and the callback of `notify` is called.
+        None: nothing is in memory now. Rows on disk are then fetched, and `ready` is set.
         """
         ...
 
@@ -66,6 +66,7 @@ class Outbox(Protocol):
         """How far it has come, for `alarm/active`; None: it has no numbers."""
         ...
 
-    def notify(self, ready: Callable[[], None]) -> None:
-        """Call `ready` on the loop when `take` may have something new."""
+    @property
+    def ready(self) -> asyncio.Event:
+        """Set when `take` may have something new; the one who waits for it clears it."""
         ...

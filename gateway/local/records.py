@@ -14,7 +14,8 @@ import orjson
 
 from gateway.clock import Clock
 from gateway.cloud.events import wall_of
-from gateway.cloud.journal.history import History, Past
+from gateway.cloud.journal.history import History
+from gateway.cloud.journal.kept_events import Past
 from gateway.errors import GatewayError
 from gateway.masks import shown
 from gateway.model import Json, Stream

@@ -5,9 +5,22 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.cloud.mqtt.session import Session
-from gateway.cloud.mqtt.types import Broker, Events, Will
+from gateway.cloud.mqtt.types import Broker, Delivery, Will
 
 _GOODBYE_S = 1.0
+
+
+class _Guest:
+    """Sends nothing and asks for nothing, so there is nothing that it is told."""
+
+    def acknowledged(self, acks: list[tuple[int, int]]) -> None:
+        """Nothing was sent."""
+
+    def subscribed(self, topic: str, code: int) -> None:
+        """Nothing was asked for."""
+
+    def arrived(self, topic: str | None, payload: bytes, delivery: Delivery) -> None:
+        """Of no concern to a guest."""
 
 
 async def reach(broker: Broker, topic: str) -> str | None:
@@ -16,9 +29,8 @@ async def reach(broker: Broker, topic: str) -> str | None:
     Nothing is published: the Will of the connection is dropped by the clean disconnect.
     """
     guest = replace(broker, client_id=f"{broker.client_id}-doctor")
-    events = Events(lambda _acks: None, lambda _code: None, lambda _topic, _payload, _delivery: None)
     will = Will(topic, b"", retain=broker.retain) if broker.will else None
-    session = Session(guest, will, events)
+    session = Session(guest, will, _Guest())
     opened = session.open()
     either: list[asyncio.Future[Any]] = [opened, session.ended]
     await asyncio.wait(either, timeout=3 * broker.connect_timeout, return_when="FIRST_COMPLETED")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from gateway.clock import Clock
+from gateway.cloud.journal.journal import Journal
 from gateway.model import Emit, Stream
 from tests.benchmarks.backlog import TEXT, journal
 
@@ -15,13 +16,8 @@ from tests.benchmarks.backlog import TEXT, journal
 async def main(folder: Path, rate: float, seconds: float) -> None:
     """Run for so long."""
     loop = asyncio.get_running_loop()
-    async with journal(folder) as store:
-
-        def leave() -> None:
-            while (row := store.take(Stream.ALARM)) is not None:
-                store.acknowledge(row)
-
-        store.notify(leave)
+    async with journal(folder) as store, asyncio.TaskGroup() as group:
+        leaving = group.create_task(leave(store), name="leave")
         due = loop.time()
         until = due + seconds
         number = 0
@@ -30,6 +26,16 @@ async def main(folder: Path, rate: float, seconds: float) -> None:
             number += 1
             store.append([Emit(Stream.ALARM, "alarm.raised", "d/p/a", {"text": TEXT}, f"id-{number}", Clock().now())])
             due += 1.0 / rate
+        leaving.cancel()
+
+
+async def leave(store: Journal) -> None:
+    """Take and acknowledge what there is, until cancelled."""
+    while True:
+        await store.ready.wait()
+        store.ready.clear()
+        while (row := store.take(Stream.ALARM)) is not None:
+            store.acknowledge(row)
 
 
 if __name__ == "__main__":

@@ -77,16 +77,14 @@ async def told(journal: Journal) -> None:
 
 
 async def taken(journal: Journal, stream: Stream, count: int, seconds: float = 20.0) -> list[Row]:
-    """Take so many rows, waiting to be notified in between."""
-    ready = asyncio.Event()
-    journal.notify(ready.set)
+    """Take so many rows, waiting until there are more in between."""
     rows: list[Row] = []
     async with asyncio.timeout(seconds):
         while len(rows) < count:
-            ready.clear()
+            journal.ready.clear()
             row = journal.take(stream)
             if row is None:
-                await ready.wait()
+                await journal.ready.wait()
             else:
                 rows.append(row)
     return rows

@@ -1,7 +1,7 @@
 """An outbox in memory that keeps the promises of `gateway.cloud.outbox`, and notes what became of each row."""
 
+import asyncio
 from collections import deque
-from collections.abc import Callable
 
 from gateway.cloud.events import encode
 from gateway.cloud.outbox import Row
@@ -9,10 +9,10 @@ from gateway.model import Stream
 
 
 class MemoryOutbox:
-    """Rows of each stream in order, those set aside last; it notifies only when there was nothing to take."""
+    """Rows of each stream in order, those set aside last; it is `ready` only when there was nothing to take."""
 
     def __init__(self) -> None:
-        self._ready: list[Callable[[], None]] = []
+        self.ready = asyncio.Event()
         self.acknowledged: list[Row] = []
         self.quarantined: dict[int, str] = {}
         self._n = 0
@@ -33,16 +33,12 @@ class MemoryOutbox:
         hungry = not self._next[stream]
         self._next[stream].append(row)
         if hungry:
-            for ready in self._ready:
-                ready()
+            self.ready.set()
         return row
 
     @property
     def numbers(self) -> None:
         """It does not count."""
-
-    def notify(self, ready: Callable[[], None]) -> None:
-        self._ready.append(ready)
 
     def take(self, stream: Stream) -> Row | None:
         for waiting in (self._next[stream], self._offered[stream]):

@@ -165,13 +165,11 @@ async def test_a_store_that_breaks_while_in_use_is_told_once_as_set_aside(tmp_pa
         world.begin()
         garble(tmp_path / "journal.db", list(range(120, 140)))
         store.rewind()
-        ready = asyncio.Event()
-        store.notify(ready.set)
         async with asyncio.timeout(20.0):
             while store.quarantined_file is None:
-                ready.clear()
+                store.ready.clear()
                 if store.take(Stream.ALARM) is None and store.quarantined_file is None:
-                    await ready.wait()
+                    await store.ready.wait()
         world.wait(30)
         assert world.aside == [store.quarantined_file.name]
         assert before

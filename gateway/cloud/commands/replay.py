@@ -10,7 +10,6 @@ has nothing else to send. A restart ends a replay; the requester sees from the s
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from typing import NamedTuple
 
 from gateway.cloud.journal.history import History
@@ -34,7 +33,8 @@ class Replay:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._ready: Callable[[], None] = lambda: None
+        self.ready = asyncio.Event()
+        """Set when `take` may have something new; the one who waits for it clears it."""
         self._ranges: deque[_Range] = deque()
         self._piece: deque[Again] = deque()
         self._changed = asyncio.Event()
@@ -59,10 +59,6 @@ class Replay:
         self._ranges.append(_Range(Stream(stream), kept.first, kept.last))
         self._changed.set()
         return {"stream": stream, "first": kept.first, "last": kept.last}
-
-    def notify(self, ready: Callable[[], None]) -> None:
-        """Call `ready` when there is something to take."""
-        self._ready = ready
 
     def take(self) -> Again | None:
         """The next event, if one is ready; for the uplink."""
@@ -91,4 +87,4 @@ class Replay:
                 self._ranges[0] = _Range(stream, rows[-1][0] + 1, last)
             else:
                 self._ranges.popleft()
-            self._ready()
+            self.ready.set()

@@ -17,11 +17,13 @@ _BULK = (Stream.PICTURE, Stream.TELEMETRY)
 
 
 class CommitQueue:
-    """Holds up to `most` bytes of uncommitted events and memory. `waiting` is the next transaction."""
+    """Holds up to `most` bytes of uncommitted events and memory. `waiting` is the next transaction.
 
-    def __init__(self, delivery: Delivery, tell: Callable[[list[Shed]], None], most: int = QUEUE_BYTES) -> None:
+    `add`, `accept_all` and `shrink` return the gaps of what was dropped for lack of room.
+    """
+
+    def __init__(self, delivery: Delivery, most: int = QUEUE_BYTES) -> None:
         self._delivery = delivery
-        self._tell = tell
         self._most = most
         self._look_at = 0
         self._flying: Batch | None = None
@@ -59,7 +61,7 @@ class CommitQueue:
 
     def add(
         self, entries: Sequence[Entry], *, then: Callable[[], None] | None, named: Iterable[tuple[Stream, int]]
-    ) -> None:
+    ) -> list[Shed]:
         """Add the events of one step; they are accepted at once while the store is lost."""
         for entry in entries:
             self.waiting.add(entry)
@@ -67,9 +69,8 @@ class CommitQueue:
         if then is not None:
             self.waiting.thens.append(then)
         if self.lost:
-            self.accept(self.waiting, entries)
-        else:
-            self.shrink()
+            self._accept(self.waiting, entries)
+        return self.shrink()
 
     # ---- accepting in memory ----------------------------------------------------------------------
 
@@ -77,19 +78,19 @@ class CommitQueue:
         """The writer has finished a job. `lost`: the store still cannot be written."""
         self.lost = lost
 
-    def accept_all(self) -> None:
+    def accept_all(self) -> list[Shed]:
         """Accept everything, because the store has just been lost."""
         self.lost = True
         for batch in (self._flying, self.waiting):
             if batch is not None:
-                self.accept(batch, batch.entries.values())
+                self._accept(batch, batch.entries.values())
+        return self.shrink()
 
-    def accept(self, batch: Batch, entries: Iterable[Entry]) -> None:
+    def _accept(self, batch: Batch, entries: Iterable[Entry]) -> None:
         """Give out rows that are only in memory, and notify those who wait for them."""
         count = self._delivery.offer(entries, written=False)
         self.ahead_of_commit += count
         run_thens(batch)
-        self.shrink()
 
     # ---- bounds -----------------------------------------------------------------------------------
 
@@ -99,10 +100,10 @@ class CommitQueue:
         firm = self.waiting.firm + (self._flying.firm if self._flying else 0)
         return self.size < self._most and firm < self._most // 2
 
-    def shrink(self) -> None:
+    def shrink(self) -> list[Shed]:
         """If there is too much, drop what is worth least, down to three quarters of the limit; never waits."""
         if self.size < max(self._most, self._look_at):
-            return
+            return []
         gone: dict[Stream, list[int]] = {}
         for n in self._least():
             if self.size < self._most * 3 // 4:
@@ -120,8 +121,7 @@ class CommitQueue:
         for shed in sheds:
             self.shed += shed.count
             self.waiting.shed(shed)
-        if sheds:
-            self._tell(sheds)
+        return sheds
 
     def _least(self) -> list[int]:
         """The `n` of what may be dropped, in that order.

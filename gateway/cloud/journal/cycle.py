@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from typing import TypeVar, cast
 
 from gateway.cloud.journal.batch import Batch, Entry, Shed
 from gateway.cloud.journal.commit_queue import CommitQueue, run_thens
-from gateway.cloud.journal.numbering import Move, Numbering
+from gateway.cloud.journal.gaps import Gaps, shed_event
+from gateway.cloud.journal.numbering import Draft, Move, Numbering
 from gateway.cloud.journal.outbox_window import Delivery, Window
 from gateway.cloud.journal.space import Tidied
 from gateway.cloud.journal.stats import Counters
@@ -27,7 +29,9 @@ from gateway.cloud.journal.witness import Loss
 from gateway.errors import StoreDamaged, StoreError, StoreGone
 from gateway.model import Instant, Stream
 
+Result = TypeVar("Result")
 Work = Callable[[], object]
+"""Any job of the store's."""
 Done = Callable[[object], None]
 """Called with the result of the work, or the exception that it raised."""
 
@@ -98,7 +102,7 @@ class Chores:
 
 
 class Cycle:
-    """Feeds one writer from the commit queue. Loop thread only."""
+    """Feeds one writer from the commit queue, and reports gaps in the streams. Loop thread only."""
 
     def __init__(
         self,
@@ -107,8 +111,6 @@ class Cycle:
         delivery: Delivery,
         numbering: Numbering,
         now: Callable[[], Instant],
-        tell: Callable[[list[Shed]], None],
-        ready: Callable[[], None],
     ) -> None:
         self._loop: asyncio.AbstractEventLoop
         self._store = store
@@ -116,8 +118,8 @@ class Cycle:
         self._delivery = delivery
         self._numbering = numbering
         self._now = now
-        self._tell = tell
-        self._ready = ready
+        self._gaps = Gaps()
+        self._gaps_timer: asyncio.TimerHandle | None = None
         self._writer = Writer("journal")
         self._trouble: StoreError | None = None
         self._due = self._busy = self._slow = self._scheduled = self._closing = self._turn = False
@@ -148,7 +150,7 @@ class Cycle:
         self._loop = asyncio.get_running_loop()
         self._writer.start()
 
-    async def ask(self, work: Work, seconds: float) -> object:
+    async def ask(self, work: Callable[[], Result], seconds: float) -> Result:
         """Do `work` before the cycle runs, or after it ended. Raises what the work raises, and TimeoutError."""
         answer: asyncio.Future[object] = self._loop.create_future()
         self._writer.submit(work, lambda result: None if answer.done() else answer.set_result(result))
@@ -156,14 +158,14 @@ class Cycle:
             result = await answer
         if isinstance(result, Exception):
             raise result
-        return result
+        return cast("Result", result)
 
     def start(self, opened: Opened | None, trouble: StoreError | None) -> None:
         """Begin with what was read from the opened file. `trouble`: why the store cannot be written."""
         if opened is not None:
             self._memory = opened.memory
             for entry in opened.tail:
-                self._queue.add((entry,), then=None, named=())
+                self.name(self._queue.add((entry,), then=None, named=()))
             self._begun_anew(opened.quarantined, opened.loss)
         self._idle.set()
         self._upkeep = self._loop.call_later(_UPKEEP_EVERY_S, self._minute)
@@ -174,7 +176,10 @@ class Cycle:
     async def stop(self, seconds: float) -> None:
         """Write what waits, release reserved numbers, close; give up after `seconds`."""
         self._closing = True
-        for timer in (self._timer, self._upkeep):
+        if self._gaps_timer is not None:
+            self._gaps_timer.cancel()
+            self._name_gaps()
+        for timer in (self._timer, self._upkeep, self._gaps_timer):
             if timer is not None:
                 timer.cancel()
         try:
@@ -208,11 +213,35 @@ class Cycle:
         """Take a loss of the store that another witness shows."""
         self._begun_anew(None, loss)
 
-    def correct(self, sync: Instant) -> None:
-        """The clock is trusted from `sync` on: correct the time of earlier events that were never sent."""
-        self._queue.correct(sync)
+    def clock_synced(self, now: Instant) -> None:
+        """The clock is trusted from `now` on: correct the time of earlier events that were never sent."""
+        self._numbering.synced(now)
+        self._queue.correct(now)
         self.chores.correct = True
         self.kick()
+
+    def entry(self, draft: Draft) -> Entry:
+        """Number and render an event. The first trusted time in one shows that the clock was set."""
+        numbering, at = self._numbering, draft.at
+        if at.synced and (numbering.sync is None or numbering.unsynced):
+            self.clock_synced(at)
+        return numbering.entry(draft, final=self._delivery.window(draft.stream).hungry)
+
+    def name(self, sheds: Sequence[Shed]) -> None:
+        """Report gaps as `stream.shed`, now or soon."""
+        if sheds:
+            self._gaps.note(sheds)
+            if self._gaps_timer is None:
+                self._name_gaps()
+
+    def _name_gaps(self) -> None:
+        self._gaps_timer = None
+        sheds, pause = self._gaps.due()
+        if sheds:
+            self._gaps_timer = self._loop.call_later(pause, self._name_gaps)
+            now = self._now()
+            entries = [self.entry(shed_event(shed, self._numbering.new_id(now.wall), now)) for shed in sheds]
+            self.add(entries, named=[(shed.stream, shed.last) for shed in sheds])
 
     def add(
         self,
@@ -229,11 +258,12 @@ class Cycle:
             else:
                 self._memory[key] = value
             self._queue.waiting.remember(key, value)
-        self._queue.add(entries, then=then, named=named)
+        sheds = self._queue.add(entries, then=then, named=named)
         if self._queue.lost:
-            self._ready()
+            self._delivery.ready.set()
         else:
             self.due()
+        self.name(sheds)
 
     @property
     def moving(self) -> bool:
@@ -344,7 +374,7 @@ class Cycle:
         self._moving = None
         self._due = True
         self.kick()
-        self._ready()
+        self._delivery.ready.set()
 
     def _moved(self, result: object) -> None:
         if isinstance(result, dict):
@@ -443,8 +473,7 @@ class Cycle:
         self._delivery.revived(result.counts, self._queue.waiting)
         self.chores.correct = self._numbering.sync is not None
         self._due = True
-        if result.sheds:
-            self._tell(result.sheds)
+        self.name(result.sheds)
 
     def _begun_anew(self, quarantined: Path | None, loss: Loss | None) -> None:
         self.quarantined = quarantined or self.quarantined
@@ -458,7 +487,7 @@ class Cycle:
         self.counters.committed(len(batch.entries), committed.seconds)
         self._counted(committed)
         if batch.entries or batch.frozen:
-            self._ready()
+            self._delivery.ready.set()
 
     def _counted(self, committed: Committed) -> None:
         if committed.durable is not None:
@@ -475,7 +504,7 @@ class Cycle:
         else:
             self._delivery.skip()
             self._fail(_error(result))
-        self._ready()
+        self._delivery.ready.set()
 
     def _corrected(self, result: object) -> None:
         if isinstance(result, StoreError):
@@ -483,7 +512,7 @@ class Cycle:
         elif result is False:
             self.chores.correct = False
             self._delivery.cut_soft()
-            self._ready()
+            self._delivery.ready.set()
 
     def _made_room(self, result: object) -> None:
         if isinstance(result, Tidied):
@@ -511,8 +540,7 @@ class Cycle:
         for shed, state, upto in tidied.sheds:
             self.counters.shed += shed.count
             self._delivery.shed(shed, state, upto)
-        if tidied.sheds:
-            self._tell([shed for shed, _, _ in tidied.sheds])
+        self.name([shed for shed, _, _ in tidied.sheds])
 
     # ---- losing the store, and time ---------------------------------------------------------------
 
@@ -525,8 +553,8 @@ class Cycle:
         self._loop.call_later(delay, self._try_again)
         if first:
             self.counters.losses += 1
-            self._queue.accept_all()
-            self._ready()
+            self.name(self._queue.accept_all())
+            self._delivery.ready.set()
 
     def _try_again(self) -> None:
         self._retry = True
@@ -541,13 +569,13 @@ class Cycle:
         self._slow = True
         if self._trouble is None:
             self.counters.losses += 1
-        self._queue.accept_all()
-        self._ready()
+        self.name(self._queue.accept_all())
+        self._delivery.ready.set()
 
     def _pass_over(self) -> None:
         """The disk does not answer at all: pass over the backlog on it until it does."""
         self._delivery.skip()
-        self._ready()
+        self._delivery.ready.set()
 
     def _timed(self) -> None:
         """Write now, unless a power cut may undo everything that waits: then keep waiting for the next commit."""

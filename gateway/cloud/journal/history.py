@@ -1,186 +1,64 @@
-"""The kept events: read again in pieces, and a plate erased from them.
+"""The kept events, for the loop's thread: read again in pieces, and a plate erased from them.
 
-Both run on the writer's thread, between commits. Access and audit events that name an erased plate stay, without the
-plate, whether the broker has them or not, so their numbers have no gap. Pictures of that car's passages are deleted,
-and the gap in their stream is reported as `erased`. Alarms are never changed.
+Both are done by the writer's thread, between commits. Access and audit events that name an erased plate stay, without
+the plate, whether the broker has them or not, so their numbers have no gap. Pictures of that car's passages are
+deleted, and the gap in their stream is reported as `erased`. Alarms are never changed.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, TypeVar
 
-from gateway.cloud.events import with_picture
-from gateway.cloud.journal.batch import Shed, State
+from gateway.cloud.journal.cycle import Cycle
+from gateway.cloud.journal.kept_events import STREAMS, Kept, Past, Slice
+from gateway.cloud.journal.numbering import Numbering
 from gateway.cloud.journal.outbox_window import Delivery
-from gateway.cloud.journal.redaction import Redaction, passage_of
-from gateway.cloud.journal.sqlite import Database
-from gateway.cloud.journal.tables import BROKER, NUMBER, jpeg
+from gateway.cloud.journal.redaction import Redaction
+from gateway.cloud.journal.store import Store
 from gateway.cloud.outbox import Row
 from gateway.errors import StoreError
 from gateway.model import Stream
 
-_PIECE_ROWS = 64
-_PIECE_BYTES = 256 << 10
+Result = TypeVar("Result")
+
 _READ_S = 5.0
-
-_DELIVERED = """FROM event AS e WHERE e.stream = ? AND e.epoch = ? AND e.sequence BETWEEN ? AND ? AND e.mono IS NULL
-    AND NOT EXISTS (SELECT 1 FROM outbox AS o
-        WHERE o.destination = ? AND o.state = ? AND o.stream = e.stream AND o.n = e.n)
-    ORDER BY e.sequence"""
-_FIRST = f"SELECT e.sequence {_DELIVERED} LIMIT 1"
-_LAST = f"SELECT e.sequence {_DELIVERED} DESC LIMIT 1"
-_PIECE = f"SELECT e.n, e.sequence, unpacked(e.payload) {_DELIVERED} LIMIT ?"
-_WAITING = """SELECT e.epoch, e.sequence FROM outbox AS o JOIN event AS e ON e.n = o.n
-    WHERE o.destination = ? AND o.state = ? AND o.stream = ? ORDER BY o.n LIMIT 1"""
-
-_NAMING_ROWS = 500
-_NAMING = """SELECT n, CASE WHEN instr(payload, ?) THEN payload END FROM event
-    WHERE n > ? AND stream = ? ORDER BY n LIMIT ?"""
-
-_LATEST = "SELECT n, unpacked(payload) FROM event WHERE stream = ? ORDER BY epoch DESC, sequence DESC LIMIT ?"
-_SINCE = "SELECT n, unpacked(payload) FROM event WHERE n > ? AND stream = ? ORDER BY n LIMIT ?"
-_BACK = """SELECT epoch, sequence, n, CASE WHEN instr(unpacked(payload), ?) THEN unpacked(payload) END FROM event
-    WHERE stream = ? AND (epoch, sequence) < (?, ?) ORDER BY epoch DESC, sequence DESC LIMIT ?"""
+_ERASE_S = 10.0
 _END = (2**62, 2**62)
 """A place after the last event."""
 
 
-class Kept(NamedTuple):
-    """The kept part of a range; both 0 if nothing is kept."""
-
-    first: int
-    last: int
-
-
-class Past(NamedTuple):
-    """A kept event, read backwards from the newest one."""
-
-    epoch: int
-    sequence: int
-    n: int
-    payload: bytes | None
-    """None: it does not contain the text that was looked for."""
-
-
-class Shelf:
-    """Reads the tables. Runs on the writer's thread.
-
-    Only events that the broker has acknowledged are history; waiting ones will be sent anyway, in order.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def edges(self, stream: Stream, journal: str, first: int, last: int) -> Kept:
-        """The first and last kept event of a range. Raises StoreError."""
-        what = self._what(stream, journal, first, last)
-        found = self._database.number(_FIRST, what)
-        return Kept(found, self._database.number(_LAST, what) if found else 0)
-
-    def piece(self, stream: Stream, journal: str, first: int, last: int) -> list[tuple[int, bytes]]:
-        """Sequence and bytes of some events of a range, in order; empty at its end. Raises StoreError."""
-        piece: list[tuple[int, bytes]] = []
-        size = 0
-        with closing(self._database.each(_PIECE, (*self._what(stream, journal, first, last), _PIECE_ROWS))) as rows:
-            for n, sequence, event in rows:
-                payload = with_picture(event, jpeg(self._database, n)) if stream is Stream.PICTURE else event
-                piece.append((sequence, payload))
-                size += len(payload)
-                if size >= _PIECE_BYTES:
-                    break
-        return piece
-
-    def latest(self, stream: Stream, after: int | None, count: int) -> list[tuple[int, bytes]]:
-        """The last kept events of a stream, or the first of those after `n`, delivered or not. Raises StoreError."""
-        if after is not None:
-            return self._database.execute(_SINCE, (after, NUMBER[stream], count))
-        return self._database.execute(_LATEST, (NUMBER[stream], count))[::-1]
-
-    def back(self, stream: Stream, before: tuple[int, int], count: int, needle: bytes) -> list[Past]:
-        """Some events before (epoch, sequence), newest first, delivered or not. Raises StoreError."""
-        return [Past(*row) for row in self._database.execute(_BACK, (needle, NUMBER[stream], *before, count))]
-
-    def jpeg(self, n: int) -> bytes:
-        """The bytes of a picture's event. Raises StoreError."""
-        return jpeg(self._database, n)
-
-    def naming(self, plate: Redaction, after: int) -> tuple[list[bytes], int | None]:
-        """Those of some access events after `n` that name the plate, delivered or not, and where to continue.
-
-        Raises StoreError.
-        """
-        rows = self._database.execute(_NAMING, (plate.needle, after, NUMBER[Stream.ACCESS], _NAMING_ROWS))
-        found = [row[1] for row in rows if row[1] is not None and plate.names(row[1])]
-        return found, rows[-1][0] if len(rows) == _NAMING_ROWS else None
-
-    def _what(self, stream: Stream, journal: str, first: int, last: int) -> tuple[int, ...]:
-        database, number = self._database, NUMBER[stream]
-        epoch = database.number("SELECT epoch FROM journal WHERE id = ?", (journal,))
-        waiting = database.execute(_WAITING, (BROKER, State.WAITING, number))
-        if waiting:
-            # The oldest waiting event is the end of what was delivered; it may be from the previous journal.
-            last = min(last, waiting[0][1] - 1) if waiting[0][0] == epoch else 0
-        return (number, epoch, first, last, BROKER, State.ASIDE)
-
-
-class KeptEvents(Protocol):
-    """What this module needs of the store. Runs on the writer's thread; every method raises StoreError."""
-
-    def kept(self, work: Callable[[Shelf], object]) -> object:
-        """Read kept events."""
-        ...
-
-    def latest(self, stream: Stream, after: int | None, count: int) -> list[tuple[int, bytes]]:
-        """The last events of a stream, or the first of those after `n`."""
-        ...
-
-    def erase(self, work: Callable[["Eraser"], object]) -> object:
-        """Change kept events."""
-        ...
-
-
 class History:
-    """The kept events of the present journal, for the loop's thread. `ask`: runs work on the writer's thread."""
+    """Reads the kept events; ranges of numbers are of the present journal."""
 
-    def __init__(
-        self,
-        store: KeptEvents,
-        journal: Callable[[], str],
-        ask: Callable[[Callable[[], object], float], Awaitable[object]],
-    ) -> None:
+    def __init__(self, store: Store, numbering: Numbering, cycle: Cycle) -> None:
         self._store = store
-        self._journal = journal
-        self._ask = ask
+        self._numbering = numbering
+        self._cycle = cycle
 
     async def edges(self, stream: Stream, first: int, last: int) -> Kept:
         """The first and last kept event of a range, both 0 if there is none. Raises StoreError."""
-        journal = self._journal()
-        return cast("Kept", await self._kept(lambda shelf: shelf.edges(stream, journal, first, last)))
+        journal = self._numbering.journal
+        return await self._read(lambda: self._store.kept().edges(stream, journal, first, last))
 
     async def piece(self, stream: Stream, first: int, last: int) -> list[tuple[int, bytes]]:
         """Sequence and bytes of some events of a range, in order; empty at its end. Raises StoreError."""
-        journal = self._journal()
-        read = await self._kept(lambda shelf: shelf.piece(stream, journal, first, last))
-        return cast("list[tuple[int, bytes]]", read)
+        journal = self._numbering.journal
+        return await self._read(lambda: self._store.kept().piece(stream, journal, first, last))
 
     async def latest(self, stream: Stream, after: int | None, count: int) -> list[tuple[int, bytes]]:
         """`n` and bytes of the last events of a stream, or of the first after `n`, in order. Raises StoreError."""
-        work = partial(self._store.latest, stream, after, count)
-        return cast("list[tuple[int, bytes]]", await self._read(work))
+        return await self._read(lambda: self._store.latest(stream, after, count))
 
     async def back(self, stream: Stream, before: tuple[int, int] | None, count: int, needle: bytes = b"") -> list[Past]:
         """Some events of all journals before (epoch, sequence), newest first; None: the newest. Raises StoreError.
 
         Only events that contain `needle` come with their payload.
         """
-        read = await self._kept(lambda shelf: shelf.back(stream, before or _END, count, needle))
-        return cast("list[Past]", read)
+        return await self._read(lambda: self._store.kept().back(stream, before or _END, count, needle))
 
     async def jpeg(self, n: int) -> bytes:
         """The bytes of a picture. Raises StoreError."""
-        return cast("bytes", await self._kept(lambda shelf: shelf.jpeg(n)))
+        return await self._read(lambda: self._store.kept().jpeg(n))
 
     async def naming(self, plate: str) -> list[bytes]:
         """The access events of all journals that name this whole plate, in the order of arrival. Raises StoreError."""
@@ -188,28 +66,15 @@ class History:
         found: list[bytes] = []
         after: int | None = 0
         while after is not None:
-            work = partial(_naming, redaction, after)
-            piece, after = cast("tuple[list[bytes], int | None]", await self._kept(work))
+            piece, after = await self._read(partial(self._naming, redaction, after))
             found += piece
         return found
 
-    async def _kept(self, work: Callable[[Shelf], object]) -> object:
-        return await self._read(partial(self._store.kept, work))
+    def _naming(self, plate: Redaction, after: int) -> tuple[list[bytes], int | None]:
+        return self._store.kept().naming(plate, after)
 
-    async def _read(self, work: Callable[[], object]) -> object:
-        try:
-            return await self._ask(work, _READ_S)
-        except TimeoutError as error:
-            raise StoreError("the store does not answer") from error
-
-
-STREAMS = (Stream.ACCESS, Stream.AUDIT)
-_SLICE_ROWS = 500
-_ERASE_S = 10.0
-
-_NAMED = """SELECT n, payload, instr(payload, ?) FROM event WHERE n > ? AND stream IN (?, ?) ORDER BY n LIMIT ?"""
-_PICTURES = "SELECT n, sequence, payload FROM event WHERE n > ? AND stream = ? ORDER BY n LIMIT ?"
-_STATE = "SELECT state FROM outbox WHERE destination = ? AND stream = ? AND n = ?"
+    async def _read(self, work: Callable[[], Result]) -> Result:
+        return await _done_by(self._cycle, work, _READ_S)
 
 
 class Erased(NamedTuple):
@@ -219,137 +84,50 @@ class Erased(NamedTuple):
     pictures: int
 
 
-@dataclass(slots=True)
-class Slice:
-    """The result of one slice. `after`: where the next begins; None: it was the last."""
-
-    after: int | None
-    changed: int = 0
-    passages: set[str] = field(default_factory=set)
-    sheds: list[tuple[Shed, State, int]] = field(default_factory=list)
-
-
-class Eraser:
-    """Erases in the tables of one store. Runs on the writer's thread."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def events(self, redaction: Redaction, after: int) -> Slice:
-        """Erase in some access and audit events after `n`. Raises StoreError."""
-        database = self._database
-        numbers = (NUMBER[stream] for stream in STREAMS)
-        rows = database.execute(_NAMED, (redaction.needle, after, *numbers, _SLICE_ROWS))
-        done = Slice(rows[-1][0] if len(rows) == _SLICE_ROWS else None)
-        changed = []
-        for n, payload, found in rows:
-            redacted = redaction.of(payload) if found else None
-            if redacted is not None:
-                changed.append((redacted[0], n))
-                if redacted[1] is not None:
-                    done.passages.add(redacted[1])
-        if changed:
-            self._wipe("UPDATE event SET payload = ? WHERE n = ?", changed)
-        done.changed = len(changed)
-        return done
-
-    def pictures(self, passages: Collection[str], after: int) -> Slice:
-        """Delete some pictures after `n`. Raises StoreError."""
-        database, number = self._database, NUMBER[Stream.PICTURE]
-        rows = database.execute(_PICTURES, (after, number, _SLICE_ROWS))
-        done = Slice(rows[-1][0] if len(rows) == _SLICE_ROWS else None)
-        gone = []
-        for n, sequence, payload in rows:
-            if passage_of(payload) not in passages:
-                continue
-            gone.append((n,))
-            for (state,) in database.execute(_STATE, (BROKER, number, n)):
-                done.sheds.append((Shed(Stream.PICTURE, sequence, sequence, 1, "erased"), State(state), n))
-        if gone:
-            sheds = [shed for shed, _, _ in done.sheds]
-            self._wipe("DELETE FROM event WHERE n = ?", gone, sheds)
-        done.changed = len(gone)
-        return done
-
-    def wash(self) -> None:
-        """Leave nothing of it in the -wal and the redo log. Raises StoreError."""
-        self._database.fold()
-        self._database.log.wipe()
-
-    def _wipe(self, sql: str, rows: Sequence[tuple[object, ...]], sheds: Collection[Shed] = ()) -> None:
-        """Change rows so that the old bytes are overwritten in the file too."""
-        database, number = self._database, NUMBER[Stream.PICTURE]
-        before = database.number("PRAGMA secure_delete")
-        database.execute("PRAGMA secure_delete=1")
-        try:
-            with database.transaction(new_round=True):
-                if sheds:
-                    database.many("DELETE FROM outbox WHERE destination = ? AND stream = ? AND n = ?",
-                               ((BROKER, number, n) for (n,) in rows))  # fmt: skip
-                    database.many(
-                        "INSERT INTO shed (stream, first, last, count, reason) VALUES (?, ?, ?, ?, ?)",
-                        ((number, shed.first, shed.last, shed.count, shed.reason) for shed in sheds),
-                    )
-                database.many(sql, rows)
-        finally:
-            database.execute(f"PRAGMA secure_delete={before}")
-
-
 class Erasure:
-    """Erases also in the rows in memory; for the loop's thread. `ask`: runs work on the writer's thread."""
+    """Erases a plate from the kept events and from the rows in memory."""
 
-    def __init__(
-        self,
-        store: KeptEvents,
-        delivery: Delivery,
-        ask: Callable[[Callable[[], object], float], Awaitable[object]],
-        tell: Callable[[Sequence[Shed]], None],
-    ) -> None:
+    def __init__(self, store: Store, delivery: Delivery, cycle: Cycle) -> None:
         self._store = store
         self._delivery = delivery
-        self._ask = ask
-        self._tell = tell
+        self._cycle = cycle
 
     async def of(self, plate: str) -> Erased:
         """Erase a plate from everything that is kept. Raises StoreError."""
         redaction = Redaction(plate)
         passages: set[str] = set()
-        events = await self._through(lambda eraser, after: eraser.events(redaction, after), passages)
+        events = await self._through(lambda after: self._store.eraser().events(redaction, after), passages)
         for stream in STREAMS:
             self._delivery.rewrite(stream, partial(_without, redaction))
         pictures = 0
         if passages:
-            pictures = await self._through(lambda eraser, after: eraser.pictures(passages, after), set())
-        await self._work(Eraser.wash)
+            pictures = await self._through(lambda after: self._store.eraser().pictures(passages, after), set())
+        await self._work(lambda: self._store.eraser().wash())
         return Erased(events, pictures)
 
-    async def _through(self, part: Callable[[Eraser, int], Slice], passages: set[str]) -> int:
+    async def _through(self, part: Callable[[int], Slice], passages: set[str]) -> int:
+        """Erase one slice after the other. `part`: one slice of the events, or of the pictures."""
         changed = 0
         after: int | None = 0
         while after is not None:
-            done = cast("Slice", await self._work(partial(_part, part, after)))
+            done = await self._work(partial(part, after))
             after = done.after
             changed += done.changed
             passages |= done.passages
             for shed, state, n in done.sheds:
                 self._delivery.window(shed.stream, state).gone(n)
-            if done.sheds:
-                self._tell([shed for shed, _, _ in done.sheds])
+            self._cycle.name([shed for shed, _, _ in done.sheds])
         return changed
 
-    async def _work(self, work: Callable[[Eraser], object]) -> object:
-        try:
-            return await self._ask(partial(self._store.erase, work), _ERASE_S)
-        except TimeoutError as error:
-            raise StoreError("the store does not answer") from error
+    async def _work(self, work: Callable[[], Result]) -> Result:
+        return await _done_by(self._cycle, work, _ERASE_S)
 
 
-def _naming(redaction: Redaction, after: int, shelf: Shelf) -> tuple[list[bytes], int | None]:
-    return shelf.naming(redaction, after)
-
-
-def _part(part: Callable[[Eraser, int], Slice], after: int, eraser: Eraser) -> Slice:
-    return part(eraser, after)
+async def _done_by(cycle: Cycle, work: Callable[[], Result], seconds: float) -> Result:
+    try:
+        return await cycle.ask(work, seconds)
+    except TimeoutError as error:
+        raise StoreError("the store does not answer") from error
 
 
 def _without(redaction: Redaction, row: Row) -> Row:

@@ -9,21 +9,20 @@ learns of them from `alarm/active` and continues under a new journal. So no numb
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 import orjson
 
 from gateway.cloud import events
-from gateway.cloud.journal.batch import Entry, Shed
+from gateway.cloud.journal.batch import Entry
 from gateway.cloud.journal.commit_queue import QUEUE_BYTES, CommitQueue
 from gateway.cloud.journal.cycle import ACKS_S, Cycle
-from gateway.cloud.journal.gaps import Gaps
 from gateway.cloud.journal.history import Erased, Erasure, History
 from gateway.cloud.journal.numbering import Draft, Move, Numbering
-from gateway.cloud.journal.outbox_window import Delivery
+from gateway.cloud.journal.outbox_window import Delivery, Window
 from gateway.cloud.journal.schema import VERSION
 from gateway.cloud.journal.stats import Stats, snapshot
 from gateway.cloud.journal.store import Store
@@ -78,7 +77,9 @@ class Journal:
         schema: int = VERSION,
         scratch: Path | None = None,
     ) -> None:
-        """`schema`: the version in which a new file is made, and to which an older one is migrated.
+        """`now`: the clock, or one that a test winds.
+
+        `schema`: the version in which a new file is made, and to which an older one is migrated.
 
         `scratch`: a folder that survives the process but need not survive a reboot; not on the card.
         """
@@ -97,20 +98,16 @@ class Journal:
         self.born = 0.0
         """Wall time since when it is known which commands were carried out: the start of this journal, or of its
         memory."""
-        self._ready_calls: list[Callable[[], None]] = []
 
         self._numbering = Numbering(source, self.boot, simulated=simulated)
         self._delivery = Delivery()
-        self._gaps = Gaps(now, self._numbering.new_id, self._tell_gaps)
-        self._queue = CommitQueue(self._delivery, self._gaps.name, queue_bytes)
+        self._queue = CommitQueue(self._delivery, queue_bytes)
         self._ahead = SentAhead((scratch or folder) / "sent-ahead", self.boot)
         """Up to this number the broker has all telemetry."""
         self._store = Store(folder, self.boot, self._keep, max_size, alarm_reserve, self._ahead, schema=schema)
-        self._cycle = Cycle(
-            self._store, self._queue, self._delivery, self._numbering, now, self._gaps.name, self._ready
-        )
-        self.history = History(self._store, lambda: self.journal_id, self._cycle.ask)
-        self._erasure = Erasure(self._store, self._delivery, self._cycle.ask, self._gaps.name)
+        self._cycle = Cycle(self._store, self._queue, self._delivery, self._numbering, now)
+        self.history = History(self._store, self._numbering, self._cycle)
+        self._erasure = Erasure(self._store, self._delivery, self._cycle)
 
     @property
     def journal_id(self) -> str:
@@ -155,8 +152,8 @@ class Journal:
             self._begin(opened)
         self._cycle.start(opened, trouble)
         self._store.restore_reserve()
-        if opened is not None and opened.sheds:
-            self._gaps.name(opened.sheds)
+        if opened is not None:
+            self._cycle.name(opened.sheds)
         now = self._now()
         if now.synced:
             self.clock_synced(now)
@@ -166,7 +163,6 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write what waits and close, within 1 s."""
-        self._gaps.close()
         try:
             await self._cycle.stop(_CLOSE_S)
         finally:
@@ -177,8 +173,7 @@ class Journal:
         trouble: StoreError | None = None
         for begin in (lambda: self._store.begin(fresh, wall), lambda: self._store.begin_readonly(fresh)):
             try:
-                opened = await self._cycle.ask(begin, _OPEN_S)
-                return cast("Opened", opened), trouble
+                return await self._cycle.ask(begin, _OPEN_S), trouble
             except (StoreNewer, StoreBusy):
                 self._cycle.abandon()
                 raise
@@ -234,19 +229,11 @@ class Journal:
     # ---- the site's side --------------------------------------------------------------------------
 
     def append(self, effects: Sequence[Emit | Remember | Forget], *, then: Callable[[], None] | None = None) -> None:
-        """Add the effects of one step, completely or not at all. `then` is called on the loop once they are accepted.
+        """Add the effects of one step, completely or not at all.
 
+        `then` is called on the loop once they are accepted: the site then acts on its decision, others only wait.
         Raises TypeError, and adds nothing, if the data cannot be written as JSON.
         """
-        self._append(effects, then=then)
-
-    def _append(
-        self,
-        effects: Sequence[Emit | Remember | Forget],
-        *,
-        then: Callable[[], None] | None = None,
-        named: Iterable[tuple[Stream, int]] = (),
-    ) -> None:
         numbering = self._numbering
         entries: list[Entry] = []
         memory: list[tuple[str, bytes | None]] = []
@@ -255,9 +242,7 @@ class Journal:
             for effect in effects:
                 match effect:
                     case Emit(stream, type_, subject, data, id_, at, test):
-                        self._watch(at)
-                        draft = Draft(stream, type_, subject, data, id_, at, test)
-                        entries.append(numbering.entry(draft, final=self._delivery.window(stream).hungry))
+                        entries.append(self._cycle.entry(Draft(stream, type_, subject, data, id_, at, test)))
                         if type_ in (QUARANTINED, ROLLED_BACK):
                             memory.append((f"{UNTOLD}{type_}", None))
                     case Remember(key, value):
@@ -267,7 +252,7 @@ class Journal:
         except TypeError:
             numbering.take_back(before)
             raise
-        self._cycle.add(entries, memory, then=then, named=named)
+        self._cycle.add(entries, memory, then=then)
 
     def telemetry(self, device: str, data: Mapping[str, Json] | bytes, at: Instant) -> None:
         """Add one device's readings: `take` gets them at once, they are stored with the next commit or after 1 s.
@@ -275,16 +260,15 @@ class Journal:
         `data`: of `telemetry.readings`, encoded as JSON or not.
         """
         numbering, queue = self._numbering, self._queue
-        self._watch(at)
-        queue.shrink()
+        self._cycle.name(queue.shrink())
         draft = Draft(Stream.TELEMETRY, "telemetry.readings", device, data, numbering.new_id(at.wall), at)
-        entry = numbering.entry(draft, final=self._delivery.window(Stream.TELEMETRY).hungry)
+        entry = self._cycle.entry(draft)
         queue.waiting.add(entry)
         self._ahead.note(self.journal_id, entry.row.sequence, numbering.delivered)
         if queue.lost or entry.row.sequence <= numbering.reserved:
             self._delivery.offer((entry,), written=False)
             self._cycle.ahead(entry.row.n)
-            self._ready()
+            self.ready.set()
         else:
             self._cycle.due()
 
@@ -295,12 +279,11 @@ class Journal:
         """
         if not 0 < len(jpeg) <= PICTURE_BYTES:
             raise ValueError(f"a picture of {len(jpeg)} bytes; 1 to {PICTURE_BYTES} are taken")
-        self._watch(taken_at)
         attributes = {"picturekind": kind} if passage is None else {"passage": passage, "picturekind": kind}
         draft = Draft(
             Stream.PICTURE, "picture.taken", camera, None, id_, taken_at, attributes=attributes, jpeg=jpeg
         )  # fmt: skip
-        self._cycle.add((self._numbering.entry(draft, final=self._delivery.window(Stream.PICTURE).hungry),))
+        self._cycle.add((self._cycle.entry(draft),))
 
     async def naming(self, plate: str) -> list[bytes]:
         """The access events that name this whole plate, in the order of arrival. Raises StoreError."""
@@ -335,22 +318,29 @@ class Journal:
 
     def clock_synced(self, now: Instant) -> None:
         """The clock is trusted from `now` on: correct the time of events of this boot that were never sent."""
-        self._numbering.synced(now)
-        self._cycle.correct(now)
-
-    def _watch(self, at: Instant) -> None:
-        """Notice from the first trusted time that the clock was set."""
-        if at.synced and (self._numbering.sync is None or self._numbering.unsynced):
-            self.clock_synced(at)
+        self._cycle.clock_synced(now)
 
     # ---- the uplink's side (`Outbox`) -------------------------------------------------------------
 
     def take(self, stream: Stream) -> Row | None:
         """The next row of the stream since `rewind`; rows set aside come last."""
-        row = None if self._cycle.moving else self._delivery.take(stream, self._harden)
+        window = None if self._cycle.moving else self._delivery.front(stream)
+        row = window.take() if window is not None and self._is_final(window) else None
         if self._delivery.wants(stream):
             self._cycle.kick()
         return row
+
+    def _is_final(self, window: Window) -> bool:
+        """The content of the window's next row is final; False: a commit is needed first."""
+        row = window.peek()
+        if row is None or row.n not in window.soft:
+            return True
+        if self._cycle.chores.correct and not self._queue.lost:
+            return False
+        if self._queue.harden(row):
+            return True
+        self._cycle.due()
+        return False
 
     def rewind(self, stream: Stream | None = None) -> None:
         """Begin again at the oldest row that was not acknowledged; None: all streams, and the rows set aside."""
@@ -374,8 +364,7 @@ class Journal:
         window, numbering = self._delivery.window(Stream.TELEMETRY), self._numbering
         oldest = next(iter(window), None)
         row = oldest or (None if window.waiting else window.youngest)
-        if row is not None and row.n > numbering.since:
-            numbering.delivered = row.sequence - (row is oldest)
+        if row is not None and numbering.deliver(row.n, row.sequence - (row is oldest)):
             self._ahead.note(self.journal_id, numbering.last[Stream.TELEMETRY], numbering.delivered)
 
     def quarantine(self, row: Row, reason: str) -> None:
@@ -387,27 +376,13 @@ class Journal:
         """Rows of the stream that are not acknowledged; those set aside are not counted."""
         return self._delivery.window(stream).waiting
 
-    def notify(self, ready: Callable[[], None]) -> None:
-        """Call `ready` on the loop when `take` may have something new."""
-        self._ready_calls.append(ready)
-
-    def _ready(self) -> None:
-        for ready in self._ready_calls:
-            ready()
-
-    def _harden(self, row: Row) -> bool:
-        if self._cycle.chores.correct and not self._queue.lost:
-            return False
-        if self._queue.harden(row):
-            return True
-        self._cycle.due()
-        return False
+    @property
+    def ready(self) -> asyncio.Event:
+        """Set when `take` may have something new; the one who waits for it clears it."""
+        return self._delivery.ready
 
     # ---- looking on -------------------------------------------------------------------------------
 
     def stats(self) -> Stats:
         """A snapshot for health and metrics."""
         return snapshot(self._cycle.counters, self._queue, self._delivery, self._now())
-
-    def _tell_gaps(self, events: Sequence[Emit], sheds: Sequence[Shed]) -> None:
-        self._append(events, named=[(shed.stream, shed.last) for shed in sheds])

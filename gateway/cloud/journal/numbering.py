@@ -14,10 +14,11 @@ import orjson
 
 from gateway.cloud import events
 from gateway.cloud.journal.batch import Entry, Marks, worth_of
-from gateway.cloud.journal.tables import BLOCK
 from gateway.cloud.outbox import Row
 from gateway.model import Instant, Json, Stream, uuid7
 
+BLOCK = 1024
+"""How many numbers of telemetry are reserved beyond the last one committed."""
 DAY_S = 86400.0
 _SAME_S = 3600.0
 """Clock readings that differ by less than this, after monotonic correction, count as the same time."""
@@ -250,6 +251,13 @@ class Numbering:
     def take_back(self, given: tuple[int, Mapping[Stream, int]]) -> None:
         """Take back the numbers given since, which nobody has seen."""
         self.n, self.last = given[0], dict(given[1])
+
+    def deliver(self, n: int, sequence: int) -> bool:
+        """Note that the broker has all telemetry up to this number; False: `n` is from an earlier journal."""
+        if n <= self.since:
+            return False
+        self.delivered = sequence
+        return True
 
     def synced(self, now: Instant) -> None:
         """The clock is trusted from now on."""

@@ -5,6 +5,7 @@ Each stream has two windows, one for waiting rows and one for rows set aside. In
 disk yet are `unwritten`; they come after all rows on disk, because the store is written in order.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -245,9 +246,6 @@ _STATES = tuple(State)
 _MOST_PICTURES = 4, 512 << 10
 """The most rows and bytes of pictures in memory; one is sent at a time."""
 
-Harden = Callable[[Row], bool]
-"""Make a row's content final before its first sending; False if that has to be committed first."""
-
 
 class Delivery:
     """The windows of all streams. Loop thread only; it learns about the disk only through calls."""
@@ -261,6 +259,8 @@ class Delivery:
         self._pairs = {
             stream: (self._windows[stream, State.WAITING], self._windows[stream, State.ASIDE]) for stream in Stream
         }
+        self.ready = asyncio.Event()
+        """Set when there may be a row that was not there before, or the store was lost or is back."""
 
     def window(self, stream: Stream, state: State = State.WAITING) -> Window:
         """One stream's rows of one state."""
@@ -268,18 +268,14 @@ class Delivery:
 
     # ---- the uplink's side ------------------------------------------------------------------------
 
-    def take(self, stream: Stream, harden: Harden) -> Row | None:
-        """The next row; rows set aside come when no other row waits."""
+    def front(self, stream: Stream) -> Window | None:
+        """The window that has the next row; rows set aside come when no other waits. None: there is none in memory."""
         pair = self._pairs[stream]
         for window in pair:
-            row = window.peek()
-            if row is None:
-                if window.more:
-                    return None
-                continue
-            if row.n in window.soft and not harden(row):
+            if len(window):
+                return window
+            if window.more:
                 return None
-            return window.take()
         pair[0].hungry = True
         return None
 
@@ -423,7 +419,10 @@ class Delivery:
                 aside.gone(n)
 
     def rewrite(self, stream: Stream, change: Callable[[Row], Row]) -> None:
-        """Change the content of the stream's rows in memory, as was done on disk."""
+        """Change the content of the stream's rows in memory, as was done on disk.
+
+        `change`: of a move to another journal, or of an erasure.
+        """
         for window in self._pairs[stream]:
             window.rewrite(change)
 

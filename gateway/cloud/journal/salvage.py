@@ -5,7 +5,7 @@ What cannot be read is reported. Nothing here raises because of the copy's conte
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -301,9 +301,8 @@ def _sound(row: tuple[Any, ...]) -> tuple[int, int, str, int, float, bytes] | No
     return n, stream, journal, sequence, float(at), payload
 
 
-def _json(text: bytes) -> object | None:
-    read: Callable[[bytes], object] = orjson.loads
+def _json(text: bytes) -> object:
     try:
-        return read(text)
+        return orjson.loads(text)
     except orjson.JSONDecodeError:
         return None

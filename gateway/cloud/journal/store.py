@@ -1,15 +1,14 @@
 """The journal's jobs on the disk. Everything but the constructor runs on the writer's thread."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from gateway.cloud.journal import redo_log
 from gateway.cloud.journal.batch import Batch, Marks, Shed, State
-from gateway.cloud.journal.history import Eraser, Shelf
+from gateway.cloud.journal.kept_events import Eraser, KeptEvents
 from gateway.cloud.journal.numbering import Move
 from gateway.cloud.journal.schema import VERSION
 from gateway.cloud.journal.space import Ballast, Space, Tidied
@@ -20,7 +19,6 @@ from gateway.cloud.outbox import Row
 from gateway.errors import StoreError, StoreFull
 from gateway.model import Instant, Stream
 
-Found = TypeVar("Found")
 _DAY_S = 86400.0
 _AGE_EVERY_S = 3600.0
 """Between two marks of age, at most."""
@@ -104,7 +102,7 @@ class Store:
         self._space = Space(self._database, keep)
         self._ballast = Ballast(folder / "reserve", alarm_reserve)
         self._water = HighWater(folder / "high-water")
-        self._shelf = Shelf(self._database)
+        self._kept = KeptEvents(self._database)
         self._eraser = Eraser(self._database)
         self._boot = boot
         self._forgotten = forgotten
@@ -183,7 +181,7 @@ class Store:
                 revived.quarantined = opened.quarantined
                 revived.loss = opened.loss
             if known.move is not None and known.move.old == opened.journal:
-                self._move(known.move)
+                self._tables.move(known.move)
             elif opened.journal != known.journal:
                 self._tables.adopt(revived.journal, known.memory, known.rows, also=known.journal)
             revived.sheds = opened.sheds
@@ -195,12 +193,9 @@ class Store:
     def move(self, move: Move) -> dict[tuple[Stream, State], int]:
         """Give the events of this process their new numbers; returns how many rows wait. Raises StoreError."""
         self._settled()
-        self._move(move)
+        self._tables.move(move)
         self._rise()
         return self._tables.counts()
-
-    def _move(self, move: Move) -> None:
-        self._tables.move(move.old, move.fresh, move.born, move.after, move.row)
 
     def fetch(self, stream: Stream, state: State, after: int) -> Chunk:
         """A page of the outbox. Raises StoreError."""
@@ -224,7 +219,7 @@ class Store:
 
     def latest(self, stream: Stream, after: int | None, count: int) -> list[tuple[int, bytes]]:
         """The last kept events of a stream, or the first of those after `n`, delivered or not. Raises StoreError."""
-        rows = self._shelf.latest(stream, after, count)
+        rows = self._kept.latest(stream, after, count)
         rows += [
             (n, entry.row.payload)
             for n, entry in self._pending.entries.items()
@@ -232,16 +227,16 @@ class Store:
         ]
         return rows[-count:] if after is None else rows[:count]
 
-    def kept(self, work: Callable[[Shelf], Found]) -> Found:
-        """Read the kept events, all of them. Raises StoreError."""
-        with suppress(StoreError):  # the database can be read even if nothing can be written
+    def kept(self) -> KeptEvents:
+        """The kept events, all of them."""
+        with suppress(StoreError):  # what is in the database can be read though nothing can be written
             self._settled()
-        return work(self._shelf)
+        return self._kept
 
-    def erase(self, work: Callable[[Eraser], Found]) -> Found:
-        """Erase something in all kept events. Raises StoreError."""
+    def eraser(self) -> Eraser:
+        """Who takes something out of what is kept, all of it. Raises StoreError."""
         self._settled()
-        return work(self._eraser)
+        return self._eraser
 
     def settle(self) -> Committed:
         """Move the content of the redo log into the database."""

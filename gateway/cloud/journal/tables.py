@@ -1,6 +1,6 @@
 """The content of the journal's tables. Runs on the writer's thread."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ import orjson
 from gateway.cloud import events
 from gateway.cloud.journal import redo_log, salvage
 from gateway.cloud.journal.batch import Batch, Entry, Marks, Shed, State
+from gateway.cloud.journal.numbering import BLOCK, Move
 from gateway.cloud.journal.schema import AGED, LOGGED
 from gateway.cloud.journal.sqlite import Database, packed
 from gateway.cloud.journal.witness import REASON, Loss, Mark, SentAhead, behind
@@ -18,8 +19,6 @@ from gateway.cloud.outbox import Row
 from gateway.errors import StoreDamaged, StoreError, StoreGone
 from gateway.model import Instant, Json, Stream
 
-BLOCK = 1024
-"""How many telemetry numbers are reserved beyond the last committed one."""
 NUMBER = {stream: number for number, stream in enumerate(Stream)}
 """The number of each stream in the tables. Never reorder `Stream`."""
 BROKER = 0
@@ -365,24 +364,21 @@ class Tables:
             journals=frozenset(name for (name,) in database.execute("SELECT id FROM journal")),
         )
 
-    def move(self, old: str, fresh: str, born: float, after: int, change: Callable[[Row], Row]) -> None:
-        """Begin the journal `fresh` and move all events of `old` after `n` = `after` to it, changed by `change`.
-
-        Raises StoreError.
-        """
+    def move(self, move: Move) -> None:
+        """Begin the new journal, and move the events of this life to it under their new numbers. Raises StoreError."""
         database = self._database
-        epoch = self._epoch(old)
+        epoch = self._epoch(move.old)
         with database.transaction(new_round=True):
             database.execute(
                 "INSERT INTO journal (id, born, newest) SELECT ?, ?, newest FROM journal WHERE epoch = ?",
-                (fresh, born, epoch),
+                (move.fresh, move.born, epoch),
             )
-            following = self._epoch(fresh)
-            n = after
+            following = self._epoch(move.fresh)
+            n = move.after
             while rows := database.execute(_MOVING, (n, epoch, _SLICE_ROWS)):
                 if not all(_is_json(one[3]) for one in rows):
                     raise StoreDamaged(f"an event after {n} is garbled")
-                changed = [change(Row(one[0], _STREAMS[one[1]], *one[2:])) for one in rows]
+                changed = [move.row(Row(one[0], _STREAMS[one[1]], *one[2:])) for one in rows]
                 database.many(
                     "UPDATE event SET epoch = ?, sequence = ?, payload = ? WHERE n = ?",
                     ((following, row.sequence, row.payload, row.n) for row in changed),

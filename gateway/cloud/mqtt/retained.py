@@ -21,11 +21,7 @@ _ENVELOPE_BYTES = 1024
 _SEVERITIES: Final = {name: rank for rank, name in enumerate(("critical", "high", "medium", "low"))}
 
 Build = Callable[[int], bytes]
-"""Makes the message; it should not exceed the given number of bytes."""
-
-
-def _nothing(_size: int) -> float:
-    return 0.0
+"""Makes the message when it is first sent, no larger than the bytes given if it can; each topic has its own."""
 
 
 class Slot:
@@ -83,10 +79,10 @@ class Slot:
             self._frozen = None
             self.pending = True
 
-    def take(self, now: float, limit: int, cost: Callable[[int], float] = _nothing, share: float = 0.0) -> bytes | None:
+    def take(self, now: float, limit: int, spacing_per_byte: float = 0.0) -> bytes | None:
         """What to send now, at most `limit` bytes; it then counts as sent. None: nothing, or not yet.
 
-        `cost`: gives the seconds that a number of bytes takes; the next one waits `share` times as long.
+        `spacing_per_byte`: the next message waits so many seconds for each byte of this one.
         """
         if not self.pending or now < self._not_before or self._build is None:
             return None
@@ -94,7 +90,7 @@ class Slot:
             self._frozen, self._built_for = self._build(limit), limit
         self.pending = self.urgent = False
         self._sent_at = now
-        self._not_before = now + max(self._every, share * cost(len(self._frozen)))
+        self._not_before = now + max(self._every, spacing_per_byte * len(self._frozen))
         if len(self._frozen) > limit:
             self.too_large += 1
             return None

@@ -7,7 +7,6 @@ never waits for the acknowledgement of another stream. What is in flight is boun
 """
 
 from collections import deque
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -137,6 +136,10 @@ class OutStream:
         self._suspects = 0
         if self._state is not _State.OPEN and not self.hangs_up:
             self._state = _State.PROBING
+
+    def woken(self) -> None:
+        """The outbox may have more."""
+        self.dry = False
 
     def due(self) -> float | None:
         """When a held stream is tried again; None: it is not held."""
@@ -321,18 +324,20 @@ class Sending:
         slots: tuple[Slot, Slot, Slot],
         *,
         limits: Limits,
-        overhead: Callable[[str], int],
+        overhead: int,
         chance: Draw,
         observer: Observer,
         replayed: Replayed | None = None,
     ) -> None:
+        """`overhead`: bytes of a packet beside topic and payload."""
         self.counts = Counts()
+        self._overhead = overhead
         self.streams = tuple(
             OutStream(
                 outbox,
                 stream,
                 f"{root}/{stream}",
-                overhead(f"{root}/{stream}"),
+                self._beside(f"{root}/{stream}"),
                 _retry(chance, limits),
                 quick=limits.retry_quick,
                 observer=observer,
@@ -355,7 +360,6 @@ class Sending:
         """Replays that were in flight when the connection was lost."""
         self._replaying = self._replaying_bytes = 0
         self._limits = limits
-        self._overhead = overhead
         self.pace = Pace(limits.rate)
         self._flight: dict[int, tuple[Message, Stamp]] = {}
         self._bytes = self._window = self._most = 0
@@ -446,13 +450,13 @@ class Sending:
 
     def parting(self, slot: Slot) -> Message | None:
         """What is left to send of the slot at the goodbye, ignoring its interval."""
-        payload = slot.take(float("inf"), self._limit - self._overhead(slot.topic))
+        payload = slot.take(float("inf"), self._limit - self._beside(slot.topic))
         return None if payload is None else Message(slot.topic, payload, retain=True, slot=slot)
 
     def woken(self) -> None:
         """The outbox may have more."""
         for out in self.streams:
-            out.dry = False
+            out.woken()
 
     def reply(self, topic: str, payload: bytes, correlation: bytes | None = None) -> None:
         """Send a reply; if more than REPLIES or REPLY_BYTES wait, the oldest is dropped and counted."""
@@ -547,7 +551,8 @@ class Sending:
     def _take_slot(self, slot: Slot, now: float, limit: int, spacing: float = 0.0) -> Message | None:
         if not slot.pending:
             return None
-        payload = slot.take(now, min(limit, self._limit - self._overhead(slot.topic)), self.pace.cost, spacing)
+        spacing_per_byte = spacing * self.pace.cost(1)
+        payload = slot.take(now, min(limit, self._limit - self._beside(slot.topic)), spacing_per_byte)
         return None if payload is None else Message(slot.topic, payload, retain=True, slot=slot)
 
     def _take_active(self, now: float) -> Message | None:
@@ -624,9 +629,13 @@ class Sending:
             self._replies.appendleft(message)
             self._reply_bytes += len(message.payload)
 
+    def _beside(self, topic: str) -> int:
+        """Bytes of a packet beside its payload."""
+        return self._overhead + len(topic.encode())
+
     def _size(self, message: Message) -> int:
         extra = _EXTRA_BYTES if message.again or message.correlation is not None else 0
-        return self._overhead(message.topic) + extra + len(message.correlation or b"") + len(message.payload)
+        return self._beside(message.topic) + extra + len(message.correlation or b"") + len(message.payload)
 
 
 def _suspect(message: Message) -> Suspect:

@@ -24,7 +24,7 @@ from gateway.cloud.events import CONTENT_TYPE
 from gateway.cloud.mqtt import codec
 from gateway.cloud.mqtt.codec import MAX_PACKET_BYTES, Connack, Disconnect, Malformed, Parser, Puback, Publish, Suback
 from gateway.cloud.mqtt.transport import Wire, connect, not_yet_valid
-from gateway.cloud.mqtt.types import MAX_COMMAND_BYTES, Broker, Delivery, Ending, Events, Terms, Will
+from gateway.cloud.mqtt.types import MAX_COMMAND_BYTES, Broker, Delivery, Ending, SessionOwner, Terms, Will
 from gateway.errors import GatewayError, UplinkDown
 
 _SESSION_EXPIRY_S = 3600
@@ -73,9 +73,8 @@ _ONCE = SubscribeOptions(qos=0)
 _NO_MORE = SubscribeOptions(qos=0, noLocal=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
 
 
-def overhead(topic: str) -> int:
-    """The most bytes of a PUBLISH in addition to its payload (MQTT 5, 3.3; with a length field of 4 bytes)."""
-    return 1 + 4 + 2 + len(topic.encode()) + 2 + len(_CLOUD_EVENT.pack())
+OVERHEAD_BYTES = 1 + 4 + 2 + 2 + len(_CLOUD_EVENT.pack())
+"""What a PUBLISH takes at most beside its topic and payload (MQTT 5, 3.3; a length field of 4 bytes)."""
 
 
 class _Outlet:
@@ -120,8 +119,8 @@ class _Client(Client):
         self._broker = broker
         self._clean = clean
         self._outlet: _Outlet | None = None
-        self.asked: dict[int, Callable[[int], None]] = {}
-        """Message id of an unanswered SUBSCRIBE -> who gets the answer."""
+        self.asked: dict[int, str] = {}
+        """Topics of the SUBSCRIBEs that have no answer yet, by message id."""
         if will is not None:
             delay = {"WillDelayInterval": will.delay} if will.delay else {}
             about = _properties(PacketTypes.WILLMESSAGE, ContentType=will.content_type, **delay)
@@ -153,12 +152,12 @@ class _Client(Client):
         self.loop_write()
         return wire.waiting - before
 
-    def ask(self, topic: str, options: SubscribeOptions, answered: Callable[[int], None]) -> None:
-        """Send a SUBSCRIBE; only the last one with the same `answered` is reported. MQTT 3.1.1 has only a QoS."""
+    def ask(self, topic: str, options: SubscribeOptions) -> None:
+        """Send a SUBSCRIBE; only the answer to the last one for a topic is reported. MQTT 3.1.1 has only a QoS."""
         _, mid = self.subscribe(topic, options=options) if self._five else self.subscribe(topic, options.QoS)
         if mid is not None:
-            self.asked = {earlier: told for earlier, told in self.asked.items() if told != answered}
-            self.asked[mid] = answered
+            self.asked = {earlier: other for earlier, other in self.asked.items() if other != topic}
+            self.asked[mid] = topic
 
     def acknowledged(self, mid: int) -> bool:
         """Take a PUBACK, so that paho forgets the message; False: there is no such message."""
@@ -184,9 +183,9 @@ class _Client(Client):
 class Session:
     """One connection: `open`, then `publish` until `ended` is done; `abort` or `close` ends it from our side."""
 
-    def __init__(self, broker: Broker, will: Will | None, events: Events, *, clean: bool = False) -> None:
+    def __init__(self, broker: Broker, will: Will | None, owner: SessionOwner, *, clean: bool = False) -> None:
         self._broker = broker
-        self._events = events
+        self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._parser = Parser(broker.protocol)
         self._wire: Wire | None = None
@@ -229,16 +228,16 @@ class Session:
 
     def subscribe(self, topic: str) -> None:
         """Subscribe to `topic` at QoS 1, with retained messages marked as such."""
-        self._client.ask(topic, _COMMANDS, self._events.subscribed)
+        self._client.ask(topic, _COMMANDS)
 
     def read(self, topic: str) -> None:
-        """Ask for what is retained on `topic`. It arrives marked as retained; `Events.read` gets the SUBACK."""
-        self._client.ask(topic, _ONCE, self._events.read)
+        """Ask for what is retained on `topic`. It arrives marked as retained."""
+        self._client.ask(topic, _ONCE)
 
     def read_no_more(self, topic: str) -> None:
         """Stop messages on `topic`. In MQTT 3.1.1 our own messages there continue to arrive."""
         if self._broker.protocol == codec.V5:
-            self._client.ask(topic, _NO_MORE, _whatever)
+            self._client.ask(topic, _NO_MORE)
 
     def check(self) -> float | None:
         """Keep the connection alive. Returns after how many seconds to call again; None: the connection has ended."""
@@ -283,18 +282,11 @@ class Session:
             self._wire.flush()
         self._finish(Ending(why, dead=dead))
 
-    def guarded(self, work: Callable[..., None], *arguments: object) -> None:
-        """Run `work` in a callback of the loop so that a bug in it reaches the task that runs the uplink."""
-        try:
-            work(*arguments)
-        except Exception as error:  # noqa: BLE001  # handed on whole
-            self._fail(error)
-
     # ---- in the worker thread
 
     def _dial(self) -> None:
         broker = self._broker
-        outcome: tuple[Wire, str | None] | Ending
+        outcome: tuple[Wire, str | None] | Ending | Exception
         wire: Wire | None = None
         try:
             password = None if broker.password is None else broker.password.read()
@@ -308,21 +300,19 @@ class Session:
         except (OSError, ValueError, GatewayError) as error:
             outcome = Ending(f"password: {error}")
         except Exception as error:  # noqa: BLE001  # a bug: it must end the uplink's task, not this thread alone
-            self._hand_over(self._fail, error)
-            return
-        if not self._hand_over(self._dialled, outcome) and wire is not None:
-            wire.shut()
-
-    def _hand_over(self, call: Callable[[Any], None], value: object) -> bool:
+            outcome = error
         try:
-            self._loop.call_soon_threadsafe(call, value)
-        except RuntimeError:  # the loop is closed: nobody waits
-            return False
-        return True
+            self._loop.call_soon_threadsafe(self._dialled, outcome)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            if wire is not None:
+                wire.shut()
 
     # ---- on the loop
 
-    def _dialled(self, outcome: tuple[Wire, str | None] | Ending) -> None:
+    def _dialled(self, outcome: tuple[Wire, str | None] | Ending | Exception) -> None:
+        if isinstance(outcome, Exception):
+            self._fail(outcome)
+            return
         if isinstance(outcome, Ending):
             self._finish(outcome)
             return
@@ -333,7 +323,14 @@ class Session:
         self._wire = wire
         self._loop.add_reader(wire.fileno(), self._readable)
         self._loop.call_later(self._broker.connect_timeout, self._too_late)
-        self.guarded(self._greet, wire, password)
+        self._guarded(self._greet, wire, password)
+
+    def _guarded(self, work: Callable[..., None], *arguments: object) -> None:
+        """A fault of the program in a callback of the loop must reach the task that runs the uplink."""
+        try:
+            work(*arguments)
+        except Exception as error:  # noqa: BLE001  # handed on whole
+            self._fail(error)
 
     def _too_late(self) -> None:
         if not self._opened.done():
@@ -346,14 +343,14 @@ class Session:
 
     def _readable(self) -> None:
         if not self._reading_on:
-            self.guarded(self._take_in)
+            self._guarded(self._take_in)
 
     def _read_on(self) -> None:
         self._reading_on = False
-        self.guarded(self._take_in)
+        self._guarded(self._take_in)
 
     def _writable(self) -> None:
-        self.guarded(self._flush)
+        self._guarded(self._flush)
 
     def _take_in(self) -> None:
         """Read and process as much as one turn of the loop may."""
@@ -381,7 +378,7 @@ class Session:
         except Malformed as error:
             ending = Ending(f"what the broker sent is not MQTT: {error}", garbled=True)
         if acks:
-            self._events.acknowledged(acks)
+            self._owner.acknowledged(acks)
         if ending is None and left and wire.ended is not None:
             ending = Ending(self._hung_up(wire.ended), hung_up=True)
         if ending is not None:
@@ -402,8 +399,9 @@ class Session:
         elif isinstance(packet, Publish):
             self._deliver(packet)
         elif isinstance(packet, Suback):
-            answered = self._client.asked.pop(packet.mid, _whatever)
-            answered(packet.code)
+            topic = self._client.asked.pop(packet.mid, None)
+            if topic is not None:
+                self._owner.subscribed(topic, packet.code)
         else:
             self._pinged_at = None
         return None
@@ -454,7 +452,7 @@ class Session:
 
         payload = message.payload if message.size <= MAX_COMMAND_BYTES else b""
         delivery = Delivery(message.size, message.retain, message.response_topic, acknowledge, message.correlation)
-        self._events.arrived(message.topic, payload, delivery)
+        self._owner.arrived(message.topic, payload, delivery)
 
     def _something_to_write(self, _client: Client, _data: object, _socket: object) -> None:
         """Flush once per turn of the loop, so that everything leaves together."""
@@ -503,7 +501,3 @@ class Session:
 def _keepalive(broker: Broker) -> int:
     """The keep-alive of the site file, in whole seconds (3.1.2.10)."""
     return max(1, round(broker.keepalive))
-
-
-def _whatever(_code: int) -> None:
-    """Ignore the answer."""

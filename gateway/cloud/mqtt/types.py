@@ -1,6 +1,6 @@
 """Types shared by the uplink, its owner and its connections."""
 
-from asyncio import Future
+from asyncio import Event, Future
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,21 +131,28 @@ class Delivery(NamedTuple):
     retain: bool
     response_topic: str | None
     acknowledge: Callable[[], None]
-    """Acknowledge the message to the broker; without this it comes again on the next connection."""
+    """Acknowledge the message to the broker; without this it comes again on the next connection.
+
+    A function, because it belongs to the connection of the message, which the receiver does not know.
+    """
     correlation: bytes | None = None
     """Correlation Data of MQTT 5, by which the requester recognises the reply."""
 
 
-class Events(NamedTuple):
-    """Callbacks of a session to its owner, all on the loop's thread."""
+class SessionOwner(Protocol):
+    """Receives what arrives on a session, on the loop's thread."""
 
-    acknowledged: Callable[[list[tuple[int, int]]], None]
-    """PUBACKs of one burst: (message id, reason code)."""
-    subscribed: Callable[[int], None]
-    """SUBACK with its reason code."""
-    arrived: Callable[[str | None, bytes, Delivery], None]
-    read: Callable[[int], None] = lambda _code: None
-    """SUBACK to the question for a retained message, with its reason code."""
+    def acknowledged(self, acks: list[tuple[int, int]]) -> None:
+        """PUBACKs of one burst have come: (message id, reason code)."""
+        ...
+
+    def subscribed(self, topic: str, code: int) -> None:
+        """The last SUBSCRIBE to this topic was answered with this reason code."""
+        ...
+
+    def arrived(self, topic: str | None, payload: bytes, delivery: Delivery) -> None:
+        """A message has come. `topic` is None if it is not valid text."""
+        ...
 
 
 COMMANDS_REFUSED, COMMANDS_DROPPED = "commands-refused", "commands-dropped"
@@ -232,8 +239,9 @@ class Replayed(Protocol):
         """The next one, if one is ready; called when nothing else has to be sent."""
         ...
 
-    def notify(self, ready: Callable[[], None]) -> None:
-        """Call `ready` on the loop when `take` may have something new."""
+    @property
+    def ready(self) -> Event:
+        """Set when `take` may have something new; the one who waits for it clears it."""
         ...
 
 

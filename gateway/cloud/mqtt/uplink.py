@@ -1,8 +1,8 @@
 """The uplink: sends events to the broker over MQTT (page "Delivery").
 
-One supervised task keeps the connection and checks the time once a second. All sending is done in callbacks of the loop
-(a row is ready, a PUBACK came), so a message costs no task and no timer.
-What goes next is decided in `sending`, when to try again in `reconnection`, MQTT itself is in `session`.
+One supervised task keeps the connection and checks the time once a second. Messages are sent when something happens
+(rows are ready, a PUBACK came), so a message costs no task and no timer. `send_order` decides what goes next, `backoff`
+when to try again; MQTT itself is in `session`.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from gateway.cloud.mqtt.codec import FAILURE, RETAIN_NOT_SUPPORTED
 from gateway.cloud.mqtt.recall import ReadBack
 from gateway.cloud.mqtt.rivalry import Rivalry
 from gateway.cloud.mqtt.send_order import HASTY, Message, Sending
-from gateway.cloud.mqtt.session import Session, overhead
+from gateway.cloud.mqtt.session import OVERHEAD_BYTES, Session
 from gateway.cloud.mqtt.subscription import Subscription
 from gateway.cloud.mqtt.types import (
     COMMANDS_DROPPED,
@@ -26,7 +26,6 @@ from gateway.cloud.mqtt.types import (
     CommandDesk,
     Delivery,
     Ending,
-    Events,
     Observer,
     RecallJudge,
     Replayed,
@@ -83,7 +82,7 @@ class Uplink:
             root,
             self._board.slots,
             limits=settings.limits._replace(packet=settings.broker.max_packet, rate=settings.broker.rate),
-            overhead=overhead,
+            overhead=OVERHEAD_BYTES,
             chance=chance,
             observer=observer,
             replayed=replayed,
@@ -96,8 +95,10 @@ class Uplink:
         self._may_retain = settings.broker.retain
         self._retains = self._may_retain
         self._rivalry = Rivalry()
-        self._live = self._scheduled = self._leaving = False
+        self._live = self._leaving = False
         self._later: asyncio.TimerHandle | None = None
+        self._more = asyncio.Event()
+        """Set when there is something to send that is not from the outbox."""
         self._news = asyncio.Event()
         self._since = self._dialled = 0.0
         self._acknowledged_at: float | None = None
@@ -106,29 +107,22 @@ class Uplink:
         self._commands_told = self._dropped_told = ""
 
     async def run(self) -> None:
-        """Keep the connection until cancelled or until `farewell`; raises only for a bug of the program."""
-        self._outbox.notify(self.wake)
-        if self._replayed is not None:
-            self._replayed.notify(self.wake)
+        """Keep the connection until cancelled or until `farewell`; raises only bugs of the program, as a group."""
         self._since = self._clock.now().mono
+        sources = [self._more, self._outbox.ready, *([] if self._replayed is None else [self._replayed.ready])]
         try:
-            while not self._leaving:
-                await self._pause(await self._connect_once())
+            async with asyncio.TaskGroup() as group:
+                senders = [group.create_task(self._send_from(one), name="uplink sender") for one in sources]
+                while not self._leaving:
+                    await self._pause(await self._connect_once())
+                for task in senders:
+                    task.cancel()
         finally:
             self._live = False
             if self._later is not None:
                 self._later.cancel()
             if self._session is not None:
                 self._session.abort("stopped")
-
-    def wake(self) -> None:
-        """The outbox may have more rows."""
-        self._sending.woken()
-        self._board.numbers_changed()
-        if self._live:
-            self._schedule()
-        elif not self._news.is_set() and self._outbox.waiting(Stream.ALARM):
-            self._news.set()
 
     def set_standing(self, alarms: Mapping[str, Mapping[str, Json]], upto: int) -> None:
         """Set the standing alarms after a commit, by id, and the sequence of the last alarm event in them.
@@ -137,7 +131,7 @@ class Uplink:
         changed afterwards.
         """
         now = self._board.set_standing(alarms, upto)
-        self._schedule()
+        self._more.set()
         due = self._board.active.due()
         if self._live and due is not None and due > now and self._later is None:
             self._later = asyncio.get_running_loop().call_later(due - now, self._tell_active)
@@ -145,17 +139,29 @@ class Uplink:
     def set_health(self, data: Mapping[str, Json]) -> None:
         """Set the health; the data must not be changed afterwards."""
         self._board.set_health(data)
-        self._schedule()
+        self._more.set()
 
     def reply(self, topic: str, payload: bytes, correlation: bytes | None = None) -> None:
         """Send a reply, ahead of every stream; kept over a lost connection, but not over a restart."""
         self._sending.reply(topic, payload, correlation)
-        self._schedule()
+        self._more.set()
 
     @property
     def connected(self) -> bool:
         """True while connected and accepted by the broker."""
         return self._live
+
+    async def _send_from(self, source: asyncio.Event) -> None:
+        """Send whenever `source` is set; without a connection, a new alarm shortens the wait for the next attempt."""
+        while True:
+            await source.wait()
+            source.clear()
+            self._sending.woken()
+            self._board.numbers_changed()
+            if self._live:
+                self._pump()
+            elif not self._news.is_set() and self._outbox.waiting(Stream.ALARM):
+                self._news.set()
 
     async def farewell(self, timeout: float) -> None:
         """Wait for what is in flight, publish `online: false`, disconnect; within `timeout` seconds. Ends `run`."""
@@ -201,10 +207,9 @@ class Uplink:
 
     async def _connect_once(self) -> Ending:
         broker = self._settings.broker
-        events = Events(self._acknowledged, self._got_subscribed, self._arrived, self._got_read)
         self._dialled = self._clock.now().mono
         last_words = self._board.last_words(broker, retain=self._may_retain)
-        session = self._session = Session(broker, last_words, events, clean=self._intake.begin())
+        session = self._session = Session(broker, last_words, self, clean=self._intake.begin())
         opened = session.open()
         while not (opened.done() or session.ended.done()):
             self._live_on()
@@ -341,9 +346,10 @@ class Uplink:
             self._news.clear()
             await self._news.wait()
 
-    # ---- callbacks of the session
+    # ---- what comes on the session (`SessionOwner`)
 
-    def _acknowledged(self, acks: list[tuple[int, int]]) -> None:
+    def acknowledged(self, acks: list[tuple[int, int]]) -> None:
+        """Take PUBACKs, and send more in the room that they leave."""
         now = self._acknowledged_at = self._clock.now().mono
         for mid, code in acks:
             if code == RETAIN_NOT_SUPPORTED:
@@ -353,13 +359,18 @@ class Uplink:
             self._news.set()
         self._pump()
 
-    def _got_subscribed(self, code: int) -> None:
+    def subscribed(self, topic: str, code: int) -> None:
+        """Take a SUBACK: for commands, or for what is retained on `alarm/active`."""
+        if topic == self._board.active.topic:
+            self._got_read(code)
+            return
         self._subscription.answered(code, self._clock.now().mono)
         self._tell_commands()
         self._tell_online()
         self._pump()
 
-    def _arrived(self, topic: str | None, payload: bytes, delivery: Delivery) -> None:
+    def arrived(self, topic: str | None, payload: bytes, delivery: Delivery) -> None:
+        """Take a message: a command, what is retained on `alarm/active`, or one that is not for us."""
         if topic == self._board.active.topic:  # what we asked for, or published ourselves
             delivery.acknowledge()
             if delivery.retain:
@@ -409,12 +420,12 @@ class Uplink:
         self._listen(session, now)
         if self._subscription.settled:
             self._tell_online()
-        self._schedule()
+        self._more.set()
 
     def _resume(self) -> None:
         """The recalled message has been handled, or took too long: sending may begin."""
         self._read_back.judged()
-        self._schedule()
+        self._more.set()
 
     def _listen(self, session: Session, now: float) -> None:
         """Maintain the subscription to commands."""
@@ -444,17 +455,11 @@ class Uplink:
 
     # ---- sending
 
-    def _schedule(self) -> None:
-        if self._live and not self._scheduled and self._session is not None:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._session.guarded, self._pump)
-
     def _tell_active(self) -> None:
         self._later = None
-        self._schedule()
+        self._more.set()
 
     def _pump(self) -> None:
-        self._scheduled = False
         session = self._session
         if not self._live or session is None or self._read_back.holding:
             return

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -37,9 +37,8 @@ async def delivered(one: Journal, count: int, stream: Stream = Stream.ALARM, siz
 
 
 @asynccontextmanager
-async def replaying(one: Journal, wake: Callable[[], None] = lambda: None) -> AsyncIterator[Replay]:
+async def replaying(one: Journal) -> AsyncIterator[Replay]:
     replay = Replay(one.history)
-    replay.notify(wake)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(replay.run(), name="replay")
         try:
@@ -186,20 +185,18 @@ class World:
             "t",
             (Slot("active", "alarm/active"), Slot("status", "status"), Slot("health", "health")),
             limits=Limits(window=window),
-            overhead=lambda topic: 20 + len(topic),
+            overhead=20,
             chance=Drawn(0.5),
             observer=Unobserved(),
             replayed=self,
         )
         self.again: list[Again] = []
+        self.ready = asyncio.Event()
         self.mid = 0
         self.sending.connected(65535, limit)
 
     def take(self) -> Again | None:
         return self.again.pop(0) if self.again else None
-
-    def notify(self, ready: Callable[[], None]) -> None:
-        """Nobody is told."""
 
     def send(self) -> list[str]:
         sent = []

@@ -219,17 +219,15 @@ async def test_a_long_backlog_drains_in_order_with_memory_flat(tmp_path: Path) -
             await accepted(store, [emit(n=first + n, text="x" * 300) for n in range(1000)])
     async with journal(tmp_path) as store:
         loop = asyncio.get_running_loop()
-        ready = asyncio.Event()
-        store.notify(ready.set)
         last = most = 0
         begun = loop.time()
         tracemalloc.start()
         while last < count:
-            ready.clear()
+            store.ready.clear()
             row = store.take(Stream.ALARM)
             if row is None:
                 most = max(most, tracemalloc.get_traced_memory()[0])
-                await ready.wait()
+                await store.ready.wait()
                 continue
             assert row.sequence == last + 1
             last = row.sequence

@@ -23,7 +23,7 @@ class World:
             "t",
             self.slots,
             limits=Limits(window=window, answer=10.0),
-            overhead=lambda topic: 20 + len(topic),
+            overhead=20,
             chance=Drawn(0.5),
             observer=Unobserved(),
         )

@@ -93,7 +93,7 @@ class World(Unobserved):
                 waits += 1
                 if waits % 10 == 0:
                     self.outbox.add(Stream.ALARM)
-                    self.lane.dry = False
+                    self.lane.woken()
 
     def refuse(self, code: int) -> float:
         """Have the next row refused; how long it takes until the stream is tried again."""
@@ -145,7 +145,7 @@ def test_the_wait_doubles_up_to_its_limits_and_begins_anew_after_a_success() -> 
         assert limit / 2 <= waits[-1] <= limit + 1.0
         world.settle()
         world.outbox.add(Stream.ALARM)
-        world.lane.dry = False
+        world.lane.woken()
         assert world.refuse(code) < 1.0
 
 

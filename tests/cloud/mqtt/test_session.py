@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.cloud.mqtt.session import Session
-from gateway.cloud.mqtt.types import Broker, Delivery, Events
+from gateway.cloud.mqtt.types import Broker, Delivery
 from simulators import packets
 from tests.cloud.raw_broker import Raw, answer, message, raw_broker
 from tests.cloud.running import eventually
@@ -22,20 +22,22 @@ class Told:
     def __init__(self) -> None:
         self.acks: set[int] = set()
         self.deliveries: list[Delivery] = []
-        self.granted: list[int] = []
-        self.events = Events(self._acknowledged, self.granted.append, self._arrived)
+        self.granted: list[tuple[str, int]] = []
 
-    def _acknowledged(self, acks: list[tuple[int, int]]) -> None:
+    def acknowledged(self, acks: list[tuple[int, int]]) -> None:
         self.acks |= {mid for mid, _ in acks}
 
-    def _arrived(self, _topic: str | None, _payload: bytes, delivery: Delivery) -> None:
+    def subscribed(self, topic: str, code: int) -> None:
+        self.granted.append((topic, code))
+
+    def arrived(self, _topic: str | None, _payload: bytes, delivery: Delivery) -> None:
         self.deliveries.append(delivery)
 
 
 @asynccontextmanager
 async def connected(broker: Broker) -> AsyncIterator[tuple[Session, Told]]:
     told = Told()
-    session = Session(broker, None, told.events)
+    session = Session(broker, None, told)
     try:
         await asyncio.wait_for(session.open(), 10.0)
         yield session, told
@@ -84,7 +86,7 @@ async def test_no_two_open_packets_have_one_id_however_many_are_sent(protocol: i
                 await eventually(lambda: len(told.acks) == 1000, 20.0)
             assert len(sent) > MIDS
             raw.send(packets.puback(raw.version, sent[0], 0) + packets.suback(raw.version, asked[0], [1]))
-            await eventually(lambda: told.granted == [1] and sent[0] in told.acks)
+            await eventually(lambda: told.granted == [("t/command", 1)] and sent[0] in told.acks)
 
 
 @pytest.mark.parametrize("protocol", [5, 4])

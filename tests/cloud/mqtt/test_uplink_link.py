@@ -235,7 +235,7 @@ async def test_a_fault_of_the_program_ends_the_task() -> None:
     outbox = Broken()
     outbox.add(Stream.ALARM)
     async with LocalBroker() as broker:
-        with pytest.RaisesGroup(KeyError):
+        with pytest.RaisesGroup(pytest.RaisesGroup(KeyError)):
             async with running(broker.port, outbox) as run:
                 await asyncio.wait((run.task,), timeout=5.0)
 

@@ -29,6 +29,8 @@ _ALIKE = 0.11
 _FLAT = 1.0
 """The least range of grey values; with less, repeats cannot be recognised."""
 _EDGE = 4
+_BLACK, _WHITE = 8, 247
+"""Grey values."""
 
 
 class Photo(NamedTuple):
@@ -48,6 +50,8 @@ def photo_of(data: bytes, stamp: str, limit: int = MAX_JPEG_BYTES) -> Photo:
         raise Unusable(f"too small: {image.width} x {image.height}")
     mark = _mark(image)
     image = image.convert("RGB")
+    if _is_cut(image):
+        raise Unusable("its lower part is of one colour: the file was cut short")
     image.thumbnail((1280, 1280), Image.Resampling.BILINEAR)
     _write(image, stamp)
     return Photo(encoded(image, limit), mark)
@@ -77,6 +81,16 @@ def _mark(image: Image.Image) -> str:
     cuts = [ordered[len(ordered) * part // len(_QUARTERS)] for part in range(1, len(_QUARTERS))]
     bits = "".join(_QUARTERS[sum(value >= cut for cut in cuts)] for value in values)
     return base64.b64encode(int(bits, 2).to_bytes(_MARK_BYTES)).decode()
+
+
+def _is_cut(image: Image.Image) -> bool:
+    """True if the lowest eighth is exactly of one colour. A file that ends early but properly is decoded so.
+
+    Not if that is black or white: so it is at night and in the sun.
+    """
+    bands = image.crop((0, image.height * 7 // 8, image.width, image.height)).getextrema()
+    lows, highs = zip(*bands, strict=True)
+    return lows == highs and max(highs) > _BLACK and min(lows) < _WHITE
 
 
 def _bits(mark: str) -> int | None:

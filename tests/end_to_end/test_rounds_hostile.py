@@ -143,7 +143,7 @@ async def test_photos_that_are_none_of_another_item_or_by_nobody(tmp_path: Path)
         name = (await it.person("inspection.run", role="technician", round="photos"))["result"]["run"]
         pump: dict[str, Any] = {"run": name, "item": "person:pump", "ok": True}
         html = b"<html><body>" + first + b"</body></html>"
-        for bad in (b"", b"a text", html, first[:1], first[: len(first) // 2],
+        for bad in (b"", b"a text", html, first[:1], first[: len(first) // 2], first[: len(first) // 2] + b"\xff\xd9",
                     bytes(96 << 10), first + bytes(96 << 10)):  # fmt: skip
             refused = await it.person("inspection.answer", **pump, photo=photo(bad))
             assert refused["error"]["code"] == "bad-args", (bad[:20], refused)

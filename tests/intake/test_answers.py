@@ -21,7 +21,7 @@ from gateway.intake.answers import MAX_PHOTO_BYTES, Answers
 from gateway.intake.presence import is_code, read_tag
 from gateway.model import Json, Perform
 from gateway.settings.types import PlaceProof
-from simulators.cameras.scene import KINDS, Scene, usual
+from simulators.cameras.scene import KINDS, Scene, SceneView, usual
 from tests.secret_texts import SecretText
 
 KEY = "00" * 16
@@ -116,6 +116,21 @@ def test_a_photo_that_is_too_small_is_refused(size: tuple[int, int]) -> None:
         photo_of(jpeg(scene(1).resize(size)), "t")
 
 
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7])
+def test_half_a_photo_with_a_proper_end_is_refused(share: float) -> None:
+    whole = jpeg(Image.open(BytesIO(Scene("pump-room", 1).picture(SceneView()))))
+    assert photo_of(whole, "t")
+    with pytest.raises(Unusable, match="cut short"):
+        photo_of(whole[: round(len(whole) * share)] + b"\xff\xd9", "t")
+
+
+@pytest.mark.parametrize("grey", [0, 255])
+def test_a_photo_may_be_black_or_white_below(grey: int) -> None:
+    image = scene(1)
+    ImageDraw.Draw(image).rectangle((0, 300, 640, 480), fill=(grey,) * 3)
+    assert photo_of(jpeg(image), "t")
+
+
 async def test_a_comment_makes_no_other_photo_of_it() -> None:
     kept = Kept()
     told = await kept.look(photo=base64.b64encode(jpeg(scene(1))).decode(), known={})
@@ -171,7 +186,7 @@ def test_a_year_of_photos_is_compared_in_no_time() -> None:
 
 def test_the_time_of_arrival_stands_in_the_photo() -> None:
     flat = Image.new("RGB", (640, 480), (90, 90, 90))
-    ImageDraw.Draw(flat).rectangle((300, 0, 400, 100), fill=(120, 120, 120))
+    ImageDraw.Draw(flat).rectangle((300, 0, 400, 479), fill=(120, 120, 120))
     with Image.open(BytesIO(photo_of(jpeg(flat), "received 2026").jpeg)) as made:
         corner = made.convert("L").crop((0, made.height - 24, 200, made.height))
         grey = corner.tobytes()

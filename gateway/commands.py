@@ -283,7 +283,7 @@ COMMANDS: Final[Mapping[str, CommandType]] = {
     ),
     "alarm.shelve": CommandType(
         zh="暂不提醒",
-        does="quiets people for a while, nothing else",
+        does="stops reminding people for a while, nothing else",
         notes="`device` is `device`, `device.point` or `device.point.alarm`; `for` at most 24h, `0s` ends it",
         args={
             "device": Field(Name(of="devices"), "设备", "`device`, `device.point` or `device.point.alarm`"),
@@ -370,7 +370,7 @@ COMMANDS: Final[Mapping[str, CommandType]] = {
     "inspection.cancel": CommandType(
         zh="取消巡检",
         does="ends the round that runs",
-        notes="what it has not looked at is *not-checkable, cancelled*",
+        notes="items that were not looked at are *not-checkable, cancelled*",
         args={"round": _ROUND},
         by_default=True,
         role="steward",
@@ -388,14 +388,14 @@ COMMANDS: Final[Mapping[str, CommandType]] = {
             "place": maybe(Name(of="places"), "地点", "Where it was answered"),
             "tag": maybe(Text(MAX_NOTE), "标签", "What the place's tag gave: a printed code, the URL of an NTAG 424"),
         },
-        result={"outcome": maybe(_OUTCOME, says="null: a watched point has still to show its value")},
-        result_notes=": null while a watched point has still to show its value",
+        result={"outcome": maybe(_OUTCOME, says="null: a watched point has not shown its value yet")},
+        result_notes=": null while a watched point has not shown its value yet",
         by_default=True,
         role="guard",
     ),
     "finding.acknowledge": CommandType(
         zh="确认问题",
-        does="says that a person has seen a finding, and how grave it is",
+        does="says that a person has seen a finding, and how severe it is",
         notes="`finding`: its id, or `ROUND/ITEM` while it is open; `class` is ordinary, complex or major",
         args={
             "finding": Field(Text(MAX_ITEM), "问题"),
@@ -433,20 +433,20 @@ COMMANDS: Final[Mapping[str, CommandType]] = {
     ),
     "access.forget": CommandType(
         zh="删除车牌的全部记录",
-        does="the plate is nowhere told again",
+        does="erases the plate from lists, events and pictures",
         args={"plate": _PLATE},
         result={
             "lists": Field(Anything("texts"), says="From which it was taken"),
-            "csv": Field(Anything("texts"), says="Files of people in which it still stands"),
+            "csv": Field(Anything("texts"), says="Files of people that still contain it"),
             "events": Field(Count(), says="In which it was blanked"),
             "pictures": Field(Count(), says="That were erased"),
         },
-        result_notes="; `csv`: files of people in which it still stands",
+        result_notes="; `csv`: files of people that still contain it",
         hides_args=True,
     ),
     "access.export": CommandType(
         zh="导出车牌的全部记录",
-        does="all that is kept of the plate; a repeat is not told it again",
+        does="all that is kept of the plate; a repeat does not get it again",
         args={"plate": _PLATE},
         result={
             "plate": Field(_SAID),
@@ -499,7 +499,7 @@ COMMANDS: Final[Mapping[str, CommandType]] = {
     ),
     "config.get": CommandType(
         zh="读取配置",
-        does="the site file that runs",
+        does="the site file in force",
         result={
             "file": Field(_SAID, says="The site file's text"),
             "digest": Field(_SAID, says="Of it, SHA-256"),
@@ -520,11 +520,11 @@ COMMANDS: Final[Mapping[str, CommandType]] = {
         },
         result={
             "digest": Field(_SAID, says="Of the new site file"),
-            "previous": maybe(_SAID, says="Of the one before"),
-            "changed": Field(Flag(), says="false: it is the one that runs"),
-            "trial": maybe(Anything("number"), says="Seconds after which the one before comes back"),
+            "previous": maybe(_SAID, says="Of the previous file"),
+            "changed": Field(Flag(), says="false: this file runs already"),
+            "trial": maybe(Anything("number"), says="Seconds after which the previous file comes back"),
         },
-        result_notes=": seconds until the one before comes back",
+        result_notes=": seconds until the previous file comes back",
         outside=True,
         needs_quiet=True,
         other_forms=_text_as_file,
@@ -537,13 +537,13 @@ COMMANDS: Final[Mapping[str, CommandType]] = {
     ),
     "access.show": CommandType(
         zh="查询车牌",
-        does="what is kept of a plate, and what would be decided about it now",
+        does="what is kept of a plate, and the decision it would get now",
         args={"plate": _PLATE, "gate": maybe(Name(of="gates"), "道闸")},
         from_afar=False,
         role="steward",
     ),
     "access.who": CommandType(
-        zh="在场车辆", does="who is inside, those who came last first", from_afar=False, role="steward"
+        zh="在场车辆", does="the cars inside, newest first", from_afar=False, role="steward"
     ),
     "page.code": CommandType(
         zh="凭码登录本地页面",

@@ -118,7 +118,7 @@ async def _until_up(url: str, process: asyncio.subprocess.Process, log: Path) ->
 
 
 def _flows() -> list[dict[str, Any]]:
-    """A page with a group of texts; a function gives each a number every second."""
+    """A page with a group of texts; a function gives each a number every second. A word that is an id refers to it."""
     colours = {
         "surface": "#ffffff",
         "primary": "#0094CE",
@@ -127,23 +127,27 @@ def _flows() -> list[dict[str, Any]]:
         "groupOutline": "#cccccc",
     }
     sizes = {"pagePadding": "12px", "groupGap": "12px", "groupBorderRadius": "4px", "widgetGap": "12px"}
-    names = [f"p{number}" for number in range(POINTS)]
+    place = {"z": "id-flow", "x": 100, "y": 100}
+    names = [f"id-point-{number}" for number in range(POINTS)]
     return [
-        {"id": "flow", "type": "tab", "label": "points", "disabled": False},
-        {"id": "base", "type": "ui-base", "name": "site", "path": "/dashboard", "includeClientData": True,
+        {"id": "id-flow", "type": "tab", "label": "points", "disabled": False},
+        {"id": "id-base", "type": "ui-base", "name": "site", "path": "/dashboard", "includeClientData": True,
          "acceptsClientConfig": [], "showPathInSidebar": False, "headerContent": "page",
          "navigationStyle": "default", "titleBarStyle": "default"},
-        {"id": "theme", "type": "ui-theme", "name": "default", "colors": colours, "sizes": sizes},
-        {"id": "page", "type": "ui-page", "name": "points", "ui": "base", "path": "/points", "icon": "home",
-         "layout": "grid", "theme": "theme", "order": 1, "className": "", "visible": True, "disabled": False},
-        {"id": "group", "type": "ui-group", "name": "points", "page": "page", "width": 12, "height": 1, "order": 1,
-         "showTitle": True, "className": "", "visible": True, "disabled": False},
-        {"id": "every", "type": "inject", "z": "flow", "props": [], "repeat": "1", "once": True, "onceDelay": 0.1,
-         "wires": [["values"]]},
-        {"id": "values", "type": "function", "z": "flow", "outputs": POINTS, "wires": [[name] for name in names],
+        {"id": "id-theme", "type": "ui-theme", "name": "default", "colors": colours, "sizes": sizes},
+        {"id": "id-page", "type": "ui-page", "name": "points", "ui": "id-base", "path": "/points", "icon": "home",
+         "layout": "grid", "theme": "id-theme", "order": 1, "className": "", "visible": True, "disabled": False},
+        {"id": "id-group", "type": "ui-group", "name": "points", "page": "id-page", "width": 12, "height": 1,
+         "order": 1, "showTitle": True, "className": "", "visible": True, "disabled": False},
+        {"id": "id-every", "type": "inject", **place, "props": [], "repeat": "1", "once": True,
+         "onceDelay": 0.1,
+         "wires": [["id-values"]]},
+        {"id": "id-values", "type": "function", **place, "outputs": POINTS,
+         "wires": [[name] for name in names],
          "func": f"return Array.from({{length: {POINTS}}}, () => ({{payload: Math.floor(Math.random() * 65536)}}));"},
-        *({"id": name, "type": "ui-text", "z": "flow", "group": "group", "order": number, "width": 2, "height": 1,
-           "name": "", "label": name, "format": "{{msg.payload}}", "layout": "row-spread", "style": False,
+        *({"id": name, "type": "ui-text", **place, "group": "id-group", "order": number,
+           "width": 2, "height": 1,
+           "name": "", "label": f"point {number}", "format": "{{msg.payload}}", "layout": "row-spread", "style": False,
            "className": "", "wires": []}
           for number, name in enumerate(names)),
     ]  # fmt: skip

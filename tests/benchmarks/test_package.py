@@ -239,10 +239,11 @@ def test_what_an_upgrade_costs(package: Path, tmp_path: Path) -> None:
         back = time.monotonic() - began
     print(  # noqa: T201
         f"\nblind: {median(upgraded):.2f} s in an upgrade (at most {BLIND_S:g}), {median(bare):.2f} s in a bare "
-        f"restart, ratio {median(upgraded) / median(bare):.3f} (at most {LIKE_A_RESTART:g}), medians of {UPGRADES}; "
+        f"restart, medians of {UPGRADES}; the least {min(upgraded):.2f} and {min(bare):.2f} s, "
+        f"ratio {min(upgraded) / min(bare):.3f} (at most {LIKE_A_RESTART:g}); "
         f"back from a version that is never READY: {back:.0f} s after its installation began "
         f"(three starts: {3 * (READY_WITHIN_S + RESTARTED_AFTER_S)} s, at most {BACK_WITHIN_S})"
     )
     assert median(upgraded) <= BLIND_S
-    assert median(upgraded) <= LIKE_A_RESTART * median(bare)
+    assert min(upgraded) <= LIKE_A_RESTART * min(bare)
     assert back <= BACK_WITHIN_S

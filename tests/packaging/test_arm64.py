@@ -31,7 +31,8 @@ SECONDS = 30
 @pytest.fixture(scope="module")
 def translated() -> Iterator[None]:
     """The kernel starts programs for ARM; where Debian did not see to it before, not afterwards."""
-    if not (KNOWN / "register").exists():
+    was_mounted = (KNOWN / "register").exists()
+    if not was_mounted:
         subprocess.run(["mount", "-t", "binfmt_misc", "none", KNOWN], check=True)
     ours = KNOWN / "qemu-aarch64"
     was_there = ours.exists()
@@ -40,6 +41,8 @@ def translated() -> Iterator[None]:
     yield
     if not was_there:
         ours.write_text("-1")
+    if not was_mounted:
+        subprocess.run(["umount", KNOWN], check=True)
 
 
 @pytest.mark.usefixtures("translated")

@@ -1,4 +1,4 @@
-// 上行: how the box itself is.
+// 上行: the state of the box itself.
 
 import {live} from './live.js';
 import {gateName, html, nothing, span, t, word} from './show.js';

@@ -1,12 +1,12 @@
-// 设备: by zone, what is not good first; a press on a point plots what is kept of it.
+// 设备: devices by zone, bad ones first; a press on a point plots its kept values.
 
 import {live, ask, now} from './live.js';
 import {button, failure, html, nothing, repeat, span, stamp, t, unread, word, zoneName} from './show.js';
 
-const SPARK = 60;                  // values of a sparkline, as this page has seen them
+const SPARK = 60;                  // values of a sparkline that this page has received
 let show = () => {};
 const open = new Set();
-const tables = new Map();          // device -> its register table, once somebody has opened it
+const tables = new Map();          // device -> its register table, once opened
 const sparks = new Map();          // DEVICE.POINT -> [values]
 const host = document.createElement('div');
 let plot = null;                   // {point, chart, text}
@@ -21,7 +21,7 @@ const bad = (id, device) => device.answering === false ? 0 : isGood(device) ? 2 
 // ---- one point ----
 
 const plain = value => typeof value === 'number' && !Number.isInteger(value) ? String(Number(value.toPrecision(6))) : String(value);
-// A call point is pressed or at rest, which is normal: yes and no are no answer to that.
+// A call point is shown as pressed or normal, because yes and no would be unclear.
 const truth = (kind, value) => kind !== 'call-point' ? t(`text.${value}`) : t(value ? 'text.alarm' : 'text.normal');
 const valueText = (one, kind) => one.quality === 'BAD' || one.value === undefined ? '—'
   : one.text !== undefined ? word('text', one.text) : typeof one.value === 'boolean' ? truth(kind, one.value)
@@ -114,7 +114,7 @@ async function fetchTable(id) {
   show();
 }
 
-// The profile, and what nobody has compared with the device yet.
+// The profile, and whether the register table was verified with the device.
 function table(id) {
   const one = tables.get(id);
   if (!one || !live.me.name) return nothing;

@@ -1,11 +1,11 @@
-// 门: what each gate is told, what it does, why; the last passages; a denied car that is let in by one press.
+// 门: order, actual state and causes of each gate; recent passages; letting in a denied car with one press.
 
 import {live, ask} from './live.js';
 import {button, causes, failure, gateName, html, left, moment, nothing, repeat, t, unread, word} from './show.js';
 import {forget as forgetPictures, look as fetchPicture, picture} from './pictures.js';
 
 const REASONS = ['visitor', 'delivery', 'misread', 'other'];
-const DENIED_MS = 5 * 60_000;      // how long a denied car stays large
+const DENIED_MS = 5 * 60_000;      // how long a denied car is shown large
 
 let show = () => {};
 const seen = new Map();            // passage -> {plate, raw, picture: ID, state}
@@ -56,7 +56,7 @@ async function look(id, passage) {
   seen.set(id, waiting);
   show();
   const told = await ask(`/passages?id=${encodeURIComponent(id)}`);
-  if (seen.get(id) !== waiting) return;     // who asked has left
+  if (seen.get(id) !== waiting) return;     // the person has logged out
   const one = told.passages?.[0];
   seen.set(id, one ? {plate: one.plate, raw: one.plate_raw, state: 'there'} : {state: 'failed', problem: unread(told)});
   show();
@@ -78,7 +78,7 @@ function plate(id, passage) {
     ? picture(one.picture, '', show) : nothing}`;
 }
 
-// Who is logged in sees plate and picture of a car that waits without a further press; that they looked stands in the audit.
+// Logged-in users see plate and picture of a waiting car without another press; the look is audited.
 function denied([id, passage]) {
   if (live.me.name && !live.lost && !document.hidden && !seen.has(id)) look(id, passage);
   return html`<article class="denied" data-passage=${id}><h3>✕ ${t('passages.denied')} · ${gateName(passage.gate)} ${word('direction', passage.direction)}
@@ -114,7 +114,7 @@ function inside() {
 export function draw() {
   const passages = Object.entries(live.state.passages)
     .sort(([, a], [, b]) => Date.parse(b.seen_at) - Date.parse(a.seen_at));
-  const newest = new Set();     // large is only the last car at a gate
+  const newest = new Set();     // only the last car at a gate is shown large
   const turnedAway = passages.filter(([, one]) => !newest.has(one.gate) && newest.add(one.gate))
     .filter(([id, one]) => one.decision === 'denied' && !one.late && !letIn.has(id) && -left(one.seen_at) < DENIED_MS);
   const gates = Object.entries(live.state.gates);

@@ -1,4 +1,4 @@
-// 线路: what goes over each wire, as a picture: a row for each device, a box for each request.
+// 线路: the traffic of each line as a picture: a row per device, a box per request.
 
 import {live, ask} from './live.js';
 import {html, nothing, placeOf, repeat, t, word} from './show.js';
@@ -7,7 +7,7 @@ const FETCH_MS = 2000;
 const NAMES = 120, ROW = 26;        // pixels: the names, a row
 const wide = () => Math.max(320, Math.min(1600, innerWidth - 32));
 const FRAMES = 20;
-const SHADES = [1, 0.65, 0.85, 0.5];          // grey by device: colours are for what is wrong
+const SHADES = [1, 0.65, 0.85, 0.5];          // grey per device: colours are for faults
 let show = () => {};
 let line = null, seconds = 10, told = null, timer = null;
 
@@ -69,7 +69,7 @@ function devices() {
       cells(one).map((text, at) => html`<td class="number ${bad(one, at)}" data-name=${heads[at]}>${text}</td>`)}</tr>`)}</tbody></table></div>`;
 }
 
-// A request begins with what it does, an exception ends with its name: the rest are addresses and numbers.
+// A request begins with its function, an exception ends with its name; the rest are addresses and numbers.
 const asked = one => one.asked.replace(/^(?:read|write) [a-z]+/, name => word('frame', name));
 
 function said(one) {

@@ -1,10 +1,10 @@
-// The link to the gateway: its state as it was last told, whether that can still be believed, and commands.
+// The link to the gateway: its last received state, whether that is current, and commands.
 //
-// Nothing here is ever repeated: a command whose answer did not come is told as that. Where the browser has Web Locks,
-// one tab reads the stream for all of this browser; the others hear it over a channel.
+// Nothing here is ever repeated: a command without an answer is reported as such. If the browser has Web Locks,
+// one tab reads the stream for all tabs of this browser; the others get it over a channel.
 
-const SILENT_MS = 12_000;        // no byte for so long: the link is lost (docs/local-page.md)
-const LOOK_MS = 250;             // how often that is looked at
+const SILENT_MS = 12_000;        // without a byte for this time the link is lost (docs/local-page.md)
+const LOOK_MS = 250;             // how often that is checked
 const RETRY_MS = [500, 1000, 2000, 4000];
 const ANSWER_MS = 70_000;        // a reset takes up to 60 s
 const CHANNEL = 'site-gateway';
@@ -12,13 +12,13 @@ const CHANNEL = 'site-gateway';
 export const live = {
   state: null,      // the tree, or null before the first one
   n: '', seen: '',
-  lost: true,       // what is shown may be old: nothing may be pressed
-  at: null,         // gateway time of the last sign of life, ms
+  lost: true,       // the shown state may be old: nothing may be pressed
+  at: null,         // gateway time of the last received data, ms
   ahead: 0,         // gateway time minus performance.now(), ms: this machine's clock may be set meanwhile
   me: {users: true, read_only: false},
 };
 
-let heard = marked();            // the last sign of life
+let heard = marked();            // when data was last received
 let tick = performance.now();
 let tell = () => {};
 let keeps = () => false;         // whether this tab listens while it is hidden
@@ -69,7 +69,7 @@ function queue(options) {
     if (asking !== mine) return;
     lead();
     return new Promise(done => { release = done; });
-  }).catch(() => {              // taken away, or given up
+  }).catch(() => {              // taken by another tab, or released
     if (asking !== mine) return;
     stop();
     asking = null;
@@ -158,7 +158,7 @@ function take({kind, data, beat}) {
   else live.n = data.n;
   if (beat) onBeat(beat);
   heard = marked();
-  if (kind === 'beat' && live.lost && data.n !== live.n) return;    // what was missed comes next
+  if (kind === 'beat' && live.lost && data.n !== live.n) return;    // missed patches come next
   live.at = now();
   const wasLost = live.lost;
   live.lost = !(live.state && live.seen);
@@ -192,7 +192,7 @@ function lose() {
 
 function marked() { return {runs: performance.now(), wall: Date.now()}; }
 
-// By the clock that nobody sets, and by the one that goes on while the machine sleeps; set in either direction, that one says too much.
+// By the monotonic clock, and by the wall clock, which runs while the machine sleeps; a wall clock that was set shows too long a time.
 const since = mark => Math.max(performance.now() - mark.runs, Math.abs(Date.now() - mark.wall));
 
 function look() {
@@ -201,7 +201,7 @@ function look() {
     lose();
     if (leading) { pass({kind: 'lost'}); connect(); }
   }
-  // The tab that reads for all says nothing any more, not even that it is lost: take its place.
+  // The tab that reads for all sends nothing any more, not even that the link is lost: take its place.
   if (channel && asking && !leading && (!document.hidden || keeps()) && performance.now() - tick > SILENT_MS) {
     tick = performance.now();
     asking.abort();
@@ -230,13 +230,13 @@ async function answerOf(path, options = {}) {
 }
 
 const post = (path, told) => answerOf(path, {
-  method: 'POST', body: JSON.stringify(told), referrerPolicy: 'same-origin',    // else Origin is told as null
+  method: 'POST', body: JSON.stringify(told), referrerPolicy: 'same-origin',    // else Origin is sent as null
   headers: {'Content-Type': 'application/json', 'X-Site-Gateway': '1'},
 });
 
 export const ask = path => answerOf(path);
 
-// A browser sends a request again by itself if its connection breaks: by this the gateway knows it.
+// A browser itself repeats a request if its connection breaks; the gateway recognises it by this.
 const press = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), n => n.toString(36)).join('-');
 
 // One press, one request. Not sent at all while the link is lost.

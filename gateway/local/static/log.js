@@ -1,4 +1,4 @@
-// 记录: who asked for what, and what happened. Of the audit a CSV.
+// 记录: who asked for what, and what happened; the audit also as CSV.
 
 import {live, ask} from './live.js';
 import {
@@ -6,7 +6,7 @@ import {
 } from './show.js';
 
 const STREAMS = ['audit', 'alarm', 'access', 'inspection'];
-const LOOKING = 'access.viewed';       // what a look at a plate or picture is asked by: person.viewed says the same
+const LOOKING = 'access.viewed';       // the command of a look at a plate or picture; person.viewed reports the same
 let show = () => {};
 let stream = 'audit', by = '', cmd = '', events = null, next = null, turn = 0, problem = '';
 
@@ -15,7 +15,7 @@ export function enter(change) {
   read(false);
 }
 
-// Nobody who comes next is shown what this one has read.
+// The next person must not see what this one has read.
 export function leave() {
   turn++;
   [events, next, problem] = [null, null, ''];
@@ -49,9 +49,9 @@ function filter(event) {
 
 // ---- an event in words ----
 
-const MANY = 3;                        // of a list so many are shown
+const MANY = 3;                        // how many members of a list are shown
 
-// What the value of an argument stands for.
+// The text for an argument's value.
 const VALUES = {
   gate: gateName, zone: zoneName, round: titleOf, place: placeName, item: itemName, alarm: alarmName, device: deviceName, point: deviceName,
   for: spanText, trial: spanText, within: spanText, what: value => word('viewed', value), class: value => word('class', value),
@@ -73,7 +73,7 @@ function spanText(text) {
   return text.replace(/(\d)(ms|[smhd])/g, (_, digit, unit) => `${digit} ${t(`unit.${unit}`)}`);
 }
 
-// A number that only machines compare.
+// A number that only machines use.
 const short = text => /^[0-9a-f-]{32,}$/.test(text) ? `${text.slice(0, 4)}…${text.slice(-8)}` : text;
 
 function valueText(key, value) {
@@ -83,7 +83,7 @@ function valueText(key, value) {
   return Object.hasOwn(VALUES, key) ? VALUES[key](value) : short(value);
 }
 
-// `0s` ends what lasts for a time.
+// `0s` ends something with a duration.
 const argument = ([key, value]) => key === 'for' && value === '0s' ? t('log.ends') : `${word('arg', key)} ${valueText(key, value)}`;
 const args = given => given && typeof given === 'object'
   ? Object.entries(given).filter(([, value]) => value !== null).map(argument).join(' · ') : '';

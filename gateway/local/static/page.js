@@ -1,4 +1,4 @@
-// The page: the strip, the ways to the screens, login, sound; and its first screen, the overview.
+// The page: the strip, navigation, login, sound; and the first screen, the overview.
 
 import {live, begin, now, logIn, logOut, command} from './live.js';
 import {
@@ -11,7 +11,7 @@ const AT_THE_THUMB = ['overview', 'gates', 'devices'];
 const WITH_LOGIN = new Set(['lines', 'walk', 'log']);
 const RANK = ['critical', 'high', 'medium', 'low'];
 const RING_S = 1.0;
-const LOSS_MS = 1500;     // a login changes the stream: that is no loss
+const LOSS_MS = 1500;     // a login reopens the stream: that is not a loss
 
 let screen = 'overview', loaded = {}, opened = null;    // opened: 'login' | 'more' | null
 let login = {busy: false, problem: ''};
@@ -42,7 +42,7 @@ function worst(count) {
 
 // ---- sound: a new fire, until it is silenced ----
 
-const sound = {context: null, quiet: new Set(), until: 0, lost: null};    // until: of the context's time, what is begun sounds
+const sound = {context: null, quiet: new Set(), until: 0, lost: null};    // until: time of the context up to which tones are scheduled
 const armed = () => sound.context?.state === 'running';
 
 function arm() {
@@ -73,7 +73,7 @@ function play(type, pitches, each) {
   }
 }
 
-// Once, when the link has been lost for a moment: who looks away would wait for an alarm that cannot come.
+// Sounds once after a lost link, because a person who looks away would wait for an alarm that cannot come.
 function tellLoss() {
   if (live.lost && live.state) sound.lost ??= setTimeout(() => { if (armed()) play('sine', [520, 390, 260], 0.2); }, LOSS_MS);
   else {
@@ -82,7 +82,7 @@ function tellLoss() {
   }
 }
 
-// Of this page, also while the link is lost; and of the site's sounder.
+// Silences this page, also while the link is lost, and the site's sounder.
 function silence() {
   for (const alarm of fires()) sound.quiet.add(alarm.alarm);
   pressed();
@@ -166,7 +166,7 @@ function open(what) {
   if (opened === 'login') document.querySelector('input[name=name]')?.focus();
 }
 
-// Whoever comes next is shown and given nothing of the one before.
+// The next person must see and get nothing of the previous one.
 let person_;
 function personChanged() {
   person_ = live.me.name;
@@ -184,7 +184,7 @@ const HASH = new URL('.', import.meta.url).pathname.split('/').at(-2);
 const outdated = () => Boolean(live.state?.page) && live.state.page !== HASH;
 const written = () => [...document.querySelectorAll('input')].some(one => one.value) || document.querySelector('label.photo + canvas') !== null;
 
-// Once for each version, and not in the middle of anything: a page that was loaded again is silent until it is touched.
+// Once per version, and not during an action, because a reloaded page is silent until it is touched.
 function renew() {
   if (!outdated() || live.lost || pressing() || written() || ringing().length || sessionStorage.getItem('renewed') === live.state.page) return;
   sessionStorage.setItem('renewed', live.state.page);
@@ -220,7 +220,7 @@ async function identify(told) {
   show();
   const answer = await logIn(told);
   login = {busy: false, problem: answer.ok ? '' : told.code ? t('error.wrong-code') : errorText(answer)};
-  opened = answer.ok ? null : 'login';    // who came by a link has no form yet that could say why not
+  opened = answer.ok ? null : 'login';    // a login by link has no form yet to show the error
   show();
 }
 
@@ -273,7 +273,7 @@ function actions(alarm) {
     ${shelving(alarm)}</div>`;
 }
 
-// The place before the device.
+// The place first, then the device.
 const card = alarm => html`<article class="alarm ${isFire(alarm) ? 'fire' : alarm.kind} ${alarm.active ? 'on' : 'off'}" data-alarm=${alarm.subject}>
   <h3><span aria-hidden="true">${isFire(alarm) ? '▲' : FAULTS.has(alarm.kind) ? '■' : '◆'}</span> ${siteOf(alarm)}
     <small>${[nameOf(alarm), alarm.zone && alarm.place ? zoneName(alarm.zone) : '', alarm.device ?? '',
@@ -321,7 +321,7 @@ function body() {
   return loaded[screen].draw();
 }
 
-let due_ = true;    // there is nothing to draw with before the words are there
+let due_ = true;    // nothing can be drawn before the words are loaded
 function show() {
   if (due_) return;
   due_ = true;
@@ -352,7 +352,7 @@ async function go() {
   scrollTo(0, 0);
   if (screen === 'overview') return;
   const name = screen;
-  loaded[name] ??= await import(`./${name}.js`).catch(() => null);    // the link may be cut; then once it is back
+  loaded[name] ??= await import(`./${name}.js`).catch(() => null);    // if the link is lost: again when it is back
   if (name === screen) loaded[name]?.enter?.(show);
   show();
 }
@@ -375,7 +375,7 @@ async function main() {
     tellLoss();
     show();
   }, armed);
-  await words;    // the state comes meanwhile
+  await words;    // the state arrives meanwhile
   due_ = false;
   addEventListener('hashchange', go);
   addEventListener('pointerdown', arm);

@@ -1,11 +1,11 @@
-// A photo of the phone made small: drawn anew as a JPEG of 96 KiB at most. Nothing else of its file is sent.
+// Shrinks a phone's photo: redrawn as a JPEG of at most 96 KiB. Nothing else of the file is sent.
 
-const LARGEST = 96 * 1024;           // what the gateway takes, bytes
-const MOST_PIXELS = 50_000_000;      // more would cost a phone its memory: 4 bytes each while it is drawn
-const HEAD = 1 << 20;                // the size of a JPEG stands within its first bytes
+const LARGEST = 96 * 1024;           // the gateway's limit, bytes
+const MOST_PIXELS = 50_000_000;      // more could exceed a phone's memory: 4 bytes each while drawing
+const HEAD = 1 << 20;                // the size of a JPEG is within its first bytes
 const SIDES = [1280, 960, 640], QUALITIES = [0.8, 0.6, 0.4];
 
-// Gives {jpeg: base64, canvas}, or null for what is no photo or too large a one.
+// Returns {jpeg: base64, canvas}, or null if it is not a photo or too large.
 export async function shrunk(file) {
   const pixels = sizeOf(new DataView(await file.slice(0, HEAD).arrayBuffer()));
   if (!pixels || pixels > MOST_PIXELS) return null;
@@ -33,7 +33,7 @@ function drawn(picture, side) {
   return canvas;
 }
 
-// Width times height as the frame header of a JPEG says (ITU-T T.81, B.2.2); 0: it is none.
+// Width times height from the frame header of a JPEG (ITU-T T.81, B.2.2); 0: not a JPEG.
 function sizeOf(view) {
   if (view.byteLength < 4 || view.getUint16(0) !== 0xFFD8) return 0;
   for (let at = 2; at + 9 <= view.byteLength;) {

@@ -1,9 +1,9 @@
-// Pictures, each fetched when somebody looks at it: the gateway writes down who did.
+// Pictures, each fetched when somebody opens it; the gateway audits who did.
 
 import {failure, html, t, unread} from './show.js';
 
 const known = new Map();      // id -> 'waiting' | 'gone' | {url} | {problem}
-let turn = 0;                 // what was asked before the last `forget` is not kept
+let turn = 0;                 // answers to requests from before the last `forget` are dropped
 
 async function fetched(id) {
   try {
@@ -15,7 +15,7 @@ async function fetched(id) {
   }
 }
 
-// True if it is there.
+// True if the picture is loaded.
 export async function look(id, show) {
   if (!known.has(id) || known.get(id) === 'gone' || known.get(id).problem) {
     const mine = turn;
@@ -35,7 +35,7 @@ export function forget() {
   known.clear();
 }
 
-// The picture; before somebody has pressed, the button for it.
+// The picture, or the button to load it.
 export function picture(id, label, show) {
   const one = known.get(id);
   if (one?.url) return html`<img src=${one.url} alt=${t('passages.picture')}>`;

@@ -1,4 +1,4 @@
-// 巡检: what people are asked now, the rounds and how far they are, what they have found, and the runs that are kept.
+// 巡检: present questions to people, the rounds and their progress, findings, and kept runs.
 
 import {live, ask} from './live.js';
 import {
@@ -29,7 +29,7 @@ export function leave() {
   kept = null;
 }
 
-// What one person was about to answer is not the next one's.
+// The next person must not get the unsent answers of this one.
 export function forget() { said.clear(); }
 
 const running = () => Object.values(live.state.rounds).map(round => round.run?.run ?? '').join();
@@ -169,7 +169,7 @@ function pastRuns() {
 
 export function draw() {
   const now = running();
-  if (now !== seenRuns) {           // one has begun or ended
+  if (now !== seenRuns) {           // a run has begun or ended
     seenRuns = now;
     read(false);
   }

@@ -1,4 +1,4 @@
-// What every screen shows with: words, times, and the buttons that do something.
+// Shared by all screens: words, times, and command buttons.
 
 import {html, nothing, render} from './vendor/lit-html/lit-html.js';
 import {repeat} from './vendor/lit-html/directives/repeat.js';
@@ -7,10 +7,10 @@ import {live, now, command, may} from './live.js';
 export {html, nothing, render, repeat};
 
 const HOLD_MS = 1500;
-const DONE_MS = 4000, FAILED_MS = 12_000;    // how long the end of a press is shown
-const AFTER_MS = 700;            // after a press so long no other is taken: the second tap of two is meant for the first button
-const MOVED_MS = 500;            // a button takes no press so soon after it has come or moved: the finger was on its way already
-const SHIFT = 4;                 // pixels that are no move
+const DONE_MS = 4000, FAILED_MS = 12_000;    // how long the result of a press is shown
+const AFTER_MS = 700;            // no other press is taken for this time, because the second tap of a double tap is meant for the first button
+const MOVED_MS = 500;            // a button takes no press this soon after it has appeared or moved, because the finger was on its way already
+const SHIFT = 4;                 // pixels that do not count as a move
 const HINT_MS = 2500;
 
 // ---- words ----
@@ -33,7 +33,7 @@ export function t(key, values) {
   return values ? text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? '') : text;
 }
 
-// The word for a value of the contract; a value that has none is shown as it is.
+// The word for a value of the contract; a value without a word is shown unchanged.
 export const word = (family, value) => has(`${family}.${value}`) ? t(`${family}.${value}`) : String(value ?? '');
 
 // All of a family: [[VALUE, word]].
@@ -69,7 +69,7 @@ export const left = time => asMs(time) - now();
 
 // ---- names ----
 
-// What an id stands for in a table of the state. Ids of the log are whatever somebody has sent: `constructor` is none.
+// The entry of an id in a table of the state. Ids in the log come from outside: `constructor` must not match.
 const known = (table, id) => Object.hasOwn(live.state[table] ?? {}, id) ? live.state[table][id] : undefined;
 
 export const zoneName = zone => known('zones', zone)?.name ?? (zone === 'site' ? t('device.no-zone') : zone);
@@ -78,7 +78,7 @@ export const placeOf = device => known('devices', device)?.place ?? device;
 export const titleOf = round => known('rounds', round)?.title ?? round;
 export const placeName = place => known('places', place)?.name ?? place;
 
-// What an alarm belongs to, in words: SUBJECT begins with it. The gateway's own have the name of a part of it.
+// The name of what an alarm belongs to: the beginning of SUBJECT. Alarms of the gateway itself name a part of it.
 export function ownerOf(subject) {
   const [owner] = subject.split('/');
   if (known('devices', owner)) return placeOf(owner);
@@ -88,7 +88,7 @@ export function ownerOf(subject) {
   return has(`own.${owner}`) ? t(`own.${owner}`) : word('stream', owner);
 }
 
-// What a round looks at, in words: an item is KIND:TARGET, of a point DEVICE.POINT.
+// The text of a round's item: KIND:TARGET, for a point DEVICE.POINT.
 export function itemName(id) {
   const [, kind, target] = /^([^:]*):(.*?)(?:#\d+)?$/s.exec(id) ?? ['', '', id];
   if (kind === 'person') return target;
@@ -103,11 +103,11 @@ export function reason(text) {
   return [word('found', head), more.join(':').trim()].filter(Boolean).join(': ');
 }
 
-// What is under test: [[ZONE, when its test ends]]. `site`: what is in no zone.
+// Zones under test: [[ZONE, when its test ends]]. `site`: devices without a zone.
 export const zonesInTest = () => Object.entries({site: live.state.site, ...live.state.zones})
   .filter(([, zone]) => zone.test_until).map(([id, zone]) => [id, zone.test_until]);
 
-// Each alarm is counted once, under the first of these that it is.
+// Each alarm is counted once, under the first of these that applies.
 export const COUNTS = ['fire', 'fault', 'disabled', 'supervisory', 'other', 'test'];
 export const FAULTS = new Set(['fault', 'wire', 'battery', 'dirty', 'gateway', 'power', 'tamper']);
 
@@ -119,7 +119,7 @@ export function countOf(alarm) {
   return FAULTS.has(alarm.kind) ? 'fault' : 'other';
 }
 
-// Why a gate is held, and what will end each of it.
+// Why a gate is held, and how each cause ends.
 export function causes(gate) {
   return gate.causes.map(cause => {
     const [kind, name = ''] = cause.split(/[:/]/), known = has(`cause.${kind}`) ? kind : 'other';
@@ -127,7 +127,7 @@ export function causes(gate) {
   });
 }
 
-// How long there is still until `time`; `late`: what is said after it.
+// The time left until `time`; `late`: the text after it has passed.
 export function dueIn(time, key, late) {
   const ms = left(time);
   return html`<span class="due ${ms < 0 ? 'late' : ''}">${ms >= 0 ? t(key, {time: span(ms)})
@@ -139,11 +139,11 @@ export function dueIn(time, key, late) {
 let tell = () => {};
 const presses = new Map();       // key -> {phase: 'waiting' | 'done' | 'failed', code, until}
 let held = null;                 // {key, timer}
-let closedUntil = 0;             // no press is taken before
+let closedUntil = 0;             // no press is taken before this time
 const places = new WeakMap();    // button -> {left, top: on the document, readyAt}
 let settling = null, hinting = null;
 
-// Somebody waits for the end of a press, or holds a button.
+// True while a press is under way or a button is held.
 export const pressing = () => held !== null || [...presses.values()].some(press => press.phase === 'waiting');
 
 export function onPress(change) {
@@ -151,10 +151,10 @@ export function onPress(change) {
   setInterval(() => {
     for (const [key, press] of presses) if (press.until < performance.now()) { presses.delete(key); tell(); }
   }, 500);
-  for (const kind of ['load', 'toggle', 'resize']) addEventListener(kind, () => settle(), true);    // what moves buttons without a drawing
+  for (const kind of ['load', 'toggle', 'resize']) addEventListener(kind, () => settle(), true);    // events that move buttons without a redraw
 }
 
-// Look where every button is; `scrolled`: how far the document was scrolled before it was drawn anew.
+// Note the place of every button; `scrolled`: how far the document was scrolled before the redraw.
 export function settle(scrolled = scrollY) {
   const at = performance.now();
   let last = closedUntil;
@@ -173,7 +173,7 @@ export function settle(scrolled = scrollY) {
 // A press was sent: the next one is taken a little later.
 export function pressed() { closedUntil = performance.now() + AFTER_MS; }
 
-// Whether who pressed it can have meant it.
+// True if the press can have been meant for this button.
 function meant(one) {
   const at = performance.now();
   if (at < closedUntil) return false;
@@ -194,7 +194,7 @@ export const errorText = told => {
   return more && ['interlocked', 'bad-args', 'unknown', 'refused-by-device'].includes(code) ? `${said} (${more})` : said;
 };
 
-// What could not be read is no fact: it is said why, and a press reads it again.
+// Shows why something could not be read, with a button to read it again.
 export const unread = told => told?.error && told.error.code !== 'no-answer' ? errorText(told) : t('error.unread');
 export const failure = (text, again) => html`<p class="problem" role="alert">⚠ ${text} <button class="plain again" @click=${again}>${t('again')}</button></p>`;
 
@@ -233,8 +233,8 @@ function endHold() {
   tell();
 }
 
-// A button that does one thing at the site. Absent for who may not; dead while the link is lost.
-// `hold`: it is held for 1.5 s; `kind`: a class; `off`: something is missing for it; `after`: is given the answer.
+// A button for one command. Absent if the role may not; disabled while the link is lost.
+// `hold`: must be held for 1.5 s; `kind`: a CSS class; `off`: an input is missing; `after`: called with the answer.
 export function button(label, cmd, args, {hold = false, kind = '', off = false, after, key = cmd + JSON.stringify(args)} = {}) {
   if (!live.me.commands?.[cmd]) return nothing;
   const press = presses.get(key), phase = press?.phase ?? '';
@@ -242,7 +242,7 @@ export function button(label, cmd, args, {hold = false, kind = '', off = false, 
   const run = () => start(key, cmd, args, after);
   const is = held?.key === key ? 'holding' : phase;
   const text = phase === 'waiting' ? t('press.waiting') : phase === 'done' ? `✓ ${t('press.done')}` : label;
-  // Another button is another element: who still holds the one before lets go of nothing that has come in its place.
+  // Another button is another element, so releasing the previous one does not act on the one in its place.
   return repeat([key], one => one, () => html`<span class="press"><button class="${kind} ${is} ${hold ? 'hold' : ''}" ?disabled=${dead}
     data-cmd=${cmd}
     @click=${hold ? null : event => meant(event.currentTarget) && run()}
@@ -254,7 +254,7 @@ export function button(label, cmd, args, {hold = false, kind = '', off = false, 
     phase === 'failed' ? html`<span class="problem" role="alert">⚠ ${press.text}</span>` : nothing}</span>`);
 }
 
-// What is dead while the link is lost: every button, choice and field in it, in every dialog.
+// Disables every button, choice and field in it while the link is lost, in every dialog.
 export const dead = content => html`<fieldset class="whole" ?disabled=${live.lost}>${content}</fieldset>`;
 
 export const mark = (shape, text, kind = '') =>

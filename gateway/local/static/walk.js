@@ -1,4 +1,4 @@
-// 走查: the detectors of a zone, ticked as each is tested. The zone is in test meanwhile: nothing is triggered.
+// 走查: the detectors of a zone, ticked off as each is tested. The zone is under test meanwhile, so nothing is triggered.
 
 import {live, now} from './live.js';
 import {button, html, moment, nothing, repeat, stamp, t, word, zoneName} from './show.js';
@@ -7,7 +7,7 @@ const LONG = '2h';
 const KINDS = new Set(['smoke-detector', 'heat-detector', 'flame-detector', 'gas-detector', 'call-point']);
 const KEPT = 'walk';
 let show = () => {};
-let zone = null, over = false;     // over: whoever begins has been asked whether the last results may go
+let zone = null, over = false;     // over: the person was asked whether the last results may be deleted
 let walk = JSON.parse(sessionStorage.getItem(KEPT) ?? 'null');    // {zone, by, began, ended, seen, elsewhere, tested: {DEVICE: time}}
 
 export function enter(change) {
@@ -44,7 +44,7 @@ function tick() {
   }
 }
 
-// The gateway says whether the zone is under test. `seen`: it has said so since the walk began.
+// The gateway's state shows whether the zone is under test. `seen`: it has shown that since the walk began.
 function follow() {
   if (!walk || walk.ended || live.lost) return;
   const tested = Boolean(live.state.zones[walk.zone]?.test_until);
@@ -72,7 +72,7 @@ function record(all) {
       <td>${walk.tested[id] ? `✓ ${stamp(walk.tested[id])}` : `✕ ${t('walk.not-yet')}`}</td></tr>`)}</tbody></table></section>`;
 }
 
-// What has been tested is not lost by one press: it may not be printed yet.
+// Results are not deleted by a single press, because they may not be printed yet.
 function starting() {
   const asks = Object.keys(walk?.tested ?? {}).length && !over, ask = asked => () => { over = asked; show(); };
   if (!live.me.commands?.['zone.test']) return nothing;

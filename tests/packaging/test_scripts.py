@@ -184,6 +184,16 @@ def test_an_upgrade_that_was_refused_leaves_what_was_compiled(machine: Machine) 
     assert not (machine.previous / "unpacking").exists()
 
 
+def test_a_tree_is_on_the_disk_before_it_is_called_whole(machine: Machine) -> None:
+    """What Python has compiled is not synced by dpkg; cut off, it could end every start."""
+    assert machine.keep().returncode == 0
+    looks = f'{NOT_BOOTED}\nsync() {{ echo "sync $*"; ls {machine.previous}; }}'
+    told = machine.run("postinst", "configure", "1", before=looks)
+    assert f"sync -f {machine.root}/usr/lib/site-gateway\n" in told.stdout, told.stderr
+    assert "unpacking" in told.stdout.split()
+    assert not (machine.previous / "unpacking").exists()
+
+
 def test_a_version_that_cannot_be_compiled_is_not_run(machine: Machine) -> None:
     assert machine.keep().returncode == 0
     told = machine.run(

@@ -93,16 +93,6 @@ LIBRARY = {
 }
 """One library lives in one file."""
 
-TWO_CLASSES_OF_ONE_NAME = {
-    "Answer": "of a device, in the vocabulary; of our HTTP server, beside its `Asked`",
-    "Delivery": "one message to the broker; the window of the journal that waits for it",
-    "Listener": "the promise of a driver that speaks by itself; our HTTP server",
-    "Numbers": "what a damaged journal still gave; what the broker kept of them",
-    "Settings": "all that runs; what the uplink needs of it",
-    "Snapshot": "of a connection to the broker; of the state, to who looks on",
-}
-"""Names of classes that stand twice, and what each means."""
-
 LONGEST_FILE = 700
 LONGEST_FUNCTION = 60
 LONG_FUNCTION = 40
@@ -263,8 +253,7 @@ def test_a_class_name_means_one_thing() -> None:
         for node in ast.walk(tree(name)):
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(name)
-    twice = {name: where for name, where in places.items() if len(where) > 1}
-    assert {name: where for name, where in twice.items() if name not in TWO_CLASSES_OF_ONE_NAME} == {}
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 UNITS = re.compile(r"_(?:S|MS|PER_S|SECONDS|HOURS|DEGREES|BYTES|SHARE|PERCENT|FACTOR|PERIODS|PER_COST)$")

@@ -7,7 +7,7 @@ from gateway.cloud.events import with_picture
 from gateway.model import Stream
 
 if TYPE_CHECKING:
-    from gateway.cloud.mqtt.recall import Numbers
+    from gateway.cloud.mqtt.recall import RecalledNumbers
 
 
 class Row(NamedTuple):
@@ -62,7 +62,7 @@ class Outbox(Protocol):
         ...
 
     @property
-    def numbers(self) -> "Numbers | None":
+    def numbers(self) -> "RecalledNumbers | None":
         """How far it has come, for `alarm/active`; None: it has no numbers."""
         ...
 

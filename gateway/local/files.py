@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.local.http import Answer, HttpRequest
+from gateway.local.http import HttpAnswer, HttpRequest
 
 FOLDER = Path(__file__).parent / "static"
 PREFIX = "/static/"
@@ -67,19 +67,21 @@ class Files:
         index = found[_INDEX].read_text(encoding="utf-8").replace(MARK, PREFIX + hash_)
         return cls(folder, hash_, files, index.encode())
 
-    async def index(self, _request: HttpRequest) -> Answer:
+    async def index(self, _request: HttpRequest) -> HttpAnswer:
         """`GET /`."""
-        return Answer(200, _TYPES[".html"], self._index)
+        return HttpAnswer(200, _TYPES[".html"], self._index)
 
-    async def file(self, request: HttpRequest) -> Answer:
+    async def file(self, request: HttpRequest) -> HttpAnswer:
         """`GET /static/HASH/PATH`. Only files in the table made at the start exist."""
         hash_, _, name = request.path.removeprefix(PREFIX).partition("/")
         file = self._files.get(name) if hash_ == self.hash else None
         if file is None:
-            return Answer(404, "text/plain; charset=utf-8", b"there is no such file\n")
+            return HttpAnswer(404, "text/plain; charset=utf-8", b"there is no such file\n")
         packs = takes_gzip(request)
         body = await asyncio.to_thread(_read, file, packs=packs)
-        return Answer(200, file.content_type, body, {**_FOR_EVER, **({"Content-Encoding": "gzip"} if packs else {})})
+        return HttpAnswer(
+            200, file.content_type, body, {**_FOR_EVER, **({"Content-Encoding": "gzip"} if packs else {})}
+        )
 
 
 def takes_gzip(request: HttpRequest) -> bool:

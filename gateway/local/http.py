@@ -1,6 +1,6 @@
 """The HTTP server for people and machines on site. The only importer of aiohttp's server.
 
-    Listener(host, port, {"/state": Route(get=state)}, tls, names=frozenset({"box.lan"}))
+    HttpServer(host, port, {"/state": Route(get=state)}, tls, names=frozenset({"box.lan"}))
 
 Limits: 48 connections and 16 of one address, in addition to streams (`places` decides who makes room); 32 new
 connections and 40 requests a second of an address or a session; 10 s for a request to arrive and as long for its answer
@@ -97,7 +97,7 @@ class HttpRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """The answer of a route."""
 
     status: int
@@ -150,7 +150,7 @@ class Streaming:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Respond = Callable[[HttpRequest], Awaitable[Answer | Streaming]]
+Respond = Callable[[HttpRequest], Awaitable[HttpAnswer | Streaming]]
 
 
 class Route(NamedTuple):
@@ -252,7 +252,7 @@ class _Server(Server):
         self._open.lost(handler)
 
 
-class Listener:
+class HttpServer:
     """Answers `routes` at `host:port` (0: any free port, see `port`) until cancelled.
 
     `tls`: certificate and key, read again when they change. `names`: names of this box beside its address.
@@ -411,7 +411,7 @@ class Listener:
         finally:
             self._waits(connection)
 
-    async def _answer(self, request: BaseRequest, place: ConnectionPlace) -> Answer | Streaming:
+    async def _answer(self, request: BaseRequest, place: ConnectionPlace) -> HttpAnswer | Streaming:
         path = request.path
         route = self._routes.get(path) or self._routes.get(path[: path.find("/", 1) + 1])
         asked = HttpRequest(
@@ -495,7 +495,7 @@ class Listener:
         return response
 
 
-def _headers(answer: Answer | Streaming) -> dict[str, str]:
+def _headers(answer: HttpAnswer | Streaming) -> dict[str, str]:
     own = {"Content-Type": answer.content_type, "Cache-Control": "no-store"}
     return {**own, **_HEADERS_OF_ALL, **answer.headers}
 
@@ -543,9 +543,9 @@ def _host_of(text: str) -> str:
     return text.rpartition(":")[0].lower() if ":" in text else text.lower()
 
 
-def _refusal(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Answer:
+def _refusal(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> HttpAnswer:
     body = b'{"ok":false,"error":{"code":"%s","message":"%s"}}' % (code.encode(), message.encode())
-    return Answer(status, "application/json", body, headers or {})
+    return HttpAnswer(status, "application/json", body, headers or {})
 
 
 def _context(certificate: Path, key: Path) -> ssl.SSLContext:

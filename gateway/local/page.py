@@ -19,7 +19,7 @@ from gateway.errors import ConfigError, GatewayError, StoreError
 from gateway.local import records
 from gateway.local.files import Files, takes_gzip
 from gateway.local.frames import LineFrames
-from gateway.local.http import Answer, HttpRequest, Respond, Route, Streaming, StreamOut
+from gateway.local.http import HttpAnswer, HttpRequest, Respond, Route, Streaming, StreamOut
 from gateway.local.passwords import LONGEST, Busy, Passwords, TooEarly
 from gateway.local.records import Records
 from gateway.local.requests import People
@@ -124,7 +124,7 @@ class Page:
         return None if session is None else session.name
 
     def _answering(self, respond: Respond) -> Respond:
-        async def answer(request: HttpRequest) -> Answer | Streaming:
+        async def answer(request: HttpRequest) -> HttpAnswer | Streaming:
             try:
                 return await respond(request)
             except PageRefusal as no:
@@ -139,7 +139,7 @@ class Page:
 
     # ---- the state ----------------------------------------------------------------------------------
 
-    async def _tell_state(self, request: HttpRequest) -> Answer:
+    async def _tell_state(self, request: HttpRequest) -> HttpAnswer:
         async with self._making:  # one request makes it, the others get the same
             now = self._site.clock.now().mono
             if now - self._state[0] >= _STATE_S:
@@ -151,8 +151,8 @@ class Page:
             _, plain, packed = self._state
         headers = {"Vary": "Accept-Encoding"}
         if packed and takes_gzip(request):
-            return Answer(200, _JSON, packed, {**headers, "Content-Encoding": "gzip"})
-        return Answer(200, _JSON, plain, headers)
+            return HttpAnswer(200, _JSON, packed, {**headers, "Content-Encoding": "gzip"})
+        return HttpAnswer(200, _JSON, plain, headers)
 
     async def _stream(self, request: HttpRequest) -> Streaming:
         session = self._session(request)
@@ -179,10 +179,10 @@ class Page:
             raise PageRefusal(401, "not-logged-in", "log in first")
         return session
 
-    async def _me(self, request: HttpRequest) -> Answer:
+    async def _me(self, request: HttpRequest) -> HttpAnswer:
         return self._told_me(self._session(request))
 
-    def _told_me(self, session: PageSession | None, headers: Mapping[str, str] | None = None) -> Answer:
+    def _told_me(self, session: PageSession | None, headers: Mapping[str, str] | None = None) -> HttpAnswer:
         told: dict[str, Json] = {"read_only": self._people.read_only, "users": self._people.has_users}
         if session is not None:
             now = self._site.clock.now()
@@ -194,7 +194,7 @@ class Page:
             }
         return _json(told, 200, headers)
 
-    async def _log_in(self, request: HttpRequest) -> Answer:
+    async def _log_in(self, request: HttpRequest) -> HttpAnswer:
         asked = _asked(request)
         if self._people.read_only:
             raise PageRefusal(403, "read-only", "this listener is off loopback and has no TLS")
@@ -251,7 +251,7 @@ class Page:
             _wrong_login()
         return known
 
-    async def _log_out(self, request: HttpRequest) -> Answer:
+    async def _log_out(self, request: HttpRequest) -> HttpAnswer:
         _asked(request)
         self._people.sessions.close(_token(request))
         await self._people.sessions.kept()
@@ -259,7 +259,7 @@ class Page:
 
     # ---- something is done --------------------------------------------------------------------------
 
-    async def _do(self, request: HttpRequest) -> Answer:
+    async def _do(self, request: HttpRequest) -> HttpAnswer:
         asked = _asked(request)
         session = self._logged_in(request)
         cmd, args = asked.get("cmd"), asked.get("args", {})
@@ -304,7 +304,7 @@ class Page:
 
     # ---- what is kept -------------------------------------------------------------------------------
 
-    async def _history(self, request: HttpRequest) -> Answer:
+    async def _history(self, request: HttpRequest) -> HttpAnswer:
         self._logged_in(request)
         if "point" in request.query:
             return await self._values(request)
@@ -316,7 +316,7 @@ class Page:
         )
         return await _packed(request, {"events": page.events} | _next(page.next))
 
-    async def _values(self, request: HttpRequest) -> Answer:
+    async def _values(self, request: HttpRequest) -> HttpAnswer:
         device, dot, point = request.query["point"].partition(".")
         if not (device and dot and point):
             raise records.Wrong("point: DEVICE.POINT")
@@ -324,7 +324,7 @@ class Page:
         told = await self._records.values(device, point, self._site.clock.now().wall - hours * HOUR_S)
         return await _packed(request, told)
 
-    async def _passages(self, request: HttpRequest) -> Answer:
+    async def _passages(self, request: HttpRequest) -> HttpAnswer:
         session = self._logged_in(request)
         id_ = _text(request, "id")
         page = await self._records.passages(_before(request), _limit(request, records.MOST_PASSAGES), id_=id_)
@@ -333,7 +333,7 @@ class Page:
         await self._viewed(session, "plate", passage=id_)
         return await _packed(request, {"passages": page.events} | _next(page.next))
 
-    async def _picture(self, request: HttpRequest) -> Answer:
+    async def _picture(self, request: HttpRequest) -> HttpAnswer:
         session = self._logged_in(request)
         id_ = request.path.removeprefix("/pictures/")
         found = await self._records.picture(id_) if 0 < len(id_) <= 64 else None
@@ -341,34 +341,34 @@ class Page:
             raise PageRefusal(404, "unknown", "there is no such picture")
         jpeg, passage = found
         await self._viewed(session, "picture", picture=id_, passage=passage)
-        return Answer(200, "image/jpeg", jpeg)
+        return HttpAnswer(200, "image/jpeg", jpeg)
 
-    async def _audit(self, request: HttpRequest) -> Answer:
+    async def _audit(self, request: HttpRequest) -> HttpAnswer:
         self._logged_in(request)
         by, cmd = _text(request, "by"), _text(request, "cmd")
         if request.query.get("format") == "csv":
             rows = _limit(request, records.MOST_ROWS)
             table = await self._records.audit_table(_before(request), rows, by=by, cmd=cmd)
             headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
-            return Answer(200, "text/csv; charset=utf-8", table, headers)
+            return HttpAnswer(200, "text/csv; charset=utf-8", table, headers)
         limit = _limit(request, records.MOST_EVENTS)
         page = await self._records.audit(_before(request), limit, by=by, cmd=cmd)
         return await _packed(request, {"events": page.events} | _next(page.next))
 
-    async def _rounds(self, request: HttpRequest) -> Answer:
+    async def _rounds(self, request: HttpRequest) -> HttpAnswer:
         self._logged_in(request)
         page = await self._records.runs(_before(request), _limit(request, records.MOST_RUNS))
         now = self._site.sources.rounds()
         return await _packed(request, {"now": shown(now), "runs": page.events} | _next(page.next))
 
-    async def _table(self, request: HttpRequest) -> Answer:
+    async def _table(self, request: HttpRequest) -> HttpAnswer:
         self._logged_in(request)
         table = self._site.facts.tables.get(request.path.removeprefix("/devices/"))
         if table is None:
             raise PageRefusal(404, "unknown", "there is no such device")
         return _json(table)
 
-    async def _frames(self, request: HttpRequest) -> Answer:
+    async def _frames(self, request: HttpRequest) -> HttpAnswer:
         self._logged_in(request)
         seconds = _whole(request, "seconds", 10, _MOST_SECONDS)
         try:
@@ -416,16 +416,18 @@ def _wrong_login() -> NoReturn:
     raise PageRefusal(401, "wrong-login", "that is not right")
 
 
-def _json(told: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
-    return Answer(status, _JSON, orjson.dumps(told), headers or {})
+def _json(told: object, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpAnswer:
+    return HttpAnswer(status, _JSON, orjson.dumps(told), headers or {})
 
 
-async def _packed(request: HttpRequest, told: object) -> Answer:
+async def _packed(request: HttpRequest, told: object) -> HttpAnswer:
     """An answer that may be large, gzipped if the browser takes it."""
     body = orjson.dumps(told)
     if len(body) < 1024 or not takes_gzip(request):
-        return Answer(200, _JSON, body)
-    return Answer(200, _JSON, await asyncio.to_thread(gzip.compress, body, 6, mtime=0), {"Content-Encoding": "gzip"})
+        return HttpAnswer(200, _JSON, body)
+    return HttpAnswer(
+        200, _JSON, await asyncio.to_thread(gzip.compress, body, 6, mtime=0), {"Content-Encoding": "gzip"}
+    )
 
 
 def _next(place: str | None) -> dict[str, Json]:

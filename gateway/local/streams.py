@@ -96,7 +96,7 @@ class Out(Protocol):
         ...
 
 
-class Snapshot(NamedTuple):
+class StateSnapshot(NamedTuple):
     """The content of `GET /state`."""
 
     n: str
@@ -141,10 +141,10 @@ class Streams:
 
     # ---- one look -----------------------------------------------------------------------------------
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> StateSnapshot:
         """The present state."""
         self._look_again()
-        return Snapshot(self._feed.id, self.seen, self._clock.now().rfc3339(), self._feed.tree)
+        return StateSnapshot(self._feed.id, self.seen, self._clock.now().rfc3339(), self._feed.tree)
 
     @property
     def seen(self) -> str:

@@ -14,8 +14,7 @@ from gateway.cloud.commands.replay import Replay
 from gateway.cloud.journal.journal import Journal
 from gateway.cloud.mqtt.board import Nonces
 from gateway.cloud.mqtt.recall import Recalled, recalled
-from gateway.cloud.mqtt.uplink import Settings as UplinkSettings
-from gateway.cloud.mqtt.uplink import Uplink
+from gateway.cloud.mqtt.uplink import Uplink, UplinkSettings
 from gateway.driver import SiteInbox
 from gateway.log import logger
 from gateway.runtime.self_alarms import Supervision

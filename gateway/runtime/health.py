@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from gateway.cloud.journal.stats import Stats
-from gateway.cloud.mqtt.uplink import Snapshot
+from gateway.cloud.mqtt.uplink import ConnectionSnapshot
 from gateway.field.status import DeviceStatus, LineStatus
 from gateway.model import Instant, Json
 
@@ -17,7 +17,7 @@ _DEVICE = tuple(each.name for each in fields(DeviceStatus))
 
 
 def data(
-    lines: Mapping[str, LineStatus], journal: Stats, uplink: Snapshot, now: Instant, store: Path
+    lines: Mapping[str, LineStatus], journal: Stats, uplink: ConnectionSnapshot, now: Instant, store: Path
 ) -> dict[str, Json]:
     """Lines, devices, journal, uplink, clock and machine. Times in seconds, sizes in bytes."""
     return {

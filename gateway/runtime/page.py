@@ -14,7 +14,7 @@ from gateway.errors import ConfigError, StoreError
 from gateway.field.lines import Line
 from gateway.local.files import Files
 from gateway.local.frames import LineFrames
-from gateway.local.http import Answer, HttpRequest, Listener, Route
+from gateway.local.http import HttpAnswer, HttpRequest, HttpServer, Route
 from gateway.local.page import Page, PagePeople, SiteAsks
 from gateway.local.passwords import Passwords
 from gateway.local.records import Records
@@ -82,7 +82,7 @@ class LocalPage:
         pages = Page(self._streams, logins, Records(journal.history, clock), files, asks)
         at = page.listen
         machines = _for_machines(vitals, clock)
-        self._listener = Listener(
+        self._listener = HttpServer(
             at.host, at.port, {**pages.routes(), **machines}, at.tls, names=page.names, visitors=pages
         )
 
@@ -201,14 +201,14 @@ def _for_machines(vitals: Vitals, clock: Clock) -> dict[str, Route]:
 
     made, text = float("-inf"), b""
 
-    async def tell_metrics(_request: HttpRequest) -> Answer:
+    async def tell_metrics(_request: HttpRequest) -> HttpAnswer:
         nonlocal made, text
         now = clock.now().mono
         if now - made >= _METRICS_S:
             made, text = now, metrics.text()
-        return Answer(200, CONTENT_TYPE, text)
+        return HttpAnswer(200, CONTENT_TYPE, text)
 
-    async def healthz(_request: HttpRequest) -> Answer:
-        return Answer(200, _TEXT, b"alive\n") if vitals.is_alive() else Answer(503, _TEXT, b"stuck\n")
+    async def healthz(_request: HttpRequest) -> HttpAnswer:
+        return HttpAnswer(200, _TEXT, b"alive\n") if vitals.is_alive() else HttpAnswer(503, _TEXT, b"stuck\n")
 
     return {"/metrics": Route(get=tell_metrics, any_host=True, cost=4), "/healthz": Route(get=healthz, any_host=True)}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.cloud.mqtt.session import Session
-from gateway.cloud.mqtt.types import Broker, Delivery, Will
+from gateway.cloud.mqtt.types import Broker, MessageEnvelope, Will
 
 _GOODBYE_S = 1.0
 
@@ -19,7 +19,7 @@ class _Guest:
     def subscribed(self, topic: str, code: int) -> None:
         """Nothing was asked for."""
 
-    def arrived(self, topic: str | None, payload: bytes, delivery: Delivery) -> None:
+    def arrived(self, topic: str | None, payload: bytes, envelope: MessageEnvelope) -> None:
         """Of no concern to a guest."""
 
 

@@ -19,7 +19,7 @@ from gateway import log
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
 from gateway.cloud.mqtt.types import Broker, Unobserved
-from gateway.cloud.mqtt.uplink import Settings
+from gateway.cloud.mqtt.uplink import UplinkSettings
 from gateway.model import Emit, Stream
 from tests.benchmarks.measure import resident_mib
 from tests.cloud.running import an_uplink
@@ -67,7 +67,7 @@ async def send(folder: Path, port: int, protocol: int, *, drain: bool) -> None:
     connected = asyncio.Event()
     clock = Clock()
     async with journal(folder) as store:
-        settings = Settings(Broker("127.0.0.1", port, "gw", protocol), ROOT, SOURCE, store.boot, "1")
+        settings = UplinkSettings(Broker("127.0.0.1", port, "gw", protocol), ROOT, SOURCE, store.boot, "1")
         uplink = an_uplink(settings, store, clock, Connected(connected))
         uplink.set_standing({}, 0)
         async with asyncio.TaskGroup() as group:

@@ -10,8 +10,8 @@ from typing import Any
 
 from gateway.clock import Clock
 from gateway.cloud.mqtt.board import Nonces
-from gateway.cloud.mqtt.types import Broker, Delivery, Limits, Observer, Unobserved
-from gateway.cloud.mqtt.uplink import Settings, Uplink
+from gateway.cloud.mqtt.types import Broker, Limits, MessageEnvelope, Observer, Unobserved
+from gateway.cloud.mqtt.uplink import Uplink, UplinkSettings
 from gateway.cloud.outbox import Outbox, Row
 from gateway.model import Stream
 from simulators.packets import PublishPacket
@@ -24,7 +24,7 @@ ROOT = "t/site/gw"
 class Told:
     """An observer and a desk for commands."""
 
-    commands: list[tuple[str, bytes, Delivery]] = field(default_factory=list)
+    commands: list[tuple[str, bytes, MessageEnvelope]] = field(default_factory=list)
     refusals: list[tuple[str, int | None]] = field(default_factory=list)
     without_listener: list[Row] = field(default_factory=list)
     links: list[tuple[bool, str]] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Told:
     room: int = 1000
     """Commands that are taken at most."""
 
-    def arrived(self, topic: str, payload: bytes, about: Delivery) -> bool:
+    def arrived(self, topic: str, payload: bytes, about: MessageEnvelope) -> bool:
         if len(self.commands) >= self.room:
             return False
         self.commands.append((topic, payload, about))
@@ -66,7 +66,7 @@ class Running:
 
 
 def an_uplink(
-    of: Settings,
+    of: UplinkSettings,
     outbox: Outbox,
     clock: Clock | None = None,
     observer: Observer | None = None,
@@ -79,11 +79,11 @@ def an_uplink(
     return Uplink(of, outbox, clock or Clock(), nonces=nonces, observer=observer or Unobserved(), **more)
 
 
-def settings(port: int, limits: Limits | None = None, **broker: Any) -> Settings:
+def settings(port: int, limits: Limits | None = None, **broker: Any) -> UplinkSettings:
     """Settings for a broker on the loopback."""
     commands = broker.pop("commands", True)
     where = replace(Broker("127.0.0.1", port, "gw"), **broker)
-    return Settings(
+    return UplinkSettings(
         where, ROOT, "/sites/site/gateways/gw", "b00t", "1.2.3", commands=commands, limits=limits or Limits()
     )
 

@@ -18,7 +18,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
 from gateway.cloud.mqtt.types import Broker
-from gateway.cloud.mqtt.uplink import Settings
+from gateway.cloud.mqtt.uplink import UplinkSettings
 from gateway.config.load import load
 from simulators.site import VirtualSite
 from tests.cloud.running import an_uplink
@@ -166,7 +166,9 @@ async def picture(folder: Path) -> list[Message]:
     async with mosquitto(folder) as broker, recording(broker.port) as recorder, Journal(
         folder / "store", source=SOURCE, now=clock.now, alarm_reserve=0, simulated=True
     ) as journal:  # fmt: skip
-        settings = Settings(Broker("127.0.0.1", broker.port, "gw"), ROOT, SOURCE, journal.boot, "1", simulated=True)
+        settings = UplinkSettings(
+            Broker("127.0.0.1", broker.port, "gw"), ROOT, SOURCE, journal.boot, "1", simulated=True
+        )
         uplink = an_uplink(settings, journal, clock)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(uplink.run(), name="uplink")

@@ -10,33 +10,33 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.local.http import Answer, HttpRequest, Listener, Respond, Route, Streaming, StreamOut
+from gateway.local.http import HttpAnswer, HttpRequest, HttpServer, Respond, Route, Streaming, StreamOut
 from gateway.technician.certificate import make
 
 PLAIN = "text/plain; charset=utf-8"
 
 
-async def good(_request: HttpRequest) -> Answer:
-    return Answer(200, PLAIN, b"good\n")
+async def good(_request: HttpRequest) -> HttpAnswer:
+    return HttpAnswer(200, PLAIN, b"good\n")
 
 
-async def bad(_request: HttpRequest) -> Answer:
-    return Answer(503, PLAIN, b"bad\n")
+async def bad(_request: HttpRequest) -> HttpAnswer:
+    return HttpAnswer(503, PLAIN, b"bad\n")
 
 
-async def echo(request: HttpRequest) -> Answer:
-    return Answer(200, PLAIN, request.body)
+async def echo(request: HttpRequest) -> HttpAnswer:
+    return HttpAnswer(200, PLAIN, request.body)
 
 
 @asynccontextmanager
-async def listening(**paths: Respond) -> AsyncIterator[Listener]:
+async def listening(**paths: Respond) -> AsyncIterator[HttpServer]:
     async with serving({f"/{name}": Route(get=say, any_host=True) for name, say in paths.items()}) as listener:
         yield listener
 
 
 @asynccontextmanager
-async def serving(routes: Mapping[str, Route], names: frozenset[str] = frozenset()) -> AsyncIterator[Listener]:
-    listener = Listener("127.0.0.1", 0, routes, names=names)
+async def serving(routes: Mapping[str, Route], names: frozenset[str] = frozenset()) -> AsyncIterator[HttpServer]:
+    listener = HttpServer("127.0.0.1", 0, routes, names=names)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(listener.run(), name="http")
         async with asyncio.timeout(5):
@@ -92,7 +92,7 @@ async def test_it_takes_nothing_else(request_line: bytes, status: bytes, caplog:
 
 
 async def test_an_error_of_ours_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    async def broken(_request: HttpRequest) -> Answer:
+    async def broken(_request: HttpRequest) -> HttpAnswer:
         raise RuntimeError("broken")
 
     async with listening(metrics=broken) as listener:
@@ -115,10 +115,10 @@ async def test_no_more_than_so_many_at_once() -> None:
     ask = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
     asked, go = asyncio.Semaphore(0), asyncio.Event()
 
-    async def slow(_request: HttpRequest) -> Answer:
+    async def slow(_request: HttpRequest) -> HttpAnswer:
         asked.release()
         await go.wait()
-        return Answer(200, PLAIN, b"slow\n")
+        return HttpAnswer(200, PLAIN, b"slow\n")
 
     async with listening(metrics=good, slow=slow) as listener:
         served = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(15)]
@@ -145,7 +145,7 @@ async def test_no_more_than_so_many_at_once() -> None:
 async def test_of_a_connection_that_is_reset_nothing_stays() -> None:
     asked = asyncio.Event()
 
-    async def never(_request: HttpRequest) -> Answer:
+    async def never(_request: HttpRequest) -> HttpAnswer:
         asked.set()
         await asyncio.Event().wait()
         raise AssertionError
@@ -180,7 +180,7 @@ async def test_a_port_that_is_taken_is_taken_later(monkeypatch: pytest.MonkeyPat
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        listener = Listener("127.0.0.1", taken.getsockname()[1], {"/metrics": Route(get=good, any_host=True)})
+        listener = HttpServer("127.0.0.1", taken.getsockname()[1], {"/metrics": Route(get=good, any_host=True)})
         async with asyncio.TaskGroup() as group:
             task = group.create_task(listener.run(), name="http")
             with pytest.raises(TimeoutError):
@@ -275,8 +275,8 @@ async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.M
 
 
 async def test_a_path_that_stands_for_many() -> None:
-    async def named(request: HttpRequest) -> Answer:
-        return Answer(200, PLAIN, request.path.encode())
+    async def named(request: HttpRequest) -> HttpAnswer:
+        return HttpAnswer(200, PLAIN, request.path.encode())
 
     async with serving({"/pictures/": Route(get=named)}) as listener:
         for path, status in (
@@ -372,7 +372,7 @@ async def test_a_certificate_that_is_renewed_is_taken_and_one_that_is_gone_is_no
     monkeypatch.setattr("gateway.local.http._RENEW_S", 0.05)
     pair = (tmp_path / "page.crt", tmp_path / "page.key")
     prints = [write_pair(pair)]
-    listener = Listener("127.0.0.1", 0, {"/state": Route(get=good)}, pair)
+    listener = HttpServer("127.0.0.1", 0, {"/state": Route(get=good)}, pair)
     trust = ssl.create_default_context()
     trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
 
@@ -420,10 +420,10 @@ TRUST.check_hostname, TRUST.verify_mode = False, ssl.CERT_NONE
 
 
 @asynccontextmanager
-async def over_tls(folder: Path, **routes: Route) -> AsyncIterator[Listener]:
+async def over_tls(folder: Path, **routes: Route) -> AsyncIterator[HttpServer]:
     pair = (folder / "page.crt", folder / "page.key")
     write_pair(pair)
-    listener = Listener("127.0.0.1", 0, {f"/{name}": route for name, route in routes.items()}, pair)
+    listener = HttpServer("127.0.0.1", 0, {f"/{name}": route for name, route in routes.items()}, pair)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(listener.run(), name="http")
         async with asyncio.timeout(5):

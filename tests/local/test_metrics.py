@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.cloud.journal.stats import Stats, StreamStats
-from gateway.cloud.mqtt.uplink import Snapshot
+from gateway.cloud.mqtt.uplink import ConnectionSnapshot
 from gateway.field.status import DeviceStatus, LineStatus
 from gateway.local.metrics import CONTENT_TYPE, Metrics
 from gateway.model import Instant, Json, Stream
@@ -20,7 +20,7 @@ STATS = Stats(
     store="ok", losses=1, commits=7, rows=70, commit_seconds=0.004, commit_seconds_max=0.25, commit_p50=0.003,
     commit_p99=0.09, queue_bytes=10, ahead_of_commit=5, shed=6, reserve=True, file_bytes=4096,
 )  # fmt: skip
-UPLINK = Snapshot(True, 900.0, 3, 2, None, 0.002, 0.011, 950.0, 99, 1, 0, {"access": 0x87})
+UPLINK = ConnectionSnapshot(True, 900.0, 3, 2, None, 0.002, 0.011, 950.0, 99, 1, 0, {"access": 0x87})
 
 
 class Shown:
@@ -40,7 +40,9 @@ class Shown:
         return {}
 
 
-def metrics(folder: Path, stats: Stats = STATS, uplink: Snapshot = UPLINK, line: LineStatus = LINE) -> Metrics:
+def metrics(
+    folder: Path, stats: Stats = STATS, uplink: ConnectionSnapshot = UPLINK, line: LineStatus = LINE
+) -> Metrics:
     told = health.data({line.line: line}, stats, uplink, NOW, folder)
     return Metrics("1.2.3", Shown(told, ["critical", "low", "critical"]))
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.clock import Clock
 from gateway.errors import ConfigError
 from gateway.local import passwords
-from gateway.local.http import Answer, HttpRequest, Route
+from gateway.local.http import HttpAnswer, HttpRequest, Route
 from gateway.local.passwords import Busy, Delays, Passwords, TooEarly, fits, hashed
 from gateway.settings.types import PageUser
 from tests.local.test_http import serving
@@ -249,9 +249,9 @@ async def test_who_drops_the_connection_is_still_verified_one_at_a_time_and_coun
     monkeypatch.setattr(passwords, "fits", slow)
     async with at_work(Wrist()) as them:
 
-        async def log_in(request: HttpRequest) -> Answer:
+        async def log_in(request: HttpRequest) -> HttpAnswer:
             await them.role_of("zhang", "guess", request.headers["From"])
-            return Answer(200, "text/plain", b"")
+            return HttpAnswer(200, "text/plain", b"")
 
         async with serving({"/login": Route(post=log_in)}) as listener:
             for number in range(4):

@@ -15,7 +15,7 @@ from gateway import log
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
 from gateway.cloud.mqtt.types import Broker, Unobserved
-from gateway.cloud.mqtt.uplink import Settings
+from gateway.cloud.mqtt.uplink import UplinkSettings
 from gateway.model import Emit, Stream
 from tests.cloud.running import an_uplink
 
@@ -60,7 +60,7 @@ class Says(Unobserved):
 async def main(folder: Path, port: int, count: int) -> None:
     clock = Clock()
     async with Journal(folder, source="/sites/s/gateways/g", now=clock.now, alarm_reserve=0) as journal:
-        settings = Settings(Broker("127.0.0.1", port, "gw"), ROOT, "/sites/s/gateways/g", journal.boot, "1")
+        settings = UplinkSettings(Broker("127.0.0.1", port, "gw"), ROOT, "/sites/s/gateways/g", journal.boot, "1")
         uplink = an_uplink(settings, journal, clock, Says())
         uplink.set_standing({}, 0)
         async with asyncio.TaskGroup() as group:

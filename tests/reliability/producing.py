@@ -12,7 +12,7 @@ from gateway import log
 from gateway.clock import Clock
 from gateway.cloud.journal.journal import Journal
 from gateway.cloud.mqtt.types import Broker, Limits
-from gateway.cloud.mqtt.uplink import Settings, Uplink
+from gateway.cloud.mqtt.uplink import Uplink, UplinkSettings
 from gateway.model import Emit, Stream
 from tests.cloud.running import an_uplink
 from tests.reliability.backlog import ROOT, resident, say
@@ -25,7 +25,7 @@ async def main(folder: Path, port: int, first: int, count: int) -> None:
     """One life."""
     clock = Clock()
     async with Journal(folder, source="/sites/s/gateways/g", now=clock.now, alarm_reserve=0) as journal:
-        settings = Settings(
+        settings = UplinkSettings(
             Broker("127.0.0.1", port, "gw"), ROOT, "/sites/s/gateways/g", journal.boot, "1", limits=LIMITS
         )
         uplink = an_uplink(settings, journal, clock)

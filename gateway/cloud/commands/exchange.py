@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from gateway.clock import Clock
 from gateway.cloud.events import SYNCED, UNSYNCED, envelope, timestamp, type_name
-from gateway.cloud.mqtt.types import Delivery, Settings
+from gateway.cloud.mqtt.types import MessageEnvelope, UplinkSettings
 from gateway.driver import SiteInbox
 from gateway.log import logger
 from gateway.model import Command, Refused, Reply
@@ -57,12 +57,12 @@ class Closed:
     def __init__(self) -> None:
         self.ignored = 0
 
-    def arrived(self, topic: str, _payload: bytes, delivery: Delivery) -> bool:
+    def arrived(self, topic: str, _payload: bytes, envelope: MessageEnvelope) -> bool:
         """One came."""
         if not self.ignored:
             _log.warning("commands are off: what comes is acknowledged and not read", topic=topic)
         self.ignored += 1
-        delivery.acknowledge()
+        envelope.acknowledge()
         return True
 
 
@@ -76,13 +76,13 @@ class ReplyMessage(NamedTuple):
 
 class _Arrival(NamedTuple):
     payload: bytes
-    delivery: Delivery
+    envelope: MessageEnvelope
 
 
 class Exchange:
     """Receives commands and makes replies. Passing a command to the inbox waits while there is no room."""
 
-    def __init__(self, settings: Settings, judge: Judge, clock: Clock, inbox: SiteInbox) -> None:
+    def __init__(self, settings: UplinkSettings, judge: Judge, clock: Clock, inbox: SiteInbox) -> None:
         self._settings = settings
         self._judge = judge
         self._clock = clock
@@ -96,11 +96,11 @@ class Exchange:
         """Commands that are not judged yet."""
         return len(self._arrivals)
 
-    def arrived(self, _topic: str, payload: bytes, delivery: Delivery) -> bool:
+    def arrived(self, _topic: str, payload: bytes, envelope: MessageEnvelope) -> bool:
         """Take a command; False if 64 wait already, and this one is dropped."""
         if len(self._arrivals) >= _WAITING:
             return False
-        self._arrivals.append(_Arrival(payload, delivery))
+        self._arrivals.append(_Arrival(payload, envelope))
         self._filled.set()
         return True
 
@@ -110,17 +110,17 @@ class Exchange:
             while not self._arrivals:
                 self._filled.clear()
                 await self._filled.wait()
-            payload, delivery = self._arrivals.popleft()
+            payload, envelope = self._arrivals.popleft()
             item = self._judge.verify(
                 payload,
-                size=delivery.size,
-                retained=delivery.retain,
-                reply_to=response_topic(self._settings.root, delivery.response_topic),
+                size=envelope.size,
+                retained=envelope.retain,
+                reply_to=response_topic(self._settings.root, envelope.response_topic),
             )
             if isinstance(item, Command) or item.signed:
-                self._note(item.jti, delivery.correlation)
+                self._note(item.jti, envelope.correlation)
             await self._inbox.put(item)
-            delivery.acknowledge()
+            envelope.acknowledge()
 
     def answers(self, reply: Reply) -> list[ReplyMessage]:
         """The messages for a reply of the site; call after the commit of its step."""

@@ -29,7 +29,7 @@ from gateway.cloud.journal.store import Store
 from gateway.cloud.journal.tables import QUARANTINED, ROLLED_BACK, UNTOLD, Opened
 from gateway.cloud.journal.witness import Loss, SentAhead
 from gateway.cloud.mqtt import recall
-from gateway.cloud.mqtt.recall import Numbers
+from gateway.cloud.mqtt.recall import RecalledNumbers
 from gateway.cloud.outbox import Row
 from gateway.errors import StoreBusy, StoreError, StoreNewer
 from gateway.model import Emit, Forget, Instant, Json, Remember, Stream
@@ -198,15 +198,15 @@ class Journal:
     # ---- another witness -------------------------------------------------------------------------
 
     @property
-    def numbers(self) -> Numbers:
+    def numbers(self) -> RecalledNumbers:
         """How far the journal has come, for `alarm/active`."""
-        return Numbers(self.journal_id, self._numbering.durable, not self.lost)
+        return RecalledNumbers(self.journal_id, self._numbering.durable, not self.lost)
 
     def known(self, journal: str) -> bool:
         """True if the file knew this journal when it was opened."""
         return self._opened is not None and journal in self._opened.journals
 
-    def judged(self, said: Numbers) -> Loss | None:
+    def judged(self, said: RecalledNumbers) -> Loss | None:
         """What is missing according to what an earlier process said of the journal; call before anything is sent."""
         opened = self._opened
         if opened is None or not self.known(said.journal):

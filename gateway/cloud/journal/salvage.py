@@ -33,7 +33,7 @@ Found = tuple[int, int, str, int, float, bytes, int, bytes | None]
 
 
 @dataclass(slots=True)
-class Numbers:
+class SalvagedNumbers:
     """The numbers of each journal and stream that could be read, as ranges; and what the copy says about itself."""
 
     runs: dict[tuple[str, Stream], list[tuple[int, int]]] = field(default_factory=dict)
@@ -78,7 +78,7 @@ def into(database: Database, aside: Path, water: Mark | None, tail: Batch | None
     `water`: the copy's mark. `tail`: what was committed and is not in the copy; None: read it from its redo log. Raises
     StoreError only for `database`.
     """
-    numbers = Numbers()
+    numbers = SalvagedNumbers()
     memory, found, round_ = _read(aside, numbers)
     if tail is None:
         tail = redo_log.tail(Path(f"{aside}-log"), round_, "", frozenset()).batch
@@ -88,7 +88,7 @@ def into(database: Database, aside: Path, water: Mark | None, tail: Batch | None
 def still_open(database: Database) -> "Saved":
     """Read the files that `database` still has open although they were deleted or replaced."""
     memory: dict[str, bytes] = {}
-    numbers = Numbers()
+    numbers = SalvagedNumbers()
     for key, value in _memory(database):
         memory.setdefault(key, value)
     _numbers(database, numbers)
@@ -102,7 +102,7 @@ class Saved:
 
     memory: dict[str, bytes]
     events: list[Found]
-    numbers: Numbers
+    numbers: SalvagedNumbers
 
 
 def write(database: Database, saved: Saved, water: Mark | None, tail: Batch | None) -> Loss | None:
@@ -154,7 +154,7 @@ def _followed(saved: Saved, tail: Batch) -> Saved:
     return Saved(known, [found[n] for n in sorted(found)], saved.numbers)
 
 
-def _read(aside: Path, numbers: Numbers) -> tuple[dict[str, bytes], list[Found], int | None]:
+def _read(aside: Path, numbers: SalvagedNumbers) -> tuple[dict[str, bytes], list[Found], int | None]:
     """The copy's memory, its waiting events, and the round of its redo log.
 
     It is opened with its -wal, or without it if the -wal is broken.
@@ -193,7 +193,7 @@ def _memory(copy: Database) -> Iterator[tuple[str, bytes]]:
                     yield key, value
 
 
-def _numbers(copy: Database, numbers: Numbers) -> None:
+def _numbers(copy: Database, numbers: SalvagedNumbers) -> None:
     """The copy's present journal, and how far its numbers had come."""
     with suppress(StoreError):
         for (journal,) in copy.execute("SELECT id FROM journal ORDER BY epoch DESC LIMIT 1"):
@@ -204,7 +204,7 @@ def _numbers(copy: Database, numbers: Numbers) -> None:
                 numbers.lasts[_STREAMS[number]] = last
 
 
-def _waiting(copy: Database, numbers: Numbers) -> Iterator[Found]:
+def _waiting(copy: Database, numbers: SalvagedNumbers) -> Iterator[Found]:
     """The waiting events; if the outbox cannot be read, every event that must not be lost."""
     states: dict[int, int] = {}
     streams: dict[int, int] = {}

@@ -11,7 +11,7 @@ broker's bytes could not be parsed. Nothing of ours is lost, because our rows ar
 
 from collections import Counter
 
-from gateway.cloud.mqtt.types import CommandDesk, Delivery, Ending
+from gateway.cloud.mqtt.types import CommandDesk, Ending, MessageEnvelope
 
 FOREIGN, UNREADABLE, CROWDED, GARBLED = "foreign", "unreadable", "crowded", "garbled"
 
@@ -44,15 +44,15 @@ class Intake:
         self._clean_now, self._clean_next = self._clean_next, False
         return self._clean_now
 
-    def arrived(self, topic: str | None, payload: bytes, delivery: Delivery, now: float) -> bool:
+    def arrived(self, topic: str | None, payload: bytes, envelope: MessageEnvelope, now: float) -> bool:
         """Take a message. False: the session contains something that is not ours, so end the connection."""
         if topic == self._topic:
             if self._desk is None:
-                delivery.acknowledge()
-            elif not self._desk.arrived(topic, payload, delivery):
-                self._drop(CROWDED, delivery, now)
+                envelope.acknowledge()
+            elif not self._desk.arrived(topic, payload, envelope):
+                self._drop(CROWDED, envelope, now)
             return True
-        self._drop(UNREADABLE if topic is None else FOREIGN, delivery, now)
+        self._drop(UNREADABLE if topic is None else FOREIGN, envelope, now)
         # In a new session the broker itself sends this, so another clean session would not help.
         if self._clean_now:
             return True
@@ -75,9 +75,9 @@ class Intake:
             self._dropped_at = None
             self.trouble = ""
 
-    def _drop(self, why: str, delivery: Delivery, now: float) -> None:
+    def _drop(self, why: str, envelope: MessageEnvelope, now: float) -> None:
         self._note(why, now)
-        delivery.acknowledge()
+        envelope.acknowledge()
 
     def _note(self, why: str, now: float) -> None:
         self.dropped[why] += 1

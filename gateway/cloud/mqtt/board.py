@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from gateway.clock import Clock
 from gateway.cloud.events import CONTENT_TYPE, SYNCED, UNSYNCED, encode, envelope, timestamp, type_name
-from gateway.cloud.mqtt.recall import Numbered, Numbers
+from gateway.cloud.mqtt.recall import Numbered, RecalledNumbers
 from gateway.cloud.mqtt.retained import Slot, active_data
-from gateway.cloud.mqtt.types import Broker, Settings, Will
+from gateway.cloud.mqtt.types import Broker, UplinkSettings, Will
 from gateway.model import Instant, Json
 from gateway.new_id import new_id
 
@@ -45,7 +45,7 @@ class Board:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: UplinkSettings,
         clock: Clock,
         journal: Numbered,
         nonces: Nonces,
@@ -55,7 +55,7 @@ class Board:
         self._nonces = nonces
         self._standing: Mapping[str, Mapping[str, Json]] | None = None
         self._upto = 0
-        self._told: Numbers | None = None
+        self._told: RecalledNumbers | None = None
         self._tell_again = 0.0
         """From then on newer numbers justify a message of their own (monotonic seconds)."""
         self._clock = clock

@@ -30,7 +30,7 @@ _OTHERS = (
 )  # fmt: skip
 
 
-class Numbers(NamedTuple):
+class RecalledNumbers(NamedTuple):
     """How far the journal has come, according to `alarm/active`."""
 
     journal: str
@@ -44,7 +44,7 @@ class Numbered(Protocol):
     """What this module needs of a journal."""
 
     @property
-    def numbers(self) -> Numbers | None:
+    def numbers(self) -> RecalledNumbers | None:
         """How far the journal has come; None: it has no numbers."""
         ...
 
@@ -53,7 +53,7 @@ class Numbered(Protocol):
 class Recalled:
     """The content of the message."""
 
-    numbers: Numbers
+    numbers: RecalledNumbers
     alarms: tuple[Mapping[str, Json], ...]
 
 
@@ -73,10 +73,10 @@ def recalled(payload: bytes, source: str) -> Recalled | None:
     numbers[Stream.ALARM] = max(numbers[Stream.ALARM], _number(data.get("upto")))
     listed = alarms[:_MOST_ALARMS] if isinstance(alarms, list) else []
     found = tuple(alarm for one in listed if (alarm := _alarm(one)) is not None)
-    return Recalled(Numbers(data["journal"], numbers, data.get("stored") is not False), found)
+    return Recalled(RecalledNumbers(data["journal"], numbers, data.get("stored") is not False), found)
 
 
-def loss(said: Numbers, stands: Mapping[Stream, int]) -> Loss:
+def loss(said: RecalledNumbers, stands: Mapping[Stream, int]) -> Loss:
     """What a journal that has come to `stands` has lost according to the message."""
     missing = tuple(
         Shed(stream, stands.get(stream, 0) + 1, last, last - stands.get(stream, 0), REASON)

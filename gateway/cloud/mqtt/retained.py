@@ -10,7 +10,7 @@ from typing import Final
 from gateway.backoff import BackOff
 from gateway.cloud.events import encode
 from gateway.cloud.mqtt.codec import FAILURE, STOPPING
-from gateway.cloud.mqtt.recall import Numbers
+from gateway.cloud.mqtt.recall import RecalledNumbers
 from gateway.cloud.mqtt.types import HUNG_UP
 from gateway.model import Json, Stream
 
@@ -123,7 +123,7 @@ class Slot:
 
 
 def active_data(
-    standing: Collection[Mapping[str, Json]], upto: int, limit: int, numbers: Numbers | None = None
+    standing: Collection[Mapping[str, Json]], upto: int, limit: int, numbers: RecalledNumbers | None = None
 ) -> bytes:
     """Data of `alarm.active`: the most severe first, then the oldest; `more` counts what does not fit.
 
@@ -142,7 +142,7 @@ def active_data(
     return b'{%b"upto":"%020d","alarms":[%b],"more":%d}' % (_numbers(numbers), upto, b",".join(fitting), more)
 
 
-def _numbers(numbers: Numbers | None) -> bytes:
+def _numbers(numbers: RecalledNumbers | None) -> bytes:
     if numbers is None:
         return b""
     told: dict[str, Json] = {

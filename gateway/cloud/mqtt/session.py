@@ -24,7 +24,7 @@ from gateway.cloud.events import CONTENT_TYPE
 from gateway.cloud.mqtt import codec
 from gateway.cloud.mqtt.codec import MAX_PACKET_BYTES, Connack, Disconnect, Malformed, Parser, Puback, Publish, Suback
 from gateway.cloud.mqtt.transport import Wire, connect, not_yet_valid
-from gateway.cloud.mqtt.types import MAX_COMMAND_BYTES, Broker, Delivery, Ending, SessionOwner, Terms, Will
+from gateway.cloud.mqtt.types import MAX_COMMAND_BYTES, Broker, Ending, MessageEnvelope, SessionOwner, Terms, Will
 from gateway.errors import GatewayError, UplinkDown
 
 _SESSION_EXPIRY_S = 3600
@@ -451,8 +451,10 @@ class Session:
                     self._finish(Ending("the broker sends messages and takes no acknowledgement", garbled=True))
 
         payload = message.payload if message.size <= MAX_COMMAND_BYTES else b""
-        delivery = Delivery(message.size, message.retain, message.response_topic, acknowledge, message.correlation)
-        self._owner.arrived(message.topic, payload, delivery)
+        envelope = MessageEnvelope(
+            message.size, message.retain, message.response_topic, acknowledge, message.correlation
+        )
+        self._owner.arrived(message.topic, payload, envelope)
 
     def _something_to_write(self, _client: Client, _data: object, _socket: object) -> None:
         """Flush once per turn of the loop, so that everything leaves together."""

@@ -123,7 +123,7 @@ class Terms(NamedTuple):
     """Bytes a second at which CONNECT was answered."""
 
 
-class Delivery(NamedTuple):
+class MessageEnvelope(NamedTuple):
     """What comes with a message."""
 
     size: int
@@ -150,7 +150,7 @@ class SessionOwner(Protocol):
         """The last SUBSCRIBE to this topic was answered with this reason code."""
         ...
 
-    def arrived(self, topic: str | None, payload: bytes, delivery: Delivery) -> None:
+    def arrived(self, topic: str | None, payload: bytes, envelope: MessageEnvelope) -> None:
         """A message has come. `topic` is None if it is not valid text."""
         ...
 
@@ -159,7 +159,7 @@ COMMANDS_REFUSED, COMMANDS_DROPPED = "commands-refused", "commands-dropped"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class UplinkSettings:
     """Settings of the uplink."""
 
     broker: Broker
@@ -224,8 +224,8 @@ class Unobserved:
 class CommandDesk(Protocol):
     """Receives commands."""
 
-    def arrived(self, topic: str, payload: bytes, delivery: Delivery) -> bool:
-        """Take a command; `payload` is empty if it is larger than a command may be (see `Delivery.size`).
+    def arrived(self, topic: str, payload: bytes, envelope: MessageEnvelope) -> bool:
+        """Take a command; `payload` is empty if it is larger than a command may be (see `MessageEnvelope.size`).
 
         False: there was no room; the uplink then acknowledges and counts it.
         """
@@ -257,7 +257,7 @@ class RecallJudge(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class ConnectionSnapshot:
     """The state of the uplink for health and metrics. Times in seconds, `since` monotonic."""
 
     connected: bool

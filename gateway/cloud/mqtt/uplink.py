@@ -24,20 +24,20 @@ from gateway.cloud.mqtt.types import (
     COMMANDS_DROPPED,
     COMMANDS_REFUSED,
     CommandDesk,
-    Delivery,
+    ConnectionSnapshot,
     Ending,
+    MessageEnvelope,
     Observer,
     RecallJudge,
     Replayed,
-    Settings,
-    Snapshot,
     Terms,
+    UplinkSettings,
 )
 from gateway.cloud.outbox import Outbox
 from gateway.log import logger
 from gateway.model import Json, Stream
 
-__all__ = ["Settings", "Snapshot", "Uplink"]
+__all__ = ["ConnectionSnapshot", "Uplink", "UplinkSettings"]
 
 _log = logger(__name__)
 _BEAT_S = 1.0
@@ -56,7 +56,7 @@ class Uplink:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: UplinkSettings,
         outbox: Outbox,
         clock: Clock,
         *,
@@ -178,11 +178,11 @@ class Uplink:
         finally:
             session.abort("stopped")
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> ConnectionSnapshot:
         """The state for health and metrics."""
         latencies = sorted(self._sending.latencies)
         counts = self._sending.counts
-        return Snapshot(
+        return ConnectionSnapshot(
             connected=self._live,
             since=self._since,
             reconnects=max(0, self._connections - 1),
@@ -369,14 +369,14 @@ class Uplink:
         self._tell_online()
         self._pump()
 
-    def arrived(self, topic: str | None, payload: bytes, delivery: Delivery) -> None:
+    def arrived(self, topic: str | None, payload: bytes, envelope: MessageEnvelope) -> None:
         """Take a message: a command, what is retained on `alarm/active`, or one that is not for us."""
         if topic == self._board.active.topic:  # what we asked for, or published ourselves
-            delivery.acknowledge()
-            if delivery.retain:
+            envelope.acknowledge()
+            if envelope.retain:
                 self._recalled(payload)
             return
-        ours = self._intake.arrived(topic, payload, delivery, self._clock.now().mono)
+        ours = self._intake.arrived(topic, payload, envelope, self._clock.now().mono)
         self._tell_dropped()
         if not ours and self._session is not None:
             self._session.abort("a message on a topic that was never subscribed", goodbye=True)

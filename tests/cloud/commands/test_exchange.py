@@ -19,7 +19,7 @@ from gateway.cloud.commands.exchange import Exchange, NoKeys, response_topic
 from gateway.cloud.commands.verify import Key, Verifier
 from gateway.cloud.mqtt.board import Nonces as BoardNonces
 from gateway.cloud.mqtt.send_order import REPLIES, REPLY_BYTES
-from gateway.cloud.mqtt.types import MAX_COMMAND_BYTES, Delivery
+from gateway.cloud.mqtt.types import MAX_COMMAND_BYTES, MessageEnvelope
 from gateway.cloud.mqtt.uplink import Uplink
 from gateway.model import Command, Input, Json, Refused, Reply
 from simulators.cloud import Cloud
@@ -185,7 +185,7 @@ def test_a_flood_is_not_taken_in() -> None:
     acknowledged: list[int] = []
     one = Exchange(settings(1), NoKeys(clock), clock, ShutInbox())
     taken = [
-        one.arrived("t", b"x" * 1000, Delivery(1000, False, None, partial(acknowledged.append, number)))
+        one.arrived("t", b"x" * 1000, MessageEnvelope(1000, False, None, partial(acknowledged.append, number)))
         for number in range(10_000)
     ]
     assert one.waiting == 64

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.clock import Clock
 from gateway.cloud.mqtt.board import Board, Nonces
-from gateway.cloud.mqtt.recall import Numbers
+from gateway.cloud.mqtt.recall import RecalledNumbers
 from gateway.model import Stream
 from tests.cloud.running import settings
 
@@ -17,7 +17,7 @@ class At:
 
     def __init__(self, alarms: int) -> None:
         self.now = 1000.0
-        self.numbers = Numbers("j", dict.fromkeys(Stream, 0), stored=True)
+        self.numbers = RecalledNumbers("j", dict.fromkeys(Stream, 0), stored=True)
         clock = Clock(mono=lambda: self.now, wall=lambda: 1.8e9 + self.now, synced=lambda: True)
         self.board = Board(settings(1), clock, self, Nonces())
         self.board.set_standing(

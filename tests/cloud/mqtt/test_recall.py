@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cloud.mqtt.recall import Numbers, recalled
+from gateway.cloud.mqtt.recall import RecalledNumbers, recalled
 from gateway.cloud.mqtt.uplink import Uplink
 from gateway.model import Remember, Stream
 from tests.cloud.journaling import SOURCE, accepted, all_of, emit, event, journal, look, sequences, taken, until
@@ -81,7 +81,7 @@ async def test_what_this_life_has_numbered_gets_new_numbers_and_keeps_its_ids(tm
         effects = [emit(n=n) for n in range(3, 700)]
         await accepted(store, [*effects, Remember("k", 1)])
         store.append([emit(n=700)])  # not committed yet
-        loss = store.judged(Numbers(name, {Stream.ALARM: 9, Stream.AUDIT: 4}, stored=True))
+        loss = store.judged(RecalledNumbers(name, {Stream.ALARM: 9, Stream.AUDIT: 4}, stored=True))
         assert loss is not None
         assert [(gap.stream, gap.first, gap.last) for gap in loss.missing] == [
             (Stream.ALARM, 4, 9), (Stream.AUDIT, 1, 4),
@@ -116,7 +116,7 @@ async def test_what_was_numbered_without_a_store_too(tmp_path: Path) -> None:
         folder.write_text("in the way")
         await accepted(store, [emit(n=4)])
         await until(lambda: store.lost)
-        loss = store.judged(Numbers(name, {Stream.ALARM: 9}, stored=True))
+        loss = store.judged(RecalledNumbers(name, {Stream.ALARM: 9}, stored=True))
         assert loss is not None
         await store.went_back(loss)
         rows = await taken(store, Stream.ALARM, 5)
@@ -136,12 +136,12 @@ async def test_what_was_only_reserved_or_is_older_is_no_loss(tmp_path: Path) -> 
     async with journal(tmp_path) as store:
         await accepted(store, [emit(n=n) for n in range(3)])
         name = store.journal_id
-        assert store.numbers == Numbers(name, store.numbers.given, stored=True)
+        assert store.numbers == RecalledNumbers(name, store.numbers.given, stored=True)
         assert store.numbers.given[Stream.ALARM] == 3
     async with journal(tmp_path) as store:
-        assert store.judged(Numbers(name, {Stream.ALARM: 3}, stored=True)) is None
-        assert store.judged(Numbers(name, {Stream.ALARM: 3}, stored=False)) is not None
-        assert store.judged(Numbers("unknown", {Stream.ALARM: 1}, stored=True)) is not None
+        assert store.judged(RecalledNumbers(name, {Stream.ALARM: 3}, stored=True)) is None
+        assert store.judged(RecalledNumbers(name, {Stream.ALARM: 3}, stored=False)) is not None
+        assert store.judged(RecalledNumbers("unknown", {Stream.ALARM: 1}, stored=True)) is not None
 
 
 # ---- the uplink -----------------------------------------------------------------------------------

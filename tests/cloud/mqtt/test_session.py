@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.cloud.mqtt.session import Session
-from gateway.cloud.mqtt.types import Broker, Delivery
+from gateway.cloud.mqtt.types import Broker, MessageEnvelope
 from simulators import packets
 from tests.cloud.raw_broker import Raw, answer, message, raw_broker
 from tests.cloud.running import eventually
@@ -21,7 +21,7 @@ class Told:
 
     def __init__(self) -> None:
         self.acks: set[int] = set()
-        self.deliveries: list[Delivery] = []
+        self.deliveries: list[MessageEnvelope] = []
         self.granted: list[tuple[str, int]] = []
 
     def acknowledged(self, acks: list[tuple[int, int]]) -> None:
@@ -30,8 +30,8 @@ class Told:
     def subscribed(self, topic: str, code: int) -> None:
         self.granted.append((topic, code))
 
-    def arrived(self, _topic: str | None, _payload: bytes, delivery: Delivery) -> None:
-        self.deliveries.append(delivery)
+    def arrived(self, _topic: str | None, _payload: bytes, envelope: MessageEnvelope) -> None:
+        self.deliveries.append(envelope)
 
 
 @asynccontextmanager

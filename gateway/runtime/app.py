@@ -410,7 +410,8 @@ class Gateway:
         """Wait until a reduced run has lasted long enough, no fire stands and no gate is held: then all is tried."""
         await self._until(lambda: self._crashes.is_served(self._clock.now()))
         await self._until_free()
-        self._stopped()
+        if not self._replaced.is_set():  # else it is counted at the end, as of every process that ends
+            self._stopped()
         return "what was off after crashes is tried again"
 
     async def _until_free(self) -> None:

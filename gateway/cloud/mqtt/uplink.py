@@ -463,6 +463,8 @@ class Uplink:
         session = self._session
         if not self._live or session is None or self._read_back.holding:
             return
+        if self._outbox.ready.is_set():  # an alarm of this turn goes before what else would fill the window
+            self._sending.woken()
         now = self._clock.now().mono
         while message := self._sending.take(now):
             mid = session.publish(
